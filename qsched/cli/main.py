@@ -1,0 +1,54 @@
+"""Entry point of `qsched`: finds the subcommands and turns our errors into exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from qsched import __version__
+from qsched.records.errors import QschedError
+
+app = typer.Typer(
+    name="qsched",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Is a quantized few-step image model, repaired with Q-Sched, as good as full precision?\n\n"
+        "[bold]1.[/] generate-pairs makes paired image sets   "
+        "[bold]2.[/] serve asks people   "
+        "[bold]3.[/] python analysis/winrates.py estimates win rates."
+    ),
+)
+
+# A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
+COMMANDS: tuple[str, ...] = ()
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"qsched {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+for _name in COMMANDS:
+    import_module(f"qsched.cli.{_name}").register(app)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one message on stderr and exit code 2."""
+    try:
+        app()
+    except QschedError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)

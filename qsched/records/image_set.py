@@ -1,0 +1,135 @@
+"""The IMAGE SET contract: a folder with `manifest.json`, `images.jsonl` and `images/<opaque>.png`.
+
+Made by `qsched generate-pairs`, imported by `study_server`, read by `analysis` for example pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from qsched.records.errors import InputError, RowError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+ROWS_NAME = "images.jsonl"
+IMAGES_FOLDER = "images"
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
+
+
+class Record(BaseModel):
+    """Frozen, and closed to fields that the contract does not name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArmRecord(Record):
+    """One way of making the images: a precision, with or without Q-Sched."""
+
+    name: Name
+    precision: Name
+    coefficients: dict[str, object] | None = None
+    recipe: dict[str, object]
+    recipe_hash: Sha256
+    simulated: bool = Field(description="True where low-precision arithmetic is imitated in floating point")
+    denoiser_bytes: int | None = Field(default=None, description="measured size of the denoiser's tensors")
+    layers_converted: int | None = None
+    layers_skipped: tuple[str, ...] = ()
+
+
+class Manifest(Record):
+    """What was asked for and with what; written once, before the first image."""
+
+    schema_version: Literal[1] = 1
+    set_id: Name
+    created_at: AwareDatetime
+    backbone: Name
+    arms: tuple[ArmRecord, ...]
+    prompts_sha256: Sha256
+    n_prompts: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    set_seed: int
+    steps: int = Field(ge=1)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    provenance: dict[str, object] = Field(default_factory=dict)
+
+
+class ImageRow(Record):
+    """One finished image."""
+
+    image_id: ImageId
+    prompt_id: Name
+    prompt: Annotated[str, StringConstraints(min_length=1)]
+    category: str | None = None
+    arm: Name
+    sample_index: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    sha256: Sha256
+    seconds: float = Field(ge=0, description="wall time of the batch divided by its size")
+    peak_memory_bytes: int | None = Field(default=None, ge=0)
+    batch: tuple[str, ...] = Field(description="'prompt_id/sample_index' of every image made in the same batch")
+    simulated: bool
+    recipe_hash: Sha256
+    versions: dict[str, str]
+    git_commit: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Path of the picture relative to the set's folder."""
+        return f"{IMAGES_FOLDER}/{self.image_id}.png"
+
+
+def image_id_for(*, sha256: str, arm: str, prompt_id: str, sample_index: int) -> str:
+    """Opaque id of an image: a hash of its bytes and of its place, so equal bytes in two arms differ in id."""
+    key = json.dumps([sha256, arm, prompt_id, sample_index], ensure_ascii=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `manifest.json`; raises InputError for a folder that is not an image set."""
+    path = folder / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder} is not an image set: it has no {MANIFEST_NAME}. Make one with `qsched generate-pairs --out`."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"{path} breaks the image-set contract: {first_problem(error)}") from error
+
+
+def iter_rows(folder: Path) -> Iterator[ImageRow]:
+    """Yield the rows of `images.jsonl` in file order; raises RowError for a row that breaks the contract."""
+    path = folder / ROWS_NAME
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                raise RowError(path, number, "half-written row; resume the run with the same command to mend it")
+            try:
+                yield ImageRow.model_validate_json(line)
+            except ValidationError as error:
+                raise RowError(path, number, first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of pydantic in words: field, what it should be, what was given."""
+    item = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in item["loc"]) or "row"
+    return f"{field}: {item['msg']} (got {item.get('input')!r:.120})"

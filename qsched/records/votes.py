@@ -1,0 +1,75 @@
+"""The VOTES TABLE contract: parquet, csv or jsonl with the same columns.
+
+Written by `qsched votes export`, read by `python analysis/winrates.py`. The server's database offers
+the same columns as the SQL view `votes_table`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from qsched.records.image_set import Record
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Choice(StrEnum):
+    """What the annotator said of the pair as it lay on the screen."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    TIE = "tie"
+    SKIP = "skip"
+
+
+class Kind(StrEnum):
+    """Why the pair was shown. Only `task` votes enter an estimate by default."""
+
+    TASK = "task"
+    WARMUP = "warmup"
+    PRACTICE = "practice"
+    GOLD = "gold"
+    INSTRUCTED = "instructed"
+    REPEAT = "repeat"
+
+
+class Vote(Record):
+    """One answer to one question about one pair.
+
+    `annotator` is a pseudonym. `response_ms` runs from paint to answer, without the time in which the
+    page was hidden. `expected` is the known right answer of a gold or instructed item.
+    """
+
+    study: Text
+    question: Text
+    pair_id: Text
+    prompt_id: Text
+    category: str | None = None
+    left_arm: Text
+    right_arm: Text
+    choice: Choice
+    annotator: Text
+    session: Text
+    served_at: AwareDatetime
+    answered_at: AwareDatetime
+    response_ms: int = Field(ge=0)
+    kind: Kind = Kind.TASK
+    expected: Choice | None = None
+    simulated: bool = False
+    sample_index: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _two_arms(self) -> Vote:
+        # Practice and attention items may show one arm twice; a vote that enters an estimate may not.
+        if self.kind in (Kind.TASK, Kind.REPEAT) and self.left_arm == self.right_arm:
+            raise ValueError(f"left_arm and right_arm are both {self.left_arm!r}; a {self.kind} vote compares two arms")
+        return self
+
+
+COLUMNS: tuple[str, ...] = tuple(Vote.model_fields)
+REQUIRED_COLUMNS: tuple[str, ...] = tuple(
+    name for name, field in Vote.model_fields.items() if field.is_required()
+)
