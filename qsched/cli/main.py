@@ -8,7 +8,7 @@ from importlib import import_module
 import typer
 
 from qsched import __version__
-from qsched.records.errors import QschedError
+from qsched.errors import QschedError
 
 app = typer.Typer(
     name="qsched",
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("simulate", "demo")
 
 
 def _show_version(value: bool) -> None:

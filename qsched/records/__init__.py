@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsched.records.errors import InputError, IntegrityError, MissingExtraError, QschedError, RowError
+from qsched.errors import InputError, IntegrityError, MissingExtraError, QschedError, RowError
 from qsched.records.image_set import (
     ArmRecord,
     ImageRow,

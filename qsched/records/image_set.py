@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from qsched.records.errors import InputError, RowError
+from qsched.errors import InputError, RowError
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"

@@ -1,0 +1,48 @@
+# Two commands do all:  make demo   (set up, make images, collect simulated votes, write the report)
+#                       make test   (set up, lint, types, import rules, all tests)
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+KEEP   ?= 0
+
+.PHONY: help setup demo serve test lint types unit browser bench clean
+
+help:
+	@echo "make setup    create .venv with everything in it"
+	@echo "make demo     the whole path on the embedded tiny models; KEEP=1 leaves the server running"
+	@echo "make test     lint, types, import rules and every test (browser and PostgreSQL for real)"
+	@echo "make bench    the benchmarks, side by side with peers (minutes; a quiet machine, please)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/qsched demo $(if $(filter 1,$(KEEP)),--keep,)
+
+browser:
+	@sh tests/e2e/install-browser.sh
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest
+
+test: setup browser lint types unit
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

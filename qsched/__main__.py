@@ -1,0 +1,5 @@
+"""`python -m qsched` is `qsched`."""
+
+from qsched.cli.main import main
+
+main()

@@ -1,0 +1,151 @@
+"""`qsched demo`: the whole path once, on the embedded tiny models, with simulated annotators."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import typer
+
+from qsched.errors import QschedError
+
+STUDY = "demo"
+ARMS = "fp32,w4a4,w4a4+qsched"
+START_SECONDS = 60
+
+
+class DemoError(QschedError):
+    """A step of the demo failed; its own output stands above."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("demo")(demo)
+
+
+def demo(
+    out: Path = typer.Option(Path("runs"), "--out", help="Folder for the image set, database, votes and report."),
+    annotators: int = typer.Option(30, "--annotators", min=2, help="Simulated annotators."),
+    votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes of each."),
+    backbone: str = typer.Option("tiny-flux", "--backbone", help="tiny-flux or tiny-sdxl."),
+    arms: str = typer.Option(ARMS, "--arms", help="Arms to compare, as in generate-pairs."),
+    port: int = typer.Option(0, "--port", help="Port of the study server; 0 takes a free one."),
+    keep: bool = typer.Option(False, "--keep", help="Leave the server running at the end, until Ctrl-C."),
+) -> None:
+    """Make images, ask simulated annotators through a real server, and write the report.
+
+    Everything is real but the annotators: they are drawn at random, judge by the procedural domain's
+    ground truth, and are marked as simulated wherever their votes show.
+
+    Example: qsched demo --keep
+    """
+    from qsched.tiny import prompts_path
+
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    images, database = out / "demo", out / "demo.db"
+    votes, report, simulation = out / "demo-votes.parquet", out / "demo-report", out / "demo-simulation.json"
+    if database.exists():
+        # A second demo starts a second study in full: old simulated votes would fill its pairs.
+        for leftover in out.glob("demo.db*"):
+            leftover.unlink()
+    prompts = str(prompts_path("demo"))
+
+    _step(1, "images: the same prompts and the same noise in every arm")
+    _qsched("generate-pairs", "--backbone", backbone, "--arms", arms, "--prompts", prompts, "--out", str(images))
+    _qsched("verify", str(images))
+
+    _step(2, "a study server on SQLite, and simulated annotators at its door")
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    serve = ["serve", str(images), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
+    with _server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
+        _qsched(
+            "simulate", url, "--study", STUDY, "--annotators", str(annotators),
+            "--votes-each", str(votes_each), "--parameters-out", str(simulation),
+        )  # fmt: skip
+        _qsched("votes", "export", "--study", STUDY, "--db", f"sqlite:///{database.resolve()}", str(votes))
+
+        _step(3, "the report")
+        _run(
+            [sys.executable, "-m", "analysis.winrates", str(votes), "--out", str(report), "--baseline",
+             arms.split(",")[0], "--image-set", str(images), "--simulation", str(simulation)]
+        )  # fmt: skip
+
+        typer.echo()
+        typer.secho(f"Done in {time.monotonic() - started:.0f} s. All votes in it are simulated.", bold=True)
+        typer.echo(f"  pictures side by side  {images / 'contact_sheet.html'}")
+        typer.echo(f"  votes                  {votes}")
+        typer.echo(f"  report                 {report / 'report.html'}")
+        if keep:
+            typer.echo(f"  vote yourself          {url}/s/{STUDY}   (the server runs until Ctrl-C)")
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                typer.echo("stopping the server")
+        else:
+            typer.echo(f"  vote yourself          qsched serve {images} --db sqlite:///{database}")
+
+
+def _step(number: int, text: str) -> None:
+    typer.echo()
+    typer.secho(f"[{number}/3] {text}", bold=True)
+
+
+def _run(command: Sequence[str]) -> None:
+    status = subprocess.run(command, check=False).returncode
+    if status != 0:
+        raise DemoError(f"this step ended with exit code {status}: {' '.join(command)}")
+
+
+def _qsched(*arguments: str) -> None:
+    typer.secho(f"$ qsched {' '.join(arguments)}", dim=True)
+    _run([sys.executable, "-m", "qsched", *arguments])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _server(arguments: Sequence[str], *, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "qsched", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            _await_health(server, url=url, log=log)
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _await_health(server: subprocess.Popen[bytes], *, url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise DemoError(f"the study server ended with exit code {server.returncode}; its words are in {log}")
+        try:
+            with urlopen(f"{url}/healthz", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    raise DemoError(f"the study server did not answer {url}/healthz within {START_SECONDS} s; see {log}")

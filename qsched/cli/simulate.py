@@ -1,0 +1,72 @@
+"""`qsched simulate`: annotators that are not people vote in a running study, and are marked so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("simulate")(simulate)
+
+
+def simulate(
+    url: str = typer.Argument(help="Address of the server, for example http://127.0.0.1:8000"),
+    study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
+    annotators: int = typer.Option(30, "--annotators", min=1, help="How many annotators to draw."),
+    votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes of each, fewer if the study runs out."),
+    sensitivity: float = typer.Option(
+        8.0, "--sensitivity", help="Median log-odds for a whole unit of ground-truth score."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Seed of the annotators and of their choices."),
+    parameters_out: Path | None = typer.Option(
+        None, "--parameters-out", help="Write the simulation's parameters here, for the report's banner."
+    ),
+) -> None:
+    """Let simulated annotators vote in a study of tiny-model pictures, through the real HTTP interface.
+
+    They see what a browser sees and judge each picture by the procedural domain's ground-truth check,
+    with noise, a side preference, ties and lapses drawn per annotator. The server must have been
+    started with --simulated-annotators; every vote is stored and exported with simulated = true.
+
+    Example: qsched simulate http://127.0.0.1:8000 --study demo --annotators 30
+    """
+    import asyncio
+    import json
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from qsched.simulation import Population, draw_annotators, visit_study
+    from qsched.tiny.check import check
+
+    population = Population(sensitivity_median=sensitivity)
+    people = draw_annotators(annotators, population=population, seed=seed)
+    with Progress(
+        TextColumn("simulated annotators vote"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as progress:
+        task = progress.add_task("votes", total=annotators * votes_each)
+        summary = asyncio.run(
+            visit_study(
+                url,
+                study=study,
+                annotators=people,
+                votes_each=votes_each,
+                score=lambda image, prompt: check(image, prompt).score,
+                seed=seed,
+                on_vote=lambda: progress.advance(task),
+            )
+        )
+    if parameters_out is not None:
+        record = {
+            "simulated": True,
+            "annotators": annotators,
+            "votes_each": votes_each,
+            "seed": seed,
+            "score": "ground-truth check of the tiny models' procedural domain, 0..1",
+            "population": population.as_dict(),
+        }
+        parameters_out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    counts = ", ".join(f"{name} {count}" for name, count in summary.choices.items() if count)
+    typer.echo(f"{summary.votes} simulated votes by {summary.annotators} annotators ({counts})")
