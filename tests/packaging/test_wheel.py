@@ -1,0 +1,65 @@
+"""The wheel alone, in an empty environment, must serve a study: templates, static files and migrations included."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
+    (wheel,) = folder.glob("qsched-*.whl")
+    run(UV, "venv", "--python", sys.executable, folder / "env")
+    python = folder / "env" / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    run(UV, "pip", "install", "--python", python, "--constraint", constraints, f"qsched[server] @ file://{wheel}")
+    return python
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_serves_a_study_without_torch(installed, small_image_set, tmp_path):
+    assert "torch" not in run(UV, "pip", "list", "--python", installed)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [installed, "-m", "qsched", "serve", small_image_set, "--db", f"sqlite:///{tmp_path / 'wheel.db'}",
+             "--port", str(port)],
+            cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        page = None
+        deadline = time.monotonic() + 40
+        while page is None and time.monotonic() < deadline and server.poll() is None:
+            try:
+                page = urlopen(f"http://127.0.0.1:{port}/s/{small_image_set.name}", timeout=5).read().decode()
+            except (URLError, ConnectionError):
+                time.sleep(0.2)
+        assert page is not None, log.read_text()
+        assert "<form" in page
+    finally:
+        server.kill()
+        server.wait()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qsched.errors import InputError, RowError
+from qsched.records import ImageRow, image_id_for, iter_rows, read_manifest
+
+SHA = "ab" * 32
+
+
+def row(**changes):
+    fields = {
+        "image_id": image_id_for(sha256=SHA, arm="fp32", prompt_id="a", sample_index=0),
+        "prompt_id": "a",
+        "prompt": "a red circle",
+        "arm": "fp32",
+        "sample_index": 0,
+        "seed": 7,
+        "width": 128,
+        "height": 128,
+        "sha256": SHA,
+        "seconds": 0.5,
+        "batch": ("a/0",),
+        "simulated": False,
+        "recipe_hash": SHA,
+        "versions": {"torch": "2"},
+    }
+    return ImageRow(**{**fields, **changes})
+
+
+def test_equal_bytes_in_two_arms_get_ids_that_do_not_show_it():
+    ids = {image_id_for(sha256=SHA, arm=arm, prompt_id="a", sample_index=0) for arm in ("fp32", "w4a4")}
+    assert len(ids) == 2
+    assert not any("fp32" in one or "w4a4" in one for one in ids)
+
+
+def test_the_file_name_tells_neither_arm_nor_prompt():
+    assert row().file_name == f"images/{row().image_id}.png"
+
+
+def test_a_half_written_row_is_an_error_with_its_line_number(tmp_path):
+    (tmp_path / "images.jsonl").write_text(row().model_dump_json() + "\n" + row().model_dump_json()[:40])
+    with pytest.raises(RowError, match=r"images\.jsonl:2: half-written"):
+        list(iter_rows(tmp_path))
+
+
+def test_an_unknown_field_is_refused_with_its_line_number(tmp_path):
+    record = json.loads(row().model_dump_json()) | {"quality": 1}
+    (tmp_path / "images.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(RowError, match=r":1: quality"):
+        list(iter_rows(tmp_path))
+
+
+def test_a_folder_that_is_no_image_set_names_the_remedy(tmp_path):
+    with pytest.raises(InputError, match="generate-pairs"):
+        read_manifest(tmp_path)
