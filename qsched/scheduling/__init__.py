@@ -1,0 +1,36 @@
+"""Q-Sched's change to the scheduler: coefficient families (plain floats) and the one adapter (torch).
+
+Importing this package does not import torch; the names of the adapter are loaded when first used. The
+adapter classes themselves (`qsched.scheduling.QSchedLCMScheduler` and so on, one for each diffusers
+scheduler) are found here too, which is where saved pipelines and pickles look for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qsched.scheduling.coefficients import CoefficientError, Coefficients, read_coefficients
+
+if TYPE_CHECKING:
+    from qsched.scheduling.adapter import UnsupportedSchedulerError, apply_coefficients, remove_coefficients
+
+__all__ = [
+    "CoefficientError",
+    "Coefficients",
+    "UnsupportedSchedulerError",
+    "apply_coefficients",
+    "read_coefficients",
+    "remove_coefficients",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("UnsupportedSchedulerError", "apply_coefficients", "remove_coefficients"):
+        from qsched.scheduling import adapter
+
+        return getattr(adapter, name)
+    if name.startswith("QSched"):
+        from qsched.scheduling.adapter import adapter_class_named
+
+        return adapter_class_named(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
