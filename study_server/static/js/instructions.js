@@ -1,0 +1,16 @@
+/** The instructions page: the device check first, then how it works. */
+
+import { byId } from "./announce.js";
+import { runScreening } from "./screening.js";
+import { loadTexts } from "./text.js";
+
+await loadTexts();
+const screening = document.getElementById("screening");
+if (screening) {
+  runScreening(screening, () => {
+    screening.hidden = true;
+    byId("instructions").hidden = false;
+    byId("instructions-heading").focus();
+    window.scrollTo(0, 0);
+  });
+}

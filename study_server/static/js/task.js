@@ -1,0 +1,192 @@
+/** The pair page: words, one tab only, controls, then the course of the session. */
+
+import { byId } from "./announce.js";
+import { base } from "./api.js";
+import { Course } from "./course.js";
+import { listenToGestures } from "./gestures.js";
+import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
+import { listenToPanel, panelShown, showPanel } from "./panel.js";
+import { scaleText } from "./signs.js";
+import { claimTab } from "./tabs.js";
+import { loadTexts, t } from "./text.js";
+import { Viewer } from "./viewer.js";
+
+/** @typedef {import("./keys.js").Action} Action */
+
+const PAN_SHARE = 0.15; // of the pane, for each press of an arrow
+const TAP_MS = 250;
+
+const stage = byId("stage");
+const help = /** @type {HTMLDialogElement} */ (byId("help"));
+const viewer = new Viewer(stage, () => reflectView());
+const course = new Course(viewer);
+
+await loadTexts();
+listenToPanel();
+listenToGestures(stage, viewer);
+listenToKeys();
+listenToToolbar();
+listenToHelp();
+await start(new URLSearchParams(location.search).has("take_over"));
+
+/**
+ * Claim the study for this tab and enter it; a second tab gets a clear page instead.
+ * @param {boolean} takeOver
+ */
+async function start(takeOver) {
+  if (takeOver) history.replaceState(null, "", `${base()}/task`);
+  const claim = await claimTab(base(), moved, { takeOver });
+  if (claim) await course.enter({ takeOver });
+  else {
+    showPanel({
+      heading: t("tab.heading"), text: t("tab.text"), kind: "other-tab",
+      button: t("tab.take_over"), onButton: () => void start(true),
+    });
+  }
+}
+
+function moved() {
+  course.stop();
+  showPanel({ heading: t("tab.moved.heading"), text: t("tab.moved.text"), kind: "other-tab" });
+}
+
+/** @param {Action} action */
+function act(action) {
+  switch (action) {
+    case "left": case "right": case "tie": case "skip":
+      if (course.mayAnswer()) course.choices.answerNext(action, "key");
+      return;
+    case "undo": return void course.undo();
+    case "swap": return viewer.setSwapped(true);
+    case "zoom_in": return viewer.zoomStep(1);
+    case "zoom_out": return viewer.zoomStep(-1);
+    case "reset": return viewer.reset();
+    case "help": return help.showModal();
+    case "pan_left": return pan(1, 0);
+    case "pan_right": return pan(-1, 0);
+    case "pan_up": return pan(0, 1);
+    case "pan_down": return pan(0, -1);
+  }
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ */
+function pan(x, y) {
+  const { width, height } = viewer.layout.cell;
+  viewer.panBy({ x: x * width * PAN_SHARE, y: y * height * PAN_SHARE });
+}
+
+function listenToKeys() {
+  document.addEventListener("keydown", (event) => {
+    const action = actionOf(event);
+    if (!action || panelShown() || !keysAct()) return;
+    event.preventDefault();
+    // A held key repeats; only moving about may repeat with it.
+    if (event.repeat && !action.startsWith("pan_") && !action.startsWith("zoom_")) return;
+    act(action);
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " " && !swapLocked) viewer.setSwapped(false);
+  });
+  window.addEventListener("blur", () => viewer.setSwapped(false));
+}
+
+/** @returns {boolean} */
+function keysAct() {
+  return /** @type {HTMLInputElement} */ (byId("single-keys")).checked;
+}
+
+let swapLocked = false;
+
+/** The Swap button: swaps while held; a short tap (or Enter) keeps it until the next one. */
+function listenToSwap() {
+  const button = byId("tool-swap");
+  let pressedAt = 0;
+  let wasSwapped = false;
+  const press = () => {
+    pressedAt = performance.now();
+    wasSwapped = viewer.swapped;
+    viewer.setSwapped(true);
+  };
+  const release = () => {
+    if (pressedAt === 0) return;
+    const tap = performance.now() - pressedAt < TAP_MS;
+    pressedAt = 0;
+    swapLocked = tap && !wasSwapped;
+    viewer.setSwapped(swapLocked);
+  };
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    button.setPointerCapture(event.pointerId);
+    press();
+  });
+  button.addEventListener("pointerup", release);
+  button.addEventListener("pointercancel", release);
+  button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
+  button.addEventListener("keydown", (event) => {
+    if ((event.key === " " || event.key === "Enter") && !event.repeat) press();
+  });
+  button.addEventListener("keyup", (event) => {
+    if (event.key === " " || event.key === "Enter") release();
+    event.stopPropagation();
+  });
+  // A screen reader's or speech input's click comes without a pointer or a key.
+  button.addEventListener("click", (event) => {
+    if (event.detail === 0 && event.pointerType === "" && !recentKey) {
+      swapLocked = !viewer.swapped;
+      viewer.setSwapped(swapLocked);
+    }
+    recentKey = false;
+  });
+  let recentKey = false;
+  button.addEventListener("keydown", () => {
+    recentKey = true;
+  });
+}
+
+function listenToToolbar() {
+  listenToSwap();
+  byId("tool-zoom-in").addEventListener("click", () => viewer.zoomStep(1));
+  byId("tool-zoom-out").addEventListener("click", () => viewer.zoomStep(-1));
+  byId("tool-reset").addEventListener("click", () => viewer.reset());
+  byId("tool-undo").addEventListener("click", () => void course.undo());
+  byId("tool-help").addEventListener("click", () => help.showModal());
+  // A mouse press leaves the focus where it is, so that Space goes on swapping the pictures.
+  for (const id of ["toolbar", "prompt"]) {
+    byId(id).addEventListener("mousedown", (event) => {
+      if (event.target instanceof Element && event.target.closest("button, summary")) event.preventDefault();
+    });
+  }
+}
+
+function listenToHelp() {
+  const keys = /** @type {HTMLInputElement} */ (byId("single-keys"));
+  keys.checked = singleKeysOn();
+  keys.addEventListener("change", () => rememberSingleKeys(keys.checked));
+  byId("help-close").addEventListener("click", () => help.close());
+  help.addEventListener("close", () => stage.focus({ preventScroll: true }));
+  help.addEventListener("click", (event) => {
+    if (event.target === help) help.close(); // the backdrop
+  });
+}
+
+/** Bring buttons and labels in line with the viewer. */
+function reflectView() {
+  const stacked = viewer.layout.layout === "stacked";
+  course.choices.setStacked(stacked);
+  if (viewer.images) {
+    viewer.images.left[0].alt = t(stacked ? "task.picture.upper" : "task.picture.left");
+    viewer.images.right[0].alt = t(stacked ? "task.picture.lower" : "task.picture.right");
+  }
+  byId("scale").textContent = scaleText(viewer.scale);
+  byId("scale").setAttribute("aria-label", t("task.scale.label", { scale: scaleText(viewer.scale) }));
+  byId("tool-swap").setAttribute("aria-pressed", String(viewer.swapped));
+  byId("swapped-sign").hidden = !viewer.swapped;
+  if (!viewer.swapped) swapLocked = false;
+  const atMost = viewer.scale >= viewer.steps[viewer.steps.length - 1];
+  byId("tool-zoom-in").setAttribute("aria-disabled", String(atMost));
+  byId("tool-zoom-out").setAttribute("aria-disabled", String(!viewer.zoomed));
+  byId("tool-reset").setAttribute("aria-disabled", String(!viewer.zoomed));
+}
