@@ -56,3 +56,16 @@ def write_image_set(folder: Path, *, prompts: int = 6, arms: tuple[str, ...] = A
 def small_image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image set of 6 prompts in 3 arms, named `drawn`; read-only for tests."""
     return write_image_set(tmp_path_factory.mktemp("sets") / "drawn")
+
+
+@pytest.fixture(scope="session")
+def random_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of random-weight pipelines of the real classes: flux, sdxl, sd15. See tests/pipelines.py."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("qsched_test_pipelines", Path(__file__).with_name("pipelines.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folders: dict[str, Path] = module.save_pipelines(tmp_path_factory.mktemp("pipelines"))
+    return folders

@@ -221,8 +221,8 @@ class QSchedAdapter:
         hits = (timesteps == torch.as_tensor(timestep, device=timesteps.device)).nonzero()
         if len(hits) != 1 or len(timesteps) != self.num_inference_steps:  # type: ignore[attr-defined]
             raise UnsupportedSchedulerError(
-                f"{self._qsched_stock.__name__} visits timestep {timestep} {len(hits)} times in {len(timesteps)} calls, "
-                "so the number of its inference step is not defined; use constant coefficients or another scheduler"
+                f"{self._qsched_stock.__name__} visits timestep {timestep} {len(hits)} times in {len(timesteps)} "
+                "calls: the number of its inference step is undefined; use constant coefficients or another scheduler"
             )
         return int(hits[0, 0])
 

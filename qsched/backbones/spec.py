@@ -1,0 +1,143 @@
+"""Name -> spec of a backbone: where its weights are, pinned, and how it is meant to be called. No torch.
+
+    BackboneError(InputError)    a name, folder or machine that cannot give the backbone, with the remedy
+
+The commit ids below are those of the hub repositories; a hub backbone without a pinned revision is not
+offered. A local folder that diffusers wrote needs no entry: its path is its name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qsched
+from qsched.records.errors import InputError
+
+DEFAULTS_NAME = "qsched.json"
+_WEIGHTS = Path(qsched.__file__).parent / "tiny" / "weights"
+
+
+class BackboneError(InputError):
+    """The backbone cannot be loaded as asked; the message says what to do instead."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Where a backbone comes from and how it is called.
+
+    source         a folder, or a hub id (then `revision` is a commit id)
+    steps, guidance_scale, width, height    None: taken from the pipeline's class when it is loaded
+    gpu_dtype      what a GPU run uses when no dtype is asked for; on a CPU it is fp32
+    fp16_variant   name of the repository's half-precision files, where it has them
+    parameters     number of weights of all components, to refuse a machine that is too small
+    """
+
+    name: str
+    source: str
+    revision: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    gpu_dtype: str = "fp32"
+    fp16_variant: str | None = None
+    parameters: int | None = None
+    call_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """True when the weights lie in a folder on this machine."""
+        return self.revision is None
+
+
+def _tiny(name: str) -> BackboneSpec:
+    return BackboneSpec(
+        name, str(_WEIGHTS / name), steps=4, guidance_scale=0.0, width=128, height=128, gpu_dtype="fp32"
+    )
+
+
+BACKBONES: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (
+        _tiny("tiny-flux"),
+        _tiny("tiny-sdxl"),
+        BackboneSpec(
+            "flux-schnell",
+            "black-forest-labs/FLUX.1-schnell",
+            revision="741f7c3ce8b383c54771c7003378a50191e9efe9",
+            steps=4,
+            guidance_scale=0.0,
+            width=1024,
+            height=1024,
+            gpu_dtype="bf16",
+            parameters=16_870_000_000,
+            call_options={"max_sequence_length": 256},
+        ),
+        BackboneSpec(
+            "sdxl-turbo",
+            "stabilityai/sdxl-turbo",
+            revision="71153311d3dbb46851df1931d3ca6e939de83304",
+            steps=4,
+            guidance_scale=0.0,
+            width=512,
+            height=512,
+            gpu_dtype="fp16",
+            fp16_variant="fp16",
+            parameters=3_470_000_000,
+        ),
+        BackboneSpec(
+            "lcm-dreamshaper",
+            "SimianLuo/LCM_Dreamshaper_v7",
+            revision="a85df6a8bd976cdd08b4fd8f3b73f229c9e54df5",
+            steps=4,
+            guidance_scale=8.0,
+            width=768,
+            height=768,
+            gpu_dtype="fp16",
+            parameters=1_070_000_000,
+        ),
+    )
+}
+
+
+def find_spec(name_or_path: str) -> BackboneSpec:
+    """The spec of a known name or of a local diffusers folder; BackboneError for anything else."""
+    known = BACKBONES.get(name_or_path)
+    if known is not None:
+        if known.is_local and not (Path(known.source) / "model_index.json").is_file():
+            raise BackboneError(
+                f"the weights of {known.name} are not in {known.source}; reinstall qsched, or train them with "
+                "`python -m qsched.tiny.train`"
+            )
+        return known
+    folder = Path(name_or_path)
+    if (folder / "model_index.json").is_file():
+        return _local_spec(folder)
+    if folder.is_dir():
+        raise BackboneError(
+            f"{name_or_path} has no model_index.json, so it is not a diffusers pipeline folder; save one with "
+            "`pipeline.save_pretrained(folder)`"
+        )
+    raise BackboneError(
+        f"backbone {name_or_path!r} is neither a known name ({', '.join(BACKBONES)}) nor a folder with a "
+        "model_index.json. A hub model is used by downloading it first: `hf download ID --revision COMMIT "
+        "--local-dir FOLDER`, then --backbone FOLDER."
+    )
+
+
+def _local_spec(folder: Path) -> BackboneSpec:
+    """Spec of a local folder; an optional qsched.json in it overrides steps, guidance_scale, width, height."""
+    defaults: dict[str, Any] = {}
+    path = folder / DEFAULTS_NAME
+    if path.is_file():
+        try:
+            defaults = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BackboneError(f"{path} cannot be read as JSON: {error}") from error
+        allowed = {"steps", "guidance_scale", "width", "height", "gpu_dtype", "call_options"}
+        if not isinstance(defaults, dict) or set(defaults) - allowed:
+            raise BackboneError(f"{path} may hold only {', '.join(sorted(allowed))}, got {sorted(defaults)}")
+    return BackboneSpec(folder.resolve().name, str(folder.resolve()), **defaults)
