@@ -160,8 +160,9 @@ class CovariateEffect:
 class StrengthRow:
     """One arm's strength, best first.
 
-    `low_vote`, `high_vote`: the interval that takes votes as independent. `design_effect`: variance over the vote-level one.
-    `rank_low`, `rank_high`: ranks that no simultaneous comparison excludes (Mogstad, Romano, Shaikh and Wilhelm 2024).
+    `low_vote`, `high_vote`: the interval that takes votes as independent. `design_effect`: variance over the
+    vote-level one. `rank_low`, `rank_high`: ranks that no simultaneous comparison excludes (Mogstad, Romano, Shaikh
+    and Wilhelm 2024, Rev. Econ. Stud. 91:476-518).
     """
 
     arm: str
@@ -333,7 +334,7 @@ class AnnotatorRow:
     """One annotator's conduct. Shares are in 0..1, times in milliseconds, entropy in bits; None = cannot be known.
 
     `side_p`: two-sided exact binomial test of left against right among decided votes, `side_p_holm` over annotators.
-    `agreement_with_rest`: share of items on which the annotator's choice is the others' most frequent one (ties of that split).
+    `agreement_with_rest`: mean share of the others' votes on the same item that equal the annotator's own.
     """
 
     annotator: str

@@ -1,0 +1,63 @@
+"""Estimates from pairwise votes: arrays or tables in, frozen results with diagnostics out."""
+
+from __future__ import annotations
+
+from analysis.stats.bootstrap import resample
+from analysis.stats.bradley_terry import fit_bradley_terry
+from analysis.stats.contrasts import holm, pair_contrasts
+from analysis.stats.counts import VoteCounts, count_arrays, count_table, count_votes
+from analysis.stats.covariance import prepare
+from analysis.stats.davidson import fit_davidson
+from analysis.stats.estimate import estimate, rebase
+from analysis.stats.existence import examine
+from analysis.stats.fit import fit_model
+from analysis.stats.penalty import parse_penalty
+from analysis.stats.rao_kupper import fit_rao_kupper
+from analysis.stats.raw_rates import raw_pairs
+from analysis.stats.results import (
+    Estimate,
+    EstimateSettings,
+    Existence,
+    PairRow,
+    PairwiseFit,
+    Penalty,
+    RawPair,
+    StrengthRow,
+    Uncertainty,
+)
+from analysis.stats.scales import elo, log_odds, win_probability
+from analysis.stats.uncertainty import uncertainty_of, vote_level
+
+__all__ = [
+    "Estimate",
+    "EstimateSettings",
+    "Existence",
+    "PairRow",
+    "PairwiseFit",
+    "Penalty",
+    "RawPair",
+    "StrengthRow",
+    "Uncertainty",
+    "VoteCounts",
+    "count_arrays",
+    "count_table",
+    "count_votes",
+    "elo",
+    "estimate",
+    "examine",
+    "fit_bradley_terry",
+    "fit_davidson",
+    "fit_model",
+    "fit_rao_kupper",
+    "holm",
+    "log_odds",
+    "pair_contrasts",
+    "parse_penalty",
+    "prepare",
+    "raw_pairs",
+    "rebase",
+    "resample",
+    "uncertainty_of",
+    "vote_level",
+    "win_probability",
+]

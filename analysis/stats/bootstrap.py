@@ -1,0 +1,206 @@
+"""Bootstrap of the whole fit on reweighted count tables: by vote, by annotator or by prompt, all resamples at once.
+
+A resample gives each cluster a weight: its table is weights (B, G) times counts by cluster (G, 3 C). Weights:
+- "exponential" (default): Exp(1), scaled to mean one (Rubin 1981, Ann. Statist. 9:130-134). No cluster drops out,
+  so where the estimate exists it exists in every resample.
+- "multinomial": how often each cluster is drawn in G draws (Efron 1979). A resample may have no estimate; counted.
+
+Each resample is refitted by chord iteration (the information of the original fit, factored once) and by Newton's
+method where that is slow. The covariance of the refits is taken around their linear part, whose covariance is known
+exactly (Efron 1990, JASA 85:79-89): V = sandwich + cov(refits) - cov(linear parts). That removes most of the
+simulation noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from analysis.errors import AnalysisError, NotConvergedError
+from analysis.stats.cells import cell_terms, score_eta_bradley_terry
+from analysis.stats.covariance import FittedDesign
+from analysis.stats.existence import examine
+from analysis.stats.fit import newton
+from analysis.stats.penalty import smooth_penalty
+from analysis.stats.results import Array
+from qsched.records import InputError
+
+Weights = Literal["exponential", "multinomial"]
+Unit = Literal["vote", "annotator", "prompt"]
+
+_CHORD_ITERATIONS = 40
+_CHORD_TOLERANCE = 1e-9
+#: Resamples are worked on in blocks of about this many table entries.
+_BLOCK_ENTRIES = 8_000_000
+_UNIT_STREAM = {"vote": 0, "annotator": 1, "prompt": 2}
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Refits (B, P) and their linear parts (B, P), of `n_units` units; `without_estimate` resamples had no fit."""
+
+    unit: Unit
+    weights: Weights
+    draws: Array
+    linear: Array
+    n_units: int
+    without_estimate: int
+
+    @property
+    def factor(self) -> float:
+        """Makes the weights' variance that of independent units: G/(G-1); (G+1)/(G-1) for Dirichlet weights."""
+        g = self.n_units
+        return (g + 1) / (g - 1) if self.weights == "exponential" else g / (g - 1)
+
+    def correction(self) -> Array:
+        """cov(refits) - cov(linear parts), on the scale of the sandwich."""
+        return self.factor * (np.cov(self.draws, rowvar=False) - np.cov(self.linear, rowvar=False))
+
+
+def resample(
+    ready: FittedDesign, *, unit: Unit, resamples: int, seed: int, weights: Weights = "exponential"
+) -> Resampling:
+    """Refit `resamples` reweighted tables; the same seed gives the same draws."""
+    if resamples < 50:
+        raise InputError(f"{resamples} resamples are too few for a covariance; use 200 or more (default 1000).")
+    rng = np.random.default_rng([seed, _UNIT_STREAM[unit]])
+    draws, linear, failed = [], [], 0
+    units = _number_of_units(ready, unit)
+    for table_B3C in _tables(ready, unit, resamples, rng, weights):
+        outcomes = table_B3C.reshape(len(table_B3C), -1, 3)
+        beta, first, ok = _refit(ready, outcomes)
+        draws.append(beta[ok])
+        linear.append(first[ok])
+        failed += int((~ok).sum())
+    kept = np.concatenate(draws)
+    if failed > resamples // 20:
+        raise AnalysisError(
+            f"{failed} of {resamples} resamples by {unit} have no finite estimate: too few votes for this bootstrap. "
+            "Use exponential weights, --method sandwich, or a penalty."
+        )
+    return Resampling(unit, weights, kept, np.concatenate(linear), units, failed)
+
+
+def _tables(
+    ready: FittedDesign, unit: Unit, resamples: int, rng: np.random.Generator, weights: Weights
+) -> Iterator[Array]:
+    """Blocks of reweighted tables (b, 3 C)."""
+    counts = ready.counts
+    flat = counts.outcomes.ravel()
+    if unit == "vote":
+        total = float(flat.sum())
+        filled = np.flatnonzero(flat > 0)
+        block = max(1, _BLOCK_ENTRIES // max(len(flat), 1))
+        for size in _sizes(resamples, block):
+            table = np.zeros((size, len(flat)))
+            if weights == "exponential":
+                drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
+                drawn *= total / drawn.sum(axis=1, keepdims=True)
+            else:
+                drawn = rng.multinomial(round(total), flat[filled] / total, size=size).astype(np.float64)
+            table[:, filled] = drawn
+            yield table
+        return
+    by_cluster = counts.clusters[unit].counts
+    present = np.flatnonzero(np.asarray(by_cluster.sum(axis=1)).ravel() > 0)
+    g = len(present)
+    if g < by_cluster.shape[0]:
+        by_cluster = by_cluster[present]
+    block = max(1, _BLOCK_ENTRIES // max(len(flat), g))
+    for size in _sizes(resamples, block):
+        if weights == "exponential":
+            w_BG = rng.standard_exponential((size, g))
+            w_BG *= g / w_BG.sum(axis=1, keepdims=True)
+        else:
+            w_BG = rng.multinomial(g, np.full(g, 1 / g), size=size).astype(np.float64)
+        product = (by_cluster.T @ w_BG.T).T if sparse.issparse(by_cluster) else w_BG @ by_cluster
+        yield np.ascontiguousarray(product)
+
+
+def _number_of_units(ready: FittedDesign, unit: Unit) -> int:
+    if unit == "vote":
+        return max(round(ready.counts.n_votes), 2)
+    return int(ready.counts.clusters[unit].present().sum())
+
+
+def _sizes(total: int, block: int) -> Iterator[int]:
+    for start in range(0, total, block):
+        yield min(block, total - start)
+
+
+def _refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Refits, first steps (the linear parts), and which resamples have an estimate. outcomes (B, C, 3)."""
+    b = len(outcomes)
+    beta = np.tile(ready.fit.parameters, (b, 1))
+    linear = np.zeros_like(beta)
+    ok = np.ones(b, dtype=bool)
+    if ready.fit.penalty.kind == "firth":
+        linear = _gradient(ready, outcomes, beta) @ ready.bread
+        return _refit_one_by_one(ready, outcomes, np.arange(b), beta, linear, ok)
+    active = np.arange(b)
+    current = outcomes
+    previous = np.full(b, np.inf)
+    for iteration in range(_CHORD_ITERATIONS):
+        step = _gradient(ready, current, beta[active]) @ ready.bread
+        if iteration == 0:
+            linear = step.copy()
+        size = np.abs(step).max(axis=1)
+        beta[active] += step
+        going = size > _CHORD_TOLERANCE
+        worse = size > np.maximum(previous, 1.0)
+        if worse.any():
+            beta[active[worse]] = np.nan
+            going &= ~worse
+        active, previous = active[going], size[going]
+        if not len(active):
+            break
+        if not going.all():
+            current = current[going]
+    slow = np.union1d(active, np.flatnonzero(np.isnan(beta).any(axis=1)))
+    return _refit_one_by_one(ready, outcomes, slow, beta, linear, ok) if len(slow) else (beta, linear, ok)
+
+
+def _gradient(ready: FittedDesign, outcomes: Array, beta: Array) -> Array:
+    design, fit = ready.design, ready.fit
+    eta, tau = design.eta(beta), design.tau(beta)
+    if fit.model == "bradley-terry":
+        gradient = design.pull_back(score_eta_bradley_terry(outcomes, eta), None)
+    else:
+        # A chord step may leave Rao and Kupper's tau > 0; such a resample goes to Newton's method.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            terms = cell_terms(fit.model, outcomes, eta, tau)
+        gradient = design.pull_back(terms.score_eta, terms.score_tau)
+        gradient[~np.isfinite(gradient).all(axis=1)] = np.inf
+    if fit.penalty.kind in ("ridge", "gamma"):
+        gradient[:, : design.k] += smooth_penalty(fit.penalty, beta[:, : design.k])[1]
+    return gradient
+
+
+def _refit_one_by_one(
+    ready: FittedDesign,
+    outcomes: Array,
+    which: NDArray[np.int64],
+    beta: Array,
+    linear: Array,
+    ok: NDArray[np.bool_],
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    fit = ready.fit
+    for index in which:
+        counts = ready.counts.with_outcomes(outcomes[index])
+        diagnosis = examine(
+            counts, model=fit.model, position_effect=fit.has_position, penalty=fit.penalty
+        )
+        if not diagnosis.exists:
+            ok[index] = False
+            continue
+        try:
+            beta[index] = newton(ready.design, outcomes[index], fit.model, fit.penalty, fit.parameters)[0]
+        except NotConvergedError:
+            # Counted, reported, and an error when they are many: see `resample`.
+            ok[index] = False
+    return beta, linear, ok

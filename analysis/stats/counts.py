@@ -1,0 +1,315 @@
+"""The table of counts that every estimator works on: votes per (left arm, right arm, outcome), also per cluster.
+
+The likelihood of every model here needs no more than these counts, so the cost of a fit does not depend on the
+number of votes. Legend of shapes: K arms, C cells (distinct left, right, position, covariates), 3 outcomes in the
+order (left wins, right wins, tie), G clusters (annotators or prompts).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from analysis.stats.results import Array
+from analysis.votes.table import VotesTable
+from qsched.records import InputError
+
+IntArray = NDArray[np.int64]
+#: A dense array or a scipy csr array (scipy ships no types to say so).
+Table: TypeAlias = Any
+OUTCOMES = ("left", "right", "tie")
+#: Votes of one annotator on one prompt; kept only where some have more than one vote.
+INTERSECTION = "annotator x prompt"
+#: Above this many entries the counts by cluster are kept as a sparse matrix.
+_DENSE_ENTRIES = 20_000_000
+
+
+@dataclass(frozen=True)
+class ClusterCounts:
+    """Counts of each cluster, shape (G, 3 C), dense or csr; columns as `VoteCounts.outcomes.ravel()`.
+
+    `labels` are the clusters' names, in the order of the rows; none for the intersection of annotator and prompt.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    counts: Table
+
+    def present(self) -> NDArray[np.bool_]:
+        """Which clusters have votes, shape (G,)."""
+        return np.asarray(self.counts.sum(axis=1)).ravel() > 0
+
+
+@dataclass(frozen=True)
+class VoteCounts:
+    """Aggregated votes. `left`, `right`: arm codes (C,); `position` (C,): 1 where lying on the left may matter,
+    0 where the order means nothing; `covariates` (C, q); `outcomes` (C, 3); `clusters` by name."""
+
+    arms: tuple[str, ...]
+    left: IntArray
+    right: IntArray
+    position: Array
+    covariates: Array
+    outcomes: Array
+    covariate_names: tuple[str, ...] = ()
+    clusters: Mapping[str, ClusterCounts] = field(default_factory=dict)
+
+    @property
+    def n_arms(self) -> int:
+        """K."""
+        return len(self.arms)
+
+    @property
+    def n_cells(self) -> int:
+        """C."""
+        return len(self.left)
+
+    @property
+    def n_votes(self) -> float:
+        """Votes in the table (fractional where rows were weighted)."""
+        return float(self.outcomes.sum())
+
+    def votes_of_arms(self) -> Array:
+        """Votes in which each arm takes part, shape (K,)."""
+        n_C = self.outcomes.sum(axis=1)
+        k = self.n_arms
+        return np.asarray(np.bincount(self.left, n_C, k) + np.bincount(self.right, n_C, k), dtype=np.float64)
+
+    def with_outcomes(self, outcomes: Array) -> VoteCounts:
+        """The same cells with other counts and without clusters."""
+        return replace(self, outcomes=outcomes, clusters={})
+
+    def without_ties(self) -> VoteCounts:
+        """The votes that are not ties, also within clusters."""
+        keep = np.tile(np.array([1.0, 1.0, 0.0]), self.n_cells)
+        clusters = {
+            name: replace(part, counts=_scale_columns(part.counts, keep)) for name, part in self.clusters.items()
+        }
+        outcomes = (self.outcomes.ravel() * keep).reshape(-1, 3)
+        return replace(self, outcomes=outcomes, clusters=clusters)
+
+    def restrict(self, arms: Sequence[str]) -> VoteCounts:
+        """The votes between the named arms only."""
+        unknown = [arm for arm in arms if arm not in self.arms]
+        if unknown:
+            raise InputError(f"Arm {unknown[0]!r} has no votes; the arms are {', '.join(self.arms)}.")
+        chosen = tuple(arm for arm in self.arms if arm in set(arms))
+        code = np.full(self.n_arms, -1)
+        code[[self.arms.index(arm) for arm in chosen]] = np.arange(len(chosen))
+        cells = np.flatnonzero((code[self.left] >= 0) & (code[self.right] >= 0))
+        columns = (cells[:, None] * 3 + np.arange(3)).ravel()
+        clusters = {}
+        for name, part in self.clusters.items():
+            kept = part.counts[:, columns]
+            rows = np.flatnonzero(np.asarray(kept.sum(axis=1)).ravel() > 0)
+            labels = tuple(part.labels[i] for i in rows) if part.labels else ()
+            clusters[name] = ClusterCounts(name, labels, kept[rows])
+        return replace(
+            self,
+            arms=chosen,
+            left=code[self.left[cells]],
+            right=code[self.right[cells]],
+            position=self.position[cells],
+            covariates=self.covariates[cells],
+            outcomes=self.outcomes[cells],
+            clusters=clusters,
+        )
+
+
+def _scale_columns(counts: Table, factor: Array) -> Table:
+    if sparse.issparse(counts):
+        return sparse.csr_array(counts.multiply(factor[None, :]))
+    return np.asarray(counts * factor[None, :])
+
+
+def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] = ()) -> VoteCounts:
+    """Count votes with columns left_arm, right_arm and choice; by annotator and by prompt where those ids are there.
+
+    `covariates`: numeric columns added to the left arm's log-odds (say, left minus right file size).
+    Raises InputError for a choice other than left, right or tie (exclude skips first) and for no votes at all.
+    """
+    frame = votes.frame if isinstance(votes, VotesTable) else votes
+    lacking = [name for name in ("left_arm", "right_arm", "choice", *covariates) if name not in frame.columns]
+    if lacking:
+        raise InputError(f"The votes have no column {lacking[0]!r}; they have {', '.join(frame.columns)}.")
+    if frame.height == 0:
+        raise InputError("There are no votes to count: none were given, or all were excluded.")
+    left_labels, left = codes(frame["left_arm"])
+    right_labels, right = codes(frame["right_arm"])
+    arms = tuple(sorted({*left_labels, *right_labels}))
+    place = {arm: index for index, arm in enumerate(arms)}
+    left = np.array([place[a] for a in left_labels], dtype=np.int64)[left]
+    right = np.array([place[a] for a in right_labels], dtype=np.int64)[right]
+    outcome = _outcome_codes(frame["choice"])
+    ids = {}
+    for name, column in (("annotator", "annotator"), ("prompt", "prompt_id")):
+        if column in frame.columns:
+            ids[name] = codes(frame[column])
+    values = [frame[name].cast(pl.Float64).to_numpy() for name in covariates]
+    return _tabulate(arms, left, right, outcome, ids, tuple(covariates), values)
+
+
+def count_arrays(
+    left: Sequence[str],
+    right: Sequence[str],
+    choice: Sequence[str],
+    *,
+    annotator: Sequence[str] | None = None,
+    prompt: Sequence[str] | None = None,
+    covariates: Mapping[str, Sequence[float]] | None = None,
+) -> VoteCounts:
+    """Count votes given as equally long sequences: arm names, and choices left, right or tie."""
+    columns: dict[str, Sequence[str]] = {"left_arm": left, "right_arm": right, "choice": choice}
+    if annotator is not None:
+        columns["annotator"] = annotator
+    if prompt is not None:
+        columns["prompt_id"] = prompt
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise InputError(f"The sequences differ in length: {lengths}. Give one value a vote in each.")
+    texts = {name: pl.Series(name, values, dtype=pl.String) for name, values in columns.items()}
+    frame = pl.DataFrame({**texts, **{name: list(values) for name, values in (covariates or {}).items()}})
+    same = frame.filter(pl.col("left_arm") == pl.col("right_arm"))
+    if same.height:
+        raise InputError(f"A vote compares {same['left_arm'][0]!r} with itself. Leave such votes out.")
+    return count_votes(frame, covariates=tuple(covariates or ()))
+
+
+def count_table(rows: Sequence[Sequence[object]]) -> VoteCounts:
+    """Counts from a published table: rows (arm_a, arm_b, wins_a, wins_b[, ties[, home]]).
+
+    home: 1 = a is first (left, at home), -1 = b is, 0 or absent = the order means nothing.
+    """
+    cells: dict[tuple[str, str, float], list[float]] = {}
+    for number, row in enumerate(rows, start=1):
+        if not 4 <= len(row) <= 6:
+            raise InputError(f"Row {number} has {len(row)} values; (a, b, wins_a, wins_b[, ties[, home]]) is wanted.")
+        a, b = str(row[0]), str(row[1])
+        wins_a, wins_b, ties, home = (float(str(value)) for value in (*row[2:], *(0, 0)[len(row) - 4 :]))
+        if a == b:
+            raise InputError(f"Row {number} compares {a!r} with itself.")
+        if not all(math.isfinite(v) and v >= 0 for v in (wins_a, wins_b, ties)) or home not in (-1, 0, 1):
+            raise InputError(f"Row {number} ({row!r}): counts must be 0 or more, home one of -1, 0, 1.")
+        if home == -1:
+            a, b, wins_a, wins_b = b, a, wins_b, wins_a
+        cell = cells.setdefault((a, b, abs(home)), [0.0, 0.0, 0.0])
+        for index, value in enumerate((wins_a, wins_b, ties)):
+            cell[index] += value
+    if not cells:
+        raise InputError("The table has no rows.")
+    arms = tuple(sorted({arm for a, b, _ in cells for arm in (a, b)}))
+    place = {arm: index for index, arm in enumerate(arms)}
+    return VoteCounts(
+        arms=arms,
+        left=np.array([place[a] for a, _, _ in cells], dtype=np.int64),
+        right=np.array([place[b] for _, b, _ in cells], dtype=np.int64),
+        position=np.array([position for _, _, position in cells], dtype=np.float64),
+        covariates=np.zeros((len(cells), 0)),
+        outcomes=np.array(list(cells.values()), dtype=np.float64),
+    )
+
+
+def codes(series: pl.Series) -> tuple[tuple[str, ...], IntArray]:
+    """Sorted distinct values of a text column and each row's index among them."""
+    if series.null_count():
+        raise InputError(f"Column {series.name!r} has {series.null_count()} empty values; every vote needs one.")
+    coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
+    distinct = coded.unique()
+    labels = distinct.cast(pl.String).to_list()
+    physical = distinct.to_physical().to_numpy()
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    lookup = np.zeros(int(physical.max()) + 1 if len(labels) else 0, dtype=np.int64)
+    lookup[physical[order]] = np.arange(len(labels))
+    return tuple(labels[i] for i in order), lookup[coded.to_physical().to_numpy()]
+
+
+def _outcome_codes(choice: pl.Series) -> IntArray:
+    labels, code = codes(choice)
+    unknown = [label for label in labels if label not in OUTCOMES]
+    if unknown:
+        hint = "Exclude skips before counting." if unknown[0] == "skip" else f"It must be one of {', '.join(OUTCOMES)}."
+        raise InputError(f"A vote has choice {unknown[0]!r}. {hint}")
+    return np.array([OUTCOMES.index(label) for label in labels], dtype=np.int64)[code]
+
+
+def _tabulate(
+    arms: tuple[str, ...],
+    left: IntArray,
+    right: IntArray,
+    outcome: IntArray,
+    ids: Mapping[str, tuple[tuple[str, ...], IntArray]],
+    covariate_names: tuple[str, ...],
+    covariates: Sequence[Array],
+) -> VoteCounts:
+    k = len(arms)
+    pair = left * k + right
+    if covariates:
+        for name, values in zip(covariate_names, covariates, strict=True):
+            if not np.isfinite(values).all():
+                raise InputError(f"Covariate {name!r} has empty or infinite values; every vote needs a finite one.")
+        keys, cell = np.unique(np.column_stack([pair, *covariates]), axis=0, return_inverse=True)
+        cell = cell.ravel()
+        pairs, x_Cq = keys[:, 0].astype(np.int64), keys[:, 1:]
+    elif k <= 2000:
+        present = np.flatnonzero(np.bincount(pair, minlength=k * k))
+        place = np.zeros(k * k, dtype=np.int64)
+        place[present] = np.arange(len(present))
+        pairs, cell, x_Cq = present, place[pair], np.zeros((len(present), 0))
+    else:
+        pairs, cell = np.unique(pair, return_inverse=True)
+        x_Cq = np.zeros((len(pairs), 0))
+    slot = cell * 3 + outcome
+    m = 3 * len(pairs)
+    clusters = {name: _by_cluster(name, labels, code, slot, m) for name, (labels, code) in ids.items()}
+    if len(ids) == 2:
+        both = _by_intersection(ids["annotator"], ids["prompt"], slot, m)
+        if both is not None:
+            clusters[INTERSECTION] = both
+    return VoteCounts(
+        arms=arms,
+        left=pairs // k,
+        right=pairs % k,
+        position=np.ones(len(pairs)),
+        covariates=x_Cq,
+        outcomes=np.bincount(slot, minlength=m).reshape(-1, 3).astype(np.float64),
+        covariate_names=covariate_names,
+        clusters=clusters,
+    )
+
+
+def _by_cluster(name: str, labels: tuple[str, ...], code: IntArray, slot: IntArray, m: int) -> ClusterCounts:
+    if len(labels) * m <= _DENSE_ENTRIES:
+        flat = np.bincount(code * m + slot, minlength=len(labels) * m)
+        return ClusterCounts(name, labels, flat.reshape(len(labels), m).astype(np.float64))
+    return ClusterCounts(name, labels, _sparse_counts(code, slot, len(labels), m))
+
+
+def _by_intersection(
+    annotator: tuple[tuple[str, ...], IntArray], prompt: tuple[tuple[str, ...], IntArray], slot: IntArray, m: int
+) -> ClusterCounts | None:
+    """Counts by (annotator, prompt), or None where none has two votes: an intersection is then a vote."""
+    size = len(annotator[0]) * len(prompt[0])
+    code = annotator[1] * len(prompt[0]) + prompt[1]
+    if size <= _DENSE_ENTRIES:
+        present = np.bincount(code, minlength=size)
+        if present.max() <= 1:
+            return None
+        place = np.cumsum(present > 0) - 1
+        return ClusterCounts(INTERSECTION, (), _sparse_counts(place[code], slot, int(place[-1]) + 1, m))
+    distinct, place = np.unique(code, return_inverse=True)
+    if len(distinct) == len(code):
+        return None
+    return ClusterCounts(INTERSECTION, (), _sparse_counts(place, slot, len(distinct), m))
+
+
+def _sparse_counts(code: IntArray, slot: IntArray, rows: int, columns: int) -> sparse.csr_array:
+    return sparse.csr_array(
+        sparse.coo_array((np.ones(len(code)), (code, slot)), shape=(rows, columns)).tocsr()
+    )

@@ -1,0 +1,125 @@
+"""Sandwich covariances: by vote, by annotator, by prompt, and by annotator and prompt together.
+
+    V_g = A^-1 ( sum_g u_g u_g' ) A^-1 * G/(G-1) * (n-1)/(n-p),   u_g: the sum of the scores of cluster g's votes
+    V   = V_annotator + V_prompt - V_both                 (Cameron, Gelbach and Miller 2011, JBES 29:238-249)
+
+A is the observed information, n the votes, p the free parameters (the factors of Stata and statsmodels). V_both is by
+intersection of annotator and prompt: by vote where nobody judged a prompt twice. The difference need not be positive
+semi-definite; negative eigenvalues are then set to zero (their section 2.3) and the result says so. Clusters without
+votes do not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from analysis.stats.cells import cell_terms, outcome_scores
+from analysis.stats.counts import INTERSECTION, Table, VoteCounts
+from analysis.stats.fit import Design, bread, make_design
+from analysis.stats.results import Array, PairwiseFit
+from qsched.records import InputError
+
+
+@dataclass(frozen=True)
+class FittedDesign:
+    """A fit with what its covariances need: the counts it used, the design, A^-1 (P, P) and the scores by vote kind.
+
+    `scores` (3 C, P), dense or csr: the score of one vote in each slot of the count table.
+    """
+
+    fit: PairwiseFit
+    counts: VoteCounts
+    design: Design
+    bread: Array
+    scores: Table
+
+
+def prepare(fit: PairwiseFit, counts: VoteCounts) -> FittedDesign:
+    """Scores and information of a fit on the counts it was fitted to."""
+    if counts.arms != fit.arms:
+        raise InputError(f"The fit has arms {', '.join(fit.arms)}, the counts {', '.join(counts.arms)}.")
+    used = counts.without_ties() if fit.ties == "drop" else counts
+    design = make_design(used, model=fit.model, position_effect=fit.has_position)
+    beta = fit.parameters
+    eta, tau = design.eta(beta), design.tau(beta)
+    terms = cell_terms(fit.model, used.outcomes, eta, tau)
+    by_outcome = outcome_scores(fit.model, eta, None if tau is None else float(tau[0]))
+    return FittedDesign(
+        fit, used, design, bread(design, terms, fit.penalty, beta), _score_rows(design, by_outcome)
+    )
+
+
+def _score_rows(design: Design, by_outcome: Array) -> Table:
+    """(C, 3, d) -> (3 C, P): the score of eta times the design row, then the score of tau."""
+    eta_scores = by_outcome[:, :, 0].ravel()
+    if sparse.issparse(design.x):
+        repeated = sparse.csr_array(design.x)[np.repeat(np.arange(design.x.shape[0]), 3)]
+        rows = repeated.multiply(eta_scores[:, None])
+        if not design.has_tau:
+            return sparse.csr_array(rows)
+        return sparse.csr_array(sparse.hstack([rows, sparse.csr_array(by_outcome[:, :, 1].reshape(-1, 1))]))
+    dense = np.repeat(np.asarray(design.x), 3, axis=0) * eta_scores[:, None]
+    return np.column_stack([dense, by_outcome[:, :, 1].ravel()]) if design.has_tau else dense
+
+
+def cluster_scores(ready: FittedDesign, name: str) -> Array:
+    """Sums of scores by cluster, (G, P), clusters without votes left out."""
+    part = ready.counts.clusters[name]
+    return _dense(part.counts @ ready.scores)[part.present()]
+
+
+def _dense(matrix: Table) -> Array:
+    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
+
+
+def small_sample_factor(ready: FittedDesign, n_clusters: float) -> float:
+    """G / (G - 1) * (n - 1) / (n - p)."""
+    n = ready.counts.n_votes
+    free = ready.design.n_parameters - 1
+    return n_clusters / max(n_clusters - 1, 1.0) * (n - 1) / max(n - free, 1.0)
+
+
+def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
+    """Sum of outer products of cluster scores, with the small-sample factor."""
+    u_GP = cluster_scores(ready, name)
+    if len(u_GP) < 2:
+        raise InputError(
+            f"There is only {len(u_GP)} {name}: how much {name}s differ cannot be told. "
+            f"Use --intervals vote, and say that the result is for this {name} alone."
+        )
+    return u_GP.T @ u_GP * small_sample_factor(ready, len(u_GP))
+
+
+def meat_by_vote(ready: FittedDesign) -> Array:
+    """Sum over votes of the outer products of their scores, with the small-sample factor."""
+    n = ready.counts.outcomes.ravel()
+    weighted = ready.scores.multiply(n[:, None]) if sparse.issparse(ready.scores) else ready.scores * n[:, None]
+    return _dense(ready.scores.T @ weighted) * small_sample_factor(ready, float(n.sum()))
+
+
+def meat_by_intersection(ready: FittedDesign) -> Array:
+    """As by cluster, for annotator and prompt together; through the Gram matrix, for there may be as many as votes."""
+    part = ready.counts.clusters.get(INTERSECTION)
+    if part is None:
+        return meat_by_vote(ready)
+    gram = part.counts.T @ part.counts
+    meat = _dense(ready.scores.T @ (gram @ ready.scores))
+    return meat * small_sample_factor(ready, float(part.present().sum()))
+
+
+def sandwich(ready: FittedDesign, meat: Array) -> Array:
+    """A^-1 meat A^-1."""
+    return ready.bread @ meat @ ready.bread
+
+
+def mend(covariance: Array) -> tuple[Array, bool]:
+    """Set negative eigenvalues to zero; True where one was more than rounding."""
+    symmetric = (covariance + covariance.T) / 2
+    values, vectors = np.linalg.eigh(symmetric)
+    largest = float(np.abs(values).max())
+    if values.min() >= -1e-10 * largest:
+        return symmetric, False
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T, True

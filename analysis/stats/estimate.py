@@ -1,0 +1,282 @@
+"""One call from counts to everything a report prints about one question.
+
+fit -> covariance (two-way by default, and by vote beside it) -> strengths, contrasts, ranks -> warnings in words.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.stats.contrasts import (
+    PairContrasts,
+    pair_contrasts,
+    percentile_bounds,
+    percentile_draws,
+    quantile,
+    rank_intervals,
+    two_sided_p,
+)
+from analysis.stats.counts import VoteCounts
+from analysis.stats.existence import examine
+from analysis.stats.fit import fit_model
+from analysis.stats.raw_rates import raw_pairs
+from analysis.stats.results import (
+    Array,
+    CovariateEffect,
+    Estimate,
+    EstimateSettings,
+    PairRow,
+    PairwiseFit,
+    PositionEffect,
+    RawPair,
+    StrengthRow,
+    TieParameter,
+    Uncertainty,
+)
+from analysis.stats.scales import ELO_PER_LOG_ODDS, elo, win_probability
+from analysis.stats.uncertainty import cluster_sizes, uncertainty_of, vote_level
+from qsched.records import InputError
+
+_POWER = 0.8
+
+
+def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Estimate:
+    """Fit, covariance, strengths (best first) and all pairwise contrasts, by the settings.
+
+    Raises NoEstimateError (with a diagnosis) where the votes do not determine the strengths; `raw_pairs` still works.
+    """
+    settings = EstimateSettings() if settings is None else settings
+    fit = fit_model(
+        counts,
+        model=settings.model,
+        ties=settings.ties,
+        position_effect=settings.position_effect,
+        penalty=settings.penalty,
+    )
+    unc = uncertainty_of(
+        fit,
+        counts,
+        intervals=settings.intervals,
+        method=settings.method,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    by_vote = vote_level(fit, counts)
+    theta, k = fit.log_strengths, len(fit.arms)
+    contrasts = pair_contrasts(
+        theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape
+    )
+    raw = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals)
+    sizes = cluster_sizes(counts)
+    return Estimate(
+        settings=settings,
+        fit=fit,
+        uncertainty=unc,
+        vote_level=by_vote,
+        strengths=_strengths(fit, unc, by_vote, contrasts, counts, settings),
+        pairwise=_pair_rows(fit.arms, contrasts, raw, unc, by_vote, settings.confidence),
+        position_effect=_position(fit, unc, settings.confidence),
+        tie_parameter=_tie(fit, unc, settings.confidence),
+        covariates=_covariates(fit, unc, settings.confidence),
+        design_effect=_mean_design_effect(unc, by_vote, k),
+        n_votes=round(fit.n_votes),
+        n_annotators=sizes.get("annotator"),
+        n_prompts=sizes.get("prompt"),
+        warnings=(*unc.warnings, *_model_warnings(fit, counts)),
+        notes=unc.notes,
+    )
+
+
+def _ratio(upper: float, lower: float) -> float:
+    return upper / lower if lower > 0 else math.nan
+
+
+def _strengths(
+    fit: PairwiseFit,
+    unc: Uncertainty,
+    by_vote: Uncertainty,
+    contrasts: PairContrasts,
+    counts: VoteCounts,
+    settings: EstimateSettings,
+) -> tuple[StrengthRow, ...]:
+    theta, k = fit.log_strengths, len(fit.arms)
+    variance = np.maximum(np.diag(unc.covariance)[:k], 0.0)
+    variance_vote = np.diag(by_vote.covariance)[:k]
+    se, se_vote = np.sqrt(variance), np.sqrt(np.maximum(variance_vote, 0.0))
+    wide = quantile(settings.confidence, unc.df)
+    normal = quantile(settings.confidence, math.inf)
+    low, high = theta - wide * se, theta + wide * se
+    if settings.shape == "percentile":
+        draws = percentile_draws(unc)[:, :k]
+        low, high = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
+    best, worst = rank_intervals(contrasts, k)
+    votes = counts.votes_of_arms()
+    if fit.ties == "drop":
+        votes = counts.without_ties().votes_of_arms()
+    order = sorted(range(k), key=lambda i: (-theta[i], fit.arms[i]))
+    return tuple(
+        StrengthRow(
+            arm=fit.arms[i],
+            log_strength=float(theta[i]),
+            se=float(se[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            elo=elo(float(theta[i])),
+            elo_low=elo(float(low[i])),
+            elo_high=elo(float(high[i])),
+            low_vote=float(theta[i] - normal * se_vote[i]),
+            high_vote=float(theta[i] + normal * se_vote[i]),
+            design_effect=_ratio(float(variance[i]), float(variance_vote[i])),
+            n_votes=round(float(votes[i])),
+            rank=place,
+            rank_low=int(best[i]),
+            rank_high=int(worst[i]),
+        )
+        for place, i in enumerate(order, start=1)
+    )
+
+
+def _pair_rows(
+    arms: tuple[str, ...],
+    pairs: PairContrasts,
+    raw: tuple[RawPair, ...],
+    unc: Uncertainty,
+    by_vote: Uncertainty,
+    confidence: float,
+) -> tuple[PairRow, ...]:
+    v = by_vote.covariance
+    power = float(stats.norm.ppf(_POWER))
+    rows = []
+    for m, (i, j) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+        difference, se = float(pairs.difference[m]), float(pairs.se[m])
+        low, high = float(pairs.low[m]), float(pairs.high[m])
+        statistic = difference / se if se > 0 else math.copysign(math.inf, difference)
+        upper = stats.norm.cdf(statistic) if math.isinf(unc.df) else stats.t.cdf(statistic, unc.df)
+        rows.append(
+            PairRow(
+                arm_a=arms[i],
+                arm_b=arms[j],
+                raw=raw[m],
+                log_odds=difference,
+                se=se,
+                low=low,
+                high=high,
+                low_all=float(pairs.low_all[m]),
+                high_all=float(pairs.high_all[m]),
+                win_probability=win_probability(difference),
+                win_probability_low=win_probability(low),
+                win_probability_high=win_probability(high),
+                elo_difference=ELO_PER_LOG_ODDS * difference,
+                p=float(pairs.p[m]),
+                p_holm=float(pairs.p_holm[m]),
+                prob_superior=float(upper),
+                design_effect=_ratio(se**2, float(v[i, i] + v[j, j] - 2 * v[i, j])),
+                detectable=(pairs.critical + power) * se,
+            )
+        )
+    return tuple(rows)
+
+
+def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
+    """Strengths relative to one arm (its own is 0 without an interval), best first; Elo keeps 1000 for the baseline."""
+    arms = result.fit.arms
+    if baseline not in arms:
+        raise InputError(f"Baseline {baseline!r} is not an arm of these votes; they are {', '.join(arms)}.")
+    k, b = len(arms), arms.index(baseline)
+    theta = result.fit.log_strengths - result.fit.log_strengths[b]
+    critical = quantile(result.settings.confidence, result.uncertainty.df)
+    normal = quantile(result.settings.confidence, math.inf)
+    rows = []
+    for row in result.strengths:
+        i = arms.index(row.arm)
+        se, se_vote = (_contrast_se(u.covariance[:k, :k], i, b) for u in (result.uncertainty, result.vote_level))
+        low, high = theta[i] - critical * se, theta[i] + critical * se
+        if result.settings.shape == "percentile":
+            draws = percentile_draws(result.uncertainty)
+            low, high = percentile_bounds(draws[:, i] - draws[:, b], result.settings.confidence)
+        rows.append(
+            replace(
+                row,
+                log_strength=float(theta[i]),
+                se=se,
+                low=float(low),
+                high=float(high),
+                elo=elo(float(theta[i])),
+                elo_low=elo(float(low)),
+                elo_high=elo(float(high)),
+                low_vote=float(theta[i] - normal * se_vote),
+                high_vote=float(theta[i] + normal * se_vote),
+                design_effect=_ratio(se**2, se_vote**2),
+            )
+        )
+    return tuple(rows)
+
+
+def _contrast_se(v: Array, i: int, j: int) -> float:
+    return math.sqrt(max(float(v[i, i] + v[j, j] - 2 * v[i, j]), 0.0))
+
+
+def _scalar(value: float, variance: float, unc: Uncertainty, confidence: float) -> tuple[float, float, float, float]:
+    """se, low, high and two-sided p of one parameter."""
+    se = math.sqrt(max(variance, 0.0))
+    half = quantile(confidence, unc.df) * se
+    p = float(two_sided_p(np.array([value / se]), unc.df)[0]) if se > 0 else (1.0 if value == 0 else 0.0)
+    return se, value - half, value + half, p
+
+
+def _position(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> PositionEffect | None:
+    value = fit.position_effect
+    if value is None:
+        return None
+    at = len(fit.arms)
+    se, low, high, p = _scalar(value, float(unc.covariance[at, at]), unc, confidence)
+    return PositionEffect(value, se, low, high, p, win_probability(value))
+
+
+def _tie(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> TieParameter | None:
+    value = fit.tie_parameter
+    if value is None:
+        return None
+    log_value = float(fit.parameters[-1])
+    log_se, low, high, _ = _scalar(log_value, float(unc.covariance[-1, -1]), unc, confidence)
+    name = "nu" if fit.model == "davidson" else "kappa"
+    floor = 0.0 if name == "nu" else 1.0  # kappa cannot be below one
+    return TieParameter(
+        name="nu" if name == "nu" else "kappa",
+        value=value,
+        se=value * log_se,
+        low=max(floor, math.exp(low)),
+        high=math.exp(high),
+        log_value=log_value,
+        log_se=log_se,
+    )
+
+
+def _covariates(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> tuple[CovariateEffect, ...]:
+    start = len(fit.arms) + int(fit.has_position)
+    rows = []
+    for offset, name in enumerate(fit.covariates):
+        at = start + offset
+        value = float(fit.parameters[at])
+        se, low, high, p = _scalar(value, float(unc.covariance[at, at]), unc, confidence)
+        rows.append(CovariateEffect(name, value, se, low, high, p))
+    return tuple(rows)
+
+
+def _mean_design_effect(unc: Uncertainty, by_vote: Uncertainty, k: int) -> float:
+    """Ratio of the summed variances of the strengths: how many times fewer votes the data are worth."""
+    return _ratio(float(np.trace(unc.covariance[:k, :k])), float(np.trace(by_vote.covariance[:k, :k])))
+
+
+def _model_warnings(fit: PairwiseFit, counts: VoteCounts) -> tuple[str, ...]:
+    if fit.penalty.kind == "none":
+        return ()
+    words = [f"Estimates are shrunken by the penalty {fit.penalty}; intervals do not account for the bias."]
+    bare = examine(counts, model=fit.model, ties=fit.ties, position_effect=fit.has_position)
+    if not bare.exists:
+        words.append("Without the penalty there is no estimate. " + " ".join(bare.problems))
+    return tuple(words)

@@ -1,0 +1,275 @@
+"""Newton's method on the count table, for every model: analytic gradient and Hessian, step halving, diagnostics.
+
+Parameters beta = [theta (K, summing to zero), delta?, gamma..., tau?]. The likelihood does not change when a constant
+is added to theta; the matrix of ones J added to the theta block of the negative Hessian makes it invertible and keeps
+every step in the sum-zero space. All three log likelihoods are concave (Rao and Kupper's in tau > 0: Burridge 1981).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.special import xlogy
+
+from analysis.errors import NoEstimateError, NotConvergedError
+from analysis.stats.cells import CellTerms, cell_terms, information_and_slope
+from analysis.stats.counts import Table, VoteCounts
+from analysis.stats.existence import examine
+from analysis.stats.penalty import parse_penalty, smooth_penalty
+from analysis.stats.results import Array, Model, PairwiseFit, Penalty, Ties
+from qsched.records import InputError
+
+#: Newton stops when no parameter moves by more than this.
+STEP_TOLERANCE = 1e-11
+MAX_ITERATIONS = 200
+_DENSE_ARMS = 32
+
+
+@dataclass(frozen=True)
+class Design:
+    """The linear predictor: eta = x @ beta[:x.shape[1]]; `x` (C, P') dense for few arms, csr for many."""
+
+    x: Table
+    k: int
+    has_tau: bool
+
+    @property
+    def n_linear(self) -> int:
+        """Parameters of eta, P'."""
+        return int(self.x.shape[1])
+
+    @property
+    def n_parameters(self) -> int:
+        """P."""
+        return self.n_linear + int(self.has_tau)
+
+    def eta(self, beta: Array) -> Array:
+        """(..., P) -> (..., C)."""
+        linear = beta[..., : self.n_linear]
+        return np.asarray((self.x @ linear.T).T, dtype=np.float64)
+
+    def tau(self, beta: Array) -> Array | None:
+        """(..., P) -> (..., 1), or None."""
+        return beta[..., -1:] if self.has_tau else None
+
+    def pull_back(self, score_eta: Array, score_tau: Array | None) -> Array:
+        """Scores by cell (..., C) -> gradient (..., P)."""
+        linear = np.asarray((self.x.T @ score_eta.T).T)
+        if score_tau is None:
+            return linear
+        return np.concatenate([linear, score_tau.sum(axis=-1)[..., None]], axis=-1)
+
+    def hessian(self, terms: CellTerms) -> Array:
+        """Negative Hessian (P, P) of one data set."""
+        curve = terms.curve_eta[:, None]
+        weighted = self.x.multiply(curve) if sparse.issparse(self.x) else self.x * curve
+        block = weighted.T @ self.x
+        linear = block.toarray() if sparse.issparse(block) else np.asarray(block)
+        if terms.curve_eta_tau is None or terms.curve_tau is None:
+            return np.asarray(linear)
+        full = np.zeros((self.n_parameters, self.n_parameters))
+        full[:-1, :-1] = linear
+        full[:-1, -1] = full[-1, :-1] = self.x.T @ terms.curve_eta_tau
+        full[-1, -1] = terms.curve_tau.sum()
+        return full
+
+    def anchored(self, hessian: Array) -> Array:
+        """The matrix with J added to its strengths block."""
+        full = hessian.copy()
+        full[..., : self.k, : self.k] += 1.0 / self.k
+        return full
+
+
+def make_design(counts: VoteCounts, *, model: Model, position_effect: bool) -> Design:
+    """Design matrix: +1 for the left arm, -1 for the right arm, then position and covariates."""
+    c, k = counts.n_cells, counts.n_arms
+    rows = np.concatenate([np.arange(c), np.arange(c)])
+    columns = np.concatenate([counts.left, counts.right])
+    values = np.concatenate([np.ones(c), -np.ones(c)])
+    strengths = sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(c, k)))
+    extras = np.hstack([counts.position[:, None] if position_effect else np.zeros((c, 0)), counts.covariates])
+    x = sparse.csr_array(sparse.hstack([strengths, sparse.csr_array(extras)])) if extras.shape[1] else strengths
+    return Design(x.toarray() if k <= _DENSE_ARMS else x, k, has_tau=model != "bradley-terry")
+
+
+def fit_model(
+    counts: VoteCounts,
+    *,
+    model: Model = "bradley-terry",
+    ties: Ties = "half",
+    position_effect: bool = False,
+    penalty: str | Penalty = "none",
+) -> PairwiseFit:
+    """Maximise the (penalised) likelihood. Raises NoEstimateError where no finite, unique maximum exists."""
+    if model not in ("bradley-terry", "davidson", "rao-kupper"):
+        raise InputError(f"Model {model!r} is not known. Choose bradley-terry, davidson or rao-kupper.")
+    if ties not in ("half", "drop"):
+        raise InputError(f"Ties {ties!r} is not known. Choose half or drop.")
+    if model != "bradley-terry" and ties == "drop":
+        raise InputError(f"The model {model} is a model of ties; do not drop them (ties='half', the default).")
+    chosen = parse_penalty(penalty)
+    used = counts.without_ties() if ties == "drop" else counts
+    diagnosis = examine(counts, model=model, ties=ties, position_effect=position_effect, penalty=chosen)
+    if not diagnosis.exists:
+        raise NoEstimateError(diagnosis)
+    design = make_design(used, model=model, position_effect=position_effect)
+    start = starting_values(used, design, model)
+    beta, terms, gradient, iterations = newton(design, used.outcomes, model, chosen, start)
+    likelihood = float(terms.log_likelihood.sum())
+    return PairwiseFit(
+        model=model,
+        ties=ties,
+        arms=counts.arms,
+        parameters=beta,
+        names=_names(counts, position_effect, model),
+        covariance=inverse_information(design, terms, chosen, beta),
+        log_likelihood=likelihood,
+        deviance=2 * (_saturated(used.outcomes, model) - likelihood),
+        penalty=chosen,
+        iterations=iterations,
+        converged=True,
+        gradient=gradient,
+        n_votes=used.n_votes,
+        has_position=position_effect,
+        covariates=counts.covariate_names,
+    )
+
+
+def _names(counts: VoteCounts, position_effect: bool, model: Model) -> tuple[str, ...]:
+    tie = {"bradley-terry": (), "davidson": ("log nu",), "rao-kupper": ("log kappa",)}[model]
+    return (*counts.arms, *(("position",) if position_effect else ()), *counts.covariate_names, *tie)
+
+
+def starting_values(counts: VoteCounts, design: Design, model: Model) -> Array:
+    """Zeros, and the tie parameter that fits the overall tie rate between equal arms."""
+    beta = np.zeros(design.n_parameters)
+    if model != "bradley-terry":
+        share = counts.outcomes[:, 2].sum() / counts.outcomes.sum()
+        ratio = share / (1 - share)
+        # Equal arms: Davidson P(tie) = nu / (2 + nu); Rao and Kupper P(tie) = (kappa - 1) / (kappa + 1).
+        beta[-1] = np.log(2 * ratio) if model == "davidson" else np.log((1 + share) / (1 - share))
+    return beta
+
+
+def newton(
+    design: Design, outcomes: Array, model: Model, penalty: Penalty, start: Array
+) -> tuple[Array, CellTerms, float, int]:
+    """The maximum, the cell terms there, the largest gradient and the number of iterations."""
+    beta = start.copy()
+    value, gradient, curve, terms = _objective(design, outcomes, model, penalty, beta)
+    for iteration in range(1, MAX_ITERATIONS + 1):
+        try:
+            step = cho_solve(cho_factor(design.anchored(curve)), gradient)
+        except LinAlgError as error:
+            raise NotConvergedError(
+                iterations=iteration, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE
+            ) from error
+        size = float(np.abs(step).max())
+        scale = min(1.0, 5.0 / size) if size > 0 else 1.0
+        for _ in range(60):
+            trial = beta + scale * step
+            if model != "rao-kupper" or trial[-1] > 0:
+                new = _objective(design, outcomes, model, penalty, trial)
+                # Near the top the value changes by less than rounding; a tiny loss is then no reason to halve.
+                if new[0] >= value - 1e-12 * (1 + abs(value)):
+                    break
+            scale /= 2
+        else:
+            raise NotConvergedError(
+                iterations=iteration, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE
+            )
+        beta, (value, gradient, curve, terms) = trial, new
+        if scale == 1.0 and size <= STEP_TOLERANCE * (1 + float(np.abs(beta).max())):
+            return _centred(beta, design.k), terms, float(np.abs(gradient).max()), iteration
+    raise NotConvergedError(
+        iterations=MAX_ITERATIONS, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE
+    )
+
+
+def _centred(beta: Array, k: int) -> Array:
+    centred = beta.copy()
+    centred[:k] -= centred[:k].mean()
+    return centred
+
+
+def _objective(
+    design: Design, outcomes: Array, model: Model, penalty: Penalty, beta: Array
+) -> tuple[float, Array, Array, CellTerms]:
+    terms = cell_terms(model, outcomes, design.eta(beta), design.tau(beta))
+    value = float(terms.log_likelihood.sum())
+    gradient = design.pull_back(terms.score_eta, terms.score_tau)
+    curve = design.hessian(terms)
+    if penalty.kind == "firth":
+        extra, slope, information = firth_terms(design, outcomes, model, beta)
+        return value + extra, gradient + slope, information, terms
+    if penalty.kind != "none":
+        extra_value, extra_gradient, extra_curve = smooth_penalty(penalty, beta[: design.k])
+        value += float(extra_value)
+        gradient[: design.k] += extra_gradient
+        curve[: design.k, : design.k] += extra_curve
+    return value, gradient, curve, terms
+
+
+def firth_terms(design: Design, outcomes: Array, model: Model, beta: Array) -> tuple[float, Array, Array]:
+    """Half the log determinant of the expected information, its gradient, and that information (P, P).
+
+    d/d beta_k of 1/2 log det I = 1/2 tr(I^-1 dI/d beta_k); with I a sum over cells this is a score by cell.
+    """
+    total = outcomes.sum(axis=1)
+    tau = design.tau(beta)
+    m, slope = information_and_slope(model, design.eta(beta), None if tau is None else float(tau[0]))
+    two = m.shape[-1] == 2
+    expected = CellTerms(
+        log_likelihood=total,
+        score_eta=total,
+        score_tau=None,
+        curve_eta=total * m[:, 0, 0],
+        curve_eta_tau=total * m[:, 0, 1] if two else None,
+        curve_tau=total * m[:, 1, 1] if two else None,
+    )
+    information = design.hessian(expected)
+    anchored = design.anchored(information)
+    inverse = np.linalg.inv(anchored)
+    x = design.x.toarray() if sparse.issparse(design.x) else np.asarray(design.x)
+    # Q_c = X_c I^-1 X_c', the covariance of (eta, tau) in cell c.
+    q = np.empty_like(m)
+    lin = design.n_linear
+    xv = x @ inverse[:lin, :lin]
+    q[:, 0, 0] = (xv * x).sum(axis=1)
+    if two:
+        q[:, 0, 1] = q[:, 1, 0] = x @ inverse[:lin, -1]
+        q[:, 1, 1] = inverse[-1, -1]
+    by_cell = 0.5 * total[:, None] * np.einsum("cab,cabe->ce", q, slope)
+    gradient = design.pull_back(by_cell[:, 0], by_cell[:, 1] if two else None)
+    return 0.5 * float(np.linalg.slogdet(anchored)[1]), gradient, information
+
+
+def bread(design: Design, terms: CellTerms, penalty: Penalty, beta: Array) -> Array:
+    """Inverse of the anchored negative Hessian (P, P), the J part taken out again."""
+    curve = design.hessian(terms)
+    if penalty.kind in ("ridge", "gamma"):
+        curve[: design.k, : design.k] += smooth_penalty(penalty, beta[: design.k])[2]
+    inverse = np.linalg.inv(design.anchored(curve))
+    # Project on the sum-zero space: the anchor adds 1/K to every entry of the strengths block.
+    project = np.eye(len(inverse))
+    project[: design.k, : design.k] -= 1.0 / design.k
+    return np.asarray(project @ inverse @ project)
+
+
+def inverse_information(design: Design, terms: CellTerms, penalty: Penalty, beta: Array) -> Array:
+    """Model-based covariance: the inverse of the observed (penalised) information."""
+    return bread(design, terms, penalty, beta)
+
+
+def _saturated(outcomes: Array, model: Model) -> float:
+    """Log likelihood of a model that fits every cell perfectly (ties as half wins in Bradley-Terry)."""
+    if model == "bradley-terry":
+        wins = outcomes[:, 0] + outcomes[:, 2] / 2
+        cells = np.stack([wins, outcomes.sum(axis=1) - wins], axis=1)
+    else:
+        cells = outcomes
+    total = cells.sum(axis=1, keepdims=True)
+    return float(xlogy(cells, cells / np.where(total > 0, total, 1)).sum())

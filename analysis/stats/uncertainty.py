@@ -1,0 +1,154 @@
+"""Choose what is random (annotators, prompts, votes) and how to find its covariance (bootstrap, sandwich).
+
+The default, two-way, is V_annotator + V_prompt - V_both (both: the votes of one annotator on one prompt, mostly a
+single one) with a t quantile of min(annotators, prompts) - 1 degrees of freedom: of the usual intervals the one whose
+coverage holds when annotators and prompts differ in taste (docs/statistics.md).
+"""
+
+from __future__ import annotations
+
+import math
+
+from analysis.stats.bootstrap import Resampling, Unit, Weights, resample
+from analysis.stats.counts import INTERSECTION, VoteCounts
+from analysis.stats.covariance import (
+    FittedDesign,
+    meat_by_cluster,
+    meat_by_intersection,
+    meat_by_vote,
+    mend,
+    prepare,
+    sandwich,
+)
+from analysis.stats.results import Array, IntervalKind, Method, PairwiseFit, Uncertainty
+from qsched.records import InputError
+
+FEW_CLUSTERS = 15
+
+IGNORES: dict[IntervalKind, str] = {
+    "two-way": "",
+    "annotator": "differences between prompts: the result is for these prompts only",
+    "prompt": "differences between annotators: the result is for these annotators only",
+    "vote": "differences between annotators and between prompts: usually far too narrow",
+    "model": "differences between annotators and between prompts, and any misfit of the model: usually far too narrow",
+}
+
+
+def uncertainty_of(
+    fit: PairwiseFit,
+    counts: VoteCounts,
+    *,
+    intervals: IntervalKind = "two-way",
+    method: Method = "bootstrap",
+    resamples: int = 1000,
+    seed: int = 0,
+    weights: Weights = "exponential",
+) -> Uncertainty:
+    """Covariance of the fit's parameters.
+
+    Where an id is missing or has a single value, two-way becomes one-way and a note says so. Raises InputError
+    for a one-way interval by an id that the votes do not have.
+    """
+    if intervals not in IGNORES:
+        raise InputError(f"Intervals {intervals!r} are not known. Choose {', '.join(IGNORES)}.")
+    if method not in ("bootstrap", "sandwich"):
+        raise InputError(f"Method {method!r} is not known. Choose bootstrap or sandwich.")
+    sizes = cluster_sizes(counts)
+    kind, warnings, notes = settle_kind(intervals, sizes)
+    if kind == "model":
+        covariance = fit.covariance
+        return Uncertainty(
+            kind, method, covariance, math.inf, sizes, ignores=IGNORES[kind], warnings=warnings, notes=notes
+        )
+    ready = prepare(fit, counts)
+    units: tuple[Unit, ...] = ("annotator", "prompt", "vote") if kind == "two-way" else (kind,)
+    parts: dict[Unit, Array] = {}
+    draws: dict[Unit, Resampling] = {}
+    for unit in units:
+        covariance = sandwich(ready, _meat(ready, unit, kind))
+        if method == "bootstrap":
+            draws[unit] = resample(ready, unit=unit, resamples=resamples, seed=seed, weights=weights)
+            covariance = covariance + draws[unit].correction()
+            if draws[unit].without_estimate:
+                warnings = (
+                    *warnings,
+                    f"{draws[unit].without_estimate} of {resamples} resamples by {unit} had no estimate; left out.",
+                )
+        parts[unit] = covariance
+    total = parts["annotator"] + parts["prompt"] - parts["vote"] if kind == "two-way" else parts[units[0]]
+    total, truncated = mend(total)
+    if truncated:
+        notes = (
+            *notes,
+            "The two-way covariance had negative eigenvalues, set to zero (Cameron, Gelbach and Miller 2011).",
+        )
+    return Uncertainty(
+        kind=kind,
+        method=method,
+        covariance=total,
+        df=_degrees(kind, sizes),
+        n_clusters=sizes,
+        resamples=resamples if method == "bootstrap" else None,
+        draws=draws[units[0]].draws if method == "bootstrap" and len(units) == 1 else None,
+        truncated=truncated,
+        ignores=IGNORES[kind],
+        warnings=warnings,
+        notes=notes,
+    )
+
+
+def _meat(ready: FittedDesign, unit: Unit, kind: IntervalKind) -> Array:
+    if unit != "vote":
+        return meat_by_cluster(ready, unit)
+    return meat_by_intersection(ready) if kind == "two-way" else meat_by_vote(ready)
+
+
+def vote_level(fit: PairwiseFit, counts: VoteCounts) -> Uncertainty:
+    """The interval that takes every vote as independent, by sandwich; printed beside the default."""
+    ready: FittedDesign = prepare(fit, counts)
+    covariance = sandwich(ready, meat_by_vote(ready))
+    return Uncertainty("vote", "sandwich", covariance, math.inf, cluster_sizes(counts), ignores=IGNORES["vote"])
+
+
+def cluster_sizes(counts: VoteCounts) -> dict[str, int]:
+    """Number of clusters that have votes, by name."""
+    return {name: int(part.present().sum()) for name, part in counts.clusters.items() if name != INTERSECTION}
+
+
+def settle_kind(
+    wanted: IntervalKind, sizes: dict[str, int]
+) -> tuple[IntervalKind, tuple[str, ...], tuple[str, ...]]:
+    """The kind that the ids allow, with warnings and notes about what it leaves out."""
+    warnings: list[str] = []
+    notes: list[str] = []
+    kind = wanted
+    if wanted in ("annotator", "prompt") and wanted not in sizes:
+        raise InputError(f"Intervals by {wanted} need a column of {wanted} ids, which the votes do not have.")
+    if wanted == "two-way":
+        usable = [name for name in ("annotator", "prompt") if sizes.get(name, 0) > 1]
+        for name in ("annotator", "prompt"):
+            if name not in sizes:
+                notes.append(f"The votes have no {name} ids: the interval ignores differences between {name}s.")
+            elif sizes[name] == 1:
+                warnings.append(f"There is a single {name}: the interval ignores differences between {name}s.")
+        if len(usable) == 1:
+            kind = "annotator" if usable[0] == "annotator" else "prompt"
+        elif not usable:
+            kind = "vote"
+            warnings.append(
+                "Neither annotators nor prompts are known: votes are taken as independent, usually far too narrow."
+            )
+    for name in ("annotator", "prompt"):
+        if kind in ("two-way", name) and sizes[name] < FEW_CLUSTERS:
+            warnings.append(
+                f"Only {sizes[name]} {name}s: with fewer than {FEW_CLUSTERS} the interval is rough, "
+                f"even with t quantiles."
+            )
+    return kind, tuple(warnings), tuple(notes)
+
+
+def _degrees(kind: IntervalKind, sizes: dict[str, int]) -> float:
+    """t degrees of freedom: the smaller number of clusters less one; normal for votes."""
+    if kind == "two-way":
+        return float(min(sizes["annotator"], sizes["prompt"]) - 1)
+    return float(sizes[kind] - 1) if kind in ("annotator", "prompt") else math.inf

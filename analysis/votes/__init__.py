@@ -1,0 +1,18 @@
+"""Votes in: read and check files or a database, choose a question, exclude with every row counted."""
+
+from __future__ import annotations
+
+from analysis.votes.exclude import ExclusionReport, ExclusionRow, ExclusionRules, exclude
+from analysis.votes.read import read_votes
+from analysis.votes.sources import open_source
+from analysis.votes.table import VotesTable
+
+__all__ = [
+    "ExclusionReport",
+    "ExclusionRow",
+    "ExclusionRules",
+    "VotesTable",
+    "exclude",
+    "open_source",
+    "read_votes",
+]

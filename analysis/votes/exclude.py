@@ -1,0 +1,218 @@
+"""Exclude votes by stated rules; every excluded row is counted under the first rule that hits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from analysis.votes.table import VotesTable
+from qsched.records import InputError, Kind
+
+
+@dataclass(frozen=True)
+class ExclusionRules:
+    """What is left out, applied in this order; the defaults are those of the report.
+
+    kinds: votes of these kinds (all but `task`). skips: "can't tell" answers. annotators: by name.
+    simulated: "drop", "keep", or "auto" (dropped only where there are people's votes too).
+    min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
+    max_instructed_failures: annotators who failed more instructed checks than this (None: off).
+    min_response_ms: votes faster than this, too fast for having looked (0: off).
+    min_votes: annotators with fewer votes left after all other rules (0: off).
+    """
+
+    kinds: tuple[str, ...] = ("practice", "warmup", "gold", "instructed", "repeat")
+    skips: bool = True
+    annotators: tuple[str, ...] = ()
+    simulated: Literal["auto", "keep", "drop"] = "auto"
+    min_gold_accuracy: float | None = 0.5
+    min_gold_items: int = 2
+    max_instructed_failures: int | None = 1
+    min_response_ms: int = 200
+    min_votes: int = 0
+
+    def __post_init__(self) -> None:
+        known = [kind.value for kind in Kind]
+        for kind in self.kinds:
+            if kind not in known:
+                raise InputError(f"Kind {kind!r} is none of {', '.join(known)}.")
+        if self.min_gold_accuracy is not None and not 0 <= self.min_gold_accuracy <= 1:
+            raise InputError(f"min_gold_accuracy is {self.min_gold_accuracy}; it must lie between 0 and 1.")
+        for name in ("min_gold_items", "max_instructed_failures", "min_response_ms", "min_votes"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise InputError(f"{name} is {value}; it must be 0 or more.")
+
+
+@dataclass(frozen=True)
+class ExclusionRow:
+    """One rule and how many votes (of how many annotators) it was the first to leave out."""
+
+    reason: str
+    rule: str
+    n_votes: int
+    n_annotators: int | None
+
+
+@dataclass(frozen=True)
+class ExclusionReport:
+    """n_read = n_kept + the sum of `rows`; `annotators` are those left out as persons, with the reason."""
+
+    n_read: int
+    n_kept: int
+    rows: tuple[ExclusionRow, ...]
+    annotators: tuple[tuple[str, str], ...]
+    simulated: Literal["none", "all", "mixed"]
+    rules: ExclusionRules
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_excluded(self) -> int:
+        """Votes left out, over all reasons."""
+        return sum(row.n_votes for row in self.rows)
+
+
+@dataclass
+class _Excluder:
+    """Applies one rule after the other to what the earlier rules left."""
+
+    frame: pl.DataFrame
+    rows: list[ExclusionRow] = field(default_factory=list)
+    persons: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str, rule: str, hit: pl.Expr) -> None:
+        out = self.frame.filter(hit)
+        n_annotators = out["annotator"].n_unique() if "annotator" in out.columns else None
+        self.rows.append(ExclusionRow(reason, rule, out.height, n_annotators))
+        if out.height:
+            self.frame = self.frame.filter(~hit)
+
+    def drop_persons(self, reason: str, rule: str, names: list[str]) -> None:
+        self.drop(reason, rule, pl.col("annotator").cast(pl.String).is_in(names))
+        self.persons.extend((name, reason) for name in sorted(names))
+
+
+def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[VotesTable, ExclusionReport]:
+    """Votes that no rule hits, and the account of the others.
+
+    Gold and instructed failures are counted on all votes given, before any rule. InputError where a rule that
+    is not a default needs a column the votes do not have, or names an annotator who is not there.
+    """
+    rules = ExclusionRules() if rules is None else rules
+    given = votes.frame
+    work = _Excluder(given)
+    for kind in rules.kinds:
+        work.drop(f"kind: {kind}", f"votes of kind {kind}", pl.col("kind") == kind)
+    if rules.skips:
+        work.drop("skip", "answers without a preference ('can't tell')", pl.col("choice") == "skip")
+    _named(work, rules, given)
+    simulated = _simulated(work, rules, given)
+    _gold(work, rules, given)
+    _instructed(work, rules, given)
+    _too_fast(work, rules)
+    _too_few(work, rules)
+    report = ExclusionReport(
+        n_read=given.height,
+        n_kept=work.frame.height,
+        rows=tuple(work.rows),
+        annotators=tuple(work.persons),
+        simulated=simulated,
+        rules=rules,
+        notes=tuple(work.notes),
+    )
+    return votes.with_frame(work.frame), report
+
+
+def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool:
+    """Whether a rule can be applied; a default one that cannot is noted, a chosen one is an error."""
+    if column in work.frame.columns:
+        return True
+    if not is_default:
+        raise InputError(f"The rule '{rule}' needs a column {column!r}, which the votes do not have.")
+    work.notes.append(f"Not checked, for want of a column {column!r}: {rule}.")
+    return False
+
+
+def _named(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
+    if not rules.annotators or not _needs(work, "annotator", is_default=False, rule="named annotators"):
+        return
+    known = set(given["annotator"].unique().cast(pl.String).to_list())
+    for name in rules.annotators:
+        if name not in known:
+            raise InputError(f"Annotator {name!r} is to be excluded but gave no vote. Check the name.")
+    work.drop_persons("named annotator", "annotators excluded by name", list(rules.annotators))
+
+
+def _simulated(
+    work: _Excluder, rules: ExclusionRules, given: pl.DataFrame
+) -> Literal["none", "all", "mixed"]:
+    total = int(given["simulated"].sum())
+    state: Literal["none", "all", "mixed"] = (
+        "none" if total == 0 else "all" if total == given.height else "mixed"
+    )
+    if rules.simulated == "drop" or (rules.simulated == "auto" and state == "mixed"):
+        work.drop("simulated", "votes of simulated annotators", pl.col("simulated"))
+    elif state != "none":
+        work.notes.append(f"{total} of {given.height} votes are by simulated annotators and were kept.")
+    return state
+
+
+def _failing(given: pl.DataFrame, kind: str, keep: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> list[str]:
+    """Annotators for whom `keep(number of items, number right)` holds among the items of a kind."""
+    right = pl.col("choice").cast(pl.String) == pl.col("expected").cast(pl.String)
+    score = (
+        given.filter(pl.col("kind") == kind)
+        .group_by("annotator")
+        .agg(pl.len().cast(pl.Int64).alias("n"), right.fill_null(False).sum().cast(pl.Int64).alias("ok"))
+    )
+    return score.filter(keep(pl.col("n"), pl.col("ok")))["annotator"].cast(pl.String).to_list()
+
+
+def _gold(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
+    limit, items = rules.min_gold_accuracy, rules.min_gold_items
+    if limit is None:
+        return
+    rule = f"annotators with less than {limit:.0%} of at least {items} gold items right"
+    default = limit == ExclusionRules.min_gold_accuracy
+    if _needs(work, "annotator", is_default=default, rule=rule) and _needs(
+        work, "expected", is_default=default, rule=rule
+    ):
+        names = _failing(given, "gold", lambda n, ok: (n >= items) & (ok < limit * n))
+        work.drop_persons("gold failures", rule, names)
+
+
+def _instructed(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
+    allowed = rules.max_instructed_failures
+    if allowed is None:
+        return
+    rule = f"annotators who failed more than {allowed} instructed check{'' if allowed == 1 else 's'}"
+    default = allowed == ExclusionRules.max_instructed_failures
+    if _needs(work, "annotator", is_default=default, rule=rule) and _needs(
+        work, "expected", is_default=default, rule=rule
+    ):
+        names = _failing(given, "instructed", lambda n, ok: n - ok > allowed)
+        work.drop_persons("instructed failures", rule, names)
+
+
+def _too_fast(work: _Excluder, rules: ExclusionRules) -> None:
+    limit = rules.min_response_ms
+    if limit == 0:
+        return
+    rule = f"votes given in less than {limit} ms"
+    if _needs(work, "response_ms", is_default=limit == ExclusionRules.min_response_ms, rule=rule):
+        work.drop("too fast", rule, (pl.col("response_ms") < limit).fill_null(False))
+
+
+def _too_few(work: _Excluder, rules: ExclusionRules) -> None:
+    limit = rules.min_votes
+    if limit == 0:
+        return
+    rule = f"annotators with fewer than {limit} votes left"
+    if _needs(work, "annotator", is_default=False, rule=rule):
+        left = work.frame.group_by("annotator").len()
+        names = left.filter(pl.col("len") < limit)["annotator"].cast(pl.String).to_list()
+        work.drop_persons("too few votes", rule, names)

@@ -1,0 +1,94 @@
+"""The votes in memory: one polars frame with checked columns, and where each row came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import polars as pl
+
+from qsched.records import InputError
+
+Style = Literal["qsched", "arena", "mixed"]
+
+#: Dtypes of the table; `row` is the row in its source (csv, jsonl: the line in the file), from 1.
+SCHEMA: dict[str, pl.DataType] = {
+    "study": pl.Categorical(),
+    "question": pl.Categorical(),
+    "pair_id": pl.String(),
+    "prompt_id": pl.Categorical(),
+    "category": pl.Categorical(),
+    "left_arm": pl.Categorical(),
+    "right_arm": pl.Categorical(),
+    "choice": pl.Categorical(),
+    "annotator": pl.Categorical(),
+    "session": pl.Categorical(),
+    "served_at": pl.Datetime("us", "UTC"),
+    "answered_at": pl.Datetime("us", "UTC"),
+    "response_ms": pl.Int64(),
+    "kind": pl.Categorical(),
+    "expected": pl.Categorical(),
+    "simulated": pl.Boolean(),
+    "sample_index": pl.Int64(),
+    "both_bad": pl.Boolean(),
+    "source": pl.Categorical(),
+    "row": pl.Int64(),
+}
+
+
+@dataclass(frozen=True)
+class VotesTable:
+    """Checked votes: `frame` has the columns of SCHEMA that some source offers; `missing` names the others.
+
+    `kind`, `simulated` and `both_bad` are always there (task, false and false where a source has no such column).
+    """
+
+    frame: pl.DataFrame
+    sources: tuple[str, ...]
+    style: Style
+    missing: tuple[str, ...]
+
+    @property
+    def n_votes(self) -> int:
+        """Number of rows."""
+        return self.frame.height
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies, sorted."""
+        return self.values("study")
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Names of the questions, sorted."""
+        return self.values("question")
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the prompt categories, sorted; votes without one are not named."""
+        return self.values("category")
+
+    def values(self, column: str) -> tuple[str, ...]:
+        """Distinct values of a text column, sorted; empty where the votes do not have it."""
+        if column not in self.frame.columns:
+            return ()
+        return tuple(sorted(self.frame[column].drop_nulls().unique().cast(pl.String).to_list()))
+
+    def select(
+        self, *, study: str | None = None, question: str | None = None, category: str | None = None
+    ) -> VotesTable:
+        """Votes of one study, question or category; InputError for a name that no vote has."""
+        frame = self.frame
+        for column, wanted in (("study", study), ("question", question), ("category", category)):
+            if wanted is None:
+                continue
+            known = self.values(column)
+            if wanted not in known:
+                listed = ", ".join(repr(name) for name in known) or "none"
+                raise InputError(f"No vote has {column} {wanted!r}. The votes have: {listed}.")
+            frame = frame.filter(pl.col(column) == wanted)
+        return replace(self, frame=frame)
+
+    def with_frame(self, frame: pl.DataFrame) -> VotesTable:
+        """The same table with other rows."""
+        return replace(self, frame=frame)
