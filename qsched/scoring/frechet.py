@@ -1,0 +1,146 @@
+"""Fréchet distance between two sets of pictures: FID on Inception features, or on the features of a CLIP.
+
+    d^2 = |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
+
+Only Inception's features make it an FID (`fid`, through pyiqa). On CLIP features it is called `clip-frechet`:
+another number, on another scale. Either is biased upwards for small sets: give the number of pictures with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from qsched.errors import InputError
+from qsched.scoring.clip_model import ClipModel, load_clip
+from qsched.scoring.extra_packages import import_extra
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """Mean [D] and covariance [D, D] of the features of `count` pictures, and which features they are."""
+
+    features: str
+    count: int
+    mu: np.ndarray
+    sigma: np.ndarray
+
+
+class FeatureExtractor(Protocol):
+    """Pictures to feature vectors [B, D]; `name` says which features, weights included."""
+
+    name: str
+
+    def extract(self, files: Sequence[Path]) -> np.ndarray: ...
+
+
+class ClipFeatures:
+    """The unit image features of an open_clip model."""
+
+    def __init__(self, weights: str | Path, *, device: str = "cpu", batch_size: int = 32) -> None:
+        self._clip: ClipModel = load_clip(weights, device=device)
+        self._batch_size = batch_size
+        self.name = f"clip {self._clip.weights.name} {self._clip.weights.identity}"
+
+    def extract(self, files: Sequence[Path]) -> np.ndarray:
+        """Features [B, D] in the order of the files."""
+        rows = []
+        for start in range(0, len(files), self._batch_size):
+            images = [_open(file) for file in files[start : start + self._batch_size]]
+            rows.append(self._clip.image_features(images).double().cpu().numpy())
+        return np.concatenate(rows)
+
+
+class InceptionFeatures:
+    """The 2048 pool features of the FID Inception, resized the clean-fid way, through pyiqa."""
+
+    name = "inception-2048 (pyiqa, clean-fid resizing)"
+
+    def __init__(self, *, device: str = "cpu", batch_size: int = 32) -> None:
+        fid_arch = import_extra("pyiqa.archs.fid_arch", "pyiqa")
+        try:
+            self._model = fid_arch.FID().model.to(device)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"the FID Inception weights are fetched on first use, and that failed: {error}") from error
+        self._device = device
+        self._batch_size = batch_size
+        self._folder_features = fid_arch.get_folder_features
+
+    def extract(self, files: Sequence[Path]) -> np.ndarray:
+        """Features [B, 2048]; pyiqa reads a folder, so the files are linked into one."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            for index, file in enumerate(files):
+                (Path(folder) / f"{index:08d}{file.suffix}").symlink_to(file.resolve())
+            features: np.ndarray = self._folder_features(
+                folder, self._model, num_workers=0, batch_size=self._batch_size, device=self._device, verbose=False
+            )
+        return features.astype(np.float64)
+
+
+def measure_statistics(files: Sequence[Path], extractor: FeatureExtractor) -> FeatureStatistics:
+    """Mean and covariance of the features of at least two pictures."""
+    if len(files) < 2:
+        raise InputError(f"{len(files)} picture(s) have no covariance; a Fréchet distance needs two at the very least")
+    features_BD = extractor.extract(files)
+    return FeatureStatistics(
+        extractor.name, len(files), features_BD.mean(axis=0), np.atleast_2d(np.cov(features_BD, rowvar=False))
+    )
+
+
+def frechet_distance(one: FeatureStatistics, two: FeatureStatistics) -> float:
+    """Squared Fréchet distance of the two Gaussians, as FID reports it."""
+    if one.features != two.features or one.mu.shape != two.mu.shape:
+        raise InputError(f"statistics of different features cannot be compared: {one.features!r}, {two.features!r}")
+    # tr (S1 S2)^(1/2) from the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), which has the same ones:
+    # no complex square root, and nothing negative but rounding.
+    values, vectors = np.linalg.eigh(one.sigma)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    eigenvalues = np.linalg.eigvalsh(root @ two.sigma @ root).clip(min=0)
+    shift = float(((one.mu - two.mu) ** 2).sum())
+    return max(0.0, shift + float(np.trace(one.sigma) + np.trace(two.sigma) - 2 * np.sqrt(eigenvalues).sum()))
+
+
+def write_statistics(path: Path, statistics: FeatureStatistics) -> None:
+    """Store as .npz with the keys mu, sigma (as other FID tools), features and count."""
+    np.savez(path, mu=statistics.mu, sigma=statistics.sigma, features=statistics.features, count=statistics.count)
+
+
+def read_statistics(path: Path, *, features: str) -> FeatureStatistics:
+    """Read .npz statistics. A file of another tool (mu, sigma only) is taken to be of `features`, count 0 (unknown)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            mu, sigma = stored["mu"], stored["sigma"]
+            stated = str(stored["features"]) if "features" in stored else features
+            count = int(stored["count"]) if "count" in stored else 0
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} holds no feature statistics (.npz with mu and sigma): {error}") from error
+    if mu.ndim != 1 or sigma.shape != (mu.size, mu.size):
+        raise InputError(f"{path}: mu {mu.shape} and sigma {sigma.shape} do not belong together")
+    return FeatureStatistics(stated, count, mu.astype(np.float64), sigma.astype(np.float64))
+
+
+def reference_statistics(reference: Path, extractor: FeatureExtractor) -> FeatureStatistics:
+    """Statistics of a folder of pictures, or those stored in an .npz file."""
+    if reference.suffix == ".npz":
+        return read_statistics(reference, features=extractor.name)
+    if not reference.is_dir():
+        raise InputError(f"{reference} is neither a folder of pictures nor an .npz file of statistics")
+    files = sorted(file for file in reference.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+    return measure_statistics(files, extractor)
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read as a picture: {error}") from error

@@ -1,0 +1,116 @@
+"""JAQ, the joint alignment-quality score that calibration maximises (Q-Sched, arXiv 2509.01624).
+
+    JAQ(image, prompt) = TC(image, prompt) + k IQ(image),   k = 2
+
+TC and IQ come from scorers by name. Their scales differ, so a JAQ is only a number together with its
+scorers, their versions, their scales and k: that is JaqRecord.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from qsched.errors import InputError
+from qsched.scoring.clip_scorers import ClipScorer
+from qsched.scoring.protocol import (
+    LIBRARY_ERRORS,
+    Scorer,
+    ScorerInfo,
+    as_rgb,
+    checked_scores,
+    image_labels,
+    same_length,
+)
+
+DEFAULT_K = 2.0
+
+
+@dataclass(frozen=True)
+class JaqRecord:
+    """What a JAQ was made of."""
+
+    tc: ScorerInfo
+    iq: ScorerInfo
+    k: float
+
+    def to_json(self) -> dict[str, object]:
+        """A plain dictionary for provenance."""
+        return {"formula": "TC + k * IQ", "k": self.k, "tc": self.tc.to_json(), "iq": self.iq.to_json()}
+
+
+@dataclass(frozen=True)
+class JaqScores:
+    """Per-image values, in the order of the images."""
+
+    tc: tuple[float, ...]
+    iq: tuple[float, ...]
+    jaq: tuple[float, ...]
+
+
+def jaq(tc: float, iq: float, *, k: float = DEFAULT_K) -> float:
+    """TC + k IQ of one image."""
+    return tc + k * iq
+
+
+class Jaq:
+    """Scores images by JAQ; one CLIP pass an image where both scorers stand on the same CLIP."""
+
+    def __init__(self, tc: Scorer, iq: Scorer, *, k: float = DEFAULT_K) -> None:
+        if tc.info.kind != "text":
+            raise InputError(f"TC scorer {tc.info.name!r} ignores the prompt; use clipscore, hpsv2.1 or pickscore")
+        if iq.info.kind != "image":
+            raise InputError(f"IQ scorer {iq.info.name!r} needs more than the picture; use clip-iqa or pyiqa:<name>")
+        for scorer in (tc, iq):
+            if not scorer.info.higher_is_better:
+                raise InputError(f"{scorer.info.name!r} is better when lower; JAQ is a sum to be maximised")
+        if not (math.isfinite(k) and k >= 0):
+            raise InputError(f"k is {k}; it must be a finite number, 0 or above")
+        self.tc, self.iq, self.k = tc, iq, k
+
+    @property
+    def record(self) -> JaqRecord:
+        """Scorers, versions, scales and k."""
+        return JaqRecord(self.tc.info, self.iq.info, self.k)
+
+    def score(
+        self, images: Sequence[Image.Image], prompts: Sequence[str], *, names: Sequence[str] | None = None
+    ) -> JaqScores:
+        """TC, IQ and JAQ of every image against its own prompt; raises ScoringError naming the image."""
+        if self._one_clip():
+            tc, iq = self._score_shared(images, prompts, names)
+        else:
+            tc = self.tc.score(images, prompts, names=names)
+            iq = self.iq.score(images, prompts, names=names)
+        return JaqScores(tuple(tc), tuple(iq), tuple(jaq(t, i, k=self.k) for t, i in zip(tc, iq, strict=True)))
+
+    def _one_clip(self) -> bool:
+        return isinstance(self.tc, ClipScorer) and isinstance(self.iq, ClipScorer) and self.tc.clip is self.iq.clip
+
+    def _score_shared(
+        self, images: Sequence[Image.Image], prompts: Sequence[str], names: Sequence[str] | None
+    ) -> tuple[list[float], list[float]]:
+        assert isinstance(self.tc, ClipScorer) and isinstance(self.iq, ClipScorer)
+        labels = image_labels(images, names)
+        same_length("jaq", images=images, prompts=prompts)
+        size = self.tc.info.batch_size
+        tc: list[float] = []
+        iq: list[float] = []
+        for start in range(0, len(images), size):
+            batch = slice(start, start + size)
+            rgb = [as_rgb(image, "jaq", label) for image, label in zip(images[batch], labels[batch], strict=True)]
+            texts = list(prompts[batch])
+            try:
+                with torch.inference_mode():
+                    features_BD = self.tc.clip.image_features(rgb)
+                    values = self.tc.score_features(features_BD, texts), self.iq.score_features(features_BD, texts)
+            except LIBRARY_ERRORS:
+                # The plain path scores one by one after a failure and names the image.
+                values = self.tc.score(rgb, texts, names=labels[batch]), self.iq.score(rgb, texts, names=labels[batch])
+            tc += checked_scores(self.tc.info.name, values[0], labels[batch])
+            iq += checked_scores(self.iq.info.name, values[1], labels[batch])
+        return tc, iq

@@ -1,0 +1,87 @@
+"""Any metric of pyiqa by name, `pyiqa:<metric>`, behind the extra `pyiqa`.
+
+pyiqa is under PolyForm-Noncommercial: read its licence before commercial use. It is imported on first use
+only. Its metrics take images as [B, 3, H, W] in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from qsched.errors import InputError
+from qsched.scoring.extra_packages import import_extra
+from qsched.scoring.pixels import pixels_of
+from qsched.scoring.protocol import BatchedScorer, ScorerInfo, checked_scores, image_labels, same_length
+
+PREFIX = "pyiqa:"
+
+
+def create_metric(name: str, device: str) -> Any:
+    """pyiqa's metric object; InputError for a name it does not know or weights it cannot fetch."""
+    pyiqa = import_extra("pyiqa", "pyiqa")
+    if name not in pyiqa.list_models():
+        raise InputError(f"pyiqa has no metric {name!r}; `pyiqa -ls` lists them")
+    try:
+        return pyiqa.create_metric(name, device=torch.device(device), as_loss=False)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"pyiqa {name!r}: its weights are fetched on first use, and that failed: {error}") from error
+
+
+class PyiqaScorer(BatchedScorer):
+    """A no-reference metric of pyiqa: the image alone."""
+
+    def __init__(self, metric: str, *, device: str = "cpu", batch_size: int = 8) -> None:
+        self._metric = create_metric(metric, device)
+        if self._metric.metric_mode != "NR":
+            raise InputError(f"pyiqa:{metric} needs a reference; use it with `qsched score`, which has the twins")
+        super().__init__(pyiqa_info(metric, self._metric, "image", device, batch_size))
+
+    def _score_batch(self, images: list[Image.Image], prompts: list[str]) -> list[float]:
+        # Grouped by nothing: pictures of one set share one size; where they do not, each goes alone.
+        if len({image.size for image in images}) > 1:
+            return [self._score_batch([image], [prompt])[0] for image, prompt in zip(images, prompts, strict=True)]
+        pixels_BCHW = torch.stack([pixels_of(image) for image in images]).to(self.info.device)
+        return torch.atleast_1d(self._metric(pixels_BCHW).squeeze()).float().tolist()
+
+
+class PyiqaReference:
+    """A full-reference metric of pyiqa: the image against its twin."""
+
+    def __init__(self, metric: str, *, device: str = "cpu", batch_size: int = 8) -> None:
+        self._metric = create_metric(metric, device)
+        if self._metric.metric_mode != "FR":
+            raise InputError(f"pyiqa:{metric} takes no reference; load it as a no-reference scorer")
+        self.info = pyiqa_info(metric, self._metric, "reference", device, batch_size)
+
+    def score_against(
+        self, images: Sequence[Image.Image], references: Sequence[Image.Image], *, names: Sequence[str] | None = None
+    ) -> list[float]:
+        """One value an image against the reference at the same place."""
+        labels = image_labels(images, names)
+        same_length(self.info.name, images=images, references=references)
+        scores: list[float] = []
+        for image, reference, label in zip(images, references, labels, strict=True):
+            pair = [pixels_of(one)[None].to(self.info.device) for one in (image, reference)]
+            with torch.inference_mode():
+                scores += checked_scores(self.info.name, [float(self._metric(*pair))], [label])
+        return scores
+
+
+def pyiqa_info(metric: str, loaded: Any, kind: str, device: str, batch_size: int) -> ScorerInfo:
+    """The record of a pyiqa metric."""
+    from importlib.metadata import version
+
+    return ScorerInfo(
+        name=f"{PREFIX}{metric}",
+        kind=kind,  # type: ignore[arg-type]
+        version=f"pyiqa {version('pyiqa')}",
+        scale=f"pyiqa's range {getattr(loaded, 'score_range', '(not stated)')}",
+        higher_is_better=not loaded.lower_better,
+        weights=None,
+        batch_size=batch_size,
+        device=device,
+    )
