@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from qsched.errors import InputError
 from qsched.tiny.scene import (
     BACKGROUNDS,
     COLOURS,
@@ -22,7 +23,7 @@ from qsched.tiny.scene import (
 )
 
 
-class PromptError(ValueError):
+class PromptError(InputError, ValueError):
     """A prompt outside the grammar; the message shows the prompt, the rule and an example."""
 
 

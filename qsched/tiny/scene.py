@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from qsched.errors import InputError
+
 Split = Literal["train", "held_out"]
 
 SHAPES = ("circle", "square", "triangle", "ring", "star", "cross", "heart", "diamond")
@@ -42,7 +44,7 @@ TEXTURED_SHARE_SINGLE = 0.5
 TEXTURED_SHARE_RELATION = 0.3
 
 
-class SceneError(ValueError):
+class SceneError(InputError, ValueError):
     """A scene that the domain does not contain; the message names the value, the rule and the choices."""
 
 

@@ -46,19 +46,22 @@ def reconstruction_loss(made: Tensor, wanted: Tensor) -> Tensor:
     return error.abs().mean() + error.square().mean() + across.abs().mean() + down.abs().mean()
 
 
-def _finish(vae: AutoencoderKL, settings: Settings) -> AutoencoderKL:
-    """Set shift and scale so that latents have zero mean and unit variance; fix the posterior's width."""
-    with torch.no_grad():
-        vae.quant_conv.weight[LATENT_CHANNELS:] = 0
-        vae.quant_conv.bias[LATENT_CHANNELS:] = float(np.log(0.05**2))
-        rng = np.random.default_rng((settings.seed, 17))
-        means = torch.cat([
-            vae.encode(picture_batch(rng, 32).to(settings.device)).latent_dist.mode() for _ in range(16)
-        ])
-    vae.register_to_config(
-        shift_factor=round(float(means.mean()), 5), scaling_factor=round(1 / float(means.std()), 5)
-    )
-    return vae
+@torch.no_grad()
+def whiten(vae: AutoencoderKL, pictures: list[Tensor]) -> None:
+    """Make every latent channel mean 0 and variance 1 by rewriting the two 1x1 convolutions, exactly.
+
+    Both pipelines then need neither shift nor scale (SDXL's would ignore a shift). The posterior's width,
+    which training does not use, becomes a constant 0.05.
+    """
+    means = torch.cat([vae.encode(x).latent_dist.mode() for x in pictures]).transpose(0, 1).flatten(1)
+    shift, scale = means.mean(dim=1), means.std(dim=1)
+    inner, outer = vae.quant_conv, vae.post_quant_conv
+    inner.weight[:LATENT_CHANNELS] /= scale[:, None, None, None]
+    inner.bias[:LATENT_CHANNELS] = (inner.bias[:LATENT_CHANNELS] - shift) / scale
+    inner.weight[LATENT_CHANNELS:] = 0
+    inner.bias[LATENT_CHANNELS:] = float(np.log(0.05**2))
+    outer.bias += (outer.weight[:, :, 0, 0] * shift).sum(dim=1)
+    outer.weight *= scale[None, :, None, None]
 
 
 def train_vae(settings: Settings) -> AutoencoderKL:
@@ -99,7 +102,9 @@ def train_vae(settings: Settings) -> AutoencoderKL:
                 "step": step + 1, "seconds": log.seconds,
             })
     vae.load_state_dict(average.shadow)
-    vae = _finish(vae.float().eval(), settings)
+    vae.eval()
+    rng = np.random.default_rng((settings.seed, 17))
+    whiten(vae, [picture_batch(rng, 32).to(settings.device) for _ in range(16)])
     vae.save_pretrained(settings.work / "vae")
     return vae
 

@@ -1,0 +1,36 @@
+"""Where the shipped prompts and weights of the tiny models lie."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from qsched.tiny.scene import SceneError
+
+MODELS = ("tiny-flux", "tiny-sdxl", "tiny-clip")
+PROMPT_SETS = ("demo", "eval", "calibration")
+
+
+def model_path(name: str) -> Path:
+    """The folder of a shipped model: tiny-flux and tiny-sdxl for diffusers, tiny-clip for open_clip."""
+    if name not in MODELS:
+        raise SceneError(f"model {name!r} is not shipped: choose one of {', '.join(MODELS)}")
+    folder = Path(str(files("qsched.tiny"))) / "weights" / name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is missing: reinstall, or run `python -m qsched.tiny.train`")
+    return folder
+
+
+def prompts_path(name: str) -> Path:
+    """A shipped file {id: prompt} of held-out prompts: demo (24), eval (200) or calibration (100); disjoint."""
+    if name not in PROMPT_SETS:
+        raise SceneError(f"prompt set {name!r} is not shipped: choose one of {', '.join(PROMPT_SETS)}")
+    return Path(str(files("qsched.tiny"))) / "prompts" / f"{name}.yaml"
+
+
+def load_prompts(path: Path) -> dict[str, str]:
+    """The map {id: prompt} of a shipped prompt file."""
+    prompts: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return prompts
