@@ -13,13 +13,12 @@ import { HttpError, NetworkError, base, newKey, post } from "./api.js";
 import { Choices } from "./choices.js";
 import { viewport } from "./device.js";
 import { Heartbeat } from "./heartbeat.js";
-import { PictureMissing } from "./images.js";
 import { Outbox } from "./outbox.js";
-import { hidePanel, panelShown, showPanel } from "./panel.js";
+import { hidePanel, showBreak, showClosed, showConnecting, showError, showOtherTab, showPending, showWaiting } from "./panel.js";
+import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
 import { showHint, showProgress, showRefusal, showSaving } from "./signs.js";
 import { t } from "./text.js";
-import { Stopwatch, nextFrame } from "./timing.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
 /** @typedef {import("./api.js").SessionState} SessionState */
@@ -33,17 +32,13 @@ export class Course {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
-    this.watch = new Stopwatch();
-    this.queue = new Queue((waiting) => this.#noteLoading(waiting));
     this.choices = new Choices(byId("choices"), (answers, input) => this.#submit(answers, input), () => this.mayAnswer());
+    this.presenter = new Presenter(viewer, this.choices);
+    this.queue = new Queue((waiting) => this.presenter.noteLoading(waiting));
     this.session = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
-    this.shown = /** @type {Assignment|null} */ (null);
-    this.painted = false;
-    this.paintedAt = "";
-    this.undoable = /** @type {string|null} */ (null);
+    this.undoable = /** @type {{vote_id: string, key: string}|null} */ (null);
     this.waitsFor = /** @type {string|null} */ (null); // idempotency key whose answer decides what comes next
-    this.turn = 0; // counts calls of `show`, so that a slow one knows that it has been overtaken
     this.ended = false;
     this.timer = 0;
     byId("feedback-next").addEventListener("click", () => this.#closeFeedback());
@@ -51,7 +46,7 @@ export class Course {
 
   /** @returns {boolean} whether an answer may be given now; says why not where the person can mend it */
   mayAnswer() {
-    if (!this.painted || this.ended) return false;
+    if (!this.presenter.painted || this.ended) return false;
     if (!this.viewer.swapped) return true;
     showHint(t("task.unswap_first"));
     return false;
@@ -75,8 +70,7 @@ export class Course {
     const first = this.session === null;
     this.session = session;
     if (first) this.#begin(session);
-    this.undoable = session.undo?.vote_id ?? null;
-    this.#showUndo();
+    this.#offerUndo(session.undo?.vote_id);
     this.queue.replace(session.queue.filter((pair) => !this.outbox?.holds(pair.token)));
     this.#go(session);
   }
@@ -86,10 +80,11 @@ export class Course {
     if (this.outbox && this.outbox.size > 0) return showHint(t("task.undo_wait"));
     if (!this.undoable || this.ended) return showHint(t("task.undo_nothing"));
     const vote = this.undoable;
-    this.undoable = null;
-    this.#showUndo();
+    this.#offerUndo(null);
     try {
-      const answer = await post("api/undo", { vote_id: vote, idempotency_key: newKey(), tab_token: this.#tabToken() });
+      const answer = await post("api/undo", {
+        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: this.#tabToken(),
+      });
       if (this.session) this.session.progress = answer.progress;
       this.queue.putFirst(answer.assignment);
       showHint(t("task.undone"));
@@ -98,49 +93,24 @@ export class Course {
     } catch (error) {
       if (error instanceof HttpError && error.code === "undo_closed") showHint(t("task.undo_closed"));
       else if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
-        this.undoable = vote;
-        this.#showUndo();
+        this.undoable = vote; // with its key: the lost request may have arrived
+        this.#offerUndo(vote.vote_id);
         showHint(t("task.undo_failed"));
       } else this.#refused(error);
     }
   }
 
-  /** Show the first pair of the queue: load, decode, then paint both pictures in one frame. */
+  /** Show the first pair of the queue, and load the one after it meanwhile. */
   async show() {
-    const turn = (this.turn += 1);
     const pair = this.queue.current;
-    this.#hidePair();
     if (!pair) return this.#queueIsEmpty();
-    this.shown = pair;
-    this.#showPrompt(pair);
-    this.choices.reset();
-    const slow = setTimeout(() => this.#noteLoading(false), 400);
-    let images;
-    try {
-      images = await this.queue.pictures(pair);
-    } catch (error) {
-      if (!(error instanceof PictureMissing)) throw error;
-      if (turn === this.turn) await this.#reportMissing(pair);
-      return;
-    } finally {
-      clearTimeout(slow);
-    }
-    if (turn !== this.turn) return;
-    hidePanel();
-    document.body.classList.remove("loading");
-    byId("stage-note").hidden = true;
-    this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
-    await nextFrame();
-    if (turn !== this.turn) return;
-    this.viewer.reveal();
-    const painted = await nextFrame(); // the frame that revealed them has been handed over by now
-    if (turn !== this.turn) return;
-    this.watch.start(painted);
-    this.paintedAt = new Date().toISOString();
-    this.painted = true;
-    this.choices.setEnabled(true);
+    const pictures = this.queue.pictures(pair);
+    const outcome = await this.presenter.present(pair, pictures, this.session?.study.show_prompt ?? true);
+    if (outcome === "missing") return this.#reportMissing(pair);
+    if (outcome === "overtaken") return undefined;
+    const { done, total } = this.session?.progress ?? { done: 0, total: 0 };
     this.#progress();
-    this.#announcePair(pair);
+    this.presenter.announce(done + (this.outbox?.size ?? 0) + 1, total);
     this.queue.preloadNext();
   }
 
@@ -150,7 +120,7 @@ export class Course {
     this.outbox?.stop();
     this.heartbeat?.stop();
     clearTimeout(this.timer);
-    this.#hidePair();
+    this.presenter.hide();
   }
 
   /** @param {SessionState} session */
@@ -186,23 +156,17 @@ export class Course {
    * @param {InputKind} input
    */
   #submit(answers, input) {
-    const pair = this.shown;
+    const pair = this.presenter.pair;
     if (!pair || !this.outbox || !this.session) return;
     const key = newKey();
     const practice = pair.kind_public === "practice";
-    this.painted = false;
-    this.choices.setEnabled(false);
-    this.undoable = null;
-    this.#showUndo();
-    const { layout, scale } = { layout: this.viewer.layout.layout, scale: this.viewer.layout.scale };
-    const view = { layout, scale, zoomed: this.viewer.everZoomed, swaps: this.viewer.swaps };
+    const seen = this.presenter.close({ keepVisible: practice });
+    this.#offerUndo(null);
     this.queue.remove(pair.token);
     if (practice || this.#endsBlock() || !this.queue.current) this.waitsFor = key;
     this.outbox.add({
-      assignment: pair.token, answers, ...this.watch.stop(), idempotency_key: key, painted_at: this.paintedAt,
-      input, viewport: viewport(), view,
+      assignment: pair.token, answers, ...seen, idempotency_key: key, input, viewport: viewport(),
     });
-    if (!practice) this.viewer.veil();
     byId("stage").focus({ preventScroll: true });
     if (this.waitsFor === null) void this.show();
   }
@@ -224,10 +188,9 @@ export class Course {
     if (!this.session || this.ended) return;
     this.session.progress = response.progress;
     this.session.retry_after = response.retry_after;
-    if (this.outbox?.size === 0) this.undoable = response.undo?.vote_id ?? null;
-    this.#showUndo();
+    if (this.outbox?.size === 0) this.#offerUndo(response.undo?.vote_id);
     if (response.next && !this.outbox?.holds(response.next.token)) this.queue.append(response.next);
-    if (this.painted) {
+    if (this.presenter.painted) {
       this.queue.preloadNext();
       this.#progress();
     }
@@ -235,7 +198,7 @@ export class Course {
       this.waitsFor = null;
       if (response.feedback) this.#showFeedback(response);
       else this.#go(response);
-    } else if (!this.shown && this.outbox?.size === 0) {
+    } else if (!this.presenter.pair && this.outbox?.size === 0) {
       void this.enter(); // the page stood at "almost done"; now the server can say what comes
     }
   }
@@ -268,31 +231,24 @@ export class Course {
       void this.show();
       return;
     }
-    if (this.outbox && this.outbox.size > 0) {
-      this.#hidePair();
-      showPanel({ heading: t("pending.heading"), text: t("pending.text") });
-      return; // `#accepted` goes on from here
-    }
-    this.#hidePair();
-    if (state === "finished") location.assign(`${base()}/thanks`);
-    else if (state === "break") this.#showBreak();
-    else if (state === "closed") showPanel({ heading: t("message.closed.title"), text: t("message.closed.text") });
+    this.presenter.hide();
+    if (this.outbox && this.outbox.size > 0) showPending(); // `#accepted` goes on from here
+    else if (state === "finished") location.assign(`${base()}/thanks`);
+    else if (state === "break") this.#breakNow();
+    else if (state === "closed") showClosed("closed");
     else {
-      showPanel({ heading: t("waiting.heading"), text: t("waiting.text"), kind: "waiting" });
+      showWaiting();
       this.timer = window.setTimeout(() => void this.enter(), (retry_after ?? RETRY_SECONDS) * 1000);
     }
   }
 
-  #showBreak() {
-    const { done, total } = this.session?.progress ?? { done: 0, total: 0 };
-    showPanel({
-      heading: t("break.heading"), text: t("break.text"), extra: t("break.progress", { done, total }), kind: "break",
-      button: t("break.continue"), onButton: () => void this.enter({ endBreak: true }),
-    });
+  #breakNow() {
+    if (this.session) showBreak(this.session.progress, () => void this.enter({ endBreak: true }));
   }
 
   #queueIsEmpty() {
-    if (this.outbox && this.outbox.size > 0) showPanel({ heading: t("pending.heading"), text: t("pending.text") });
+    this.presenter.hide();
+    if (this.outbox && this.outbox.size > 0) showPending();
     else void this.enter();
   }
 
@@ -351,12 +307,7 @@ export class Course {
   #enterFailed(error, again) {
     if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
       const seconds = (error instanceof HttpError && error.retryAfter) || RETRY_SECONDS;
-      if (!this.painted) {
-        showPanel({
-          heading: t("connecting.heading"), text: t("connecting.text"),
-          button: t("common.try_again"), onButton: () => void this.enter(again),
-        });
-      }
+      if (!this.presenter.painted) showConnecting(() => void this.enter(again));
       clearTimeout(this.timer);
       this.timer = window.setTimeout(() => void this.enter(again), seconds * 1000);
     } else this.#refused(error);
@@ -365,39 +316,13 @@ export class Course {
   /** @param {unknown} error a definite no: another tab, an ended session, a closed study */
   #refused(error) {
     if (!(error instanceof HttpError)) throw error;
-    this.#hidePair();
+    this.presenter.hide();
     if (error.code === "other_tab") {
       this.heartbeat?.stop();
-      showPanel({
-        heading: t("tab.heading"), text: t("tab.text"), kind: "other-tab",
-        button: t("tab.take_over"), onButton: () => location.replace(`${base()}/task?take_over=1`),
-      });
+      showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
     } else if (error.status === 401) location.assign(base());
-    else if (error.code === "closed" || error.code === "paused") {
-      showPanel({ heading: t(`message.${error.code}.title`), text: t(`message.${error.code}.text`) });
-    } else showPanel({ heading: t("message.error.title"), text: error.message || t("message.error.text") });
-  }
-
-  #hidePair() {
-    this.painted = false;
-    this.shown = null;
-    this.choices.setEnabled(false);
-    this.viewer.veil();
-  }
-
-  /** @param {Assignment} pair */
-  #showPrompt(pair) {
-    const prompt = byId("prompt");
-    prompt.hidden = !this.session?.study.show_prompt || !pair.prompt;
-    byId("prompt-text").textContent = pair.prompt ?? "";
-    byId("prompt-text").scrollTop = 0;
-  }
-
-  /** @param {Assignment} pair */
-  #announcePair(pair) {
-    const { done, total } = this.session?.progress ?? { done: 0, total: 0 };
-    announce(pair.kind_public === "practice" ? t("task.shown.practice")
-      : t("task.shown", { n: Math.min(total, done + (this.outbox?.size ?? 0) + 1), total }));
+    else if (error.code === "closed" || error.code === "paused") showClosed(error.code);
+    else showError(error.message);
   }
 
   #progress() {
@@ -406,14 +331,10 @@ export class Course {
     }
   }
 
-  /** @param {boolean} waiting for the network */
-  #noteLoading(waiting) {
-    if (this.painted || panelShown()) return;
-    byId("stage-note").textContent = t(waiting ? "task.loading_offline" : "task.loading");
-    byId("stage-note").hidden = false;
-  }
-
-  #showUndo() {
+  /** @param {string|null|undefined} voteId the vote that may be taken back now, if any */
+  #offerUndo(voteId) {
+    if (!voteId) this.undoable = null;
+    else if (this.undoable?.vote_id !== voteId) this.undoable = { vote_id: voteId, key: newKey() };
     byId("tool-undo").toggleAttribute("disabled", this.undoable === null);
   }
 

@@ -1,7 +1,9 @@
-/** The panel that takes the stage's place: break, waiting, another tab, the end. */
+/** The panel that takes the stage's place: break, waiting, another tab, no connection, the end. */
 
 import { byId } from "./announce.js";
+import { t } from "./text.js";
 
+/** @typedef {import("./api.js").Progress} Progress */
 /**
  * @typedef {{heading: string, text: string, extra?: string, button?: string, onButton?: () => void, kind?: string}} PanelContent
  */
@@ -13,9 +15,9 @@ let action = null;
  * Show the panel and move the focus to its heading.
  * @param {PanelContent} content
  */
-export function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
+function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
   const title = byId("panel-heading");
-  const same = !byId("panel").hidden && title.textContent === heading;
+  const same = panelShown() && title.textContent === heading;
   title.textContent = heading;
   byId("panel-text").textContent = text;
   byId("panel-extra").textContent = extra;
@@ -26,6 +28,7 @@ export function showPanel({ heading, text, extra = "", button, onButton, kind = 
   action = onButton ?? null;
   byId("panel").hidden = false;
   document.body.classList.add("has-panel");
+  document.body.classList.remove("loading");
   if (!same) title.focus();
 }
 
@@ -43,4 +46,56 @@ export function panelShown() {
 /** Wire the panel's button once. */
 export function listenToPanel() {
   byId("panel-button").addEventListener("click", () => action?.());
+}
+
+/**
+ * @param {Progress} progress
+ * @param {() => void} onContinue
+ */
+export function showBreak({ done, total }, onContinue) {
+  showPanel({
+    heading: t("break.heading"), text: t("break.text"), extra: t("break.progress", { done, total }), kind: "break",
+    button: t("break.continue"), onButton: onContinue,
+  });
+}
+
+/** No pair is free at the moment. */
+export function showWaiting() {
+  showPanel({ heading: t("waiting.heading"), text: t("waiting.text"), kind: "waiting" });
+}
+
+/** Every pair is answered, but not every answer is stored yet. */
+export function showPending() {
+  showPanel({ heading: t("pending.heading"), text: t("pending.text"), kind: "pending" });
+}
+
+/** @param {() => void} onRetry */
+export function showConnecting(onRetry) {
+  showPanel({
+    heading: t("connecting.heading"), text: t("connecting.text"), kind: "connecting",
+    button: t("common.try_again"), onButton: onRetry,
+  });
+}
+
+/** @param {() => void} onTakeOver */
+export function showOtherTab(onTakeOver) {
+  showPanel({
+    heading: t("tab.heading"), text: t("tab.text"), kind: "other-tab",
+    button: t("tab.take_over"), onButton: onTakeOver,
+  });
+}
+
+/** This tab had the study, and another one has taken it over. */
+export function showMoved() {
+  showPanel({ heading: t("tab.moved.heading"), text: t("tab.moved.text"), kind: "other-tab" });
+}
+
+/** @param {"closed"|"paused"} why */
+export function showClosed(why) {
+  showPanel({ heading: t(`message.${why}.title`), text: t(`message.${why}.text`), kind: why });
+}
+
+/** @param {string} message the server's words, or empty */
+export function showError(message) {
+  showPanel({ heading: t("message.error.title"), text: message || t("message.error.text"), kind: "error" });
 }

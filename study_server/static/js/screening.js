@@ -109,7 +109,7 @@ function showFacts(section) {
   const minWidth = limit(section.dataset.minWidth);
   const minHeight = limit(section.dataset.minHeight);
   const maxZoom = limit(section.dataset.maxZoom);
-  fact("window", t("screening.window_value", { width: w, height: h }),
+  fact("window", t("screening.window_value", { width: String(w), height: String(h) }),
     (minWidth !== null && w < minWidth) || (minHeight !== null && h < minHeight));
   fact("density", t("screening.density_value", { ratio: dpr }), false);
   fact("zoom", zoom === null ? t("screening.zoom_unknown") : t("screening.zoom_value", { percent: Math.round(zoom * 100) }),

@@ -5,7 +5,7 @@ import { base } from "./api.js";
 import { Course } from "./course.js";
 import { listenToGestures } from "./gestures.js";
 import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
-import { listenToPanel, panelShown, showPanel } from "./panel.js";
+import { listenToPanel, panelShown, showMoved, showOtherTab } from "./panel.js";
 import { scaleText } from "./signs.js";
 import { claimTab } from "./tabs.js";
 import { loadTexts, t } from "./text.js";
@@ -37,17 +37,12 @@ async function start(takeOver) {
   if (takeOver) history.replaceState(null, "", `${base()}/task`);
   const claim = await claimTab(base(), moved, { takeOver });
   if (claim) await course.enter({ takeOver });
-  else {
-    showPanel({
-      heading: t("tab.heading"), text: t("tab.text"), kind: "other-tab",
-      button: t("tab.take_over"), onButton: () => void start(true),
-    });
-  }
+  else showOtherTab(() => void start(true));
 }
 
 function moved() {
   course.stop();
-  showPanel({ heading: t("tab.moved.heading"), text: t("tab.moved.text"), kind: "other-tab" });
+  showMoved();
 }
 
 /** @param {Action} action */

@@ -1,0 +1,122 @@
+/** Showing one pair: prompt, pictures, the instant of paint, and what screen readers hear. */
+
+import { announce, byId } from "./announce.js";
+import { PictureMissing } from "./images.js";
+import { hidePanel, panelShown } from "./panel.js";
+import { t } from "./text.js";
+import { Stopwatch, nextFrame } from "./timing.js";
+
+/** @typedef {import("./api.js").Assignment} Assignment */
+/** @typedef {import("./choices.js").Choices} Choices */
+/** @typedef {import("./images.js").PairImages} PairImages */
+/** @typedef {import("./viewer.js").Viewer} Viewer */
+
+const SLOW_MS = 400;
+
+export class Presenter {
+  /**
+   * @param {Viewer} viewer
+   * @param {Choices} choices
+   */
+  constructor(viewer, choices) {
+    this.viewer = viewer;
+    this.choices = choices;
+    this.watch = new Stopwatch();
+    this.pair = /** @type {Assignment|null} */ (null);
+    this.painted = false;
+    this.paintedAt = "";
+    this.turn = 0; // counts presentations, so that a slow one knows that it has been overtaken
+  }
+
+  /**
+   * Show a pair: wait until both pictures are decoded, then paint both in one frame.
+   * @param {Assignment} pair
+   * @param {Promise<PairImages>} pictures
+   * @param {boolean} withPrompt
+   * @returns {Promise<"painted"|"overtaken"|"missing">}
+   */
+  async present(pair, pictures, withPrompt) {
+    this.hide();
+    const turn = this.turn;
+    this.pair = pair;
+    showPrompt(withPrompt ? pair.prompt : null);
+    this.choices.reset();
+    const slow = setTimeout(() => this.noteLoading(false), SLOW_MS);
+    let images;
+    try {
+      images = await pictures;
+    } catch (error) {
+      if (!(error instanceof PictureMissing)) throw error;
+      return turn === this.turn ? "missing" : "overtaken";
+    } finally {
+      clearTimeout(slow);
+    }
+    if (turn !== this.turn) return "overtaken";
+    hidePanel();
+    document.body.classList.remove("loading");
+    byId("stage-note").hidden = true;
+    this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
+    await nextFrame();
+    if (turn !== this.turn) return "overtaken";
+    this.viewer.reveal();
+    const painted = await nextFrame(); // the frame that revealed them has been handed over by now
+    if (turn !== this.turn) return "overtaken";
+    this.watch.start(painted);
+    this.paintedAt = new Date().toISOString();
+    this.painted = true;
+    this.choices.setEnabled(true);
+    return "painted";
+  }
+
+  /**
+   * Close the pair for answers and read the clocks.
+   * @param {{keepVisible: boolean}} options practice leaves the pictures on the stage for the feedback
+   * @returns {{response_ms: number, hidden_ms: number, painted_at: string, view: object}}
+   */
+  close({ keepVisible }) {
+    this.painted = false;
+    this.choices.setEnabled(false);
+    if (!keepVisible) this.viewer.veil();
+    const { layout, scale } = this.viewer.layout;
+    const view = { layout, scale, zoomed: this.viewer.everZoomed, swaps: this.viewer.swaps };
+    return { ...this.watch.stop(), painted_at: this.paintedAt, view };
+  }
+
+  /** Take whatever is shown, or about to be shown, off the stage. */
+  hide() {
+    this.turn += 1;
+    this.painted = false;
+    this.pair = null;
+    this.choices.setEnabled(false);
+    this.viewer.veil();
+  }
+
+  /** @param {boolean} waiting for the network */
+  noteLoading(waiting) {
+    if (this.painted || panelShown()) return;
+    byId("stage-note").textContent = t(waiting ? "task.loading_offline" : "task.loading");
+    byId("stage-note").hidden = false;
+  }
+
+  /**
+   * Say that a pair is there; the same words for every pair, so that they tell nothing about it.
+   * @param {number} n
+   * @param {number} total
+   */
+  announce(n, total) {
+    if (this.pair?.kind_public === "practice") announce(t("task.shown.practice"));
+    else announce(t("task.shown", { n: Math.min(n, total), total }));
+  }
+}
+
+/** Prompts longer than this are set smaller, so that the room for them, and with it the pictures' scale, stays the same. */
+const LONG_PROMPT = 140;
+
+/** @param {string|null} text */
+function showPrompt(text) {
+  byId("prompt").hidden = !text;
+  const line = byId("prompt-text");
+  line.textContent = text ?? "";
+  line.classList.toggle("long", (text ?? "").length > LONG_PROMPT);
+  line.scrollTop = 0;
+}
