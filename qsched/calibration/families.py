@@ -1,0 +1,150 @@
+"""Coefficient families as boxes of numbers: a point of the search becomes Coefficients, and grids of points.
+
+    constant        model, sample                                     the same at every step
+    linear-to-one   model, sample                                     linear(c, 1): the paper's search
+    linear          model first, model last, sample first, sample last
+    per-step        model 1..S, sample 1..S
+
+The axes are always in this order, all of the model (c_eps) before all of the sample (c_x), and every axis
+has the range of its own kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from qsched.errors import InputError
+from qsched.scheduling import Coefficients
+
+FAMILIES = ("constant", "linear-to-one", "linear", "per-step")
+Vary = Literal["both", "model", "sample"]
+Point = tuple[float, ...]
+MAX_GRID = 20_000
+
+
+@dataclass(frozen=True)
+class Box:
+    """The range of the search: one interval for c_eps, one for c_x; both contain 1."""
+
+    model: tuple[float, float] = (0.8, 1.2)
+    sample: tuple[float, float] = (0.8, 1.2)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in (("model", self.model), ("sample", self.sample)):
+            if not 0 < low <= 1 <= high or low == high:
+                raise InputError(
+                    f"the {name} range {low}..{high} must satisfy 0 < low <= 1 <= high: (1, 1) is always a candidate"
+                )
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family for runs of `steps` steps, searched inside `box`; `vary` freezes one kind at 1."""
+
+    name: str
+    steps: int
+    box: Box = Box()
+    vary: Vary = "both"
+
+    def __post_init__(self) -> None:
+        if self.name not in FAMILIES:
+            raise InputError(f"family {self.name!r} is unknown; choose one of {', '.join(FAMILIES)}")
+        if self.vary not in ("both", "model", "sample"):
+            raise InputError(f"vary is {self.vary!r}; choose both, model or sample")
+        if self.steps < 1:
+            raise InputError(f"{self.steps} steps; a run has at least 1")
+
+    @property
+    def _per_kind(self) -> int:
+        return {"constant": 1, "linear-to-one": 1, "linear": 2, "per-step": self.steps}[self.name]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """`model` or `sample` for each axis, in order."""
+        both = ("model",) * self._per_kind, ("sample",) * self._per_kind
+        return {"both": both[0] + both[1], "model": both[0], "sample": both[1]}[self.vary]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The name of each axis."""
+        places = {"constant": [""], "linear-to-one": [" first"], "linear": [" first", " last"]}.get(
+            self.name, [f" step {i + 1}" for i in range(self.steps)]
+        )
+        return tuple(kind + places[i % self._per_kind] for i, kind in enumerate(self.kinds))
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of each axis: the model's axes have the model's range, the sample's the sample's."""
+        return tuple(self.box.model if kind == "model" else self.box.sample for kind in self.kinds)
+
+    @property
+    def identity(self) -> Point:
+        """The stock scheduler."""
+        return (1.0,) * len(self.kinds)
+
+    def coefficients(self, point: Point) -> Coefficients:
+        """The coefficients of a point; raises InputError for a point of another dimension."""
+        if len(point) != len(self.kinds):
+            raise InputError(f"{point} has {len(point)} numbers; {self.name} has the axes {', '.join(self.axes)}")
+        ones = (1.0,) * self._per_kind
+        model = tuple(c for c, kind in zip(point, self.kinds, strict=True) if kind == "model") or ones
+        sample = tuple(c for c, kind in zip(point, self.kinds, strict=True) if kind == "sample") or ones
+        if self.name == "constant":
+            return Coefficients.constant(model=model[0], sample=sample[0])
+        if self.name == "linear-to-one":
+            return Coefficients.linear(model=(model[0], 1.0), sample=(sample[0], 1.0))
+        if self.name == "linear":
+            return Coefficients.linear(model=(model[0], model[1]), sample=(sample[0], sample[1]))
+        return Coefficients.per_step(model=model, sample=sample)
+
+
+def as_point(values: Sequence[float]) -> Point:
+    """Numbers of a point to six decimals, so that equal candidates are equal keys."""
+    return tuple(round(float(value), 6) for value in values)
+
+
+def even_grid(family: Family, size: int) -> list[Point]:
+    """`size` even values on every axis, ends included; the first axis (model) varies slowest."""
+    if size < 2:
+        raise InputError(f"a grid of {size} value(s) an axis has no extent; give 2 or more")
+    count = size ** len(family.bounds)
+    if count > MAX_GRID:
+        raise InputError(
+            f"{size} values on each of {len(family.bounds)} axes are {count:,} candidates (at most {MAX_GRID:,}); "
+            "use --strategy race, or a smaller --grid-size"
+        )
+    axes = [np.linspace(low, high, size) for low, high in family.bounds]
+    return [as_point(values) for values in itertools.product(*axes)]
+
+
+def spread_points(family: Family, count: int, *, seed: int) -> list[Point]:
+    """About `count` candidates: an even grid on one or two axes, a scrambled Sobol set on more."""
+    dimension = len(family.bounds)
+    if dimension <= 2:
+        return even_grid(family, max(2, round(count ** (1 / dimension))))
+    from scipy.stats import qmc
+
+    low, high = np.array(family.bounds).T
+    unit = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(seed)).random_base2(int(np.log2(count)))
+    return [as_point(row) for row in qmc.scale(unit, low, high)]
+
+
+def around(family: Family, centre: Point, spacing: Sequence[float], *, half_width: int, seed: int) -> list[Point]:
+    """Candidates around `centre`: a grid of 2 half_width + 1 values an axis, a Sobol set on more than two axes."""
+    dimension = len(family.bounds)
+    if dimension <= 2:
+        offsets = itertools.product(range(-half_width, half_width + 1), repeat=dimension)
+        raw = [[c + o * s for c, o, s in zip(centre, offset, spacing, strict=True)] for offset in offsets]
+    else:
+        from scipy.stats import qmc
+
+        unit = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(seed)).random_base2(5)
+        raw = (np.array(centre) + (2 * unit - 1) * half_width * np.array(spacing)).tolist()
+    low, high = np.array(family.bounds).T
+    # A point outside the range is moved onto its edge; several may meet there, once is enough.
+    return list(dict.fromkeys(as_point(np.clip(point, low, high)) for point in raw))
