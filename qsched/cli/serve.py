@@ -1,0 +1,51 @@
+"""`qsched serve`: a study in the browser, from an image set or a study.yaml, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("serve")(serve)
+
+
+def serve(
+    image_set: Path | None = typer.Argument(
+        None, help="Folder of an image set (or a study.yaml): a study of it is made and served.", show_default=False
+    ),
+    db: str | None = typer.Option(
+        None, "--db", help="sqlite:///file.db or postgresql://...; default: study.db beside the image set."
+    ),
+    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; 0.0.0.0 for every network."),
+    port: int = typer.Option(8000, "--port", min=0, max=65535, help="Port; 0 takes a free one."),
+    votes_per_pair: int = typer.Option(20, "--votes-per-pair", min=1, help="Votes each pair needs (without study.yaml)."),
+    data: Path | None = typer.Option(None, "--data", help="Folder for the picture copies; default: beside the database."),
+    simulated_annotators: bool = typer.Option(
+        False, "--simulated-annotators", help="Let `qsched simulate` vote; its votes are marked simulated."
+    ),
+    workers: int = typer.Option(1, "--workers", min=1, max=32, help="Server processes (more than one: PostgreSQL)."),
+    behind_https: bool = typer.Option(False, "--behind-https", help="Cookies only over https (a proxy speaks it)."),
+    accel_prefix: str | None = typer.Option(
+        None, "--accel-prefix", help="Let the proxy send the images: its X-Accel-Redirect location of the data folder."
+    ),
+) -> None:
+    """Serve studies: import the image set if needed, print the link, ask people.
+
+    Every vote is on disk before it is acknowledged; stop and start as you like, the same command goes on with
+    the same study. The secret key for cookies comes from QSCHED_SECRET_KEY or is made once in a file (mode
+    0600) beside the SQLite database.
+
+    Example: qsched serve runs/demo --port 8000
+    """
+    from study_server.serving import Launch, launch
+
+    launch(
+        Launch(
+            image_set=image_set, database_url=db, host=host, port=port, votes_per_pair=votes_per_pair, data=data,
+            allow_simulated=simulated_annotators, workers=workers, secure_cookies=behind_https,
+            accel_prefix=accel_prefix, say=typer.echo,
+        )
+    )  # fmt: skip

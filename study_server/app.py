@@ -1,0 +1,153 @@
+"""`create_app(settings)`: the application; its lifespan owns every resource."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from study_server.assignment.service import PairCache, expire_leases
+from study_server.catalogue import load_catalogue
+from study_server.clock import now_ms
+from study_server.context import Server, server_of
+from study_server.db import Database, Reader, Writer
+from study_server.db.migrate import upgrade
+from study_server.errors import NotSaved, StudyError
+from study_server.headers import SecurityHeaders
+from study_server.limits import RateLimit
+from study_server.media import routes as media
+from study_server.media.store import ImageStore
+from study_server.participation import routes as participation
+from study_server.participation.pages import MessagePage
+from study_server.resources import PACKAGE
+from study_server.security import Keyring, fingerprint
+from study_server.settings import Settings
+from study_server.studies.book import ALIVE, StudyBook
+from study_server.templating import Pages
+from study_server.voting import routes as voting
+
+log = logging.getLogger(__name__)
+STATIC = PACKAGE / "static"
+# Words of the message page; anything else is a plain error.
+MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
+POSTGRESQL_THREADS = 4
+SQLITE_BATCH = 128
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The study server. Nothing is opened before its lifespan starts."""
+    static_root = f"/static/{static_version(STATIC)}"
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(settings)
+        await asyncio.to_thread(upgrade, database)
+        server = open_server(settings, database, static_root=static_root)
+        app.state.server = server
+        server.writer.start()
+        sweeper = asyncio.create_task(_sweep(server))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await server.writer.stop()
+            server.reader.close()
+            database.close()
+
+    app = FastAPI(title="Q-Sched study server", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(voting.router)
+    app.include_router(media.router)
+    app.include_router(participation.router)
+    app.add_api_route("/healthz", healthz, methods=["GET"])
+    app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
+    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
+    app.add_middleware(SecurityHeaders, versioned_static=static_root + "/")
+    app.add_exception_handler(StudyError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_error)
+    app.add_exception_handler(Exception, _answer_error)
+    return app
+
+
+def open_server(settings: Settings, database: Database, *, static_root: str) -> Server:
+    """Every resource of a process, not yet started."""
+    sqlite = database.dialect == "sqlite"
+    reader = Reader(database)
+    load_catalogue()
+    return Server(
+        settings=settings,
+        database=database,
+        writer=Writer(
+            database,
+            threads=settings.writer_threads or (1 if sqlite else POSTGRESQL_THREADS),
+            max_batch=settings.max_batch or (SQLITE_BATCH if sqlite else 1),
+        ),
+        reader=reader,
+        studies=StudyBook(reader),
+        images=ImageStore(reader, settings.data_folder),
+        keys=Keyring(settings.secret_key.get_secret_value()),
+        pages=Pages(static_root=static_root),
+        pairs=PairCache(),
+        calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
+        arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
+        rng=random.Random(),
+    )
+
+
+def static_version(folder: Path) -> str:
+    """A name that changes with the content of the static files."""
+    digest = b""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest += str(path.relative_to(folder)).encode() + path.read_bytes()
+    return fingerprint(digest)
+
+
+async def healthz(request: Request) -> JSONResponse:
+    """200 where the database answers, else 503."""
+    await server_of(request).reader.run(lambda tx: tx.one(ALIVE))
+    return JSONResponse({"status": "ok"})
+
+
+async def _sweep(server: Server) -> None:
+    """Free what absent people hold, every few seconds."""
+    while True:
+        await asyncio.sleep(server.settings.sweep_seconds)
+        try:
+            freed = await server.writer.run(lambda tx: expire_leases(tx, now=now_ms()))
+        except NotSaved:
+            log.warning("leases were not swept: the database does not answer")
+            continue
+        if freed:
+            log.info("%d leases ran out", freed)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """An error as JSON for scripts and as a page for people."""
+    if isinstance(error, StudyError):
+        status, code, message = error.status, error.code, str(error)
+    elif isinstance(error, HTTPException):
+        status, message = error.status_code, str(error.detail)
+        code = "not_found" if status == 404 else "http"
+    else:
+        status, code, message = 500, "error", "something went wrong on the server; try again"
+    headers = {"retry-after": "1"} if status in (429, 503) else {}
+    path = request.url.path
+    if "/api/" in path or path.endswith("/screening") or path == "/healthz" or path.startswith("/i/"):
+        return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)
+    kind = MESSAGE_KINDS.get(status, "error")
+    page = server_of(request).pages.render(
+        request, MessagePage(kind, detail=message if status in (422, 503) else None), status=status
+    )
+    page.headers.update(headers)
+    return page

@@ -1,0 +1,134 @@
+"""The policies of assignment as pure functions: the plan of a sitting, the choice of a pair, the side.
+
+The database offers a window of open pairs, fewest votes and leases first; these functions decide. They know
+nothing of SQL, time or HTTP, so that a simulation can try them on any order of events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qsched.records import Kind
+
+LETTERS: dict[str, Kind] = {
+    "P": Kind.PRACTICE,
+    "W": Kind.WARMUP,
+    "T": Kind.TASK,
+    "G": Kind.GOLD,
+    "I": Kind.INSTRUCTED,
+    "R": Kind.REPEAT,
+}
+LETTER_OF = {kind: letter for letter, kind in LETTERS.items()}
+# A repeat right after its original tests memory, not consistency.
+REPEAT_GAP = 6
+# How far apart the two sides of a person's screen may drift before a pair is chosen to even them out.
+SIDE_SLACK = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """How many trials of each kind a sitting has."""
+
+    practice: int
+    warmup: int
+    task: int
+    gold: int
+    instructed: int
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An open pair. `load` counts its valid votes and live leases; `side_balance` its (left - right) showings."""
+
+    pair_id: int
+    prompt_id: int
+    load: int
+    side_balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the choice needs to know of an annotator: latest prompts, oldest first, and the side balance."""
+
+    recent: tuple[int, ...]
+    left_balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A pair and whether its first image goes to the left."""
+
+    pair_id: int
+    prompt_id: int
+    first_on_left: bool
+
+
+def plan_session(counts: PlanCounts, rng: random.Random) -> str:
+    """The kinds of a sitting, one letter a trial.
+
+    Practice, then warm-up, then the rest: gold and instructed items are spread at random, one in each equal
+    stretch, so that neither start nor end is free of them; a repeat never comes before REPEAT_GAP task trials.
+    """
+    special = ["G"] * counts.gold + ["I"] * counts.instructed + ["R"] * counts.repeats
+    rng.shuffle(special)
+    body = ["T"] * counts.task
+    length = counts.task + len(special)
+    for number, letter in enumerate(special):
+        low = number * length // len(special)
+        high = max(low, (number + 1) * length // len(special) - 1)
+        place = rng.randint(low, high)
+        if letter == "R":
+            place = max(place, min(REPEAT_GAP + 1, length - 1))
+        body.insert(place, letter)
+    return "P" * counts.practice + "W" * counts.warmup + "".join(body)
+
+
+def scored_length(plan: str) -> int:
+    """Trials that the annotator sees counted: everything but practice."""
+    return len(plan) - plan.count("P")
+
+
+def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Random) -> Choice | None:
+    """The pair to show: never a recent prompt while there is another, fewest votes first, ties at random.
+
+    Among equals, a pair whose side is free or evens out the person's sides is preferred. None without candidates.
+    """
+    if not candidates:
+        return None
+    recent = {prompt: place for place, prompt in enumerate(person.recent)}
+
+    def staleness(candidate: Candidate) -> int:
+        # -1: not among the latest prompts; otherwise the longest ago is the least bad.
+        return recent.get(candidate.prompt_id, -1)
+
+    def strains_sides(candidate: Candidate) -> bool:
+        if abs(person.left_balance) <= SIDE_SLACK:
+            return False
+        return candidate.side_balance * person.left_balance < 0
+
+    def rank(candidate: Candidate) -> tuple[int, int, bool]:
+        return staleness(candidate), candidate.load, strains_sides(candidate)
+
+    best = min(rank(candidate) for candidate in candidates)
+    chosen = rng.choice([candidate for candidate in candidates if rank(candidate) == best])
+    return Choice(
+        chosen.pair_id,
+        chosen.prompt_id,
+        draw_side(pair_balance=chosen.side_balance, left_balance=person.left_balance, rng=rng),
+    )
+
+
+def draw_side(*, pair_balance: int, left_balance: int, rng: random.Random) -> bool:
+    """Whether the first image goes left: even out the pair, then the person, then by chance."""
+    for balance in (pair_balance, left_balance):
+        if balance:
+            return balance < 0
+    return rng.random() < 0.5
+
+
+def remember(recent: Iterable[int], prompt_id: int, *, gap: int) -> tuple[int, ...]:
+    """The latest `gap` prompts with `prompt_id` as the newest."""
+    return (*recent, prompt_id)[-gap:] if gap else ()

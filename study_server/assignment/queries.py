@@ -1,0 +1,131 @@
+"""Statements of assignment: the window of open pairs, leases, and their return."""
+
+from __future__ import annotations
+
+from study_server.db import Statement
+
+SITTING_COLUMNS = """
+    s.id, s.study_id, s.annotator_id, s.simulated, s.state, s.started_ms, s.plan, s.position, s.done,
+    s.practice_done, s.voided, s.left_balance, s.recent, s.last_assignment_id, s.tab_token, s.tab_seen_ms, st.status
+"""
+
+LOCK_SITTING = Statement(f"""
+    SELECT {SITTING_COLUMNS}
+    FROM sessions s JOIN studies st ON st.id = s.study_id
+    WHERE s.id = :session AND st.slug = :slug [[sqlite: | postgresql: FOR UPDATE OF s]]
+""")
+
+SAVE_SITTING = Statement("""
+    UPDATE sessions
+    SET state = :state, plan = :plan, position = :position, done = :done, practice_done = :practice_done,
+        voided = :voided, left_balance = :left_balance, recent = :recent,
+        last_assignment_id = :last_assignment_id, tab_token = :tab_token, tab_seen_ms = :tab_seen_ms,
+        finished_ms = CASE WHEN :state = 'finished' THEN COALESCE(finished_ms, :now) ELSE finished_ms END
+    WHERE id = :session
+""")
+
+_SEEN = """
+    SELECT 1 FROM assignments a
+    WHERE a.annotator_id = :annotator AND a.pair_id = p.id
+      AND a.kind IN ('task', 'warmup', 'gold') AND a.state <> 'void'
+"""
+
+# Walks one range of ix_pairs_open and stops after `window` rows: its cost does not depend on the study's size.
+OPEN_PAIRS = Statement(f"""
+    SELECT p.id, p.prompt_id, p.load, p.side_balance
+    FROM pairs p
+    WHERE p.study_id = :study AND p.pool = :pool AND p.disabled = FALSE AND p.load < :target
+      AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
+      AND NOT EXISTS ({_SEEN})
+    ORDER BY p.load, p.rank
+    LIMIT :window
+""")
+
+# Takes the slot only if the pair is still as the choice saw it; a pair that another transaction holds is passed by.
+CLAIM_PAIR = Statement("""
+    UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
+    WHERE load = :load AND side_balance = :balance AND id =
+      [[sqlite: :pair | postgresql: (SELECT id FROM pairs WHERE id = :pair FOR UPDATE SKIP LOCKED)]]
+""")
+
+# For a late or corrected vote, and for a pair that comes back to the person who had it.
+TAKE_SLOT = Statement("""
+    UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
+    WHERE id = :pair AND load < :target AND disabled = FALSE
+""")
+
+FREE_SLOT = Statement("UPDATE pairs SET load = load - 1, side_balance = side_balance - :side WHERE id = :pair")
+
+HELD_BY_OTHERS = Statement(f"""
+    SELECT 1
+    FROM pairs p
+    WHERE p.study_id = :study AND p.pool = 'task' AND p.disabled = FALSE AND p.load >= :target
+      AND NOT EXISTS ({_SEEN})
+      AND EXISTS (SELECT 1 FROM assignments l WHERE l.pair_id = p.id AND l.state = 'leased' AND l.kind = 'task')
+    LIMIT 1
+""")
+
+PRACTICE_PAIR = Statement("""
+    SELECT id, prompt_id, load, side_balance FROM pairs
+    WHERE study_id = :study AND pool = 'practice' ORDER BY rank LIMIT 1 OFFSET :number
+""")
+
+REPEATABLE = Statement("""
+    SELECT a.pair_id, p.prompt_id
+    FROM assignments a JOIN pairs p ON p.id = a.pair_id
+    WHERE a.session_id = :session AND a.kind = 'task' AND a.state = 'voted' AND a.position <= :latest
+      AND p.disabled = FALSE
+      AND NOT EXISTS (SELECT 1 FROM assignments r
+                      WHERE r.session_id = :session AND r.kind = 'repeat' AND r.pair_id = a.pair_id)
+""")
+
+INSERT_ASSIGNMENT = Statement("""
+    INSERT INTO assignments (session_id, annotator_id, pair_id, kind, position, first_on_left, expected, state,
+                             counted, reopened, served_ms, lease_expires_ms)
+    VALUES (:session, :annotator, :pair, :kind, :position, :first_on_left, :expected, 'leased',
+            :counted, FALSE, :now, :expires)
+    RETURNING id
+""")
+
+_ASSIGNMENT = """
+    SELECT a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
+           a.lease_expires_ms, a.successor_id
+    FROM assignments a
+"""
+
+ASSIGNMENT = Statement(f"{_ASSIGNMENT} WHERE a.id = :assignment AND a.session_id = :session")
+
+# What a reloaded page gets back: what is open, what ran out, and a vote that was reopened.
+UNFINISHED = Statement(f"""
+    {_ASSIGNMENT}
+    WHERE a.session_id = :session AND (a.state IN ('leased', 'expired') OR a.reopened)
+    ORDER BY a.reopened DESC, a.position
+""")
+
+RENEW_LEASE = Statement("""
+    UPDATE assignments SET lease_expires_ms = :expires
+    WHERE id = :assignment AND session_id = :session AND state = 'leased'
+""")
+
+REVIVE = Statement("""
+    UPDATE assignments SET state = 'leased', lease_expires_ms = :expires, counted = :counted WHERE id = :assignment
+""")
+
+VOID = Statement("UPDATE assignments SET state = :state, counted = FALSE WHERE id = :assignment")
+
+# A leased task assignment always holds a slot, so `kind` tells which pairs get one back.
+EXPIRE_LEASES = Statement("""
+    UPDATE assignments SET state = 'expired', counted = FALSE
+    WHERE id IN (SELECT id FROM assignments WHERE state = 'leased' AND lease_expires_ms < :now
+                 ORDER BY lease_expires_ms LIMIT :limit [[sqlite: | postgresql: FOR UPDATE SKIP LOCKED]])
+    RETURNING pair_id, kind, first_on_left
+""")
+
+PAIR_CONTENT = Statement("""
+    SELECT pr.prompt, fi.id, fi.width, fi.height, si.id, si.width, si.height, p.better, p.why, p.prompt_id
+    FROM pairs p
+    JOIN prompts pr ON pr.id = p.prompt_id
+    JOIN images fi ON fi.id = p.first_image_id
+    JOIN images si ON si.id = p.second_image_id
+    WHERE p.id = :pair
+""")

@@ -1,0 +1,301 @@
+"""Leases: hand out the next pair of a sitting, bring back what a reloaded page had, free what was abandoned.
+
+A pair's `load` counts its valid votes and live leases and is changed only under the condition that it stays
+within the target, in the same transaction as the lease itself: that is the whole of exact redundancy.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from qsched.records import Kind
+from study_server.assignment import queries
+from study_server.assignment.policy import (
+    LETTERS,
+    REPEAT_GAP,
+    Candidate,
+    Choice,
+    Person,
+    PlanCounts,
+    choose_pair,
+    draw_side,
+    plan_session,
+    remember,
+)
+from study_server.assignment.records import Assignment, NoWork, PairContent, Shown, Sitting, Study
+from study_server.db import Tx
+from study_server.errors import NotSignedIn
+from study_server.studies.design import MAX_PROMPT_GAP
+
+QUEUE_DEPTH = 2
+WINDOW = 12
+CLAIM_ATTEMPTS = 4
+EXPIRE_AT_ONCE = 500
+NO_TARGET = 2**31
+CACHED_PAIRS = 20_000
+
+
+class PairCache:
+    """Contents of recently shown pairs; they never change, so that nothing has to be invalidated."""
+
+    def __init__(self, size: int = CACHED_PAIRS) -> None:
+        self._size = size
+        self._known: dict[int, PairContent] = {}
+
+    def get(self, tx: Tx, pair_id: int) -> PairContent:
+        """The content of a pair, from memory or the database."""
+        content = self._known.get(pair_id)
+        if content is None:
+            row = tx.one(queries.PAIR_CONTENT, pair=pair_id)
+            if row is None:
+                raise LookupError(f"pair {pair_id} is gone")
+            content = PairContent(*row)
+            if len(self._known) >= self._size:
+                self._known.clear()
+            self._known[pair_id] = content
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every assignment job needs besides its transaction."""
+
+    study: Study
+    cache: PairCache
+    rng: random.Random
+    now: int
+
+
+def load_sitting(tx: Tx, *, session_id: int, slug: str) -> Sitting:
+    """Lock and read a session; NotSignedIn where it does not exist (any more)."""
+    row = tx.one(queries.LOCK_SITTING, session=session_id, slug=slug)
+    if row is None:
+        raise NotSignedIn("this session is unknown or over; open the study's link again")
+    return Sitting.from_row(row)
+
+
+def save_sitting(tx: Tx, sitting: Sitting, *, now: int) -> None:
+    """Write a sitting back."""
+    tx.run(
+        queries.SAVE_SITTING,
+        session=sitting.id, state=sitting.state, plan=sitting.plan, position=sitting.position, done=sitting.done,
+        practice_done=sitting.practice_done, voided=sitting.voided, left_balance=sitting.left_balance,
+        recent=",".join(map(str, sitting.recent)), last_assignment_id=sitting.last_assignment_id,
+        tab_token=sitting.tab_token, tab_seen_ms=sitting.tab_seen_ms, now=now,
+    )  # fmt: skip
+
+
+def new_plan(study: Study, rng: random.Random, *, seen: int = 0) -> str:
+    """The plan of a new sitting; `seen` pairs of the study are known to this person already."""
+    design = study.design
+    available = max(0, study.task_pairs - seen)
+    warmup = min(design.warmup, max(0, available - 1))
+    task = available - warmup
+    if design.pairs_per_annotator is not None:
+        task = min(task, design.pairs_per_annotator)
+    repeats = round(design.repeat_rate * task) if task > REPEAT_GAP else 0
+    counts = PlanCounts(
+        practice=study.practice_pairs, warmup=warmup, task=task, gold=min(design.gold_shown, study.gold_pairs),
+        instructed=design.instructed if task else 0, repeats=repeats,
+    )  # fmt: skip
+    return plan_session(counts, rng)
+
+
+def lease_next(tx: Tx, desk: Desk, sitting: Sitting) -> Shown | NoWork:
+    """Hand out the sitting's next trial, or say that there is none (now or ever). Changes `sitting`."""
+    left = sitting.seconds_left(desk.study.design, desk.now)
+    if sitting.state != "active" or sitting.status != "open" or left == 0:
+        return NoWork(final=True)
+    swept = False
+    while sitting.position < len(sitting.plan):
+        kind = LETTERS[sitting.plan[sitting.position]]
+        picked = _pick(tx, desk, sitting, kind)
+        if isinstance(picked, Assignment):
+            return Shown(picked, desk.cache.get(tx, picked.pair_id))
+        if kind not in (Kind.TASK, Kind.WARMUP):
+            # No gold pair unseen, nothing to repeat yet: the trial is left out, the sitting is one shorter.
+            sitting.plan = sitting.plan[: sitting.position] + sitting.plan[sitting.position + 1 :]
+            continue
+        if not swept:
+            swept = True
+            expire_leases(tx, now=desk.now)
+            continue
+        if not picked.final:
+            later = _later_kind(sitting)
+            if later is None:
+                return NoWork(final=False)
+            _swap(sitting, later)
+            continue
+        # Every pair is judged or known to this person: what is left of the plan is its special trials.
+        rest = sitting.plan[sitting.position :]
+        sitting.plan = sitting.plan[: sitting.position] + "".join(c for c in rest if c not in "TW")
+    return NoWork(final=True)
+
+
+def expire_leases(tx: Tx, *, now: int) -> int:
+    """Free what absent people hold; returns how many leases ran out."""
+    rows = tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE)
+    # In the order of their keys, so that two processes cannot wait for each other.
+    for pair_id, kind, first_on_left in sorted(rows):
+        if kind == Kind.TASK:
+            tx.run(queries.FREE_SLOT, pair=pair_id, side=1 if first_on_left else -1)
+    return len(rows)
+
+
+def resume(tx: Tx, desk: Desk, sitting: Sitting) -> list[Shown]:
+    """What the person had before a reload, leases renewed; a pair given away meanwhile is replaced later."""
+    expires = desk.now + desk.study.lease_ms
+    shown = []
+    for row in tx.all(queries.UNFINISHED, session=sitting.id):
+        assignment = Assignment(*row)
+        if assignment.state == "leased":
+            tx.run(queries.RENEW_LEASE, assignment=assignment.id, session=sitting.id, expires=expires)
+        elif assignment.state == "expired" and not revive(tx, desk, assignment):
+            void(tx, sitting, assignment, state="void")
+            continue
+        shown.append(Shown(assignment, desk.cache.get(tx, assignment.pair_id)))
+    return shown
+
+
+def revive(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
+    """Lease an expired assignment again, if its pair still has a free slot."""
+    counted = assignment.kind == Kind.TASK
+    if counted and not take_slot(tx, desk, assignment):
+        return False
+    tx.run(queries.REVIVE, assignment=assignment.id, expires=desk.now + desk.study.lease_ms, counted=counted)
+    return True
+
+
+def take_slot(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
+    """Count this assignment in its pair again; False when the pair has its votes."""
+    target = desk.study.design.votes_per_pair
+    return tx.run(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) == 1
+
+
+def free_slot(tx: Tx, assignment: Assignment) -> None:
+    """Give the slot of a counted assignment back to its pair."""
+    tx.run(queries.FREE_SLOT, pair=assignment.pair_id, side=assignment.side)
+
+
+def void(tx: Tx, sitting: Sitting, assignment: Assignment, *, state: str) -> None:
+    """End an assignment without a vote and plan one more trial of its kind in its place (practice is skipped)."""
+    if assignment.counted and assignment.state == "leased":
+        free_slot(tx, assignment)
+    tx.run(queries.VOID, assignment=assignment.id, state=state)
+    letter = sitting.plan[assignment.position]
+    if letter == "P":
+        sitting.practice_done += 1
+    else:
+        sitting.voided += 1
+        sitting.plan += letter
+
+
+def _pick(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWork:
+    if kind in (Kind.TASK, Kind.WARMUP):
+        return _pick_open(tx, desk, sitting, kind)
+    if kind is Kind.PRACTICE:
+        number = sitting.plan[: sitting.position].count("P")
+        row = tx.one(queries.PRACTICE_PAIR, study=desk.study.id, number=number)
+        candidates = [] if row is None else [Candidate(*row)]
+    elif kind is Kind.GOLD:
+        candidates = _window(tx, desk, sitting, pool="gold", target=NO_TARGET)
+        desk.rng.shuffle(candidates)
+        candidates = candidates[:1]
+    elif kind is Kind.INSTRUCTED:
+        candidates = _window(tx, desk, sitting, pool="task", target=NO_TARGET)
+    else:
+        rows = tx.all(queries.REPEATABLE, session=sitting.id, latest=sitting.position - REPEAT_GAP)
+        candidates = [Candidate(pair, prompt, 0, 0) for pair, prompt in rows]
+    person = Person(sitting.recent, sitting.left_balance)
+    evened = [replace(candidate, load=0, side_balance=0) for candidate in candidates]
+    choice = choose_pair(evened, person, desk.rng)
+    return NoWork(final=True) if choice is None else _insert(tx, desk, sitting, kind, choice)
+
+
+def _pick_open(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWork:
+    """A pair with a free slot. A warm-up trial shows one without taking the slot."""
+    target = desk.study.design.votes_per_pair
+    person = Person(sitting.recent, sitting.left_balance)
+    contended = False
+    for _ in range(CLAIM_ATTEMPTS):
+        candidates = _window(tx, desk, sitting, pool="task", target=target)
+        while candidates:
+            choice = choose_pair(candidates, person, desk.rng)
+            if choice is None:
+                break
+            chosen = next(candidate for candidate in candidates if candidate.pair_id == choice.pair_id)
+            if kind is Kind.WARMUP or _claim(tx, chosen, choice):
+                return _insert(tx, desk, sitting, kind, choice)
+            contended = True
+            candidates = [candidate for candidate in candidates if candidate is not chosen]
+        if not contended:
+            break
+    if contended:
+        return NoWork(final=False)
+    held = tx.one(queries.HELD_BY_OTHERS, study=desk.study.id, target=target, annotator=sitting.annotator_id)
+    return NoWork(final=held is None)
+
+
+def _window(tx: Tx, desk: Desk, sitting: Sitting, *, pool: str, target: int) -> list[Candidate]:
+    """The open pairs that come first; those of recent prompts only if there is no other."""
+    recent = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
+    without_recent = recent | {f"r{i}": prompt for i, prompt in enumerate(sitting.recent)}
+    for excluded in (without_recent, recent) if sitting.recent else (recent,):
+        rows = tx.all(
+            queries.OPEN_PAIRS,
+            study=desk.study.id, pool=pool, target=target, annotator=sitting.annotator_id, window=WINDOW, **excluded,
+        )  # fmt: skip
+        if rows:
+            return [Candidate(*row) for row in rows]
+    return []
+
+
+def _claim(tx: Tx, seen: Candidate, choice: Choice) -> bool:
+    side = 1 if choice.first_on_left else -1
+    return tx.run(queries.CLAIM_PAIR, pair=seen.pair_id, load=seen.load, balance=seen.side_balance, side=side) == 1
+
+
+def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) -> Assignment:
+    expires = desk.now + desk.study.lease_ms
+    expected = None
+    if kind in (Kind.GOLD, Kind.PRACTICE):
+        better = desk.cache.get(tx, choice.pair_id).better
+        expected = "left" if (better == "first") == choice.first_on_left else "right"
+    elif kind is Kind.INSTRUCTED:
+        expected = desk.rng.choice(("left", "right"))
+    counted = kind is Kind.TASK
+    number = tx.scalar(
+        queries.INSERT_ASSIGNMENT,
+        session=sitting.id, annotator=sitting.annotator_id, pair=choice.pair_id, kind=kind.value,
+        position=sitting.position, first_on_left=choice.first_on_left, expected=expected, counted=counted,
+        now=desk.now, expires=expires,
+    )  # fmt: skip
+    assignment = Assignment(
+        number, choice.pair_id, kind.value, sitting.position, choice.first_on_left, expected, "leased", counted,
+        False, expires, None,
+    )  # fmt: skip
+    sitting.position += 1
+    if kind is not Kind.PRACTICE:
+        sitting.left_balance += assignment.side
+        sitting.recent = remember(sitting.recent, choice.prompt_id, gap=desk.study.design.prompt_gap)
+    return assignment
+
+
+def _later_kind(sitting: Sitting) -> int | None:
+    for place in range(sitting.position + 1, len(sitting.plan)):
+        if sitting.plan[place] not in "TW":
+            return place
+    return None
+
+
+def _swap(sitting: Sitting, place: int) -> None:
+    letters = list(sitting.plan)
+    letters[sitting.position], letters[place] = letters[place], letters[sitting.position]
+    sitting.plan = "".join(letters)
+
+
+__all__ = [
+    "QUEUE_DEPTH", "Desk", "PairCache", "draw_side", "expire_leases", "free_slot", "lease_next", "load_sitting",
+    "new_plan", "resume", "revive", "save_sitting", "take_slot", "void",
+]  # fmt: skip

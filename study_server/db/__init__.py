@@ -1,0 +1,10 @@
+"""The database: models and migrations, statements for both dialects, the durable writer."""
+
+from __future__ import annotations
+
+from study_server.db.database import Database
+from study_server.db.reader import Reader
+from study_server.db.statements import Statement, Tx
+from study_server.db.writer import Writer
+
+__all__ = ["Database", "Reader", "Statement", "Tx", "Writer"]

@@ -1,0 +1,103 @@
+"""One database, SQLite or PostgreSQL: raw connections for the server, an SQLAlchemy engine for the rest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.orm import Session
+
+from study_server.db.statements import Dialect, RawConnection, Tx
+from study_server.settings import Settings
+
+DRIVER_ERRORS: tuple[type[sqlite3.Error], type[psycopg.Error]] = (sqlite3.Error, psycopg.Error)
+
+
+class Database:
+    """Opens connections; keeps none but the engine's pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url: URL = make_url(settings.database_url)
+        self.dialect: Dialect = "sqlite" if settings.is_sqlite else "postgresql"
+        self._pragmas = (
+            f"PRAGMA busy_timeout = {settings.busy_timeout_ms}",
+            "PRAGMA journal_mode = WAL",
+            f"PRAGMA synchronous = {settings.sqlite_synchronous}",
+            "PRAGMA foreign_keys = ON",
+            "PRAGMA cache_size = -16384",
+            "PRAGMA temp_store = MEMORY",
+            # A long write-ahead log slows every read; a checkpoint each ~8 MB keeps it short.
+            "PRAGMA wal_autocheckpoint = 2000",
+        )
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> sa.Engine:
+        if self.dialect == "postgresql":
+            return sa.create_engine(self.url, pool_pre_ping=True, pool_size=2)
+        engine = sa.create_engine(self.url)
+
+        @sa.event.listens_for(engine, "connect")
+        def _connect(connection: Any, _record: object) -> None:
+            # The driver's own BEGIN comes too late (at the first write); we send ours.
+            connection.isolation_level = None
+            for pragma in self._pragmas:
+                connection.execute(pragma)
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    def connect(self) -> RawConnection:
+        """A new driver connection in autocommit mode: whoever writes sends BEGIN and COMMIT."""
+        if self.dialect == "postgresql":
+            dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            connection = psycopg.connect(dsn, autocommit=True, connect_timeout=5, prepare_threshold=1)
+            connection.execute("SET synchronous_commit = on")
+            # A statement that hangs holds leases and locks of others; better the annotator tries again.
+            connection.execute("SET statement_timeout = '15s'")
+            connection.execute("SET lock_timeout = '5s'")
+            return connection
+        path = Path(self.url.database or "")
+        lite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        for pragma in self._pragmas:
+            lite.execute(pragma)
+        return lite
+
+    @property
+    def begin_sql(self) -> str:
+        """What starts a write; on SQLite the lock is taken at once, so a reader is never promoted in vain."""
+        return "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """A transaction of its own connection, for the command line and tests (the server has `Writer`)."""
+        connection = self.connect()
+        try:
+            tx = Tx(connection, self.dialect)
+            tx.command(self.begin_sql)
+            try:
+                yield tx
+            except BaseException:
+                tx.command("ROLLBACK")
+                raise
+            tx.command("COMMIT")
+        finally:
+            connection.close()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """An ORM session that commits at its end, for bulk and owner's work."""
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close the engine's pool."""
+        self.engine.dispose()

@@ -1,0 +1,241 @@
+"""The tables, typed. Times are milliseconds since 1970 UTC; SQLite and PostgreSQL hold the same.
+
+study -> prompt, image -> pair (two images of one prompt and one seed)
+study -> annotator -> session -> assignment (one pair shown once) -> vote (one answer to one question)
+Platform identities stand apart from everything that is exported.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, false, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite gives automatic keys to INTEGER only.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {str: Text, int: BigInteger().with_variant(Integer, "sqlite")}  # noqa: RUF012
+
+
+class Study(Base):
+    """One study; `design` is the validated study.yaml as JSON."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    status: Mapped[str] = mapped_column(comment="importing | open | paused | closed")
+    design: Mapped[str]
+    set_id: Mapped[str]
+    set_path: Mapped[str]
+    created_ms: Mapped[int]
+
+
+class Prompt(Base):
+    __tablename__ = "prompts"
+    __table_args__ = (UniqueConstraint("study_id", "prompt_key"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    prompt_key: Mapped[str]
+    prompt: Mapped[str]
+    category: Mapped[str | None]
+
+
+class Image(Base):
+    """`file` is the name of the server's copy below the data folder."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("prompt_id", "sample_index", "arm"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id", ondelete="CASCADE"))
+    sample_index: Mapped[int]
+    arm: Mapped[str]
+    sha256: Mapped[str]
+    file: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+
+
+class Pair(Base):
+    """Two images to compare. `load` counts valid votes and live leases together and never exceeds the target.
+
+    `side_balance` is (first image on the left) - (on the right) over what `load` counts.
+    """
+
+    __tablename__ = "pairs"
+    __table_args__ = (
+        UniqueConstraint("study_id", "pair_key"),
+        # The order in which open pairs are handed out: one range of this index, whatever the study's size.
+        Index("ix_pairs_open", "study_id", "pool", "disabled", "load", "rank"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    pair_key: Mapped[str]
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id", ondelete="CASCADE"))
+    sample_index: Mapped[int]
+    first_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    second_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    pool: Mapped[str] = mapped_column(comment="task | practice | gold")
+    better: Mapped[str | None] = mapped_column(comment="first | second, where the right answer is known")
+    why: Mapped[str | None]
+    rank: Mapped[int]
+    load: Mapped[int] = mapped_column(server_default="0")
+    side_balance: Mapped[int] = mapped_column(server_default="0")
+    problems: Mapped[int] = mapped_column(server_default="0")
+    disabled: Mapped[bool] = mapped_column(server_default=false())
+
+
+class Annotator(Base):
+    __tablename__ = "annotators"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    pseudonym: Mapped[str] = mapped_column(unique=True)
+    created_ms: Mapped[int]
+
+
+class PlatformIdentity(Base):
+    """Who an annotator is on a recruiting platform; never joined into an export."""
+
+    __tablename__ = "platform_identities"
+    __table_args__ = (UniqueConstraint("study_id", "platform", "external_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"), index=True)
+    platform: Mapped[str]
+    external_id: Mapped[str]
+
+
+class PlatformSession(Base):
+    """The platform's own names of one participation (study and submission)."""
+
+    __tablename__ = "platform_sessions"
+    __table_args__ = (UniqueConstraint("annotator_id", "external_session"),)
+
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"))
+    platform: Mapped[str]
+    external_study: Mapped[str | None]
+    external_session: Mapped[str | None]
+
+
+class Session(Base):
+    """One sitting. `plan` has one letter a trial (see assignment.policy); `position` is the next to hand out."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"), index=True)
+    pseudonym: Mapped[str] = mapped_column(unique=True)
+    simulated: Mapped[bool]
+    state: Mapped[str] = mapped_column(comment="active | finished | screened_out")
+    consent_version: Mapped[str]
+    started_ms: Mapped[int]
+    finished_ms: Mapped[int | None]
+    plan: Mapped[str]
+    position: Mapped[int] = mapped_column(server_default="0")
+    done: Mapped[int] = mapped_column(server_default="0")
+    practice_done: Mapped[int] = mapped_column(server_default="0")
+    voided: Mapped[int] = mapped_column(server_default="0")
+    left_balance: Mapped[int] = mapped_column(server_default="0")
+    recent: Mapped[str] = mapped_column(server_default="", comment="prompt ids of the latest trials, oldest first")
+    last_assignment_id: Mapped[int | None]
+    tab_token: Mapped[str | None]
+    tab_seen_ms: Mapped[int | None]
+    screening: Mapped[str | None]
+    demographics: Mapped[str | None]
+
+
+class Assignment(Base):
+    """One pair shown once to one person. `counted` says whether it holds one of the pair's slots."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        Index("ix_assignments_session_position", "session_id", "position"),
+        Index(
+            "ix_assignments_leases",
+            "lease_expires_ms",
+            sqlite_where=text("state = 'leased'"),
+            postgresql_where=text("state = 'leased'"),
+        ),
+        # A person never judges a pair twice, except as a repeat.
+        Index(
+            "uq_assignments_once",
+            "annotator_id",
+            "pair_id",
+            unique=True,
+            sqlite_where=text("kind IN ('task', 'warmup', 'gold') AND state <> 'void'"),
+            postgresql_where=text("kind IN ('task', 'warmup', 'gold') AND state <> 'void'"),
+        ),
+        Index("ix_assignments_pair", "pair_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int]
+    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    position: Mapped[int]
+    first_on_left: Mapped[bool]
+    expected: Mapped[str | None]
+    state: Mapped[str] = mapped_column(comment="leased | voted | expired | void | reported")
+    counted: Mapped[bool]
+    reopened: Mapped[bool] = mapped_column(server_default=false())
+    served_ms: Mapped[int]
+    lease_expires_ms: Mapped[int]
+    successor_id: Mapped[int | None]
+
+
+class Vote(Base):
+    """One answer to one question. Never changed: a correction is a new row that names the old one."""
+
+    __tablename__ = "votes"
+    __table_args__ = (
+        UniqueConstraint("session_id", "idempotency_key", "question"),
+        Index("ix_votes_assignment", "assignment_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id", ondelete="CASCADE"))
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    question: Mapped[str]
+    choice: Mapped[str]
+    response_ms: Mapped[int]
+    hidden_ms: Mapped[int]
+    painted_ms: Mapped[int | None]
+    answered_ms: Mapped[int]
+    idempotency_key: Mapped[str]
+    display: Mapped[str | None] = mapped_column(comment="JSON: input, viewport, layout as the page told it")
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("votes.id", ondelete="CASCADE"), unique=True)
+    surplus_reason: Mapped[str | None]
+
+
+class Report(Base):
+    """An annotator's word that a pair cannot be judged."""
+
+    __tablename__ = "reports"
+    __table_args__ = (UniqueConstraint("session_id", "idempotency_key"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id", ondelete="CASCADE"))
+    problem: Mapped[str]
+    detail: Mapped[str | None]
+    reported_ms: Mapped[int]
+    idempotency_key: Mapped[str]

@@ -1,0 +1,53 @@
+"""Reads outside any transaction, on two threads with connections of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from study_server.db.database import DRIVER_ERRORS, Database
+from study_server.db.statements import RawConnection, Tx
+from study_server.errors import NotSaved
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Runs a function of a read-only Tx; a broken connection is replaced once before the read fails."""
+
+    def __init__(self, database: Database, *, threads: int = 2) -> None:
+        self._database = database
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        self._local = threading.local()
+        self._open: list[RawConnection] = []
+
+    async def run(self, function: Callable[[Tx], T]) -> T:
+        """The function's result; NotSaved (503) where the database does not answer."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, function)
+
+    def _read(self, function: Callable[[Tx], T]) -> T:
+        for attempt in (1, 2):
+            try:
+                return function(Tx(self._connection(), self._database.dialect))
+            except DRIVER_ERRORS as error:
+                self._local.connection = None
+                if attempt == 2:
+                    raise NotSaved("the database does not answer, trying again") from error
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> RawConnection:
+        connection: RawConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._database.connect()
+            self._local.connection = connection
+            self._open.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """End the threads and close their connections."""
+        self._pool.shutdown(wait=True)
+        for connection in self._open:
+            connection.close()

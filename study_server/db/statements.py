@@ -1,0 +1,89 @@
+"""SQL written once for both dialects, and the transaction in which it runs.
+
+The path of a vote runs on prepared text and plain tuples: an ORM there costs more than the database. The
+models (db.models) stay the one definition of the tables; a test prepares every statement against them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol
+
+Dialect = Literal["sqlite", "postgresql"]
+Row = tuple[Any, ...]
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+
+
+class Statement:
+    """One SQL statement with `:name` parameters.
+
+    `[[sqlite: ... | postgresql: ...]]` holds what differs; either half may be empty.
+    """
+
+    _split = re.compile(r"\[\[sqlite:(.*?)\|\s*postgresql:(.*?)\]\]", re.DOTALL)
+    known: ClassVar[list[Statement]] = []
+
+    def __init__(self, sql: str) -> None:
+        self.sqlite = self._split.sub(lambda m: m.group(1).strip(), sql).strip()
+        postgresql = self._split.sub(lambda m: m.group(2).strip(), sql).strip()
+        self.postgresql = _PARAMETER.sub(r"%(\1)s", postgresql.replace("%", "%%"))
+        Statement.known.append(self)
+
+    def __repr__(self) -> str:
+        return f"Statement({' '.join(self.sqlite.split())[:80]!r})"
+
+
+class Cursor(Protocol):
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> Any: ...
+
+
+class RawConnection(Protocol):
+    """What sqlite3 and psycopg connections have in common."""
+
+    def execute(self, query: Any, params: Any = ..., /) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Tx:
+    """An open transaction; whoever opened it commits."""
+
+    __slots__ = ("_execute", "_postgresql", "dialect")
+
+    def __init__(self, connection: RawConnection, dialect: Dialect) -> None:
+        self._execute = connection.execute
+        self._postgresql = dialect == "postgresql"
+        self.dialect = dialect
+
+    def _run(self, statement: Statement, values: Mapping[str, object]) -> Cursor:
+        cursor: Cursor = self._execute(statement.postgresql if self._postgresql else statement.sqlite, values)
+        return cursor
+
+    def all(self, statement: Statement, /, **values: object) -> list[Row]:
+        """Every row."""
+        rows: list[Row] = self._run(statement, values).fetchall()
+        return rows
+
+    def one(self, statement: Statement, /, **values: object) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self._run(statement, values).fetchone()
+        return row
+
+    def scalar(self, statement: Statement, /, **values: object) -> Any:
+        """The first column of the only row; LookupError when there is none."""
+        row = self.one(statement, **values)
+        if row is None:
+            raise LookupError(f"no row for {statement!r}")
+        return row[0]
+
+    def run(self, statement: Statement, /, **values: object) -> int:
+        """How many rows were changed."""
+        return self._run(statement, values).rowcount
+
+    def command(self, sql: str) -> None:
+        """One statement without parameters (BEGIN, SAVEPOINT, COMMIT)."""
+        self._execute(sql)

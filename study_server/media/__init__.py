@@ -1,0 +1,1 @@
+"""Pictures: checked and copied at import, served by opaque name."""

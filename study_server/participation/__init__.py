@@ -1,0 +1,1 @@
+"""From arrival to thanks: consent, who a person is on a platform, screening of the device, completion."""

@@ -1,0 +1,110 @@
+"""The annotator's pages as frozen context classes; a test compares each with its template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a person tells the platform that they are done."""
+
+    code: str | None = None
+    url: str | None = None
+    form_action: str | None = None
+    form_fields: dict[str, str] = field(default_factory=dict)
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemographicItem:
+    id: str
+    label: str
+    kind: str
+    choices: tuple[str, ...]
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionItem:
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScreeningItem:
+    needed: bool
+    required: bool
+    colour_plate: bool
+    grey_steps: bool
+    min_viewport_width: int | None
+    min_viewport_height: int | None
+    max_zoom: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyItem:
+    slug: str
+    title: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentPage:
+    template: ClassVar[str] = "pages/consent.html"
+    consent_paragraphs: tuple[str, ...]
+    consent_version: str
+    minutes: int | None
+    pairs: int | None
+    pay: str | None
+    contact: str | None
+    hidden: dict[str, str]
+    demographics: tuple[DemographicItem, ...]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionsPage:
+    template: ClassVar[str] = "pages/instructions.html"
+    questions: tuple[QuestionItem, ...]
+    allow_tie: bool
+    allow_skip: bool
+    show_prompt: bool
+    block_length: int
+    has_practice: bool
+    screening: ScreeningItem
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    template: ClassVar[str] = "pages/task.html"
+
+
+@dataclass(frozen=True, slots=True)
+class ThanksPage:
+    template: ClassVar[str] = "pages/thanks.html"
+    answered: int
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """kind: declined, not_found, closed, paused, screened_out, already_done, preview, session_expired, csrf,
+    error or rate_limited; the catalogue has title and text of each."""
+
+    template: ClassVar[str] = "pages/message.html"
+    kind: str
+    detail: str | None = None
+    link_url: str | None = None
+    link_text: str | None = None
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPage:
+    template: ClassVar[str] = "pages/index.html"
+    studies: tuple[StudyItem, ...]
+
+
+PAGES = (ConsentPage, InstructionsPage, TaskPage, ThanksPage, MessagePage, IndexPage)

@@ -1,0 +1,48 @@
+"""Statements of participation."""
+
+from __future__ import annotations
+
+from study_server.db import Statement
+
+KNOWN_PERSON = Statement("""
+    SELECT annotator_id FROM platform_identities
+    WHERE study_id = :study AND platform = :platform AND external_id = :external
+""")
+
+KNOWN_SITTING = Statement("""
+    SELECT session_id FROM platform_sessions WHERE annotator_id = :annotator AND external_session = :external
+""")
+
+INSERT_ANNOTATOR = Statement("""
+    INSERT INTO annotators (study_id, pseudonym, created_ms) VALUES (:study, :pseudonym, :now) RETURNING id
+""")
+
+INSERT_IDENTITY = Statement("""
+    INSERT INTO platform_identities (study_id, annotator_id, platform, external_id)
+    VALUES (:study, :annotator, :platform, :external)
+""")
+
+INSERT_SESSION = Statement("""
+    INSERT INTO sessions (study_id, annotator_id, pseudonym, simulated, state, consent_version, started_ms, plan,
+                          demographics)
+    VALUES (:study, :annotator, :pseudonym, :simulated, 'active', :consent_version, :now, :plan, :demographics)
+    RETURNING id
+""")
+
+INSERT_PLATFORM_SESSION = Statement("""
+    INSERT INTO platform_sessions (session_id, annotator_id, platform, external_study, external_session)
+    VALUES (:session, :annotator, :platform, :external_study, :external_session)
+""")
+
+SEEN_PAIRS = Statement("""
+    SELECT COUNT(*) FROM assignments
+    WHERE annotator_id = :annotator AND kind IN ('task', 'warmup') AND state <> 'void'
+""")
+
+STANDING = Statement("""
+    SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status
+    FROM sessions s JOIN studies st ON st.id = s.study_id
+    WHERE s.id = :session AND st.slug = :slug
+""")
+
+SAVE_SCREENING = Statement("UPDATE sessions SET screening = :screening, state = :state WHERE id = :session")

@@ -1,0 +1,271 @@
+"""The annotator's pages: arrival and consent, instructions and screening, the task's shell, thanks."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from study_server.assignment.records import Study
+from study_server.context import (
+    CSRF_COOKIE,
+    SESSION_COOKIE,
+    Server,
+    find_session,
+    read_form,
+    read_json,
+    require_session,
+    server_of,
+    session_subject,
+)
+from study_server.errors import BadRequest, Forbidden
+from study_server.participation import service
+from study_server.participation.pages import (
+    Completion,
+    ConsentPage,
+    DemographicItem,
+    IndexPage,
+    InstructionsPage,
+    MessagePage,
+    QuestionItem,
+    ScreeningItem,
+    StudyItem,
+    TaskPage,
+    ThanksPage,
+)
+from study_server.security import new_token
+from study_server.studies.book import STUDIES
+from study_server.templating import StudyHeading
+from study_server.voting.schemas import ScreeningBody
+
+router = APIRouter()
+CARRIED = (*service.PROLIFIC_NAMES, "simulated", "lang")
+PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
+
+
+@router.get("/")
+async def index(request: Request) -> Response:
+    """The studies of this server, where the owner lets them be listed."""
+    server = server_of(request)
+    rows = await server.reader.run(lambda tx: tx.all(STUDIES)) if server.settings.list_studies else []
+    studies = tuple(StudyItem(slug, title, status == "open") for slug, title, status in rows)
+    return server.pages.render(request, IndexPage(studies))
+
+
+@router.get("/s/{slug}")
+async def arrive(slug: str, request: Request) -> Response:
+    """The consent page; a person with a session goes on where they were."""
+    server = server_of(request)
+    study, status = await server.studies.get_with_status(slug)
+    session_id = find_session(request, slug)
+    if session_id is not None and "simulated" not in request.query_params:
+        standing = await server.reader.run(
+            lambda tx: service.read_standing(tx, session_id=session_id, slug=slug)
+        )
+        # Another submission of the same person on a platform is a new session: consent is asked again.
+        if standing is not None and not request.query_params.get("SESSION_ID"):
+            return RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
+    if status != "open":
+        return _message(request, study, "paused" if status == "paused" else "closed", status=410)
+    nonce = new_token()
+    hidden = {name: request.query_params[name][:200] for name in CARRIED if name in request.query_params}
+    return _consent(request, server, study, nonce=nonce, hidden=hidden)
+
+
+@router.post("/s/{slug}/consent")
+async def consent(slug: str, request: Request) -> Response:
+    """Agreement makes a session; anything else stores nothing."""
+    server = server_of(request)
+    study, status = await server.studies.get_with_status(slug)
+    form = await read_form(request)
+    nonce = server.keys.verify(request.cookies.get(CSRF_COOKIE))
+    if nonce is None:
+        raise Forbidden("the form is stale or cookies are blocked; open the study's link again")
+    server.keys.check_csrf(f"{slug}:{nonce}", form.get("csrf"))
+    simulated = bool(form.get("simulated"))
+    if simulated and not server.settings.allow_simulated:
+        raise Forbidden("this server takes no simulated annotators; start it with --simulated-annotators", code="csrf")
+    if not simulated and request.client is not None:
+        server.arrivals.check(hash(request.client.host))
+    if status != "open":
+        return _message(request, study, "paused" if status == "paused" else "closed", status=410)
+    if form.get("consent") != "yes":
+        return _message(request, study, "declined")
+    hidden = {name: form[name][:200] for name in CARRIED if form.get(name)}
+    try:
+        visit = service.platform_visit(study.design, form)
+        demographics = service.read_demographics(study.design, form)
+    except BadRequest as error:
+        return _consent(request, server, study, nonce=nonce, hidden=hidden, error=str(error), status=422)
+    session_id = await server.writer.run(
+        lambda tx: service.join(
+            tx, server.desk(study), visit=visit, simulated=simulated, demographics=demographics
+        )
+    )
+    language = f"?lang={quote(hidden['lang'])}" if "lang" in hidden else ""
+    answer = RedirectResponse(f"/s/{slug}/instructions{language}", status_code=303)
+    answer.set_cookie(
+        SESSION_COOKIE, server.keys.sign(session_subject(slug, session_id)), path=f"/s/{slug}", httponly=True,
+        samesite="lax", secure=server.settings.secure_cookies, max_age=30 * 86_400,
+    )  # fmt: skip
+    answer.delete_cookie(CSRF_COOKIE, path=f"/s/{slug}")
+    return answer
+
+
+@router.get("/s/{slug}/instructions")
+async def instructions(slug: str, request: Request) -> Response:
+    """What to do and with which keys; the device check, where the study has one."""
+    server = server_of(request)
+    study = await server.studies.get(slug)
+    session_id, standing = await _standing(request, slug)
+    if standing is None or session_id is None:
+        return RedirectResponse(f"/s/{slug}", status_code=303)
+    if standing.state != "active":
+        return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
+    design = study.design
+    rules = design.screening
+    page = InstructionsPage(
+        questions=tuple(QuestionItem(question.id, question.text) for question in design.questions),
+        allow_tie=design.allow_tie, allow_skip=design.allow_skip, show_prompt=design.show_prompt,
+        block_length=design.block_length, has_practice=study.practice_pairs > 0,
+        screening=ScreeningItem(
+            needed=not standing.passed_screening, required=rules.required, colour_plate=rules.colour_plate,
+            grey_steps=rules.grey_steps, min_viewport_width=rules.min_viewport_width,
+            min_viewport_height=rules.min_viewport_height, max_zoom=rules.max_zoom,
+        ),
+    )  # fmt: skip
+    return _render(request, study, page, session_id)
+
+
+@router.post("/s/{slug}/screening")
+async def screening(slug: str, request: Request) -> Response:
+    """Record the device; say what does not fit."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, ScreeningBody)
+    outcome = await server.writer.run(
+        lambda tx: service.record_screening(tx, server.desk(study), session_id=session_id, body=body)
+    )
+    return JSONResponse(
+        {
+            "ok": outcome.ok,
+            "problems": [{"code": code, "message": message} for code, message in outcome.problems],
+            "retry": outcome.retry,
+            "redirect": None if outcome.ok or outcome.retry else f"/s/{slug}/thanks",
+        }
+    )
+
+
+@router.get("/s/{slug}/task")
+async def task(slug: str, request: Request) -> Response:
+    """The shell of the pair page; its script asks the API for everything else."""
+    server = server_of(request)
+    study = await server.studies.get(slug)
+    session_id, standing = await _standing(request, slug)
+    if standing is None or session_id is None:
+        return RedirectResponse(f"/s/{slug}", status_code=303)
+    if standing.state != "active":
+        return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
+    if study.design.screening.required and not standing.passed_screening:
+        return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
+    return _render(request, study, TaskPage(), session_id)
+
+
+@router.get("/s/{slug}/thanks")
+async def thanks(slug: str, request: Request) -> Response:
+    """The end, with the completion code: only for those who came to it."""
+    server = server_of(request)
+    study = await server.studies.get(slug)
+    session_id, standing = await _standing(request, slug)
+    if standing is None or session_id is None:
+        return RedirectResponse(f"/s/{slug}", status_code=303)
+    platform = study.design.platform
+    if standing.state == "screened_out":
+        return _message(
+            request, study, "screened_out", completion=_completion(platform.name, platform.screened_out_code, None)
+        )
+    if standing.state != "finished" and standing.status == "open":
+        return RedirectResponse(f"/s/{slug}/task", status_code=303)
+    completion = _completion(platform.name, platform.completion_code, platform.completion_url)
+    return _render(request, study, ThanksPage(standing.answered, completion or Completion()), session_id)
+
+
+async def _standing(request: Request, slug: str) -> tuple[int | None, service.Standing | None]:
+    session_id = find_session(request, slug)
+    if session_id is None:
+        return None, None
+    number = session_id
+    return number, await server_of(request).reader.run(
+        lambda tx: service.read_standing(tx, session_id=number, slug=slug)
+    )
+
+
+def _place(standing: service.Standing) -> str:
+    if standing.state != "active":
+        return "thanks"
+    return "task" if standing.started else "instructions"
+
+
+def _completion(platform: str, code: str | None, url: str | None) -> Completion | None:
+    if code is None and url is None:
+        return None
+    if url is None and platform == "prolific" and code is not None:
+        url = PROLIFIC_COMPLETE + quote(code)
+    return Completion(code=code, url=url, platform=platform if platform != "open" else None)
+
+
+def _consent(
+    request: Request, server: Server, study: Study, *, nonce: str, hidden: dict[str, str], error: str | None = None,
+    status: int = 200,
+) -> Response:  # fmt: skip
+    design = study.design
+    pay = design.pay
+    pairs = min(design.pairs_per_annotator or study.task_pairs, study.task_pairs)
+    page = ConsentPage(
+        consent_paragraphs=tuple(part.strip() for part in design.consent.text.split("\n\n") if part.strip()),
+        consent_version=design.consent.version,
+        minutes=max(1, round(pairs * design.seconds_per_vote / 60)),
+        pairs=pairs,
+        pay=None if pay is None else f"{pay.per_hour:.2f} {pay.currency}/h",
+        contact=design.consent.contact,
+        hidden=hidden,
+        demographics=tuple(
+            DemographicItem(item.id, item.label, item.kind, item.choices, item.required) for item in design.demographics
+        ),
+        error=error,
+    )
+    answer = server.pages.render(
+        request, page, study=_heading(study), languages=design.languages,
+        csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"), status=status,
+    )  # fmt: skip
+    answer.set_cookie(
+        CSRF_COOKIE, server.keys.sign(nonce), path=f"/s/{study.slug}", httponly=True, samesite="lax",
+        secure=server.settings.secure_cookies, max_age=86_400,
+    )  # fmt: skip
+    return answer
+
+
+def _render(
+    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, session_id: int
+) -> Response:
+    server = server_of(request)
+    return server.pages.render(
+        request, page, study=_heading(study), languages=study.design.languages,
+        csrf_token=server.keys.csrf_token(session_subject(study.slug, session_id)),
+    )  # fmt: skip
+
+
+def _message(
+    request: Request, study: Study, kind: str, *, status: int = 200, completion: Completion | None = None
+) -> Response:
+    page = MessagePage(kind, completion=completion)
+    return server_of(request).pages.render(
+        request, page, study=_heading(study), languages=study.design.languages, status=status
+    )
+
+
+def _heading(study: Study) -> StudyHeading:
+    return StudyHeading(study.slug, study.title)

@@ -1,0 +1,120 @@
+"""Signed cookies, CSRF tokens and sealed identifiers; one secret key, one derived key a purpose.
+
+A sealed identifier hides a few integers from the browser and cannot be forged: the tag is
+HMAC-SHA256(k1, payload), the payload is XORed with HMAC-SHA256(k2, tag) (the synthetic-IV construction of
+Rogaway and Shrimpton 2006). All seals of one purpose have the same length, and two seals of the same image
+in different assignments have nothing in common.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import struct
+from pathlib import Path
+
+from study_server.errors import Forbidden, NotFound
+
+TAG_BYTES = 12
+
+
+class Keyring:
+    """The keys of a server, derived from its secret."""
+
+    def __init__(self, secret: str) -> None:
+        self._root = secret.encode()
+        self._cookie = self._derive("cookie")
+        self._csrf = self._derive("csrf")
+        self._seals: dict[str, tuple[bytes, bytes]] = {
+            purpose: (self._derive(f"{purpose}/tag"), self._derive(f"{purpose}/mask"))
+            for purpose in ("assignment", "vote", "image")
+        }
+        self._pseudonym = self._derive("pseudonym")
+
+    def _derive(self, purpose: str) -> bytes:
+        return hmac.digest(self._root, f"qsched/v1/{purpose}".encode(), "sha256")
+
+    def sign(self, value: str) -> str:
+        """`value.tag`, for a cookie."""
+        return f"{value}.{_text(hmac.digest(self._cookie, value.encode(), 'sha256')[:18])}"
+
+    def verify(self, signed: str | None) -> str | None:
+        """The value of a signed cookie, or None for a missing or forged one."""
+        if not signed:
+            return None
+        value, _, _tag = signed.rpartition(".")
+        return value if hmac.compare_digest(self.sign(value).encode(), signed.encode()) else None
+
+    def csrf_token(self, subject: str) -> str:
+        """The token that a form or script must send back for this cookie value."""
+        return _text(hmac.digest(self._csrf, subject.encode(), "sha256")[:18])
+
+    def check_csrf(self, subject: str, token: str | None) -> None:
+        """Raise Forbidden unless `token` belongs to `subject`."""
+        if not token or not hmac.compare_digest(self.csrf_token(subject).encode(), token.encode()):
+            raise Forbidden("the page's security token is missing or stale; reload the page")
+
+    def seal(self, purpose: str, *numbers: int) -> str:
+        """Opaque text for `numbers` (each 0 <= n < 2^63)."""
+        tag_key, mask_key = self._seals[purpose]
+        payload = struct.pack(f">{len(numbers)}Q", *numbers)
+        tag = hmac.digest(tag_key, payload, "sha256")[:TAG_BYTES]
+        return _text(tag + _mask(payload, mask_key, tag))
+
+    def unseal(self, purpose: str, text: str, count: int) -> tuple[int, ...]:
+        """The numbers of a seal; raises NotFound for anything this server did not make."""
+        tag_key, mask_key = self._seals[purpose]
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except (binascii.Error, ValueError) as error:
+            raise NotFound(f"unknown {purpose}") from error
+        if len(raw) != TAG_BYTES + 8 * count:
+            raise NotFound(f"unknown {purpose}")
+        tag = raw[:TAG_BYTES]
+        payload = _mask(raw[TAG_BYTES:], mask_key, tag)
+        if not hmac.compare_digest(hmac.digest(tag_key, payload, "sha256")[:TAG_BYTES], tag):
+            raise NotFound(f"unknown {purpose}")
+        return struct.unpack(f">{count}Q", payload)
+
+
+def _mask(payload: bytes, key: bytes, tag: bytes) -> bytes:
+    stream = hmac.digest(key, tag, "sha256")
+    if len(payload) > len(stream):
+        raise ValueError(f"a seal holds at most {len(stream) // 8} numbers")
+    size = len(payload)
+    return (int.from_bytes(payload) ^ int.from_bytes(stream[:size])).to_bytes(size)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def new_token(n_bytes: int = 16) -> str:
+    """A random URL-safe name."""
+    return secrets.token_urlsafe(n_bytes)
+
+
+def read_or_make_secret(path: Path) -> str:
+    """The secret in `path`; made there (mode 0600) when the file does not exist. Never a default."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link fails where another process was faster; then its secret is the one.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+def fingerprint(data: bytes) -> str:
+    """Short content hash for versions and cache names; says nothing secret."""
+    return hashlib.sha256(data).hexdigest()[:12]

@@ -1,0 +1,179 @@
+"""From the words of a command line to a running server: settings, secret key, import, uvicorn."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr, ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from uvicorn.supervisors import Multiprocess
+
+from qsched.errors import InputError
+from qsched.records.image_set import first_problem
+from study_server.app import create_app
+from study_server.db.database import DRIVER_ERRORS, Database
+from study_server.db.migrate import upgrade
+from study_server.security import read_or_make_secret
+from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings
+from study_server.studies.creation import CreatedStudy, create_study
+from study_server.studies.design import StudyDesign, default_design
+from study_server.studies.yaml_file import read_study_file
+
+WORKER_SETTINGS = "QSCHED_WORKER_SETTINGS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What `qsched serve` was asked for."""
+
+    image_set: Path | None
+    database_url: str | None
+    host: str
+    port: int
+    votes_per_pair: int
+    data: Path | None
+    allow_simulated: bool
+    workers: int
+    secure_cookies: bool
+    accel_prefix: str | None
+    say: Callable[[str], None]
+
+
+def launch(request: Launch) -> None:
+    """Prepare the database and the study, say where it is, and serve until stopped."""
+    settings = make_settings(
+        database_url=request.database_url or default_database(request.image_set),
+        data=request.data,
+        allow_simulated=request.allow_simulated,
+        secure_cookies=request.secure_cookies,
+        accel_prefix=request.accel_prefix,
+    )
+    if request.workers > 1 and settings.is_sqlite:
+        raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
+    database = open_database(settings)
+    try:
+        slug = None
+        if request.image_set is not None:
+            design, folder = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
+            made = create_study(
+                database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+            )
+            slug = made.slug
+            request.say(describe(made))
+    finally:
+        database.close()
+    sock = _listen(request.host, request.port)
+    shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host  # noqa: S104
+    url = f"http://{shown}:{sock.getsockname()[1]}"
+    request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
+    _serve(settings, sock, request.workers)
+
+
+def make_settings(
+    *, database_url: str, data: Path | None = None, allow_simulated: bool = False, secure_cookies: bool = False,
+    accel_prefix: str | None = None,
+) -> Settings:  # fmt: skip
+    """Settings with the secret from the environment or its file; InputError names what does not fit."""
+    try:
+        url = make_url(database_url)
+        if url.get_backend_name() == "sqlite":
+            path = Path(url.database or "")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data_folder = data or path.parent / f"{path.stem}-images"
+            secret = os.environ.get(SECRET_VARIABLE) or read_or_make_secret(path.with_name(f"{path.name}.secret"))
+        else:
+            secret = os.environ.get(SECRET_VARIABLE, "")
+            if not secret:
+                raise InputError(
+                    f"with PostgreSQL the secret key must be in {SECRET_VARIABLE}, so that every process has the "
+                    f"same: export {SECRET_VARIABLE}=$(openssl rand -hex 32)"
+                )
+            data_folder = data or Path(f"{url.database}-images")
+        return Settings(
+            database_url=database_url, data_folder=data_folder.resolve(), secret_key=SecretStr(secret),
+            allow_simulated=allow_simulated, secure_cookies=secure_cookies, accel_prefix=accel_prefix,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
+    except OSError as error:
+        raise InputError(f"{database_url}: {error}; choose a place that can be written") from error
+    except SQLAlchemyError as error:
+        raise InputError(f"{database_url!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+
+
+def default_database(image_set: Path | None) -> str:
+    """The environment's database, else `study.db` beside the image set."""
+    named = os.environ.get(DATABASE_VARIABLE)
+    if named:
+        return named
+    folder = Path() if image_set is None else image_set.resolve().parent
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+def open_database(settings: Settings) -> Database:
+    """The database with its newest schema; InputError where it cannot be reached."""
+    database = Database(settings)
+    try:
+        upgrade(database)
+    except (*DRIVER_ERRORS, SQLAlchemyError) as error:
+        where = database.url.render_as_string(hide_password=True)
+        raise InputError(f"the database {where} cannot be used: {str(error).splitlines()[0]}") from error
+    return database
+
+
+def read_design(path: Path, *, votes_per_pair: int) -> tuple[StudyDesign, Path]:
+    """The design and its image-set folder, from a study.yaml or for a bare image set."""
+    if path.is_file():
+        design = read_study_file(path)
+        return design, (path.parent / design.images).resolve()
+    return default_design(name=path.resolve().name, images=str(path), votes_per_pair=votes_per_pair), path
+
+
+def describe(made: CreatedStudy) -> str:
+    """One line for the owner: what was made, and what was taken out of the pictures."""
+    line = f"study {made.slug}: {made.pairs} pairs from {made.images} images"
+    if not made.created:
+        return f"{line}, going on with it"
+    if made.removed_chunks:
+        chunks = ", ".join(f"{count} x {name}" for name, count in sorted(made.removed_chunks.items()))
+        line += f"; left out of the served PNG files: {chunks} (could tell the arm; pixels unchanged)"
+    return line
+
+
+def worker_app() -> FastAPI:
+    """The application of one worker process; its settings come from the parent through the environment."""
+    return create_app(Settings.model_validate_json(os.environ[WORKER_SETTINGS]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; take another --port") from error
+    sock.listen(2048)
+    sock.set_inheritable(True)
+    return sock
+
+
+def _serve(settings: Settings, sock: socket.socket, workers: int) -> None:
+    # No access log: it would hold addresses.
+    options = {"access_log": False, "server_header": False, "log_level": "info", "timeout_keep_alive": 75}
+    if workers == 1:
+        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run([sock])  # type: ignore[arg-type]
+        return
+    told = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
+    os.environ[WORKER_SETTINGS] = json.dumps(told)
+    config = uvicorn.Config("study_server.serving:worker_app", factory=True, workers=workers, **options)  # type: ignore[arg-type]
+    Multiprocess(config, sockets=[sock]).run()

@@ -1,0 +1,73 @@
+"""One typed settings object: built at the entry, passed down, read nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+SECRET_VARIABLE = "QSCHED_SECRET_KEY"
+DATABASE_VARIABLE = "QSCHED_DATABASE_URL"
+
+
+class Settings(BaseModel):
+    """Everything the server needs to know before it starts.
+
+    `data_folder` holds the copies of the study images. `secret_key` signs cookies and tokens: at least 32
+    characters, never a default. `writer_threads` and `max_batch` are chosen by the database when None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str
+    data_folder: Path
+    secret_key: SecretStr
+    allow_simulated: bool = False
+    secure_cookies: bool = False
+    list_studies: bool = True
+    accel_prefix: str | None = Field(default=None, description="X-Accel-Redirect location of the image folder")
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024)
+    requests_per_second: float = Field(default=20.0, gt=0, description="sustained API calls of one session")
+    request_burst: int = Field(default=60, ge=1)
+    arrivals_per_minute: int = Field(default=600, ge=1, description="consents from one address")
+    writer_threads: int | None = Field(default=None, ge=1, le=64)
+    max_batch: int | None = Field(default=None, ge=1, le=1024)
+    sweep_seconds: float = Field(default=15.0, gt=0)
+    busy_timeout_ms: int = Field(default=10_000, ge=0)
+    sqlite_synchronous: Literal["FULL", "EXTRA"] = "FULL"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError as error:
+            raise ValueError(f"{value!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+        if url.get_backend_name() == "postgresql":
+            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        if url.get_backend_name() == "sqlite":
+            if url.database in (None, "", ":memory:"):
+                raise ValueError("an in-memory SQLite database would lose every vote; name a file: sqlite:///study.db")
+            return value
+        raise ValueError(f"{url.get_backend_name()!r} is not supported; use sqlite or postgresql")
+
+    @field_validator("accel_prefix")
+    @classmethod
+    def _rooted_prefix(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("/") and value.endswith("/")):
+            raise ValueError(f"accel_prefix {value!r} must begin and end with '/', like /protected-images/")
+        return value
+
+    @model_validator(mode="after")
+    def _long_secret(self) -> Settings:
+        if len(self.secret_key.get_secret_value()) < 32:
+            raise ValueError("secret_key is shorter than 32 characters; make one with: openssl rand -hex 32")
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True where the database is one file."""
+        return make_url(self.database_url).get_backend_name() == "sqlite"

@@ -1,0 +1,141 @@
+"""Which pairs a study shows, in which order they are handed out. Pure functions of the design and the set."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qsched.errors import InputError
+from study_server.studies.design import Baseline, KnownItem, StudyDesign
+
+ImageKey = tuple[str, int, str]  # prompt_id, sample_index, arm
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPair:
+    """Two arms of one prompt and one seed."""
+
+    pair_key: str
+    prompt_key: str
+    sample_index: int
+    first_arm: str
+    second_arm: str
+    pool: str = "task"
+    better: str | None = None
+    why: str | None = None
+
+
+def study_arms(design: StudyDesign, arms: Sequence[str]) -> tuple[str, ...]:
+    """The arms of the study in the set's order; an arm that the set lacks is an error."""
+    chosen = design.arms if design.arms is not None else tuple(arms)
+    for arm in chosen:
+        _known_arm(arm, arms)
+    if len(chosen) < 2:
+        raise InputError(f"the image set has only the arm {', '.join(arms)}; a comparison needs two")
+    return tuple(arm for arm in arms if arm in chosen)
+
+
+def study_comparisons(design: StudyDesign, arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of arms, each in the order of `arms`, none twice."""
+    if design.comparisons == "all":
+        return tuple(itertools.combinations(arms, 2))
+    order = {arm: place for place, arm in enumerate(arms)}
+    wanted: Iterable[tuple[str, str]]
+    if isinstance(design.comparisons, Baseline):
+        baseline = design.comparisons.baseline
+        _known_arm(baseline, arms)
+        wanted = [(baseline, arm) for arm in arms if arm != baseline]
+    else:
+        wanted = design.comparisons
+    result: dict[tuple[str, str], None] = {}
+    for left, right in wanted:
+        _known_arm(left, arms)
+        _known_arm(right, arms)
+        if left == right:
+            raise InputError(f"comparison {left} with itself; name two arms")
+        result[(left, right) if order[left] < order[right] else (right, left)] = None
+    return tuple(result)
+
+
+def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[ImageKey]) -> list[PlannedPair]:
+    """Every pair of the study: practice, gold, then task pairs in the order in which they are handed out.
+
+    Practice prompts are kept out of the task; gold pairs are kept out pair by pair. The task order goes in
+    rounds: each round shows every (prompt, sample) once, with the comparisons spread evenly, so that the study
+    is balanced over prompts and arms wherever it stops.
+    """
+    available = set(images)
+    chosen = study_arms(design, arms)
+    comparisons = study_comparisons(design, chosen)
+    practice = [_known_pair(item, "practice", arms, available) for item in design.practice]
+    gold = [_known_pair(item, "gold", arms, available) for item in design.gold]
+    practised = {item.prompt for item in design.practice}
+    taken = {pair.pair_key for pair in practice + gold}
+    _refuse_twice(practice + gold)
+
+    units = sorted({(prompt, sample) for prompt, sample, _ in available if prompt not in practised})
+    rng = random.Random(_seed(design.slug))
+    rng.shuffle(units)
+    task = []
+    for round_number in range(len(comparisons)):
+        order = list(enumerate(units))
+        rng.shuffle(order)
+        for number, (prompt, sample) in order:
+            first, second = comparisons[(number + round_number) % len(comparisons)]
+            if (prompt, sample, first) not in available or (prompt, sample, second) not in available:
+                continue
+            key = pair_key(prompt, sample, first, second)
+            if key not in taken:
+                task.append(PlannedPair(key, prompt, sample, first, second))
+    if not task:
+        raise InputError(
+            f"no pair to show: no prompt has images of two compared arms ({', '.join(chosen)}) outside practice"
+        )
+    return practice + gold + task
+
+
+def pair_key(prompt: str, sample: int, first: str, second: str) -> str:
+    """Name of a pair in exports; the same for the same content in every study, and telling nothing."""
+    text = "\x1f".join((prompt, str(sample), first, second))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def missing_images(pairs: Sequence[PlannedPair], *, units: int, comparisons: int) -> int:
+    """How many task pairs the design asks for that the set cannot show."""
+    return units * comparisons - sum(pair.pool == "task" for pair in pairs)
+
+
+def _known_pair(item: KnownItem, pool: str, arms: Sequence[str], available: set[ImageKey]) -> PlannedPair:
+    for arm in (item.better, item.worse):
+        _known_arm(arm, arms)
+        if (item.prompt, item.sample_index, arm) not in available:
+            raise InputError(
+                f"{pool}: the image set has no image of prompt {item.prompt!r}, sample {item.sample_index}, "
+                f"arm {arm!r}; take a prompt id from its images.jsonl"
+            )
+    order: Mapping[str, int] = {arm: place for place, arm in enumerate(arms)}
+    first, second = sorted((item.better, item.worse), key=order.__getitem__)
+    return PlannedPair(
+        pair_key(item.prompt, item.sample_index, first, second), item.prompt, item.sample_index, first, second,
+        pool=pool, better="first" if item.better == first else "second", why=item.why,
+    )  # fmt: skip
+
+
+def _refuse_twice(pairs: Sequence[PlannedPair]) -> None:
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.pair_key in seen:
+            raise InputError(f"{pair.pool}: prompt {pair.prompt_key!r} with the same two arms stands twice")
+        seen.add(pair.pair_key)
+
+
+def _known_arm(arm: str, arms: Sequence[str]) -> None:
+    if arm not in arms:
+        raise InputError(f"the image set has no arm {arm!r}; it has {', '.join(arms)}")
+
+
+def _seed(slug: str) -> int:
+    return int.from_bytes(hashlib.sha256(slug.encode()).digest()[:8])

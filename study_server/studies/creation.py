@@ -1,0 +1,206 @@
+"""Make a study: read the image set, copy its pictures, write prompts, images and pairs.
+
+The study is `importing` until everything is there and only then opens; rows go in by the thousand in short
+transactions, so that other studies of the same server keep voting meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from qsched.errors import InputError, IntegrityError
+from qsched.records import ImageRow, Manifest, iter_rows, read_manifest
+from study_server.clock import now_ms
+from study_server.db.database import Database
+from study_server.db.models import Image, Pair, Prompt, Study
+from study_server.media.importing import StoredImage, store_images
+from study_server.studies.comparisons import PlannedPair, plan_pairs, study_arms
+from study_server.studies.design import StudyDesign
+
+ROWS_A_TRANSACTION = 2000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedStudy:
+    """What a creation did; `created` is False where the study was already there."""
+
+    slug: str
+    created: bool
+    pairs: int
+    images: int
+    removed_chunks: dict[str, int]
+
+
+def create_study(
+    database: Database, design: StudyDesign, *, set_folder: Path, data_folder: Path, progress: Callable[[int], None]
+) -> CreatedStudy:
+    """Create the study of `design` from the image set in `set_folder`.
+
+    A study of the same slug and image set is left as it is; another study of that slug is an error. `progress`
+    is called with the number of images copied so far.
+    """
+    manifest = read_manifest(set_folder)
+    existing = _existing(database, design.slug)
+    if existing is not None:
+        slug, set_id, status = existing
+        if status == "importing":
+            _remove_half_made(database, slug, data_folder)
+        elif set_id == manifest.set_id:
+            return CreatedStudy(slug, False, *_counts(database, slug), {})
+        else:
+            raise InputError(
+                f"study {slug!r} exists with the image set {set_id!r}, not {manifest.set_id!r}; "
+                f"choose another slug, or delete it: qsched study delete {slug}"
+            )
+    rows = list(iter_rows(set_folder))
+    arms = study_arms(design, [arm.name for arm in manifest.arms])
+    _check_rows(rows, manifest, set_folder)
+    planned = plan_pairs(
+        design,
+        arms=[arm.name for arm in manifest.arms],
+        images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
+    )
+    needed = {arm for pair in planned for arm in (pair.first_arm, pair.second_arm)} | set(arms)
+    study_id = _begin(database, design, manifest, set_folder)
+    removed: Counter[str] = Counter()
+    target = data_folder / design.slug
+    target.mkdir(parents=True, exist_ok=True)
+    shown = [row for row in rows if row.arm in needed]
+    images = _store(database, study_id, shown, set_folder, target, removed, progress)
+    n_pairs = _write_pairs(database, study_id, planned, images)
+    with database.session() as session:
+        session.execute(sa.update(Study).where(Study.id == study_id).values(status="open"))
+    return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    prompts: dict[str, int]
+    ids: dict[tuple[str, int, str], int]
+
+
+def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
+    with database.session() as session:
+        row = session.execute(sa.select(Study.slug, Study.set_id, Study.status).where(Study.slug == slug)).one_or_none()
+        return None if row is None else (row[0], row[1], row[2])
+
+
+def _counts(database: Database, slug: str) -> tuple[int, int]:
+    with database.session() as session:
+        study = sa.select(Study.id).where(Study.slug == slug).scalar_subquery()
+        pairs = session.scalar(sa.select(sa.func.count()).where(Pair.study_id == study))
+        images = session.scalar(sa.select(sa.func.count()).where(Image.study_id == study))
+        return pairs or 0, images or 0
+
+
+def _remove_half_made(database: Database, slug: str, data_folder: Path) -> None:
+    with database.session() as session:
+        session.execute(sa.delete(Study).where(Study.slug == slug))
+    shutil.rmtree(data_folder / slug, ignore_errors=True)
+
+
+def _check_rows(rows: Sequence[ImageRow], manifest: Manifest, folder: Path) -> None:
+    known = {arm.name for arm in manifest.arms}
+    seen: set[tuple[str, int, str]] = set()
+    prompts: dict[str, str] = {}
+    for row in rows:
+        key = (row.prompt_id, row.sample_index, row.arm)
+        if row.arm not in known:
+            raise IntegrityError(f"{folder}: image {row.image_id} is of the arm {row.arm!r}, not in the manifest")
+        if key in seen:
+            raise IntegrityError(f"{folder}: two images of prompt {key[0]!r}, sample {key[1]}, arm {key[2]!r}")
+        if prompts.setdefault(row.prompt_id, row.prompt) != row.prompt:
+            raise IntegrityError(f"{folder}: prompt {row.prompt_id!r} has two texts")
+        seen.add(key)
+
+
+def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path) -> int:
+    with database.session() as session:
+        study = Study(
+            slug=design.slug, title=design.title, status="importing", design=design.model_dump_json(),
+            set_id=manifest.set_id, set_path=str(folder.resolve()), created_ms=now_ms(),
+        )  # fmt: skip
+        session.add(study)
+        session.flush()
+        return study.id
+
+
+def _store(
+    database: Database,
+    study_id: int,
+    rows: Sequence[ImageRow],
+    source: Path,
+    target: Path,
+    removed: Counter[str],
+    progress: Callable[[int], None],
+) -> _Stored:
+    texts = {row.prompt_id: (row.prompt, row.category) for row in rows}
+    prompts: dict[str, int] = {}
+    for part in _parts(sorted(texts.items())):
+        with database.session() as session:
+            inserted = session.execute(
+                sa.insert(Prompt).returning(Prompt.id, Prompt.prompt_key),
+                [{"study_id": study_id, "prompt_key": k, "prompt": t, "category": c} for k, (t, c) in part],
+            )
+            prompts.update({key: number for number, key in inserted})
+    ids: dict[tuple[str, int, str], int] = {}
+    for stored in _parts(_stored(rows, source, target, removed)):
+        with database.session() as session:
+            inserted_images = session.execute(
+                sa.insert(Image).returning(Image.id, Image.prompt_id, Image.sample_index, Image.arm),
+                [_image_values(study_id, prompts[item.row.prompt_id], item) for item in stored],
+            )
+            names = {number: key for key, number in prompts.items()}
+            ids.update({(names[p], s, arm): number for number, p, s, arm in inserted_images})
+        progress(len(ids))
+    return _Stored(prompts, ids)
+
+
+def _stored(rows: Sequence[ImageRow], source: Path, target: Path, removed: Counter[str]) -> Iterator[StoredImage]:
+    def unit(row: ImageRow) -> tuple[str, int]:
+        return row.prompt_id, row.sample_index
+
+    for _, group in itertools.groupby(sorted(rows, key=unit), key=unit):
+        yield from store_images(list(group), source=source, target=target, removed=removed)
+
+
+def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str, Any]:
+    row = item.row
+    return {
+        "study_id": study_id, "prompt_id": prompt_id, "sample_index": row.sample_index, "arm": row.arm,
+        "sha256": row.sha256, "file": item.file, "width": row.width, "height": row.height,
+    }  # fmt: skip
+
+
+def _write_pairs(database: Database, study_id: int, planned: Sequence[PlannedPair], images: _Stored) -> int:
+    for part in _parts(enumerate(planned)):
+        with database.session() as session:
+            session.execute(
+                sa.insert(Pair),
+                [
+                    {
+                        "study_id": study_id, "pair_key": pair.pair_key, "rank": rank,
+                        "prompt_id": images.prompts[pair.prompt_key], "sample_index": pair.sample_index,
+                        "first_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.first_arm)],
+                        "second_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.second_arm)],
+                        "pool": pair.pool, "better": pair.better, "why": pair.why,
+                    }
+                    for rank, pair in part
+                ],
+            )  # fmt: skip
+    return len(planned)
+
+
+def _parts(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, ROWS_A_TRANSACTION)):
+        yield part

@@ -1,0 +1,199 @@
+"""The design of a study: every key of study.yaml, its rule and its default. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+MAX_PROMPT_GAP = 8
+
+
+class Section(BaseModel):
+    """Frozen, and closed to keys that the documentation does not name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Question(Section):
+    """One question about each pair, worded as a comparison."""
+
+    id: Identifier
+    text: Word
+
+
+class KnownItem(Section):
+    """A pair whose right answer is known: of this prompt, `better` is better than `worse`."""
+
+    prompt: Word
+    better: Word
+    worse: Word
+    sample_index: int = Field(default=0, ge=0)
+    why: str | None = Field(default=None, max_length=500, description="told after a practice answer")
+
+    @model_validator(mode="after")
+    def _two_arms(self) -> KnownItem:
+        if self.better == self.worse:
+            raise ValueError(f"better and worse are both {self.better!r}; name two arms")
+        return self
+
+
+class Baseline(Section):
+    """Every other arm against this one."""
+
+    baseline: Word
+
+
+class Screening(Section):
+    """What a device must be. With `required: false` a failed check is recorded and the person goes on."""
+
+    required: bool = False
+    min_viewport_width: int | None = Field(default=None, ge=1)
+    min_viewport_height: int | None = Field(default=None, ge=1)
+    max_zoom: float | None = Field(default=None, gt=0)
+    touch: bool = Field(default=True, description="whether touch devices may take part")
+    colour_plate: bool = False
+    grey_steps: bool = False
+    attempts: int = Field(default=2, ge=1)
+
+    @property
+    def asks_anything(self) -> bool:
+        """Whether there is any rule at all."""
+        return self != Screening(required=self.required, attempts=self.attempts)
+
+
+class Consent(Section):
+    """What a person agrees to; `version` is stored with the agreement."""
+
+    version: Word = "1"
+    text: Paragraphs = (
+        "You will see pairs of pictures and say which one you prefer.\n\n"
+        "Your answers are stored under a random name, without your address, and are used for research. "
+        "You may stop at any time by closing this page."
+    )
+    contact: str | None = Field(default=None, max_length=200)
+
+
+class DemographicQuestion(Section):
+    """One optional question about the person."""
+
+    id: Identifier
+    label: Word
+    kind: Literal["choice", "text", "number"] = "text"
+    choices: tuple[Word, ...] = ()
+    required: bool = False
+
+    @model_validator(mode="after")
+    def _choices_fit(self) -> DemographicQuestion:
+        if (self.kind == "choice") != bool(self.choices):
+            raise ValueError(f"{self.id}: choices belong to kind: choice, which needs at least one")
+        return self
+
+
+class Platform(Section):
+    """Where people come from and where they go at the end."""
+
+    name: Literal["open", "prolific"] = "open"
+    completion_code: Word | None = None
+    completion_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
+    screened_out_code: Word | None = None
+
+    @model_validator(mode="after")
+    def _prolific_needs_a_code(self) -> Platform:
+        if self.name == "prolific" and self.completion_code is None:
+            raise ValueError("platform prolific needs a completion_code; Prolific shows it on the study's page")
+        return self
+
+
+class Pay(Section):
+    """For `qsched study check` and the consent page; the server pays nobody."""
+
+    per_hour: float = Field(gt=0)
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "GBP"
+    platform_fee: float = Field(default=0.0, ge=0, le=1, description="share on top, 0.333 for Prolific")
+
+
+class StudyDesign(Section):
+    """study.yaml, validated. `docs/study-yaml.md` explains each key."""
+
+    schema_version: Literal[1] = 1
+    slug: Slug
+    title: Word
+    images: Word = Field(description="folder of the image set, relative to the file")
+    arms: tuple[Word, ...] | None = Field(default=None, description="default: every arm of the set")
+    comparisons: Literal["all"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
+    questions: tuple[Question, ...] = (Question(id="overall", text="Which picture do you prefer?"),)
+    allow_tie: bool = True
+    allow_skip: bool = True
+    show_prompt: bool = True
+    votes_per_pair: int = Field(default=5, ge=1, le=1000)
+    pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)
+    block_length: int = Field(default=20, ge=1)
+    max_minutes: int | None = Field(default=30, ge=1)
+    prompt_gap: int = Field(default=3, ge=0, le=MAX_PROMPT_GAP)
+    lease_seconds: int = Field(default=180, ge=5, le=3600)
+    warmup: int = Field(default=0, ge=0, le=50)
+    repeat_rate: float = Field(default=0.05, ge=0, le=0.5)
+    instructed: int = Field(default=0, ge=0, le=20, description="explicit attention checks a session")
+    gold: tuple[KnownItem, ...] = ()
+    gold_per_annotator: int | None = Field(default=None, ge=0)
+    practice: tuple[KnownItem, ...] = ()
+    practice_feedback: bool = True
+    screening: Screening = Screening()
+    consent: Consent = Consent()
+    demographics: tuple[DemographicQuestion, ...] = ()
+    platform: Platform = Platform()
+    pay: Pay | None = None
+    seconds_per_vote: float = Field(default=8.0, gt=0, description="for the estimate of time and cost")
+    languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+
+    @field_validator("questions", "demographics", "arms", "languages")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
+        names = [getattr(item, "id", item) for item in value or ()]
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands twice")
+        return value
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> StudyDesign:
+        if not self.questions:
+            raise ValueError("questions is empty; ask at least one")
+        if not self.languages:
+            raise ValueError("languages is empty; name at least one")
+        practised = {item.prompt for item in self.practice}
+        both = sorted(practised & {item.prompt for item in self.gold})
+        if both:
+            raise ValueError(f"prompt {both[0]!r} is practised and gold; practice must show other content")
+        if self.arms is not None and len(self.arms) < 2:
+            raise ValueError(f"arms names {len(self.arms)}; a comparison needs two")
+        return self
+
+    @property
+    def gold_shown(self) -> int:
+        """How many gold pairs one person sees."""
+        return len(self.gold) if self.gold_per_annotator is None else min(self.gold_per_annotator, len(self.gold))
+
+
+def slug_of(name: str) -> str:
+    """A study's address from a folder's name: lower case, digits, - and _."""
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:63]
+    return slug or "study"
+
+
+def default_design(*, name: str, images: str, votes_per_pair: int) -> StudyDesign:
+    """The study that `qsched serve FOLDER` makes when there is no study.yaml."""
+    return StudyDesign(
+        slug=slug_of(name),
+        title="Which picture do you prefer?",
+        images=images,
+        votes_per_pair=votes_per_pair,
+        pairs_per_annotator=60,
+    )

@@ -1,0 +1,85 @@
+"""The owner's side of a study's life: list, open and close, delete."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from study_server.db.database import Database
+from study_server.db.models import Assignment, Pair, Session, Study, Vote
+from study_server.errors import NotFound
+from study_server.studies.design import StudyDesign
+
+STATUSES = ("open", "paused", "closed")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """One line of `qsched study list`."""
+
+    slug: str
+    title: str
+    status: str
+    pairs: int
+    votes_per_pair: int
+    valid_votes: int
+    sessions: int
+
+
+def list_studies(database: Database) -> list[StudyRow]:
+    """Every study with its counts, oldest first. `valid_votes` counts task pairs' filled slots, not leases."""
+    with database.session() as session:
+        rows = []
+        for study in session.scalars(sa.select(Study).order_by(Study.id)):
+            pairs = session.scalar(
+                sa.select(sa.func.count()).where(Pair.study_id == study.id, Pair.pool == "task", ~Pair.disabled)
+            )
+            votes = session.scalar(
+                sa.select(sa.func.count())
+                .select_from(Assignment)
+                .join(Session, Session.id == Assignment.session_id)
+                .where(Session.study_id == study.id, Assignment.state == "voted", Assignment.counted)
+            )
+            sessions = session.scalar(sa.select(sa.func.count()).where(Session.study_id == study.id))
+            design = StudyDesign.model_validate_json(study.design)
+            rows.append(
+                StudyRow(
+                    study.slug, study.title, study.status, pairs or 0, design.votes_per_pair, votes or 0, sessions or 0
+                )
+            )
+        return rows
+
+
+def set_status(database: Database, slug: str, status: str) -> None:
+    """Open, pause or close a study; NotFound for a slug that does not exist."""
+    if status not in STATUSES:
+        raise ValueError(f"{status!r} is not one of {STATUSES}")
+    with database.session() as session:
+        done = session.execute(sa.update(Study).where(Study.slug == slug).values(status=status).returning(Study.id))
+        if done.first() is None:
+            raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+
+
+def vote_rows(database: Database, slug: str) -> int:
+    """How many vote rows, corrections and surplus included, a study holds."""
+    with database.session() as session:
+        count = session.scalar(
+            sa.select(sa.func.count())
+            .select_from(Vote)
+            .join(Session, Session.id == Vote.session_id)
+            .join(Study, Study.id == Session.study_id)
+            .where(Study.slug == slug)
+        )
+        return count or 0
+
+
+def delete_study(database: Database, slug: str, *, data_folder: Path) -> None:
+    """Remove a study with its votes and picture copies, for good."""
+    with database.session() as session:
+        done = session.execute(sa.delete(Study).where(Study.slug == slug).returning(Study.id))
+        if done.first() is None:
+            raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+    shutil.rmtree(data_folder / slug, ignore_errors=True)

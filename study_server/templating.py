@@ -1,0 +1,79 @@
+"""Renders pages: one template and one frozen context class a page, words from the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Protocol
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from study_server.catalogue import Catalogue, choose_language, load_catalogue
+from study_server.resources import resource_folder
+
+# What every template gets besides its own context.
+GLOBALS = frozenset({"lang", "dir", "t", "static_root", "csrf_token", "study", "base"})
+
+
+class PageContext(Protocol):
+    """A frozen dataclass that names its template."""
+
+    template: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StudyHeading:
+    """The study as a page names it."""
+
+    slug: str
+    title: str
+
+
+class Pages:
+    """The templates of this server."""
+
+    def __init__(self, *, static_root: str) -> None:
+        self.environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(resource_folder("templates")),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._static_root = static_root
+
+    def catalogue(self, request: Request, languages: tuple[str, ...] | None = None) -> Catalogue:
+        """The language to speak: asked for by ?lang=, or the browser's, among those the study offers."""
+        code = choose_language(
+            request.headers.get("accept-language", ""), requested=request.query_params.get("lang")
+        )
+        if languages is not None and code not in languages:
+            code = languages[0]
+        return load_catalogue(code)
+
+    def render(
+        self,
+        request: Request,
+        context: PageContext,
+        *,
+        study: StudyHeading | None = None,
+        languages: tuple[str, ...] | None = None,
+        csrf_token: str = "",
+        status: int = 200,
+    ) -> HTMLResponse:
+        """The page of `context`."""
+        catalogue = self.catalogue(request, languages)
+        values = {field.name: getattr(context, field.name) for field in dataclasses.fields(context)}
+        html = self.environment.get_template(context.template).render(
+            values,
+            lang=catalogue.language,
+            dir=catalogue.direction,
+            t=catalogue.text,
+            static_root=self._static_root,
+            csrf_token=csrf_token,
+            study=study,
+            base=f"/s/{study.slug}" if study else None,
+        )
+        return HTMLResponse(html, status_code=status)

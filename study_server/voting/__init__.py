@@ -1,0 +1,1 @@
+"""Votes: one durable row an answer, idempotent, corrected by a row that supersedes."""

@@ -1,0 +1,127 @@
+"""Turns outcomes into what the browser receives. Everything here is seen by an annotator: no arm, no kind."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from qsched.records import Choice, Kind
+from study_server.assignment.records import Shown, Sitting, Study
+from study_server.catalogue import Catalogue
+from study_server.clock import now_ms
+from study_server.security import Keyring
+from study_server.voting.service import Outcome
+
+RETRY_SECONDS = 5
+INSTRUCTED_PROMPT = {"left": "instructed.left", "right": "instructed.right"}
+
+
+class Presenter:
+    """Seals identifiers for one session and words texts in its language."""
+
+    def __init__(self, keys: Keyring, study: Study, session_id: int, catalogue: Catalogue) -> None:
+        self._keys = keys
+        self._study = study
+        self._session_id = session_id
+        self._catalogue = catalogue
+
+    def assignment(self, shown: Shown) -> dict[str, Any]:
+        """One pair for the page."""
+        item, content = shown.assignment, shown.content
+        first = {"image": content.first_image, "width": content.first_width, "height": content.first_height}
+        second = {"image": content.second_image, "width": content.second_width, "height": content.second_height}
+        left, right = (first, second) if item.first_on_left else (second, first)
+        prompt = content.prompt
+        if item.kind == Kind.INSTRUCTED and item.expected is not None:
+            prompt = self._catalogue.text(INSTRUCTED_PROMPT[item.expected])
+        return {
+            "token": self._keys.seal("assignment", self._session_id, item.id),
+            "kind_public": "practice" if shown.is_practice else "task",
+            "prompt": prompt,
+            "left": self._picture(item.id, left, 0),
+            "right": self._picture(item.id, right, 1),
+            "lease_seconds": self._study.design.lease_seconds,
+        }
+
+    def progress(self, sitting: Sitting) -> dict[str, Any]:
+        """Where the sitting stands; practice is counted apart."""
+        design = self._study.design
+        practice = sitting.plan.count("P")
+        return {
+            "done": sitting.done,
+            "total": max(sitting.total, sitting.done),
+            "block_done": sitting.done % design.block_length,
+            "block_length": design.block_length,
+            "seconds_left": sitting.seconds_left(design, now_ms()),
+            "practice_left": max(0, practice - sitting.practice_done),
+        }
+
+    def session(self, outcome: Outcome) -> dict[str, Any]:
+        """SessionState: all that a page needs to begin or to go on."""
+        design = self._study.design
+        digest = hashlib.sha256(f"{self._study.slug}/{self._session_id}".encode()).hexdigest()
+        return {
+            "study": {
+                "title": self._study.title,
+                "slug": self._study.slug,
+                "questions": [question.model_dump() for question in design.questions],
+                "allow_tie": design.allow_tie,
+                "allow_skip": design.allow_skip,
+                "block_length": design.block_length,
+                "show_prompt": design.show_prompt,
+                "practice_feedback": design.practice_feedback,
+                "lease_seconds": design.lease_seconds,
+            },
+            "progress": self.progress(outcome.sitting),
+            "queue": [self.assignment(shown) for shown in outcome.shown],
+            "state": outcome.state,
+            "tab_token": outcome.sitting.tab_token,
+            "session_key": digest[:16],
+            "undo": self._undo(outcome),
+            "preview": False,
+        } | self._retry(outcome)
+
+    def vote(self, outcome: Outcome) -> dict[str, Any]:
+        """The answer to an accepted vote."""
+        answer: dict[str, Any] = {
+            "accepted": True,
+            "vote_id": self._vote_id(outcome.vote_id),
+            "undo": self._undo(outcome),
+        } | self.after(outcome)
+        feedback = self._feedback(outcome)
+        if feedback is not None:
+            answer["feedback"] = feedback
+        return answer
+
+    def after(self, outcome: Outcome) -> dict[str, Any]:
+        """What follows: the next pair to prefetch, progress, state."""
+        return {
+            "progress": self.progress(outcome.sitting),
+            "next": self.assignment(outcome.shown[0]) if outcome.shown else None,
+            "state": outcome.state,
+        } | self._retry(outcome)
+
+    def _picture(self, assignment_id: int, picture: dict[str, int], side: int) -> dict[str, Any]:
+        token = self._keys.seal("image", self._session_id, assignment_id, picture["image"], side)
+        return {"src": f"/i/{token}", "width": picture["width"], "height": picture["height"]}
+
+    def _vote_id(self, number: int | None) -> str | None:
+        return None if number is None else self._keys.seal("vote", self._session_id, number)
+
+    def _undo(self, outcome: Outcome) -> dict[str, Any] | None:
+        vote_id = self._vote_id(outcome.undo_id)
+        return None if vote_id is None else {"vote_id": vote_id}
+
+    def _feedback(self, outcome: Outcome) -> dict[str, Any] | None:
+        voted = outcome.voted
+        if voted is None or not voted.is_practice or not self._study.design.practice_feedback:
+            return None
+        expected = voted.assignment.expected
+        if expected is None or outcome.choice is Choice.SKIP:
+            return None
+        correct = outcome.choice == expected
+        return {"correct": correct, "text": voted.content.why or ""}
+
+    @staticmethod
+    def _retry(outcome: Outcome) -> dict[str, Any]:
+        return {"retry_after": RETRY_SECONDS} if outcome.state == "waiting" else {}

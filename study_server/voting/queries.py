@@ -1,0 +1,46 @@
+"""Statements of voting."""
+
+from __future__ import annotations
+
+from study_server.db import Statement
+
+INSERT_VOTE = Statement("""
+    INSERT INTO votes (assignment_id, session_id, question, choice, response_ms, hidden_ms, painted_ms, answered_ms,
+                       idempotency_key, display, supersedes_id, surplus_reason)
+    VALUES (:assignment, :session, :question, :choice, :response_ms, :hidden_ms, :painted_ms, :now,
+            :key, :display, :supersedes, :surplus)
+    RETURNING id
+""")
+
+FINISH_ASSIGNMENT = Statement("""
+    UPDATE assignments
+    SET state = :state, counted = :counted, reopened = FALSE, successor_id = COALESCE(:successor, successor_id)
+    WHERE id = :assignment
+""")
+
+REOPEN = Statement("UPDATE assignments SET reopened = TRUE WHERE id = :assignment")
+
+SAME_KEY = Statement("""
+    SELECT v.id, v.assignment_id FROM votes v
+    WHERE v.session_id = :session AND v.idempotency_key = :key ORDER BY v.id LIMIT 1
+""")
+
+# The answers that stand: no later row supersedes them.
+EFFECTIVE = Statement("""
+    SELECT v.id, v.question, v.choice FROM votes v
+    WHERE v.assignment_id = :assignment
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id
+""")
+
+INSERT_REPORT = Statement("""
+    INSERT INTO reports (session_id, assignment_id, problem, detail, reported_ms, idempotency_key)
+    VALUES (:session, :assignment, :problem, :detail, :now, :key)
+""")
+
+SAME_REPORT = Statement("SELECT assignment_id FROM reports WHERE session_id = :session AND idempotency_key = :key")
+
+# Two people who could not see it are enough: the pair is taken out instead of costing more of them.
+COUNT_PROBLEM = Statement("""
+    UPDATE pairs SET problems = problems + 1, disabled = (problems + 1 >= :limit) WHERE id = :pair
+""")

@@ -1,0 +1,140 @@
+"""The API of the pair page: session, votes, undo, heartbeat, report."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from study_server.assignment.records import Study
+from study_server.context import Server, read_json, require_session, server_of
+from study_server.errors import BadRequest, NotFound
+from study_server.security import new_token
+from study_server.voting import service
+from study_server.voting.presenter import Presenter
+from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
+
+router = APIRouter(prefix="/s/{slug}/api")
+
+
+@router.post("/votes")
+async def vote(slug: str, request: Request) -> Response:
+    """Store one vote durably, then answer with the next pair."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, VoteBody)
+    answer = service.Answer(
+        session_id=session_id,
+        assignment_id=_own(server, session_id, "assignment", body.assignment),
+        answers=body.answers,
+        response_ms=body.response_ms,
+        hidden_ms=body.hidden_ms,
+        painted_ms=None if body.painted_at is None else round(body.painted_at),
+        key=body.idempotency_key,
+        tab_token=body.tab_token,
+        display=body.display(),
+    )
+    outcome = await server.writer.run(lambda tx: service.submit_vote(tx, server.desk(study), answer))
+    return _json(_presenter(request, server, study, session_id).vote(outcome))
+
+
+@router.post("/session")
+async def session(slug: str, request: Request) -> Response:
+    """Begin, or go on after a reload."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, SessionBody)
+    fresh = new_token()
+    outcome = await server.writer.run(
+        lambda tx: service.open_session(
+            tx, server.desk(study), session_id=session_id, tab_token=body.tab_token, new_tab=fresh,
+            take_over=body.take_over,
+        )
+    )  # fmt: skip
+    return _json(_presenter(request, server, study, session_id).session(outcome))
+
+
+@router.post("/undo")
+async def undo(slug: str, request: Request) -> Response:
+    """Show the latest pair again; its next vote supersedes the old one."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, UndoBody)
+    vote_id = _own(server, session_id, "vote", body.vote_id)
+    outcome = await server.writer.run(
+        lambda tx: service.undo_vote(
+            tx, server.desk(study), session_id=session_id, vote_id=vote_id, tab_token=body.tab_token
+        )
+    )
+    presenter = _presenter(request, server, study, session_id)
+    return _json(
+        {
+            "assignment": presenter.assignment(outcome.shown[0]),
+            "progress": presenter.progress(outcome.sitting),
+            "state": outcome.state,
+        }
+    )
+
+
+@router.post("/heartbeat")
+async def heartbeat(slug: str, request: Request) -> Response:
+    """Keep the leases of a page that is open."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, HeartbeatBody)
+    tokens = {_own(server, session_id, "assignment", token): token for token in body.assignments}
+    lost = await server.writer.run(
+        lambda tx: service.keep_leases(
+            tx, server.desk(study), session_id=session_id, assignments=tuple(tokens), tab_token=body.tab_token
+        )
+    )
+    return _json(
+        {
+            "ok": not lost,
+            "lease_seconds": study.design.lease_seconds,
+            "lost": [tokens[number] for number in lost],
+        }
+    )
+
+
+@router.post("/report")
+async def report(slug: str, request: Request) -> Response:
+    """A pair that cannot be judged: recorded and replaced."""
+    server = server_of(request)
+    session_id = require_session(request, slug)
+    study = await server.studies.get(slug)
+    body = await read_json(request, ReportBody)
+    number = _own(server, session_id, "assignment", body.assignment)
+    outcome = await server.writer.run(
+        lambda tx: service.report_problem(
+            tx, server.desk(study), session_id=session_id, assignment_id=number, problem=body.problem,
+            detail=body.detail, key=body.idempotency_key, tab_token=body.tab_token,
+        )
+    )  # fmt: skip
+    return _json(_presenter(request, server, study, session_id).after(outcome))
+
+
+def _own(server: Server, session_id: int, purpose: str, token: str) -> int:
+    """The number in a token of this very session."""
+    try:
+        owner, number = server.keys.unseal(purpose, token, 2)
+    except NotFound as error:
+        raise BadRequest(f"the {purpose} is not one that this server gave out") from error
+    if owner != session_id:
+        raise BadRequest(f"the {purpose} belongs to another session")
+    return number
+
+
+def _presenter(request: Request, server: Server, study: Study, session_id: int) -> Presenter:
+    return Presenter(server.keys, study, session_id, server.pages.catalogue(request, study.design.languages))
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content, ensure_ascii=False, separators=(",", ":")), media_type="application/json")

@@ -1,0 +1,96 @@
+"""What the browser sends, checked. Unknown extra keys are ignored: a newer page may tell more."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from qsched.records import Choice
+
+Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
+# A day: longer is no thinking time but a closed lid or a broken clock, and is refused rather than kept as truth.
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Viewport(Body):
+    """CSS pixels and the device's pixel ratio."""
+
+    w: int = Field(ge=0, le=100_000)
+    h: int = Field(ge=0, le=100_000)
+    dpr: float = Field(gt=0, le=100)
+
+
+class View(Body):
+    """How the pair lay on the screen."""
+
+    layout: Literal["side", "stacked"] | None = None
+    scale: float | None = Field(default=None, ge=0, le=1000)
+    zoomed: bool | None = None
+    swaps: int | None = Field(default=None, ge=0, le=100_000)
+
+
+class VoteBody(Body):
+    """One answer to every question about one pair."""
+
+    assignment: Token
+    answers: dict[Token, Choice] = Field(min_length=1, max_length=20)
+    response_ms: Milliseconds
+    hidden_ms: Milliseconds = 0
+    painted_at: float | None = Field(default=None, ge=0, le=1e14, description="ms since 1970 on the person's clock")
+    idempotency_key: Key
+    tab_token: Token
+    input: Literal["key", "mouse", "touch", "pen"] | None = None
+    viewport: Viewport | None = None
+    view: View | None = None
+
+    def display(self) -> str | None:
+        """Input, viewport and layout as JSON for the record."""
+        told = self.model_dump_json(include={"input", "viewport", "view"}, exclude_none=True)
+        return None if told == "{}" else told
+
+
+class UndoBody(Body):
+    vote_id: Token
+    idempotency_key: Key
+    tab_token: Token | None = None
+
+
+class HeartbeatBody(Body):
+    assignments: tuple[Token, ...] = Field(default=(), max_length=10)
+    tab_token: Token
+
+
+class ReportBody(Body):
+    assignment: Token
+    problem: Literal["image_missing", "cannot_judge"]
+    detail: str | None = Field(default=None, max_length=1000)
+    tab_token: Token
+    idempotency_key: Key
+
+
+class SessionBody(Body):
+    tab_token: Token | None = None
+    end_break: bool = False
+    take_over: bool = False
+
+
+class ScreeningBody(Body):
+    """What the page measured of the device; checks are None where they were not shown."""
+
+    viewport_width: int = Field(ge=0, le=100_000)
+    viewport_height: int = Field(ge=0, le=100_000)
+    screen_width: int | None = Field(default=None, ge=0, le=100_000)
+    screen_height: int | None = Field(default=None, ge=0, le=100_000)
+    device_pixel_ratio: float = Field(gt=0, le=100)
+    zoom: float | None = Field(default=None, gt=0, le=100)
+    touch: bool = False
+    color_gamut: Literal["srgb", "p3", "rec2020"] | None = None
+    dark_mode: bool | None = None
+    colour_plate: Any = None
+    grey_steps: Any = None
