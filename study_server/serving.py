@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def launch(request: Launch) -> None:
     finally:
         database.close()
     sock = _listen(request.host, request.port)
-    shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host  # noqa: S104
+    shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host
     url = f"http://{shown}:{sock.getsockname()[1]}"
     request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
     _serve(settings, sock, request.workers)
@@ -87,7 +88,6 @@ def make_settings(
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or "")
             path.parent.mkdir(parents=True, exist_ok=True)
-            data_folder = data or path.parent / f"{path.stem}-images"
             secret = os.environ.get(SECRET_VARIABLE) or read_or_make_secret(path.with_name(f"{path.name}.secret"))
         else:
             secret = os.environ.get(SECRET_VARIABLE, "")
@@ -96,9 +96,8 @@ def make_settings(
                     f"with PostgreSQL the secret key must be in {SECRET_VARIABLE}, so that every process has the "
                     f"same: export {SECRET_VARIABLE}=$(openssl rand -hex 32)"
                 )
-            data_folder = data or Path(f"{url.database}-images")
         return Settings(
-            database_url=database_url, data_folder=data_folder.resolve(), secret_key=SecretStr(secret),
+            database_url=database_url, data_folder=(data or default_data_folder(database_url)).resolve(), secret_key=SecretStr(secret),
             allow_simulated=allow_simulated, secure_cookies=secure_cookies, accel_prefix=accel_prefix,
         )  # fmt: skip
     except ValidationError as error:
@@ -129,12 +128,54 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+def existing_database(database_url: str | None) -> Database:
+    """An existing database for the owner's commands: no secret is needed and no file is made."""
+    url = database_url or default_database(None)
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise InputError(f"{url!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise InputError(f"there is no database {parsed.database}; name it with --db sqlite:///path/to/study.db")
+    try:
+        # Nothing is signed here; the key only satisfies the rule that there is no default.
+        settings = Settings(
+            database_url=url, data_folder=default_data_folder(url), secret_key=SecretStr(secrets.token_hex(32))
+        )
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
+    return open_database(settings)
+
+
+def default_data_folder(database_url: str) -> Path:
+    """Where the picture copies lie unless told otherwise: beside the SQLite file, else in the working folder."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or "").resolve()
+        return path.parent / f"{path.stem}-images"
+    return Path(f"{url.database}-images").resolve()
+
+
 def read_design(path: Path, *, votes_per_pair: int) -> tuple[StudyDesign, Path]:
     """The design and its image-set folder, from a study.yaml or for a bare image set."""
     if path.is_file():
         design = read_study_file(path)
         return design, (path.parent / design.images).resolve()
     return default_design(name=path.resolve().name, images=str(path), votes_per_pair=votes_per_pair), path
+
+
+def add_study(file: Path, *, database_url: str, data: Path | None) -> str:
+    """Create the study of a study.yaml in a database, made if need be; returns a line about it."""
+    settings = make_settings(database_url=database_url, data=data)
+    design, folder = read_design(file, votes_per_pair=1)
+    database = open_database(settings)
+    try:
+        made = create_study(
+            database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+        )
+    finally:
+        database.close()
+    return f"{describe(made)}; open at /s/{made.slug} of the server"
 
 
 def describe(made: CreatedStudy) -> str:

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
-COMMANDS: tuple[str, ...] = ("simulate", "demo", "serve")
+COMMANDS: tuple[str, ...] = ("generate_pairs", "verify", "simulate", "demo", "serve", "study", "votes")
 
 
 def _show_version(value: bool) -> None:

@@ -21,8 +21,8 @@ def serve(
     ),
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; 0.0.0.0 for every network."),
     port: int = typer.Option(8000, "--port", min=0, max=65535, help="Port; 0 takes a free one."),
-    votes_per_pair: int = typer.Option(20, "--votes-per-pair", min=1, help="Votes each pair needs (without study.yaml)."),
-    data: Path | None = typer.Option(None, "--data", help="Folder for the picture copies; default: beside the database."),
+    votes_per_pair: int = typer.Option(20, "--votes-per-pair", min=1, help="Votes a pair needs, without study.yaml."),
+    data: Path | None = typer.Option(None, "--data", help="Folder for picture copies; default: beside the database."),
     simulated_annotators: bool = typer.Option(
         False, "--simulated-annotators", help="Let `qsched simulate` vote; its votes are marked simulated."
     ),

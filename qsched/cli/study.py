@@ -1,0 +1,182 @@
+"""`qsched study`: design a study, check what it will take, put it into the server, open and close it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from qsched.records import InputError
+
+DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `qsched`."""
+    group = typer.Typer(no_args_is_help=True, help="Design studies and run their lives.")
+    for command in (init, check, create):
+        group.command()(command)
+    group.command("list")(list_studies)
+    for command in (pause, resume, close, delete):
+        group.command()(command)
+    app.add_typer(group, name="study")
+
+
+def init(
+    images: Path = typer.Argument(help="Folder of the image set."),
+    out: Path = typer.Option(Path("study.yaml"), "--out", help="File to write."),
+) -> None:
+    """Write a commented study.yaml for an image set; every key with its default.
+
+    Example: qsched study init runs/demo --out demo.yaml
+    """
+    import os
+
+    from qsched.records import read_manifest
+    from study_server.resources import PACKAGE
+    from study_server.studies.design import slug_of
+
+    read_manifest(images)
+    if out.exists():
+        raise InputError(f"{out} exists; name another file with --out")
+    relative = os.path.relpath(images.resolve(), out.resolve().parent)
+    template = (PACKAGE / "studies" / "template.yaml").read_text(encoding="utf-8")
+    out.write_text(template.format(slug=slug_of(images.resolve().name), images=_quoted(relative)), encoding="utf-8")
+    typer.echo(f"wrote {out}; next: qsched study check {out}")
+
+
+def check(file: Path = typer.Argument(help="The study.yaml.")) -> None:
+    """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
+
+    Example: qsched study check study.yaml
+    """
+    from qsched.records import iter_rows, read_manifest
+    from study_server.serving import read_design
+    from study_server.studies.comparisons import plan_pairs
+    from study_server.studies.estimate import estimate_study
+
+    design, folder = read_design(file, votes_per_pair=1)
+    manifest = read_manifest(folder)
+    rows = list(iter_rows(folder))
+    pairs = plan_pairs(
+        design,
+        arms=[arm.name for arm in manifest.arms],
+        images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
+    )
+    found = estimate_study(design, pairs)
+    typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
+    lines = [
+        ("comparisons of arms", f"{found.comparisons}"),
+        ("pairs", f"{found.pairs} x {design.votes_per_pair} votes = {found.valid_votes} valid votes"),
+        ("annotators", f"{found.annotators} with {found.trials_per_annotator} trials each"),
+        ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
+        (
+            "cost",
+            "unknown; add pay: {per_hour: ...}"
+            if found.cost is None
+            else f"{found.cost:.2f} {found.currency} with the platform's fee",
+        ),
+        (
+            "can show",
+            f"a win rate of {found.detectable_win_rate:.1%} or more ({found.votes_per_comparison} votes a comparison, "
+            "80 % power, if votes were independent)",
+        ),
+    ]
+    for name, text in lines:
+        typer.echo(f"  {name:<20} {text}")
+    if design.max_minutes is not None and found.minutes_per_annotator > design.max_minutes:
+        typer.secho(
+            f"  a sitting takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator",
+            fg=typer.colors.YELLOW,
+        )
+
+
+def create(
+    file: Path = typer.Argument(help="The study.yaml."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    data: Path | None = typer.Option(None, "--data", help="Folder for picture copies; default: beside the database."),
+) -> None:
+    """Put a study into the server's database and open it; the server may be running.
+
+    Example: qsched study create study.yaml --db sqlite:///runs/study.db
+    """
+    from study_server.serving import add_study, default_database
+
+    typer.echo(add_study(file, database_url=db or default_database(None), data=data))
+
+
+def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """Every study with its state and how far it is.
+
+    Example: qsched study list --db sqlite:///runs/study.db
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from study_server.serving import existing_database
+    from study_server.studies.ownership import list_studies as read_studies
+
+    database = existing_database(db)
+    try:
+        rows = read_studies(database)
+    finally:
+        database.close()
+    table = Table("study", "status", "pairs", "valid votes", "of", "sessions", "title", box=None)
+    for row in rows:
+        table.add_row(
+            row.slug, row.status, str(row.pairs), str(row.valid_votes), str(row.pairs * row.votes_per_pair),
+            str(row.sessions), row.title,
+        )  # fmt: skip
+    Console().print(table if rows else "no studies yet; make one with: qsched study create study.yaml")
+
+
+def pause(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """Hand out no more pairs; answers to pairs already shown are still taken."""
+    _set_status(slug, "paused", db)
+
+
+def resume(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """Open a paused or closed study again."""
+    _set_status(slug, "open", db)
+
+
+def close(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """End a study; its votes stay and can be exported."""
+    _set_status(slug, "closed", db)
+
+
+def delete(
+    slug: str = typer.Argument(),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    data: Path | None = typer.Option(None, "--data", help="Folder of picture copies, if it was named at creation."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+) -> None:
+    """Delete a study, its votes and its picture copies, for good."""
+    from study_server.serving import default_data_folder, default_database, existing_database
+    from study_server.studies.ownership import delete_study, vote_rows
+
+    database = existing_database(db)
+    try:
+        count = vote_rows(database, slug)
+        if not yes:
+            typer.confirm(f"Delete study {slug} with {count} votes for good?", abort=True)
+        delete_study(database, slug, data_folder=data or default_data_folder(db or default_database(None)))
+    finally:
+        database.close()
+    typer.echo(f"study {slug} with {count} votes is deleted")
+
+
+def _set_status(slug: str, status: str, db: str | None) -> None:
+    from study_server.serving import existing_database
+    from study_server.studies.ownership import set_status
+
+    database = existing_database(db)
+    try:
+        set_status(database, slug, status)
+    finally:
+        database.close()
+    typer.echo(f"study {slug} is {status}")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,46 @@
+"""`qsched votes`: the votes table out of the server's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `qsched`."""
+    group = typer.Typer(no_args_is_help=True, help="Take the votes out of the study server.")
+    group.command("export")(export)
+    app.add_typer(group, name="votes")
+
+
+def export(
+    out: Path = typer.Argument(help="File to write: .parquet, .csv or .jsonl"),
+    study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
+    db: str | None = typer.Option(
+        None, "--db", help="sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
+    ),
+) -> None:
+    """Write the votes table: every effective vote of every kind, one row an answer.
+
+    Corrected votes (undo) and surplus ones (they came after the pair had its votes) stay in the database and
+    are counted below. May run while the study is open.
+
+    Example: qsched votes export --study demo --db sqlite:///runs/study.db votes.parquet
+    """
+    from study_server.export import export_votes
+    from study_server.serving import existing_database
+
+    database = existing_database(db)
+    try:
+        summary = export_votes(database, study=study, path=out)
+    finally:
+        database.close()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.kinds.items())) or "none"
+    typer.echo(f"{summary.written} votes of study {study} written to {out} ({kinds})")
+    typer.echo(
+        f"the database holds {summary.rows_in_database} rows: {summary.written} written, "
+        f"{summary.superseded} superseded by a correction, {summary.surplus} surplus"
+    )
+    if summary.simulated:
+        typer.secho(f"{summary.simulated} of them are simulated", fg=typer.colors.YELLOW)
