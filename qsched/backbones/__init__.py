@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qsched.backbones.quiet import quiet_libraries
 from qsched.backbones.spec import BACKBONES, BackboneError, BackboneSpec, find_spec
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
         checked_device,
         default_dtype,
         load_backbone,
-        quiet_libraries,
     )
 
 _LOADING = (
@@ -24,7 +24,6 @@ _LOADING = (
     "checked_device",
     "default_dtype",
     "load_backbone",
-    "quiet_libraries",
 )
 
 __all__ = [
@@ -48,7 +47,7 @@ def __getattr__(name: str) -> Any:
     try:
         from qsched.backbones import load
     except ModuleNotFoundError as error:
-        from qsched.records.errors import MissingExtraError
+        from qsched.errors import MissingExtraError
 
         if (error.name or "").partition(".")[0] not in ("torch", "diffusers", "transformers"):
             raise

@@ -241,21 +241,3 @@ def _load_failure(spec: BackboneSpec, error: Exception) -> str:
         f"asks for one; or run `hf download {spec.source} --revision {spec.revision} --local-dir FOLDER` on a machine "
         "with a connection and pass --backbone FOLDER."
     )
-
-
-def quiet_libraries() -> None:
-    """Silence the loading bars and the import chatter of diffusers, transformers, torchao and bitsandbytes.
-
-    For command lines only: their warnings about our own plain use would bury our messages. Errors stay.
-    """
-    import logging
-
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
-
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    for name in ("torch.utils._pytree", "torchao", "bitsandbytes"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import qsched
-from qsched.records.errors import InputError
+from qsched.errors import InputError
 
 DEFAULTS_NAME = "qsched.json"
 _WEIGHTS = Path(qsched.__file__).parent / "tiny" / "weights"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from qsched.records.errors import InputError, RowError
+from qsched.errors import InputError, RowError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_CHARACTERS = 20_000

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from qsched.errors import MissingExtraError
 from qsched.precision.fake import fake_quantize, packed_bytes_of
 from qsched.precision.recipe import PrecisionError, Recipe, find_recipe
-from qsched.records.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from qsched.backbones.load import Backbone
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MARK = "_qsched_precision"
+
+
+class HasDenoiser(Protocol):
+    """What a recipe needs of a backbone; `qsched.backbones.Backbone` has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def denoiser(self) -> nn.Module: ...
+
+    @property
+    def denoiser_name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class PrecisionReport:
         }
 
 
-def apply_precision(backbone: Backbone, precision: str | Recipe) -> PrecisionReport:
+def apply_precision(backbone: HasDenoiser, precision: str | Recipe) -> PrecisionReport:
     """Quantize the backbone's denoiser in place; nothing else of the pipeline is touched.
 
     A dtype recipe converts nothing: the backbone must have been loaded in that dtype. Raises PrecisionError
@@ -62,8 +75,8 @@ def apply_precision(backbone: Backbone, precision: str | Recipe) -> PrecisionRep
     """
     recipe = precision if isinstance(precision, Recipe) else find_recipe(precision)
     denoiser = backbone.denoiser
-    earlier = getattr(denoiser, _MARK, None)
-    if earlier is not None:
+    if not is_untouched(denoiser):
+        earlier = getattr(denoiser, _MARK)
         raise PrecisionError(
             f"{backbone.name} already has precision {earlier}; load the backbone again before applying {recipe.name}"
         )
@@ -98,6 +111,11 @@ def apply_precision(backbone: Backbone, precision: str | Recipe) -> PrecisionRep
         recipe=recipe.to_dict(),
         recipe_hash=recipe.hash,
     )
+
+
+def is_untouched(denoiser: nn.Module) -> bool:
+    """True while no quantizing recipe was applied."""
+    return getattr(denoiser, _MARK, None) is None
 
 
 def tensor_bytes(module: nn.Module) -> int:

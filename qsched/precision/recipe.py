@@ -25,7 +25,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from qsched.records.errors import InputError
+from qsched.errors import InputError
 
 Method = Literal["dtype", "torchao-w8a8", "torchao-w4a8", "bitsandbytes-nf4", "fake"]
 DEFAULT_GROUP = 64

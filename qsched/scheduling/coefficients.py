@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from qsched.records.errors import InputError
+from qsched.errors import InputError
 
 Family = Literal["constant", "linear", "per_step"]
 _LENGTH: dict[str, int] = {"constant": 1, "linear": 2}

@@ -1,0 +1,25 @@
+"""Keep the import chatter and loading bars of the model libraries out of our command lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+_LOGGERS = ("torch.utils._pytree", "torchao", "bitsandbytes")
+
+
+def quiet_libraries() -> None:
+    """Let diffusers, transformers, torchao and bitsandbytes log errors only; call it before they are imported.
+
+    For command lines: notes about optional kernels and a bar for each file would bury our own messages. A
+    verbosity that the user has set in the environment stays.
+    """
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,131 @@
+"""`qsched generate-pairs`: the same prompts and noise through several arms, into an image set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from qsched.generation import RunReport
+
+SHIPPED_PROMPTS = ("demo", "eval", "calibration")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("generate-pairs")(generate_pairs)
+
+
+def generate_pairs(
+    backbone: str = typer.Option(
+        ...,
+        "--backbone",
+        help="tiny-flux, tiny-sdxl, flux-schnell, sdxl-turbo, lcm-dreamshaper, or a diffusers folder.",
+    ),
+    arms: str = typer.Option(
+        ..., "--arms", help="Comma-separated precision[+qsched[:coefficients.json]]; the first is the baseline."
+    ),
+    prompts: str = typer.Option(
+        ..., "--prompts", help="A .yaml, .csv, .json, .jsonl or .txt file, or a shipped set: demo, eval, calibration."
+    ),
+    out: Path = typer.Option(..., "--out", help="Folder of the image set; an unfinished one is resumed."),
+    samples: int = typer.Option(1, "--samples", min=1, help="Pictures of each prompt, each from noise of its own."),
+    seed: int = typer.Option(0, "--seed", help="Set seed: other noise for every picture."),
+    batch_size: int = typer.Option(8, "--batch-size", min=1, help="Pictures made together; the same in every arm."),
+    steps: int = typer.Option(None, "--steps", min=1, help="Inference steps. [default: the backbone's]"),
+    guidance_scale: float = typer.Option(None, "--guidance-scale", min=0.0, help="[default: the backbone's]"),
+    width: int = typer.Option(None, "--width", min=1, help="Pixels. [default: the backbone's]"),
+    height: int = typer.Option(None, "--height", min=1, help="Pixels. [default: the backbone's]"),
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    dtype: str = typer.Option(
+        None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. [default: that of a dtype arm]"
+    ),
+    limit: int = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
+) -> None:
+    """Make paired images: every arm starts each prompt from the same noise.
+
+    Precisions: fp32, bf16, fp16 (dtype); w8a8, w4a8 (torchao); nf4 (bitsandbytes); w4a4, w3a8, w4a4-channel
+    and so on (fake quantization, any bits from 2 to 8). +qsched scales the scheduler's inputs.
+
+    Killed or stopped, the same command goes on where it was and ends with the same pictures.
+
+    Example: qsched generate-pairs --backbone tiny-flux --arms fp32,w4a4,w4a4+qsched --prompts demo --out runs/demo
+    """
+    from qsched.backbones import quiet_libraries
+    from qsched.cli.progress import PairsProgress
+    from qsched.generation import Request
+    from qsched.generation import generate_pairs as generate
+
+    request = Request(
+        backbone=backbone, arms=arms, prompts=_prompts_file(prompts), out=out, samples=samples, set_seed=seed,
+        batch_size=batch_size, steps=steps, guidance_scale=guidance_scale, width=width, height=height,
+        device=device, dtype=dtype, limit=limit, overwrite=overwrite,
+    )  # fmt: skip
+    quiet_libraries()
+    try:
+        with PairsProgress() as progress:
+            report = generate(request, progress=progress)
+    except KeyboardInterrupt:
+        typer.secho(
+            f"\nstopped; what is finished is safe in {out}. Run the same command again to go on.",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    _tell(report)
+
+
+def _prompts_file(prompts: str) -> Path:
+    """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
+    path = Path(prompts)
+    if prompts not in SHIPPED_PROMPTS or path.exists():
+        return path
+    from qsched.tiny.paths import prompts_path
+
+    shipped: Path = prompts_path(prompts)
+    if not shipped.is_file():
+        raise InputError(f"the shipped prompts {prompts} are not at {shipped}; reinstall qsched, or give a file")
+    return shipped
+
+
+def _tell(report: RunReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from qsched.generation.sheet import mebibytes
+
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    for column in ("made", "s/image", "denoiser", "if packed", "converted", "kept"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for arm in report.arms:
+        r: Any = arm.report
+        sizes = ["", "", "", "", ""]
+        if r is not None:
+            packed = "" if r.packed_bytes is None else mebibytes(r.packed_bytes)
+            kind = "simulated" if r.simulated else ""
+            sizes = [mebibytes(r.resident_bytes), packed, str(len(r.converted)), str(len(r.skipped)), kind]
+        pace = "" if arm.seconds_an_image is None else f"{arm.seconds_an_image:.3f}"
+        table.add_row(arm.name, str(arm.images_made), pace, *sizes)
+    console.print(table)
+    if report.remade:
+        console.print(f"{report.remade} damaged or half-written row(s) were dropped and their pictures made again")
+    if report.unlike:
+        console.print(
+            f"[yellow]{report.unlike} kept picture(s) came out different when their batch was made again: this "
+            "machine, its thread count or its libraries are not those of the earlier run (see images.jsonl)[/]"
+        )
+    state = "complete" if report.made + report.kept >= report.n_images else "incomplete"
+    console.print(
+        f"{state}: {report.n_images} images in {report.folder} ({report.made} made, {report.kept} there already)",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(f"look at  {report.contact_sheet}", highlight=False, soft_wrap=True)
+    console.print(f"check    qsched verify {report.folder}", highlight=False, soft_wrap=True)

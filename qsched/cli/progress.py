@@ -1,0 +1,70 @@
+"""The progress line of `generate-pairs`: images done, images a second, time left, what is being loaded."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from qsched.generation.arms import Arm
+
+
+class PairsProgress:
+    """A live bar on a terminal; on anything else, a line for each loaded precision and finished arm."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: Any = None
+        self._rendering = 0.0
+        self._images = 0
+        self._since = 0.0
+
+    def __enter__(self) -> PairsProgress:
+        self._bar.start()
+        self._task = self._bar.add_task("loading the backbone", total=None, pace="")
+        if not self._console.is_terminal:
+            self._console.print("loading the backbone")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def planned(self, total: int, done: int) -> None:
+        """How many images there will be, and how many of them are there already."""
+        self._bar.update(self._task, total=total, completed=done)
+        if done:
+            self._console.print(f"resuming: {done} of {total} images are there")
+
+    def loading(self, arms: tuple[Arm, ...]) -> None:
+        """A precision is being loaded."""
+        self._bar.update(self._task, description=f"loading {arms[0].recipe.name}")
+
+    def loaded(self, report: Any) -> None:
+        """The precision's layers are converted."""
+        if report.converted:
+            kept = f", {len(report.skipped)} kept as they are" if report.skipped else ""
+            self._console.print(f"{report.precision}: {len(report.converted)} layers converted{kept}", highlight=False)
+        self._since = time.perf_counter()
+
+    def advanced(self, arm: Arm, images: int) -> None:
+        """A batch is safe on disk."""
+        now = time.perf_counter()
+        self._rendering += now - self._since
+        self._since = now
+        self._images += images
+        pace = f"{self._images / self._rendering:.2f} images/s" if self._rendering else ""
+        self._bar.update(self._task, advance=images, description=arm.name, pace=pace)
+        if not self._console.is_terminal:
+            self._console.print(f"{arm.name}: +{images}  {pace}", highlight=False)

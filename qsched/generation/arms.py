@@ -1,0 +1,110 @@
+"""Arms as a researcher writes them: `precision[+qsched[:coefficients.json]]`, separated by commas.
+
+    fp32,w4a4,w4a4+qsched,w4a4+qsched:mine.json
+
+`+qsched` without a file takes the coefficients that lie beside the backbone's weights, in
+`qsched_coefficients.json` ({precision: {"coefficients": {...}, "provenance": {...}}}).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsched.backbones.spec import BackboneSpec
+from qsched.errors import InputError
+from qsched.precision import Recipe, find_recipe, hash_of
+from qsched.records import ArmRecord
+from qsched.scheduling import CoefficientError, Coefficients, read_coefficients
+
+SHIPPED_NAME = "qsched_coefficients.json"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of making the images; `coefficients` is None for the stock scheduler."""
+
+    name: str
+    recipe: Recipe
+    base_dtype: str
+    coefficients: Coefficients | None = None
+
+    def record(self) -> ArmRecord:
+        """The arm as the manifest keeps it before anything was measured."""
+        recipe: dict[str, object] = {
+            "precision": self.recipe.to_dict(),
+            "base_dtype": self.base_dtype,
+            "coefficients": None if self.coefficients is None else self.coefficients.to_dict(),
+        }
+        return ArmRecord(
+            name=self.name,
+            precision=self.recipe.name,
+            coefficients=None if self.coefficients is None else self.coefficients.to_dict(),
+            recipe=recipe,
+            recipe_hash=hash_of(recipe),
+            simulated=self.recipe.simulated,
+        )
+
+
+def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, default_dtype: str) -> tuple[Arm, ...]:
+    """The arms of `--arms`, in order; InputError for one that is unknown, doubled or without coefficients.
+
+    All arms share a base dtype, except one whose precision is a dtype. It is `dtype` where given, else that
+    of the first dtype arm (`bf16,w4a8` quantizes in bf16), else `default_dtype`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"arms {text!r}: an arm is empty; write for example fp32,w4a8,w4a8+qsched")
+    split = [part.partition("+") for part in parts]
+    recipes = [find_recipe(precision) for precision, _, _ in split]
+    named = [recipe.dtype_name for recipe in recipes if recipe.dtype_name]
+    base = dtype or (named[0] if named else default_dtype)
+    arms = []
+    for part, recipe, (_, plus, schedule) in zip(parts, recipes, split, strict=True):
+        name, coefficients = part, None
+        if plus:
+            method, colon, file = schedule.partition(":")
+            if method != "qsched" or (colon and not file):
+                raise InputError(f"arm {part!r}: write {recipe.name}+qsched or {recipe.name}+qsched:coefficients.json")
+            coefficients = read_coefficients(file) if file else shipped_coefficients(spec, recipe.name)
+            _check_steps(part, coefficients, steps)
+            # The stem, not the path: a name travels into tables and figures.
+            name = f"{recipe.name}+qsched:{Path(file).stem}" if file else part
+        arms.append(Arm(name, recipe, recipe.dtype_name or base, coefficients))
+    names = [arm.name for arm in arms]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(f"arm {doubled[0]!r} is named twice; name each arm once (files of one name need renaming)")
+    return tuple(arms)
+
+
+def shipped_coefficients(spec: BackboneSpec, precision: str) -> Coefficients:
+    """The coefficients beside the backbone's weights; InputError with the remedy where there are none."""
+    remedy = (
+        f"run `qsched calibrate --backbone {spec.name} --precision {precision} --out c.json` and write "
+        f"{precision}+qsched:c.json"
+    )
+    if not spec.is_local:
+        raise InputError(f"arm {precision}+qsched: no coefficients come with {spec.name}; {remedy}")
+    path = Path(spec.source) / SHIPPED_NAME
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"arm {precision}+qsched: {path} does not exist; {remedy}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(table, dict) or precision not in table:
+        found = ", ".join(table) if isinstance(table, dict) else type(table).__name__
+        raise InputError(f"arm {precision}+qsched: {path} has {found or 'nothing'}, not {precision}; {remedy}")
+    try:
+        return Coefficients.from_json(json.dumps(table[precision]))
+    except CoefficientError as error:
+        raise CoefficientError(f"{path}, {precision}: {error}") from error
+
+
+def _check_steps(arm: str, coefficients: Coefficients, steps: int) -> None:
+    try:
+        coefficients.check_steps(steps)
+    except CoefficientError as error:
+        raise CoefficientError(f"arm {arm!r}: {error}") from error

@@ -1,0 +1,73 @@
+"""What made an image: versions, machine, commit, and a fingerprint of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from qsched import __file__ as package_file
+from qsched import __version__
+
+_PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "pillow", "numpy")
+_READ_WHOLE = 64 * 1024 * 1024
+
+
+def versions() -> dict[str, str]:
+    """Versions of what touches a pixel, and the GPU with its driver where there is one."""
+    found = {"qsched": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    import torch
+
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+        found["cuda"] = str(torch.version.cuda)
+        found["driver"] = _driver()
+    return found
+
+
+def _driver() -> str:
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.split("\n")[0]
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that qsched runs from, '-dirty' when edited; None for an installed package."""
+    root = Path(package_file).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        run = [
+            subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "qsched"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run[0].stdout.strip() + ("-dirty" if run[1].stdout.strip() else "")
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """sha256 over the files of a model folder: names and contents, of files beyond 64 MiB names and sizes.
+
+    Files that do not change a picture (training records, notes, shipped coefficients) are left out.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        weights = path.suffix in (".safetensors", ".model", ".txt") or name == "model_index.json"
+        config = path.suffix == ".json" and "/" in name
+        if not path.is_file() or not (weights or config):
+            continue
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= _READ_WHOLE else str(size).encode()
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,358 @@
+"""Make a paired image set: plan, load, quantize, render, store; resumable after a kill at any point."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from qsched.backbones.spec import BackboneSpec, find_spec
+from qsched.errors import InputError
+from qsched.generation.arms import Arm, parse_arms
+from qsched.generation.plan import Job, Plan, make_plan
+from qsched.generation.sheet import write_contact_sheet
+from qsched.generation.store import Store, open_store
+from qsched.precision import hash_of
+from qsched.records import ImageRow, Manifest, image_id_for
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from qsched.backbones.load import Backbone
+    from qsched.precision.apply import PrecisionReport
+
+TOOL = "qsched generate-pairs"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the researcher asked for; None means the backbone's own value."""
+
+    backbone: str
+    arms: str
+    prompts: Path
+    out: Path
+    samples: int = 1
+    set_seed: int = 0
+    batch_size: int = 8
+    steps: int | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    device: str = "auto"
+    dtype: str | None = None
+    limit: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm after the run."""
+
+    name: str
+    images_made: int
+    seconds_an_image: float | None
+    report: PrecisionReport | None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did. `unlike` counts images that came out different when their batch was made again."""
+
+    folder: Path
+    n_images: int
+    made: int
+    kept: int
+    remade: int
+    unlike: int
+    arms: tuple[ArmSummary, ...]
+    contact_sheet: Path
+
+
+class Progress(Protocol):
+    """Where a run tells how it goes."""
+
+    def planned(self, total: int, done: int) -> None: ...
+
+    def loading(self, arms: tuple[Arm, ...]) -> None: ...
+
+    def loaded(self, report: PrecisionReport) -> None: ...
+
+    def advanced(self, arm: Arm, images: int) -> None: ...
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def planned(self, total: int, done: int) -> None: ...
+
+    def loading(self, arms: tuple[Arm, ...]) -> None: ...
+
+    def loaded(self, report: PrecisionReport) -> None: ...
+
+    def advanced(self, arm: Arm, images: int) -> None: ...
+
+
+def generate_pairs(request: Request, *, progress: Progress | None = None) -> RunReport:
+    """Make, or finish, the image set that `request` describes, and its contact sheet.
+
+    Raises InputError before the first image for anything wrong with the request; an interrupted run is
+    finished by the same call.
+    """
+    import torch
+
+    progress = progress or Silent()
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    spec = find_spec(request.backbone)
+    steps = request.steps or spec.steps or 4
+    plan = _plan(request, spec, steps)
+    backbone = _load(request, plan.arms[0])
+    manifest = _manifest(request, plan, backbone, steps)
+    environment = _environment(manifest)
+    made: dict[str, list[float]] = {arm.name: [] for arm in plan.arms}
+    reports: dict[str, PrecisionReport] = {}
+    unlike = 0
+    with open_store(request.out, manifest, overwrite=request.overwrite) as store:
+        kept, remade = len(store.rows), store.dropped
+        progress.planned(plan.n_images, kept)
+        for group in plan.by_precision():
+            todo = [(arm, batch) for arm in group for batch in plan.batches() if _missing(store, arm, batch)]
+            measured = next(a for a in store.manifest.arms if a.name == group[0].name).denoiser_bytes is not None
+            if not todo and measured:
+                continue
+            progress.loading(group)
+            if not _is_fresh(backbone, group[0]):
+                # The old denoiser goes before the new one comes: two would not fit where one just does.
+                del backbone
+                gc.collect()
+                torch.cuda.empty_cache()
+                backbone = _load(request, group[0])
+            reports[group[0].recipe.name] = report = _quantize(backbone, group, store)
+            progress.loaded(report)
+            for arm, batch in todo:
+                rows, pictures, differ = _render(backbone, arm, batch, store, environment, steps=steps)
+                for row, png in zip(rows, pictures, strict=True):
+                    store.add(row, png)
+                    made[arm.name].append(row.seconds)
+                unlike += differ
+                progress.advanced(arm, len(rows))
+        sheet = write_contact_sheet(request.out)
+    return RunReport(
+        folder=request.out,
+        n_images=plan.n_images,
+        made=sum(map(len, made.values())),
+        kept=kept,
+        remade=remade,
+        unlike=unlike,
+        arms=tuple(
+            ArmSummary(
+                name=arm.name,
+                images_made=len(made[arm.name]),
+                seconds_an_image=sum(made[arm.name]) / len(made[arm.name]) if made[arm.name] else None,
+                report=reports.get(arm.recipe.name),
+            )
+            for arm in plan.arms
+        ),
+        contact_sheet=sheet,
+    )
+
+
+def _plan(request: Request, spec: BackboneSpec, steps: int) -> Plan:
+    from qsched.backbones import DTYPES, checked_device, default_dtype
+
+    if request.dtype is not None and request.dtype not in DTYPES:
+        raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    device = checked_device(request.device)
+    arms = parse_arms(
+        request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype(request.backbone, device)
+    )
+    return make_plan(
+        request.prompts,
+        arms,
+        samples=request.samples,
+        set_seed=request.set_seed,
+        batch_size=request.batch_size,
+        limit=request.limit,
+    )
+
+
+def _load(request: Request, arm: Arm) -> Backbone:
+    from qsched.backbones import DTYPES, load_backbone
+
+    backbone = load_backbone(
+        request.backbone,
+        dtype=DTYPES[arm.recipe.dtype_name or arm.base_dtype],
+        device=request.device,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        width=request.width,
+        height=request.height,
+    )
+    if "qsched_coefficients" in backbone.pipeline.scheduler.config:
+        raise InputError(
+            f"the scheduler in {request.backbone} already carries Q-Sched coefficients, so no arm could be stock; "
+            "save the pipeline with `remove_coefficients(pipeline.scheduler)` and name the coefficients in --arms"
+        )
+    return backbone
+
+
+def _is_fresh(backbone: Backbone, arm: Arm) -> bool:
+    """True for a backbone in the arm's dtype whose denoiser nothing has touched."""
+    from qsched.backbones import DTYPES
+    from qsched.precision.apply import is_untouched
+
+    return is_untouched(backbone.denoiser) and backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
+
+
+def _quantize(backbone: Backbone, group: tuple[Arm, ...], store: Store) -> PrecisionReport:
+    """Apply the group's recipe, and write what it measured into the manifest."""
+    from qsched.precision import apply_precision
+
+    report = apply_precision(backbone, group[0].recipe)
+    names = {arm.name for arm in group}
+    arms = tuple(
+        record.model_copy(
+            update={
+                "denoiser_bytes": report.resident_bytes,
+                "layers_converted": len(report.converted),
+                "layers_skipped": report.skipped,
+            }
+        )
+        if record.name in names
+        else record
+        for record in store.manifest.arms
+    )
+    told = dict(store.manifest.provenance.get("arms") or {})  # type: ignore[call-overload]
+    told[report.precision] = report.to_dict()
+    store.replace_manifest(
+        store.manifest.model_copy(update={"arms": arms, "provenance": {**store.manifest.provenance, "arms": told}})
+    )
+    return report
+
+
+def _missing(store: Store, arm: Arm, batch: tuple[Job, ...]) -> bool:
+    return any((arm.name, job.prompt.prompt_id, job.sample_index) not in store.rows for job in batch)
+
+
+def _render(
+    backbone: Backbone, arm: Arm, batch: tuple[Job, ...], store: Store, environment: dict[str, str], *, steps: int
+) -> tuple[list[ImageRow], list[bytes], int]:
+    """Make the whole batch, as always; (rows and pictures that are missing, count of kept ones it contradicts)."""
+    import torch
+
+    from qsched.generation.render import render_batch
+
+    on_gpu = backbone.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(backbone.device)
+    started = time.perf_counter()
+    images = render_batch(
+        backbone,
+        [job.prompt for job in batch],
+        [job.seed for job in batch],
+        steps=steps,
+        coefficients=arm.coefficients,
+    )
+    seconds = (time.perf_counter() - started) / len(batch)
+    peak = torch.cuda.max_memory_allocated(backbone.device) if on_gpu else None
+    record = next(a for a in store.manifest.arms if a.name == arm.name)
+    commit = environment.get("git_commit")
+    rows, pictures, unlike = [], [], 0
+    for job, image in zip(batch, images, strict=True):
+        png = encode_png(image)
+        sha256 = hashlib.sha256(png).hexdigest()
+        kept = store.rows.get((arm.name, job.prompt.prompt_id, job.sample_index))
+        if kept is not None:
+            unlike += kept.sha256 != sha256
+            continue
+        place = {"arm": arm.name, "prompt_id": job.prompt.prompt_id, "sample_index": job.sample_index}
+        rows.append(
+            ImageRow(
+                image_id=image_id_for(sha256=sha256, **place),  # type: ignore[arg-type]
+                **place,  # type: ignore[arg-type]
+                prompt=job.prompt.prompt,
+                category=job.prompt.category,
+                seed=job.seed,
+                width=image.width,
+                height=image.height,
+                sha256=sha256,
+                seconds=round(seconds, 6),
+                peak_memory_bytes=peak,
+                batch=tuple(other.key for other in batch),
+                simulated=record.simulated,
+                recipe_hash=record.recipe_hash,
+                versions={k: v for k, v in environment.items() if k != "git_commit"},
+                git_commit=commit,
+            )
+        )
+        pictures.append(png)
+    return rows, pictures, unlike
+
+
+def encode_png(image: Image) -> bytes:
+    """RGB pixels and nothing else: no text, profile, time or resolution chunk."""
+    bare = image.convert("RGB")
+    bare.info.clear()
+    buffer = io.BytesIO()
+    bare.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _manifest(request: Request, plan: Plan, backbone: Backbone, steps: int) -> Manifest:
+    import platform
+
+    import torch
+
+    from qsched.generation.provenance import folder_fingerprint, git_commit, versions
+
+    spec = backbone.spec
+    weights = folder_fingerprint(Path(spec.source)) if spec.is_local else spec.revision
+    provenance: dict[str, object] = {
+        "tool": TOOL,
+        "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
+        "backbone_weights": weights,
+        "pipeline": type(backbone.pipeline).__name__,
+        "scheduler": backbone.pipeline.scheduler.config.get("_class_name", type(backbone.pipeline.scheduler).__name__),
+        "guidance_scale": backbone.guidance_scale,
+        "call_options": backbone.call_options,
+        "components_left_out": list(backbone.dropped),
+        "base_dtype": plan.arms[0].base_dtype,
+        "batch_size": plan.batch_size,
+        "device": backbone.device.type,
+        "prompts_file": request.prompts.name,
+        "limit": request.limit,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+    }
+    arms = tuple(arm.record() for arm in plan.arms)
+    identity = [plan.prompts_sha256, plan.set_seed, plan.samples, steps, weights, [a.recipe_hash for a in arms]]
+    return Manifest(
+        set_id=f"{spec.name}-{hash_of(identity)[:12]}",
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        backbone=spec.name,
+        arms=arms,
+        prompts_sha256=plan.prompts_sha256,
+        n_prompts=len(plan.prompts),
+        samples=plan.samples,
+        set_seed=plan.set_seed,
+        steps=steps,
+        width=backbone.width,
+        height=backbone.height,
+        provenance=provenance,
+    )
+
+
+def _environment(manifest: Manifest) -> dict[str, str]:
+    found: dict[str, str] = dict(manifest.provenance["versions"])  # type: ignore[call-overload]
+    found["threads"] = str(manifest.provenance["threads"])
+    if manifest.provenance["git_commit"] is not None:
+        found["git_commit"] = str(manifest.provenance["git_commit"])
+    return found

@@ -1,0 +1,214 @@
+"""The image-set folder on disk: one writer, atomic files, whole rows, and recovery after a crash.
+
+A picture is written to a temporary name, synced and renamed; then its row is appended in one write and
+synced. After a kill at any point the folder holds whole pictures, whole rows and at most one torn row, which
+`open_store` removes together with rows whose picture is missing or has other bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from qsched.errors import InputError
+from qsched.records import ImageRow, Manifest, read_manifest
+from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
+
+LOCK_NAME = ".qsched.lock"
+_OURS = re.compile(r"[0-9a-f]{24}\.png|\.new-.*")
+
+# Measured when an arm is loaded, so not part of what was asked for.
+_MEASURED = ("denoiser_bytes", "layers_converted", "layers_skipped")
+# Where and when a run happened may change between a run and its resumption; rows keep it for each image.
+_CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine")
+
+Key = tuple[str, str, int]
+
+
+@dataclass
+class Store:
+    """An open image set. `rows` holds the finished images by (arm, prompt id, sample index)."""
+
+    folder: Path
+    manifest: Manifest
+    rows: dict[Key, ImageRow] = field(default_factory=dict)
+    dropped: int = 0
+
+    def add(self, row: ImageRow, png: bytes) -> None:
+        """Make one image durable: the picture first, then its row."""
+        write_atomic(self.folder / row.file_name, png)
+        line = row.model_dump_json().encode() + b"\n"
+        file = os.open(self.folder / ROWS_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(file, line)
+            if written != len(line):
+                raise OSError(
+                    f"{self.folder / ROWS_NAME}: {written} of {len(line)} bytes written; the disk may be full"
+                )
+            os.fsync(file)
+        finally:
+            os.close(file)
+        self.rows[(row.arm, row.prompt_id, row.sample_index)] = row
+
+    def replace_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest anew, whole."""
+        self.manifest = manifest
+        write_atomic(self.folder / MANIFEST_NAME, (manifest.model_dump_json(indent=1) + "\n").encode())
+
+
+@contextmanager
+def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> Iterator[Store]:
+    """Create the folder, or resume the set in it, under a lock that no second run can take.
+
+    Raises InputError where another run holds the folder, where it holds something else, or where the set in
+    it was asked for differently (then `overwrite` removes that set's own files first, and nothing else).
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give --out a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        started = (folder / MANIFEST_NAME).exists()
+        foreign = [p.name for p in folder.iterdir() if p.name != LOCK_NAME]
+        if not started and foreign and not _is_unborn(folder):
+            raise InputError(
+                f"{folder} is not empty and not an image set ({foreign[0]} is in it); choose another --out"
+            )
+        if started and overwrite:
+            remove_set(folder)
+            started = False
+        (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
+        if started:
+            found = read_manifest(folder)
+            _refuse_other_plan(folder, found, manifest)
+            store = Store(folder, found)
+            _recover(store)
+        else:
+            store = Store(folder, manifest)
+            store.replace_manifest(manifest)
+        yield store
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, even after a power cut."""
+    new = path.with_name(f".new-{path.name}-{os.getpid()}")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def remove_set(folder: Path) -> None:
+    """Delete the files of the image set in a folder; anything else in it is left."""
+    # The manifest goes last: until then the folder is still recognised as a set.
+    for path in (folder / IMAGES_FOLDER).glob("*"):
+        if _OURS.fullmatch(path.name):
+            path.unlink()
+    for name in (ROWS_NAME, "contact_sheet.html", MANIFEST_NAME):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / LOCK_NAME).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise InputError(
+                f"{folder} is being written by another run (process {file.read().strip() or 'unknown'}); wait for it, "
+                "or choose another --out"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _is_unborn(folder: Path) -> bool:
+    """True for what a run killed before its manifest leaves: the lock and a temporary manifest."""
+    return all(p.name in (LOCK_NAME, IMAGES_FOLDER) or p.name.startswith(".new-") for p in folder.iterdir())
+
+
+def _refuse_other_plan(folder: Path, found: Manifest, asked: Manifest) -> None:
+    old, new = _identity(found), _identity(asked)
+    different = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if different:
+        said = "; ".join(f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now" for key in different[:4])
+        raise InputError(
+            f"{folder} holds a set that was asked for differently ({said}). Resume it with the options it was "
+            "made with, choose another --out, or pass --overwrite to delete it and start again."
+        )
+
+
+def _identity(manifest: Manifest) -> dict[str, object]:
+    """What must not change between a run and its resumption, flat and named for the error message."""
+    data = manifest.model_dump(mode="json", exclude={"created_at", "set_id", "provenance", "arms"})
+    data["arms"] = ",".join(arm.name for arm in manifest.arms)
+    for arm in manifest.arms:
+        for key, value in arm.model_dump(mode="json", exclude=set(_MEASURED)).items():
+            data[f"arm {arm.name}: {key}"] = value
+    data.update({key: value for key, value in manifest.provenance.items() if key not in _CIRCUMSTANCE})
+    return data
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _recover(store: Store) -> None:
+    """Keep the rows that can be trusted; rewrite the file without the others; delete pictures of no row."""
+    path = store.folder / ROWS_NAME
+    data = path.read_bytes() if path.exists() else b""
+    kept: list[bytes] = []
+    hashes = {arm.name: arm.recipe_hash for arm in store.manifest.arms}
+    for line in data.splitlines(keepends=True):
+        row = _trusted(store.folder, line, hashes)
+        key = (row.arm, row.prompt_id, row.sample_index) if row else None
+        if row is None or key is None or key in store.rows:
+            store.dropped += 1
+            continue
+        store.rows[key] = row
+        kept.append(line)
+    if store.dropped:
+        write_atomic(path, b"".join(kept))
+    owned = {row.file_name for row in store.rows.values()}
+    for picture in (store.folder / IMAGES_FOLDER).iterdir():
+        if _OURS.fullmatch(picture.name) and f"{IMAGES_FOLDER}/{picture.name}" not in owned:
+            picture.unlink()
+    for leftover in store.folder.glob(".new-*"):
+        leftover.unlink()
+
+
+def _trusted(folder: Path, line: bytes, recipe_hashes: dict[str, str]) -> ImageRow | None:
+    """The row, when it is whole, belongs to the set and its picture has the bytes it names; else None."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = ImageRow.model_validate_json(line)
+    except ValidationError:
+        return None
+    if recipe_hashes.get(row.arm) != row.recipe_hash:
+        return None
+    try:
+        data = (folder / row.file_name).read_bytes()
+    except FileNotFoundError:
+        return None
+    return row if hashlib.sha256(data).hexdigest() == row.sha256 else None
