@@ -24,7 +24,7 @@ export class Presenter {
     this.watch = new Stopwatch();
     this.pair = /** @type {Assignment|null} */ (null);
     this.painted = false;
-    this.paintedAt = "";
+    this.paintedAt = 0; // milliseconds since 1970 on this device's clock
     this.turn = 0; // counts presentations, so that a slow one knows that it has been overtaken
   }
 
@@ -62,7 +62,7 @@ export class Presenter {
     const painted = await nextFrame(); // the frame that revealed them has been handed over by now
     if (turn !== this.turn) return "overtaken";
     this.watch.start(painted);
-    this.paintedAt = new Date().toISOString();
+    this.paintedAt = performance.timeOrigin + painted;
     this.painted = true;
     this.choices.setEnabled(true);
     return "painted";
@@ -71,7 +71,7 @@ export class Presenter {
   /**
    * Close the pair for answers and read the clocks.
    * @param {{keepVisible: boolean}} options practice leaves the pictures on the stage for the feedback
-   * @returns {{response_ms: number, hidden_ms: number, painted_at: string, view: object}}
+   * @returns {{response_ms: number, hidden_ms: number, painted_at: number, view: object}}
    */
   close({ keepVisible }) {
     this.painted = false;

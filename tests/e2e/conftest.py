@@ -1,0 +1,206 @@
+"""The real server as a subprocess, and real headless Chromium. What cannot be had fails; nothing is skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from tests.e2e.person import KNOWN_PLATES
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+STUDY = """
+schema_version: 1
+slug: {slug}
+title: Pictures, side by side
+images: {images}
+votes_per_pair: 1000
+pairs_per_annotator: 5
+block_length: 3
+repeat_rate: 0
+prompt_gap: 1
+allow_skip: true
+practice:
+  - {{prompt: p5, better: fp32, worse: w4a4, why: The other picture is grainy.}}
+{extra}
+"""
+
+SCREENING = """
+screening: {required: true, colour_plate: true, grey_steps: true, min_viewport_width: 320, max_zoom: 1.3}
+platform: {name: prolific, completion_code: C1A2B3}
+demographics:
+  - {id: glasses, label: Do you wear glasses or lenses now?, kind: choice, choices: ["Yes", "No"], required: true}
+"""
+
+TWO_QUESTIONS = """
+questions:
+  - {id: quality, text: Which picture looks better?}
+  - {id: match, text: Which picture fits the description better?}
+"""
+
+
+@dataclass(frozen=True)
+class StudyUnderTest:
+    """A running study: where it is, and what its database holds."""
+
+    url: str
+    slug: str
+    database: Path
+
+    def votes_of_latest_session(self, *, kind: str | None = None) -> list[dict[str, object]]:
+        """Effective votes of the newest session, oldest first, straight from the votes table's SQL view."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute(
+                "SELECT * FROM votes_table WHERE session = (SELECT pseudonym FROM sessions ORDER BY id DESC LIMIT 1)"
+                " ORDER BY answered_at, question"
+            )
+            return [dict(row) for row in rows if kind in (None, row["kind"])]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The Chromium of $QSCHED_CHROMIUM, or of the system."""
+    named = os.environ.get("QSCHED_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not named or not Path(named).exists():
+        pytest.fail("no Chromium: install it (apt-get install chromium) or name it in QSCHED_CHROMIUM")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Playwright]:
+    """Playwright itself."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(driver: Playwright, chromium: Path) -> Iterator[Browser]:
+    """One headless Chromium for the whole run; each test gets a fresh profile in it."""
+    running = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def page_at_ratio(driver: Playwright, chromium: Path) -> Iterator[Callable[[float], Page]]:
+    """Makes a page on a screen of a given device pixel ratio, in a browser of its own.
+
+    Playwright's emulated ratio scales a finished layout; only the browser's own flag lays out in device pixels
+    as a real screen does.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(ratio: float) -> Page:
+            flags = [*CHROMIUM_FLAGS, f"--force-device-scale-factor={ratio}", "--window-size=1366,768"]
+            running = driver.chromium.launch(executable_path=chromium, args=flags)
+            stack.callback(running.close)
+            return running.new_context(no_viewport=True, locale="en-GB").new_page()
+
+        yield make
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Makes pages of a given window; a page's script error fails the test."""
+    contexts: list[BrowserContext] = []
+    problems: list[str] = []
+
+    def make(
+        *, width: int = 1200, height: int = 760, ratio: float = 1.0, touch: bool = False, known_plates: bool = False,
+        **options: object,
+    ) -> Page:  # fmt: skip
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=ratio, has_touch=touch, is_mobile=touch,
+            locale="en-GB", **options,
+        )  # fmt: skip
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.on("weberror", lambda error: problems.append(str(error.error)))
+        context.on("console", lambda line: problems.append(line.text) if "Content Security Policy" in line.text else None)
+        page = context.new_page()
+        if known_plates:
+            page.add_init_script(KNOWN_PLATES)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == [], "errors in the page's scripts"
+
+
+@pytest.fixture(scope="session")
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, small_image_set: Path
+) -> Iterator[Callable[[str, str], StudyUnderTest]]:
+    """Starts a server for a study of drawn pictures: `servers(slug, extra_yaml)`."""
+    folder = tmp_path_factory.mktemp("e2e")
+    running: list[subprocess.Popen[str]] = []
+
+    def start(slug: str, extra: str) -> StudyUnderTest:
+        design = folder / f"{slug}.yaml"
+        design.write_text(STUDY.format(slug=slug, images=small_image_set, extra=extra), encoding="utf-8")
+        database = folder / f"{slug}.db"
+        log = folder / f"{slug}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from qsched.cli.main import main; main()", "serve", str(design),
+                 "--db", f"sqlite:///{database}", "--port", "0"],
+                stdout=out, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        running.append(process)
+        return StudyUnderTest(wait_until_open(process, log, slug), slug, database)
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def study(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+    """A study without a device check: one practice pair, five pairs, a break after three."""
+    return servers("plain", "")
+
+
+@pytest.fixture(scope="session")
+def full_study(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+    """The same with a required device check, a question about the person, and Prolific."""
+    return servers("full", SCREENING)
+
+
+@pytest.fixture(scope="session")
+def two_questions(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+    """The same with two questions a pair."""
+    return servers("two", TWO_QUESTIONS)
+
+
+def wait_until_open(process: subprocess.Popen[str], log: Path, slug: str) -> str:
+    """The study's address, once the server answers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = re.search(r"http://\S+?:\d+", log.read_text(encoding="utf-8"))
+        if found:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{found[0]}/healthz", timeout=2).close()
+                return f"{found[0]}/s/{slug}"
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    pytest.fail(f"the server did not open:\n{log.read_text(encoding='utf-8')[-3000:]}")
