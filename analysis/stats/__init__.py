@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from analysis.errors import AnalysisError, NoEstimateError, NotConvergedError
 from analysis.stats.bootstrap import resample
 from analysis.stats.bradley_terry import fit_bradley_terry
 from analysis.stats.contrasts import holm, pair_contrasts
-from analysis.stats.counts import VoteCounts, count_arrays, count_table, count_votes
+from analysis.stats.counts import VoteCounts, count_arrays, count_codes, count_table, count_votes
 from analysis.stats.covariance import prepare
 from analysis.stats.davidson import fit_davidson
 from analysis.stats.estimate import estimate, rebase
@@ -29,9 +30,12 @@ from analysis.stats.scales import elo, log_odds, win_probability
 from analysis.stats.uncertainty import uncertainty_of, vote_level
 
 __all__ = [
+    "AnalysisError",
     "Estimate",
     "EstimateSettings",
     "Existence",
+    "NoEstimateError",
+    "NotConvergedError",
     "PairRow",
     "PairwiseFit",
     "Penalty",
@@ -40,6 +44,7 @@ __all__ = [
     "Uncertainty",
     "VoteCounts",
     "count_arrays",
+    "count_codes",
     "count_table",
     "count_votes",
     "elo",

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.results import Array, Shape, Uncertainty
+from analysis.stats.spread import Spread, quantile, spread_of
 from qsched.records import InputError
 
+#: Power at which `detectable` is stated.
+POWER = 0.8
 _SIMULATIONS = 20_000
 _BLOCK_ENTRIES = 4_000_000
 
@@ -37,22 +40,7 @@ class PairContrasts:
     high_all: Array
     p: Array
     p_holm: Array
-    critical: float
-    critical_all: float
-
-
-def quantile(confidence: float, df: float) -> float:
-    """Two-sided t quantile; normal for df = inf."""
-    if not 0.5 <= confidence < 1:
-        raise InputError(f"The confidence is {confidence}; it must be at least 0.5 and below 1, such as 0.95.")
-    tail = (1 + confidence) / 2
-    return float(stats.norm.ppf(tail) if math.isinf(df) else stats.t.ppf(tail, df))
-
-
-def two_sided_p(statistic: Array, df: float) -> Array:
-    """Two-sided p-values of t statistics."""
-    size = np.abs(statistic)
-    return np.asarray(2 * (stats.norm.sf(size) if math.isinf(df) else stats.t.sf(size, df)))
+    detectable: Array
 
 
 def pair_contrasts(
@@ -60,34 +48,36 @@ def pair_contrasts(
 ) -> PairContrasts:
     """All pairwise differences of strengths under one covariance."""
     k = len(theta)
-    first, second = np.triu_indices(k, 1)
-    v = unc.covariance[:k, :k]
+    first, second = (index.astype(np.int64) for index in np.triu_indices(k, 1))
     difference = theta[first] - theta[second]
-    variance = v[first, first] + v[second, second] - 2 * v[first, second]
-    se = np.sqrt(np.maximum(variance, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(se > 0, difference / se, np.where(difference == 0, 0.0, np.inf * np.sign(difference)))
-    p = two_sided_p(statistic, unc.df)
-    critical = quantile(confidence, unc.df)
-    critical_all = max_t_quantile(v, first, second, se, unc.df, confidence=confidence, seed=seed)
-    low, high = difference - critical * se, difference + critical * se
+    spread = spread_of(unc, first, second)
+    half = spread.half_width(confidence)
+    low, high = difference - half, difference + half
     if shape == "percentile":
         draws = percentile_draws(unc)
         low, high = percentile_bounds(draws[:, first] - draws[:, second], confidence)
+    wide, normal = max_t_quantiles(unc, first, second, spread.se, confidence=confidence, seed=seed)
+    half_all = np.maximum(half, np.maximum(wide * spread.se, normal * spread.floor))
+    p = spread.p_value(difference)
     return PairContrasts(
         first=first,
         second=second,
         difference=difference,
-        se=se,
+        se=spread.shown,
         low=low,
         high=high,
-        low_all=difference - critical_all * se,
-        high_all=difference + critical_all * se,
+        low_all=difference - half_all,
+        high_all=difference + half_all,
         p=p,
         p_holm=holm(p),
-        critical=critical,
-        critical_all=critical_all,
+        detectable=_detectable(spread, confidence),
     )
+
+
+def _detectable(spread: Spread, confidence: float) -> Array:
+    """Found with 80 % power at Holm's first step: half-width at level alpha / M, plus 0.84 standard errors."""
+    strict = 1 - (1 - confidence) / len(spread.se)
+    return spread.half_width(strict) + float(stats.norm.ppf(POWER)) * spread.shown
 
 
 def percentile_draws(unc: Uncertainty) -> Array:
@@ -107,35 +97,35 @@ def percentile_bounds(draws: Array, confidence: float) -> tuple[Array, Array]:
     return low, high
 
 
-def max_t_quantile(
-    v: Array,
+def max_t_quantiles(
+    unc: Uncertainty,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     se: Array,
-    df: float,
     *,
     confidence: float,
     seed: int,
-) -> float:
-    """Quantile of the largest |t| over the pairs, never below the pointwise one (which it is for one pair)."""
-    pointwise = quantile(confidence, df)
+) -> tuple[float, float]:
+    """Quantiles of the largest |t| and of the largest |z| over the pairs (for the two-way part and for its floor)."""
     real = se > 0
     if real.sum() <= 1:
-        return pointwise
+        return quantile(confidence, unc.df), quantile(confidence, math.inf)
+    k = int(max(first.max(), second.max())) + 1
+    v = unc.covariance[:k, :k]
     values, vectors = np.linalg.eigh((v + v.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rng = np.random.default_rng([seed, 3])
     first, second, scale = first[real], second[real], se[real]
-    largest = []
+    tops = []
     block = max(1, _BLOCK_ENTRIES // len(scale))
     for start in range(0, _SIMULATIONS, block):
-        size = min(block, _SIMULATIONS - start)
-        z = rng.standard_normal((size, len(v))) @ root.T
-        top = np.abs((z[:, first] - z[:, second]) / scale).max(axis=1)
-        if not math.isinf(df):
-            top /= np.sqrt(rng.chisquare(df, size) / df)
-        largest.append(top)
-    return max(pointwise, float(np.quantile(np.concatenate(largest), confidence)))
+        z = rng.standard_normal((min(block, _SIMULATIONS - start), k)) @ root.T
+        tops.append(np.abs((z[:, first] - z[:, second]) / scale).max(axis=1))
+    top = np.concatenate(tops)
+    normal = float(np.quantile(top, confidence))
+    if math.isinf(unc.df):
+        return normal, normal
+    return float(np.quantile(top / np.sqrt(rng.chisquare(unc.df, len(top)) / unc.df), confidence)), normal
 
 
 def holm(p: Array) -> Array:

@@ -182,6 +182,33 @@ def count_arrays(
     return count_votes(frame, covariates=tuple(covariates or ()))
 
 
+def count_codes(
+    left: IntArray,
+    right: IntArray,
+    outcome: IntArray,
+    *,
+    arms: Sequence[str],
+    annotator: IntArray | None = None,
+    prompt: IntArray | None = None,
+) -> VoteCounts:
+    """Count votes given as integer codes, the fastest way in: arms 0..K-1, outcome 0 left, 1 right, 2 tie.
+
+    Annotators and prompts are codes from 0; a code without votes is no cluster.
+    """
+    for name, code, limit in (("left", left, len(arms)), ("right", right, len(arms)), ("outcome", outcome, 3)):
+        if len(code) == 0 or code.min() < 0 or code.max() >= limit:
+            raise InputError(f"Codes of {name} must be whole numbers from 0 to {limit - 1}, at least one of them.")
+    if tuple(arms) != tuple(sorted(set(arms))):
+        raise InputError("Arms must be distinct and sorted by name, so that results do not depend on their order.")
+    ids = {}
+    for name, given in (("annotator", annotator), ("prompt", prompt)):
+        if given is not None:
+            ids[name] = (tuple(str(index) for index in range(int(given.max()) + 1)), given.astype(np.int64))
+    return _tabulate(
+        tuple(arms), left.astype(np.int64), right.astype(np.int64), outcome.astype(np.int64), ids, (), []
+    )
+
+
 def count_table(rows: Sequence[Sequence[object]]) -> VoteCounts:
     """Counts from a published table: rows (arm_a, arm_b, wins_a, wins_b[, ties[, home]]).
 

@@ -9,23 +9,19 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
 from analysis.stats.contrasts import (
     PairContrasts,
     pair_contrasts,
     percentile_bounds,
     percentile_draws,
-    quantile,
     rank_intervals,
-    two_sided_p,
 )
 from analysis.stats.counts import VoteCounts
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_model
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.results import (
-    Array,
     CovariateEffect,
     Estimate,
     EstimateSettings,
@@ -38,10 +34,9 @@ from analysis.stats.results import (
     Uncertainty,
 )
 from analysis.stats.scales import ELO_PER_LOG_ODDS, elo, win_probability
+from analysis.stats.spread import quantile, spread_of
 from analysis.stats.uncertainty import cluster_sizes, uncertainty_of, vote_level
 from qsched.records import InputError
-
-_POWER = 0.8
 
 
 def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Estimate:
@@ -70,7 +65,9 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
     contrasts = pair_contrasts(
         theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape
     )
-    raw = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals)
+    raw = raw_pairs(
+        counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties
+    )
     sizes = cluster_sizes(counts)
     return Estimate(
         settings=settings,
@@ -78,7 +75,7 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
         uncertainty=unc,
         vote_level=by_vote,
         strengths=_strengths(fit, unc, by_vote, contrasts, counts, settings),
-        pairwise=_pair_rows(fit.arms, contrasts, raw, unc, by_vote, settings.confidence),
+        pairwise=_pair_rows(fit.arms, contrasts, raw, by_vote),
         position_effect=_position(fit, unc, settings.confidence),
         tie_parameter=_tie(fit, unc, settings.confidence),
         covariates=_covariates(fit, unc, settings.confidence),
@@ -104,12 +101,11 @@ def _strengths(
     settings: EstimateSettings,
 ) -> tuple[StrengthRow, ...]:
     theta, k = fit.log_strengths, len(fit.arms)
-    variance = np.maximum(np.diag(unc.covariance)[:k], 0.0)
-    variance_vote = np.diag(by_vote.covariance)[:k]
-    se, se_vote = np.sqrt(variance), np.sqrt(np.maximum(variance_vote, 0.0))
-    wide = quantile(settings.confidence, unc.df)
+    spread = spread_of(unc, list(range(k)))
+    se, half = spread.shown, spread.half_width(settings.confidence)
+    se_vote = spread_of(by_vote, list(range(k))).se
     normal = quantile(settings.confidence, math.inf)
-    low, high = theta - wide * se, theta + wide * se
+    low, high = theta - half, theta + half
     if settings.shape == "percentile":
         draws = percentile_draws(unc)[:, :k]
         low, high = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
@@ -130,7 +126,7 @@ def _strengths(
             elo_high=elo(float(high[i])),
             low_vote=float(theta[i] - normal * se_vote[i]),
             high_vote=float(theta[i] + normal * se_vote[i]),
-            design_effect=_ratio(float(variance[i]), float(variance_vote[i])),
+            design_effect=_ratio(float(se[i]) ** 2, float(se_vote[i]) ** 2),
             n_votes=round(float(votes[i])),
             rank=place,
             rank_low=int(best[i]),
@@ -144,18 +140,13 @@ def _pair_rows(
     arms: tuple[str, ...],
     pairs: PairContrasts,
     raw: tuple[RawPair, ...],
-    unc: Uncertainty,
     by_vote: Uncertainty,
-    confidence: float,
 ) -> tuple[PairRow, ...]:
-    v = by_vote.covariance
-    power = float(stats.norm.ppf(_POWER))
+    se_vote = spread_of(by_vote, pairs.first, pairs.second).se
     rows = []
     for m, (i, j) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        difference, se = float(pairs.difference[m]), float(pairs.se[m])
+        difference, se, p = float(pairs.difference[m]), float(pairs.se[m]), float(pairs.p[m])
         low, high = float(pairs.low[m]), float(pairs.high[m])
-        statistic = difference / se if se > 0 else math.copysign(math.inf, difference)
-        upper = stats.norm.cdf(statistic) if math.isinf(unc.df) else stats.t.cdf(statistic, unc.df)
         rows.append(
             PairRow(
                 arm_a=arms[i],
@@ -171,11 +162,11 @@ def _pair_rows(
                 win_probability_low=win_probability(low),
                 win_probability_high=win_probability(high),
                 elo_difference=ELO_PER_LOG_ODDS * difference,
-                p=float(pairs.p[m]),
+                p=p,
                 p_holm=float(pairs.p_holm[m]),
-                prob_superior=float(upper),
-                design_effect=_ratio(se**2, float(v[i, i] + v[j, j] - 2 * v[i, j])),
-                detectable=(pairs.critical + power) * se,
+                prob_superior=1 - p / 2 if difference > 0 else p / 2,
+                design_effect=_ratio(se**2, float(se_vote[m]) ** 2),
+                detectable=float(pairs.detectable[m]),
             )
         )
     return tuple(rows)
@@ -188,13 +179,16 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
         raise InputError(f"Baseline {baseline!r} is not an arm of these votes; they are {', '.join(arms)}.")
     k, b = len(arms), arms.index(baseline)
     theta = result.fit.log_strengths - result.fit.log_strengths[b]
-    critical = quantile(result.settings.confidence, result.uncertainty.df)
+    others = list(range(k))
+    spread = spread_of(result.uncertainty, others, [b] * k)
+    half = spread.half_width(result.settings.confidence)
+    se_vote = spread_of(result.vote_level, others, [b] * k).se
     normal = quantile(result.settings.confidence, math.inf)
     rows = []
     for row in result.strengths:
         i = arms.index(row.arm)
-        se, se_vote = (_contrast_se(u.covariance[:k, :k], i, b) for u in (result.uncertainty, result.vote_level))
-        low, high = theta[i] - critical * se, theta[i] + critical * se
+        se = float(spread.shown[i])
+        low, high = theta[i] - half[i], theta[i] + half[i]
         if result.settings.shape == "percentile":
             draws = percentile_draws(result.uncertainty)
             low, high = percentile_bounds(draws[:, i] - draws[:, b], result.settings.confidence)
@@ -208,24 +202,19 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
                 elo=elo(float(theta[i])),
                 elo_low=elo(float(low)),
                 elo_high=elo(float(high)),
-                low_vote=float(theta[i] - normal * se_vote),
-                high_vote=float(theta[i] + normal * se_vote),
-                design_effect=_ratio(se**2, se_vote**2),
+                low_vote=float(theta[i] - normal * se_vote[i]),
+                high_vote=float(theta[i] + normal * se_vote[i]),
+                design_effect=_ratio(se**2, float(se_vote[i]) ** 2),
             )
         )
     return tuple(rows)
 
 
-def _contrast_se(v: Array, i: int, j: int) -> float:
-    return math.sqrt(max(float(v[i, i] + v[j, j] - 2 * v[i, j]), 0.0))
-
-
-def _scalar(value: float, variance: float, unc: Uncertainty, confidence: float) -> tuple[float, float, float, float]:
+def _scalar(value: float, at: int, unc: Uncertainty, confidence: float) -> tuple[float, float, float, float]:
     """se, low, high and two-sided p of one parameter."""
-    se = math.sqrt(max(variance, 0.0))
-    half = quantile(confidence, unc.df) * se
-    p = float(two_sided_p(np.array([value / se]), unc.df)[0]) if se > 0 else (1.0 if value == 0 else 0.0)
-    return se, value - half, value + half, p
+    spread = spread_of(unc, [at])
+    half = float(spread.half_width(confidence)[0])
+    return float(spread.shown[0]), value - half, value + half, float(spread.p_value(np.array([value]))[0])
 
 
 def _position(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> PositionEffect | None:
@@ -233,7 +222,7 @@ def _position(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> Position
     if value is None:
         return None
     at = len(fit.arms)
-    se, low, high, p = _scalar(value, float(unc.covariance[at, at]), unc, confidence)
+    se, low, high, p = _scalar(value, at, unc, confidence)
     return PositionEffect(value, se, low, high, p, win_probability(value))
 
 
@@ -242,7 +231,7 @@ def _tie(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> TieParameter 
     if value is None:
         return None
     log_value = float(fit.parameters[-1])
-    log_se, low, high, _ = _scalar(log_value, float(unc.covariance[-1, -1]), unc, confidence)
+    log_se, low, high, _ = _scalar(log_value, len(fit.parameters) - 1, unc, confidence)
     name = "nu" if fit.model == "davidson" else "kappa"
     floor = 0.0 if name == "nu" else 1.0  # kappa cannot be below one
     return TieParameter(
@@ -262,14 +251,15 @@ def _covariates(fit: PairwiseFit, unc: Uncertainty, confidence: float) -> tuple[
     for offset, name in enumerate(fit.covariates):
         at = start + offset
         value = float(fit.parameters[at])
-        se, low, high, p = _scalar(value, float(unc.covariance[at, at]), unc, confidence)
+        se, low, high, p = _scalar(value, at, unc, confidence)
         rows.append(CovariateEffect(name, value, se, low, high, p))
     return tuple(rows)
 
 
 def _mean_design_effect(unc: Uncertainty, by_vote: Uncertainty, k: int) -> float:
     """Ratio of the summed variances of the strengths: how many times fewer votes the data are worth."""
-    return _ratio(float(np.trace(unc.covariance[:k, :k])), float(np.trace(by_vote.covariance[:k, :k])))
+    ours, votes = (spread_of(u, list(range(k))).shown for u in (unc, by_vote))
+    return _ratio(float((ours**2).sum()), float((votes**2).sum()))
 
 
 def _model_warnings(fit: PairwiseFit, counts: VoteCounts) -> tuple[str, ...]:

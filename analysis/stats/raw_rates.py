@@ -1,133 +1,148 @@
-"""Raw win rates of each pair of arms, ties as half a win, with clustered intervals that need no model.
+"""Raw win rates of each pair of arms, ties as half a win or dropped, with clustered intervals that need no model.
 
     rate = sum y / n,  y in {1, 1/2, 0};    variance by cluster sums of (y - rate) / n, two-way as everywhere here;
-    interval on the logit scale with t quantiles, clusters counted within the pair.
+    interval on the logit scale with t quantiles, clusters counted within the pair, never narrower than by vote.
 
 Where all votes of a pair are alike the variance is zero by its formula and means nothing: the bounds are then those of
-Clopper and Pearson (1934) for as many units as the smaller number of clusters.
+Clopper and Pearson (1934, Biometrika 26:404-413) for as many units as the smaller number of clusters.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
-from analysis.stats.contrasts import quantile
-from analysis.stats.counts import INTERSECTION, IntArray, VoteCounts
-from analysis.stats.results import Array, IntervalKind, RawPair
+from analysis.stats.counts import INTERSECTION, Table, VoteCounts
+from analysis.stats.results import Array, IntervalKind, RawPair, Ties
 from analysis.stats.scales import log_odds, win_probability
+from analysis.stats.spread import Spread
 from analysis.stats.uncertainty import cluster_sizes, settle_kind
 
 
+@dataclass(frozen=True)
+class _Moments:
+    """By pair, shape (M,): the variance of sum y - rate n by one kind of cluster, and how many clusters have votes."""
+
+    variance: Array
+    clusters: Array
+
+
 def raw_pairs(
-    counts: VoteCounts, *, confidence: float = 0.95, intervals: IntervalKind = "two-way"
+    counts: VoteCounts,
+    *,
+    confidence: float = 0.95,
+    intervals: IntervalKind = "two-way",
+    ties: Ties = "half",
 ) -> tuple[RawPair, ...]:
-    """One record for each unordered pair of arms, in the order of `counts.arms`; `wins_a` over both sides."""
+    """One record for each unordered pair of arms, also without votes, in the order of `counts.arms`, over both sides.
+
+    `ties`: "half" counts a tie as half a win in rate and interval; "drop" takes both of the decided votes alone.
+    """
     kind = settle_kind(intervals, cluster_sizes(counts))[0]
+    k = counts.n_arms
+    first, second = np.triu_indices(k, 1)
+    fold = _fold(counts)
+    votes_M3 = np.asarray(counts.outcomes.ravel() @ fold).reshape(-1, 3)
+    use = np.array([1.0, 1.0, 0.0 if ties == "drop" else 1.0])
+    score = np.array([1.0, 0.0, 0.0 if ties == "drop" else 0.5])
+    n = votes_M3 @ use
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(n > 0, votes_M3 @ score / n, np.nan)
+        factor = np.where(n > 1, n / (n - 1), np.nan)
+        residual = (score - rate[:, None]) * use
+        by_vote = _Moments((votes_M3 * residual**2).sum(axis=1) * factor, n)
+    moments = {name: _clustered(counts.clusters[name].counts, fold, use, score, rate) for name in counts.clusters}
+    spread, units = _spread(kind, moments, by_vote, n)
     rows = []
-    for a in range(counts.n_arms):
-        for b in range(a + 1, counts.n_arms):
-            as_left = np.flatnonzero((counts.left == a) & (counts.right == b)).astype(np.int64)
-            as_right = np.flatnonzero((counts.left == b) & (counts.right == a)).astype(np.int64)
-            rows.append(_pair(counts, counts.arms[a], counts.arms[b], as_left, as_right, confidence, kind))
+    for m, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        one = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], _degrees(kind, float(units[m])))
+        low, high, how = _bounds(float(rate[m]), one, float(units[m]), confidence)
+        decided = float(votes_M3[m, :2].sum())
+        total = float(votes_M3[m].sum())
+        rows.append(
+            RawPair(
+                arm_a=counts.arms[i],
+                arm_b=counts.arms[j],
+                n_votes=round(total),
+                wins_a=round(float(votes_M3[m, 0])),
+                wins_b=round(float(votes_M3[m, 1])),
+                ties=round(float(votes_M3[m, 2])),
+                win_rate=float(rate[m]) if n[m] > 0 else None,
+                low=low,
+                high=high,
+                se=float(one.shown[0]) if how == "clustered" else None,
+                win_rate_without_ties=float(votes_M3[m, 0]) / decided if decided else None,
+                tie_rate=float(votes_M3[m, 2]) / total if total else None,
+                n_annotators=int(moments["annotator"].clusters[m]) if "annotator" in moments else None,
+                n_prompts=int(moments["prompt"].clusters[m]) if "prompt" in moments else None,
+                interval=how,
+            )
+        )
     return tuple(rows)
 
 
-def _pair(
-    counts: VoteCounts,
-    arm_a: str,
-    arm_b: str,
-    as_left: IntArray,
-    as_right: IntArray,
-    confidence: float,
-    kind: IntervalKind,
-) -> RawPair:
-    slots = np.concatenate([as_left[:, None] * 3 + [0, 1, 2], as_right[:, None] * 3 + [1, 0, 2]]).astype(np.int64)
-    # Columns of `slots`: a wins, b wins, tie.
-    votes = counts.outcomes.ravel()[slots].reshape(-1, 3).sum(axis=0)
-    wins_a, wins_b, ties = (round(float(value)) for value in votes)
-    n = float(votes.sum())
-    sizes = {
-        name: int((_columns(counts, name, slots.ravel()) > 0).sum()) for name in ("annotator", "prompt")
-        if name in counts.clusters
-    }
-    decided = float(votes[0] + votes[1])
-    rate = float((votes[0] + votes[2] / 2) / n) if n else None
-    se = _standard_error(counts, slots, rate, n, kind) if rate is not None else None
-    low, high, how = _bounds(rate, se, n, sizes, kind, confidence)
-    return RawPair(
-        arm_a=arm_a,
-        arm_b=arm_b,
-        n_votes=round(n),
-        wins_a=wins_a,
-        wins_b=wins_b,
-        ties=ties,
-        win_rate=rate,
-        low=low,
-        high=high,
-        se=se,
-        win_rate_without_ties=float(votes[0]) / decided if decided else None,
-        tie_rate=float(votes[2]) / n if n else None,
-        n_annotators=sizes.get("annotator"),
-        n_prompts=sizes.get("prompt"),
-        interval=how,
-    )
+def _fold(counts: VoteCounts) -> Table:
+    """(3 C, 3 M): sums the slots of both sides of a pair into (a wins, b wins, tie)."""
+    k, c = counts.n_arms, counts.n_cells
+    low, high = np.minimum(counts.left, counts.right), np.maximum(counts.left, counts.right)
+    pair = low * k - low * (low + 1) // 2 + high - low - 1
+    swapped = counts.left > counts.right
+    outcome = np.where(swapped[:, None], [1, 0, 2], [0, 1, 2])
+    column = (pair[:, None] * 3 + outcome).ravel()
+    entries = (np.ones(3 * c), (np.arange(3 * c), column))
+    return sparse.csr_array(sparse.coo_array(entries, shape=(3 * c, 3 * (k * (k - 1) // 2))))
 
 
-def _columns(counts: VoteCounts, name: str, slots: IntArray) -> Array:
-    return np.asarray(counts.clusters[name].counts[:, slots].sum(axis=1)).ravel()
+def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array) -> _Moments:
+    part = sparse.csr_array(sparse.csr_array(table) @ fold)
+    m = len(rate)
+    eye = sparse.eye_array(m, format="csr")
+    n_GM = sparse.csr_array(part @ sparse.kron(eye, use[:, None], format="csr"))
+    n_GM.eliminate_zeros()
+    residual = (score - np.nan_to_num(rate)[:, None]) * use
+    weights = sparse.csr_array((residual.ravel(), (np.arange(3 * m), np.repeat(np.arange(m), 3))), shape=(3 * m, m))
+    sums_GM = part @ weights
+    g = np.bincount(n_GM.indices, minlength=m).astype(np.float64)
+    squares = np.asarray(sums_GM.multiply(sums_GM).sum(axis=0)).ravel()
+    return _Moments(squares * g / np.maximum(g - 1, 1), g)
 
 
-def _standard_error(
-    counts: VoteCounts, slots: IntArray, rate: float, n: float, kind: IntervalKind
-) -> float | None:
-    if n < 2:
-        return None
-    residual = np.tile(np.array([1.0, 0.0, 0.5]) - rate, len(slots))
-    flat = slots.ravel()
-    by_vote = float((counts.outcomes.ravel()[flat] * residual**2).sum()) * n / (n - 1)
-    if kind in ("vote", "model"):
-        return math.sqrt(by_vote) / n
-
-    def variance(name: str) -> float:
-        if name not in counts.clusters:
-            return by_vote
-        part = counts.clusters[name].counts[:, flat]
-        sums = np.asarray(part @ residual).ravel()
-        g = int((np.asarray(part.sum(axis=1)).ravel() > 0).sum())
-        return float((sums**2).sum()) * g / max(g - 1, 1)
-
+def _spread(kind: IntervalKind, moments: dict[str, _Moments], by_vote: _Moments, n: Array) -> tuple[Spread, Array]:
+    """Standard errors of the rates on the rate scale, and the number of independent units in each pair."""
+    floor = np.zeros_like(n)
+    units = by_vote.clusters
     if kind == "two-way":
-        parts = variance("annotator"), variance("prompt"), variance(INTERSECTION)
-        # A negative difference is noise: the larger one-way variance is then used.
-        total = parts[0] + parts[1] - parts[2]
-        return math.sqrt(total if total > 0 else max(parts[:2])) / n
-    return math.sqrt(variance(kind)) / n
+        a, p = moments["annotator"], moments["prompt"]
+        both = moments.get(INTERSECTION, by_vote)
+        variance = np.maximum(a.variance + p.variance - both.variance, 0.0)
+        floor, units = by_vote.variance, np.minimum(a.clusters, p.clusters)
+    elif kind in ("annotator", "prompt"):
+        variance, units = moments[kind].variance, moments[kind].clusters
+    else:
+        variance = by_vote.variance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        se, least = np.sqrt(variance) / n, np.sqrt(floor) / n
+    return Spread(np.nan_to_num(se), np.nan_to_num(least), math.inf), units
+
+
+def _degrees(kind: IntervalKind, units: float) -> float:
+    return math.inf if kind in ("vote", "model") else max(units - 1, 1.0)
 
 
 def _bounds(
-    rate: float | None,
-    se: float | None,
-    n: float,
-    sizes: dict[str, int],
-    kind: IntervalKind,
-    confidence: float,
+    rate: float, spread: Spread, units: float, confidence: float
 ) -> tuple[float | None, float | None, str]:
-    if rate is None:
+    if math.isnan(rate) or units < 2:
         return None, None, "none"
-    relevant = ("annotator", "prompt") if kind == "two-way" else (kind,)
-    units = min((sizes[name] for name in relevant if name in sizes), default=int(n))
-    if se is None or units < 2:
-        return None, None, "none"
-    if se == 0.0 or rate in (0.0, 1.0):
+    if rate in (0.0, 1.0) or spread.shown[0] == 0.0:
         tail = (1 - confidence) / 2
         wins = rate * units
         low = float(stats.beta.ppf(tail, wins, units - wins + 1)) if wins > 0 else 0.0
         high = float(stats.beta.ppf(1 - tail, wins + 1, units - wins)) if wins < units else 1.0
         return low, high, "exact"
-    df = math.inf if kind in ("vote", "model") else units - 1
-    half = quantile(confidence, df) * se / (rate * (1 - rate))
+    half = float(spread.half_width(confidence)[0]) / (rate * (1 - rate))
     centre = log_odds(rate)
     return win_probability(centre - half), win_probability(centre + half), "clustered"

@@ -101,7 +101,8 @@ class PairwiseFit:
 class Uncertainty:
     """Covariance of a fit's parameters under one idea of what is random.
 
-    `df` is the t distribution's degrees of freedom (inf: normal). `draws` are bootstrap strengths,
+    `df` is the t distribution's degrees of freedom (inf: normal). `floor`: for two-way, the vote-level covariance that
+    no interval goes below (see `analysis.stats.spread`). `draws` are bootstrap strengths,
     shape (B, K), for one-way bootstraps. `truncated`: negative eigenvalues of a difference of covariances
     were set to zero (Cameron, Gelbach and Miller 2011, section 2.3). `ignores` says in words what is not counted.
     """
@@ -112,6 +113,7 @@ class Uncertainty:
     df: float
     n_clusters: dict[str, int]
     resamples: int | None = None
+    floor: Array | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
     truncated: bool = False
     ignores: str = ""
@@ -214,7 +216,7 @@ class PairRow:
     `log_odds` = strength of a minus strength of b. `low`, `high` are pointwise, `low_all`, `high_all` hold for
     all pairs at once (max-t). `win_probability` is the model's chance that a wins a vote without a tie and
     without a position effect; `prob_superior` the one-sided confidence that a is stronger than b.
-    `detectable`: true difference in log-odds that such data would have found with 80 % power.
+    `detectable`: true difference in log-odds that such data would have found with 80 % power at Holm's first step.
     """
 
     arm_a: str

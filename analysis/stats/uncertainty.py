@@ -89,6 +89,7 @@ def uncertainty_of(
         df=_degrees(kind, sizes),
         n_clusters=sizes,
         resamples=resamples if method == "bootstrap" else None,
+        floor=sandwich(ready, meat_by_vote(ready)) if kind == "two-way" else None,
         draws=draws[units[0]].draws if method == "bootstrap" and len(units) == 1 else None,
         truncated=truncated,
         ignores=IGNORES[kind],
