@@ -70,6 +70,8 @@ class Evaluator:
         self._started, self._nfe_before = time.monotonic(), renderer.nfe
         self._resumed_nfe, self._resumed_seconds = journal.spent_nfe, journal.spent_seconds
         self._resumed_count = len(journal.values)
+        self._sums: dict[Point, list[float]] = {}  # sum and count of the gains over (1, 1), for the progress line
+        self._add_gains(list(journal.values.values()))
 
     @property
     def n_prompts(self) -> int:
@@ -132,14 +134,23 @@ class Evaluator:
             for (point, i), tc, iq, jaq in zip(work, scores.tc, scores.iq, scores.jaq, strict=True)
         ]
         self._journal.append(measured, nfe=self.nfe, seconds=self.seconds)
+        self._add_gains(measured)
         if self._on_progress is not None:
             self._on_progress(self._progress())
 
+    def _add_gains(self, measured: list[Measured]) -> None:
+        for one in measured:
+            stock = self._journal.values.get((self._family.identity, one.prompt_id))
+            if stock is not None:
+                total = self._sums.setdefault(one.point, [0.0, 0.0])
+                total[0] += one.jaq - stock.jaq
+                total[1] += 1
+
     def _progress(self) -> Progress:
-        gains = {p: g for p, g in self.paired_gains().items() if len(g) >= min(3, self.n_prompts)}
-        best = max(gains, key=lambda p: float(gains[p].mean()), default=self._family.identity)
+        enough = min(3, self.n_prompts)
+        means = {point: total / count for point, (total, count) in self._sums.items() if count >= enough}
+        best = max(means, key=lambda point: means[point], default=self._family.identity)
         done = len(self._journal.values)
         rate = (done - self._resumed_count) / max(1e-9, time.monotonic() - self._started)
         left = max(0, self._planned - done) / rate if rate > 0 else None
-        gain = float(gains[best].mean()) if best in gains else 0.0
-        return Progress(done, max(self._planned, done), self.nfe, self.seconds, best, gain, left)
+        return Progress(done, max(self._planned, done), self.nfe, self.seconds, best, means.get(best, 0.0), left)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -48,7 +48,7 @@ class Family:
 
     name: str
     steps: int
-    box: Box = Box()
+    box: Box = field(default_factory=Box)
     vary: Vary = "both"
 
     def __post_init__(self) -> None:

@@ -81,8 +81,7 @@ def planned_pictures(strategy: str, family: Family, n_prompts: int, *, size: int
 def search_grid(objective: Objective, family: Family, *, size: int) -> None:
     """Every point of the grid on every prompt."""
     objective.values([family.identity])
-    for point in even_grid(family, size):
-        objective.values([point])
+    objective.values(even_grid(family, size))
 
 
 def search_coarse_to_fine(objective: Objective, family: Family, *, size: int, levels: int = 3) -> None:

@@ -71,8 +71,8 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
         return offset + amplitude**2 * _kernel(unit, x, length) @ weights
 
     best = _climb(mean, x[int(mean(x).argmax())])
-    k = amplitude**2 * _kernel(best[None], x, length)
-    variance = max(0.0, float(amplitude**2 - k @ np.linalg.solve(covariance, k.T)))
+    k = amplitude**2 * _kernel(best[None], x, length)[0]
+    variance = max(0.0, float(amplitude**2 - k @ np.linalg.solve(covariance, k)))
     return Surface(
         optimum=as_point(low + best * (high - low)), gain=float(mean(best[None])[0]),
         standard_error=math.sqrt(variance), n_points=len(chosen), length=length, low=tuple(low), high=tuple(high),

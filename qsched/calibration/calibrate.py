@@ -1,0 +1,186 @@
+"""Find the coefficients of one quantized model, and say honestly whether they help.
+
+search on the calibration prompts -> best candidate measured on all of them
+-> stock and best on held-out prompts -> the same coefficients on the full-precision model (control)
+-> keep them where the held-out interval lies above 0, else (1, 1)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from qsched.backbones import Backbone
+from qsched.calibration.compare import Comparison, compare_on
+from qsched.calibration.errors import CalibrationError
+from qsched.calibration.evaluate import BudgetSpent, Evaluator, Progress
+from qsched.calibration.families import Family, Point
+from qsched.calibration.journal import Journal
+from qsched.calibration.paired import PairedDifference, paired_difference
+from qsched.calibration.search import planned_pictures, run_search
+from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.surface import Surface, fit_surface
+from qsched.calibration.trajectory import TrajectoryRenderer
+from qsched.generation import Prompt, image_seed
+from qsched.scheduling import Coefficients
+from qsched.scoring import Jaq, Scorer
+
+Verdict = Literal["gain", "no gain", "forced"]
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """What was found, what it is worth, and what it took."""
+
+    settings: CalibrationSettings
+    family: Family
+    coefficients: Coefficients  # to use: the found ones, or (1, 1) after a fall-back
+    found: Coefficients
+    found_point: Point
+    verdict: Verdict
+    calibration_gain: PairedDifference  # on the prompts that chose it: flattered by the choice
+    heldout: Comparison
+    control: Comparison | None  # the same coefficients on the full-precision model, held-out prompts
+    surface: Surface | None
+    gains: dict[Point, np.ndarray]  # paired gains over (1, 1) of every candidate seen
+    prompts: tuple[Prompt, ...]
+    heldout_prompts: tuple[Prompt, ...]
+    search_nfe: int
+    search_seconds: float
+    check_nfe: int  # held-out and control
+    pictures: int
+    budget_spent: bool
+
+
+def calibrate(
+    backbone: Backbone,
+    objective: Jaq,
+    prompts: Sequence[Prompt],
+    heldout: Sequence[Prompt],
+    settings: CalibrationSettings,
+    *,
+    journal: Path,
+    identity: dict[str, object],
+    steps: int | None = None,
+    full_precision: Backbone | None = None,
+    also: Sequence[Scorer] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+) -> CalibrationResult:
+    """Search, check on held-out prompts, decide. `backbone` is already in the precision to be calibrated.
+
+    journal     file that the search resumes from; `identity` says what its values belong to
+    also        further scorers for the held-out pictures, reported and not searched for
+    """
+    _check_prompts(prompts, heldout)
+    n_steps = backbone.steps if steps is None else steps
+    family = settings.family_for(n_steps)
+    renderer = TrajectoryRenderer(backbone, steps=n_steps, batch_rows=settings.batch_rows)
+    evaluator = Evaluator(
+        renderer,
+        objective,
+        family,
+        prompts,
+        _seeds(prompts, settings),
+        Journal(journal, {**identity, **_own_identity(settings, family, prompts, objective)}),
+        budget=settings.budget,
+        planned=planned_pictures(settings.strategy, family, len(prompts), size=settings.size),
+        batch_rows=settings.batch_rows,
+        on_progress=on_progress,
+    )
+    budget_spent = _search(evaluator, family, settings)
+    search_nfe, search_seconds = evaluator.nfe, evaluator.seconds
+    measured = evaluator.measured_on_all()
+    best = max(measured, key=lambda point: float(measured[point].mean()))
+    found = family.coefficients(best)
+
+    before = renderer.nfe
+    checked = compare_on(renderer, objective, heldout, _seeds(heldout, settings), found, also=also)
+    check_nfe = renderer.nfe - before
+    control = None
+    if full_precision is not None:
+        plain = TrajectoryRenderer(full_precision, steps=n_steps, batch_rows=settings.batch_rows)
+        control = compare_on(plain, objective, heldout, _seeds(heldout, settings), found, also=also)
+        check_nfe += plain.nfe
+    verdict = _verdict(checked.gain(), settings)
+    gains = evaluator.paired_gains()
+    return CalibrationResult(
+        settings=settings,
+        family=family,
+        coefficients=Coefficients.constant() if verdict == "no gain" else found,
+        found=found,
+        found_point=best,
+        verdict=verdict,
+        calibration_gain=paired_difference(measured[best].tolist(), measured[family.identity].tolist()),
+        heldout=checked,
+        control=control,
+        surface=fit_surface(gains, family),
+        gains=gains,
+        prompts=tuple(prompts),
+        heldout_prompts=tuple(heldout),
+        search_nfe=search_nfe,
+        search_seconds=search_seconds,
+        check_nfe=check_nfe,
+        pictures=sum(len(values) for values in gains.values()),
+        budget_spent=budget_spent,
+    )
+
+
+def _search(evaluator: Evaluator, family: Family, settings: CalibrationSettings) -> bool:
+    """Run the strategy; True where the budget ended it. (1, 1) must have been affordable."""
+    try:
+        run_search(settings.strategy, evaluator, family, seed=settings.seed, size=settings.size)
+    except BudgetSpent:
+        if family.identity not in evaluator.measured_on_all():
+            raise CalibrationError(
+                f"the budget ({settings.budget}) does not pay for the stock scheduler on {evaluator.n_prompts} "
+                "prompts; raise it or take fewer prompts"
+            ) from None
+        return True
+    return False
+
+
+def _verdict(gain: PairedDifference, settings: CalibrationSettings) -> Verdict:
+    if gain.is_gain:
+        return "gain"
+    return "forced" if settings.force else "no gain"
+
+
+def _seeds(prompts: Sequence[Prompt], settings: CalibrationSettings) -> list[int]:
+    return [image_seed(settings.seed, prompt.prompt_id, 0) for prompt in prompts]
+
+
+def _check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
+    for name, some in (("calibration", prompts), ("held-out", heldout)):
+        if len(some) < 2:
+            raise CalibrationError(f"{len(some)} {name} prompt(s); a paired interval needs 2 or more, better 25")
+    shared = {p.prompt for p in prompts} & {p.prompt for p in heldout}
+    if shared:
+        raise CalibrationError(
+            f"{len(shared)} held-out prompt(s) are also calibration prompts, such as {min(shared)!r}; keep them apart"
+        )
+
+
+def _own_identity(
+    settings: CalibrationSettings, family: Family, prompts: Sequence[Prompt], objective: Jaq
+) -> dict[str, object]:
+    """What the stored values depend on; not the strategy, the range or the batch: values are shared by those."""
+    record = objective.record
+    return {
+        "family": family.name,
+        "vary": family.vary,
+        "steps": family.steps,
+        "seed": settings.seed,
+        "prompts": prompts_digest(prompts),
+        "objective": [record.k, record.tc.name, record.tc.version, record.iq.name, record.iq.version],
+    }
+
+
+def prompts_digest(prompts: Sequence[Prompt]) -> str:
+    """SHA-256 of ids and texts, in order."""
+    return hashlib.sha256(json.dumps([(p.prompt_id, p.prompt) for p in prompts]).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""The figures of a calibration as SVG text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from qsched.calibration.calibrate import CalibrationResult
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#55606f"
+
+
+def surface_figure(result: CalibrationResult) -> str:
+    """The surface over two axes, or one panel an axis for other families."""
+    from matplotlib.figure import Figure
+
+    axes = result.family.axes
+    if len(axes) == 2:
+        figure = Figure(figsize=(6.4, 4.8))
+        _draw_plane(figure, result)
+        return _svg(figure)
+    columns = min(4, len(axes))
+    rows = -(-len(axes) // columns)
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.3 * rows + 0.4))
+    panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    points, means, sizes = _measured(result)
+    for i, panel in enumerate(panels):
+        if i >= len(axes):
+            panel.axis("off")
+            continue
+        panel.scatter(points[:, i], means, s=sizes / 2, color=BLUE, alpha=0.6, linewidths=0)
+        panel.axvline(1.0, color=GREY, lw=0.8)
+        panel.axvline(result.found_point[i], color=ORANGE, lw=1.2)
+        panel.set_xlabel(axes[i])
+    figure.supylabel("gain in JAQ")
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def gains_figure(result: CalibrationResult) -> str:
+    """Held-out gains prompt by prompt, sorted, with the mean and its interval; and the control's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 2.8))
+    panel: Any = figure.subplots()
+    arms = [("quantized", result.heldout, BLUE)]
+    if result.control is not None:
+        arms.append(("full precision (control)", result.control, ORANGE))
+    for place, (name, comparison, colour) in enumerate(arms):
+        gains = np.array(comparison.tuned.values["jaq"]) - np.array(comparison.stock.values["jaq"])
+        spread = np.linspace(-0.22, 0.22, len(gains))
+        panel.scatter(np.sort(gains), place + spread, s=14, color=colour, alpha=0.6, linewidths=0)
+        gain = comparison.gain()
+        panel.errorbar(
+            gain.mean,
+            place,
+            xerr=[[gain.mean - gain.low], [gain.high - gain.mean]],
+            fmt="D",
+            color="#1c2430",
+            capsize=5,
+            ms=5,
+        )
+        panel.annotate(name, (0.01, place + 0.32), xycoords=("axes fraction", "data"), color=colour, fontsize=9)
+    panel.axvline(0, color=GREY, lw=0.8)
+    panel.set_ylim(-0.5, len(arms) - 0.35)
+    panel.set_yticks([])
+    panel.set_xlabel("gain in JAQ over (1, 1), one dot a held-out prompt")
+    figure.tight_layout()
+    return _svg(figure)
+
+
+def _draw_plane(figure: Any, result: CalibrationResult) -> None:
+    panel = figure.subplots()
+    (x_low, x_high), (y_low, y_high) = result.family.bounds
+    points, _, sizes = _measured(result)
+    if result.surface is not None:
+        xs, ys = np.linspace(x_low, x_high, 61), np.linspace(y_low, y_high, 61)
+        grid = np.array([(x, y) for y in ys for x in xs])
+        fitted = result.surface.at(grid.tolist()).reshape(61, 61)
+        filled = panel.contourf(xs, ys, fitted, levels=18, cmap="viridis")
+        figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
+    panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, color="white", edgecolors="#1c2430", linewidths=0.5)
+    panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5)
+    panel.plot(*result.found_point, marker="o", mfc="none", color=ORANGE, ms=13, mew=2.2)
+    if result.surface is not None:
+        panel.plot(*result.surface.optimum, marker="*", color=ORANGE, ms=11, mec="white", mew=0.6)
+    panel.set_xlabel(f"{result.family.axes[0]} coefficient")
+    panel.set_ylabel(f"{result.family.axes[1]} coefficient")
+    figure.tight_layout()
+
+
+def _measured(result: CalibrationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(points, mean gains, marker areas by number of prompts)."""
+    points = np.array(list(result.gains))
+    means = np.array([values.mean() for values in result.gains.values()])
+    seen = np.array([len(values) for values in result.gains.values()])
+    return points, means, 20 + 80 * seen / seen.max()
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    # Fixed ids and no date: the same result gives the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "qsched", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

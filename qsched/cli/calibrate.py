@@ -1,0 +1,150 @@
+"""`qsched calibrate`: find the Q-Sched coefficients of a quantized model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    backbone: str = typer.Option(..., "--backbone", help="tiny-flux, tiny-sdxl, a known name, or a diffusers folder."),
+    precision: str = typer.Option("w4a8", "--precision", help="Precision to calibrate, as in generate-pairs."),
+    prompts: Path = typer.Option(
+        ..., "--prompts", help="Prompts (.yaml .csv .json .jsonl .txt); the first N are used."
+    ),
+    out: Path = typer.Option(Path("coefficients.json"), "--out", help="Result; report and journal lie beside it."),
+    heldout: Path | None = typer.Option(None, "--heldout", help="Held-out prompts; default: those after the first N."),
+    n_prompts: int | None = typer.Option(None, "--n-prompts", help="N: 25, or half of a shorter file."),
+    n_heldout: int | None = typer.Option(None, "--n-heldout", help="Held-out prompts; default: N."),
+    family: str = typer.Option("constant", "--family", help="constant, linear-to-one (the paper's), linear, per-step."),
+    vary: str = typer.Option("both", "--vary", help="both, or only the model or the sample coefficient."),
+    strategy: str = typer.Option("race", "--strategy", help="race, coarse-to-fine, grid, or optuna (extra)."),
+    grid_size: int | None = typer.Option(None, "--grid-size", help="Values an axis of the (first) grid; race: 9."),
+    model_range: str = typer.Option("0.8,1.2", "--model-range", help="Range of the model coefficient (c_eps)."),
+    sample_range: str = typer.Option("0.8,1.2", "--sample-range", help="Range of the sample coefficient (c_x)."),
+    steps: int | None = typer.Option(None, "--steps", help="Inference steps; default: the backbone's."),
+    tc: str = typer.Option("clipscore", "--tc", help="Text compatibility: clipscore, hpsv2.1, pickscore."),
+    iq: str = typer.Option("clip-iqa", "--iq", help="Image quality: clip-iqa, pyiqa:<metric>."),
+    k: float = typer.Option(2.0, "--k", help="Weight of image quality in JAQ = TC + k IQ."),
+    weights: list[str] = typer.Option(
+        [], "--weights", help="scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."
+    ),
+    also: list[str] = typer.Option([], "--also", help="Further scorer for the held-out pictures, e.g. tiny-check."),
+    budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Most model evaluations of the search."),
+    budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Most minutes of the search."),
+    seed: int = typer.Option(0, "--seed", help="Seed of noise and search."),
+    batch: int = typer.Option(32, "--batch", min=1, help="Pictures a batch."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda."),
+    dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
+    no_control: bool = typer.Option(False, "--no-control", help="Leave out the full-precision control."),
+    force: bool = typer.Option(False, "--force", help="Keep the best found even where held-out prompts show no gain."),
+) -> None:
+    """Find the coefficients that repair a quantized model, and check them on held-out prompts.
+
+    Writes the coefficients with their provenance, and a page with the JAQ surface, the gain over the stock
+    scheduler with its interval, and the same coefficients on full precision as a control. Where held-out
+    prompts show no gain the result is (1, 1). Run again with the same options, a killed search goes on.
+
+    Example: qsched calibrate --backbone tiny-flux --precision w4a8 --prompts prompts.yaml --out c.json
+
+    Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched:c.json --prompts ...
+    """
+    from qsched.calibration.evaluate import Budget
+    from qsched.calibration.families import Box
+    from qsched.calibration.run import CalibrationJob, parse_weights, run_calibration
+    from qsched.calibration.settings import CalibrationSettings
+
+    settings = CalibrationSettings(
+        family=family,
+        vary=vary,  # type: ignore[arg-type]  # Family checks it, with a message
+        box=Box(model=_range("--model-range", model_range), sample=_range("--sample-range", sample_range)),
+        strategy=strategy,
+        size=grid_size,
+        budget=Budget(budget_nfe, budget_minutes),
+        seed=seed,
+        batch_rows=batch,
+        force=force,
+    )
+    job = CalibrationJob(
+        backbone=backbone,
+        precision=precision,
+        prompts=prompts,
+        out=out,
+        settings=settings,
+        heldout=heldout,
+        n_prompts=n_prompts,
+        n_heldout=n_heldout,
+        steps=steps,
+        tc=tc,
+        iq=iq,
+        k=k,
+        weights=parse_weights(weights),
+        also=tuple(also),
+        device=device,
+        dtype=dtype,
+        control=not no_control,
+    )
+    with _Display() as display:
+        done = run_calibration(job, on_progress=display.show)
+    _report(done)
+
+
+def _range(option: str, text: str) -> tuple[float, float]:
+    from qsched.errors import InputError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} {text!r}; write two numbers, for example 0.8,1.2") from error
+    return low, high
+
+
+class _Display:
+    """A progress bar with the best candidate so far and the time left."""
+
+    def __enter__(self) -> _Display:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        ]
+        self._bar = Progress(*columns)
+        self._task = self._bar.add_task("pictures (at most)", total=None, note="")
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress) -> None:  # type: ignore[no-untyped-def]  # Progress is imported late
+        left = "" if progress.seconds_left is None else f", at most {progress.seconds_left:.0f} s left"
+        best = ", ".join(f"{c:g}" for c in progress.best)
+        note = f"best ({best}) {progress.best_gain:+.4f} JAQ, {progress.nfe:,} NFE{left}"
+        self._bar.update(self._task, completed=progress.done, total=progress.planned, note=note)
+
+
+def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is imported late
+    result = done.result
+    gain = result.heldout.gain()
+    interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
+    typer.echo(f"best found: {result.found.to_json()}")
+    typer.echo(f"gain over (1, 1): {interval}")
+    if result.control is not None:
+        control = result.control.gain()
+        typer.echo(f"the same on full precision: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
+    if result.verdict == "no gain":
+        typer.echo("no gain on held-out prompts: the stock scheduler (1, 1) is written; --force keeps the best found")
+    if result.verdict == "forced":
+        typer.echo("no gain shown on held-out prompts; the best found is written by --force")
+    spent = f"{result.search_nfe:,} NFE, {result.search_seconds:.1f} s, {result.pictures:,} pictures"
+    typer.echo(f"search: {spent}" + (", ended by the budget" if result.budget_spent else ""))
+    typer.echo(f"written: {done.coefficients_path}, {done.report_path}")

@@ -1,0 +1,183 @@
+"""The search end to end on a model with a planted fault, whose best coefficients are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from qsched.calibration.calibrate import calibrate
+from qsched.calibration.errors import CalibrationError
+from qsched.calibration.evaluate import Budget
+from qsched.calibration.families import Box
+from qsched.calibration.settings import CalibrationSettings
+from qsched.scheduling import Coefficients
+from qsched.scoring import Jaq, ScoringError
+from tests.calibration.conftest import PROMPTS, Constant, Nearness, planted
+from tests.calibration.killed_child import search
+from tests.calibration.pipelines import random_flux
+
+FACTOR = 1 / 1.1  # undone by a model coefficient of 1.1
+
+
+def run(tmp_path, objective, *, factor=FACTOR, name="journal.jsonl", settings=None, **more):
+    return calibrate(
+        planted(random_flux(), factor),
+        objective,
+        PROMPTS[:5],
+        PROMPTS[5:],
+        settings or CalibrationSettings(size=5),
+        journal=tmp_path / name,
+        identity={"model": f"random-flux x {factor}"},
+        **more,
+    )
+
+
+@pytest.mark.parametrize("strategy", ["race", "grid", "coarse-to-fine"])
+def test_a_planted_factor_is_given_back_on_the_right_axis(tmp_path, nearness, strategy):
+    result = run(tmp_path, nearness, settings=CalibrationSettings(strategy=strategy, size=5))
+    assert result.found.model[0] == pytest.approx(1.1, abs=0.02), "the fault sits in the model's output"
+    assert result.found.sample[0] == pytest.approx(1.0, abs=0.01), "and not in the sample"
+    assert result.verdict == "gain" and result.coefficients == result.found
+    assert result.heldout.gain().low > 0
+
+
+def test_the_smooth_fit_finds_the_planted_factor_too(tmp_path, nearness):
+    result = run(tmp_path, nearness, settings=CalibrationSettings(strategy="grid", size=7))
+    assert result.surface is not None
+    assert result.surface.optimum == pytest.approx((1.1, 1.0), abs=0.04)
+
+
+def test_jaq_decides_and_not_its_text_term(tmp_path, undamaged):
+    # TC here prefers the farthest picture, k IQ the nearest and weighs more: the released scripts compute
+    # the sum and then pick by TC.
+    objective = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Nearness(undamaged, kind="image"), k=2.0)
+    result = run(tmp_path, objective)
+    assert result.found.model[0] == pytest.approx(1.1, abs=0.02)
+
+
+def test_an_undamaged_model_falls_back_to_the_stock_scheduler_unless_forced(tmp_path, nearness):
+    result = run(tmp_path, nearness, factor=1.0)
+    assert result.found == Coefficients.constant() and result.verdict == "no gain"
+    assert result.coefficients == Coefficients.constant()
+    flat = Jaq(_Flat(), Constant())
+    forced = run(tmp_path, flat, name="b.jsonl", settings=CalibrationSettings(size=3, strategy="grid", force=True))
+    assert forced.verdict == "forced" and forced.coefficients == forced.found
+
+
+class _Flat(Nearness):
+    """A score without any relation to the coefficients."""
+
+    def __init__(self) -> None:
+        super().__init__({}, kind="text")
+
+    def _score_batch(self, images, prompts):
+        return [1.0] * len(images)
+
+
+def test_the_search_counts_its_model_evaluations_as_the_formula_does(tmp_path, nearness):
+    result = run(tmp_path, nearness, settings=CalibrationSettings(strategy="grid", size=3))
+    t, p, s = 5, 5 * 9, 4  # (1, 1) lies on this grid
+    assert result.pictures == p and result.search_nfe == t + p * (s - 1)
+    assert result.check_nfe == 3 + 2 * 3 * (s - 1)
+
+
+def test_the_race_sees_every_survivor_on_all_prompts_and_costs_less_than_its_grid(tmp_path, nearness):
+    race = run(tmp_path, nearness, settings=CalibrationSettings(size=7))
+    assert len(race.gains[race.found_point]) == 5 and len(race.gains[(1.0, 1.0)]) == 5
+    assert race.pictures < 5 * len(race.gains)
+
+
+def test_every_picture_of_every_batch_is_scored(tmp_path, undamaged):
+    scorer = Nearness(undamaged, kind="text")
+    settings = CalibrationSettings(strategy="grid", size=3, batch_rows=4)
+    result = run(tmp_path, Jaq(scorer, Constant()), settings=settings)
+    assert scorer.seen == result.pictures + 2 * 3
+
+
+def test_the_same_seed_gives_the_same_result_and_the_journal_spares_the_work(tmp_path, nearness):
+    first = run(tmp_path, nearness)
+    again = run(tmp_path, nearness)
+    fresh = run(tmp_path, nearness, name="other.jsonl")
+    assert again.found == first.found == fresh.found
+    assert again.search_nfe == first.search_nfe, "all values were in the journal"
+    assert (tmp_path / "other.jsonl").read_text().count("\n") == (tmp_path / "journal.jsonl").read_text().count("\n")
+
+
+def test_the_control_uses_the_undamaged_model(tmp_path, nearness):
+    result = run(tmp_path, nearness, full_precision=random_flux())
+    assert result.control is not None
+    assert result.control.gain().high < 0, "coefficients that repair a fault harm a model without it"
+
+
+def test_a_budget_ends_the_search_with_the_best_so_far(tmp_path, nearness):
+    settings = CalibrationSettings(strategy="grid", size=5, budget=Budget(nfe=200), batch_rows=5)
+    result = run(tmp_path, nearness, settings=settings)
+    assert result.budget_spent and 100 < result.search_nfe <= 200
+    with pytest.raises(CalibrationError, match="does not pay for the stock scheduler"):
+        run(tmp_path, nearness, name="b.jsonl", settings=replace(settings, budget=Budget(nfe=3)))
+
+
+def test_a_scorer_that_fails_ends_the_search_with_the_prompt_and_the_candidate(tmp_path, undamaged):
+    missing = {p: i for p, i in undamaged.items() if p != PROMPTS[3].prompt}
+
+    class Strict(Nearness):
+        def _score_batch(self, images, prompts):
+            if any(prompt not in missing for prompt in prompts):
+                raise RuntimeError("no reference")
+            return super()._score_batch(images, prompts)
+
+    with pytest.raises(ScoringError, match=r"image p3 at \(1\.0, 1\.0\): RuntimeError: no reference"):
+        run(tmp_path, Jaq(Strict(missing, kind="text"), Constant()))
+
+
+def test_a_journal_of_another_calibration_is_refused(tmp_path, nearness):
+    run(tmp_path, nearness)
+    with pytest.raises(CalibrationError, match=r"another calibration .other model, seed"):
+        run(tmp_path, nearness, factor=0.5, settings=CalibrationSettings(size=5, seed=1))
+
+
+def test_a_half_written_last_line_is_measured_again(tmp_path, nearness):
+    first = run(tmp_path, nearness)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert run(tmp_path, nearness).found == first.found
+    for line in path.read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_search_killed_in_the_middle_goes_on_where_it_was(tmp_path):
+    command = [sys.executable, "-m", "tests.calibration.killed_child", str(tmp_path / "killed.jsonl"), "7"]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    stored = (tmp_path / "killed.jsonl").read_text().count("\n") - 1
+    assert stored == 5 + 5 * 4, "two batches for (1, 1), five of the grid"
+    resumed, resumed_scored = search(tmp_path / "killed.jsonl")
+    whole, whole_scored = search(tmp_path / "whole.jsonl")
+    assert resumed.found == whole.found and resumed.pictures == whole.pictures
+    assert resumed_scored == whole_scored - stored, "what was stored was not made again"
+    assert resumed.calibration_gain.mean == pytest.approx(whole.calibration_gain.mean, abs=0.05)
+    assert resumed.search_nfe == whole.search_nfe + 5, "the first step of five prompts was made twice, and is counted"
+
+
+def test_prompts_that_both_calibrate_and_check_are_refused(tmp_path, nearness):
+    with pytest.raises(CalibrationError, match="also calibration prompts"):
+        calibrate(
+            random_flux(),
+            nearness,
+            PROMPTS[:3],
+            PROMPTS[2:],
+            CalibrationSettings(),
+            journal=tmp_path / "j",
+            identity={},
+        )
+
+
+def test_the_two_axes_keep_their_own_ranges(tmp_path, nearness):
+    # In the released scripts the sample axis ends at the model coefficient's maximum.
+    settings = CalibrationSettings(strategy="grid", size=3, box=Box(model=(0.9, 1.2), sample=(0.95, 1.05)))
+    result = run(tmp_path, nearness, settings=settings)
+    assert {p[0] for p in result.gains} == {0.9, 1.05, 1.2, 1.0} and {p[1] for p in result.gains} == {0.95, 1.0, 1.05}
