@@ -97,7 +97,8 @@ def make_settings(
                     f"same: export {SECRET_VARIABLE}=$(openssl rand -hex 32)"
                 )
         return Settings(
-            database_url=database_url, data_folder=(data or default_data_folder(database_url)).resolve(), secret_key=SecretStr(secret),
+            database_url=database_url, data_folder=(data or default_data_folder(database_url)).resolve(),
+            secret_key=SecretStr(secret),
             allow_simulated=allow_simulated, secure_cookies=secure_cookies, accel_prefix=accel_prefix,
         )  # fmt: skip
     except ValidationError as error:

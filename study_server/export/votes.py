@@ -25,15 +25,15 @@ from study_server.db.statements import Statement, Tx
 from study_server.errors import NotFound
 
 FORMATS = (".parquet", ".csv", ".jsonl")
-SCHEMA = pl.Schema(
-    {
-        "study": pl.String, "question": pl.String, "pair_id": pl.String, "prompt_id": pl.String,
-        "category": pl.String, "left_arm": pl.String, "right_arm": pl.String, "choice": pl.String,
-        "annotator": pl.String, "session": pl.String, "served_at": pl.Datetime("ms", "UTC"),
-        "answered_at": pl.Datetime("ms", "UTC"), "response_ms": pl.Int64, "kind": pl.String,
-        "expected": pl.String, "simulated": pl.Boolean, "sample_index": pl.Int64,
-    }
-)  # fmt: skip
+_TIME = pl.Datetime("ms", "UTC")
+# Every other column is text.
+SCHEMA: dict[str, pl.DataType] = {name: pl.String() for name in COLUMNS} | {
+    "served_at": _TIME,
+    "answered_at": _TIME,
+    "response_ms": pl.Int64(),
+    "simulated": pl.Boolean(),
+    "sample_index": pl.Int64(),
+}
 
 STUDY_EXISTS = Statement("SELECT id FROM studies WHERE slug = :slug")
 ROWS = Statement(f"SELECT {', '.join(COLUMNS)} FROM votes_table WHERE study = :slug ORDER BY answered_at, session")
@@ -78,7 +78,7 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
             "the database contradicts itself and nothing was written"
         )
     table = pl.DataFrame(
-        {name: [row[name] for row in rows] for name in COLUMNS}, schema={name: SCHEMA[name] for name in COLUMNS}
+        {name: [row[name] for row in rows] for name in COLUMNS}, schema=SCHEMA
     )
     _write_whole(table, path)
     return ExportSummary(

@@ -1,0 +1,339 @@
+"""A vote: durable once acknowledged, one row whatever is repeated, corrected without being overwritten."""
+
+from __future__ import annotations
+
+import pytest
+
+from study_server import context
+from tests.study_server.visiting import Visitor, query, run, serving
+
+
+def votes(database):
+    return query(database, "SELECT id, choice, supersedes_id, surplus_reason FROM votes ORDER BY id")
+
+
+def test_the_path_from_consent_to_thanks_stores_every_vote(settings, make_study, database):
+    make_study(votes_per_pair=1)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            assert await visitor.vote_all() == 18
+            assert visitor.state["state"] == "finished"
+            thanks = await visitor.client.get("/s/s/thanks")
+            assert thanks.status_code == 200
+            task = await visitor.client.get("/s/s/task")
+            assert task.headers["location"] == "/s/s/thanks"
+
+    run(scenario())
+    assert len(votes(database)) == 18
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
+
+
+def test_the_row_is_in_the_database_before_the_vote_is_acknowledged(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            for n in range(1, 5):
+                await visitor.vote()
+                assert len(votes(database)) == n  # read over another connection
+
+    run(scenario())
+
+
+def test_a_repeated_post_gives_the_same_answer_and_no_second_row(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            ballot = visitor.ballot(visitor.queue[0], key="the-same-key")
+            first = await visitor.post("api/votes", ballot)
+            again = await visitor.post("api/votes", ballot)
+            assert first.status_code == again.status_code == 200
+            a, b = first.json(), again.json()
+            for body in (a, b):
+                body["progress"].pop("seconds_left")
+            assert a == b
+            assert a["next"] is not None
+            other = await visitor.post("api/votes", visitor.ballot(visitor.queue[0], key="another-key"))
+            assert (other.status_code, other.json()["error"]["code"]) == (409, "already_answered")
+            reused = await visitor.post("api/votes", visitor.ballot(visitor.queue[1], key="the-same-key"))
+            assert reused.status_code in (409, 503)
+
+    run(scenario())
+    assert len(votes(database)) == 1
+
+
+def test_simultaneous_repeats_make_one_row(settings, make_study, database):
+    import asyncio
+
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            ballot = visitor.ballot(visitor.queue[0], key="the-same-key")
+            answers = await asyncio.gather(*(visitor.post("api/votes", ballot) for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {200}
+            assert len({answer.json()["vote_id"] for answer in answers}) == 1
+            assert len({answer.json()["next"]["token"] for answer in answers}) == 1
+
+    run(scenario())
+    assert len(votes(database)) == 1
+
+
+def test_an_undone_vote_is_superseded_by_a_new_row_and_only_the_last_counts(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            first = await visitor.vote("left")
+            body = {"vote_id": first["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            undone = await visitor.post("api/undo", body)
+            assert undone.status_code == 200, undone.text
+            correction = await visitor.post("api/votes", visitor.ballot(undone.json()["assignment"], "right"))
+            assert correction.json()["next"] is None
+            assert correction.json()["progress"]["done"] == 1
+            second = await visitor.vote("tie")
+            late = await visitor.post("api/undo", body)
+            assert (late.status_code, late.json()["error"]["code"]) == (409, "undo_closed")
+            assert second["undo"] == {"vote_id": second["vote_id"]}
+
+    run(scenario())
+    (one, two, three) = votes(database)
+    assert [row[1] for row in (one, two, three)] == ["left", "right", "tie"]
+    assert two[2] == one[0] and one[2] is None
+    assert query(database, "SELECT choice FROM votes_table ORDER BY answered_at") == [("right",), ("tie",)]
+    assert query(database, "SELECT SUM(load) FROM pairs")[0][0] == 4  # two votes, two leases
+
+
+def test_after_a_reload_the_same_pairs_come_back(settings, make_study):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            before = await visitor.begin()
+            after = await visitor.begin()
+            assert [a["token"] for a in before["queue"]] == [a["token"] for a in after["queue"]]
+            assert before["queue"] == after["queue"]  # image addresses too: nothing is loaded twice
+            page = await visitor.client.get("/s/s")
+            assert page.headers["location"].startswith("/s/s/")
+
+    run(scenario())
+
+
+def test_a_second_tab_is_refused_and_can_take_over(settings, make_study):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            ballot = visitor.ballot(visitor.queue[0])
+            second = await visitor.post("api/session", {})
+            assert (second.status_code, second.json()["error"]["code"]) == (409, "other_tab")
+            taken = await visitor.post("api/session", {"take_over": True})
+            assert taken.status_code == 200
+            old = await visitor.post("api/votes", ballot)
+            assert (old.status_code, old.json()["error"]["code"]) == (409, "other_tab")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answers": {}},
+        {"answers": {"overall": "both"}},
+        {"answers": {"quality": "left"}},
+        {"answers": {"overall": "left", "quality": "left"}},
+        {"response_ms": -1},
+        {"response_ms": 10**12},
+        {"idempotency_key": "short"},
+        {"assignment": "AAAA"},
+        {"assignment": "../../etc/passwd"},
+    ],
+    ids=str,
+)
+def test_a_vote_that_breaks_the_interface_is_refused_and_not_stored(settings, make_study, database, change):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            answer = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]) | change)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["error"]["message"]
+
+    run(scenario())
+    assert votes(database) == []
+
+
+def test_a_vote_on_another_persons_pair_is_refused(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            one, two = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await one.begin()
+            await two.begin()
+            answer = await two.post("api/votes", two.ballot(one.queue[0]))
+            assert answer.status_code == 422
+
+    run(scenario())
+    assert votes(database) == []
+
+
+def test_a_skip_is_kept_but_fills_no_slot(settings, make_study, database):
+    make_study(votes_per_pair=1)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            skipper, voter = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await skipper.vote_all(lambda _: "skip")
+            await voter.vote_all()
+
+    run(scenario())
+    assert query(database, "SELECT choice, COUNT(*) FROM votes_table GROUP BY choice ORDER BY choice") == [
+        ("left", 18), ("skip", 18)
+    ]  # fmt: skip
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
+
+
+def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after(
+    settings, make_study, database, monkeypatch
+):
+    make_study(votes_per_pair=1, lease_seconds=60)
+    real = context.now_ms
+    offset = 0
+    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    monkeypatch.setattr("study_server.app.now_ms", lambda: real() + offset)
+
+    async def scenario():
+        nonlocal offset
+        async with serving(settings) as browser:
+            absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await absent.begin()
+            offset = 61_000
+            assert await present.vote_all(limit=16) == 16
+            # 18 pairs: two were held by the absent person and are open again, two are leased by the present one.
+            taken = await present.vote_all(limit=2)
+            assert taken == 2
+            for assignment in absent.queue:
+                answer = await absent.post("api/votes", absent.ballot(assignment, "right"))
+                assert answer.status_code == 200, answer.text
+
+    run(scenario())
+    surplus = [row for row in votes(database) if row[3]]
+    assert len(votes(database)) == 20 and len(surplus) == 2
+    assert query(database, "SELECT COUNT(*) FROM votes_table") == [(18,)]
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
+
+
+def test_a_paused_study_takes_the_answers_on_screen_and_hands_out_nothing(settings, make_study, database):
+    from study_server.studies.ownership import set_status
+
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            set_status(database, "s", "paused")
+            first = await visitor.vote()
+            assert (first["next"], first["state"]) == (None, "task")
+            second = await visitor.vote()
+            assert (second["next"], second["state"]) == (None, "closed")
+            state = await visitor.begin()
+            assert (state["state"], state["queue"]) == ("closed", [])
+            set_status(database, "s", "open")
+            assert (await visitor.begin())["queue"]
+
+    run(scenario())
+    assert len(votes(database)) == 2
+
+
+def test_a_reported_pair_is_replaced_and_two_reports_take_it_out(settings, make_study, database):
+    make_study(votes_per_pair=5)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            tokens = []
+            for _ in range(2):
+                visitor = await Visitor(browser()).enter()
+                await visitor.begin()
+                body = {
+                    "assignment": visitor.queue[0]["token"], "problem": "image_missing", "tab_token": visitor.tab,
+                    "idempotency_key": "report-key",
+                }  # fmt: skip
+                answer = await visitor.post("api/report", body)
+                again = await visitor.post("api/report", body)
+                assert answer.status_code == again.status_code == 200, answer.text
+                assert answer.json()["next"] == again.json()["next"] is not None
+                tokens.append(answer.json()["next"]["token"])
+                vote = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]))
+                assert (vote.status_code, vote.json()["error"]["code"]) == (409, "lease_lost")
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM reports") == [(2,)]
+    assert query(database, "SELECT SUM(load) FROM pairs")[0][0] == 4
+
+
+def test_practice_tells_right_from_wrong_on_other_content_and_is_not_counted(settings, make_study, database):
+    make_study(
+        practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4", "why": "Look at the grain."}], votes_per_pair=1
+    )
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            assert visitor.state["progress"] | {"seconds_left": 0} == {
+                "done": 0, "total": 15, "block_done": 0, "block_length": 20, "seconds_left": 0, "practice_left": 1
+            }  # fmt: skip
+            assert [a["kind_public"] for a in visitor.queue] == ["practice", "task"]
+            answer = await visitor.vote("left")
+            assert answer["feedback"]["text"] == "Look at the grain."
+            assert answer["progress"]["done"] == 0
+            await visitor.vote_all()
+
+    run(scenario())
+    (practice,) = query(database, "SELECT left_arm, choice, expected FROM votes_table WHERE kind = 'practice'")
+    assert practice[2] == ("left" if practice[0] == "fp32" else "right")
+    assert query(database, "SELECT COUNT(*) FROM votes_table WHERE kind = 'task' AND prompt_id = 'p0'") == [(0,)]
+
+
+def test_every_kind_is_told_apart_in_the_table_and_not_in_the_browser(settings, make_study, database):
+    make_study(
+        warmup=2, instructed=1, repeat_rate=0.2, votes_per_pair=1,
+        gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
+    )  # fmt: skip
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            seen = []
+
+            def look(assignment):
+                seen.append(assignment)
+                return "left"
+
+            await visitor.vote_all(look)
+            assert {assignment["kind_public"] for assignment in seen} == {"task"}
+
+    run(scenario())
+    kinds = dict(query(database, "SELECT kind, COUNT(*) FROM votes_table GROUP BY kind"))
+    assert kinds == {"warmup": 2, "gold": 1, "instructed": 1, "repeat": 3, "task": 15}
+    assert query(
+        database, "SELECT COUNT(*) FROM votes_table WHERE (expected IS NULL) <> (kind NOT IN ('gold', 'instructed'))"
+    ) == [(0,)]

@@ -1,0 +1,112 @@
+"""What the tests of the server drive it with: an application with its lifespan, and a browser's behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from contextlib import asynccontextmanager
+
+import httpx
+
+from study_server.app import create_app
+from study_server.db.database import Database
+from study_server.db.statements import Statement
+from study_server.settings import Settings
+
+
+def query(database: Database, sql: str, **values):
+    with database.transaction() as tx:
+        return tx.all(Statement(sql), **values)
+
+
+def run(scenario):
+    """Run an async scenario; a hang is a failure."""
+    return asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+@asynccontextmanager
+async def serving(settings: Settings):
+    """The application with its lifespan; yields a maker of browsers."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1234))
+        clients = []
+
+        def browser() -> httpx.AsyncClient:
+            client = httpx.AsyncClient(transport=transport, base_url="http://study.test", timeout=30)
+            clients.append(client)
+            return client
+
+        yield browser
+        for client in clients:
+            await client.aclose()
+
+
+class Visitor:
+    """One annotator's browser: cookies, CSRF token, queue."""
+
+    def __init__(self, client: httpx.AsyncClient, slug: str = "s") -> None:
+        self.client, self.slug = client, slug
+        self.csrf = self.tab = ""
+        self.state: dict = {}
+        self.queue: list[dict] = []
+
+    async def enter(self, query: str = "", **fields):
+        page = await self.client.get(f"/s/{self.slug}{query}")
+        assert page.status_code == 200, page.text
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        answer = await self.client.post(
+            f"/s/{self.slug}/consent", data={**hidden, "csrf": csrf, "consent": "yes", **fields}
+        )
+        assert answer.status_code == 303, answer.text
+        page = await self.client.get(f"/s/{self.slug}/instructions")
+        self.csrf = re.search(r'csrf-token" content="([^"]+)"', page.text)[1]
+        return self
+
+    async def post(self, path: str, body: dict, **headers) -> httpx.Response:
+        return await self.client.post(
+            f"/s/{self.slug}/{path}", json=body, headers={"X-CSRF-Token": self.csrf, **headers}
+        )
+
+    async def begin(self, **body):
+        answer = await self.post("api/session", {"tab_token": self.tab or None, **body})
+        assert answer.status_code == 200, answer.text
+        self.state = answer.json()
+        self.tab = self.state["tab_token"]
+        self.queue = list(self.state["queue"])
+        return self.state
+
+    def ballot(self, assignment: dict, choice: str = "left", *, key: str | None = None, **more) -> dict:
+        questions = self.state["study"]["questions"]
+        return {
+            "assignment": assignment["token"], "answers": {q["id"]: choice for q in questions}, "response_ms": 900,
+            "hidden_ms": 0, "idempotency_key": key or str(uuid.uuid4()), "tab_token": self.tab, **more,
+        }  # fmt: skip
+
+    async def vote(self, choice: str = "left") -> dict:
+        """Vote on the head of the queue."""
+        answer = await self.post("api/votes", self.ballot(self.queue.pop(0), choice))
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        if body["next"]:
+            self.queue.append(body["next"])
+        return body
+
+    async def vote_all(self, choose=lambda assignment: "left", *, limit: int = 10_000, wait: float = 0.1) -> int:
+        """Vote until the study says that it is finished; returns how many votes were given."""
+        if not self.state:
+            await self.begin()
+        given = 0
+        while given < limit:
+            if not self.queue:
+                await self.begin()
+                if self.state["state"] in ("finished", "closed"):
+                    break
+                if not self.queue:
+                    await asyncio.sleep(wait)
+                continue
+            await self.vote(choose(self.queue[0]))
+            given += 1
+        return given
