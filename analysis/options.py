@@ -1,0 +1,168 @@
+"""The options of `analysis/winrates.py`: names, help and limits; nothing heavier than typer is imported here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+REPORT = "Report"
+CHOICE = "Which votes"
+EXCLUSIONS = "Exclusions (every excluded vote is counted)"
+ESTIMATE = "Estimate"
+UNCERTAINTY = "Uncertainty"
+
+
+class Model(StrEnum):
+    BRADLEY_TERRY = "bradley-terry"
+    DAVIDSON = "davidson"
+    RAO_KUPPER = "rao-kupper"
+
+
+class Ties(StrEnum):
+    HALF = "half"
+    DROP = "drop"
+
+
+class Intervals(StrEnum):
+    TWO_WAY = "two-way"
+    ANNOTATOR = "annotator"
+    PROMPT = "prompt"
+    VOTE = "vote"
+    MODEL = "model"
+
+
+class Method(StrEnum):
+    BOOTSTRAP = "bootstrap"
+    SANDWICH = "sandwich"
+
+
+class Shape(StrEnum):
+    T = "t"
+    PERCENTILE = "percentile"
+
+
+class By(StrEnum):
+    CATEGORY = "category"
+    QUESTION = "question"
+    STUDY = "study"
+
+
+VotesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Votes: .parquet, .csv, .jsonl files or a database URL; our columns or arena-style.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the report; made if it is not there.", rich_help_panel=REPORT)]
+Title = Annotated[str, typer.Option(help="Title of the page.", rich_help_panel=REPORT)]
+ImageSet = Annotated[
+    Path | None,
+    typer.Option(
+        help="Image set (folder of `qsched generate-pairs`): example pictures, measured model sizes.",
+        rich_help_panel=REPORT,
+    ),
+]
+Simulation = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON file with the parameters of simulated annotators. Default: simulation.json beside the votes.",
+        rich_help_panel=REPORT,
+    ),
+]
+Formats = Annotated[str, typer.Option(help="Figure files to write, with commas.", rich_help_panel=REPORT)]
+Study = Annotated[str | None, typer.Option(help="Take the votes of this study.", rich_help_panel=CHOICE)]
+Question = Annotated[str | None, typer.Option(help="Take the answers to this question.", rich_help_panel=CHOICE)]
+ByOption = Annotated[
+    By | None,
+    typer.Option(help="Estimate also in each category, question or study, and compare them.", rich_help_panel=CHOICE),
+]
+MinResponseMs = Annotated[
+    int, typer.Option(min=0, help="Exclude votes faster than this (0: none).", rich_help_panel=EXCLUSIONS)
+]
+MinVotes = Annotated[
+    int, typer.Option(min=0, help="Exclude annotators with fewer votes (0: none).", rich_help_panel=EXCLUSIONS)
+]
+MinGoldAccuracy = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Exclude annotators with fewer gold items right (0: none).", rich_help_panel=EXCLUSIONS
+    ),
+]
+MaxInstructedFailures = Annotated[
+    int,
+    typer.Option(
+        min=-1, help="Exclude annotators who failed more instructed checks (-1: none).", rich_help_panel=EXCLUSIONS
+    ),
+]
+ExcludeAnnotator = Annotated[
+    list[str] | None, typer.Option(help="Exclude this annotator; repeat for more.", rich_help_panel=EXCLUSIONS)
+]
+IncludeRepeats = Annotated[
+    bool,
+    typer.Option(
+        "--include-repeats", help="Keep repeated pairs too (they measure consistency).", rich_help_panel=EXCLUSIONS
+    ),
+]
+Simulated = Annotated[
+    bool | None,
+    typer.Option(
+        "--include-simulated/--exclude-simulated",
+        help="Needed where people's and simulated votes are mixed.",
+        show_default=False,
+        rich_help_panel=EXCLUSIONS,
+    ),
+]
+ModelOption = Annotated[Model, typer.Option(help="Model of preferences.", rich_help_panel=ESTIMATE)]
+TiesOption = Annotated[
+    Ties, typer.Option(help="bradley-terry: a tie is half a win for each, or is left out.", rich_help_panel=ESTIMATE)
+]
+PositionEffect = Annotated[
+    bool,
+    typer.Option("--position-effect", help="Estimate a preference for the left side too.", rich_help_panel=ESTIMATE),
+]
+Penalty = Annotated[
+    str,
+    typer.Option(
+        help="none, firth or ridge:X; gives an estimate where none exists otherwise.", rich_help_panel=ESTIMATE
+    ),
+]
+Baseline = Annotated[str | None, typer.Option(help="Compare every arm with this one.", rich_help_panel=ESTIMATE)]
+EquivalenceMargin = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0001,
+        max=0.4999,
+        help="Distance from an even win rate that does not matter, for example 0.03; decide before looking.",
+        rich_help_panel=ESTIMATE,
+    ),
+]
+IntervalsOption = Annotated[
+    Intervals,
+    typer.Option(
+        help="What is random: annotators and prompts, one of them, single votes, or the model alone.",
+        rich_help_panel=UNCERTAINTY,
+    ),
+]
+MethodOption = Annotated[
+    Method, typer.Option(help="Resampling, or the analytic sandwich.", rich_help_panel=UNCERTAINTY)
+]
+ShapeOption = Annotated[
+    Shape,
+    typer.Option(
+        help="t: standard error and t quantile; percentile: quantiles of the resamples (one-way only).",
+        rich_help_panel=UNCERTAINTY,
+    ),
+]
+Confidence = Annotated[
+    float, typer.Option(min=0.5, max=0.9999, help="Coverage of the intervals.", rich_help_panel=UNCERTAINTY)
+]
+Resamples = Annotated[
+    int, typer.Option(min=100, max=100_000, help="Number of bootstrap resamples.", rich_help_panel=UNCERTAINTY)
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="Seed of the resamples; the same seed gives the same bytes.", rich_help_panel=UNCERTAINTY),
+]

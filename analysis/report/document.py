@@ -1,0 +1,217 @@
+"""`winrates.json`: every number of the report for programs; the schema is `winrates.schema.json` beside this file.
+
+Infinite and missing numbers are null: JSON has no NaN. Names are exact here, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.report.findings import Findings
+from analysis.stats import PairRow, RawPair, StrengthRow
+
+SCHEMA_VERSION = 1
+SCHEMA_PATH = Path(__file__).with_name("winrates.schema.json")
+
+
+def report_document(found: Findings) -> dict[str, Any]:
+    """The JSON document as plain values."""
+    estimate = found.estimate
+    settings = found.settings
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "title": settings.title,
+        "study": found.study,
+        "question": found.question,
+        "n_votes": found.n_votes,
+        "n_annotators": found.n_annotators,
+        "n_prompts": found.n_prompts,
+        "simulated": found.n_simulated > 0,
+        "n_simulated": found.n_simulated,
+        "estimate": estimate is not None,
+        "no_estimate": None if found.existence is None else plain(found.existence),
+        "strengths": [] if estimate is None else [_strength(row) for row in estimate.strengths],
+        "pairwise": _pairwise(found),
+        "position_effect": None
+        if estimate is None or estimate.position_effect is None
+        else plain(estimate.position_effect),
+        "position_check": plain(found.position_check),
+        "tie_parameter": _tie_parameter(found),
+        "design_effect": None if estimate is None else number(estimate.design_effect),
+        "strata": _strata(found),
+        "agreement": _agreement(found),
+        "annotators": [plain(row) for row in found.annotators],
+        "influence": [plain(row) for row in (*found.influence_annotators[:20], *found.influence_prompts[:20])],
+        "sensitivity": [plain(variant) for variant in found.variants],
+        "excluded": {
+            "n_read": found.exclusions.n_read,
+            "n_kept": found.exclusions.n_kept,
+            "n_excluded": found.exclusions.n_excluded,
+            "rows": [plain(row) for row in found.exclusions.rows],
+            "annotators": [{"annotator": name, "reason": reason} for name, reason in found.exclusions.annotators],
+        },
+        "claims": [
+            {
+                "arm_a": c.arm_a,
+                "arm_b": c.arm_b,
+                "verdict": c.verdict,
+                "within_margin": c.within_margin,
+                "text": c.sentence,
+            }
+            for c in found.claims
+        ],
+        "warnings": list(found.warnings),
+        "notes": list(found.notes),
+        "settings": settings_values(found),
+        "fit": None
+        if estimate is None
+        else {
+            "iterations": estimate.fit.iterations,
+            "converged": estimate.fit.converged,
+            "gradient": number(estimate.fit.gradient),
+            "log_likelihood": number(estimate.fit.log_likelihood),
+            "intervals": estimate.uncertainty.kind,
+            "degrees_of_freedom": number(estimate.uncertainty.df),
+            "covariance_truncated": estimate.uncertainty.truncated,
+        },
+        "simulation": settings.simulation,
+        "versions": found.versions,
+    }
+
+
+def report_json(found: Findings) -> str:
+    """The document as text: sorted nowhere, indented, ASCII escapes, a final newline; same findings, same bytes."""
+    return json.dumps(report_document(found), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def settings_values(found: Findings) -> dict[str, Any]:
+    """Every choice behind the numbers, flat."""
+    settings, estimate = found.settings, found.settings.estimate
+    return {
+        "model": estimate.model,
+        "ties": estimate.ties,
+        "position_effect": estimate.position_effect,
+        "penalty": str(estimate.penalty),
+        "intervals": estimate.intervals,
+        "method": estimate.method,
+        "shape": estimate.shape,
+        "confidence": estimate.confidence,
+        "resamples": estimate.resamples,
+        "seed": estimate.seed,
+        "baseline": settings.baseline,
+        "by": settings.by,
+        "equivalence_margin": settings.equivalence_margin,
+        "exclusions": plain(settings.rules),
+        "sources": list(found.sources),
+        "command": settings.command,
+    }
+
+
+def _strength(row: StrengthRow) -> dict[str, Any]:
+    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
+
+
+def _pairwise(found: Findings) -> list[dict[str, Any]]:
+    contrasts = {} if found.estimate is None else {(p.arm_a, p.arm_b): p for p in found.estimate.pairwise}
+    return [_pair(raw, contrasts.get((raw.arm_a, raw.arm_b))) for raw in found.raw]
+
+
+def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
+    """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
+    counted = plain(raw)
+    model = {
+        "p_holm": None,
+        "p": None,
+        "log_odds": None,
+        "log_odds_se": None,
+        "log_odds_low": None,
+        "log_odds_high": None,
+        "log_odds_low_all": None,
+        "log_odds_high_all": None,
+        "model_win_rate": None,
+        "model_low": None,
+        "model_high": None,
+        "elo_difference": None,
+        "prob_superior": None,
+        "design_effect": None,
+        "detectable_log_odds": None,
+    }
+    if contrast is not None:
+        model = {
+            "p_holm": number(contrast.p_holm),
+            "p": number(contrast.p),
+            "log_odds": number(contrast.log_odds),
+            "log_odds_se": number(contrast.se),
+            "log_odds_low": number(contrast.low),
+            "log_odds_high": number(contrast.high),
+            "log_odds_low_all": number(contrast.low_all),
+            "log_odds_high_all": number(contrast.high_all),
+            "model_win_rate": number(contrast.win_probability),
+            "model_low": number(contrast.win_probability_low),
+            "model_high": number(contrast.win_probability_high),
+            "elo_difference": number(contrast.elo_difference),
+            "prob_superior": number(contrast.prob_superior),
+            "design_effect": number(contrast.design_effect),
+            "detectable_log_odds": number(contrast.detectable),
+        }
+    return {**counted, **model}
+
+
+def _tie_parameter(found: Findings) -> dict[str, Any] | None:
+    tie = None if found.estimate is None else found.estimate.tie_parameter
+    if tie is None:
+        return None
+    values: dict[str, Any] = plain(tie)
+    # The contract's field is `nu` whatever the model; `name` tells Davidson's nu from Rao and Kupper's kappa.
+    return {"nu": number(tie.value), **values}
+
+
+def _strata(found: Findings) -> dict[str, Any] | None:
+    if found.settings.by is None:
+        return None
+    return {
+        "by": found.settings.by,
+        "strata": [
+            {
+                "name": stratum.name,
+                "n_votes": stratum.n_votes,
+                "problem": stratum.problem,
+                "strengths": [] if stratum.estimate is None else [_strength(row) for row in stratum.estimate.strengths],
+            }
+            for stratum in found.strata
+        ],
+        "contrasts": [plain(row) for row in found.strata_contrasts],
+    }
+
+
+def _agreement(found: Findings) -> dict[str, Any] | None:
+    if found.agreement is None:
+        return None
+    values: dict[str, Any] = plain(found.agreement)
+    # Pairs of annotators grow with the square of their number; the mean is kept here, the rows in agreement.csv.
+    del values["kappas"]
+    return values
+
+
+def plain(value: Any) -> Any:
+    """Frozen records as dicts, tuples as lists, numbers that JSON cannot hold as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return number(value)
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in winrates.json")
+
+
+def number(value: float) -> float | None:
+    """A finite float, or None."""
+    return float(value) if math.isfinite(value) else None

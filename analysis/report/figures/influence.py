@@ -1,0 +1,46 @@
+"""Who drives the result: how far the estimate moves when one annotator or one prompt is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.report.escape import short_labels
+from analysis.report.figures.style import BLUE, GRID, ORANGE, Draft, new_figure
+from analysis.stats.results import InfluenceRow
+
+SHOWN = 8
+
+
+def draw_influence(annotators: tuple[InfluenceRow, ...], prompts: tuple[InfluenceRow, ...]) -> Draft:
+    """The eight most influential annotators and prompts; orange where leaving one out turns an order round."""
+    groups = [(name, rows[:SHOWN]) for name, rows in (("annotator", annotators), ("prompt", prompts)) if rows]
+    height = 0.95 + 0.24 * max(len(rows) for _, rows in groups)
+    figure = new_figure(3.2 * len(groups), height)
+    panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
+    for panel, (name, rows) in zip(panels, groups, strict=True):
+        places = np.arange(len(rows))[::-1]
+        values = [abs(row.change_in_se) for row in rows]
+        panel.barh(places, values, height=0.6, color=[ORANGE if row.changes_order else BLUE for row in rows])
+        panel.set_yticks(places, short_labels(tuple(row.cluster for row in rows), width=16))
+        panel.set_title(f"leaving out one {name}", loc="left")
+        panel.set_xlabel("largest change, in standard errors")
+        panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(False)
+        panel.axvline(1, color=GRID, linewidth=1)
+        panel.set_xlim(left=0)
+        panel.grid(axis="x")
+    spoken = ". ".join(
+        f"Leaving out {name} {rows[0].cluster} moves a contrast by {abs(rows[0].change_in_se):.2f} standard errors"
+        for name, rows in groups
+    )
+    return Draft(
+        name="influence",
+        figure=figure,
+        title="Who drives the result",
+        alt=f"Bar charts of the most influential annotators and prompts. {spoken}.",
+        caption=(
+            "The contrast of arms that moves most when one annotator or one prompt is left out, in its own "
+            "standard errors. "
+            "Orange: the order of two arms turns round."
+        ),
+    )

@@ -1,0 +1,245 @@
+"""Everything that a report shows, computed once from the votes and the settings, before a word is written."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import polars as pl
+
+from analysis.errors import NoEstimateError
+from analysis.report.order import OrderBin, Times, order_bins, response_times, time_histogram
+from analysis.report.orient import best_first, turn_raw
+from analysis.report.pictures import Example, ImageSet, find_examples, load_image_set
+from analysis.report.sensitivity import Variant, variants
+from analysis.report.settings import ReportSettings
+from analysis.report.strata import Stratum, strata_of
+from analysis.report.table import percent
+from analysis.report.words import Finding, judge_all
+from analysis.stats import Estimate, Existence, RawPair, VoteCounts, count_votes, estimate, raw_pairs
+from analysis.stats.results import (
+    Agreement,
+    AnnotatorRow,
+    InfluenceRow,
+    PositionEffect,
+    ReliabilityFit,
+    StratumContrast,
+)
+from analysis.votes import ExclusionReport, VotesTable, exclude
+from qsched import __version__
+from qsched.records import InputError
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All results of one report. `estimate` is None where none exists; `existence` then says why."""
+
+    settings: ReportSettings
+    sources: tuple[str, ...]
+    study: str | None
+    question: str | None
+    n_elsewhere: int
+    arms: tuple[str, ...]
+    n_votes: int
+    n_annotators: int | None
+    n_prompts: int | None
+    n_simulated: int
+    exclusions: ExclusionReport
+    existence: Existence | None
+    estimate: Estimate | None
+    claims: tuple[Finding, ...]
+    raw: tuple[RawPair, ...]
+    strata: tuple[Stratum, ...]
+    strata_contrasts: tuple[StratumContrast, ...]
+    strata_note: str
+    variants: tuple[Variant, ...]
+    position_check: PositionEffect | None
+    left: int
+    right: int
+    order: tuple[OrderBin, ...]
+    times: Times | None
+    histogram: tuple[tuple[float, float, int], ...]
+    agreement: Agreement | None
+    annotators: tuple[AnnotatorRow, ...]
+    reliability: ReliabilityFit | None
+    influence_annotators: tuple[InfluenceRow, ...]
+    influence_prompts: tuple[InfluenceRow, ...]
+    most_agreed: tuple[Example, ...]
+    least_agreed: tuple[Example, ...]
+    image_set: ImageSet | None
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+
+def find(votes: VotesTable, settings: ReportSettings) -> Findings:
+    """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
+    chosen = choose(votes, settings)
+    kept, exclusions = exclude(chosen, settings.rules)
+    _refuse_mixture(exclusions, settings)
+    _refuse_nothing(exclusions)
+    counts = count_votes(kept.frame)
+    existence, found = _estimate(counts, settings)
+    if settings.baseline is not None and settings.baseline not in counts.arms:
+        raise InputError(f"--baseline {settings.baseline!r} is none of the arms: {_listed(counts.arms)}.")
+    strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
+    reliability = None
+    image_set = None if settings.image_set is None else load_image_set(settings.image_set)
+    most, least = find_examples(kept.frame, image_set)
+    side = kept.frame.get_column("choice").cast(pl.String)
+    warnings = [*(found.warnings if found else ()), *_own_warnings(exclusions, image_set, counts.arms)]
+    return Findings(
+        settings=settings,
+        sources=votes.sources,
+        study=_only(kept, "study"),
+        question=_only(kept, "question"),
+        n_elsewhere=votes.n_votes - chosen.n_votes,
+        arms=tuple(counts.arms),
+        n_votes=kept.n_votes,
+        n_annotators=_distinct(kept.frame, "annotator"),
+        n_prompts=_distinct(kept.frame, "prompt_id"),
+        n_simulated=int(kept.frame.get_column("simulated").sum()),
+        exclusions=exclusions,
+        existence=existence,
+        estimate=found,
+        claims=() if found is None else judge_all(found, margin=settings.equivalence_margin),
+        raw=_raw_pairs(counts, found, settings),
+        strata=strata,
+        strata_contrasts=contrasts,
+        strata_note=strata_note,
+        variants=() if found is None else variants(chosen, counts, settings, reliability),
+        position_check=None if found is None else _position_check(counts, found, settings),
+        left=int((side == "left").sum()),
+        right=int((side == "right").sum()),
+        order=order_bins(kept.frame),
+        times=response_times(kept.frame),
+        histogram=time_histogram(kept.frame),
+        agreement=None,
+        annotators=(),
+        reliability=reliability,
+        influence_annotators=(),
+        influence_prompts=(),
+        most_agreed=most,
+        least_agreed=least,
+        image_set=image_set,
+        warnings=tuple(dict.fromkeys(warnings)),
+        notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ())))),
+        versions=used_versions(),
+    )
+
+
+def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:
+    """The votes of one study and one question; several questions and no choice among them is an error."""
+    chosen = votes.select(study=settings.study, question=settings.question)
+    for column, option in (("study", "--study"), ("question", "--question")):
+        names = chosen.values(column)
+        if len(names) > 1:
+            raise InputError(
+                f"The votes hold {len(names)} values of {column} ({_listed(names)}); one estimate takes one. "
+                f"Choose with {option}, and compare them with --by {column}."
+            )
+    return chosen
+
+
+def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings) -> VotesTable:
+    """Categories divide the kept votes; questions and studies lie outside the one that was chosen."""
+    if settings.by == "question":
+        return exclude(votes.select(study=settings.study), settings.rules)[0]
+    if settings.by == "study":
+        return exclude(votes.select(question=settings.question), settings.rules)[0]
+    return kept
+
+
+def _refuse_mixture(exclusions: ExclusionReport, settings: ReportSettings) -> None:
+    if exclusions.simulated == "mixed" and settings.rules.simulated == "auto":
+        raise InputError(
+            "The votes of people and of simulated annotators are mixed; one estimate must not take both unasked. "
+            "Say --exclude-simulated (people only) or --include-simulated (both; the report says so in red)."
+        )
+
+
+def _refuse_nothing(exclusions: ExclusionReport) -> None:
+    if exclusions.n_kept == 0:
+        counted = "; ".join(f"{row.reason}: {row.n_votes}" for row in exclusions.rows if row.n_votes)
+        raise InputError(
+            f"None of the {exclusions.n_read} votes is left after the exclusions ({counted or 'no rule applied'}). "
+            "Loosen them, for instance with --min-response-ms 0."
+        )
+
+
+def _estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Existence | None, Estimate | None]:
+    try:
+        return None, best_first(estimate(counts, settings.estimate))
+    except NoEstimateError as error:
+        return error.diagnosis, None
+
+
+def _raw_pairs(counts: VoteCounts, found: Estimate | None, settings: ReportSettings) -> tuple[RawPair, ...]:
+    """Counts of every pair; with ties dropped, rate and bounds are of the decided votes and the ties stay counted."""
+    chosen = settings.estimate
+    rows = raw_pairs(counts, confidence=chosen.confidence, intervals=chosen.intervals)
+    if chosen.ties == "drop":
+        decided = raw_pairs(counts.without_ties(), confidence=chosen.confidence, intervals=chosen.intervals)
+        rows = tuple(
+            replace(row, win_rate=other.win_rate, low=other.low, high=other.high, se=other.se, interval=other.interval)
+            for row, other in zip(rows, decided, strict=True)
+        )
+    if found is None:
+        return rows
+    by_arms = {frozenset((row.arm_a, row.arm_b)): row for row in rows}
+    ordered = [(pair.arm_a, by_arms[frozenset((pair.arm_a, pair.arm_b))]) for pair in found.pairwise]
+    return tuple(row if row.arm_a == arm_a else turn_raw(row) for arm_a, row in ordered)
+
+
+def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSettings) -> PositionEffect | None:
+    """The position effect, also when the reported model leaves it out: the reader should see what was left out."""
+    if found.position_effect is not None:
+        return found.position_effect
+    try:
+        return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
+    except NoEstimateError:
+        return None
+
+
+def _own_warnings(exclusions: ExclusionReport, image_set: ImageSet | None, arms: tuple[str, ...]) -> list[str]:
+    warnings = []
+    chosen_kinds = sum(row.n_votes for row in exclusions.rows if row.reason.startswith("kind: "))
+    by_conduct = exclusions.n_excluded - chosen_kinds
+    eligible = exclusions.n_read - chosen_kinds
+    if eligible and by_conduct > 0.2 * eligible:
+        warnings.append(
+            f"{by_conduct} of {eligible} votes ({percent(by_conduct / eligible)}) were excluded by rules of conduct; "
+            "see how the estimate changes when they are put back."
+        )
+    if image_set is not None:
+        unknown = [arm for arm in arms if arm not in {record.name for record in image_set.manifest.arms}]
+        if unknown:
+            warnings.append(
+                f"The image set {image_set.manifest.set_id} has no arm {_listed(unknown)}: is it the right one?"
+            )
+    return warnings
+
+
+def used_versions() -> dict[str, str]:
+    """Versions of everything that can change a number or a byte of the report."""
+    packages = ("numpy", "scipy", "polars", "matplotlib", "jinja2")
+    return {"qsched": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _known(frame: pl.DataFrame, column: str) -> bool:
+    return column in frame.columns and frame.get_column(column).null_count() < frame.height
+
+
+def _distinct(frame: pl.DataFrame, column: str) -> int | None:
+    return frame.get_column(column).drop_nulls().n_unique() if _known(frame, column) else None
+
+
+def _only(votes: VotesTable, column: str) -> str | None:
+    names = votes.values(column)
+    return names[0] if len(names) == 1 else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,177 @@
+"""The image set beside the votes: example pairs with their pictures, and the measured size of each arm's model."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from PIL import Image
+
+from qsched.records import InputError, IntegrityError, Manifest, iter_rows, read_manifest
+
+# Pictures up to this size go into the page as they are; larger ones as a smaller copy, and the page says so.
+WHOLE_BYTES = 150_000
+COPY_PIXELS = 448
+MIN_VOTES = 3
+PER_LIST = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as a data URI, with the size it is stored in; `copy`: reduced for the page."""
+
+    arm: str
+    src: str
+    width: int
+    height: int
+    copy: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item (prompt, sample, pair of arms) and what was voted on it; `wins_a` counts votes for `arm_a`."""
+
+    prompt_id: str
+    prompt: str | None
+    sample_index: int
+    arm_a: str
+    arm_b: str
+    wins_a: int
+    wins_b: int
+    ties: int
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def n_votes(self) -> int:
+        return self.wins_a + self.wins_b + self.ties
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """What a report needs of an image set: its manifest and where the picture of (prompt, arm, sample) lies."""
+
+    folder: Path
+    manifest: Manifest
+    files: dict[tuple[str, str, int], tuple[str, str, str]]
+
+    def sizes(self) -> dict[str, int]:
+        """Measured bytes of each arm's denoiser, where the manifest has them."""
+        return {arm.name: arm.denoiser_bytes for arm in self.manifest.arms if arm.denoiser_bytes}
+
+
+def load_image_set(folder: Path) -> ImageSet:
+    """Read manifest and rows of an image set; raises InputError or RowError for a folder that breaks the contract."""
+    manifest = read_manifest(folder)
+    files = {
+        (row.prompt_id, row.arm, row.sample_index): (row.file_name, row.sha256, row.prompt) for row in iter_rows(folder)
+    }
+    if not files:
+        raise InputError(f"{folder} has no finished images in images.jsonl; finish it with `qsched generate-pairs`.")
+    return ImageSet(folder=folder, manifest=manifest, files=files)
+
+
+def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The items with the most and with the least agreement, at most three each, with pictures where there are any.
+
+    Agreement of an item is the share of its most frequent answer; items with fewer than three votes are
+    left out. Ties in the ordering go to more votes, then to the prompt's name, so that the choice is fixed.
+    """
+    items = _items(frame)
+    if not items:
+        return (), ()
+
+    def agreement(item: Example) -> float:
+        return max(item.wins_a, item.wins_b, item.ties) / item.n_votes
+
+    def name(item: Example) -> tuple[str, int, str, str]:
+        return (item.prompt_id, item.sample_index, item.arm_a, item.arm_b)
+
+    # "Agreed" is agreed on a preference: an item that everybody called a tie says nothing about the arms.
+    decided = [item for item in items if max(item.wins_a, item.wins_b) > item.ties]
+    most = sorted(decided, key=lambda item: (-agreement(item), -item.n_votes, name(item)))[:PER_LIST]
+    rest = [item for item in items if item not in most]
+    least = sorted(rest, key=lambda item: (-_entropy(item), -item.n_votes, name(item)))[:PER_LIST]
+    least = [item for item in least if agreement(item) < 1]
+    return tuple(_with_pictures(i, image_set) for i in most), tuple(_with_pictures(i, image_set) for i in least)
+
+
+def _items(frame: pl.DataFrame) -> list[Example]:
+    if "prompt_id" not in frame.columns or frame.get_column("prompt_id").null_count() == frame.height:
+        return []
+    sample = pl.col("sample_index").fill_null(0) if "sample_index" in frame.columns else pl.lit(0)
+    left, right, choice = (pl.col(name).cast(pl.String) for name in ("left_arm", "right_arm", "choice"))
+    swapped = left > right
+    wins_a = ((choice == "left") & ~swapped) | ((choice == "right") & swapped)
+    wins_b = ((choice == "right") & ~swapped) | ((choice == "left") & swapped)
+    grouped = (
+        frame.select(
+            pl.col("prompt_id").cast(pl.String),
+            sample.cast(pl.Int64).alias("sample_index"),
+            pl.min_horizontal(left, right).alias("arm_a"),
+            pl.max_horizontal(left, right).alias("arm_b"),
+            wins_a.alias("wins_a"),
+            wins_b.alias("wins_b"),
+            (choice == "tie").alias("ties"),
+        )
+        .group_by("prompt_id", "sample_index", "arm_a", "arm_b")
+        .agg(pl.col("wins_a").sum(), pl.col("wins_b").sum(), pl.col("ties").sum())
+        .filter(pl.col("wins_a") + pl.col("wins_b") + pl.col("ties") >= MIN_VOTES)
+        .sort("prompt_id", "sample_index", "arm_a", "arm_b")
+    )
+    return [Example(prompt=None, **row) for row in grouped.iter_rows(named=True)]
+
+
+def _entropy(item: Example) -> float:
+    # Ties are an answer too, but the question is who divides the annotators: the split of a against b, ties apart.
+    shares = [count / item.n_votes for count in (item.wins_a, item.wins_b) if count]
+    return -sum(share * math.log2(share) for share in shares)
+
+
+def _with_pictures(item: Example, image_set: ImageSet | None) -> Example:
+    if image_set is None:
+        return item
+    found = [image_set.files.get((item.prompt_id, arm, item.sample_index)) for arm in (item.arm_a, item.arm_b)]
+    if found[0] is None or found[1] is None:
+        return item
+    pictures = tuple(
+        _picture(image_set.folder / file, sha256, arm)
+        for arm, (file, sha256, _) in zip((item.arm_a, item.arm_b), (found[0], found[1]), strict=True)
+    )
+    return Example(
+        prompt_id=item.prompt_id,
+        prompt=found[0][2],
+        sample_index=item.sample_index,
+        arm_a=item.arm_a,
+        arm_b=item.arm_b,
+        wins_a=item.wins_a,
+        wins_b=item.wins_b,
+        ties=item.ties,
+        pictures=pictures,
+    )
+
+
+def _picture(path: Path, sha256: str, arm: str) -> Picture:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error}. Resume or verify the image set (`qsched verify`)."
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise IntegrityError(f"{path} differs from its row in images.jsonl (sha256). Run `qsched verify` on the set.")
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        copy = len(data) > WHOLE_BYTES
+        mime = "image/png"
+        if copy:
+            small = image.convert("RGB")
+            small.thumbnail((COPY_PIXELS, COPY_PIXELS), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            small.save(buffer, format="JPEG", quality=92, subsampling=0)
+            data, mime = buffer.getvalue(), "image/jpeg"
+    return Picture(arm, f"data:{mime};base64,{base64.b64encode(data).decode()}", width, height, copy)

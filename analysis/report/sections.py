@@ -1,0 +1,137 @@
+"""The sections of the page: which figures and tables stand where, and the lines that lead into them."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from analysis.report import tables
+from analysis.report.figures.style import Drawing
+from analysis.report.findings import Findings
+from analysis.report.page import Figure, Section
+from analysis.report.summary import position_words
+from analysis.report.table import Table
+
+
+def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Section, ...]:
+    """All sections that have something to show, in reading order."""
+
+    def figures(*names: str) -> tuple[Figure, ...]:
+        drawn = [drawings[name] for name in names if name in drawings]
+        return tuple(Figure(d.name, Markup(d.inline_svg), d.caption, d.width_px) for d in drawn)
+
+    by = found.settings.by or ""
+    sections = [
+        _strengths(found, figures("strengths")),
+        _pairs(found, figures("winrates")),
+        Section("size", "Strength against model size", figures=figures("elo-size")),
+        Section(
+            "strata",
+            f"By {by}",
+            figures=figures(f"by-{by}"),
+            tables=_full(tables.strata_table(found), tables.strata_contrasts_table(found)),
+            points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
+        ),
+        _intervals(found),
+        Section(
+            "session",
+            "Position and time",
+            paragraphs=tuple(text for text in (position_words(found), _sides(found), _times(found)) if text),
+            figures=figures("session"),
+        ),
+        Section(
+            "agreement",
+            "Agreement and annotators",
+            figures=figures("annotators"),
+            tables=_full(tables.agreement_table(found), tables.annotators_table(found)),
+        ),
+        Section(
+            "influence",
+            "Who drives the result",
+            paragraphs=_influence_words(found),
+            figures=figures("influence"),
+            tables=_full(tables.influence_table(found)),
+        ),
+        Section(
+            "exclusions",
+            "Exclusions, and the estimate under other choices",
+            paragraphs=(
+                f"{found.exclusions.n_read:,} votes were read, {found.exclusions.n_excluded:,} excluded, "
+                f"{found.n_votes:,} kept.",
+            ),
+            tables=_full(tables.exclusions_table(found), tables.variants_table(found)),
+            points=tuple(f"{v.name}: {v.problem}" for v in found.variants if v.problem),
+        ),
+    ]
+    return tuple(s for s in sections if s.figures or s.tables or s.points or s.anchor in ("strengths", "session"))
+
+
+def _full(*candidates: Table) -> tuple[Table, ...]:
+    return tuple(table for table in candidates if table.rows)
+
+
+def _strengths(found: Findings, figures: tuple[Figure, ...]) -> Section:
+    if found.estimate is None:
+        return Section(
+            "strengths",
+            "Strengths",
+            paragraphs=("No strengths are given, because no finite, unique estimate exists. See the box at the top.",),
+        )
+    listed = [tables.strengths_table(found.estimate)]
+    if found.settings.baseline is not None:
+        listed.append(tables.baseline_table(found.estimate, found.settings.baseline))
+    return Section("strengths", "Strengths", figures=figures, tables=tuple(listed))
+
+
+def _pairs(found: Findings, figures: tuple[Figure, ...]) -> Section:
+    listed = [tables.raw_table(found)]
+    if found.estimate is not None:
+        listed.append(tables.contrasts_table(found.estimate))
+    return Section("pairs", "Win rates of pairs", figures=figures, tables=tuple(listed))
+
+
+def _intervals(found: Findings) -> Section:
+    if found.estimate is None:
+        return Section("intervals", "")
+    unsure = found.estimate.uncertainty
+    clusters = ", ".join(f"{n:,} {name}s" for name, n in unsure.n_clusters.items())
+    text = f"The intervals of this report are of the kind “{unsure.kind}”"
+    text += f" ({clusters})." if clusters else "."
+    if unsure.ignores:
+        text += f" They ignore {unsure.ignores.rstrip('.')}."
+    return Section(
+        "intervals",
+        "How sure: the intervals beside the vote-level ones",
+        paragraphs=(text, *unsure.warnings, *unsure.notes),
+        tables=(tables.intervals_table(found.estimate),),
+    )
+
+
+def _sides(found: Findings) -> str:
+    decided = found.left + found.right
+    if not decided:
+        return ""
+    return f"Of {decided:,} decided votes {100 * found.left / decided:.1f}\u00a0% were for the left picture."
+
+
+def _times(found: Findings) -> str:
+    times = found.times
+    if times is None:
+        return "The votes carry no response times."
+    return (
+        f"The median response time is {times.median_ms / 1000:.1f} s; half of the votes took "
+        f"{times.quartile_low_ms / 1000:.1f} "
+        f"to {times.quartile_high_ms / 1000:.1f} s, nine in ten {times.percentile_5_ms / 1000:.1f} to "
+        f"{times.percentile_95_ms / 1000:.1f}\u00a0s."
+    )
+
+
+def _influence_words(found: Findings) -> tuple[str, ...]:
+    rows = (*found.influence_annotators, *found.influence_prompts)
+    if not rows:
+        return ()
+    turning = [row for row in rows if row.changes_order]
+    if not turning:
+        return ("Leaving out any single annotator or prompt turns no pair of arms round.",)
+    named = "; ".join(f"{row.kind} {row.cluster} ({row.arm_a} and {row.arm_b})" for row in turning[:5])
+    more = f" and {len(turning) - 5} more" if len(turning) > 5 else ""
+    return (f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}.",)

@@ -1,0 +1,81 @@
+"""The same strengths under other choices: exclusions put back, ties treated otherwise, unreliable annotators "
+"weighed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from analysis.errors import NoEstimateError
+from analysis.report.settings import ReportSettings
+from analysis.stats import VoteCounts, count_votes, fit_bradley_terry, fit_davidson
+from analysis.stats.results import ReliabilityFit
+from analysis.votes import ExclusionRules, VotesTable, exclude
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Strengths by arm under one other choice; `strengths` is None where that choice has no estimate (`problem`)."""
+
+    name: str
+    n_votes: int
+    strengths: dict[str, float] | None
+    problem: str | None = None
+
+
+def variants(
+    chosen: VotesTable, counts: VoteCounts, settings: ReportSettings, reliability: ReliabilityFit | None
+) -> tuple[Variant, ...]:
+    """The reported choice first, then each of the others; `chosen` are the votes before exclusions."""
+    rows = [_fitted("as reported", counts, settings)]
+    rules = settings.rules
+    lenient = ExclusionRules(
+        kinds=rules.kinds,
+        skips=True,
+        simulated=rules.simulated,
+        min_gold_accuracy=None,
+        max_instructed_failures=None,
+        min_response_ms=0,
+    )
+    for name, other in (
+        ("exclusions by conduct put back", lenient),
+        ("every comparison of two arms put back", replace(lenient, kinds=("practice", "instructed"))),
+    ):
+        more = count_votes(exclude(chosen, other)[0])
+        if more.n_votes != rows[-1].n_votes:
+            rows.append(_fitted(name, more, settings))
+    ties = "drop" if settings.estimate.ties == "half" else "half"
+    if settings.estimate.model == "bradley-terry":
+        other_ties = replace(settings, estimate=replace(settings.estimate, ties=ties))
+        rows.append(_fitted("ties dropped" if ties == "drop" else "ties as half a win", counts, other_ties))
+        rows.append(_davidson(counts, settings))
+    side = not settings.estimate.position_effect
+    other_side = replace(settings, estimate=replace(settings.estimate, position_effect=side))
+    rows.append(_fitted("with a position effect" if side else "without a position effect", counts, other_side))
+    if reliability is not None:
+        strengths = dict(zip(reliability.arms, map(float, reliability.log_strengths), strict=True))
+        rows.append(Variant("annotators weighed by reliability", round(counts.n_votes), strengths))
+    return tuple(rows)
+
+
+def _fitted(name: str, counts: VoteCounts, settings: ReportSettings) -> Variant:
+    chosen = settings.estimate
+    n = round(counts.n_votes)
+    try:
+        if chosen.model == "bradley-terry":
+            fit = fit_bradley_terry(
+                counts, ties=chosen.ties, position_effect=chosen.position_effect, penalty=chosen.penalty
+            )
+        else:
+            fit = fit_davidson(counts, position_effect=chosen.position_effect, penalty=chosen.penalty)
+    except NoEstimateError as error:
+        return Variant(name, n, None, str(error))
+    return Variant(name, n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))
+
+
+def _davidson(counts: VoteCounts, settings: ReportSettings) -> Variant:
+    n = round(counts.n_votes)
+    try:
+        fit = fit_davidson(counts, position_effect=settings.estimate.position_effect, penalty=settings.estimate.penalty)
+    except NoEstimateError as error:
+        return Variant("Davidson's model of ties", n, None, str(error))
+    return Variant("Davidson's model of ties", n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))

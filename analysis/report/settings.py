@@ -1,0 +1,42 @@
+"""What a report was asked for: one frozen object, built at the command line, printed in every output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from analysis.stats import EstimateSettings
+from analysis.votes import ExclusionRules
+
+Format = Literal["svg", "png", "pdf"]
+FORMATS: tuple[Format, ...] = ("svg", "png", "pdf")
+# Columns that `--by` takes. Categories divide the votes of one estimate; studies and questions stand beside it.
+STRATA: tuple[str, ...] = ("category", "question", "study")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Every choice of one run.
+
+    `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
+    does not matter to the user; None: equivalence is never claimed. `command`: the line that made the report.
+    """
+
+    title: str = "Preference study"
+    question: str | None = None
+    study: str | None = None
+    baseline: str | None = None
+    by: str | None = None
+    equivalence_margin: float | None = None
+    estimate: EstimateSettings = field(default_factory=EstimateSettings)
+    rules: ExclusionRules = field(default_factory=ExclusionRules)
+    image_set: Path | None = None
+    simulation: dict[str, object] | None = None
+    formats: tuple[Format, ...] = FORMATS
+    command: str = ""
+
+    @property
+    def alpha(self) -> float:
+        """The share of false alarms that is accepted."""
+        return 1.0 - self.estimate.confidence

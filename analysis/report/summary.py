@@ -1,0 +1,116 @@
+"""The summary at the top of the report: which sentences, in which order."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.report.findings import Findings
+from analysis.report.table import percent, signed
+from analysis.report.words import Finding, headline, interval_words, share_words, wins_in_brief
+from analysis.stats import Estimate, win_probability
+
+ALL_PAIRS_UP_TO = 6
+NEIGHBOURS = 5
+
+
+def summary_points(found: Findings) -> tuple[str, ...]:
+    """Plain sentences, most important first."""
+    points: list[str] = []
+    if found.n_simulated == found.n_votes:
+        points.append(
+            "The votes were given by simulated annotators. The numbers show that the machinery works; "
+            "they say nothing about what people see."
+        )
+    elif found.n_simulated:
+        points.append(
+            f"{found.n_simulated:,} of the {found.n_votes:,} votes were given by simulated annotators. "
+            "Numbers from such a mixture say nothing about what people see."
+        )
+    if found.estimate is None:
+        points.append(
+            "There is no estimate of strengths: the votes do not connect the arms in a way that gives each a "
+            "finite strength. "
+            "The counts below are what the votes say; no ranking of all arms follows from them."
+        )
+        return tuple(points)
+    points.append(headline(_chosen(found), baseline=found.settings.baseline))
+    points += _pair_points(found, found.estimate)
+    points += _design_effect(found.estimate)
+    n_ties = sum(pair.ties for pair in found.raw)
+    points.append(
+        f"Win rates in this summary are the model's; in them {share_words(found.estimate)}. "
+        f"{percent(n_ties / found.n_votes)} of the votes are ties."
+    )
+    return tuple(points)
+
+
+def _chosen(found: Findings) -> tuple[Finding, ...]:
+    """The pairs that the summary is about: those with the baseline, if one was named."""
+    baseline = found.settings.baseline
+    if baseline is None:
+        return found.claims
+    return tuple(claim for claim in found.claims if baseline in (claim.arm_a, claim.arm_b))
+
+
+def _pair_points(found: Findings, estimate: Estimate) -> list[str]:
+    claims = _chosen(found)
+    order = tuple(row.arm for row in estimate.strengths)
+    if len(claims) <= ALL_PAIRS_UP_TO or found.settings.baseline is not None:
+        return [claim.sentence for claim in claims]
+    points = list(wins_in_brief(claims, order))
+    open_pairs = [claim for claim in claims if not claim.detected]
+    neighbours = [c for c in open_pairs if abs(order.index(c.arm_a) - order.index(c.arm_b)) == 1][:NEIGHBOURS]
+    points += [claim.sentence for claim in neighbours]
+    rest = len(open_pairs) - len(neighbours)
+    if rest:
+        points.append(
+            f"For {rest} more pair{'s' if rest > 1 else ''} no difference was detected; the table of differences "
+            f"says for "
+            "each how large a difference would have been."
+        )
+    return points
+
+
+def _design_effect(estimate: Estimate) -> list[str]:
+    effect = estimate.design_effect
+    if estimate.uncertainty.kind in ("vote", "model"):
+        return [
+            "These intervals take every vote as independent. Votes of one annotator, and votes on one prompt, "
+            "usually are not: "
+            "the true uncertainty is then larger (see --intervals two-way)."
+        ]
+    if not math.isfinite(effect):
+        return []
+    text = f"The design effect is {effect:.2f}"
+    if effect > 1.1:
+        text += (
+            f": votes of one annotator or on one prompt resemble each other, so that the {estimate.n_votes:,} votes "
+            f"know about as much "
+            f"as {estimate.n_votes / effect:,.0f} independent ones. Intervals that ignore this would be "
+            f"{percent(1 - 1 / math.sqrt(effect))} narrower than they ought to be."
+        )
+    else:
+        text += ": in these votes annotators and prompts add little to the uncertainty of single votes."
+    return [text]
+
+
+def position_words(found: Findings) -> str:
+    """What may be said about a preference for one side of the screen."""
+    effect = found.position_check
+    if effect is None:
+        return ""
+    confidence = found.settings.estimate.confidence
+    low, high = win_probability(effect.low), win_probability(effect.high)
+    numbers = (
+        f"of two arms of the same strength the left one would win {percent(effect.left_win_rate)} "
+        f"({interval_words(low, high, confidence)}; log-odds {signed(effect.log_odds, 3)}, SE {effect.se:.3f})"
+    )
+    modelled = (
+        "The model contains this effect."
+        if found.settings.estimate.position_effect
+        else "The reported model leaves it out (see --position-effect); sides drawn at random keep it harmless."
+    )
+    if effect.p < 1 - confidence:
+        side = "left" if effect.log_odds > 0 else "right"
+        return f"A preference for the {side} side was detected: {numbers}. {modelled}"
+    return f"No preference for a side was detected: {numbers}. {modelled}"

@@ -1,0 +1,144 @@
+"""One table, four ways out: HTML cells, CSV, LaTeX (booktabs), and nothing lost between them.
+
+A `Table` holds values, not text. A missing value is None: an empty cell in CSV, a dash on the page.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.report.escape import csv_cell, latex_text, visible_text
+
+Value = str | float | int | bool | None
+Kind = Literal["text", "count", "percent", "number", "p", "seconds", "yes", "bytes"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `name` in CSV, `label` for people, and how its numbers are shown."""
+
+    name: str
+    label: str
+    kind: Kind = "number"
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """A captioned table. The first column names the row. `rows` has one value a column."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.name}: a row has {len(row)} values for {len(self.columns)} columns")
+
+    def shown(self) -> list[list[str]]:
+        """The cells as a person reads them."""
+        return [[show(value, column) for value, column in zip(row, self.columns, strict=True)] for row in self.rows]
+
+
+def show(value: Value, column: Column) -> str:
+    """`value` in words: percentages with one digit, small p as a bound, None and NaN as a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return visible_text(value)
+    match column.kind:
+        case "count":
+            return f"{value:,.0f}"
+        case "percent":
+            return percent(value)
+        case "p":
+            return p_value(value)
+        case "bytes":
+            return data_size(value)
+        case _:
+            return signed(value, column.digits)
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with a true minus sign; infinities as a sign; never minus zero."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """0.5 -> '50.0 %'."""
+    return f"{100 * share:.1f}\u00a0%"
+
+
+def p_value(p: float) -> str:
+    """Three digits, with bounds beyond them: more digits would claim a precision that no p-value has."""
+    return "<0.001" if p < 0.001 else ">0.999" if p > 0.999 else f"{p:.3f}"
+
+
+def data_size(size: float) -> str:
+    """Bytes in decimal units, three figures: 1_500_000 -> '1.50 MB'."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            scaled = size / factor
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f}\u00a0{unit}"
+    return f"{size:.0f}\u00a0B"
+
+
+def table_csv(table: Table) -> str:
+    """RFC 4180 text with full-precision numbers; text cells cannot become formulas."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([csv_cell(column.name) for column in table.columns])
+    for row in table.rows:
+        writer.writerow([_csv_value(value) for value in row])
+    return buffer.getvalue()
+
+
+def _csv_value(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return csv_cell(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+def table_latex(table: Table) -> str:
+    """A floating `table` in booktabs style; needs `\\usepackage{booktabs,textcomp}`."""
+    spec = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    head = " & ".join(latex_text(column.label) for column in table.columns)
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage{textcomp}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{_latex_number(latex_text(table.caption))}}}",
+        f"  \\label{{tab:{table.name}}}",
+        f"  \\begin{{tabular}}{{{spec}}}",
+        "    \\toprule",
+        f"    {_latex_number(head)} \\\\",
+        "    \\midrule",
+    ]
+    for cells in table.shown():
+        lines.append("    " + " & ".join(_latex_number(latex_text(cell)) for cell in cells) + " \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _latex_number(text: str) -> str:
+    """The few non-ASCII signs of our own numbers, for a LaTeX without Unicode fonts."""
+    pairs = (("\u00a0", "~"), ("−", "$-$"), ("∞", "$\\infty$"), ("–", "--"), ("…", "\\ldots{}"), ("×", "$\\times$"))
+    for sign, command in pairs:
+        text = text.replace(sign, command)
+    return text

@@ -1,0 +1,409 @@
+"""The tables of a report, built from its findings. Each goes to the page; the main ones also to CSV and LaTeX."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from analysis.report.findings import Findings
+from analysis.report.table import Column, Table, Value
+from analysis.report.words import share_words
+from analysis.stats import Estimate, PairRow, RawPair, StrengthRow, rebase, win_probability
+
+ANNOTATORS_SHOWN = 40
+INFLUENCE_SHOWN = 10
+
+
+def strengths_table(estimate: Estimate) -> Table:
+    """Arms, best first: strength, Elo, both intervals, ranks."""
+    percent = _percent(estimate)
+    return Table(
+        name="strengths",
+        caption=f"Strength of each arm with {percent} intervals, strongest estimate first",
+        columns=(
+            Column("arm", "Arm", "text"),
+            Column("log_strength", "Log strength", digits=3),
+            Column("se", "SE", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("elo", "Elo", digits=1),
+            Column("elo_low", "Elo low", digits=1),
+            Column("elo_high", "Elo high", digits=1),
+            Column("rank_low", "Best rank", "count"),
+            Column("rank_high", "Worst rank", "count"),
+            Column("n_votes", "Votes", "count"),
+        ),
+        rows=tuple(
+            (
+                row.arm,
+                row.log_strength,
+                row.se,
+                row.low,
+                row.high,
+                row.elo,
+                row.elo_low,
+                row.elo_high,
+                row.rank_low,
+                row.rank_high,
+                row.n_votes,
+            )
+            for row in estimate.strengths
+        ),
+        note="Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
+    )
+
+
+def strengths_csv_table(estimate: Estimate | None) -> Table:
+    """What `strengths.csv` holds: every column of a strength; no rows where there is no estimate."""
+    names = [item.name for item in fields(StrengthRow)]
+    rows = () if estimate is None else tuple(tuple(getattr(row, name) for name in names) for row in estimate.strengths)
+    return Table(name="strengths", caption="", columns=tuple(Column(name, "") for name in names), rows=rows)
+
+
+def intervals_table(estimate: Estimate) -> Table:
+    """The default interval of each arm beside the one that takes votes as independent."""
+    kind = estimate.uncertainty.kind
+    return Table(
+        name="intervals",
+        caption=f"Width of the {_percent(estimate)} intervals of log strength: {kind} beside vote level",
+        columns=(
+            Column("arm", "Arm", "text"),
+            Column("low", f"Low ({kind})", digits=3),
+            Column("high", f"High ({kind})", digits=3),
+            Column("low_vote", "Low (votes independent)", digits=3),
+            Column("high_vote", "High (votes independent)", digits=3),
+            Column("design_effect", "Design effect", digits=2),
+        ),
+        rows=tuple((r.arm, r.low, r.high, r.low_vote, r.high_vote, r.design_effect) for r in estimate.strengths),
+        note=(
+            "Design effect: variance over the variance if every vote were independent. 2 means that the study "
+            "knows what an independent study of half its size would know."
+        ),
+    )
+
+
+def baseline_table(estimate: Estimate, baseline: str) -> Table:
+    """Strengths measured from one arm."""
+    return Table(
+        name="baseline",
+        caption=f"Strength relative to {baseline}, with {_percent(estimate)} intervals",
+        columns=(
+            Column("arm", "Arm", "text"),
+            Column("log_odds", "Log-odds", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("win_rate", "Win rate", "percent"),
+            Column("win_low", "Low", "percent"),
+            Column("win_high", "High", "percent"),
+        ),
+        rows=tuple(
+            (
+                row.arm,
+                row.log_strength,
+                row.low,
+                row.high,
+                win_probability(row.log_strength),
+                win_probability(row.low),
+                win_probability(row.high),
+            )
+            for row in rebase(estimate, baseline)
+        ),
+        note=f"Win rate: the model's win rate of the arm against {baseline} ({share_words(estimate)}).",
+    )
+
+
+def raw_table(found: Findings) -> Table:
+    """Counts and raw win rate of each pair that has votes."""
+    ties = "left out" if found.settings.estimate.ties == "drop" else "as half a win"
+    return Table(
+        name="winrates",
+        caption=f"Votes of each pair of arms; win rate of the first arm with ties {ties}",
+        columns=(
+            Column("arm_a", "Arm", "text"),
+            Column("arm_b", "Against", "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("wins_a", "Won", "count"),
+            Column("wins_b", "Lost", "count"),
+            Column("ties", "Ties", "count"),
+            Column("win_rate", "Win rate", "percent"),
+            Column("low", "Low", "percent"),
+            Column("high", "High", "percent"),
+        ),
+        rows=tuple(_raw_cells(pair) for pair in found.raw),
+    )
+
+
+def _raw_cells(pair: RawPair) -> tuple[Value, ...]:
+    counts = (pair.n_votes, pair.wins_a, pair.wins_b, pair.ties)
+    return (pair.arm_a, pair.arm_b, *counts, pair.win_rate, pair.low, pair.high)
+
+
+def contrasts_table(estimate: Estimate) -> Table:
+    """The model's contrast of every pair, with p-values and what would have been detected."""
+    return Table(
+        name="contrasts",
+        caption=f"Differences between arms from the model: win rate of the first arm ({share_words(estimate)})",
+        columns=(
+            Column("arm_a", "Arm", "text"),
+            Column("arm_b", "Against", "text"),
+            Column("model_win_rate", "Win rate", "percent"),
+            Column("model_low", "Low", "percent"),
+            Column("model_high", "High", "percent"),
+            Column("low_all", "Low, all pairs", "percent"),
+            Column("high_all", "High, all pairs", "percent"),
+            Column("p", "p", "p"),
+            Column("p_holm", "p (Holm)", "p"),
+            Column("detected", "Detected", "yes"),
+            Column("detectable", "Detectable from", "percent"),
+        ),
+        rows=tuple(_contrast_cells(pair, 1 - estimate.settings.confidence) for pair in estimate.pairwise),
+        note=(
+            f"Low and High: {_percent(estimate)} interval of the pair alone; 'all pairs': intervals that hold for "
+            f"all pairs "
+            "at once. Detected: Holm-adjusted p below "
+            f"{1 - estimate.settings.confidence:.3g}. Detectable from: the true win rate that four of five such "
+            f"studies "
+            "would have detected; 'not detected' says nothing about differences below it."
+        ),
+    )
+
+
+def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
+    return (
+        pair.arm_a,
+        pair.arm_b,
+        pair.win_probability,
+        pair.win_probability_low,
+        pair.win_probability_high,
+        win_probability(pair.low_all),
+        win_probability(pair.high_all),
+        pair.p,
+        pair.p_holm,
+        pair.p_holm < alpha,
+        win_probability(abs(pair.detectable)),
+    )
+
+
+def winrates_csv_table(found: Findings) -> Table:
+    """What `winrates.csv` holds: counts and raw win rate, then the model's contrast where there is one."""
+    raw = raw_table(found)
+    more = (
+        Column("model_win_rate", ""),
+        Column("model_low", ""),
+        Column("model_high", ""),
+        Column("p", ""),
+        Column("p_holm", ""),
+    )
+    by_pair = {} if found.estimate is None else {(p.arm_a, p.arm_b): p for p in found.estimate.pairwise}
+    rows = []
+    for pair, cells in zip(found.raw, raw.rows, strict=True):
+        contrast = by_pair.get((pair.arm_a, pair.arm_b))
+        model: tuple[Value, ...] = (None,) * len(more)
+        if contrast is not None:
+            model = (
+                contrast.win_probability,
+                contrast.win_probability_low,
+                contrast.win_probability_high,
+                contrast.p,
+                contrast.p_holm,
+            )
+        rows.append((*cells, *model))
+    return Table(name="winrates", caption=raw.caption, columns=(*raw.columns, *more), rows=tuple(rows))
+
+
+def exclusions_table(found: Findings) -> Table:
+    """Every rule that was on, with its count; first what was read, last what was kept."""
+    report = found.exclusions
+    rows: list[tuple[Value, ...]] = [("read", "", report.n_read, None)]
+    rows += [(row.reason, row.rule, row.n_votes, row.n_annotators) for row in report.rows]
+    rows.append(("kept", "", report.n_kept, found.n_annotators))
+    return Table(
+        name="exclusions",
+        caption="Votes read, excluded under each rule in this order, and kept",
+        columns=(
+            Column("reason", "Step", "text"),
+            Column("rule", "Rule", "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("n_annotators", "Annotators", "count"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def variants_table(found: Findings) -> Table:
+    """Log strengths under each other choice, one column an arm."""
+    arms = tuple(row.arm for row in found.estimate.strengths) if found.estimate else found.arms
+    return Table(
+        name="sensitivity",
+        caption="Log strength of each arm under other choices",
+        columns=(
+            Column("choice", "Choice", "text"),
+            Column("n_votes", "Votes", "count"),
+            *(Column(arm, arm, digits=3) for arm in arms),
+        ),
+        rows=tuple(
+            (
+                variant.name if variant.strengths is not None else f"{variant.name}: no estimate",
+                variant.n_votes,
+                *(None if variant.strengths is None else variant.strengths.get(arm) for arm in arms),
+            )
+            for variant in found.variants
+        ),
+    )
+
+
+def strata_table(found: Findings) -> Table:
+    """Elo of each arm in each stratum."""
+    by = found.settings.by or "stratum"
+    rows: list[tuple[Value, ...]] = []
+    for stratum in found.strata:
+        if stratum.estimate is None:
+            rows.append((stratum.name, stratum.n_votes, "no estimate", None, None, None))
+            continue
+        rows += [
+            (stratum.name, stratum.n_votes, row.arm, row.elo, row.elo_low, row.elo_high)
+            for row in stratum.estimate.strengths
+        ]
+    return Table(
+        name="strata",
+        caption=f"Elo of each arm by {by}",
+        columns=(
+            Column(by, by.capitalize(), "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("arm", "Arm", "text"),
+            Column("elo", "Elo", digits=1),
+            Column("elo_low", "Low", digits=1),
+            Column("elo_high", "High", digits=1),
+        ),
+        rows=tuple(rows),
+        note=found.strata_note,
+    )
+
+
+def strata_contrasts_table(found: Findings) -> Table:
+    """How contrasts of arms differ between strata."""
+    return Table(
+        name="strata-contrasts",
+        caption=f"Difference of each contrast of arms between two values of {found.settings.by}, in log-odds",
+        columns=(
+            Column("stratum_a", "In", "text"),
+            Column("stratum_b", "Against", "text"),
+            Column("arm_a", "Arm", "text"),
+            Column("arm_b", "Against arm", "text"),
+            Column("difference", "Difference", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("p", "p", "p"),
+            Column("p_holm", "p (Holm)", "p"),
+        ),
+        rows=tuple(
+            (r.stratum_a, r.stratum_b, r.arm_a, r.arm_b, r.difference, r.low, r.high, r.p, r.p_holm)
+            for r in found.strata_contrasts
+        ),
+    )
+
+
+def agreement_table(found: Findings) -> Table:
+    """Raw agreement, Krippendorff's alpha twice, mean kappa."""
+    agreed = found.agreement
+    rows: list[tuple[Value, ...]] = []
+    if agreed is not None:
+        nominal, ordinal = agreed.alpha_nominal, agreed.alpha_ordinal
+        rows = [
+            (
+                "Raw agreement of two annotators on one item",
+                agreed.raw,
+                agreed.raw_low,
+                agreed.raw_high,
+                agreed.n_items,
+            ),
+            ("Krippendorff's alpha, nominal", nominal.value, nominal.low, nominal.high, nominal.n_units),
+            ("Krippendorff's alpha, ordinal", ordinal.value, ordinal.low, ordinal.high, ordinal.n_units),
+            ("Mean pairwise kappa (Cohen)", agreed.mean_kappa, None, None, None),
+        ]
+    return Table(
+        name="agreement",
+        caption="Agreement between annotators on the same item",
+        columns=(
+            Column("measure", "Measure", "text"),
+            Column("value", "Value", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("n_items", "Items", "count"),
+        ),
+        rows=tuple(rows),
+        note="0 is chance and 1 is complete agreement for alpha and kappa; raw agreement is a plain share.",
+    )
+
+
+def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -> Table:
+    """Conduct of each annotator, most votes first."""
+    rows = sorted(found.annotators, key=lambda row: (-row.n_votes, row.annotator))
+    excluded = dict(found.exclusions.annotators)
+    reliability = (
+        {} if found.reliability is None else {r.annotator: r.reliability for r in found.reliability.annotators}
+    )
+    shown = rows if limit is None else rows[:limit]
+    return Table(
+        name="annotators",
+        caption="Annotators (pseudonyms), most votes first"
+        + (f"; {len(shown)} of {len(rows)}, all in annotators.csv" if len(shown) < len(rows) else ""),
+        columns=(
+            Column("annotator", "Annotator", "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("agreement_with_rest", "Agrees with rest", "percent"),
+            Column("repeat_consistency", "Repeats alike", "percent"),
+            Column("gold_accuracy", "Gold right", "percent"),
+            Column("left_share", "Left", "percent"),
+            Column("side_p_holm", "Side p (Holm)", "p"),
+            Column("entropy_bits", "Entropy, bits", digits=2),
+            Column("median_ms", "Median ms", "count"),
+            Column("fast_share", "Fast", "percent"),
+            Column("reliability", "Reliability", digits=2),
+            Column("excluded", "Excluded", "text"),
+        ),
+        rows=tuple(
+            (
+                row.annotator,
+                row.n_votes,
+                row.agreement_with_rest,
+                row.repeat_consistency,
+                row.gold_accuracy,
+                row.left_share,
+                row.side_p_holm,
+                row.entropy_bits,
+                row.median_ms,
+                row.fast_share,
+                reliability.get(row.annotator),
+                excluded.get(row.annotator),
+            )
+            for row in shown
+        ),
+        note="Reliability: the estimated chance of judging rather than guessing; no verdict on a person.",
+    )
+
+
+def influence_table(found: Findings) -> Table:
+    """The annotators and prompts whose absence moves a contrast most."""
+    rows = (*found.influence_annotators[:INFLUENCE_SHOWN], *found.influence_prompts[:INFLUENCE_SHOWN])
+    return Table(
+        name="influence",
+        caption="Leaving one out: the contrast that moves most",
+        columns=(
+            Column("cluster", "Left out", "text"),
+            Column("kind", "Kind", "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("arm_a", "Arm", "text"),
+            Column("arm_b", "Against", "text"),
+            Column("change_log_odds", "Change, log-odds", digits=3),
+            Column("change_in_se", "Change, SE", digits=2),
+            Column("changes_order", "Order turns", "yes"),
+        ),
+        rows=tuple(
+            (r.cluster, r.kind, r.n_votes, r.arm_a, r.arm_b, r.change_log_odds, r.change_in_se, r.changes_order)
+            for r in rows
+        ),
+    )
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{100 * estimate.settings.confidence:g} %"

@@ -1,0 +1,103 @@
+"""Write a report into a folder: page, tables, JSON, LaTeX and figures. Each file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from analysis.report import tables
+from analysis.report.document import report_json
+from analysis.report.drawings import draw_all
+from analysis.report.findings import Findings
+from analysis.report.page import page_context, render_page
+from analysis.report.sections import page_sections
+from analysis.report.settings import FORMATS
+from analysis.report.table import Column, Table, table_csv, table_latex
+from qsched.records import InputError
+
+# What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.
+FIGURES = ("strengths", "winrates", "elo-size", "by-*", "session", "annotators", "influence")
+LATEX = ("winrates", "exclusions", "strengths", "contrasts", "agreement")
+CSV = ("winrates", "strengths", "exclusions", "annotators", "strata", "sensitivity", "kappas")
+
+
+def write_report(found: Findings, out: Path) -> tuple[Path, ...]:
+    """Make all outputs in memory, then write them; returns the paths, the page first."""
+    drawings = draw_all(found)
+    context = page_context(found, page_sections(found, drawings))
+    files: dict[str, bytes] = {"report.html": render_page(context).encode()}
+    files["winrates.json"] = report_json(found).encode()
+    for name, table in _csv_tables(found).items():
+        files[f"{name}.csv"] = table_csv(table).encode()
+    for name, table in _latex_tables(found).items():
+        files[f"tables/{name}.tex"] = table_latex(table).encode()
+    for drawing in drawings.values():
+        for ending, data in drawing.files.items():
+            files[f"figures/{drawing.name}.{ending}"] = data
+    written = tuple(_write(out / name, data) for name, data in files.items())
+    _remove_stale(out, set(written))
+    return written
+
+
+def _remove_stale(out: Path, written: set[Path]) -> None:
+    patterns = [f"{name}.csv" for name in CSV]
+    patterns += [f"tables/{name}.tex" for name in LATEX]
+    patterns += [f"figures/{name}.{ending}" for name in FIGURES for ending in FORMATS]
+    for pattern in patterns:
+        for path in out.glob(pattern):
+            if path not in written:
+                path.unlink()
+
+
+def _csv_tables(found: Findings) -> dict[str, Table]:
+    listed = {
+        "winrates": tables.winrates_csv_table(found),
+        "strengths": tables.strengths_csv_table(found.estimate),
+        "exclusions": tables.exclusions_table(found),
+    }
+    if found.annotators:
+        listed["annotators"] = tables.annotators_table(found, limit=None)
+    if found.strata:
+        listed["strata"] = tables.strata_table(found)
+    if found.variants:
+        listed["sensitivity"] = tables.variants_table(found)
+    if found.agreement is not None and found.agreement.kappas:
+        listed["kappas"] = _kappas(found)
+    return listed
+
+
+def _latex_tables(found: Findings) -> dict[str, Table]:
+    listed = {"winrates": tables.raw_table(found), "exclusions": tables.exclusions_table(found)}
+    if found.estimate is not None:
+        listed["strengths"] = tables.strengths_table(found.estimate)
+        listed["contrasts"] = tables.contrasts_table(found.estimate)
+    if found.agreement is not None:
+        listed["agreement"] = tables.agreement_table(found)
+    return listed
+
+
+def _kappas(found: Findings) -> Table:
+    kappas = found.agreement.kappas if found.agreement else ()
+    return Table(
+        name="kappas",
+        caption="Cohen's kappa of each two annotators on the items that both judged",
+        columns=(
+            Column("annotator_a", "Annotator", "text"),
+            Column("annotator_b", "And", "text"),
+            Column("n_items", "Items", "count"),
+            Column("observed", "Agreement"),
+            Column("kappa", "Kappa"),
+        ),
+        rows=tuple((k.annotator_a, k.annotator_b, k.n_items, k.observed, k.kappa) for k in kappas),
+    )
+
+
+def _write(path: Path, data: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}. Name another folder with --out.") from error
+    return path

@@ -1,0 +1,188 @@
+"""Votes in, report out: `python analysis/winrates.py votes.parquet --out report/`.
+
+Runs as a plain script from any folder, as `python -m analysis.winrates`, and as `analysis.winrates:main`.
+Exit codes: 0 a report with an estimate; 3 a report, but the votes give no estimate (the report says why);
+2 bad input or option, no report.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__" and not __package__:
+    # As a plain script Python puts this file's own folder first on the path; the packages lie one level up.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(entry for entry in sys.path if entry and Path(entry).resolve() != here)]
+
+import typer
+
+from analysis import options
+from qsched.records import InputError, QschedError
+
+if TYPE_CHECKING:
+    from analysis.report import Findings, ReportSettings
+
+EXIT_BAD_INPUT = 2
+EXIT_NO_ESTIMATE = 3
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+def winrates(
+    votes: options.VotesArgument,
+    out: options.Out = Path("report"),
+    title: options.Title = "Preference study",
+    image_set: options.ImageSet = None,
+    simulation: options.Simulation = None,
+    formats: options.Formats = "svg,png,pdf",
+    study: options.Study = None,
+    question: options.Question = None,
+    by: options.ByOption = None,
+    min_response_ms: options.MinResponseMs = 200,
+    min_votes: options.MinVotes = 0,
+    min_gold_accuracy: options.MinGoldAccuracy = 0.5,
+    max_instructed_failures: options.MaxInstructedFailures = 1,
+    exclude_annotator: options.ExcludeAnnotator = None,
+    include_repeats: options.IncludeRepeats = False,
+    simulated: options.Simulated = None,
+    model: options.ModelOption = options.Model.BRADLEY_TERRY,
+    ties: options.TiesOption = options.Ties.HALF,
+    position_effect: options.PositionEffect = False,
+    penalty: options.Penalty = "none",
+    baseline: options.Baseline = None,
+    equivalence_margin: options.EquivalenceMargin = None,
+    intervals: options.IntervalsOption = options.Intervals.TWO_WAY,
+    method: options.MethodOption = options.Method.BOOTSTRAP,
+    shape: options.ShapeOption = options.Shape.T,
+    confidence: options.Confidence = 0.95,
+    resamples: options.Resamples = 1000,
+    seed: options.Seed = 0,
+) -> None:
+    """Estimate win rates and strengths from pairwise votes, and write a report that claims no more than they allow.
+
+    [bold]Examples[/]
+
+      python analysis/winrates.py votes.parquet --out report/ --image-set runs/demo
+
+      python analysis/winrates.py votes.csv --baseline fp32 --by category --equivalence-margin 0.03
+
+      python analysis/winrates.py arena.jsonl --model davidson --position-effect --seed 7
+
+    Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
+    """
+    from analysis.report import ReportSettings, find, write_report
+    from analysis.stats import EstimateSettings, parse_penalty
+    from analysis.votes import ExclusionRules, read_votes
+
+    kinds = ("practice", "warmup", "gold", "instructed", *(() if include_repeats else ("repeat",)))
+    settings = ReportSettings(
+        title=title,
+        question=question,
+        study=study,
+        baseline=baseline,
+        by=None if by is None else by.value,
+        equivalence_margin=equivalence_margin,
+        estimate=EstimateSettings(
+            model=model.value,
+            ties=ties.value,
+            position_effect=position_effect,
+            penalty=parse_penalty(penalty),
+            intervals=intervals.value,
+            method=method.value,
+            shape=shape.value,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        ),
+        rules=ExclusionRules(
+            kinds=kinds,
+            annotators=tuple(exclude_annotator or ()),
+            simulated="auto" if simulated is None else "keep" if simulated else "drop",
+            min_gold_accuracy=min_gold_accuracy or None,
+            max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,
+            min_response_ms=min_response_ms,
+            min_votes=min_votes,
+        ),
+        image_set=image_set,
+        simulation=read_simulation(simulation, votes),
+        formats=read_formats(formats),
+        command=shown_command(sys.argv),
+    )
+    table = read_votes(votes, allow_mixed=study is not None or settings.by == "study")
+    found = find(table, settings)
+    paths = write_report(found, out)
+    report_done(found, settings, paths[0])
+
+
+def report_done(found: Findings, settings: ReportSettings, page: Path) -> None:
+    """Tell the shell what was written; exit with 3 where there is no estimate."""
+    from analysis.report.summary import summary_points
+
+    for point in summary_points(found):
+        typer.echo(f"  {point}")
+    for warning in found.warnings:
+        typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
+    typer.echo(f"{found.n_votes:,} of {found.exclusions.n_read:,} votes analysed; the report is {page}")
+    if found.estimate is None:
+        problems = " ".join((*found.existence.problems, *found.existence.remedies)) if found.existence else ""
+        typer.secho(f"no estimate: {problems}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(EXIT_NO_ESTIMATE)
+
+
+def read_simulation(path: Path | None, votes: list[str]) -> dict[str, object] | None:
+    """Parameters of the simulated annotators: from `path`, or from simulation.json beside the first votes file."""
+    if path is None:
+        beside = Path(votes[0]).parent / "simulation.json"
+        if "://" in votes[0] or not beside.is_file():
+            return None
+        path = beside
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}. It holds the parameters of a simulation.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds a JSON {type(values).__name__}; a simulation is an object of named parameters.")
+    return values
+
+
+def read_formats(text: str) -> tuple[Any, ...]:
+    """'svg,png' -> ('svg', 'png'); raises InputError for another format."""
+    from analysis.report import FORMATS
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--formats {text!r}: {name!r} is none of {', '.join(FORMATS)}.")
+    return names
+
+
+def shown_command(argv: list[str]) -> str:
+    """The command line for the report: without the output folder, and without a password in a database URL."""
+    words = ["python", "analysis/winrates.py"]
+    rest = iter(argv[1:])
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif not word.startswith("--out="):
+            words.append(re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", word))
+    return shlex.join(words)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one message on stderr and exit code 2."""
+    try:
+        app()
+    except QschedError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Votes that determine no strengths: the report appears, says so at the top, and prints no strength."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+import pytest
+
+from analysis.report import SCHEMA_PATH
+from tests.analysis.report.conftest import MakeReport, Report
+from tests.analysis.report.simulated import simulated_votes
+from tests.analysis.report.test_document import check_schema
+
+
+@pytest.fixture(scope="module")
+def halves(make_report: MakeReport) -> Report:
+    """Two groups of arms that were never compared with each other."""
+    one = simulated_votes({"a": 0.2, "b": 0.0}, seed=1)
+    two = simulated_votes({"c": 0.5, "d": 0.0}, seed=2).with_columns(pl.col("session") + "-2", pl.col("pair_id") + "-2")
+    return make_report(pl.concat([one, two]))
+
+
+@pytest.fixture(scope="module")
+def never_won(make_report: MakeReport) -> Report:
+    votes = simulated_votes({"a": 0.2, "b": 0.0, "loser": -9.0}, tie_share=0.0, taste=0.0)
+    lost = pl.col("left_arm").eq("loser"), pl.col("right_arm").eq("loser")
+    choice = pl.when(lost[0]).then(pl.lit("right")).when(lost[1]).then(pl.lit("left")).otherwise(pl.col("choice"))
+    return make_report(votes.with_columns(choice.alias("choice")))
+
+
+@pytest.mark.parametrize("case", ["halves", "never_won"])
+def test_the_document_says_no_estimate_and_still_follows_its_schema(case: str, request: pytest.FixtureRequest) -> None:
+    assert SCHEMA_PATH.exists()
+    document = request.getfixturevalue(case).document
+    check_schema(document)
+    assert document["estimate"] is False
+    assert document["strengths"] == [] and document["claims"] == []
+    assert document["no_estimate"]["problems"] and document["no_estimate"]["remedies"]
+    assert all(row["p_holm"] is None and row["log_odds"] is None for row in document["pairwise"])
+    assert sum(row["n_votes"] for row in document["pairwise"]) == document["n_votes"]
+
+
+def test_the_page_says_it_at_the_top_and_keeps_the_counts(halves: Report) -> None:
+    page = halves.page
+    assert page.index("NO ESTIMATE") < page.index("Summary")
+    assert 'id="pairs"' in page and "wins of" not in page
+    assert "was preferred to" not in page
+    assert not (halves.folder / "figures" / "strengths.svg").exists()
+    assert (halves.folder / "figures" / "winrates.svg").exists()
+
+
+def test_pairs_that_were_never_compared_have_no_win_rate(halves: Report) -> None:
+    across = [row for row in halves.document["pairwise"] if {row["arm_a"], row["arm_b"]} == {"a", "c"}]
+    assert len(across) == 1
+    assert across[0]["n_votes"] == 0 and across[0]["win_rate"] is None and across[0]["low"] is None
+
+
+def test_the_arm_that_never_won_is_named(never_won: Report) -> None:
+    assert never_won.document["no_estimate"]["never_won"] == ["loser"]
+    assert re.search("loser", never_won.page.split("Summary")[0])
+
+
+def test_the_strengths_file_has_a_header_and_no_rows(halves: Report) -> None:
+    lines = (halves.folder / "strengths.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 and lines[0].startswith("arm,log_strength,se,low,high,elo")
