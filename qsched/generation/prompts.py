@@ -156,6 +156,7 @@ def _txt_entries(path: Path, text: str) -> Iterator[_Entry]:
 
 def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    start = 1
     try:
         header = reader.fieldnames or []
         names = [name for name in header if name in _ID_FIELDS]
@@ -168,7 +169,7 @@ def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
             yield _Entry(start, row[names[0]], row["prompt"], row.get("category") or None)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise RowError(path, reader.line_num, f"not CSV: {error}") from error
+        raise RowError(path, max(start, reader.line_num), f"not CSV: {error}") from error
 
 
 def _jsonl_entries(path: Path, text: str) -> Iterator[_Entry]:
@@ -224,8 +225,9 @@ def _json_entries(path: Path, text: str) -> Iterator[_Entry]:
                 yield _from_pair(line, first, value()[1])
             if skip("," + closing) == closing:
                 break
-        if text[at:].strip(space):
-            raise json.JSONDecodeError("more text after the end", text, at)
+        rest = text[at:].lstrip(space)
+        if rest:
+            raise json.JSONDecodeError("more text after the end", text, len(text) - len(rest))
     except json.JSONDecodeError as error:
         raise RowError(path, error.lineno, f"not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
@@ -306,7 +308,7 @@ def _yaml_scalar(path: Path, event: yaml.Event, what: str) -> str:
 def _yaml_text(path: Path, event: yaml.Event, name: str) -> str:
     """A scalar that YAML itself calls a string: an unquoted 12, yes or 2024-01-01 is something else."""
     text = _yaml_scalar(path, event, f"the {name}")
-    plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.style is None
+    plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.style
     if plain and text.strip():
         tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
         if tag != _PLAIN_TEXT:

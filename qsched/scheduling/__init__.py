@@ -29,6 +29,12 @@ def __getattr__(name: str) -> Any:
         from qsched.scheduling import adapter
 
         return getattr(adapter, name)
+    if name == "SchedulerMixin":
+        # DiffusionPipeline.from_pretrained asks the module of a component which of diffusers' base classes it
+        # knows, and finds the way to load the component by that; without it a saved pipeline does not load.
+        from diffusers import SchedulerMixin
+
+        return SchedulerMixin
     if name.startswith("QSched"):
         from qsched.scheduling.adapter import adapter_class_named
 
