@@ -22,7 +22,6 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BudgetSpent, Evaluator, Progress
 from qsched.calibration.families import Family, Point
 from qsched.calibration.journal import Journal
-from qsched.calibration.paired import PairedDifference, paired_difference
 from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface, fit_surface
@@ -30,6 +29,7 @@ from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, image_seed
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, Scorer
+from qsched.scoring.paired import PairedDifference, paired_difference
 
 Verdict = Literal["gain", "no gain", "forced"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qsched.calibration.paired import PairedDifference, paired_difference
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, Scorer
+from qsched.scoring.paired import PairedDifference, paired_difference
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from qsched.calibration.calibrate import CalibrationResult
 from qsched.calibration.figures import gains_figure, surface_figure
-from qsched.calibration.paired import PairedDifference
+from qsched.scoring.paired import PairedDifference
 
 SHOWN = ("coefficients", "found", "objective", "provenance")
 STYLE = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,14 +143,3 @@ def _full_precision(job: CalibrationJob, dtype: str, device: str) -> Backbone:
 
 def _arm(report: PrecisionReport) -> dict[str, object]:
     return {**report.to_dict(), "recipe_hash": report.recipe_hash}
-
-
-def parse_weights(items: Sequence[str]) -> dict[str, str]:
-    """`name=path` options as a map; raises CalibrationError for one without the equals sign."""
-    weights = {}
-    for item in items:
-        name, equals, path = item.partition("=")
-        if not (name and equals and path):
-            raise CalibrationError(f"--weights {item!r}; write scorer=path, for example clipscore=tiny-clip")
-        weights[name] = path
-    return weights

@@ -57,8 +57,9 @@ def calibrate(
     """
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
-    from qsched.calibration.run import CalibrationJob, parse_weights, run_calibration
+    from qsched.calibration.run import CalibrationJob, run_calibration
     from qsched.calibration.settings import CalibrationSettings
+    from qsched.scoring.registry import parse_weights
 
     settings = CalibrationSettings(
         family=family,

@@ -25,7 +25,17 @@ app = typer.Typer(
 )
 
 # A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
-COMMANDS: tuple[str, ...] = ("generate_pairs", "verify", "simulate", "demo", "serve", "study", "votes")
+COMMANDS: tuple[str, ...] = (
+    "generate_pairs",
+    "verify",
+    "calibrate",
+    "score",
+    "simulate",
+    "demo",
+    "serve",
+    "study",
+    "votes",
+)
 
 
 def _show_version(value: bool) -> None:

@@ -31,13 +31,19 @@ def create_metric(name: str, device: str) -> Any:
         raise InputError(f"pyiqa {name!r}: its weights are fetched on first use, and that failed: {error}") from error
 
 
+def needs_reference(name: str) -> bool:
+    """True for a full-reference metric; asks pyiqa's list, without loading weights."""
+    pyiqa = import_extra("pyiqa", "pyiqa")
+    return name in pyiqa.list_models(metric_mode="FR")
+
+
 class PyiqaScorer(BatchedScorer):
     """A no-reference metric of pyiqa: the image alone."""
 
     def __init__(self, metric: str, *, device: str = "cpu", batch_size: int = 8) -> None:
         self._metric = create_metric(metric, device)
         if self._metric.metric_mode != "NR":
-            raise InputError(f"pyiqa:{metric} needs a reference; use it with `qsched score`, which has the twins")
+            raise InputError(f"pyiqa:{metric} needs a reference; `qsched score` has one: the twin in the baseline arm")
         super().__init__(pyiqa_info(metric, self._metric, "image", device, batch_size))
 
     def _score_batch(self, images: list[Image.Image], prompts: list[str]) -> list[float]:

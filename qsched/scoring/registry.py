@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from qsched.errors import InputError
 from qsched.scoring.protocol import Scorer
-from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer
+from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, needs_reference
+from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 
 SCORERS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "tiny-check")
 REFERENCE_METRICS = ("psnr", "ssim", "lpips")
@@ -47,10 +49,10 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
     raise InputError(f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)} or {PREFIX}<metric>")
 
 
-def load_reference_metric(name: str, *, weights: str | None = None, device: str = "cpu") -> Any:
+def load_reference_metric(
+    name: str, *, weights: str | None = None, device: str = "cpu"
+) -> ReferenceMetric | PyiqaReference:
     """A metric of an image against its twin: psnr, ssim, lpips or pyiqa:<full-reference metric>."""
-    from qsched.scoring.reference_metrics import Lpips, Psnr, Ssim
-
     if name == "lpips":
         return Lpips(weights, device=device)
     _no_weights(name, weights)
@@ -61,6 +63,35 @@ def load_reference_metric(name: str, *, weights: str | None = None, device: str 
     if name.startswith(PREFIX):
         return PyiqaReference(name.removeprefix(PREFIX), device=device)
     raise InputError(f"reference metric {name!r} is unknown; choose {', '.join(REFERENCE_METRICS)} or {PREFIX}<metric>")
+
+
+def load_metrics(
+    names: str, *, weights: dict[str, str], device: str = "cpu"
+) -> tuple[list[Scorer], list[ReferenceMetric | PyiqaReference]]:
+    """(scorers, reference metrics) of a comma-separated list; InputError for a name twice or weights without use."""
+    wanted = [name.strip() for name in names.split(",")]
+    doubled = sorted({name for name in wanted if wanted.count(name) > 1})
+    if doubled or not all(wanted):
+        raise InputError(f"metrics {names!r}: {doubled[0] if doubled else 'an empty name'} is named twice or empty")
+    scorers: list[Scorer] = []
+    references: list[ReferenceMetric | PyiqaReference] = []
+    for name in wanted:
+        if name in REFERENCE_METRICS or (name.startswith(PREFIX) and needs_reference(name.removeprefix(PREFIX))):
+            references.append(load_reference_metric(name, weights=weights.get(name), device=device))
+        else:
+            scorers.append(load_scorer(name, weights=weights.get(name), device=device))
+    return scorers, references
+
+
+def parse_weights(items: Sequence[str]) -> dict[str, str]:
+    """`scorer=path` options as a map; InputError for one without the equals sign."""
+    weights = {}
+    for item in items:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"--weights {item!r}; write scorer=path, for example clipscore=tiny-clip")
+        weights[name] = path
+    return weights
 
 
 def _no_weights(name: str, weights: str | None) -> None:

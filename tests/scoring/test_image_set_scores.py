@@ -1,0 +1,145 @@
+"""`qsched score`: the table, its pairing, and the files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from qsched.errors import InputError, IntegrityError
+from qsched.records import iter_rows
+from qsched.scoring import load_reference_metric
+from qsched.scoring.frechet import ClipFeatures
+from qsched.scoring.image_set_report import pareto_front, render_set_scores, write_set_scores
+from qsched.scoring.image_set_scores import score_set
+from qsched.scoring.paired import paired_difference
+from qsched.scoring.registry import load_metrics, parse_weights
+
+
+def score(folder: Path, clip_folder: Path, **more):
+    weights = {"clipscore": str(clip_folder), "clip-iqa": str(clip_folder)}
+    scorers, references = load_metrics("clipscore,clip-iqa,psnr", weights=weights)
+    return score_set(folder, scorers=scorers, references=references, **more)
+
+
+def metric(scores, arm: str, name: str):
+    found = next(a for a in scores.arms if a.arm.name == arm)
+    return next(m for m in found.metrics if m.metric == name)
+
+
+def test_differences_are_paired_by_prompt_and_means_are_over_images(small_image_set, clip_folder):
+    scores = score(small_image_set, clip_folder)
+    by_place = {(i["arm"], i["prompt_id"]): i for i in scores.images}
+    assert len(by_place) == 18
+    ours = [by_place["w4a4", f"p{p}"]["clipscore"] for p in range(6)]
+    base = [by_place["fp32", f"p{p}"]["clipscore"] for p in range(6)]
+    found = metric(scores, "w4a4", "clipscore")
+    assert found.mean == pytest.approx(np.mean(ours)) and found.n_images == 6
+    assert found.difference == paired_difference(ours, base)
+    assert metric(scores, "fp32", "clipscore").difference is None
+
+
+def test_jaq_is_the_sum_of_its_terms_for_every_image(small_image_set, clip_folder):
+    for image in score(small_image_set, clip_folder, k=0.5).images:
+        assert image["jaq"] == pytest.approx(image["clipscore"] + 0.5 * image["clip-iqa"])
+
+
+def test_the_twin_is_the_picture_of_the_same_prompt(small_image_set, clip_folder):
+    rows = {(r.arm, r.prompt_id): r for r in iter_rows(small_image_set)}
+    pair = [Image.open(small_image_set / rows[arm, "p3"].file_name) for arm in ("w4a4", "fp32")]
+    expected = load_reference_metric("psnr").score_against(pair[:1], pair[1:])[0]
+    scores = score(small_image_set, clip_folder)
+    assert next(i for i in scores.images if (i["arm"], i["prompt_id"]) == ("w4a4", "p3"))["psnr"] == expected
+    assert metric(scores, "fp32", "psnr").mean == 100.0
+
+
+def test_another_baseline_turns_the_difference_round(small_image_set, clip_folder):
+    forth = metric(score(small_image_set, clip_folder), "w4a4", "clipscore").difference
+    back = metric(score(small_image_set, clip_folder, baseline="w4a4"), "fp32", "clipscore").difference
+    assert back.mean == pytest.approx(-forth.mean)
+    with pytest.raises(InputError, match="'fp16' is no arm of this set; choose one of fp32"):
+        score(small_image_set, clip_folder, baseline="fp16")
+
+
+def test_the_frechet_distance_of_the_baseline_to_itself_is_zero(small_image_set, clip_folder):
+    scores = score(small_image_set, clip_folder, frechet=(ClipFeatures(clip_folder), "baseline"))
+    assert scores.frechet_name.startswith("Fréchet distance on clip"), "it may not be called an FID"
+    assert scores.arms[0].frechet == pytest.approx(0.0, abs=1e-8) and scores.arms[1].frechet > 0
+
+
+def test_a_picture_that_cannot_be_read_is_an_error_with_its_name(small_image_set, clip_folder, tmp_path):
+    copy = shutil.copytree(small_image_set, tmp_path / "set")
+    victim = next(iter_rows(copy))
+    (copy / victim.file_name).write_bytes(b"not a png")
+    with pytest.raises(IntegrityError, match=victim.image_id):
+        score(copy, clip_folder)
+
+
+def test_an_arm_without_a_picture_is_counted_as_missing(small_image_set, clip_folder, tmp_path):
+    copy = shutil.copytree(small_image_set, tmp_path / "set")
+    lines = (copy / "images.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not ('"arm":"w4a4"' in line and '"prompt_id":"p2"' in line)]
+    (copy / "images.jsonl").write_text("".join(kept))
+    arm = score(copy, clip_folder).arms[1]
+    assert (arm.n_images, arm.n_missing, arm.metrics[0].difference.n) == (5, 1, 5)
+
+
+def test_the_command_writes_table_values_and_a_self_contained_page(small_image_set, clip_folder, tmp_path):
+    from qsched.cli.main import app
+
+    weights = ["--weights", f"clipscore={clip_folder}", "--weights", f"clip-iqa={clip_folder}"]
+    done = CliRunner().invoke(app, ["score", str(small_image_set), "--out", str(tmp_path), *weights])
+    assert done.exit_code == 0, done.output
+    table = json.loads((tmp_path / "metrics.json").read_text())
+    assert [arm["arm"] for arm in table["arms"]] == ["fp32", "w4a4", "w4a4+qsched"]
+    assert len((tmp_path / "metrics_images.jsonl").read_text().splitlines()) == 18
+    page = (tmp_path / "metrics.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")
+    assert "simulated" in page and "psnr" in page
+
+
+def test_arms_and_names_are_escaped_and_the_figure_needs_two_sizes(small_image_set, clip_folder, tmp_path):
+    scores = score(small_image_set, clip_folder)
+    assert "No figure: fewer than two arms have measured bytes" in render_set_scores(scores)
+    sized = [a.arm.model_copy(update={"denoiser_bytes": 10**6 * (3 - i)}) for i, a in enumerate(scores.arms)]
+    from dataclasses import replace
+
+    bad = sized[1].model_copy(update={"name": "<script>x</script>"})
+    arms = tuple(replace(a, arm=s) for a, s in zip(scores.arms, [sized[0], bad, sized[2]], strict=True))
+    page = render_set_scores(replace(scores, arms=arms))
+    assert "<svg" in page and "<script>" not in page
+    assert len(write_set_scores(tmp_path, scores)) == 3
+
+
+def test_the_pareto_front_keeps_what_nothing_beats():
+    assert pareto_front([(4.0, 1.0), (1.0, 0.2), (2.0, 0.1), (3.0, 1.0)]) == [1, 3]
+
+
+def test_metric_lists_and_weights_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match="psnr is named twice"):
+        load_metrics("psnr,ssim,psnr", weights={})
+    with pytest.raises(InputError, match="write scorer=path"):
+        parse_weights(["clipscore"])
+    with pytest.raises(InputError, match="psnr takes no weights"):
+        load_metrics("psnr", weights={"psnr": "x"})
+
+
+def test_the_paired_interval_is_the_hand_worked_one():
+    # differences 1, 2, 3: mean 2, sd 1, t(0.975, 2) = 4.302653, half width 4.302653 / sqrt(3) = 2.484138
+    d = paired_difference([2, 4, 6], [1, 2, 3])
+    assert (d.mean, d.low, d.high, d.n) == (
+        2.0,
+        pytest.approx(-0.484138, abs=1e-5),
+        pytest.approx(4.484138, abs=1e-5),
+        3,
+    )
+    assert not d.is_gain
+    with pytest.raises(InputError, match="two prompts or more"):
+        paired_difference([1], [2])
