@@ -1,10 +1,10 @@
 """Simulated studies in which annotators and prompts are crossed and both differ in taste; with their true win rates.
 
-A vote of annotator a on prompt p, arm i on the left, arm j on the right: with probability `careless` a coin toss; else a tie
-with the annotator's tie rate, else left with log-odds
+A vote of annotator a on prompt p, arm i on the left, arm j on the right: with probability `careless` a coin toss; else
+a tie with the annotator's tie rate, else left with log-odds
     theta_i - theta_j + (u_ai - u_aj) + (v_pi - v_pj) + b_a,   u ~ N(0, sa^2), v ~ N(0, sp^2), b ~ N(0, side^2).
-The truth is what infinitely many such annotators and prompts would give: the marginal rate by Gauss-Hermite quadrature, ties as
-half a win, and the Bradley-Terry strengths fitted to those rates.
+The truth is what infinitely many such annotators and prompts would give: the marginal rate by Gauss-Hermite quadrature,
+ties as half a win, and the Bradley-Terry strengths fitted to those rates.
 """
 
 from __future__ import annotations

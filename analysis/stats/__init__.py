@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from analysis.errors import AnalysisError, NoEstimateError, NotConvergedError
+from analysis.stats.agreement import agreement
 from analysis.stats.bootstrap import resample
 from analysis.stats.bradley_terry import fit_bradley_terry
+from analysis.stats.conduct import annotator_rows
 from analysis.stats.contrasts import holm, pair_contrasts
 from analysis.stats.counts import VoteCounts, count_arrays, count_codes, count_table, count_votes
 from analysis.stats.covariance import prepare
@@ -12,9 +14,12 @@ from analysis.stats.davidson import fit_davidson
 from analysis.stats.estimate import estimate, rebase
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_model
+from analysis.stats.influence import influence
+from analysis.stats.krippendorff import krippendorff_alpha
 from analysis.stats.penalty import parse_penalty
 from analysis.stats.rao_kupper import fit_rao_kupper
 from analysis.stats.raw_rates import raw_pairs
+from analysis.stats.reliability import refit_reliability
 from analysis.stats.results import (
     Estimate,
     EstimateSettings,
@@ -27,6 +32,8 @@ from analysis.stats.results import (
     Uncertainty,
 )
 from analysis.stats.scales import elo, log_odds, win_probability
+from analysis.stats.spread import spread_of
+from analysis.stats.strata import compare_strata
 from analysis.stats.uncertainty import uncertainty_of, vote_level
 
 __all__ = [
@@ -43,6 +50,9 @@ __all__ = [
     "StrengthRow",
     "Uncertainty",
     "VoteCounts",
+    "agreement",
+    "annotator_rows",
+    "compare_strata",
     "count_arrays",
     "count_codes",
     "count_table",
@@ -55,13 +65,17 @@ __all__ = [
     "fit_model",
     "fit_rao_kupper",
     "holm",
+    "influence",
+    "krippendorff_alpha",
     "log_odds",
     "pair_contrasts",
     "parse_penalty",
     "prepare",
     "raw_pairs",
     "rebase",
+    "refit_reliability",
     "resample",
+    "spread_of",
     "uncertainty_of",
     "vote_level",
     "win_probability",

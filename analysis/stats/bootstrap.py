@@ -73,7 +73,7 @@ def resample(
     units = _number_of_units(ready, unit)
     for table_B3C in _tables(ready, unit, resamples, rng, weights):
         outcomes = table_B3C.reshape(len(table_B3C), -1, 3)
-        beta, first, ok = _refit(ready, outcomes)
+        beta, first, ok = refit(ready, outcomes)
         draws.append(beta[ok])
         linear.append(first[ok])
         failed += int((~ok).sum())
@@ -133,7 +133,7 @@ def _sizes(total: int, block: int) -> Iterator[int]:
         yield min(block, total - start)
 
 
-def _refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Refits, first steps (the linear parts), and which resamples have an estimate. outcomes (B, C, 3)."""
     b = len(outcomes)
     beta = np.tile(ready.fit.parameters, (b, 1))

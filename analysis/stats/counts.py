@@ -247,12 +247,14 @@ def codes(series: pl.Series) -> tuple[tuple[str, ...], IntArray]:
     """Sorted distinct values of a text column and each row's index among them."""
     if series.null_count():
         raise InputError(f"Column {series.name!r} has {series.null_count()} empty values; every vote needs one.")
+    if len(series) == 0:
+        return (), np.zeros(0, dtype=np.int64)
     coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
     distinct = coded.unique()
     labels = distinct.cast(pl.String).to_list()
     physical = distinct.to_physical().to_numpy()
     order = sorted(range(len(labels)), key=labels.__getitem__)
-    lookup = np.zeros(int(physical.max()) + 1 if len(labels) else 0, dtype=np.int64)
+    lookup = np.zeros(int(physical.max()) + 1, dtype=np.int64)
     lookup[physical[order]] = np.arange(len(labels))
     return tuple(labels[i] for i in order), lookup[coded.to_physical().to_numpy()]
 

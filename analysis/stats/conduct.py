@@ -1,0 +1,168 @@
+"""How each annotator voted: sides, speed, attention items, repeats, agreement with the others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from analysis.stats.contrasts import holm
+from analysis.stats.items import VALUES, item_values
+from analysis.stats.results import AnnotatorRow, Array
+from analysis.votes.table import VotesTable
+from qsched.records import InputError
+
+
+def annotator_rows(
+    votes: VotesTable | pl.DataFrame, *, fast_ms: int = 500, confidence: float = 0.95
+) -> tuple[AnnotatorRow, ...]:
+    """One row an annotator, by name, from votes of all kinds (before exclusions).
+
+    Sides, ties, skips, entropy, times and agreement are of task votes; a repeat is compared with the same annotator's
+    task vote on the same item, whichever side an arm lay on. `fast_ms`: what `fast_share` counts as fast.
+    """
+    frame = votes.frame if isinstance(votes, VotesTable) else votes
+    if "annotator" not in frame.columns:
+        raise InputError("The votes have no annotator ids, so nothing can be said of annotators.")
+    frame = frame.with_columns(pl.col("annotator").cast(pl.String))
+    if "kind" not in frame.columns:
+        frame = frame.with_columns(pl.lit("task").alias("kind"))
+    names = pl.DataFrame({"annotator": sorted(frame["annotator"].unique().to_list())})
+    task = frame.filter(pl.col("kind") == "task")
+    wide = names
+    for part in (
+        _choices(task),
+        _times(task, fast_ms),
+        _known_answers(frame, "gold"),
+        _known_answers(frame, "instructed"),
+        _repeats(frame),
+        _with_rest(task),
+    ):
+        wide = wide.join(part, on="annotator", how="left", maintain_order="left")
+    counted = ("n_left", "n_right", "n_ties", "n_skips", "gold_n", "gold_ok", "instructed_n", "instructed_ok")
+    wide = wide.with_columns(pl.col(*counted, "repeat_n", "repeat_same", "rest_n").fill_null(0).cast(pl.Int64))
+    left, right = wide["n_left"].to_numpy(), wide["n_right"].to_numpy()
+    side_p = side_test(left, right)
+    decided = left + right > 0
+    adjusted = np.full(len(side_p), np.nan)
+    adjusted[decided] = holm(side_p[decided])
+    return tuple(
+        _row(record, float(p), float(p_holm), confidence)
+        for record, p, p_holm in zip(wide.iter_rows(named=True), side_p, adjusted, strict=True)
+    )
+
+
+def side_test(left: Array, right: Array) -> Array:
+    """Two-sided exact binomial test of equal chances, elementwise; nan where nothing was decided."""
+    n = left + right
+    p = np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(left, right), n, 0.5))
+    return np.where(n > 0, p, np.nan)
+
+
+def _choices(task: pl.DataFrame) -> pl.DataFrame:
+    choice = pl.col("choice")
+    return task.group_by("annotator").agg(
+        (choice == "left").sum().alias("n_left"),
+        (choice == "right").sum().alias("n_right"),
+        (choice == "tie").sum().alias("n_ties"),
+        (choice == "skip").sum().alias("n_skips"),
+    )
+
+
+def _times(task: pl.DataFrame, fast_ms: int) -> pl.DataFrame:
+    if "response_ms" not in task.columns:
+        return task.group_by("annotator").agg(
+            pl.lit(None, pl.Float64).alias("median_ms"), pl.lit(None, pl.Float64).alias("fast_share")
+        )
+    ms = pl.col("response_ms")
+    return task.group_by("annotator").agg(
+        ms.median().alias("median_ms"), (ms < fast_ms).mean().alias("fast_share")
+    )
+
+
+def _known_answers(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
+    part = frame.filter(pl.col("kind") == kind)
+    if "expected" not in part.columns:
+        right = pl.lit(False)
+    else:
+        right = (pl.col("choice").cast(pl.String) == pl.col("expected").cast(pl.String)).fill_null(False)
+    return part.group_by("annotator").agg(pl.len().alias(f"{kind}_n"), right.sum().alias(f"{kind}_ok"))
+
+
+def _repeats(frame: pl.DataFrame) -> pl.DataFrame:
+    shown = frame.filter(pl.col("kind").cast(pl.String).is_in(["task", "repeat"]) & (pl.col("choice") != "skip"))
+    if "prompt_id" not in shown.columns:
+        return _empty("repeat_n", "repeat_same")
+    keyed = item_values(shown).with_columns(shown["kind"].cast(pl.String))
+    first = (
+        keyed.filter(pl.col("kind") == "task")
+        .unique(subset=["annotator", "item"], keep="first", maintain_order=True)
+        .select("annotator", "item", pl.col("value").alias("before"))
+    )
+    again = keyed.filter(pl.col("kind") == "repeat").join(first, on=["annotator", "item"], how="inner")
+    same = (pl.col("value") == pl.col("before")).sum()
+    return again.group_by("annotator").agg(pl.len().alias("repeat_n"), same.alias("repeat_same"))
+
+
+def _with_rest(task: pl.DataFrame) -> pl.DataFrame:
+    if "prompt_id" not in task.columns or task.height == 0:
+        return _empty("rest_n", "rest_share")
+    keyed = item_values(task).unique(subset=["annotator", "item"], keep="first", maintain_order=True)
+    item, value = keyed["item"].to_numpy(), keyed["value"].to_numpy()
+    if not len(item):
+        return _empty("rest_n", "rest_share")
+    table = np.bincount(item * VALUES + value, minlength=(int(item.max()) + 1) * VALUES).reshape(-1, VALUES)
+    others = table.sum(axis=1)[item] - 1
+    share = np.divide(table[item, value] - 1, others, out=np.full(len(item), np.nan), where=others > 0)
+    scored = keyed.select("annotator").with_columns(pl.Series("share", share)).filter(pl.col("share").is_not_nan())
+    return scored.group_by("annotator").agg(pl.len().alias("rest_n"), pl.col("share").mean().alias("rest_share"))
+
+
+def _empty(*columns: str) -> pl.DataFrame:
+    return pl.DataFrame(schema={"annotator": pl.String, **dict.fromkeys(columns, pl.Float64)})
+
+
+def _row(r: dict[str, Any], side_p: float, side_p_holm: float, confidence: float) -> AnnotatorRow:
+    choices = np.array([r["n_left"], r["n_right"], r["n_ties"]], dtype=np.float64)
+    decided, judged = r["n_left"] + r["n_right"], float(choices.sum())
+    share = choices[choices > 0] / judged if judged else choices
+    gold_low, gold_high = _exact(r["gold_ok"], r["gold_n"], confidence)
+    return AnnotatorRow(
+        annotator=r["annotator"],
+        n_votes=int(judged) + r["n_skips"],
+        n_left=r["n_left"],
+        n_right=r["n_right"],
+        n_ties=r["n_ties"],
+        n_skips=r["n_skips"],
+        left_share=r["n_left"] / decided if decided else None,
+        side_p=None if math.isnan(side_p) else side_p,
+        side_p_holm=None if math.isnan(side_p_holm) else side_p_holm,
+        entropy_bits=abs(float(-(share * np.log2(share)).sum())) if judged else None,
+        gold_n=r["gold_n"],
+        gold_correct=r["gold_ok"],
+        gold_accuracy=r["gold_ok"] / r["gold_n"] if r["gold_n"] else None,
+        gold_low=gold_low,
+        gold_high=gold_high,
+        instructed_n=r["instructed_n"],
+        instructed_correct=r["instructed_ok"],
+        repeat_n=r["repeat_n"],
+        repeat_same=r["repeat_same"],
+        repeat_consistency=r["repeat_same"] / r["repeat_n"] if r["repeat_n"] else None,
+        median_ms=r["median_ms"],
+        fast_share=r["fast_share"],
+        agreement_with_rest=r["rest_share"] if r["rest_n"] else None,
+        agreement_n=r["rest_n"],
+    )
+
+
+def _exact(right: int, n: int, confidence: float) -> tuple[float | None, float | None]:
+    """Clopper and Pearson's interval of a share; None without trials."""
+    if n == 0:
+        return None, None
+    tail = (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, right, n - right + 1)) if right else 0.0
+    high = float(stats.beta.ppf(1 - tail, right + 1, n - right)) if right < n else 1.0
+    return low, high

@@ -1,0 +1,155 @@
+"""Does a difference between two arms differ between strata (categories, questions, backbones)?
+
+Each stratum is fitted by itself. The difference of two contrasts has one linear part by cluster, summed over the strata
+in which the cluster (annotator, prompt) occurs, so shared annotators are accounted for:
+
+    d = (theta_i - theta_j in stratum 1) - (the same in stratum 2),   V_g = sum_g (I_1g - I_2g)^2 * G / (G - 1)
+
+I_sg: the sum of cluster g's scores in stratum s times that fit's inverse information, at the contrast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from analysis.stats.contrasts import holm
+from analysis.stats.counts import VoteCounts
+from analysis.stats.covariance import (
+    FittedDesign,
+    meat_by_intersection,
+    meat_by_vote,
+    prepare,
+    sandwich,
+)
+from analysis.stats.fit import fit_model
+from analysis.stats.results import Array, EstimateSettings, StratumContrast
+from analysis.stats.spread import Spread
+from analysis.stats.uncertainty import settle_kind
+from qsched.records import InputError
+
+
+def compare_strata(
+    strata: Mapping[str, VoteCounts],
+    settings: EstimateSettings | None = None,
+    *,
+    arms: Sequence[tuple[str, str]] | None = None,
+) -> tuple[StratumContrast, ...]:
+    """Every pair of strata by every pair of arms (or those named) that both strata have; sandwich, two-way by default.
+
+    Holm's adjustment runs over all of them. Raises NoEstimateError for a stratum without an estimate (leave it out),
+    InputError for fewer than two strata.
+    """
+    settings = EstimateSettings() if settings is None else settings
+    if len(strata) < 2:
+        raise InputError(f"There is {len(strata)} stratum; at least two are needed for a comparison.")
+    ready = {name: _prepared(counts, settings) for name, counts in strata.items()}
+    found: list[tuple[str, str, str, str, float, Spread]] = []
+    for one, two in combinations(ready, 2):
+        shared = set(ready[one].fit.arms) & set(ready[two].fit.arms)
+        pairs = [pair for pair in (arms or combinations(sorted(shared), 2)) if set(pair) <= shared]
+        if pairs:
+            values, spread = _differences(ready[one], ready[two], pairs, settings)
+            for m, (a, b) in enumerate(pairs):
+                single = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], spread.df)
+                found.append((one, two, a, b, float(values[m]), single))
+    p = np.array([spread.p_value(np.array([value]))[0] for *_, value, spread in found])
+    adjusted = holm(p) if len(p) else p
+    rows = []
+    for (one, two, a, b, value, spread), p_one, p_all in zip(found, p, adjusted, strict=True):
+        half = float(spread.half_width(settings.confidence)[0])
+        rows.append(
+            StratumContrast(
+                stratum_a=one,
+                stratum_b=two,
+                arm_a=a,
+                arm_b=b,
+                difference=value,
+                se=float(spread.shown[0]),
+                low=value - half,
+                high=value + half,
+                p=float(p_one),
+                p_holm=float(p_all),
+            )
+        )
+    return tuple(rows)
+
+
+def _prepared(counts: VoteCounts, settings: EstimateSettings) -> FittedDesign:
+    fit = fit_model(
+        counts,
+        model=settings.model,
+        ties=settings.ties,
+        position_effect=settings.position_effect,
+        penalty=settings.penalty,
+    )
+    return prepare(fit, counts)
+
+
+def _contrasts(ready: FittedDesign, pairs: Sequence[tuple[str, str]]) -> Array:
+    """Contrast vectors as columns, (P, M)."""
+    columns = np.zeros((ready.design.n_parameters, len(pairs)))
+    for m, (a, b) in enumerate(pairs):
+        columns[ready.fit.arms.index(a), m], columns[ready.fit.arms.index(b), m] = 1.0, -1.0
+    return columns
+
+
+def _differences(
+    one: FittedDesign, two: FittedDesign, pairs: Sequence[tuple[str, str]], settings: EstimateSettings
+) -> tuple[Array, Spread]:
+    sides = [(ready, _contrasts(ready, pairs)) for ready in (one, two)]
+    values = one.fit.parameters @ sides[0][1] - two.fit.parameters @ sides[1][1]
+
+    def own(meat_of: Callable[[FittedDesign], Array]) -> Array:
+        parts = [np.einsum("pm,pq,qm->m", c, sandwich(ready, meat_of(ready)), c) for ready, c in sides]
+        return np.asarray(parts[0] + parts[1])
+
+    by_vote = own(meat_by_vote)
+    none = np.zeros(len(pairs))
+    shared = {
+        name: _by_label(sides, name)
+        for name in ("annotator", "prompt")
+        if all(name in ready.counts.clusters for ready, _ in sides)
+    }
+    kind = settle_kind(settings.intervals, {name: len(part) for name, part in shared.items()})[0]
+    if kind in ("vote", "model"):
+        return values, Spread(np.sqrt(by_vote), none, np.inf)
+    variance = {name: _variance(part) for name, part in shared.items()}
+    if kind in ("annotator", "prompt"):
+        return values, Spread(np.sqrt(variance[kind]), none, float(len(shared[kind]) - 1))
+    if all(_overlap(sides, name) for name in ("annotator", "prompt")):
+        # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
+        # prompt adds is in both terms and is not known here. The larger one-way variance is used.
+        total = np.maximum(variance["annotator"], variance["prompt"])
+    else:
+        total = np.maximum(variance["annotator"] + variance["prompt"] - own(meat_by_intersection), 0.0)
+    df = float(min(len(part) for part in shared.values()) - 1)
+    return values, Spread(np.sqrt(total), np.sqrt(by_vote), df)
+
+
+def _by_label(sides: list[tuple[FittedDesign, Array]], name: str) -> Array:
+    """Linear parts of the differences by cluster, over the clusters of both strata, shape (G, M)."""
+    row: dict[str, int] = {}
+    blocks = []
+    for sign, (ready, columns) in zip((1.0, -1.0), sides, strict=True):
+        part = ready.counts.clusters[name]
+        present = part.present()
+        influence = np.asarray(part.counts @ (ready.scores @ (ready.bread @ columns)))[present]
+        labels = (label for label, has in zip(part.labels, present.tolist(), strict=True) if has)
+        blocks.append((sign * influence, [row.setdefault(label, len(row)) for label in labels]))
+    total = np.zeros((len(row), blocks[0][0].shape[1]))
+    for influence, rows in blocks:
+        np.add.at(total, rows, influence)
+    return total
+
+
+def _variance(part: Array) -> Array:
+    g = len(part)
+    return np.asarray((part**2).sum(axis=0) * g / max(g - 1, 1))
+
+
+def _overlap(sides: list[tuple[FittedDesign, Array]], name: str) -> bool:
+    first, second = (set(ready.counts.clusters[name].labels) for ready, _ in sides)
+    return bool(first & second)
