@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 STATIC = PACKAGE / "static"
 # Words of the message page; anything else is a plain error.
 MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
-POSTGRESQL_THREADS = 4
+POSTGRESQL_THREADS = 8
 SQLITE_BATCH = 128
 
 

@@ -46,6 +46,7 @@ CLAIM_PAIR = Statement("""
     UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
     WHERE load = :load AND side_balance = :balance AND id =
       [[sqlite: :pair | postgresql: (SELECT id FROM pairs WHERE id = :pair FOR UPDATE SKIP LOCKED)]]
+    RETURNING id
 """)
 
 # For a late or corrected vote, and for a pair that comes back to the person who had it.
@@ -80,11 +81,10 @@ REPEATABLE = Statement("""
 """)
 
 INSERT_ASSIGNMENT = Statement("""
-    INSERT INTO assignments (session_id, annotator_id, pair_id, kind, position, first_on_left, expected, state,
+    INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, expected, state,
                              counted, reopened, served_ms, lease_expires_ms)
-    VALUES (:session, :annotator, :pair, :kind, :position, :first_on_left, :expected, 'leased',
+    VALUES (:id, :session, :annotator, :pair, :kind, :position, :first_on_left, :expected, 'leased',
             :counted, FALSE, :now, :expires)
-    RETURNING id
 """)
 
 _ASSIGNMENT = """

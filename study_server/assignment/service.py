@@ -25,6 +25,7 @@ from study_server.assignment.policy import (
 )
 from study_server.assignment.records import Assignment, NoWork, PairContent, Shown, Sitting, Study
 from study_server.db import Tx
+from study_server.db.statements import Cursor
 from study_server.errors import NotSignedIn
 from study_server.studies.design import MAX_PROMPT_GAP
 
@@ -69,15 +70,28 @@ class Desk:
 
 def load_sitting(tx: Tx, *, session_id: int, slug: str) -> Sitting:
     """Lock and read a session; NotSignedIn where it does not exist (any more)."""
-    row = tx.one(queries.LOCK_SITTING, session=session_id, slug=slug)
+    return read_sitting(tx.ask(queries.LOCK_SITTING, session=session_id, slug=slug))
+
+
+def read_sitting(asked: Cursor) -> Sitting:
+    """The session that LOCK_SITTING was asked for."""
+    row = asked.fetchone()
     if row is None:
         raise NotSignedIn("this session is unknown or over; open the study's link again")
     return Sitting.from_row(row)
 
 
+def new_assignment_id(desk: Desk) -> int:
+    """The time in ms and 20 random bits: in order, and known before the database is asked.
+
+    Two alike within a millisecond break the primary key and the job is tried again.
+    """
+    return desk.now << 20 | desk.rng.getrandbits(20)
+
+
 def save_sitting(tx: Tx, sitting: Sitting, *, now: int) -> None:
     """Write a sitting back."""
-    tx.run(
+    tx.put(
         queries.SAVE_SITTING,
         session=sitting.id, state=sitting.state, plan=sitting.plan, position=sitting.position, done=sitting.done,
         practice_done=sitting.practice_done, voided=sitting.voided, left_balance=sitting.left_balance,
@@ -253,7 +267,8 @@ def _window(tx: Tx, desk: Desk, sitting: Sitting, *, pool: str, target: int) -> 
 
 def _claim(tx: Tx, seen: Candidate, choice: Choice) -> bool:
     side = 1 if choice.first_on_left else -1
-    return tx.run(queries.CLAIM_PAIR, pair=seen.pair_id, load=seen.load, balance=seen.side_balance, side=side) == 1
+    claimed = tx.one(queries.CLAIM_PAIR, pair=seen.pair_id, load=seen.load, balance=seen.side_balance, side=side)
+    return claimed is not None
 
 
 def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) -> Assignment:
@@ -265,9 +280,10 @@ def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) ->
     elif kind is Kind.INSTRUCTED:
         expected = desk.rng.choice(("left", "right"))
     counted = kind is Kind.TASK
-    number = tx.scalar(
+    number = new_assignment_id(desk)
+    tx.put(
         queries.INSERT_ASSIGNMENT,
-        session=sitting.id, annotator=sitting.annotator_id, pair=choice.pair_id, kind=kind.value,
+        id=number, session=sitting.id, annotator=sitting.annotator_id, pair=choice.pair_id, kind=kind.value,
         position=sitting.position, first_on_left=choice.first_on_left, expected=expected, counted=counted,
         now=desk.now, expires=expires,
     )  # fmt: skip
@@ -297,5 +313,5 @@ def _swap(sitting: Sitting, place: int) -> None:
 
 __all__ = [
     "QUEUE_DEPTH", "Desk", "PairCache", "draw_side", "expire_leases", "free_slot", "lease_next", "load_sitting",
-    "new_plan", "resume", "revive", "save_sitting", "take_slot", "void",
+    "new_plan", "read_sitting", "resume", "revive", "save_sitting", "take_slot", "void",
 ]  # fmt: skip

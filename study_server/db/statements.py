@@ -7,7 +7,7 @@ models (db.models) stay the one definition of the tables; a test prepares every 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -36,6 +36,8 @@ class Statement:
 
 
 class Cursor(Protocol):
+    """A statement that was sent."""
+
     @property
     def rowcount(self) -> int: ...
     def fetchone(self) -> Any: ...
@@ -52,10 +54,14 @@ class RawConnection(Protocol):
 class Tx:
     """An open transaction; whoever opened it commits."""
 
-    __slots__ = ("_execute", "_postgresql", "dialect")
+    __slots__ = ("_execute", "_postgresql", "_sync", "dialect")
 
-    def __init__(self, connection: RawConnection, dialect: Dialect) -> None:
+    def __init__(
+        self, connection: RawConnection, dialect: Dialect, *, sync: Callable[[], None] | None = None
+    ) -> None:
+        """`sync` waits for what was sent, where the connection is in pipeline mode."""
         self._execute = connection.execute
+        self._sync = sync
         self._postgresql = dialect == "postgresql"
         self.dialect = dialect
 
@@ -82,7 +88,18 @@ class Tx:
 
     def run(self, statement: Statement, /, **values: object) -> int:
         """How many rows were changed."""
-        return self._run(statement, values).rowcount
+        cursor = self._run(statement, values)
+        if self._sync is not None:
+            self._sync()
+        return cursor.rowcount
+
+    def ask(self, statement: Statement, /, **values: object) -> Cursor:
+        """Send now, fetch later: several questions then cost one round trip in a pipeline."""
+        return self._run(statement, values)
+
+    def put(self, statement: Statement, /, **values: object) -> None:
+        """Send without waiting; in a pipeline a failure shows at the next fetch, at the latest at the commit."""
+        self._run(statement, values)
 
     def command(self, sql: str) -> None:
         """One statement without parameters (BEGIN, SAVEPOINT, COMMIT)."""

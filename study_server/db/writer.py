@@ -132,10 +132,7 @@ class Writer:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 connection = connection or self._database.connect()
-                tx = Tx(connection, self._database.dialect)
-                tx.command(self._database.begin_sql)
-                result = job.function(tx)
-                tx.command("COMMIT")
+                result = self._in_transaction(connection, job.function)
             except DRIVER_ERRORS as error:
                 connection = _reset(connection)
                 if attempt == ATTEMPTS or not _may_pass(error):
@@ -153,6 +150,20 @@ class Writer:
                 job.settle(result)
                 return connection
         return connection
+
+    def _in_transaction(self, connection: RawConnection, function: Callable[[Tx], T]) -> T:
+        """One transaction; on PostgreSQL in pipeline mode, so that only what must be read is waited for."""
+        if not isinstance(connection, psycopg.Connection):
+            return self._commit(Tx(connection, self._database.dialect), function)
+        with connection.pipeline() as pipeline:
+            # Leaving the pipeline waits for the COMMIT and raises what failed before it.
+            return self._commit(Tx(connection, self._database.dialect, sync=pipeline.sync), function)
+
+    def _commit(self, tx: Tx, function: Callable[[Tx], T]) -> T:
+        tx.command(self._database.begin_sql)
+        result = function(tx)
+        tx.command("COMMIT")
+        return result
 
     def _deliver(self, batch: list[_Job]) -> None:
         if self._loop is None or self._loop.is_closed():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qsched.records import Choice, Kind
-from study_server.assignment.queries import ASSIGNMENT, RENEW_LEASE
+from study_server.assignment.queries import ASSIGNMENT, LOCK_SITTING, RENEW_LEASE
 from study_server.assignment.records import Assignment, NoWork, Shown, Sitting
 from study_server.assignment.service import (
     QUEUE_DEPTH,
@@ -18,6 +18,7 @@ from study_server.assignment.service import (
     free_slot,
     lease_next,
     load_sitting,
+    read_sitting,
     resume,
     revive,
     save_sitting,
@@ -68,8 +69,11 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     already answered with another key, or one that was reported.
     """
     _check_answers(desk, answer)
-    sitting = load_sitting(tx, session_id=answer.session_id, slug=desk.study.slug)
-    row = tx.one(ASSIGNMENT, assignment=answer.assignment_id, session=sitting.id)
+    # Both are asked in one round trip; the second sees what the lock waited for.
+    locked = tx.ask(LOCK_SITTING, session=answer.session_id, slug=desk.study.slug)
+    asked = tx.ask(ASSIGNMENT, assignment=answer.assignment_id, session=answer.session_id)
+    sitting = read_sitting(locked)
+    row = asked.fetchone()
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
     assignment = Assignment(*row)
@@ -91,15 +95,15 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     previous: dict[str, int] = {}
     if assignment.reopened:
         previous = {question: number for number, question, _ in tx.all(queries.EFFECTIVE, assignment=assignment.id)}
-    vote_id = None
+    written = []
     for question, choice in answer.answers.items():
-        number = tx.scalar(
+        one = tx.ask(
             queries.INSERT_VOTE,
             assignment=assignment.id, session=sitting.id, question=question, choice=choice.value,
             response_ms=answer.response_ms, hidden_ms=answer.hidden_ms, painted_ms=answer.painted_ms, now=desk.now,
             key=answer.key, display=answer.display, supersedes=previous.get(question), surplus=surplus,
         )  # fmt: skip
-        vote_id = vote_id or number
+        written.append(one)
     following: Shown | NoWork | None = None
     if assignment.state in ("leased", "expired"):
         if assignment.kind == Kind.PRACTICE:
@@ -113,11 +117,12 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     sitting.last_assignment_id = assignment.id
     state = _state(desk, sitting, following, after=assignment)
     save_sitting(tx, sitting, now=desk.now)
-    tx.run(
+    tx.put(
         queries.FINISH_ASSIGNMENT,
         assignment=assignment.id, counted=counted, state="void" if assignment.state == "void" else "voted",
         successor=following.assignment.id if isinstance(following, Shown) else None,
     )  # fmt: skip
+    vote_id = int(written[0].fetchone()[0])
     return Outcome(
         sitting, state, (following,) if isinstance(following, Shown) else (), vote_id,
         undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_id,
