@@ -1,0 +1,81 @@
+"""Make the coefficients that ship beside the tiny models: `python -m qsched.calibration.ship`.
+
+For each model and precision: `qsched calibrate` with its defaults on the shipped calibration prompts (25 to search
+with, 50 others to check with, the ground-truth check of the domain alongside), and the results gathered in
+`qsched/tiny/weights/<model>/qsched_coefficients.json`, keyed by precision, which `<precision>+qsched` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from qsched.backbones import find_spec
+from qsched.calibration.record import write_record
+from qsched.calibration.run import TINY, CalibrationJob, run_calibration
+from qsched.calibration.settings import CalibrationSettings
+from qsched.tiny import prompts_path
+
+SHIPPED_NAME = "qsched_coefficients.json"
+PRECISIONS = ("w4a8", "w4a4")
+N_PROMPTS, N_HELDOUT = 25, 50
+
+
+def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int = N_PROMPTS) -> Path:
+    """Calibrate each precision of a shipped model and store the results beside its weights."""
+    target = Path(find_spec(model).source) / SHIPPED_NAME
+    shipped: dict[str, Any] = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+    for precision in precisions:
+        out = work / f"{model}-{precision}.json"
+        job = CalibrationJob(
+            backbone=model,
+            precision=precision,
+            prompts=prompts_path("calibration"),
+            out=out,
+            settings=CalibrationSettings(),
+            n_prompts=n_prompts,
+            n_heldout=N_HELDOUT,
+            also=("tiny-check",),
+        )
+        done = run_calibration(job)
+        gain = done.result.heldout.gain()
+        print(
+            f"{model} {precision}: {done.result.verdict}, found {done.result.found.to_json()}, held-out JAQ "
+            f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {done.result.search_nfe} NFE, "
+            f"{done.result.search_seconds:.0f} s",
+            flush=True,
+        )
+        shipped[precision] = shipped_entry(done.record)
+        write_record(target, shipped)
+    return target
+
+
+def shipped_entry(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without its per-image values: means, gains and provenance stay."""
+    entry = {name: value for name, value in record.items() if name not in ("heldout", "full_precision_control")}
+    for name in ("heldout", "full_precision_control"):
+        if record[name] is not None:
+            entry[name] = {
+                metric: {key: value for key, value in one.items() if key not in ("stock", "tuned")}
+                for metric, one in record[name].items()
+            }
+    return entry
+
+
+def main() -> None:
+    """Parse, ship, say where."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=list(TINY), choices=TINY)
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS))
+    parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="journals, records, pages")
+    parser.add_argument("--n-prompts", type=int, default=N_PROMPTS)
+    arguments = parser.parse_args()
+    for model in arguments.models:
+        path = ship(model, tuple(arguments.precisions), work=arguments.work, n_prompts=arguments.n_prompts)
+        print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""`qsched calibrate` on a random-weight pipeline in a folder, quantized for real, scored by a real CLIP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from qsched.calibration.run import CalibrationJob, run_calibration, split_prompts
+from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.ship import shipped_entry
+from qsched.cli.main import app
+from qsched.errors import QschedError
+from qsched.scheduling import read_coefficients
+from tests.calibration.pipelines import random_flux
+from tests.scoring.conftest import clip_folder  # noqa: F401  (a fixture)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A diffusers folder with its defaults, and prompts beside it."""
+    base = tmp_path_factory.mktemp("model")
+    random_flux().pipeline.save_pretrained(base / "random-flux")
+    (base / "random-flux" / "qsched.json").write_text('{"steps": 2, "guidance_scale": 0.0, "width": 32, "height": 32}')
+    lines = [f"p{i}: a {size} red ring {side}" for i, (size, side) in enumerate(
+        (size, side) for size in ("small", "large") for side in ("left", "right", "above", "below")
+    )]  # fmt: skip
+    (base / "prompts.yaml").write_text("\n".join(lines) + "\n")
+    return base
+
+
+def invoke(folder: Path, clip: Path, out: Path, *more: str):
+    weights = ["--weights", f"clipscore={clip}", "--weights", f"clip-iqa={clip}"]
+    where = ["--backbone", str(folder / "random-flux"), "--prompts", str(folder / "prompts.yaml"), "--out", str(out)]
+    return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", "--grid-size", "3", *weights, *more])
+
+
+def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip_folder, tmp_path):  # noqa: F811
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--strategy", "grid", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    record = json.loads(out.read_text())
+    assert read_coefficients(out).to_dict() == record["coefficients"]
+    assert record["precision"] == "w4a4" and record["steps"] == 2 and record["backbone"] == "random-flux"
+    spent = record["provenance"]["spent"]
+    assert spent["search_nfe"] == 4 + 4 * 9 * (2 - 1) and spent["candidates"] == 9
+    assert record["provenance"]["arm"]["layers_converted"] > 0 and record["provenance"]["arm"]["simulated"] is True
+    assert record["objective"]["tc"]["name"] == "clipscore" and "sha256" in record["objective"]["iq"]["version"]
+    assert record["gain"]["full_precision_control"]["n"] == 4
+    assert len(record["heldout"]["jaq"]["tuned"]) == 4
+    assert not set(record["provenance"]["prompts"]["heldout"]) & set(record["provenance"]["prompts"]["calibration"])
+    page = out.with_suffix(".html").read_text()
+    assert "<svg" in page and "held-out" in page and "full precision" in page and "<script" not in page
+    again = invoke(folder, clip_folder, out, "--strategy", "grid", "--device", "cpu")
+    assert again.exit_code == 0 and json.loads(out.read_text())["found"] == record["found"]
+    entry = shipped_entry(record)
+    assert "tuned" not in entry["heldout"]["jaq"] and entry["heldout"]["jaq"]["gain"]["n"] == 4
+
+
+def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip_folder, tmp_path, monkeypatch):  # noqa: F811
+    out = tmp_path / "c.json"
+    assert invoke(folder, clip_folder, out, "--no-control", "--budget-nfe", "100").exit_code == 0
+    done = invoke(folder, clip_folder, out, "--no-control", "--seed", "1")
+    assert isinstance(done.exception, QschedError) and "other seed" in str(done.exception)
+
+
+@pytest.mark.parametrize("more, rule", [
+    (["--n-prompts", "1"], "at least 2 are needed"),
+    (["--n-prompts", "8"], "Give a longer prompts file"),
+    (["--model-range", "wide"], "write two numbers"),
+    (["--sample-range", "1.1,1.2"], "is always a candidate"),
+    (["--family", "cubic"], "choose one of constant"),
+    (["--strategy", "anneal"], "choose one of race"),
+    (["--iq", "clipscore"], "needs more than the picture"),
+    (["--k", "nan"], "k is nan"),
+    (["--budget-nfe", "0"], "above 0"),
+    (["--weights", "clipscore"], "write scorer=path"),
+    (["--out", "c.txt"], "does not end in .json"),
+])  # fmt: skip
+def test_options_that_make_no_sense_are_refused_before_any_picture(folder, clip_folder, tmp_path, more, rule):  # noqa: F811
+    done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
+    assert isinstance(done.exception, QschedError) and rule in str(done.exception), done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_heldout_prompts_of_their_own_leave_the_whole_file_for_the_search(folder, tmp_path):
+    (tmp_path / "other.txt").write_text("one\ntwo\nthree\n")
+    job = CalibrationJob("x", "w4a4", folder / "prompts.yaml", tmp_path / "c.json", heldout=tmp_path / "other.txt")
+    prompts, heldout = split_prompts(job)
+    assert len(prompts) == 8 and [p.prompt for p in heldout] == ["one", "two", "three"]
+
+
+def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, tmp_path):  # noqa: F811
+    done = run_calibration(
+        CalibrationJob(
+            str(folder / "random-flux"),
+            "fp32",
+            folder / "prompts.yaml",
+            tmp_path / "c.json",
+            CalibrationSettings(strategy="grid", size=2, family="linear-to-one"),
+            weights={"clipscore": str(clip_folder), "clip-iqa": str(clip_folder)},
+            device="cpu",
+        )
+    )
+    assert done.result.control is None and done.record["gain"]["full_precision_control"] is None
