@@ -36,15 +36,15 @@ def generate_pairs(
     samples: int = typer.Option(1, "--samples", min=1, help="Pictures of each prompt, each from noise of its own."),
     seed: int = typer.Option(0, "--seed", help="Set seed: other noise for every picture."),
     batch_size: int = typer.Option(8, "--batch-size", min=1, help="Pictures made together; the same in every arm."),
-    steps: int = typer.Option(None, "--steps", min=1, help="Inference steps. [default: the backbone's]"),
-    guidance_scale: float = typer.Option(None, "--guidance-scale", min=0.0, help="[default: the backbone's]"),
-    width: int = typer.Option(None, "--width", min=1, help="Pixels. [default: the backbone's]"),
-    height: int = typer.Option(None, "--height", min=1, help="Pixels. [default: the backbone's]"),
+    steps: int | None = typer.Option(None, "--steps", min=1, help="Inference steps. [default: the backbone's]"),
+    guidance_scale: float | None = typer.Option(None, "--guidance-scale", min=0.0, help="[default: the backbone's]"),
+    width: int | None = typer.Option(None, "--width", min=1, help="Pixels. [default: the backbone's]"),
+    height: int | None = typer.Option(None, "--height", min=1, help="Pixels. [default: the backbone's]"),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
-    dtype: str = typer.Option(
+    dtype: str | None = typer.Option(
         None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. [default: that of a dtype arm]"
     ),
-    limit: int = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
 ) -> None:
     """Make paired images: every arm starts each prompt from the same noise.

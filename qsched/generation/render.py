@@ -6,14 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from qsched.errors import QschedError
 from qsched.generation.noise import initial_latents
 from qsched.generation.prompts import Prompt
 from qsched.scheduling import Coefficients
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from qsched.backbones.load import Backbone
+
+
+class RenderError(QschedError):
+    """The model made something that is not a picture."""
 
 
 def render_batch(
@@ -46,10 +52,25 @@ def render_batch(
             guidance_scale=backbone.guidance_scale,
             width=backbone.width,
             height=backbone.height,
-            output_type="pil",
+            # Not "pil": diffusers would turn a NaN into a black pixel without a word.
+            output_type="pt",
             **backbone.call_options,
         )
-    return [image.convert("RGB") for image in result.images]
+    return to_pictures(backbone, result.images, texts)
+
+
+def to_pictures(backbone: Backbone, pixels_BCHW: Tensor, prompts: Sequence[str]) -> list[Image]:
+    """Pixels from 0 to 1 as diffusers itself makes pictures of them; RenderError where one is not finite."""
+    broken = [i for i, pixels in enumerate(pixels_BCHW) if not bool(pixels.isfinite().all())]
+    if broken:
+        raise RenderError(
+            f"{backbone.name} in {backbone.dtype} made NaN or infinite pixels for {prompts[broken[0]]!r} "
+            f"({len(broken)} of {len(prompts)} in the batch); half precision overflows in some models: use another "
+            "--dtype"
+        )
+    processor = backbone.pipeline.image_processor
+    pictures: list[Image] = processor.numpy_to_pil(processor.pt_to_numpy(pixels_BCHW))
+    return [picture.convert("RGB") for picture in pictures]
 
 
 @contextmanager

@@ -159,13 +159,20 @@ def _refuse_other_plan(folder: Path, found: Manifest, asked: Manifest) -> None:
 
 def _identity(manifest: Manifest) -> dict[str, object]:
     """What must not change between a run and its resumption, flat and named for the error message."""
-    data = manifest.model_dump(mode="json", exclude={"created_at", "set_id", "provenance", "arms"})
+    data = {key: value for key, value in manifest.provenance.items() if key not in _CIRCUMSTANCE}
+    data.update(manifest.model_dump(mode="json", exclude={"created_at", "set_id", "provenance", "arms"}))
     data["arms"] = ",".join(arm.name for arm in manifest.arms)
     for arm in manifest.arms:
-        for key, value in arm.model_dump(mode="json", exclude=set(_MEASURED)).items():
-            data[f"arm {arm.name}: {key}"] = value
-    data.update({key: value for key, value in manifest.provenance.items() if key not in _CIRCUMSTANCE})
-    return data
+        data[f"arm {arm.name}"] = arm.model_dump(mode="json", exclude={*_MEASURED, "name", "recipe_hash"})
+    return _flat(data)
+
+
+def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested dicts as one with dotted names, so that a difference is named where it is."""
+    flat: dict[str, object] = {}
+    for key, value in data.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
 
 
 def _short(value: object) -> str:

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -173,7 +174,7 @@ def _checked(name: str, values: tuple[object, ...]) -> tuple[float, ...]:
     checked = []
     for i, value in enumerate(values):
         # bool is an int in Python; True among coefficients is a mistake, not a 1.
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise CoefficientError(f"{name} coefficient {i} is {value!r}; it must be a number")
         number = float(value)
         if not math.isfinite(number) or number <= 0.0:

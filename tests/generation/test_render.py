@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from diffusers import DiffusionPipeline
 
 from qsched.backbones import load_backbone
 from qsched.generation import Prompt, image_seed, initial_latents, render_batch, with_coefficients
+from qsched.generation.render import RenderError
 from qsched.generation.run import encode_png
 from qsched.generation.verify import png_chunks
 from qsched.scheduling import Coefficients, apply_coefficients, remove_coefficients
@@ -151,3 +154,18 @@ def test_batched_coefficients_equal_one_run_a_candidate(backbones) -> None:
     finally:
         b.pipeline.scheduler = stock
     assert all(np.abs(x - y).max() <= 1 for x, y in zip(alone, rows, strict=True))
+
+
+def test_a_picture_that_is_not_a_number_is_an_error_that_names_the_prompt(random_pipelines) -> None:
+    backbone = load_backbone(str(random_pipelines["sd15"]))
+    with torch.no_grad():
+        backbone.denoiser.conv_out.bias.fill_(float("inf"))
+    with pytest.raises(RenderError, match=r"'a blue dot'.*--dtype"):
+        render_batch(backbone, ["a blue dot"], [1])
+
+
+def test_importing_the_package_and_the_command_line_does_not_import_torch() -> None:
+    code = "import sys, qsched.generation, qsched.backbones, qsched.precision, qsched.cli.main; " + (
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,104 @@
+"""Backbones: names, folders, what is refused and with which remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+
+from qsched.backbones import BACKBONES, BackboneError, find_spec, load_backbone
+from qsched.backbones.load import _check_fits
+
+
+def test_every_hub_backbone_is_pinned_to_a_commit() -> None:
+    hub = [spec for spec in BACKBONES.values() if not spec.is_local]
+    assert {spec.name for spec in hub} == {"flux-schnell", "sdxl-turbo", "lcm-dreamshaper"}
+    assert all(re.fullmatch("[0-9a-f]{40}", spec.revision or "") for spec in hub)
+
+
+def test_an_unknown_name_lists_the_known_ones_and_says_how_a_hub_model_is_used() -> None:
+    with pytest.raises(BackboneError, match=r"tiny-flux.*hf download"):
+        find_spec("runwayml/stable-diffusion-v1-5")
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
+    with pytest.raises(BackboneError, match=r"model_index\.json"):
+        find_spec(str(tmp_path))
+
+
+def test_a_download_that_fails_names_the_remedy(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(BackboneError, match=r"sdxl-turbo.*hf download stabilityai/sdxl-turbo --revision 7115"):
+        load_backbone("sdxl-turbo", dtype=torch.float16)
+
+
+def test_a_machine_that_is_too_small_is_told_so_before_anything_is_downloaded(monkeypatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 2**30 // 4096)
+    with pytest.raises(BackboneError, match=r"needs about 63 GiB.*has 1 GiB.*--device cuda --dtype bf16"):
+        _check_fits(BACKBONES["flux-schnell"], torch.float32, torch.device("cpu"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_an_error_not_a_cpu_run(random_pipelines) -> None:
+    with pytest.raises(BackboneError, match="no CUDA GPU"):
+        load_backbone(str(random_pipelines["flux"]), device="cuda")
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:x", ""])
+def test_an_unknown_device_is_an_error(random_pipelines, device) -> None:
+    with pytest.raises(BackboneError, match="choose auto, cpu or cuda"):
+        load_backbone(str(random_pipelines["flux"]), device=device)
+
+
+def test_the_dtype_asked_for_is_the_dtype_of_every_component(random_pipelines) -> None:
+    backbone = load_backbone(str(random_pipelines["sdxl"]), dtype=torch.bfloat16)
+    modules = [m for m in backbone.pipeline.components.values() if isinstance(m, torch.nn.Module)]
+    assert len(modules) == 4
+    assert {p.dtype for m in modules for p in m.parameters()} == {torch.bfloat16}
+
+
+def test_a_folder_without_defaults_takes_the_native_size_of_its_model(random_pipelines, tmp_path) -> None:
+    for kind in ("flux", "sdxl", "sd15"):
+        folder = tmp_path / kind
+        shutil.copytree(random_pipelines[kind], folder)
+        (folder / "qsched.json").unlink()
+        backbone = load_backbone(str(folder))
+        assert (backbone.width, backbone.height, backbone.steps, backbone.guidance_scale) == (32, 32, 4, 0.0)
+        assert load_backbone(str(folder), width=48, steps=2).width == 48
+        with pytest.raises(BackboneError, match="multiples of"):
+            load_backbone(str(folder), height=33)
+        (folder / "qsched.json").write_text(json.dumps({"step": 1}))
+        with pytest.raises(BackboneError, match="may hold only"):
+            load_backbone(str(folder))
+
+
+def test_pickled_weights_are_not_read(random_pipelines, tmp_path) -> None:
+    folder = tmp_path / "sd15"
+    shutil.copytree(random_pipelines["sd15"], folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({"x": torch.ones(1)}, folder / "unet" / "diffusion_pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(BackboneError, match="safetensors"):
+        load_backbone(str(folder))
+
+
+def test_a_flux_folder_that_samples_stochastically_is_refused(random_pipelines, tmp_path) -> None:
+    folder = tmp_path / "flux"
+    shutil.copytree(random_pipelines["flux"], folder)
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "stochastic_sampling": True}))
+    with pytest.raises(BackboneError, match="could not be paired"):
+        load_backbone(str(folder))
+
+
+def test_a_pipeline_class_that_we_cannot_drive_is_refused(random_pipelines, tmp_path) -> None:
+    folder = tmp_path / "sd15"
+    shutil.copytree(random_pipelines["sd15"], folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionImg2ImgPipeline"}))
+    with pytest.raises(BackboneError, match=r"StableDiffusionImg2ImgPipeline; qsched drives FluxPipeline"):
+        load_backbone(str(folder))
