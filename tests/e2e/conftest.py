@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
+from study_server.serving import make_settings, open_database, read_design
+from study_server.studies.creation import create_study
 from tests.e2e.person import KNOWN_PLATES
 
 CHROMIUM_FLAGS = (
@@ -45,14 +48,25 @@ SCREENING = """
 screening: {required: true, colour_plate: true, grey_steps: true, min_viewport_width: 320, max_zoom: 1.3}
 platform: {name: prolific, completion_code: C1A2B3}
 demographics:
-  - {id: glasses, label: Do you wear glasses or lenses now?, kind: choice, choices: ["Yes", "No"], required: true}
+  - {id: glasses, label: "Do you wear glasses or lenses now?", kind: choice, choices: ["Yes", "No"], required: true}
 """
 
 TWO_QUESTIONS = """
 questions:
-  - {id: quality, text: Which picture looks better?}
-  - {id: match, text: Which picture fits the description better?}
+  - {id: quality, text: "Which picture looks better?"}
+  - {id: match, text: "Which picture fits the description better?"}
 """
+
+
+STUDIES = {"plain": "", "full": SCREENING, "two": TWO_QUESTIONS}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    database: Path
 
 
 @dataclass(frozen=True)
@@ -131,9 +145,9 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             locale="en-GB", **options,
         )  # fmt: skip
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         context.on("weberror", lambda error: problems.append(str(error.error)))
-        context.on("console", lambda line: problems.append(line.text) if "Content Security Policy" in line.text else None)
+        context.on("console", lambda line: problems.append(line.text) if "Security Policy" in line.text else None)
         page = context.new_page()
         if known_plates:
             page.add_init_script(KNOWN_PLATES)
@@ -146,60 +160,63 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture(scope="session")
-def servers(
-    tmp_path_factory: pytest.TempPathFactory, small_image_set: Path
-) -> Iterator[Callable[[str, str], StudyUnderTest]]:
-    """Starts a server for a study of drawn pictures: `servers(slug, extra_yaml)`."""
+def server(tmp_path_factory: pytest.TempPathFactory, small_image_set: Path) -> Iterator[Server]:
+    """One running server with three studies of the same drawn pictures, on SQLite."""
     folder = tmp_path_factory.mktemp("e2e")
-    running: list[subprocess.Popen[str]] = []
-
-    def start(slug: str, extra: str) -> StudyUnderTest:
+    database = folder / "study.db"
+    settings = make_settings(database_url=f"sqlite:///{database}")
+    opened = open_database(settings)
+    for slug, extra in STUDIES.items():
         design = folder / f"{slug}.yaml"
         design.write_text(STUDY.format(slug=slug, images=small_image_set, extra=extra), encoding="utf-8")
-        database = folder / f"{slug}.db"
-        log = folder / f"{slug}.log"
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", "from qsched.cli.main import main; main()", "serve", str(design),
-                 "--db", f"sqlite:///{database}", "--port", "0"],
-                stdout=out, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
-        running.append(process)
-        return StudyUnderTest(wait_until_open(process, log, slug), slug, database)
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(timeout=10)
+        made, images = read_design(design, votes_per_pair=1)
+        create_study(opened, made, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None)
+    opened.close()
+    log = folder / "server.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from qsched.cli.main import main; main()", "serve",
+             "--db", f"sqlite:///{database}", "--port", "0"],
+            stdout=out, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    yield Server(wait_until_open(process, log), database)
+    process.terminate()
+    process.wait(timeout=10)
 
 
 @pytest.fixture(scope="session")
-def study(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+def study(server: Server) -> StudyUnderTest:
     """A study without a device check: one practice pair, five pairs, a break after three."""
-    return servers("plain", "")
+    return StudyUnderTest(f"{server.url}/s/plain", "plain", server.database)
 
 
 @pytest.fixture(scope="session")
-def full_study(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+def full_study(server: Server) -> StudyUnderTest:
     """The same with a required device check, a question about the person, and Prolific."""
-    return servers("full", SCREENING)
+    return StudyUnderTest(f"{server.url}/s/full", "full", server.database)
+
+
+@pytest.fixture
+def arrival(full_study: StudyUnderTest) -> str:
+    """The link by which a new person arrives from Prolific."""
+    return f"{full_study.url}?PROLIFIC_PID={secrets.token_hex(12)}&STUDY_ID=s&SESSION_ID={secrets.token_hex(12)}"
 
 
 @pytest.fixture(scope="session")
-def two_questions(servers: Callable[[str, str], StudyUnderTest]) -> StudyUnderTest:
+def two_questions(server: Server) -> StudyUnderTest:
     """The same with two questions a pair."""
-    return servers("two", TWO_QUESTIONS)
+    return StudyUnderTest(f"{server.url}/s/two", "two", server.database)
 
 
-def wait_until_open(process: subprocess.Popen[str], log: Path, slug: str) -> str:
-    """The study's address, once the server answers."""
+def wait_until_open(process: subprocess.Popen[str], log: Path) -> str:
+    """The server's address, once it answers."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = re.search(r"http://\S+?:\d+", log.read_text(encoding="utf-8"))
         if found:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{found[0]}/healthz", timeout=2).close()
-                return f"{found[0]}/s/{slug}"
+                return found[0]
         if process.poll() is not None:
             break
         time.sleep(0.1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 STAGE_SHOWN = "#stage:not(.veiled)"
@@ -35,24 +36,34 @@ def wait_for(page: Page, condition: str | Callable[[], bool], *, seconds: float 
     Playwright's own wait_for_function needs eval in the page, which the content policy rightly forbids.
     """
     for _ in range(int(seconds * 25)):
-        if page.evaluate(condition) if isinstance(condition, str) else condition():
-            return
+        try:
+            if page.evaluate(condition) if isinstance(condition, str) else condition():
+                return
+        except PlaywrightError as error:
+            if "context was destroyed" not in str(error):  # the page is just being left for the next one
+                raise
         page.wait_for_timeout(40)
     raise AssertionError(f"did not come true in {seconds} s: {condition}")
 
 
 def shown(page: Page) -> Shown:
     """Wait until a pair is painted and open for an answer, and read it."""
-    wait_for(page, f"document.querySelector('{STAGE_SHOWN}') !== null"
-             " && document.querySelector('#choices button')?.getAttribute('aria-disabled') === 'false'")
+    wait_for(
+        page,
+        f"document.querySelector('{STAGE_SHOWN}') !== null"
+        " && document.querySelector('#choices button')?.getAttribute('aria-disabled') === 'false'",
+    )
     sides = [page.locator(f"#pane-{side} .picture").first.get_attribute("src") or "" for side in ("left", "right")]
     return Shown(page.locator("#prompt-text").inner_text(), *sides, page.locator("#scale").inner_text())
 
 
 def next_shown(page: Page, before: Shown) -> Shown:
     """Wait for another pair than `before`."""
-    wait_for(page, f"document.querySelector('{STAGE_SHOWN} #pane-left .picture')?.getAttribute('src')"
-             f" !== {json.dumps(before.left_src)} && document.querySelector('{STAGE_SHOWN}') !== null")
+    wait_for(
+        page,
+        f"document.querySelector('{STAGE_SHOWN} #pane-left .picture')?.getAttribute('src')"
+        f" !== {json.dumps(before.left_src)} && document.querySelector('{STAGE_SHOWN}') !== null",
+    )
     return shown(page)
 
 
@@ -66,6 +77,7 @@ def enter(page: Page, url: str) -> Shown:
     page.goto(url)
     page.get_by_role("button", name="I agree").click()
     page.wait_for_url(re.compile(r"/instructions$"))
+    wait_for(page, "document.querySelector('#screening:not([hidden]), #instructions:not([hidden])') !== null")
     if page.locator("#screening").is_visible():
         pass_screening(page)
     page.get_by_role("link", name=re.compile("^Start")).click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import Any
@@ -52,7 +51,7 @@ def test_both_pictures_appear_in_the_same_frame_and_no_key_counts_before(new_pag
     for key in ("ArrowLeft", "ArrowRight", "ArrowDown", "1", "2", "0"):
         page.keyboard.press(key)
     assert votes == []
-    assert page.evaluate("window.__frames.flat().some(Boolean)") is False, "nothing is visible while one picture is missing"
+    assert page.evaluate("window.__frames.flat().some(Boolean)") is False, "one picture waits for the other"
     gate.set()
     for route in held:
         route.continue_()
@@ -196,7 +195,7 @@ def test_an_unsent_answer_survives_a_reload(new_page, study):
     page = new_page()
     enter(page, study.url)
     first = skip_practice(page)
-    page.route("**/api/votes", lambda route: route.fulfill(status=503, json={"error": {"code": "not_saved", "message": ""}}))
+    page.route("**/api/votes", lambda route: route.fulfill(status=503, json={}))
     page.keyboard.press("ArrowRight")
     second = next_shown(page, first)
     page.unroute("**/api/votes")
@@ -292,7 +291,7 @@ def test_single_keys_can_be_switched_off(new_page, study):
 def record_votes(page: Page) -> list[dict[str, Any]]:
     """The bodies of the votes that the page sends from now on."""
     votes: list[dict[str, Any]] = []
-    page.on("request", lambda r: votes.append(json.loads(r.post_data or "{}")) if r.url.endswith("/api/votes") else None)
+    page.on("request", lambda sent: votes.append(sent.post_data_json) if sent.url.endswith("/api/votes") else None)
     return votes
 
 
@@ -311,4 +310,3 @@ def set_hidden(page: Page, hidden: bool) -> None:
         " document.dispatchEvent(new Event('visibilitychange')) }",
         hidden,
     )
-

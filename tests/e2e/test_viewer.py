@@ -60,7 +60,9 @@ def test_the_pictures_are_as_large_as_the_window_allows(new_page, study):
     assert width + step > pane_width or height + step > pane_height
 
 
-@pytest.mark.parametrize(("width", "height", "layout"), [(360, 740, "stacked"), (740, 360, "side"), (1366, 768, "side")])
+@pytest.mark.parametrize(
+    ("width", "height", "layout"), [(360, 740, "stacked"), (740, 360, "side"), (1366, 768, "side")]
+)
 def test_the_layout_is_the_one_that_shows_the_pictures_larger(new_page, study, width, height, layout):
     page = new_page(width=width, height=height, ratio=2.0)
     enter(page, study.url)

@@ -8,9 +8,10 @@ await loadTexts();
 const screening = document.getElementById("screening");
 if (screening) {
   runScreening(screening, () => {
+    const moved = !screening.hidden;
     screening.hidden = true;
     byId("instructions").hidden = false;
-    byId("instructions-heading").focus();
+    if (moved) byId("instructions-heading").focus();
     window.scrollTo(0, 0);
   });
 }

@@ -20,18 +20,26 @@ export function runScreening(section, onPassed) {
   let drawn = draw();
   showFacts(section);
   window.addEventListener("resize", () => showFacts(section));
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
+    void check();
+  });
+  // Where the study asks nothing of the person, the facts go by themselves and only a problem is worth a page.
+  if (drawn.plate === null && drawn.dark === null) void check();
+  else section.hidden = false;
+
+  async function check() {
     const report = answersOf(drawn);
     if (!report) return showProblems([t("screening.answer_all")]);
     const verdict = await send(report);
+    if (verdict?.ok) return onPassed();
+    section.hidden = false;
     if (!verdict) return showProblems([t("screening.failed")]);
-    if (verdict.ok) return onPassed();
     if (!verdict.retry && verdict.redirect) return location.assign(verdict.redirect);
     showProblems(verdict.problems.map(({ code, message }) =>
       KNOWN.includes(code) ? t(`screening.problem.${code}`) : message || t("screening.problem.other")));
     drawn = draw(); // another number and another count, so that a second try is a try and not a guess less
-  });
+  }
 }
 
 /** @returns {{plate: string|null, dark: number|null, light: number|null}} what the pictures show */

@@ -23,7 +23,7 @@ export function fitScale(picture, cell) {
 }
 
 /**
- * Side by side or stacked, whichever shows the pictures larger; side by side when equal.
+ * Side by side or stacked, whichever shows the pictures larger; when equal, the one that leaves more room to zoom.
  * @param {Size} picture
  * @param {Size} stage in device pixels
  * @param {number} gap between the pictures, in device pixels
@@ -34,7 +34,8 @@ export function chooseLayout(picture, stage, gap) {
   const stacked = { width: Math.floor(stage.width), height: Math.floor((stage.height - gap) / 2) };
   const scaleSide = fitScale(picture, side);
   const scaleStacked = fitScale(picture, stacked);
-  return scaleStacked > scaleSide
+  const room = (/** @type {Size} */ cell) => Math.min(cell.width / picture.width, cell.height / picture.height);
+  return scaleStacked > scaleSide || (scaleStacked === scaleSide && room(stacked) > room(side))
     ? { layout: "stacked", cell: stacked, scale: scaleStacked }
     : { layout: "side", cell: side, scale: scaleSide };
 }
