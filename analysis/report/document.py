@@ -123,7 +123,7 @@ def _pairwise(found: Findings) -> list[dict[str, Any]]:
 def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
     counted = plain(raw)
-    model = {
+    model: dict[str, float | None] = {
         "p_holm": None,
         "p": None,
         "log_odds": None,

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Literal
 
 import polars as pl
 
@@ -18,7 +19,19 @@ from analysis.report.settings import ReportSettings
 from analysis.report.strata import Stratum, strata_of
 from analysis.report.table import percent
 from analysis.report.words import Finding, judge_all
-from analysis.stats import Estimate, Existence, RawPair, VoteCounts, count_votes, estimate, raw_pairs
+from analysis.stats import (
+    Estimate,
+    Existence,
+    RawPair,
+    VoteCounts,
+    agreement,
+    annotator_rows,
+    count_votes,
+    estimate,
+    influence,
+    raw_pairs,
+    refit_reliability,
+)
 from analysis.stats.results import (
     Agreement,
     AnnotatorRow,
@@ -30,6 +43,9 @@ from analysis.stats.results import (
 from analysis.votes import ExclusionReport, VotesTable, exclude
 from qsched import __version__
 from qsched.records import InputError
+
+# A vote faster than this cannot have looked at both pictures; shown per annotator, excluded only on request.
+FAST_MS = 300
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,8 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     if settings.baseline is not None and settings.baseline not in counts.arms:
         raise InputError(f"--baseline {settings.baseline!r} is none of the arms: {_listed(counts.arms)}.")
     strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
-    reliability = None
+    has_annotators = _known(kept.frame, "annotator")
+    reliability = refit_reliability(counts) if found is not None and has_annotators else None
     image_set = None if settings.image_set is None else load_image_set(settings.image_set)
     most, least = find_examples(kept.frame, image_set)
     side = kept.frame.get_column("choice").cast(pl.String)
@@ -116,11 +133,11 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         order=order_bins(kept.frame),
         times=response_times(kept.frame),
         histogram=time_histogram(kept.frame),
-        agreement=None,
-        annotators=(),
+        agreement=_agreement(kept.frame, settings) if has_annotators else None,
+        annotators=_annotators(chosen.frame, settings) if has_annotators else (),
         reliability=reliability,
-        influence_annotators=(),
-        influence_prompts=(),
+        influence_annotators=_influence(found, counts, "annotator"),
+        influence_prompts=_influence(found, counts, "prompt"),
         most_agreed=most,
         least_agreed=least,
         image_set=image_set,
@@ -201,6 +218,23 @@ def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSetting
         return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
     except NoEstimateError:
         return None
+
+
+def _annotators(frame: pl.DataFrame, settings: ReportSettings) -> tuple[AnnotatorRow, ...]:
+    return annotator_rows(frame, fast_ms=FAST_MS, confidence=settings.estimate.confidence)
+
+
+def _agreement(frame: pl.DataFrame, settings: ReportSettings) -> Agreement:
+    chosen = settings.estimate
+    return agreement(frame, resamples=chosen.resamples, confidence=chosen.confidence, seed=chosen.seed)
+
+
+def _influence(
+    found: Estimate | None, counts: VoteCounts, by: Literal["annotator", "prompt"]
+) -> tuple[InfluenceRow, ...]:
+    if found is None or by not in counts.clusters:
+        return ()
+    return influence(found.fit, counts, found.uncertainty, by=by)
 
 
 def _own_warnings(exclusions: ExclusionReport, image_set: ImageSet | None, arms: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from markupsafe import Markup
 
 from analysis.report import tables
@@ -66,7 +68,7 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
 
 
 def _full(*candidates: Table) -> tuple[Table, ...]:
-    return tuple(table for table in candidates if table.rows)
+    return tuple(table.without_empty() for table in candidates if table.rows)
 
 
 def _strengths(found: Findings, figures: tuple[Figure, ...]) -> Section:
@@ -129,7 +131,11 @@ def _influence_words(found: Findings) -> tuple[str, ...]:
     rows = (*found.influence_annotators, *found.influence_prompts)
     if not rows:
         return ()
-    turning = [row for row in rows if row.changes_order]
+    needed = [row for row in rows if not math.isfinite(row.change_in_se)]
+    turning = [row for row in rows if row.changes_order and row not in needed]
+    if needed:
+        named = ", ".join(f"{row.kind} {row.cluster}" for row in needed[:5])
+        return (f"Without any one of {len(needed)} (such as {named}) these votes would give no estimate at all.",)
     if not turning:
         return ("Leaving out any single annotator or prompt turns no pair of arms round.",)
     named = "; ".join(f"{row.kind} {row.cluster} ({row.arm_a} and {row.arm_b})" for row in turning[:5])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from analysis.errors import NoEstimateError
 from analysis.report.settings import ReportSettings
 from analysis.stats import VoteCounts, count_votes, fit_bradley_terry, fit_davidson
-from analysis.stats.results import ReliabilityFit
+from analysis.stats.results import ReliabilityFit, Ties
 from analysis.votes import ExclusionRules, VotesTable, exclude
 
 
@@ -43,7 +43,7 @@ def variants(
         more = count_votes(exclude(chosen, other)[0])
         if more.n_votes != rows[-1].n_votes:
             rows.append(_fitted(name, more, settings))
-    ties = "drop" if settings.estimate.ties == "half" else "half"
+    ties: Ties = "drop" if settings.estimate.ties == "half" else "half"
     if settings.estimate.model == "bradley-terry":
         other_ties = replace(settings, estimate=replace(settings.estimate, ties=ties))
         rows.append(_fitted("ties dropped" if ties == "drop" else "ties as half a win", counts, other_ties))

@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.errors import NoEstimateError
 from analysis.report.settings import ReportSettings
-from analysis.stats import Estimate, VoteCounts, count_votes, estimate
+from analysis.stats import Estimate, VoteCounts, compare_strata, count_votes, estimate
 from analysis.stats.results import StratumContrast
 from analysis.votes import VotesTable
 from qsched.records import InputError
@@ -45,7 +45,18 @@ def strata_of(
         if found is not None:
             counts_by_name[name] = counts
     contrasts: tuple[StratumContrast, ...] = ()
+    if len(counts_by_name) > 1:
+        pairs = _pairs_with(settings.baseline, counts_by_name)
+        contrasts = compare_strata(counts_by_name, settings.estimate, arms=pairs)
     return tuple(strata), contrasts, note
+
+
+def _pairs_with(baseline: str | None, strata: dict[str, VoteCounts]) -> list[tuple[str, str]] | None:
+    """With a baseline only its contrasts are compared (fewer tests, more power); otherwise all (None)."""
+    if baseline is None:
+        return None
+    others = sorted({arm for counts in strata.values() for arm in counts.arms} - {baseline})
+    return [(arm, baseline) for arm in others]
 
 
 def try_estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Estimate | None, str | None]:

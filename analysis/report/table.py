@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from analysis.report.escape import csv_cell, latex_text, visible_text
@@ -41,6 +41,15 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.name}: a row has {len(row)} values for {len(self.columns)} columns")
+
+    def without_empty(self) -> Table:
+        """The table without the columns in which no row has a value (the first one stays)."""
+        keep = [i for i in range(len(self.columns)) if i == 0 or any(row[i] is not None for row in self.rows)]
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in keep),
+            rows=tuple(tuple(row[i] for i in keep) for row in self.rows),
+        )
 
     def shown(self) -> list[list[str]]:
         """The cells as a person reads them."""

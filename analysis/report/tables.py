@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from analysis.report.findings import Findings
+from analysis.report.findings import FAST_MS, Findings
 from analysis.report.table import Column, Table, Value
 from analysis.report.words import share_words
 from analysis.stats import Estimate, PairRow, RawPair, StrengthRow, rebase, win_probability
 
 ANNOTATORS_SHOWN = 40
 INFLUENCE_SHOWN = 10
+CONTRASTS_SHOWN = 30
 
 
 def strengths_table(estimate: Estimate) -> Table:
@@ -279,11 +280,18 @@ def strata_table(found: Findings) -> Table:
     )
 
 
-def strata_contrasts_table(found: Findings) -> Table:
-    """How contrasts of arms differ between strata."""
+def strata_contrasts_table(found: Findings, *, limit: int | None = CONTRASTS_SHOWN) -> Table:
+    """How contrasts of arms differ between strata, smallest p first."""
+    rows = sorted(found.strata_contrasts, key=lambda r: (r.p, r.stratum_a, r.stratum_b, r.arm_a, r.arm_b))
+    shown = rows if limit is None else rows[:limit]
     return Table(
         name="strata-contrasts",
-        caption=f"Difference of each contrast of arms between two values of {found.settings.by}, in log-odds",
+        caption=f"Difference of each contrast of arms between two values of {found.settings.by}, in log-odds"
+        + (
+            f"; {len(shown)} with the smallest p, all {len(rows)} in strata-contrasts.csv"
+            if len(shown) < len(rows)
+            else ""
+        ),
         columns=(
             Column("stratum_a", "In", "text"),
             Column("stratum_b", "Against", "text"),
@@ -296,8 +304,7 @@ def strata_contrasts_table(found: Findings) -> Table:
             Column("p_holm", "p (Holm)", "p"),
         ),
         rows=tuple(
-            (r.stratum_a, r.stratum_b, r.arm_a, r.arm_b, r.difference, r.low, r.high, r.p, r.p_holm)
-            for r in found.strata_contrasts
+            (r.stratum_a, r.stratum_b, r.arm_a, r.arm_b, r.difference, r.low, r.high, r.p, r.p_holm) for r in shown
         ),
     )
 
@@ -378,7 +385,8 @@ def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -
             )
             for row in shown
         ),
-        note="Reliability: the estimated chance of judging rather than guessing; no verdict on a person.",
+        note=f"Fast: answered in less than {FAST_MS} ms. Reliability: the estimated chance of judging rather than "
+        "guessing; no verdict on a person.",
     )
 
 

@@ -18,7 +18,7 @@ from qsched.records import InputError
 # What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.
 FIGURES = ("strengths", "winrates", "elo-size", "by-*", "session", "annotators", "influence")
 LATEX = ("winrates", "exclusions", "strengths", "contrasts", "agreement")
-CSV = ("winrates", "strengths", "exclusions", "annotators", "strata", "sensitivity", "kappas")
+CSV = ("winrates", "strengths", "exclusions", "annotators", "strata", "strata-contrasts", "sensitivity", "kappas")
 
 
 def write_report(found: Findings, out: Path) -> tuple[Path, ...]:
@@ -59,6 +59,8 @@ def _csv_tables(found: Findings) -> dict[str, Table]:
         listed["annotators"] = tables.annotators_table(found, limit=None)
     if found.strata:
         listed["strata"] = tables.strata_table(found)
+    if found.strata_contrasts:
+        listed["strata-contrasts"] = tables.strata_contrasts_table(found, limit=None)
     if found.variants:
         listed["sensitivity"] = tables.variants_table(found)
     if found.agreement is not None and found.agreement.kappas:

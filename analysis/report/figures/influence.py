@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from analysis.report.escape import short_labels
-from analysis.report.figures.style import BLUE, GRID, ORANGE, Draft, new_figure
+from analysis.report.figures.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
+from analysis.report.table import signed
 from analysis.stats.results import InfluenceRow
 
 SHOWN = 8
@@ -19,8 +22,14 @@ def draw_influence(annotators: tuple[InfluenceRow, ...], prompts: tuple[Influenc
     panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
     for panel, (name, rows) in zip(panels, groups, strict=True):
         places = np.arange(len(rows))[::-1]
-        values = [abs(row.change_in_se) for row in rows]
+        # Without such a cluster no estimate exists at all: its bar runs to the edge and says so.
+        known = [abs(row.change_in_se) for row in rows if math.isfinite(row.change_in_se)]
+        edge = 1.3 * max((*known, 1.0))
+        values = [abs(row.change_in_se) if math.isfinite(row.change_in_se) else edge for row in rows]
         panel.barh(places, values, height=0.6, color=[ORANGE if row.changes_order else BLUE for row in rows])
+        for place, row in zip(places, rows, strict=True):
+            if not math.isfinite(row.change_in_se):
+                panel.text(0.03 * edge, place, "no estimate without it", va="center", color=PAPER, fontsize=7)
         panel.set_yticks(places, short_labels(tuple(row.cluster for row in rows), width=16))
         panel.set_title(f"leaving out one {name}", loc="left")
         panel.set_xlabel("largest change, in standard errors")
@@ -30,7 +39,8 @@ def draw_influence(annotators: tuple[InfluenceRow, ...], prompts: tuple[Influenc
         panel.set_xlim(left=0)
         panel.grid(axis="x")
     spoken = ". ".join(
-        f"Leaving out {name} {rows[0].cluster} moves a contrast by {abs(rows[0].change_in_se):.2f} standard errors"
+        f"Leaving out {name} {rows[0].cluster} moves a contrast by "
+        f"{signed(abs(rows[0].change_in_se), 2)} standard errors"
         for name, rows in groups
     )
     return Draft(

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from analysis.report.escape import short_labels
 from analysis.report.figures.style import BLUE, GRID, INK, MUTED, ORANGE, Draft, new_figure
 from analysis.report.table import signed
-from analysis.stats import Estimate
+from analysis.stats import Estimate, elo
 
 
 def draw_strengths(estimate: Estimate) -> Draft:
@@ -19,8 +21,6 @@ def draw_strengths(estimate: Estimate) -> Draft:
     figure = new_figure(5.6, height)
     axes = figure.add_subplot()
     places = np.arange(len(rows))[::-1]
-    scale = 400 / np.log(10)
-    centre = 1000.0
     two_bars = estimate.uncertainty.kind != "vote"
     for place, row in zip(places, rows, strict=True):
         axes.plot([row.elo_low, row.elo_high], [place, place], color=BLUE, linewidth=1.8, solid_capstyle="butt")
@@ -28,21 +28,21 @@ def draw_strengths(estimate: Estimate) -> Draft:
             axes.plot([end, end], [place - 0.13, place + 0.13], color=BLUE, linewidth=1.4)
         if two_bars:
             axes.plot(
-                [centre + scale * row.low_vote, centre + scale * row.high_vote],
+                [elo(row.low_vote), elo(row.high_vote)],
                 [place - 0.27, place - 0.27],
                 color=ORANGE,
                 linewidth=1.4,
                 solid_capstyle="butt",
             )
         axes.plot(row.elo, place, "o", color=BLUE, markersize=5)
-    axes.axvline(centre, color=GRID, linewidth=1, zorder=0)
+    axes.axvline(elo(0.0), color=GRID, linewidth=1, zorder=0)
     axes.set_yticks(places, labels)
     axes.set_ylim(-0.65, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Elo (1000 = mean of the arms)")
     axes.grid(axis="x")
-    top = axes.secondary_xaxis("top", functions=(lambda e: (e - centre) / scale, lambda s: centre + scale * s))
+    top = axes.secondary_xaxis("top", functions=(_log_strength_of, _elo_of))
     top.set_xlabel("log strength (natural logarithm of the odds)", color=MUTED)
     top.tick_params(colors=MUTED, labelcolor=MUTED)
     percent = f"{100 * estimate.settings.confidence:g} %"
@@ -69,3 +69,12 @@ def draw_strengths(estimate: Estimate) -> Draft:
             "pairs, not this figure, says which differences were detected."
         ),
     )
+
+
+def _elo_of(log_strength: Any) -> Any:
+    # matplotlib hands over arrays; the scale is linear, so two of its points give all of it.
+    return elo(0.0) + (elo(1.0) - elo(0.0)) * np.asarray(log_strength)
+
+
+def _log_strength_of(rating: Any) -> Any:
+    return (np.asarray(rating) - elo(0.0)) / (elo(1.0) - elo(0.0))

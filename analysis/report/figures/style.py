@@ -40,7 +40,7 @@ CSS_VARIABLES = {
     PALE: "--pale",
 }
 
-RC: dict[str, Any] = {
+RC: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "qsched-report",
     "pdf.fonttype": 42,
@@ -107,7 +107,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def finish(draft: Draft, formats: tuple[Format, ...]) -> Drawing:
     """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
     svg = _saved(draft.figure, "svg")
-    files = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
+    files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
     return Drawing(
         name=draft.name,
         title=draft.title,

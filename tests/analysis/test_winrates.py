@@ -1,0 +1,196 @@
+"""The command: plain script from any folder, exit codes, and what it says about bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis import winrates
+from tests.analysis.report.simulated import simulated_votes
+
+SCRIPT = Path(winrates.__file__)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """run(*arguments) -> (exit code, stdout, stderr) of `main()`, in this process."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["winrates.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            winrates.main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+QUICK = ("--resamples", "100", "--formats", "svg")
+
+
+@pytest.fixture
+def votes(tmp_path: Path) -> Path:
+    path = tmp_path / "votes.parquet"
+    simulated_votes(votes_each=20).write_parquet(path)
+    return path
+
+
+def test_the_plain_script_runs_from_another_folder(votes: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(votes), "--out", "made", *QUICK],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (elsewhere / "made").iterdir()} >= {
+        "report.html",
+        "winrates.csv",
+        "strengths.csv",
+        "winrates.json",
+        "figures",
+        "tables",
+    }
+
+
+def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, _ = run(
+        votes, "--out", tmp_path / "out", *QUICK, "--baseline", "fp32", "--model", "rao-kupper", "--position-effect",
+        "--penalty", "ridge:0.5", "--intervals", "annotator", "--method", "sandwich", "--confidence", "0.9",
+        "--seed", "7", "--equivalence-margin", "0.05", "--by", "category",
+        "--exclude-annotator", "anno-001",
+    )  # fmt: skip
+    assert code == 0
+    document = json.loads((tmp_path / "out" / "winrates.json").read_text(encoding="utf-8"))
+    expected = {
+        "model": "rao-kupper",
+        "position_effect": True,
+        "penalty": "ridge:0.5",
+        "intervals": "annotator",
+        "method": "sandwich",
+        "confidence": 0.9,
+        "seed": 7,
+        "baseline": "fp32",
+        "by": "category",
+        "equivalence_margin": 0.05,
+    }
+    assert {name: document["settings"][name] for name in expected} == expected
+    assert document["tie_parameter"]["name"] == "kappa"
+    counted = {row["reason"]: row["n_votes"] for row in document["excluded"]["rows"]}
+    assert counted["named annotator"] == 20
+
+
+def test_votes_without_an_estimate_give_a_report_and_exit_code_three(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    one = simulated_votes({"a": 0.0, "b": 0.0}, votes_each=10)
+    two = simulated_votes({"c": 0.0, "d": 0.0}, votes_each=10, seed=2)
+    path = tmp_path / "votes.csv"
+    # Without sessions and pairs: the two halves would otherwise hold the same pair in the same session.
+    pl.concat([one, two]).drop("session", "pair_id", "served_at", "answered_at").write_csv(path)
+    code, _, err = run(path, "--out", tmp_path / "out", *QUICK)
+    assert code == winrates.EXIT_NO_ESTIMATE == 3
+    assert "no estimate" in err and "a, b | c, d" in err
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"choice": "middle"}, ["votes.csv:2", "middle", "left"]),
+        ({"left_arm": ""}, ["votes.csv:2", "left_arm"]),
+        ({"response_ms": "-5"}, ["votes.csv:2", "-5"]),
+        ({"kind": "warmpu"}, ["votes.csv:2", "warmpu"]),
+    ],
+)
+def test_a_bad_row_ends_with_code_two_its_line_and_no_report(  # type: ignore[no-untyped-def]
+    change: dict[str, str], words: list[str], run, tmp_path: Path
+) -> None:
+    frame = simulated_votes(votes_each=5).with_columns(pl.all().cast(pl.String))
+    first = frame[:1].with_columns(*(pl.lit(value).alias(name) for name, value in change.items()))
+    path = tmp_path / "votes.csv"
+    pl.concat([first, frame[1:]]).write_csv(path)
+    code, _, err = run(path, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith("error: ") and "Traceback" not in err
+    assert [word for word in words if word not in err] == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--baseline", "fp16"], ["fp16", "fp32"]),
+        (["--question", "Which?"], ["Which?", "Which picture is better?"]),
+        (["--exclude-annotator", "nobody"], ["nobody"]),
+        (["--penalty", "ridge:-1"], ["ridge:-1"]),
+        (["--formats", "svg,gif"], ["gif", "png"]),
+        (["--image-set", "no/such/set"], ["no/such/set"]),
+        (["--by", "study", "--study", "other"], ["other", "demo"]),
+        (["--min-response-ms", "999999"], ["None of the 480 votes", "--min-response-ms 0"]),
+    ],
+)
+def test_a_bad_option_ends_with_code_two_and_the_choices(  # type: ignore[no-untyped-def]
+    arguments: list[str], words: list[str], run, votes: Path, tmp_path: Path
+) -> None:
+    code, _, err = run(votes, "--out", tmp_path / "out", *QUICK, *arguments)
+    assert code == 2
+    assert [word for word in words if word not in err] == []
+
+
+def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    people = simulated_votes(votes_each=20)
+    made = simulated_votes(votes_each=20, simulated=True, seed=2).with_columns(
+        pl.col("annotator") + "-sim", pl.col("session") + "-sim"
+    )
+    path = tmp_path / "votes.parquet"
+    pl.concat([people, made]).write_parquet(path)
+    code, _, err = run(path, "--out", tmp_path / "out", *QUICK)
+    assert code == 2 and "--exclude-simulated" in err and "--include-simulated" in err
+    document = tmp_path / "out" / "winrates.json"
+    assert run(path, "--out", tmp_path / "out", *QUICK, "--exclude-simulated")[0] == 0
+    assert json.loads(document.read_text())["n_simulated"] == 0
+    assert run(path, "--out", tmp_path / "out", *QUICK, "--include-simulated")[0] == 0
+    assert json.loads(document.read_text())["n_simulated"] == 480
+    assert "480 of these 960 votes come from simulated annotators" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    one = simulated_votes(votes_each=20)
+    two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("Which fits the text?").alias("question"))
+    path = tmp_path / "votes.parquet"
+    pl.concat([one, two]).write_parquet(path)
+    code, _, err = run(path, "--out", tmp_path / "out", *QUICK)
+    assert code == 2 and "--question" in err and "Which fits the text?" in err
+    code, _, _ = run(path, "--out", tmp_path / "out", *QUICK, "--question", "Which fits the text?", "--by", "question")
+    assert code == 0
+    document = json.loads((tmp_path / "out" / "winrates.json").read_text())
+    assert document["n_votes"] == 480 and len(document["strata"]["strata"]) == 2
+
+
+def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "votes.parquet"
+    simulated_votes(votes_each=20, simulated=True).write_parquet(path)
+    (tmp_path / "simulation.json").write_text('{"lapse rate": 0.05}', encoding="utf-8")
+    assert run(path, "--out", tmp_path / "out", *QUICK)[0] == 0
+    assert json.loads((tmp_path / "out" / "winrates.json").read_text())["simulation"] == {"lapse rate": 0.05}
+    (tmp_path / "simulation.json").write_text("[1]", encoding="utf-8")
+    assert run(path, "--out", tmp_path / "out", *QUICK)[0] == 2
+
+
+def test_the_command_in_the_report_shows_no_password_and_no_output_folder() -> None:
+    shown = winrates.shown_command(["x", "postgresql://me:secret@host/db", "--out", "a b", "--title", "it's"])
+    assert "secret" not in shown and "a b" not in shown
+    assert shown.startswith("python analysis/winrates.py 'postgresql://me:***@host/db' --title ")
+
+
+def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "winrates.py votes.parquet --out report/" in out and "no estimate" in out
