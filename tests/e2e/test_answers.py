@@ -80,6 +80,8 @@ def test_an_answer_carries_the_time_from_paint_without_the_hidden_time(new_page,
     enter(page, study.url)
     skip_practice(page)
     votes = record_votes(page)
+    sent: list[float] = []
+    page.on("request", lambda request: sent.append(time.time()) if request.url.endswith("/api/votes") else None)
     set_hidden(page, True)
     page.wait_for_timeout(700)
     set_hidden(page, False)
@@ -87,11 +89,11 @@ def test_an_answer_carries_the_time_from_paint_without_the_hidden_time(new_page,
     page.keyboard.press("ArrowLeft")
     wait_for(page, lambda: len(votes) == 1)
     body = votes[0]
-    assert 650 <= body["hidden_ms"] <= 1500
-    assert 100 <= body["response_ms"] <= 600, "the hidden time is not part of the response time"
+    since_paint = sent[0] * 1000 - body["painted_at"]
+    assert body["hidden_ms"] >= 650
+    assert 100 <= body["response_ms"] <= since_paint - body["hidden_ms"] + 50, "hidden time is not response time"
     assert body["input"] == "key"
     assert body["viewport"]["dpr"] == 1
-    assert abs(body["painted_at"] / 1000 - time.time()) < 60
 
 
 def test_undo_brings_the_same_pair_back_and_the_correction_supersedes(new_page, study):
