@@ -9,6 +9,7 @@ from typing import Any
 
 from qsched.calibration.calibrate import CalibrationResult
 from qsched.calibration.figures import gains_figure, surface_figure
+from qsched.scheduling import Coefficients
 from qsched.scoring.paired import PairedDifference
 
 SHOWN = ("coefficients", "found", "objective", "provenance")
@@ -49,7 +50,8 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
         "<h2>What it took</h2>",
         _spent_table(result),
         "<h2>Provenance</h2>",
-        f"<pre>{_e(json.dumps({key: record[key] for key in SHOWN}, indent=1))}</pre>",
+        "<details><summary>Coefficients, objective, settings, prompts, versions</summary>",
+        f"<pre>{_e(json.dumps({key: record[key] for key in SHOWN}, indent=1))}</pre></details>",
         "</html>\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -58,7 +60,7 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
 def _verdict(result: CalibrationResult) -> str:
     gain = result.heldout.gain()
     interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {gain.n} held-out prompts"
-    found = _e(result.found.to_json())
+    found = _e(coefficient_words(result.found))
     if result.verdict == "gain":
         return f"<p class='verdict'><b>Gain.</b> {found} changes JAQ by {interval}. These coefficients are written.</p>"
     if result.verdict == "forced":
@@ -70,6 +72,12 @@ def _verdict(result: CalibrationResult) -> str:
         f"<p class='verdict none'><b>No gain.</b> The best candidate, {found}, changes JAQ by {interval}; the interval "
         "does not lie above 0, so the stock scheduler (1, 1) is written.</p>"
     )
+
+
+def coefficient_words(coefficients: Coefficients) -> str:
+    """`constant, model 1.1, sample 0.95`."""
+    model, sample = (" ".join(f"{c:g}" for c in some) for some in (coefficients.model, coefficients.sample))
+    return f"{coefficients.family}, model {model}, sample {sample}"
 
 
 def _gain_table(result: CalibrationResult) -> str:

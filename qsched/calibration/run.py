@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qsched.backbones import DTYPES, Backbone, checked_device, default_dtype, find_spec, load_backbone
+from qsched.backbones import (
+    DTYPES,
+    Backbone,
+    checked_device,
+    default_dtype,
+    find_spec,
+    load_backbone,
+    quiet_libraries,
+)
 from qsched.calibration.calibrate import CalibrationResult, calibrate
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Progress
@@ -61,6 +69,7 @@ def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], No
         raise CalibrationError(f"--out {job.out} does not end in .json; the report is written beside it as .html")
     spec, recipe = find_spec(job.backbone), find_recipe(job.precision)
     device = str(checked_device(job.device))
+    quiet_libraries()
     dtype = recipe.dtype_name or job.dtype or default_dtype(job.backbone, device)
     if dtype not in DTYPES:
         raise CalibrationError(f"dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")

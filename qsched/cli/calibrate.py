@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
 def calibrate(
     backbone: str = typer.Option(..., "--backbone", help="tiny-flux, tiny-sdxl, a known name, or a diffusers folder."),
     precision: str = typer.Option("w4a8", "--precision", help="Precision to calibrate, as in generate-pairs."),
-    prompts: Path = typer.Option(
-        ..., "--prompts", help="Prompts (.yaml .csv .json .jsonl .txt); the first N are used."
+    prompts: str = typer.Option(
+        ..., "--prompts", help="A prompts file, or a shipped set (calibration, eval, demo); the first N are used."
     ),
     out: Path = typer.Option(Path("coefficients.json"), "--out", help="Result; report and journal lie beside it."),
     heldout: Path | None = typer.Option(None, "--heldout", help="Held-out prompts; default: those after the first N."),
@@ -51,7 +51,7 @@ def calibrate(
     scheduler with its interval, and the same coefficients on full precision as a control. Where held-out
     prompts show no gain the result is (1, 1). Run again with the same options, a killed search goes on.
 
-    Example: qsched calibrate --backbone tiny-flux --precision w4a8 --prompts prompts.yaml --out c.json
+    Example: qsched calibrate --backbone tiny-flux --precision w4a8 --prompts calibration --out c.json
 
     Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched:c.json --prompts ...
     """
@@ -75,7 +75,7 @@ def calibrate(
     job = CalibrationJob(
         backbone=backbone,
         precision=precision,
-        prompts=prompts,
+        prompts=_prompts_file(prompts),
         out=out,
         settings=settings,
         heldout=heldout,
@@ -94,6 +94,14 @@ def calibrate(
     with _Display() as display:
         done = run_calibration(job, on_progress=display.show)
     _report(done)
+
+
+def _prompts_file(prompts: str) -> Path:
+    """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
+    from qsched.tiny.paths import PROMPT_SETS, prompts_path
+
+    path = Path(prompts)
+    return prompts_path(prompts) if prompts in PROMPT_SETS and not path.exists() else path
 
 
 def _range(option: str, text: str) -> tuple[float, float]:
@@ -137,7 +145,9 @@ def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is impor
     result = done.result
     gain = result.heldout.gain()
     interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
-    typer.echo(f"best found: {result.found.to_json()}")
+    from qsched.calibration.report import coefficient_words
+
+    typer.echo(f"best found: {coefficient_words(result.found)}")
     typer.echo(f"gain over (1, 1): {interval}")
     if result.control is not None:
         control = result.control.gain()

@@ -93,7 +93,7 @@ def _print_table(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores i
 
     table = Table(title=f"{scores.manifest.set_id}: means, and differences to {scores.baseline} with 95 % intervals")
     names = [metric.metric for metric in scores.arms[0].metrics]
-    for column in ("arm", *names, "MB", "s / picture"):
+    for column in ("arm", *names, "MB (packed)", "s / picture"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for arm in scores.arms:
         cells = []
@@ -101,7 +101,7 @@ def _print_table(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores i
             d = metric.difference
             more = "" if d is None else f"\n{d.mean:+.4f}\n[{d.low:+.4f}, {d.high:+.4f}]"
             cells.append(f"{metric.mean:.4f}{more}".replace("[", r"\["))
-        size = "" if arm.arm.denoiser_bytes is None else f"{arm.arm.denoiser_bytes / 1e6:.2f}"
+        size = "" if arm.size_bytes is None else f"{arm.size_bytes / 1e6:.2f}"
         name = arm.arm.name + (" (simulated)" if arm.arm.simulated else "")
         table.add_row(name, *cells, size, f"{arm.seconds_per_image:.3f}", end_section=True)
     Console().print(table)

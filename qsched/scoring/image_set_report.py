@@ -43,6 +43,7 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
                 "arm": arm.arm.name,
                 "simulated": arm.arm.simulated,
                 "denoiser_bytes": arm.arm.denoiser_bytes,
+                "packed_bytes": arm.packed_bytes,
                 "images": arm.n_images,
                 "missing": arm.n_missing,
                 "seconds_per_image": arm.seconds_per_image,
@@ -73,7 +74,8 @@ def render_set_scores(scores: SetScores) -> str:
         "<h2>Cost</h2>",
         f"<div class='scroll'>{_cost_table(scores)}</div>",
         "<p class='note'>Bytes are measured on the denoiser's tensors as they lie in memory. A simulated arm imitates "
-        "low precision in floating point: its time and memory say nothing about real low-precision kernels.</p>",
+        "low precision in floating point: its time and memory say nothing about real low-precision kernels, and its "
+        "packed size is computed from the recipe.</p>",
         "<h2>Quality against size</h2>",
         _pareto_svg(scores, "jaq" if "jaq" in metrics else metrics[0]),
         "<h2>Scorers</h2><ul>",
@@ -121,11 +123,11 @@ def _difference_cell(metric: MetricOfArm | None, higher_is_better: bool) -> str:
 
 
 def _cost_table(scores: SetScores) -> str:
-    head = (
-        "<tr><th>arm</th><th>denoiser</th><th>s / picture</th><th>peak memory</th><th>NFE / picture</th><th></th></tr>"
-    )
+    names = ("arm", "denoiser in memory", "if packed", "s / picture", "peak memory", "NFE / picture", "")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
     rows = [
-        f"<tr><td>{_e(arm.arm.name)}</td><td>{_megabytes(arm.arm.denoiser_bytes)}</td><td>{arm.seconds_per_image:.3f}</td>"
+        f"<tr><td>{_e(arm.arm.name)}</td><td>{_megabytes(arm.arm.denoiser_bytes)}</td>"
+        f"<td>{_megabytes(arm.packed_bytes)}</td><td>{arm.seconds_per_image:.3f}</td>"
         f"<td>{_megabytes(arm.peak_memory_bytes)}</td><td>{arm.nfe_per_image}</td>"
         f"<td>{'simulated' if arm.arm.simulated else ''}</td></tr>"
         for arm in scores.arms
@@ -144,17 +146,17 @@ def pareto_front(points: list[tuple[float, float]]) -> list[int]:
 
 
 def _pareto_svg(scores: SetScores, metric: str) -> str:
-    """Paired difference in quality (with interval) against the denoiser's measured bytes."""
+    """Paired difference in quality (with interval) against the size of the denoiser."""
     shown: list[tuple[str, float, float, float, float]] = []
     for arm in scores.arms:
         one = next((m for m in arm.metrics if m.metric == metric), None)
-        if one is None or arm.arm.denoiser_bytes is None:
+        if one is None or arm.size_bytes is None:
             continue
         d = one.difference
         low, mean, high = (0.0, 0.0, 0.0) if d is None else (d.low, d.mean, d.high)
-        shown.append((arm.arm.name, arm.arm.denoiser_bytes / 1e6, mean, low, high))
+        shown.append((arm.arm.name, arm.size_bytes / 1e6, mean, low, high))
     if len(shown) < 2:
-        return "<p class='note'>No figure: fewer than two arms have measured bytes.</p>"
+        return "<p class='note'>No figure: fewer than two arms have a known size.</p>"
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -169,7 +171,7 @@ def _pareto_svg(scores: SetScores, metric: str) -> str:
         panel.annotate(name, (size, mean), xytext=(7, 5), textcoords="offset points", fontsize=9)
     panel.axhline(0, color="#55606f", lw=0.8, ls=":")
     panel.margins(x=0.15)
-    panel.set_xlabel("denoiser, measured (MB)")
+    panel.set_xlabel("denoiser (MB): measured, for simulated precisions computed as packed")
     panel.set_ylabel(f"{metric}: difference to {scores.baseline}")
     figure.tight_layout()
     buffer = io.StringIO()

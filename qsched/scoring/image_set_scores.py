@@ -40,7 +40,14 @@ class ArmScores:
     n_missing: int  # pictures that the baseline arm has and this one has not
     seconds_per_image: float
     peak_memory_bytes: int | None
+    packed_bytes: int | None  # a simulated arm's codes and scales, if they were packed: computed, not measured
     nfe_per_image: int
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What the denoiser takes, or would take packed where its precision is simulated."""
+        return self.packed_bytes if self.packed_bytes is not None else self.arm.denoiser_bytes
+
     frechet: float | None
 
 
@@ -172,9 +179,18 @@ def _arm_scores(
         n_missing=len({(row.prompt_id, row.sample_index) for row in base_rows} - mine),
         seconds_per_image=sum(row.seconds for row in rows) / len(rows),
         peak_memory_bytes=max(memory) if memory else None,
+        packed_bytes=_packed_bytes(manifest, arm),
         nfe_per_image=manifest.steps,
         frechet=frechet,
     )
+
+
+def _packed_bytes(manifest: Manifest, arm: ArmRecord) -> int | None:
+    """From what generation noted of the precision in the manifest's provenance."""
+    told = manifest.provenance.get("arms")
+    report = told.get(arm.precision) if isinstance(told, dict) else None
+    packed = report.get("packed_bytes") if isinstance(report, dict) else None
+    return packed if isinstance(packed, int) else None
 
 
 def _paired(

@@ -107,7 +107,7 @@ def test_the_command_writes_table_values_and_a_self_contained_page(small_image_s
 
 def test_arms_and_names_are_escaped_and_the_figure_needs_two_sizes(small_image_set, clip_folder, tmp_path):
     scores = score(small_image_set, clip_folder)
-    assert "No figure: fewer than two arms have measured bytes" in render_set_scores(scores)
+    assert "No figure: fewer than two arms have a known size" in render_set_scores(scores)
     sized = [a.arm.model_copy(update={"denoiser_bytes": 10**6 * (3 - i)}) for i, a in enumerate(scores.arms)]
     from dataclasses import replace
 
