@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import expit
 
 from analysis.errors import AnalysisError, NotConvergedError
-from analysis.stats.cells import cell_terms, score_eta_bradley_terry
+from analysis.stats.cells import cell_terms
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.existence import examine
 from analysis.stats.fit import newton
@@ -140,13 +141,13 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
     linear = np.zeros_like(beta)
     ok = np.ones(b, dtype=bool)
     if ready.fit.penalty.kind == "firth":
-        linear = _gradient(ready, outcomes, beta) @ ready.bread
+        linear = _chord_gradient(ready, _sufficient(ready, outcomes), beta) @ ready.bread
         return _refit_one_by_one(ready, outcomes, np.arange(b), beta, linear, ok)
     active = np.arange(b)
-    current = outcomes
+    current = _sufficient(ready, outcomes)
     previous = np.full(b, np.inf)
     for iteration in range(_CHORD_ITERATIONS):
-        step = _gradient(ready, current, beta[active]) @ ready.bread
+        step = _chord_gradient(ready, current, beta[active]) @ ready.bread
         if iteration == 0:
             linear = step.copy()
         size = np.abs(step).max(axis=1)
@@ -160,17 +161,28 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
         if not len(active):
             break
         if not going.all():
-            current = current[going]
+            current = tuple(part[going] for part in current)
     slow = np.union1d(active, np.flatnonzero(np.isnan(beta).any(axis=1)))
     return _refit_one_by_one(ready, outcomes, slow, beta, linear, ok) if len(slow) else (beta, linear, ok)
 
 
-def _gradient(ready: FittedDesign, outcomes: Array, beta: Array) -> Array:
+def _sufficient(ready: FittedDesign, outcomes: Array) -> tuple[Array, ...]:
+    """What the gradient needs of a table: (wins of the left arm, votes), (B, C) each; the table in tie models."""
+    if ready.fit.model != "bradley-terry":
+        return (outcomes,)
+    wins = outcomes[..., 0] + 0.5 * outcomes[..., 2]
+    return wins, wins + outcomes[..., 1] + 0.5 * outcomes[..., 2]
+
+
+def _chord_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -> Array:
     design, fit = ready.design, ready.fit
     eta, tau = design.eta(beta), design.tau(beta)
     if fit.model == "bradley-terry":
-        gradient = design.pull_back(score_eta_bradley_terry(outcomes, eta), None)
+        wins, votes = data
+        p = expit(eta, out=eta)
+        gradient = design.pull_back(wins - np.multiply(votes, p, out=p), None)
     else:
+        outcomes = data[0]
         # A chord step may leave Rao and Kupper's tau > 0; such a resample goes to Newton's method.
         with np.errstate(invalid="ignore", divide="ignore"):
             terms = cell_terms(fit.model, outcomes, eta, tau)

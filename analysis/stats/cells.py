@@ -42,11 +42,6 @@ def cell_terms(model: Model, n: Array, eta: Array, tau: Array | None) -> CellTer
     return _davidson(n, eta, tau) if model == "davidson" else _rao_kupper(n, eta, tau)
 
 
-def score_eta_bradley_terry(n: Array, eta: Array) -> Array:
-    """The score alone, for the inner loop of the bootstrap."""
-    return np.asarray(n[..., 0] + 0.5 * n[..., 2] - n.sum(axis=-1) * expit(eta))
-
-
 def _bradley_terry(n: Array, eta: Array) -> CellTerms:
     wins, total = n[..., 0] + 0.5 * n[..., 2], n.sum(axis=-1)
     p = expit(eta)

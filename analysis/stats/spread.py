@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -52,6 +53,7 @@ def _p(value: Array, se: Array, df: float) -> Array:
     return np.asarray(2 * (stats.norm.sf(size) if math.isinf(df) else stats.t.sf(size, df)))
 
 
+@cache
 def quantile(confidence: float, df: float) -> float:
     """Two-sided t quantile; normal for df = inf."""
     if not 0.5 <= confidence < 1:

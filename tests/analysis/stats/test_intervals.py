@@ -1,0 +1,200 @@
+"""Intervals: bootstrap against sandwich, what is random, few clusters, many comparisons, ranks, scales."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from tests.analysis.conftest import counts_of, draw_study
+
+from analysis.stats import (
+    EstimateSettings,
+    VoteCounts,
+    count_arrays,
+    count_table,
+    elo,
+    estimate,
+    fit_bradley_terry,
+    fit_model,
+    pair_contrasts,
+    prepare,
+    raw_pairs,
+    rebase,
+    resample,
+    uncertainty_of,
+)
+from analysis.stats.fit import newton
+from analysis.stats.results import Model, Penalty
+from qsched.records import InputError
+
+
+@pytest.mark.parametrize("kind", ["vote", "annotator", "prompt", "two-way"])
+@pytest.mark.parametrize("weights", ["exponential", "multinomial"])
+def test_the_bootstrap_agrees_with_the_sandwich_on_a_study_of_fair_size(kind, weights):
+    counts = counts_of(draw_study(annotators=60, prompts=60, each=40, taste=0.3))
+    fit = fit_bradley_terry(counts, position_effect=True)
+    sandwich = uncertainty_of(fit, counts, intervals=kind, method="sandwich").covariance
+    boot = uncertainty_of(fit, counts, intervals=kind, resamples=400, weights=weights).covariance
+    assert np.sqrt(np.diag(boot)) == pytest.approx(np.sqrt(np.diag(sandwich)), rel=0.05)
+
+
+@pytest.mark.parametrize("model", ["bradley-terry", "davidson", "rao-kupper"])
+@pytest.mark.parametrize("penalty", ["none", "ridge:2"])
+def test_chord_iteration_finds_what_newton_finds_on_each_resample(model: Model, penalty: str, counts: VoteCounts):
+    fit = fit_model(counts, model=model, position_effect=True, penalty=penalty)
+    ready = prepare(fit, counts)
+    drawn = resample(ready, unit="annotator", resamples=60, seed=1)
+    by_cluster = np.asarray(counts.clusters["annotator"].counts)
+    rng = np.random.default_rng([1, 1])
+    weights = rng.standard_exponential((60, len(by_cluster)))
+    weights *= len(by_cluster) / weights.sum(axis=1, keepdims=True)
+    for b in range(60):
+        table = (weights[b] @ by_cluster).reshape(-1, 3)
+        exact = newton(ready.design, table, model, fit.penalty, fit.parameters)[0]
+        assert drawn.draws[b] == pytest.approx(exact, abs=1e-8)
+
+
+def test_a_plain_loop_bootstrap_by_annotator_gives_the_same_errors():
+    study = draw_study(annotators=25, each=30)
+    counts = counts_of(study)
+    fit = fit_bradley_terry(counts)
+    ours = uncertainty_of(fit, counts, intervals="annotator", resamples=1000, weights="multinomial")
+    rng = np.random.default_rng(0)
+    names = sorted(set(study["annotator"]))
+    rows_of = {name: [i for i, a in enumerate(study["annotator"]) if a == name] for name in names}
+    draws = []
+    for _ in range(300):
+        rows = [i for name in rng.choice(names, len(names)) for i in rows_of[name]]
+        part = {name: [values[i] for i in rows] for name, values in study.items()}
+        draws.append(fit_bradley_terry(count_arrays(part["left"], part["right"], part["choice"])).log_strengths)
+    assert np.sqrt(np.diag(ours.covariance)) == pytest.approx(np.std(draws, axis=0) * 25 / 24, rel=0.15)
+
+
+def test_missing_ids_fall_back_with_a_note_and_a_chosen_one_is_an_error(study):
+    no_annotator = count_arrays(study["left"], study["right"], study["choice"], prompt=study["prompt"])
+    result = estimate(no_annotator, EstimateSettings(resamples=100))
+    assert result.uncertainty.kind == "prompt" and any("no annotator ids" in note for note in result.notes)
+    bare = count_arrays(study["left"], study["right"], study["choice"])
+    result = estimate(bare, EstimateSettings(resamples=100))
+    assert result.uncertainty.kind == "vote" and any("Neither" in words for words in result.warnings)
+    with pytest.raises(InputError, match="column of annotator ids"):
+        estimate(bare, EstimateSettings(intervals="annotator"))
+
+
+def test_few_clusters_are_warned_of_and_widen_by_t():
+    counts = counts_of(draw_study(annotators=6, each=60))
+    result = estimate(counts, EstimateSettings(resamples=100))
+    assert any("Only 6 annotators" in words for words in result.warnings)
+    assert result.uncertainty.df == 5
+    row = result.strengths[0]
+    assert row.high - row.log_strength >= stats.t.ppf(0.975, 5) * 0.99 * row.se or row.design_effect == 1
+
+
+def test_a_two_way_interval_is_never_narrower_than_by_votes():
+    narrow = 0
+    for seed in range(30):
+        counts = counts_of(draw_study(seed=seed, annotators=8, prompts=8, each=16, taste=0.0, arms=3))
+        result = estimate(counts, EstimateSettings(method="sandwich"))
+        bare = dataclasses.replace(result.uncertainty, floor=None)
+        plain = pair_contrasts(result.fit.log_strengths, bare)
+        for row, low, high in zip(result.pairwise, plain.low, plain.high, strict=True):
+            assert row.design_effect >= 1 - 1e-12
+            narrow += (row.high - row.low) > (high - low) + 1e-12
+    assert narrow > 0, "the floor is at work in some of these studies"
+
+
+def test_p_values_and_intervals_agree_and_holm_and_max_t_are_stricter(counts: VoteCounts):
+    result = estimate(counts, EstimateSettings(resamples=200))
+    for row in result.pairwise:
+        assert (row.p < 0.05) == (not row.low <= 0 <= row.high)
+        assert row.p_holm >= row.p
+        assert row.low_all <= row.low and row.high_all >= row.high
+        assert row.prob_superior == pytest.approx(1 - row.p / 2 if row.log_odds > 0 else row.p / 2)
+    assert any(row.low_all < row.low - 1e-6 for row in result.pairwise)
+
+
+def test_one_pair_needs_no_adjustment():
+    study = draw_study(arms=2)
+    row = estimate(counts_of(study), EstimateSettings(method="sandwich")).pairwise[0]
+    assert (row.low, row.high, row.p) == (row.low_all, row.high_all, row.p_holm)
+
+
+def test_ranks_are_certain_for_arms_far_apart_and_open_for_equal_ones():
+    far = count_table([("a", "b", 900, 100), ("b", "c", 900, 100), ("a", "c", 990, 10)])
+    result = estimate(far, EstimateSettings(intervals="model"))
+    assert [(r.arm, r.rank_low, r.rank_high) for r in result.strengths] == [("a", 1, 1), ("b", 2, 2), ("c", 3, 3)]
+    near = count_table([("a", "b", 5, 5), ("b", "c", 5, 5), ("a", "c", 5, 5)])
+    result = estimate(near, EstimateSettings(intervals="model"))
+    assert {(r.rank_low, r.rank_high) for r in result.strengths} == {(1, 3)}
+
+
+def test_percentile_intervals_are_those_of_the_draws_and_need_a_one_way_bootstrap(counts: VoteCounts):
+    result = estimate(counts, EstimateSettings(intervals="annotator", shape="percentile", resamples=300))
+    draws = result.uncertainty.draws
+    assert draws is not None and draws.shape == (300, 4)
+    best = result.fit.arms.index(result.strengths[0].arm)
+    assert result.strengths[0].low == pytest.approx(np.quantile(draws[:, best], 0.025), abs=1e-9)
+    with pytest.raises(InputError, match="one-way bootstrap"):
+        estimate(counts, EstimateSettings(shape="percentile", resamples=100))
+
+
+def test_scales_agree_and_a_baseline_stands_at_zero_without_error(counts: VoteCounts):
+    result = estimate(counts, EstimateSettings(method="sandwich"))
+    assert elo(math.log(10)) == pytest.approx(1400)
+    rows = {row.arm: row for row in rebase(result, "arm1")}
+    assert rows["arm1"].log_strength == rows["arm1"].se == 0 and rows["arm1"].elo == 1000
+    pair = next(row for row in result.pairwise if (row.arm_a, row.arm_b) == ("arm1", "arm3"))
+    assert rows["arm3"].log_strength == pytest.approx(-pair.log_odds)
+    assert rows["arm3"].low == pytest.approx(-pair.high)
+    with pytest.raises(InputError, match="'nobody' is not an arm"):
+        rebase(result, "nobody")
+
+
+def test_confidence_outside_its_range_and_unknown_words_are_refused(counts: VoteCounts):
+    for wrong in (
+        {"confidence": 1.0},
+        {"confidence": 95},
+        {"model": "elo"},
+        {"ties": "ignore"},
+        {"intervals": "pigeonhole"},
+        {"method": "magic"},
+        {"resamples": 3},
+        {"model": "davidson", "ties": "drop"},
+    ):
+        with pytest.raises(InputError):
+            estimate(counts, EstimateSettings(**wrong))
+
+
+def test_pairs_of_which_all_votes_are_alike_get_exact_bounds_and_pairs_without_votes_none():
+    study = {"left": ["a"] * 12, "right": ["b"] * 12, "choice": ["left"] * 12}
+    ids = [str(i) for i in range(12)]
+    counts = count_arrays(
+        [*study["left"], "b"], [*study["right"], "c"], [*study["choice"], "left"],
+        annotator=[*ids, "0"], prompt=[*ids, "0"],
+    )  # fmt: skip
+    ab, ac, bc = raw_pairs(counts)
+    assert (ab.win_rate, ab.high, ab.interval) == (1.0, 1.0, "exact")
+    assert ab.low == pytest.approx(0.025 ** (1 / 12))
+    assert (ac.n_votes, ac.win_rate, ac.interval) == (0, None, "none")
+    assert (bc.n_votes, bc.win_rate, bc.low) == (1, 1.0, None)
+
+
+def test_raw_rates_count_ties_half_apart_or_not_at_all():
+    counts = count_table([("a", "b", 6, 2, 4), ("b", "a", 1, 3, 4)])
+    (half,) = raw_pairs(counts, intervals="vote")
+    assert (half.wins_a, half.wins_b, half.ties) == (9, 3, 8)
+    assert half.win_rate == pytest.approx((9 + 4) / 20)
+    assert half.win_rate_without_ties == pytest.approx(0.75) and half.tie_rate == pytest.approx(0.4)
+    (dropped,) = raw_pairs(counts, intervals="vote", ties="drop")
+    assert dropped.win_rate == pytest.approx(0.75) and dropped.n_votes == 20
+    assert dropped.low is not None and dropped.low < 0.75 < (dropped.high or 0)
+
+
+def test_a_penalised_estimate_says_so_and_names_what_it_hides():
+    rows = [("a", "b", 3, 2), ("b", "c", 2, 2), ("a", "c", 4, 1), ("d", "a", 0, 5)]
+    result = estimate(count_table(rows), EstimateSettings(penalty=Penalty("ridge", 1.0), intervals="vote"))
+    assert any("shrunken" in words for words in result.warnings)
+    assert any("Never won: d" in words for words in result.warnings)

@@ -1,0 +1,198 @@
+"""Each estimator beside a slow twin that shares no code with it: a loop, scipy's optimiser, statsmodels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from statsmodels.stats.multitest import multipletests
+from tests.analysis.conftest import counts_of, draw_study
+
+from analysis.stats import (
+    VoteCounts,
+    count_codes,
+    fit_bradley_terry,
+    fit_model,
+    holm,
+    parse_penalty,
+    raw_pairs,
+    uncertainty_of,
+)
+from analysis.stats.cells import cell_terms, outcome_probabilities
+from analysis.stats.fit import _objective, firth_terms, make_design
+from analysis.stats.results import Model
+
+MODELS: tuple[Model, ...] = ("bradley-terry", "davidson", "rao-kupper")
+
+
+def twin_log_likelihood(study: dict[str, list[str]], model: str, arms: tuple[str, ...], beta: np.ndarray) -> float:
+    """Vote by vote, from the definitions: beta = [theta, delta, log nu or log kappa]."""
+    theta = dict(zip(arms, beta, strict=False))
+    delta, last = beta[len(arms)], beta[-1]
+    total = 0.0
+    for left, right, choice in zip(study["left"], study["right"], study["choice"], strict=True):
+        a, b = math.exp(theta[left] + delta), math.exp(theta[right])
+        if model == "bradley-terry":
+            p = {"left": a / (a + b), "right": b / (a + b)}
+            p["tie"] = math.sqrt(p["left"] * p["right"])  # half a win each
+        elif model == "davidson":
+            tie = math.exp(last) * math.sqrt(a * b)
+            p = {"left": a / (a + b + tie), "right": b / (a + b + tie), "tie": tie / (a + b + tie)}
+        else:
+            k = math.exp(last)
+            p = {"left": a / (a + k * b), "right": b / (b + k * a)}
+            p["tie"] = 1 - p["left"] - p["right"]
+        total += math.log(p[choice])
+    return total
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_fits_equal_a_generic_optimiser_on_the_votes_one_by_one(model: Model):
+    study = draw_study(arms=3, annotators=6, each=25, seed=3)
+    fit = fit_model(counts_of(study), model=model, position_effect=True)
+    k = len(fit.arms)
+
+    def loss(free: np.ndarray) -> float:
+        theta = np.append(free[: k - 1], -free[: k - 1].sum())
+        return -twin_log_likelihood(study, model, fit.arms, np.concatenate([theta, free[k - 1 :]]))
+
+    start = np.zeros(k if model == "bradley-terry" else k + 1)
+    start[-1] = 0.3
+    found = minimize(loss, start, method="BFGS", options={"gtol": 1e-7})
+    theta = np.append(found.x[: k - 1], -found.x[: k - 1].sum())
+    assert np.concatenate([theta, found.x[k - 1 :]]) == pytest.approx(fit.parameters, abs=2e-5)
+    assert -found.fun == pytest.approx(fit.log_likelihood, abs=1e-7)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("penalty", ["none", "firth", "ridge:0.7", "gamma:1.5"])
+def test_gradient_and_hessian_equal_finite_differences(model: Model, penalty: str, counts: VoteCounts):
+    design = make_design(counts, model=model, position_effect=True)
+    rng = np.random.default_rng(5)
+    beta = rng.normal(0, 0.4, design.n_parameters)
+    beta[-1] = 0.6
+    chosen = parse_penalty(penalty)
+
+    def at(b: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        return _objective(design, counts.outcomes, model, chosen, b)[:3]
+
+    value, gradient, curve = at(beta)
+    step = 1e-5
+    for axis in range(len(beta)):
+        e = np.zeros(len(beta))
+        e[axis] = step
+        up, down = at(beta + e), at(beta - e)
+        assert (up[0] - down[0]) / (2 * step) == pytest.approx(gradient[axis], abs=2e-5), axis
+        if penalty != "firth":  # Firth's steps use the information, on purpose
+            assert (down[1] - up[1]) / (2 * step) == pytest.approx(curve[axis], abs=1e-4), axis
+    assert math.isfinite(value)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_probabilities_sum_to_one_and_expected_information_is_the_mean_of_the_observed(model: Model):
+    eta, tau = np.linspace(-4, 4, 9), (None if model == "bradley-terry" else 0.4)
+    p = outcome_probabilities(model, eta, tau)
+    assert p.sum(axis=1) == pytest.approx(1.0)
+    terms = cell_terms(model, 100 * p, eta, None if tau is None else np.array([tau]))
+    assert terms.score_eta == pytest.approx(0.0, abs=1e-10)
+
+
+def test_firth_determinant_equals_a_dense_computation(counts: VoteCounts):
+    design = make_design(counts, model="davidson", position_effect=True)
+    beta = np.linspace(-0.3, 0.4, design.n_parameters)
+    value, _, information = firth_terms(design, counts.outcomes, "davidson", beta)
+    eigenvalues = np.linalg.eigvalsh(information)
+    assert abs(eigenvalues[0]) < 1e-8, "adding a constant to all strengths changes nothing"
+    assert value == pytest.approx(0.5 * np.log(eigenvalues[1:]).sum(), abs=1e-9)
+
+
+def test_two_way_sandwich_equals_statsmodels_with_repeated_intersections(study: dict[str, list[str]]):
+    counts = counts_of(study).without_ties()
+    fit = fit_bradley_terry(counts, position_effect=True)
+    ours = uncertainty_of(fit, counts, method="sandwich").covariance
+    keep = [i for i, choice in enumerate(study["choice"]) if choice != "tie"]
+    place = {arm: i for i, arm in enumerate(fit.arms)}
+    x = np.zeros((len(keep), len(fit.arms) + 1))
+    for row, i in enumerate(keep):
+        x[row, place[study["left"][i]]], x[row, place[study["right"][i]]], x[row, -1] = 1, -1, 1
+    y = np.array([study["choice"][i] == "left" for i in keep], dtype=float)
+    groups = np.column_stack(
+        [np.unique([study[name][i] for i in keep], return_inverse=True)[1] for name in ("annotator", "prompt")]
+    )
+    assert len(np.unique(groups, axis=0)) < len(groups), "some annotator judges a prompt twice"
+    model = sm.GLM(y, x[:, 1:], family=sm.families.Binomial())
+    other = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, tol=1e-14)
+    k = len(fit.arms)
+    contrast = np.zeros((k, k + 1))
+    contrast[: k - 1, 0], contrast[: k - 1, 1:k], contrast[k - 1, k] = -1, np.eye(k - 1), 1
+    assert contrast @ fit.parameters == pytest.approx(other.params, abs=1e-10)
+    assert np.abs(contrast @ ours @ contrast.T - other.cov_params()).max() < 1e-12
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_statsmodels(p: list[float]):
+    assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_raw_rates_and_their_two_way_error_equal_a_loop_over_votes(seed: int):
+    study = draw_study(arms=3, annotators=5, prompts=4, each=12, seed=seed)
+    for row in raw_pairs(counts_of(study)):
+        votes = []
+        for i, (left, right) in enumerate(zip(study["left"], study["right"], strict=True)):
+            if {left, right} == {row.arm_a, row.arm_b}:
+                choice = study["choice"][i]
+                score = 0.5 if choice == "tie" else float((choice == "left") == (left == row.arm_a))
+                votes.append((score, study["annotator"][i], study["prompt"][i]))
+        assert row.n_votes == len(votes)
+        if not votes:
+            assert row.win_rate is None and row.low is None
+            continue
+        rate = sum(score for score, *_ in votes) / len(votes)
+        assert row.win_rate == pytest.approx(rate)
+
+        def by(key, votes=votes, rate=rate) -> float:
+            sums: dict[object, float] = {}
+            for number, vote in enumerate(votes):
+                sums[key(number, vote)] = sums.get(key(number, vote), 0.0) + vote[0] - rate
+            g = len(sums)
+            return sum(v * v for v in sums.values()) * g / max(g - 1, 1) / len(votes) ** 2
+
+        if row.interval == "clustered":
+            two_way = by(lambda _, v: v[1]) + by(lambda _, v: v[2]) - by(lambda _, v: (v[1], v[2]))
+            assert row.se == pytest.approx(math.sqrt(max(two_way, by(lambda number, _: number))), rel=1e-9)
+
+
+def test_counting_equals_a_loop(study: dict[str, list[str]], counts: VoteCounts):
+    table = {}
+    for left, right, choice in zip(study["left"], study["right"], study["choice"], strict=True):
+        table[left, right, choice] = table.get((left, right, choice), 0) + 1
+    for cell in range(counts.n_cells):
+        for column, choice in enumerate(("left", "right", "tie")):
+            key = (counts.arms[counts.left[cell]], counts.arms[counts.right[cell]], choice)
+            assert counts.outcomes[cell, column] == table.get(key, 0)
+    for part in counts.clusters.values():
+        assert np.asarray(part.counts.sum(axis=0)).ravel() == pytest.approx(counts.outcomes.ravel())
+
+
+def test_codes_and_names_give_the_same_counts(study: dict[str, list[str]], counts: VoteCounts):
+    arms = sorted(set(study["left"]))
+    codes = {name: np.unique(study[name], return_inverse=True)[1] for name in ("annotator", "prompt")}
+    other = count_codes(
+        np.array([arms.index(a) for a in study["left"]]),
+        np.array([arms.index(a) for a in study["right"]]),
+        np.array([("left", "right", "tie").index(c) for c in study["choice"]]),
+        arms=arms,
+        annotator=codes["annotator"],
+        prompt=codes["prompt"],
+    )
+    fits = [fit_bradley_terry(c) for c in (counts, other)]
+    assert fits[0].parameters == pytest.approx(fits[1].parameters, abs=0)
+    covariances = [uncertainty_of(f, c).covariance for f, c in zip(fits, (counts, other), strict=True)]
+    assert np.array_equal(*covariances)
