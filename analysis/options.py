@@ -48,6 +48,7 @@ class By(StrEnum):
     CATEGORY = "category"
     QUESTION = "question"
     STUDY = "study"
+    NONE = "none"
 
 
 VotesArgument = Annotated[
@@ -77,7 +78,11 @@ Study = Annotated[str | None, typer.Option(help="Take the votes of this study.",
 Question = Annotated[str | None, typer.Option(help="Take the answers to this question.", rich_help_panel=CHOICE)]
 ByOption = Annotated[
     By | None,
-    typer.Option(help="Estimate also in each category, question or study, and compare them.", rich_help_panel=CHOICE),
+    typer.Option(
+        help="Estimate also in each category, question or study, and compare them. "
+        "Default: category, where the votes have 2 to 12.",
+        rich_help_panel=CHOICE,
+    ),
 ]
 MinResponseMs = Annotated[
     int, typer.Option(min=0, help="Exclude votes faster than this (0: none).", rich_help_panel=EXCLUSIONS)

@@ -123,16 +123,18 @@ def winrates(
 
 def report_done(found: Findings, settings: ReportSettings, page: Path) -> None:
     """Tell the shell what was written; exit with 3 where there is no estimate."""
+    from analysis.report.escape import visible_text
     from analysis.report.summary import summary_points
 
+    # Names from a file may hold terminal control sequences: none of them reaches the terminal.
     for point in summary_points(found):
-        typer.echo(f"  {point}")
+        typer.echo(f"  {visible_text(point)}")
     for warning in found.warnings:
-        typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
+        typer.secho(f"  warning: {visible_text(warning)}", fg=typer.colors.YELLOW, err=True)
     typer.echo(f"{found.n_votes:,} of {found.exclusions.n_read:,} votes analysed; the report is {page}")
     if found.estimate is None:
         problems = " ".join((*found.existence.problems, *found.existence.remedies)) if found.existence else ""
-        typer.secho(f"no estimate: {problems}", fg=typer.colors.RED, err=True)
+        typer.secho(f"no estimate: {visible_text(problems)}", fg=typer.colors.RED, err=True)
         raise typer.Exit(EXIT_NO_ESTIMATE)
 
 

@@ -46,6 +46,8 @@ from qsched.records import InputError
 
 # A vote faster than this cannot have looked at both pictures; shown per annotator, excluded only on request.
 FAST_MS = 300
+# Without --by a report divides the votes by category where there are no more than this.
+MOST_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     existence, found = _estimate(counts, settings)
     if settings.baseline is not None and settings.baseline not in counts.arms:
         raise InputError(f"--baseline {settings.baseline!r} is none of the arms: {_listed(counts.arms)}.")
+    settings = replace(settings, by=_by(kept, settings.by))
     strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
     has_annotators = _known(kept.frame, "annotator")
     reliability = refit_reliability(counts) if found is not None and has_annotators else None
@@ -160,6 +163,12 @@ def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:
     return chosen
 
 
+def _by(kept: VotesTable, asked: str | None) -> str | None:
+    if asked is not None:
+        return None if asked == "none" else asked
+    return "category" if 2 <= len(kept.categories) <= MOST_CATEGORIES else None
+
+
 def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings) -> VotesTable:
     """Categories divide the kept votes; questions and studies lie outside the one that was chosen."""
     if settings.by == "question":
@@ -196,13 +205,7 @@ def _estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Existence |
 def _raw_pairs(counts: VoteCounts, found: Estimate | None, settings: ReportSettings) -> tuple[RawPair, ...]:
     """Counts of every pair; with ties dropped, rate and bounds are of the decided votes and the ties stay counted."""
     chosen = settings.estimate
-    rows = raw_pairs(counts, confidence=chosen.confidence, intervals=chosen.intervals)
-    if chosen.ties == "drop":
-        decided = raw_pairs(counts.without_ties(), confidence=chosen.confidence, intervals=chosen.intervals)
-        rows = tuple(
-            replace(row, win_rate=other.win_rate, low=other.low, high=other.high, se=other.se, interval=other.interval)
-            for row, other in zip(rows, decided, strict=True)
-        )
+    rows = raw_pairs(counts, confidence=chosen.confidence, intervals=chosen.intervals, ties=chosen.ties)
     if found is None:
         return rows
     by_arms = {frozenset((row.arm_a, row.arm_b)): row for row in rows}

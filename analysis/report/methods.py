@@ -11,28 +11,23 @@ Cite = Callable[..., str]
 
 REFERENCES: dict[str, str] = {
     "bt": "Bradley RA, Terry ME (1952). Rank analysis of incomplete block designs: I. The method of paired "
-    "comparisons. "
-    "Biometrika 39:324–345.",
+    "comparisons. Biometrika 39:324–345.",
     "ford": "Ford LR (1957). Solution of a ranking problem from binary comparisons. American Mathematical Monthly "
     "64(8):28–33.",
     "davidson": "Davidson RR (1970). On extending the Bradley-Terry model to accommodate ties in paired comparison "
     "experiments. Journal of the American Statistical Association 65:317–328.",
     "rao": "Rao PV, Kupper LL (1967). Ties in paired-comparison experiments: a generalization of the Bradley-Terry "
-    "model. "
-    "Journal of the American Statistical Association 62:194–204.",
+    "model. Journal of the American Statistical Association 62:194–204.",
     "side": "Davidson RR, Beaver RJ (1977). On extending the Bradley-Terry model to incorporate within-pair order "
-    "effects. "
-    "Biometrics 33:693–702.",
+    "effects. Biometrics 33:693–702.",
     "firth": "Firth D (1993). Bias reduction of maximum likelihood estimates. Biometrika 80:27–38.",
     "cgm": "Cameron AC, Gelbach JB, Miller DL (2011). Robust inference with multiway clustering. Journal of "
-    "Business & "
-    "Economic Statistics 29:238–249.",
+    "Business & Economic Statistics 29:238–249.",
     "bootstrap": "Efron B, Tibshirani RJ (1993). An Introduction to the Bootstrap. Chapman & Hall.",
     "holm": "Holm S (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
     "Statistics 6:65–70.",
     "ranks": "Mogstad M, Romano JP, Shaikh AM, Wilhelm D (2024). Inference for ranks with applications to mobility "
-    "across "
-    "neighbourhoods and academic achievement across countries. Review of Economic Studies 91:476–518.",
+    "across neighbourhoods and academic achievement across countries. Review of Economic Studies 91:476–518.",
     "alpha": "Krippendorff K (2019). Content Analysis: An Introduction to Its Methodology, 4th ed. Sage.",
     "elo": "Elo AE (1978). The Rating of Chessplayers, Past and Present. Arco.",
 }
@@ -58,8 +53,7 @@ def methods_paragraphs(found: Findings) -> tuple[tuple[str, ...], tuple[str, ...
     else:
         paragraphs.append(
             "No model was fitted: the directed graph of wins is not strongly connected, so that no finite, unique "
-            "estimate "
-            f"exists {cite('ford')}. Only counts and raw win rates are reported."
+            f"estimate exists {cite('ford')}. Only counts and raw win rates are reported."
         )
     if found.agreement is not None:
         paragraphs.append(
@@ -99,8 +93,7 @@ def _model(estimate: Estimate, cite: Cite) -> str:
     return (
         f"{text}, by Newton's method on the table of counts ({estimate.fit.iterations} iterations, largest gradient "
         f"{estimate.fit.gradient:.1e}). That the estimate exists was checked on the graph of wins {cite('ford')}. "
-        f"Strengths "
-        f"are natural logarithms and sum to zero; Elo is 1000 + 400/ln 10 times the strength {cite('elo')}."
+        f"Strengths are natural logarithms and sum to zero; Elo is 1000 + 400/ln 10 times the strength {cite('elo')}."
     )
 
 
@@ -113,8 +106,7 @@ def _intervals(estimate: Estimate, cite: Cite) -> str:
     )
     what = {
         "two-way": "count both annotators and prompts as random: the covariance is the one clustered by annotator "
-        "plus the one "
-        f"clustered by prompt minus the one of single votes {cite('cgm')}, each {how}",
+        f"plus the one clustered by prompt minus the one of single votes {cite('cgm')}, each {how}",
         "annotator": f"count annotators as random and prompts as fixed, {how}",
         "prompt": f"count prompts as random and annotators as fixed, {how}",
         "vote": f"take every vote as independent, {how}",

@@ -140,4 +140,13 @@ def _influence_words(found: Findings) -> tuple[str, ...]:
         return ("Leaving out any single annotator or prompt turns no pair of arms round.",)
     named = "; ".join(f"{row.kind} {row.cluster} ({row.arm_a} and {row.arm_b})" for row in turning[:5])
     more = f" and {len(turning) - 5} more" if len(turning) > 5 else ""
-    return (f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}.",)
+    detected = {frozenset((claim.arm_a, claim.arm_b)) for claim in found.claims if claim.detected}
+    touched = [row for row in turning if frozenset((row.arm_a, row.arm_b)) in detected]
+    verdict = (
+        f"{len(touched)} of these are pairs whose difference was detected."
+        if touched
+        else "None of these is a pair whose difference was detected."
+    )
+    return (
+        f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}. {verdict}",
+    )

@@ -19,6 +19,7 @@ STRATA: tuple[str, ...] = ("category", "question", "study")
 class ReportSettings:
     """Every choice of one run.
 
+    `by`: a column of STRATA, "none", or None: by category where the votes have 2 to 12 categories.
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
     does not matter to the user; None: equivalence is never claimed. `command`: the line that made the report.
     """

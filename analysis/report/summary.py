@@ -29,8 +29,7 @@ def summary_points(found: Findings) -> tuple[str, ...]:
     if found.estimate is None:
         points.append(
             "There is no estimate of strengths: the votes do not connect the arms in a way that gives each a "
-            "finite strength. "
-            "The counts below are what the votes say; no ranking of all arms follows from them."
+            "finite strength. The counts below are what the votes say; no ranking of all arms follows from them."
         )
         return tuple(points)
     points.append(headline(_chosen(found), baseline=found.settings.baseline))
@@ -65,8 +64,7 @@ def _pair_points(found: Findings, estimate: Estimate) -> list[str]:
     if rest:
         points.append(
             f"For {rest} more pair{'s' if rest > 1 else ''} no difference was detected; the table of differences "
-            f"says for "
-            "each how large a difference would have been."
+            "says for each how large a difference would have been."
         )
     return points
 
@@ -76,8 +74,7 @@ def _design_effect(estimate: Estimate) -> list[str]:
     if estimate.uncertainty.kind in ("vote", "model"):
         return [
             "These intervals take every vote as independent. Votes of one annotator, and votes on one prompt, "
-            "usually are not: "
-            "the true uncertainty is then larger (see --intervals two-way)."
+            "usually are not: the true uncertainty is then larger (see --intervals two-way)."
         ]
     if not math.isfinite(effect):
         return []

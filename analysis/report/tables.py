@@ -49,7 +49,12 @@ def strengths_table(estimate: Estimate) -> Table:
             )
             for row in estimate.strengths
         ),
-        note="Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
+        note=" ".join(
+            (
+                "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
+                *estimate.uncertainty.warnings,
+            )
+        ),
     )
 
 
@@ -159,11 +164,10 @@ def contrasts_table(estimate: Estimate) -> Table:
         rows=tuple(_contrast_cells(pair, 1 - estimate.settings.confidence) for pair in estimate.pairwise),
         note=(
             f"Low and High: {_percent(estimate)} interval of the pair alone; 'all pairs': intervals that hold for "
-            f"all pairs "
-            "at once. Detected: Holm-adjusted p below "
+            "all pairs at once. Detected: Holm-adjusted p below "
             f"{1 - estimate.settings.confidence:.3g}. Detectable from: the true win rate that four of five such "
-            f"studies "
-            "would have detected; 'not detected' says nothing about differences below it."
+            "studies would have detected; 'not detected' says nothing about differences below it."
+            + "".join(f" {warning}" for warning in estimate.uncertainty.warnings)
         ),
     )
 

@@ -194,3 +194,12 @@ def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:  # ty
     code, out, _ = run("--help")
     assert code == 0
     assert "winrates.py votes.parquet --out report/" in out and "no estimate" in out
+
+
+def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "votes.parquet"
+    simulated_votes({"\x1b[31mred\x07": 0.9, "plain": 0.0}, votes_each=20).write_parquet(path)
+    code, out, err = run(path, "--out", tmp_path / "out", *QUICK)
+    assert code == 0
+    assert "[31mred" in out
+    assert "\x07" not in out + err and "\x1b[31mred" not in out + err

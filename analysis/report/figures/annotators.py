@@ -24,11 +24,11 @@ def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
     left.set_ylabel("% agreeing with the others")
     _points(right, plain, BLUE, "o")
     _points(right, flagged, ORANGE, "D", label=f"one side preferred (Holm p < {FLAG_P:g})")
+    right.axhline(50, color=GRID, linewidth=1.6, zorder=0)
     right.set_ylabel("% left, of decided votes")
     if flagged:
         right.legend(loc="lower right")
     for axes, n in ((left, len(agreement)), (right, len(sided))):
-        axes.axhline(50, color=GRID, linewidth=1.4, zorder=0)
         axes.set_ylim(0, 103)
         axes.set_xlim(0, max(n, 1) + 1)
         axes.set_xlabel("annotators, sorted")

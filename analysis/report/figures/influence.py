@@ -50,7 +50,6 @@ def draw_influence(annotators: tuple[InfluenceRow, ...], prompts: tuple[Influenc
         alt=f"Bar charts of the most influential annotators and prompts. {spoken}.",
         caption=(
             "The contrast of arms that moves most when one annotator or one prompt is left out, in its own "
-            "standard errors. "
-            "Orange: the order of two arms turns round."
+            "standard errors. Orange: the order of two arms turns round."
         ),
     )

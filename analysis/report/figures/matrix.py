@@ -76,7 +76,6 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
         ),
         caption=(
             "Share of votes that the arm in the row won against the arm in the column (a tie counts as half a win) "
-            "and the "
-            "number of votes. Blue: the row's arm won more; orange: it won less."
+            "and the number of votes. Blue: the row's arm won more; orange: it won less."
         ),
     )

@@ -58,13 +58,11 @@ def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, 
         title=f"Strength of each arm by {by}",
         alt=(
             f"{len(arms)} panels, one an arm, with {100 * confidence:g} % intervals of its Elo in {len(shown)} "
-            f"strata of "
-            f"{by}. The numbers stand in the table below the figure."
+            f"strata of {by}. The numbers stand in the table below the figure."
         ),
         caption=(
             f"Each {by} estimated on its own. An interval that leaves out the line in one panel and not in another "
-            f"is no "
-            "evidence of a difference between the two: the table of contrasts tests that."
+            "is no evidence of a difference between the two: the table of contrasts tests that."
             + (f" {left_out} further strata are in winrates.json only." if left_out else "")
         ),
     )

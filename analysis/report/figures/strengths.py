@@ -63,10 +63,8 @@ def draw_strengths(estimate: Estimate) -> Draft:
         alt=f"Forest plot on the Elo scale, {percent} intervals. {spoken}.",
         caption=(
             "Strength of each arm on the Elo scale (below) and as a natural logarithm of odds (above), relative to "
-            "the "
-            "mean of all arms. Two arms whose intervals overlap may still differ, and the other way round: the "
-            "table of "
-            "pairs, not this figure, says which differences were detected."
+            "the mean of all arms. Two arms whose intervals overlap may still differ, and the other way round: the "
+            "table of pairs, not this figure, says which differences were detected."
         ),
     )
 

@@ -72,6 +72,8 @@ RC: Any = {
     "savefig.facecolor": PAPER,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.07,
 }
 
 
