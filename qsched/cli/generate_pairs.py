@@ -95,6 +95,7 @@ def _prompts_file(prompts: str) -> Path:
 
 def _tell(report: RunReport) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from qsched.generation.sheet import mebibytes
@@ -115,6 +116,12 @@ def _tell(report: RunReport) -> None:
         pace = "" if arm.seconds_an_image is None else f"{arm.seconds_an_image:.3f}"
         table.add_row(arm.name, str(arm.images_made), pace, *sizes)
     console.print(table)
+    if report.truncated:
+        shown = ", ".join(report.truncated[:5]) + (" ..." if len(report.truncated) > 5 else "")
+        console.print(
+            f"[yellow]{len(report.truncated)} prompt(s) are longer than the text encoder reads, so their ends are not "
+            f"seen: {escape(shown)}[/]"
+        )
     if report.remade:
         console.print(f"{report.remade} damaged or half-written row(s) were dropped and their pictures made again")
     if report.unlike:

@@ -15,6 +15,7 @@ from qsched.backbones.spec import BackboneSpec, find_spec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, parse_arms
 from qsched.generation.plan import Job, Plan, make_plan
+from qsched.generation.prompts import Prompt
 from qsched.generation.sheet import write_contact_sheet
 from qsched.generation.store import Store, open_store
 from qsched.precision import hash_of
@@ -62,7 +63,11 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did. `unlike` counts images that came out different when their batch was made again."""
+    """What a run did.
+
+    unlike      number of kept images that came out different when their batch was made again
+    truncated   ids of prompts that are longer than the text encoder reads
+    """
 
     folder: Path
     n_images: int
@@ -70,6 +75,7 @@ class RunReport:
     kept: int
     remade: int
     unlike: int
+    truncated: tuple[str, ...]
     arms: tuple[ArmSummary, ...]
     contact_sheet: Path
 
@@ -150,6 +156,7 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
         kept=kept,
         remade=remade,
         unlike=unlike,
+        truncated=tuple(manifest.provenance["truncated_prompts"]),  # type: ignore[arg-type]
         arms=tuple(
             ArmSummary(
                 name=arm.name,
@@ -295,6 +302,19 @@ def _render(
     return rows, pictures, unlike
 
 
+def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:
+    """Ids of the prompts whose end the text encoder does not see, because they have more tokens than it reads.
+
+    FLUX reads its prompt through T5 (its CLIP gives one pooled vector), the others through CLIP.
+    """
+    pipeline = backbone.pipeline
+    if backbone.layout == "packed":
+        tokenizer, limit = pipeline.tokenizer_2, backbone.call_options["max_sequence_length"]
+    else:
+        tokenizer, limit = pipeline.tokenizer, pipeline.tokenizer.model_max_length
+    return [p.prompt_id for p in prompts if len(tokenizer(p.prompt, truncation=False).input_ids) > limit]
+
+
 def encode_png(image: Image) -> bytes:
     """RGB pixels and nothing else: no text, profile, time or resolution chunk."""
     bare = image.convert("RGB")
@@ -325,6 +345,7 @@ def _manifest(request: Request, plan: Plan, backbone: Backbone, steps: int) -> M
         "base_dtype": plan.arms[0].base_dtype,
         "batch_size": plan.batch_size,
         "device": backbone.device.type,
+        "truncated_prompts": truncated_prompts(backbone, plan.prompts),
         "prompts_file": request.prompts.name,
         "limit": request.limit,
         "versions": versions(),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from qsched.errors import InputError
+from qsched.errors import InputError, QschedError
 from qsched.records import ImageRow, Manifest, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
 
@@ -33,6 +33,10 @@ _CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machin
 Key = tuple[str, str, int]
 
 
+class StoreError(QschedError):
+    """The disk did not take a file; what was finished before is safe."""
+
+
 @dataclass
 class Store:
     """An open image set. `rows` holds the finished images by (arm, prompt id, sample index)."""
@@ -45,17 +49,7 @@ class Store:
     def add(self, row: ImageRow, png: bytes) -> None:
         """Make one image durable: the picture first, then its row."""
         write_atomic(self.folder / row.file_name, png)
-        line = row.model_dump_json().encode() + b"\n"
-        file = os.open(self.folder / ROWS_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            written = os.write(file, line)
-            if written != len(line):
-                raise OSError(
-                    f"{self.folder / ROWS_NAME}: {written} of {len(line)} bytes written; the disk may be full"
-                )
-            os.fsync(file)
-        finally:
-            os.close(file)
+        append_row(self.folder / ROWS_NAME, row.model_dump_json().encode() + b"\n")
         self.rows[(row.arm, row.prompt_id, row.sample_index)] = row
 
     def replace_manifest(self, manifest: Manifest) -> None:
@@ -73,7 +67,10 @@ def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> 
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give --out a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror or error}; choose another --out") from error
     with _locked(folder):
         started = (folder / MANIFEST_NAME).exists()
         foreign = [p.name for p in folder.iterdir() if p.name != LOCK_NAME]
@@ -99,16 +96,38 @@ def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut."""
     new = path.with_name(f".new-{path.name}-{os.getpid()}")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(_not_written(path, error)) from error
+
+
+def append_row(path: Path, line: bytes) -> None:
+    """Append one line in one write and sync it; a line that only half fits is mended by the next run."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(file, line)
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise StoreError(_not_written(path, error)) from error
+    if written != len(line):
+        raise StoreError(f"{path}: {written} of {len(line)} bytes written. Make room and run the same command again.")
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    return f"{path} cannot be written: {error.strerror or error}. Make room, and run the same command again to go on."
 
 
 def remove_set(folder: Path) -> None:
@@ -123,7 +142,11 @@ def remove_set(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with (folder / LOCK_NAME).open("a+") as file:
+    try:
+        file = (folder / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}; choose another --out") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -239,6 +239,27 @@ def test_a_backbone_whose_scheduler_is_adapted_already_is_refused(folder, tmp_pa
         generate_pairs(request(folder, tmp_path / "out", backbone=str(tmp_path / "adapted"), arms="fp32"))
 
 
+def test_prompts_that_the_text_encoder_cuts_off_are_counted_and_named(folder, tmp_path) -> None:
+    (tmp_path / "long.yaml").write_text("short: a red ring\nlong: " + "a red ring on grey " * 8 + "\n")
+    report = generate_pairs(request(folder, tmp_path / "set", prompts=tmp_path / "long.yaml", arms="fp32", samples=1))
+    assert report.truncated == ("long",)
+    assert read_manifest(tmp_path / "set").provenance["truncated_prompts"] == ["long"]
+
+
+def test_a_full_disk_is_one_message_and_the_set_can_be_finished_later(folder, finished, broken, monkeypatch) -> None:
+    from qsched.generation import store
+
+    lines = (broken / "images.jsonl").read_bytes().splitlines(keepends=True)
+    (broken / "images.jsonl").write_bytes(b"".join(lines[:-1]))
+    real = os.write
+    monkeypatch.setattr(store.os, "write", lambda file, data: real(file, data[:50]))
+    with pytest.raises(store.StoreError, match=r"50 of .* Make room"):
+        generate_pairs(request(folder, broken))
+    monkeypatch.setattr(store.os, "write", real)
+    assert generate_pairs(request(folder, broken)).made == 1
+    assert pictures(broken) == pictures(finished) and verify_set(broken).ok
+
+
 def edit_row(out: Path, **fields) -> None:
     lines = (out / "images.jsonl").read_text().splitlines()
     lines[0] = json.dumps({**json.loads(lines[0]), **fields})
