@@ -24,6 +24,7 @@ from qsched.tiny.render import (
     CHECK_PERIOD_PX,
     COLOUR_RGB,
     DOT_PITCH_PX,
+    RADIUS_PX,
     SIDE,
     pixel_grid,
     shape_distance,
@@ -290,7 +291,7 @@ def _check_thing(
     targets = _hue_targets()
     colour = min(COLOURS, key=lambda name: _turn_between(hue, targets[name]))
     tones = _measure_tones(pixels, inner)
-    size = "small" if radii[mine] < np.sqrt(_other_radius(scene, "small") * _other_radius(scene, "large")) else "large"
+    size = "small" if radii[mine] < np.sqrt(RADIUS_PX["small"] * RADIUS_PX["large"]) else "large"
     anchor = _templates().centroid[mine] * radii[mine]
     away = float(np.hypot(cx - anchor[0] - x0, cy - anchor[1] - y0))
     edge = (difference > 0.25 * expected) & (difference < 0.75 * expected) & _slot(scene, index)
@@ -313,12 +314,6 @@ def _check_thing(
         "edge": _fall(width, 1.1, 3.0),
     }
     return verdicts, qualities
-
-
-def _other_radius(scene: Scene, size: str) -> float:
-    from qsched.tiny.render import RADIUS_PX
-
-    return RADIUS_PX["single" if scene.second is None else "relation"][size]
 
 
 WEIGHTS = {"outline": 3.0, "hue": 1.5, "tone": 1.5, "edge": 1.0, "ground_flat": 1.5, "ground_colour": 1.0, "clean": 1.0}

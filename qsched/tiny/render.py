@@ -39,11 +39,14 @@ BACKGROUND_RGB = {
     "mint": (184, 218, 200),
     "navy": (34, 42, 82),
 }
-RADIUS_PX = {
-    "single": {"small": 16.0, "large": 29.0},
-    "relation": {"small": 15.0, "large": 24.0},
-}
-JITTER_PX = 4.0
+GRID_PX = 32.0
+"""Distance between positions: four latents, two tokens, so a shape looks alike to the models everywhere."""
+RADIUS_PX = {"small": 15.0, "large": 24.5}
+JITTER_PX = 1.5
+SCALE_SPREAD = 0.06
+TURN_SPREAD_DEG = 8.0
+HUE_SPREAD_DEG = 8.0
+PHASE_SPREAD = 0.2
 DARK_TONE = 0.56
 """A texture's second tone is the colour times this: the hue stays, so the colour word stays true."""
 STRIPE_PERIOD_PX = 11.0
@@ -203,15 +206,15 @@ def thing_centre(scene: Scene, index: int) -> tuple[float, float]:
 
     if scene.second is None:
         row, column = divmod(POSITIONS.index(str(scene.position)), 3)
-        return 64.0 + 28.0 * (column - 1), 64.0 + 28.0 * (row - 1)
+        return 64.0 + GRID_PX * (column - 1), 64.0 + GRID_PX * (row - 1)
     axis = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}[str(scene.relation)]
-    sign = 30.0 if index == 0 else -30.0
+    sign = GRID_PX if index == 0 else -GRID_PX
     return 64.0 + sign * axis[0], 64.0 + sign * axis[1]
 
 
 def thing_radius(scene: Scene, index: int) -> float:
     """The radius in pixels that the caption gives to object `index`, before jitter."""
-    return RADIUS_PX["single" if scene.second is None else "relation"][scene.things[index].size]
+    return RADIUS_PX[scene.things[index].size]
 
 
 @lru_cache(maxsize=1)
@@ -283,8 +286,9 @@ def render_array(scene: Scene, nuisance: Nuisance) -> NDArray[np.uint8]:
         _paint_thing(
             canvas, thing,
             (x + 2 * JITTER_PX * (dx - 0.5), y + 2 * JITTER_PX * (dy - 0.5)),
-            thing_radius(scene, index) * (1 + 0.12 * (scale - 0.5)),
-            turn=float(np.deg2rad(20 * (turn - 0.5))), hue=10 * (hue - 0.5), phase=phase, light=light,
+            thing_radius(scene, index) * (1 + SCALE_SPREAD * (scale - 0.5)),
+            turn=float(np.deg2rad(TURN_SPREAD_DEG * (turn - 0.5))), hue=HUE_SPREAD_DEG * (hue - 0.5),
+            phase=PHASE_SPREAD * (phase - 0.5), light=light,
         )
     return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
 

@@ -41,7 +41,7 @@ def _cache_chunk(settings: Settings, index: int) -> int:
             nuisances.append(nuisance_vector(nuisance))
             pictures.append(render_array(scene, nuisance))
         x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(settings.device).float() / 127.5 - 1
-        with torch.no_grad(), settings.autocast():
+        with torch.no_grad(), settings.arithmetic():
             latents.append(vae.encode(x).latent_dist.mode().float().cpu().numpy())
     path = _chunk_path(settings.work, index)
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")

@@ -114,7 +114,7 @@ def train_flux(settings: Settings, **sizes: int) -> None:
 
     run_training(settings, TrainingRun(
         name="tiny-flux", parts=parts, loss_of=loss_of, default_steps=20_000, batch_size=batch_size,
-        muon_lr=1.5e-3, adam_lr=1.5e-3,
+        muon_lr=4e-3, adam_lr=2.5e-3,
         adam_only=("token_embedding", "position_embedding", "shared", "relative_attention", "x_embedder", "proj_out.w"),
         pipeline_of=lambda trained: build_flux_pipeline(trained, vae),
         call_options={"num_inference_steps": STEPS, "guidance_scale": 0.0, "height": 128, "width": 128,

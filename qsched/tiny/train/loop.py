@@ -70,7 +70,7 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
     default_steps = int(run.call_options["num_inference_steps"])
     running = 0.0
     for step in range(first, steps):
-        with settings.autocast():
+        with settings.arithmetic():
             loss = run.loss_of(step)
         optimiser.update(loss, step)
         average.update(run.parts)

@@ -55,7 +55,7 @@ class SdxlParts(nn.Module):
         self.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(num_hidden_layers=3, **common))
         self.unet = UNet2DConditionModel(
             sample_size=16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            down_block_types=("DownBlock2D", "DownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), mid_block_type="UNetMidBlock2DCrossAttn",
             block_out_channels=channels, layers_per_block=1, norm_num_groups=16,
             transformer_layers_per_block=transformers, attention_head_dim=tuple(c // 32 for c in channels),
@@ -128,7 +128,7 @@ def train_sdxl(settings: Settings, **sizes: Any) -> None:
 
     run_training(settings, TrainingRun(
         name="tiny-sdxl", parts=parts, loss_of=loss_of, default_steps=15_000, batch_size=batch_size,
-        muon_lr=1.5e-3, adam_lr=1.5e-3,
+        muon_lr=3.5e-3, adam_lr=2.5e-3,
         adam_only=("token_embedding", "position_embedding", "unet.conv_in", "unet.conv_out"),
         pipeline_of=lambda trained: build_sdxl_pipeline(trained, vae), also_steps=(1,),
         call_options={"num_inference_steps": STEPS, "guidance_scale": 0.0, "height": 128, "width": 128},

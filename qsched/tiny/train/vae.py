@@ -85,7 +85,7 @@ def train_vae(settings: Settings) -> AutoencoderKL:
     for step in range(first, steps):
         rng = np.random.default_rng((settings.seed, 1, step))
         x = picture_batch(rng, batch).to(settings.device, memory_format=torch.channels_last)
-        with settings.autocast():
+        with settings.arithmetic():
             z = vae.encode(x).latent_dist.mode()
             strength = MAX_NOISE * torch.rand(batch, 1, 1, 1, device=z.device)
             made = vae.decode(z + strength * torch.randn_like(z)).sample
