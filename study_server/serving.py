@@ -23,7 +23,7 @@ from study_server.app import create_app
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
 from study_server.security import read_or_make_secret
-from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings
+from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings, known_database
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
 from study_server.studies.yaml_file import read_study_file
@@ -84,7 +84,7 @@ def make_settings(
 ) -> Settings:  # fmt: skip
     """Settings with the secret from the environment or its file; InputError names what does not fit."""
     try:
-        url = make_url(database_url)
+        url = make_url(known_database(database_url))
         if url.get_backend_name() == "sqlite":
             path = Path(url.database or "")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ def make_settings(
         raise InputError(first_problem(error)) from error
     except OSError as error:
         raise InputError(f"{database_url}: {error}; choose a place that can be written") from error
-    except SQLAlchemyError as error:
-        raise InputError(f"{database_url!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def default_database(image_set: Path | None) -> str:
@@ -133,9 +133,9 @@ def existing_database(database_url: str | None) -> Database:
     """An existing database for the owner's commands: no secret is needed and no file is made."""
     url = database_url or default_database(None)
     try:
-        parsed = make_url(url)
-    except SQLAlchemyError as error:
-        raise InputError(f"{url!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+        parsed = make_url(known_database(url))
+    except ValueError as error:
+        raise InputError(str(error)) from error
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise InputError(f"there is no database {parsed.database}; name it with --db sqlite:///path/to/study.db")
     try:

@@ -42,17 +42,7 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        try:
-            url = make_url(value)
-        except ArgumentError as error:
-            raise ValueError(f"{value!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
-        if url.get_backend_name() == "postgresql":
-            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        if url.get_backend_name() == "sqlite":
-            if url.database in (None, "", ":memory:"):
-                raise ValueError("an in-memory SQLite database would lose every vote; name a file: sqlite:///study.db")
-            return value
-        raise ValueError(f"{url.get_backend_name()!r} is not supported; use sqlite or postgresql")
+        return known_database(value)
 
     @field_validator("accel_prefix")
     @classmethod
@@ -71,3 +61,18 @@ class Settings(BaseModel):
     def is_sqlite(self) -> bool:
         """True where the database is one file."""
         return make_url(self.database_url).get_backend_name() == "sqlite"
+
+
+def known_database(value: str) -> str:
+    """`value` as SQLAlchemy wants it; ValueError for anything but a SQLite file or PostgreSQL."""
+    try:
+        url = make_url(value)
+    except ArgumentError as error:
+        raise ValueError(f"{value!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("an in-memory SQLite database would lose every vote; name a file: sqlite:///study.db")
+        return value
+    raise ValueError(f"{url.get_backend_name()!r} is not supported; use sqlite or postgresql")

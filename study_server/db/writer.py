@@ -123,7 +123,8 @@ class Writer:
             tx.command("COMMIT")
         except DRIVER_ERRORS as error:
             log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), error)
-            return _reset(connection)
+            _discard(connection)
+            return None
         for job, result, failure in done:
             job.settle(result, failure)
         return connection
@@ -134,14 +135,15 @@ class Writer:
                 connection = connection or self._database.connect()
                 result = self._in_transaction(connection, job.function)
             except DRIVER_ERRORS as error:
-                connection = _reset(connection)
+                _discard(connection)
+                connection = None
                 if attempt == ATTEMPTS or not _may_pass(error):
                     log.error("a job was not saved: %s: %s", type(error).__name__, error)
                     job.settle(error=NotSaved())
                     return connection
                 time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
             except Exception as error:
-                connection = _reset(connection)
+                connection = _roll_back(connection)
                 if not isinstance(error, StudyError):
                     log.exception("a job failed")
                 job.settle(error=error)
@@ -184,24 +186,30 @@ def _resolve(batch: list[_Job]) -> None:
 def _may_pass(error: Exception) -> bool:
     """Whether the same job may succeed a moment later: a lost connection, a deadlock, a lost race."""
     if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return isinstance(
         error, (sqlite3.IntegrityError, psycopg.OperationalError, psycopg.IntegrityError, psycopg.InterfaceError)
     )
 
 
-def _reset(connection: RawConnection | None) -> RawConnection | None:
-    """Roll back; a connection that cannot even do that is closed and replaced by the next job."""
+def _roll_back(connection: RawConnection | None) -> RawConnection | None:
+    """End the transaction of a job that raised; a connection that cannot do that is replaced by the next job."""
     if connection is None:
         return None
     try:
-        if isinstance(connection, sqlite3.Connection) and not connection.in_transaction:
-            return connection
         connection.execute("ROLLBACK")
     except DRIVER_ERRORS:
-        try:
-            connection.close()
-        except DRIVER_ERRORS as error:
-            log.warning("closing a broken connection: %s", error)
+        _discard(connection)
         return None
     return connection
+
+
+def _discard(connection: RawConnection | None) -> None:
+    """Close a connection after the database failed on it: closing rolls back, and the next one starts clean."""
+    if connection is None:
+        return
+    try:
+        connection.close()
+    except DRIVER_ERRORS as error:
+        log.warning("closing a broken connection: %s", error)

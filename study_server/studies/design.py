@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
 
 MAX_PROMPT_GAP = 8
 
@@ -74,7 +74,7 @@ class Consent(Section):
     version: Word = "1"
     text: Paragraphs = (
         "You will see pairs of pictures and say which one you prefer.\n\n"
-        "Your answers are stored under a random name, without your address, and are used for research. "
+        "Your answers are stored under a random name, without your address, and are used for research.\n"
         "You may stop at any time by closing this page."
     )
     contact: str | None = Field(default=None, max_length=200)

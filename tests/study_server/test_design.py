@@ -1,0 +1,123 @@
+"""study.yaml: each mistake is named with its line; the commented file and the defaults agree."""
+
+from __future__ import annotations
+
+import pytest
+
+from qsched.errors import InputError, RowError
+from study_server.studies.comparisons import plan_pairs
+from study_server.studies.design import StudyDesign
+from study_server.studies.estimate import estimate_study
+from study_server.studies.yaml_file import read_study_file
+
+HEAD = "slug: s\ntitle: A study\nimages: set\n"
+ARMS = ("fp32", "w4a4", "w4a4+qsched")
+IMAGES = [(f"p{n}", 0, arm) for n in range(6) for arm in ARMS]
+
+
+def write(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (HEAD + "votes_per_par: 3\n", 4, "unknown key 'votes_per_par'"),
+        (HEAD + "votes_per_pair: many\n", 4, "votes_per_pair: Input should be a valid integer"),
+        (HEAD + "votes_per_pair: 0\n", 4, "greater than or equal to 1"),
+        (HEAD + "screening:\n  touch: true\n  zoom: 3\n", 6, "unknown key 'screening.zoom'"),
+        (HEAD + "questions:\n  - {id: a, text: x}\n  - {id: A!, text: y}\n", 6, "questions.1.id"),
+        (HEAD + "questions:\n  - {id: a, text: x}\n  - {id: a, text: y}\n", 4, "a stands twice"),
+        (HEAD + "questions: []\n", 1, "questions is empty"),
+        (HEAD + "gold:\n  - prompt: p1\n    better: fp32\n    worse: fp32\n", 5, "name two arms"),
+        (HEAD + "platform: {name: prolific}\n", 4, "completion_code"),
+        (HEAD + "slug: twice\n", 4, "key 'slug' stands twice"),
+        ("title: A study\nimages: set\n", 1, "slug is missing"),
+        ("slug: Bad Slug\ntitle: A study\nimages: set\n", 1, "slug"),
+        (HEAD + "consent: [1\n", 5, "not valid YAML"),
+        ("- a\n- b\n", 1, "a mapping of keys"),
+        ("", 1, "a mapping of keys"),
+        (HEAD + "comparisons: adaptive\n", 4, "comparisons"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, text, line, words):
+    with pytest.raises(RowError) as caught:
+        read_study_file(write(tmp_path, text))
+    assert caught.value.line == line, caught.value
+    assert words in str(caught.value)
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    bomb = "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b]\n"
+    with pytest.raises(RowError, match="aliases"):
+        read_study_file(write(tmp_path, HEAD + bomb))
+
+
+def test_the_commented_file_holds_the_defaults(tmp_path, small_image_set):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    path = tmp_path / "study.yaml"
+    done = CliRunner().invoke(app, ["study", "init", str(small_image_set), "--out", str(path)])
+    assert done.exit_code == 0, done.output
+    design = read_study_file(path)
+    assert design == StudyDesign(slug="drawn", title=design.title, images=design.images)
+    assert (path.parent / design.images).resolve() == small_image_set.resolve()
+    checked = CliRunner().invoke(app, ["study", "check", str(path)])
+    assert "18 x 5 votes = 90 valid votes" in checked.output
+    named = {line.strip().lstrip("# ").split(":")[0] for line in path.read_text().splitlines() if ":" in line}
+    assert set(StudyDesign.model_fields) <= named
+
+
+def design(**values):
+    return StudyDesign(slug="s", title="t", images="i", **values)
+
+
+def test_comparisons_are_all_pairs_a_baseline_or_a_list():
+    def arms_of(**values):
+        return {(p.first_arm, p.second_arm) for p in plan_pairs(design(**values), arms=ARMS, images=IMAGES)}
+
+    assert arms_of() == {("fp32", "w4a4"), ("fp32", "w4a4+qsched"), ("w4a4", "w4a4+qsched")}
+    assert arms_of(comparisons={"baseline": "w4a4"}) == {("fp32", "w4a4"), ("w4a4", "w4a4+qsched")}
+    assert arms_of(comparisons=[["w4a4+qsched", "fp32"]]) == {("fp32", "w4a4+qsched")}
+    assert arms_of(arms=["fp32", "w4a4"]) == {("fp32", "w4a4")}
+    for wrong in ({"comparisons": {"baseline": "int2"}}, {"arms": ["fp32", "int2"]}, {"comparisons": [["a", "b"]]}):
+        with pytest.raises(InputError, match="has no arm"):
+            plan_pairs(design(**wrong), arms=ARMS, images=IMAGES)
+
+
+def test_each_round_of_the_task_order_shows_every_prompt_once():
+    order = [pair.prompt_key for pair in plan_pairs(design(), arms=ARMS, images=IMAGES)]
+    assert all(len(set(order[start : start + 6])) == 6 for start in (0, 6, 12))
+
+
+def test_practice_prompts_and_gold_pairs_are_kept_out_of_the_task():
+    pairs = plan_pairs(
+        design(
+            practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4"}],
+            gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
+        ),
+        arms=ARMS, images=IMAGES,
+    )  # fmt: skip
+    assert [pair.pool for pair in pairs].count("task") == 3 * 5 - 1
+    assert not [pair for pair in pairs if pair.pool == "task" and pair.prompt_key == "p0"]
+    with pytest.raises(InputError, match="no image of prompt 'p99'"):
+        plan_pairs(
+            design(gold=[{"prompt": "p99", "better": "fp32", "worse": "w4a4"}]), arms=ARMS, images=IMAGES
+        )
+
+
+def test_the_estimate_counts_people_hours_and_money():
+    plan = design(
+        votes_per_pair=10, pairs_per_annotator=9, repeat_rate=0, seconds_per_vote=10,
+        pay={"per_hour": 12, "platform_fee": 0.25},
+    )  # fmt: skip
+    found = estimate_study(plan, plan_pairs(plan, arms=ARMS, images=IMAGES))
+    assert (found.pairs, found.valid_votes, found.annotators) == (18, 180, 20)
+    assert found.hours == pytest.approx(20 * 90 / 3600)
+    assert found.cost == pytest.approx(0.5 * 12 * 1.25)
+    # 60 votes: 0.5 + 2.8016 / (2 * sqrt(60))
+    assert found.detectable_win_rate == pytest.approx(0.68085, abs=1e-4)

@@ -1,0 +1,116 @@
+"""The writer: nothing is acknowledged before its commit, a failing job harms nobody else, a lost database is said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+
+from study_server.db import Statement, Writer
+from study_server.errors import Conflict, NotSaved
+from tests.study_server.visiting import query, run
+
+ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
+                "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)")  # fmt: skip
+
+
+async def together(database, jobs, **options):
+    """Hand all jobs in before the writer starts, so that it meets them as one group."""
+    writer = Writer(database, threads=1, **options)
+    writer._loop = asyncio.get_running_loop()
+    waiting = [asyncio.ensure_future(writer.run(job)) for job in jobs]
+    await asyncio.sleep(0)
+    writer.start()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    await writer.stop()
+    return results
+
+
+def slugs(database):
+    return [row[0] for row in query(database, "SELECT slug FROM studies ORDER BY slug")]
+
+
+def add(slug):
+    return lambda tx: tx.run(ADD, slug=slug)
+
+
+def failing(slug, error):
+    def job(tx):
+        tx.run(ADD, slug=slug)
+        raise error
+
+    return job
+
+
+@pytest.mark.parametrize("max_batch", [1, 128])
+def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database, max_batch):
+    jobs = [add("a"), failing("b", Conflict("no")), add("c"), failing("d", ZeroDivisionError()), add("a"), add("e")]
+    results = run(together(database, jobs, max_batch=max_batch))
+    assert results[0] == results[2] == results[5] == 1
+    assert isinstance(results[1], Conflict) and isinstance(results[3], ZeroDivisionError)
+    assert isinstance(results[4], NotSaved)  # breaks the unique slug, alone as well
+    assert slugs(database) == ["a", "c", "e"]
+
+
+def test_where_the_common_commit_fails_every_job_is_tried_alone(database, monkeypatch):
+    real = database.connect
+    commits = []
+
+    class FailingOnce:
+        """A connection whose first COMMIT fails, as on a full disk."""
+
+        def __init__(self):
+            self.inner = real()
+
+        def execute(self, sql, *values):
+            if sql == "COMMIT":
+                commits.append(sql)
+                if len(commits) == 1:
+                    raise sqlite3.OperationalError("database or disk is full")
+            return self.inner.execute(sql, *values)
+
+        def close(self):
+            self.inner.close()
+
+    monkeypatch.setattr(database, "connect", FailingOnce)
+    results = run(together(database, [add("a"), add("b"), add("c")], max_batch=128))
+    assert results == [1, 1, 1]
+    assert len(commits) == 4
+    monkeypatch.undo()
+    assert slugs(database) == ["a", "b", "c"]
+
+
+def test_a_database_that_cannot_be_reached_is_told_as_not_saved(database, monkeypatch):
+    def refuse():
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(database, "connect", refuse)
+    (result,) = run(together(database, [add("a")], max_batch=128))
+    assert isinstance(result, NotSaved)
+    assert "not saved" in str(result)
+
+
+def test_a_lost_connection_is_replaced(database, monkeypatch):
+    real, opened = database.connect, []
+
+    def connect():
+        opened.append(real())
+        return opened[-1]
+
+    monkeypatch.setattr(database, "connect", connect)
+
+    async def scenario():
+        writer = Writer(database, threads=1, max_batch=1)
+        writer.start()
+        await writer.run(add("a"))
+        opened[0].close()
+        with contextlib.suppress(NotSaved):  # PostgreSQL may pass at the second attempt
+            await writer.run(add("b"))
+        await writer.run(add("c"))
+        await writer.stop()
+
+    run(scenario())
+    assert len(opened) == 2
+    assert "c" in slugs(database)
