@@ -32,7 +32,7 @@ from qsched.tiny.render import (
     thing_centre,
     thing_radius,
 )
-from qsched.tiny.scene import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scene, Thing
+from qsched.tiny.scene import BACKGROUNDS, COLOURS, SHAPES, Scene, Thing
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

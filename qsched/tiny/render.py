@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from qsched.tiny.scene import SHAPES, Scene, Thing
+from qsched.tiny.scene import POSITIONS, SHAPES, Scene, Thing
 
 Array = NDArray[np.float32]
 
@@ -202,8 +202,6 @@ def texture_pattern(texture: str, x: Array, y: Array, phase: float) -> Array:
 
 def thing_centre(scene: Scene, index: int) -> tuple[float, float]:
     """The centre (x, y) in pixels that the caption gives to object `index`, before jitter."""
-    from qsched.tiny.scene import POSITIONS
-
     if scene.second is None:
         row, column = divmod(POSITIONS.index(str(scene.position)), 3)
         return 64.0 + GRID_PX * (column - 1), 64.0 + GRID_PX * (row - 1)

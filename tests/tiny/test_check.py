@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_the_mean_score_falls_with_every_damage_and_its_strength(damage, strengt
     for strength in strengths:
         means.append(np.mean([check(damage(picture, strength), caption(scene)).score for scene, picture in pictures]))
     assert means[0] > 0.97
-    assert all(a > b + 0.003 for a, b in zip(means, means[1:], strict=False)), means
+    assert all(a > b + 0.003 for a, b in itertools.pairwise(means)), means
     assert means[-1] < 0.8
 
 

@@ -55,7 +55,7 @@ def test_case_spaces_and_a_full_stop_do_not_change_the_scene() -> None:
     ],
 )
 def test_a_prompt_outside_the_grammar_is_an_error_that_shows_it(prompt: str, word: str) -> None:
-    with pytest.raises(PromptError, match="write 'a|differ in colour") as caught:
+    with pytest.raises(PromptError, match=r"write 'a|differ in colour") as caught:
         parse(prompt)
     assert word in str(caught.value)
     assert isinstance(caught.value, QschedError), "the command line must show it without a traceback"

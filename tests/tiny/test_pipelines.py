@@ -97,7 +97,7 @@ def test_tiny_clip_ranks_the_right_caption_and_the_clean_picture_first() -> None
     from qsched.tiny.train.clip import measure_clip
 
     folder = f"local-dir:{model_path('tiny-clip')}"
-    model, preprocess = open_clip.create_model_from_pretrained(folder)
+    model, _preprocess = open_clip.create_model_from_pretrained(folder)
     tokenizer = open_clip.get_tokenizer(folder)
     measured = measure_clip(model, tokenizer, seed=99, count=100)
     assert measured["right_caption_beats_near_miss"] > 0.8, measured

@@ -39,7 +39,7 @@ def test_coupled_noise_carries_the_nuisances_and_stays_standard_normal() -> None
 def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
     for shape in ((4, 24, 64), (4, 64, 24)):
         values = torch.linalg.svdvals(orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(1))))
-        assert 0.6 < float(values.min()) and float(values.max()) < 1.3
+        assert float(values.min()) > 0.6 and float(values.max()) < 1.3
 
 
 def test_each_grammar_word_is_one_token_and_the_longest_caption_fits() -> None:

@@ -104,6 +104,10 @@ def near_miss(scene: Scene, rng: np.random.Generator) -> Scene:
         return dataclasses.replace(scene, **{which: changed})
 
 
+def _near_misses(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
+    return tuple(caption(near_miss(scene, rng)) for _ in range(NEAR_MISSES))
+
+
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One picture uint8 [128,128,3], its caption, near misses of the caption, and its damage in [0, 1]."""
@@ -125,8 +129,7 @@ def draw_example(rng: np.random.Generator, *, split: Split = "train") -> Example
     severity = draw_severity(rng)
     picture = damage(render_array(scene, sample_nuisance(rng)).astype(np.float32), severity, rng)
     return Example(
-        picture.astype(np.uint8), caption(scene),
-        tuple(caption(near_miss(scene, rng)) for _ in range(NEAR_MISSES)), severity,
+        picture.astype(np.uint8), caption(scene), _near_misses(scene, rng), severity
     )
 
 
@@ -153,7 +156,7 @@ def decode_examples(settings: Settings, count: int) -> list[Example]:
             made = vae.decode(z).sample.float()
         made = ((made.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
         examples += [
-            Example(picture, caption(scene), tuple(caption(near_miss(scene, rng)) for _ in range(NEAR_MISSES)), float(v))
+            Example(picture, caption(scene), _near_misses(scene, rng), float(v))
             for picture, scene, v in zip(made, scenes, severity, strict=True)
         ]
     return examples
@@ -186,7 +189,7 @@ def measure_clip(model: Any, tokenizer: Any, *, seed: int, count: int = 300) -> 
     """On held-out scenes: how often the right caption beats a near miss, and clean beats damaged."""
     rng = np.random.default_rng((seed, 7))
     model.eval()
-    right_wins, pairs, ranked, seen = 0, 0, 0, 0
+    right_wins, ranked, seen = 0, 0, 0
     antonyms = model.encode_text(tokenizer([GOOD, BAD]), normalize=True)
     for _ in range(count // 50):
         scenes = [sample_scene(rng, split="held_out") for _ in range(50)]
@@ -201,9 +204,9 @@ def measure_clip(model: Any, tokenizer: Any, *, seed: int, count: int = 300) -> 
         false = model.encode_text(tokenizer([caption(near_miss(s, rng)) for s in scenes]), normalize=True)
         right_wins += int(((image * true).sum(1) > (image * false).sum(1)).sum())
         ranked += int(((image @ (antonyms[0] - antonyms[1])) > (worse @ (antonyms[0] - antonyms[1]))).sum())
-        pairs, seen = pairs + 50, seen + 50
+        seen += 50
     model.train()
-    return {"right_caption_beats_near_miss": right_wins / pairs, "clean_beats_damaged": ranked / seen}
+    return {"right_caption_beats_near_miss": right_wins / seen, "clean_beats_damaged": ranked / seen}
 
 
 def save_clip(model: Any, folder: Path) -> None:

@@ -27,7 +27,8 @@ def _array(image: Image.Image) -> Array:
 
 def _smooth_noise(rng: np.random.Generator, side: int) -> Array:
     """float32 [128,128]: N(0,1) on a coarse lattice, interpolated."""
-    return _array(Image.fromarray(rng.normal(size=(side, side)).astype(np.float32)).resize((128, 128), Image.Resampling.BICUBIC))
+    coarse = Image.fromarray(rng.normal(size=(side, side)).astype(np.float32))
+    return _array(coarse.resize((128, 128), Image.Resampling.BICUBIC))
 
 
 def noise(picture: Array, severity: float, rng: np.random.Generator) -> Array:

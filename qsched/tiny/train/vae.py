@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.nn import functional
 
 from qsched.tiny.render import render_array, sample_nuisance
 from qsched.tiny.scene import sample_scene
