@@ -57,7 +57,8 @@ document.addEventListener('mouseover', (event) => {
 document.addEventListener('keydown', (event) => {
   if (event.key.toLowerCase() === 'd' && !event.ctrlKey && !event.metaKey) {
     difference = !difference;
-    document.getElementById('mode').textContent = difference ? 'the difference, four times as bright' : 'a flicker';
+    for (const hint of document.querySelectorAll('[data-mode]'))
+      hint.hidden = (hint.dataset.mode === 'difference') !== difference;
     if (cell) start(cell);
   }
 });
@@ -93,8 +94,9 @@ def contact_sheet(manifest: Manifest, rows: list[ImageRow]) -> str:
 <p>{escape(manifest.backbone)}, {manifest.steps} step{"s" * (manifest.steps != 1)}, {manifest.width}×{manifest.height},
 {manifest.n_prompts} prompts × {manifest.samples} sample{"s" * (manifest.samples != 1)} × {len(arms)} arms:
 {len(rows)} of {manifest.n_prompts * manifest.samples * len(arms)} images, set seed {manifest.set_seed}.</p>
-<p class="quiet">Every picture of a line starts from the same noise. Point at one: it shows
-<span id="mode">a flicker</span> against {escape(arms[0])}; <kbd>D</kbd> changes that.
+<p class="quiet">Every picture of a line starts from the same noise. Point at one:
+<span data-mode="flicker">it flickers against {escape(arms[0])}</span><span data-mode="difference" hidden>it shows its
+difference from {escape(arms[0])}, four times as bright</span>; <kbd>D</kbd> changes that.
 This page names the arms, so keep it from annotators.</p>
 <table class="arms"><thead><tr><th>arm</th><th>denoiser in memory</th><th>if packed</th><th>layers converted</th>
 <th>kept</th><th>arithmetic</th><th>s / image</th></tr></thead><tbody>
