@@ -45,6 +45,12 @@ def test_the_folders_together_stay_under_40_megabytes() -> None:
     assert {p.suffix for p in files} <= {".safetensors", ".json", ".txt"}
 
 
+def test_plain_loading_gives_float32_throughout(loaded: tuple[str, Any]) -> None:
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(model_path(loaded[0]))
+    dtypes = {part: model.dtype for part, model in pipeline.components.items() if hasattr(model, "dtype")}
+    assert set(dtypes.values()) == {torch.float32}, dtypes
+
+
 def test_every_linear_layer_can_be_quantized_in_groups_of_32(loaded: tuple[str, Any]) -> None:
     name, pipeline = loaded
     denoiser = getattr(pipeline, DIFFUSION[name][1])

@@ -216,6 +216,7 @@ def save_clip(model: Any, folder: Path) -> None:
         k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()
     }
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    (folder / "open_clip_model.safetensors").chmod(0o644)
     preprocess = {"mean": [GREY] * 3, "std": [GREY] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     config = {"model_cfg": model_config(), "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,14 +92,28 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
     save_model(settings, run, log, steps)
 
 
+def save_in_half(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Write the folder with float16 weights that load as float32 when nothing else is asked for.
+
+    diffusers loads its own models in float32 by default, transformers in the dtype that the config names:
+    so the config of each text encoder says float32, whatever its file holds.
+    """
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    pipeline.to(torch.float32)
+    for path in folder.glob("text_encoder*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
+
+
 def save_model(settings: Settings, run: TrainingRun, log: Log, steps: int) -> None:
     """Write `<out>/<name>` in float16 safetensors and measure it on the evaluation prompts."""
     folder = settings.out / run.name
     prompts = load_prompts(prompts_path("eval"))
     pipeline = run.pipeline_of(run.parts.eval().requires_grad_(False))
-    pipeline.to(torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    pipeline.to(torch.float32)
+    save_in_half(pipeline, folder)
     rates = {}
     for n in (int(run.call_options["num_inference_steps"]), *run.also_steps):
         rate = measure_pass_rates(pipeline, prompts, options={**run.call_options, "num_inference_steps": n})
