@@ -13,6 +13,9 @@ from analysis.report.page import Figure, Section
 from analysis.report.summary import position_words
 from analysis.report.table import Table
 
+# A page is read, a file is searched: longer tables go on in their CSV file.
+ROWS_SHOWN = 60
+
 
 def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Section, ...]:
     """All sections that have something to show, in reading order."""
@@ -30,7 +33,9 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
             "strata",
             f"By {by}",
             figures=figures(f"by-{by}"),
-            tables=_full(tables.strata_table(found), tables.strata_contrasts_table(found)),
+            tables=_full(
+                tables.strata_table(found).first(ROWS_SHOWN, file="strata.csv"), tables.strata_contrasts_table(found)
+            ),
             points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
         ),
         _intervals(found),
@@ -85,9 +90,9 @@ def _strengths(found: Findings, figures: tuple[Figure, ...]) -> Section:
 
 
 def _pairs(found: Findings, figures: tuple[Figure, ...]) -> Section:
-    listed = [tables.raw_table(found)]
+    listed = [tables.raw_table(found).first(ROWS_SHOWN, file="winrates.csv")]
     if found.estimate is not None:
-        listed.append(tables.contrasts_table(found.estimate))
+        listed.append(tables.contrasts_table(found.estimate).first(ROWS_SHOWN, file="contrasts.csv"))
     return Section("pairs", "Win rates of pairs", figures=figures, tables=tuple(listed))
 
 

@@ -32,7 +32,8 @@ def summary_points(found: Findings) -> tuple[str, ...]:
             "finite strength. The counts below are what the votes say; no ranking of all arms follows from them."
         )
         return tuple(points)
-    points.append(headline(_chosen(found), baseline=found.settings.baseline))
+    if len(_chosen(found)) > 1:
+        points.append(headline(_chosen(found), baseline=found.settings.baseline))
     points += _pair_points(found, found.estimate)
     points += _design_effect(found.estimate)
     n_ties = sum(pair.ties for pair in found.raw)
@@ -72,9 +73,14 @@ def _pair_points(found: Findings, estimate: Estimate) -> list[str]:
 def _design_effect(estimate: Estimate) -> list[str]:
     effect = estimate.design_effect
     if estimate.uncertainty.kind in ("vote", "model"):
+        remedy = (
+            "these votes carry no ids of annotators or prompts that could show it"
+            if estimate.settings.intervals == "two-way"
+            else "see --intervals two-way"
+        )
         return [
             "These intervals take every vote as independent. Votes of one annotator, and votes on one prompt, "
-            "usually are not: the true uncertainty is then larger (see --intervals two-way)."
+            f"usually are not: the true uncertainty is then larger ({remedy})."
         ]
     if not math.isfinite(effect):
         return []

@@ -42,6 +42,13 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.name}: a row has {len(row)} values for {len(self.columns)} columns")
 
+    def first(self, limit: int, *, file: str) -> Table:
+        """The first `limit` rows, with a caption that says how many there are and which file has them all."""
+        if len(self.rows) <= limit:
+            return self
+        caption = f"{self.caption}; {limit} of {len(self.rows)} rows, all in {file}"
+        return replace(self, caption=caption, rows=self.rows[:limit])
+
     def without_empty(self) -> Table:
         """The table without the columns in which no row has a value (the first one stays)."""
         keep = [i for i in range(len(self.columns)) if i == 0 or any(row[i] is not None for row in self.rows)]

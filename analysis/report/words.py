@@ -14,6 +14,7 @@ from analysis.report.table import p_value, percent
 from analysis.stats import Estimate, PairRow, win_probability
 
 Verdict = Literal["a", "b", "undetected"]
+BRIEF_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,11 @@ def wins_in_brief(findings: tuple[Finding, ...], order: tuple[str, ...]) -> tupl
             beaten[finding.arm_a].append(finding.arm_b)
         elif finding.verdict == "b":
             beaten[finding.arm_b].append(finding.arm_a)
-    return tuple(f"{arm} was preferred to {list_words(losers)}." for arm, losers in beaten.items() if losers)
+    lines = [f"{arm} was preferred to {list_words(losers)}." for arm, losers in beaten.items() if losers]
+    left_out = len(lines) - BRIEF_LINES
+    if left_out > 1:
+        lines[BRIEF_LINES:] = [f"{left_out} more arms were preferred to others; the table of differences names them."]
+    return tuple(lines)
 
 
 def list_words(names: list[str]) -> str:

@@ -18,7 +18,17 @@ from qsched.records import InputError
 # What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.
 FIGURES = ("strengths", "winrates", "elo-size", "by-*", "session", "annotators", "influence")
 LATEX = ("winrates", "exclusions", "strengths", "contrasts", "agreement")
-CSV = ("winrates", "strengths", "exclusions", "annotators", "strata", "strata-contrasts", "sensitivity", "kappas")
+CSV = (
+    "winrates",
+    "strengths",
+    "contrasts",
+    "exclusions",
+    "annotators",
+    "strata",
+    "strata-contrasts",
+    "sensitivity",
+    "kappas",
+)
 
 
 def write_report(found: Findings, out: Path) -> tuple[Path, ...]:
@@ -55,6 +65,8 @@ def _csv_tables(found: Findings) -> dict[str, Table]:
         "strengths": tables.strengths_csv_table(found.estimate),
         "exclusions": tables.exclusions_table(found),
     }
+    if found.estimate is not None:
+        listed["contrasts"] = tables.contrasts_table(found.estimate)
     if found.annotators:
         listed["annotators"] = tables.annotators_table(found, limit=None)
     if found.strata:

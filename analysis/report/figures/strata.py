@@ -9,11 +9,14 @@ from analysis.report.figures.style import BLUE, GRID, MUTED, Draft, new_figure
 from analysis.report.strata import Stratum
 
 MOST_STRATA = 24
+MOST_ARMS = 12
 
 
 def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, confidence: float) -> Draft:
     """Panels in the order of `arms`; strata without an estimate are named and left empty."""
     shown = strata[:MOST_STRATA]
+    arms_left_out = max(0, len(arms) - MOST_ARMS)
+    arms = arms[:MOST_ARMS]
     columns = len(arms) if len(arms) < 3 else 2 if len(arms) == 4 else 3
     rows = -(-len(arms) // columns)
     names = short_labels(tuple(stratum.name for stratum in shown), width=18)
@@ -64,5 +67,6 @@ def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, 
             f"Each {by} estimated on its own. An interval that leaves out the line in one panel and not in another "
             "is no evidence of a difference between the two: the table of contrasts tests that."
             + (f" {left_out} further strata are in winrates.json only." if left_out else "")
+            + (f" The {MOST_ARMS} strongest arms; {arms_left_out} more are in strata.csv." if arms_left_out else "")
         ),
     )
