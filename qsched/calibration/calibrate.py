@@ -57,6 +57,12 @@ class CalibrationResult:
     pictures: int
     budget_spent: bool
 
+    @property
+    def at_the_edge(self) -> tuple[str, ...]:
+        """Axes on which the best candidate lies at the end of the range: a wider one may hold a better."""
+        places = zip(self.family.axes, self.family.bounds, self.found_point, strict=True)
+        return tuple(axis for axis, bounds, value in places if value in bounds and value != 1.0)
+
 
 def calibrate(
     backbone: Backbone,

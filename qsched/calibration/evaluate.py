@@ -96,7 +96,12 @@ class Evaluator:
         ]
         missing = list(dict.fromkeys(missing))
         for start in range(0, len(missing), self._batch_rows):
-            self._measure(missing[start : start + self._batch_rows])
+            batch = missing[start : start + self._batch_rows]
+            affordable = self._affordable(len(batch))
+            if affordable:
+                self._measure(batch[:affordable])
+            if affordable < len(batch):
+                raise BudgetSpent
         ids = [self._prompts[i].prompt_id for i in chosen]
         return np.array([[self._journal.values[p, i].jaq for i in ids] for p in points])
 
@@ -117,11 +122,15 @@ class Evaluator:
                 gains.setdefault(point, []).append(value.jaq - known[stock, prompt_id].jaq)
         return {point: np.array(values) for point, values in gains.items()}
 
-    def _measure(self, work: list[tuple[Point, int]]) -> None:
-        if self._budget.nfe is not None and self.nfe + len(work) * self._renderer.steps > self._budget.nfe:
-            raise BudgetSpent
+    def _affordable(self, wanted: int) -> int:
+        """Pictures of a batch that the budget pays for, at the full price of one NFE a step each."""
         if self._budget.minutes is not None and self.seconds > 60 * self._budget.minutes:
-            raise BudgetSpent
+            return 0
+        if self._budget.nfe is None:
+            return wanted
+        return min(wanted, max(0, self._budget.nfe - self.nfe) // self._renderer.steps)
+
+    def _measure(self, work: list[tuple[Point, int]]) -> None:
         rows = [Row(self._prompts[i], self._seeds[i], self._family.coefficients(point)) for point, i in work]
         images = self._renderer.render(rows)
         scores = self._objective.score(

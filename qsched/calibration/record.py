@@ -33,6 +33,7 @@ def build_record(
         "steps": result.family.steps,
         "coefficients": result.coefficients.to_dict(),
         "verdict": result.verdict,
+        "at_the_edge_of_the_range": list(result.at_the_edge),
         "found": result.found.to_dict(),
         "gain": {
             "heldout": result.heldout.gain().to_json(),

@@ -139,6 +139,10 @@ def _objective_words(record: dict[str, Any]) -> str:
 def _surface_words(result: CalibrationResult) -> str:
     best = ", ".join(f"{axis} {c:g}" for axis, c in zip(result.family.axes, result.found_point, strict=True))
     words = f"<p>Best measured on all calibration prompts: {best}."
+    if result.at_the_edge:
+        words += (
+            f" <b>At the end of the range of {', '.join(result.at_the_edge)}</b>: a wider range may hold a better one."
+        )
     if result.surface is None:
         return words + " Too few candidates, or no variation, for a smooth fit.</p>"
     smooth = ", ".join(f"{axis} {c:.4g}" for axis, c in zip(result.family.axes, result.surface.optimum, strict=True))

@@ -55,6 +55,9 @@ def calibrate(
 
     Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched:c.json --prompts ...
     """
+    from qsched.backbones import quiet_libraries
+
+    quiet_libraries()
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
     from qsched.calibration.run import CalibrationJob, run_calibration
@@ -148,6 +151,10 @@ def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is impor
     from qsched.calibration.report import coefficient_words
 
     typer.echo(f"best found: {coefficient_words(result.found)}")
+    if result.at_the_edge:
+        typer.echo(
+            f"it lies at the end of the range of {', '.join(result.at_the_edge)}; a wider range may hold a better one"
+        )
     typer.echo(f"gain over (1, 1): {interval}")
     if result.control is not None:
         control = result.control.gain()

@@ -18,6 +18,8 @@ from qsched.errors import InputError
 HUB_ID = re.compile(r"^(?:hf-hub:)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]*))?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 SHIPPED = ("tiny-clip",)
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+CONFIG_NAMES = ("open_clip_config.json", "config.json", "tokenizer.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,15 @@ def _fetch(repo: str, revision: str, files: tuple[str, ...]) -> Path:
         ) from error
 
 
+def _counts(file: Path) -> bool:
+    """Weights, architecture and tokenizer change a score; notes on the training do not."""
+    return file.is_file() and (file.suffix in WEIGHT_SUFFIXES or file.name in CONFIG_NAMES)
+
+
 @lru_cache(maxsize=64)
 def weights_digest(path: Path) -> str:
     """First 16 hex digits of the SHA-256 over the weight and config files, by name and content."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _counts(file))
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode())
