@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 KEYS = {
     "Space": " ",
-    "Enter": "\ue007",
+    "Enter": "\ue006",
     "Tab": "\ue004",
     "ArrowLeft": "\ue012",
     "ArrowRight": "\ue014",
