@@ -141,9 +141,10 @@ interval holds.
 
 {table(results, {s.name: s for s in SCENARIOS})}
 
-**Default**: variance by annotator + by prompt - by both (bootstrap, t quantile with min(clusters) - 1 degrees of
-freedom), never narrower than the vote-level interval (`analysis/stats/spread.py`). "two-way sandwich" is the same
-without resampling. "vote" (sandwich, normal quantile) and "vote, percentile" (bootstrap) are what arena tools print;
+**Default**: variance by annotator + by prompt - by both (bootstrap), t quantile with min(clusters) - 1 degrees of
+freedom, clusters of unequal size counting as their effective number (Kish; in S10 40 annotators count as about 18),
+never narrower than the vote-level interval (`analysis/stats/spread.py`). "two-way sandwich" is the same without
+resampling. "vote" (sandwich, normal quantile) and "vote, percentile" (bootstrap) are what arena tools print;
 "annotator" and "prompt" are one-way with t quantiles.
 """
 

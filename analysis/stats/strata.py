@@ -27,7 +27,7 @@ from analysis.stats.covariance import (
 from analysis.stats.fit import fit_model
 from analysis.stats.results import Array, EstimateSettings, StratumContrast
 from analysis.stats.spread import Spread
-from analysis.stats.uncertainty import settle_kind
+from analysis.stats.uncertainty import effective_clusters, settle_kind
 from qsched.records import InputError
 
 
@@ -118,15 +118,20 @@ def _differences(
         return values, Spread(np.sqrt(by_vote), none, np.inf)
     variance = {name: _variance(part) for name, part in shared.items()}
     if kind in ("annotator", "prompt"):
-        return values, Spread(np.sqrt(variance[kind]), none, float(len(shared[kind]) - 1))
+        return values, Spread(np.sqrt(variance[kind]), none, _degrees(sides, (kind,)))
     if all(_overlap(sides, name) for name in ("annotator", "prompt")):
         # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
         # prompt adds is in both terms and is not known here. The larger one-way variance is used.
         total = np.maximum(variance["annotator"], variance["prompt"])
     else:
         total = np.maximum(variance["annotator"] + variance["prompt"] - own(meat_by_intersection), 0.0)
-    df = float(min(len(part) for part in shared.values()) - 1)
-    return values, Spread(np.sqrt(total), np.sqrt(by_vote), df)
+    return values, Spread(np.sqrt(total), np.sqrt(by_vote), _degrees(sides, ("annotator", "prompt")))
+
+
+def _degrees(sides: list[tuple[FittedDesign, Array]], names: tuple[str, ...]) -> float:
+    """The smallest effective number of clusters of either stratum, less one."""
+    effective = [effective_clusters(ready.counts)[name] for ready, _ in sides for name in names]
+    return max(min(effective) - 1, 1.0)
 
 
 def _by_label(sides: list[tuple[FittedDesign, Array]], name: str) -> Array:

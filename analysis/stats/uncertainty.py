@@ -2,12 +2,16 @@
 
 The default, two-way, is V_annotator + V_prompt - V_both (both: the votes of one annotator on one prompt, mostly a
 single one) with a t quantile of min(annotators, prompts) - 1 degrees of freedom: of the usual intervals the one whose
-coverage holds when annotators and prompts differ in taste (docs/statistics.md).
+coverage holds when annotators and prompts differ in taste (docs/coverage.md). Clusters of unequal size count as their
+effective number (sum n)^2 / sum n^2 (Kish 1965, Survey Sampling, section 8.2), which is the plain number for equal
+loads: without that, a few busy annotators make intervals too narrow.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from analysis.stats.bootstrap import Resampling, Unit, Weights, resample
 from analysis.stats.counts import INTERSECTION, VoteCounts
@@ -55,6 +59,8 @@ def uncertainty_of(
         raise InputError(f"Method {method!r} is not known. Choose bootstrap or sandwich.")
     sizes = cluster_sizes(counts)
     kind, warnings, notes = settle_kind(intervals, sizes)
+    effective = effective_clusters(counts)
+    warnings = (*warnings, *_unequal(kind, sizes, effective))
     if kind == "model":
         covariance = fit.covariance
         return Uncertainty(
@@ -86,7 +92,7 @@ def uncertainty_of(
         kind=kind,
         method=method,
         covariance=total,
-        df=_degrees(kind, sizes),
+        df=_degrees(kind, effective),
         n_clusters=sizes,
         resamples=resamples if method == "bootstrap" else None,
         floor=sandwich(ready, meat_by_vote(ready)) if kind == "two-way" else None,
@@ -114,6 +120,26 @@ def vote_level(fit: PairwiseFit, counts: VoteCounts) -> Uncertainty:
 def cluster_sizes(counts: VoteCounts) -> dict[str, int]:
     """Number of clusters that have votes, by name."""
     return {name: int(part.present().sum()) for name, part in counts.clusters.items() if name != INTERSECTION}
+
+
+def effective_clusters(counts: VoteCounts) -> dict[str, float]:
+    """Kish's effective number of clusters by name: (sum n)^2 / sum n^2 over their votes."""
+    found = {}
+    for name, part in counts.clusters.items():
+        if name != INTERSECTION:
+            n_G = np.asarray(part.counts.sum(axis=1)).ravel()
+            found[name] = float(n_G.sum() ** 2 / (n_G**2).sum())
+    return found
+
+
+def _unequal(kind: IntervalKind, sizes: dict[str, int], effective: dict[str, float]) -> tuple[str, ...]:
+    """Words where unequal loads leave few effective clusters although there are enough by number."""
+    return tuple(
+        f"The {sizes[name]} {name}s have very unequal numbers of votes and count as {effective[name]:.1f} equal ones: "
+        f"with fewer than {FEW_CLUSTERS} the interval is rough, even with t quantiles."
+        for name in ("annotator", "prompt")
+        if kind in ("two-way", name) and effective[name] < FEW_CLUSTERS <= sizes[name]
+    )
 
 
 def settle_kind(
@@ -148,8 +174,8 @@ def settle_kind(
     return kind, tuple(warnings), tuple(notes)
 
 
-def _degrees(kind: IntervalKind, sizes: dict[str, int]) -> float:
-    """t degrees of freedom: the smaller number of clusters less one; normal for votes."""
+def _degrees(kind: IntervalKind, effective: dict[str, float]) -> float:
+    """t degrees of freedom: the smaller effective number of clusters less one (at least one); normal for votes."""
     if kind == "two-way":
-        return float(min(sizes["annotator"], sizes["prompt"]) - 1)
-    return float(sizes[kind] - 1) if kind in ("annotator", "prompt") else math.inf
+        return max(min(effective["annotator"], effective["prompt"]) - 1, 1.0)
+    return max(effective[kind] - 1, 1.0) if kind in ("annotator", "prompt") else math.inf

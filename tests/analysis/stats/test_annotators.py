@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.analysis.conftest import counts_of, draw_study
 
 from analysis.stats import (
     EstimateSettings,
@@ -21,6 +20,7 @@ from analysis.stats import (
     refit_reliability,
 )
 from qsched.records import InputError
+from tests.analysis.conftest import counts_of, draw_study
 
 # Krippendorff 2011, "Computing Krippendorff's alpha-reliability", example C: four observers, twelve units.
 OBSERVERS = """1 2 3 3 2 1 4 1 2 . . .
@@ -156,8 +156,7 @@ def test_guessers_are_found_and_the_strengths_they_dilute_restored():
     reliability = {row.annotator: row.reliability for row in found.annotators}
     assert found.converged
     assert max(reliability[f"ann{x:02d}"] for x in range(6)) < 0.3, "always left is plain to see"
-    tossers = np.mean([reliability[f"ann{x:02d}"] for x in range(6, 12)])
-    assert tossers < np.mean([value for name, value in reliability.items() if name not in guesser]) - 0.1
+    assert min(value for name, value in reliability.items() if name not in guesser) > 0.8, "the others are believed"
     truth = np.linspace(-0.6, 0.6, 4)
     plain = fit_davidson(counts).log_strengths
     assert np.abs(found.log_strengths - truth).max() < np.abs(plain - truth).max()
@@ -193,7 +192,8 @@ def test_annotators_shared_by_strata_are_accounted_for():
         fit = fit_bradley_terry(count_arrays(part["left"], part["right"], part["choice"]))
         theta = dict(zip(fit.arms, fit.log_strengths, strict=True))
         contrast = fit.covariance[0] - fit.covariance[2]
-        for left, right, choice, who in zip(part["left"], part["right"], part["choice"], part["annotator"], strict=True):
+        columns = (part[name] for name in ("left", "right", "choice", "annotator"))
+        for left, right, choice, who in zip(*columns, strict=True):
             p = 1 / (1 + np.exp(theta[right] - theta[left]))
             score = {"left": 1.0, "right": 0.0, "tie": 0.5}[choice] - p
             gain = score * (contrast[fit.arms.index(left)] - contrast[fit.arms.index(right)])

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from tests.analysis.conftest import counts_of, draw_study
 
 from analysis.stats import (
     EstimateSettings,
@@ -29,6 +28,7 @@ from analysis.stats import (
 from analysis.stats.fit import newton
 from analysis.stats.results import Model, Penalty
 from qsched.records import InputError
+from tests.analysis.conftest import counts_of, draw_study
 
 
 @pytest.mark.parametrize("kind", ["vote", "annotator", "prompt", "two-way"])
@@ -198,3 +198,14 @@ def test_a_penalised_estimate_says_so_and_names_what_it_hides():
     result = estimate(count_table(rows), EstimateSettings(penalty=Penalty("ridge", 1.0), intervals="vote"))
     assert any("shrunken" in words for words in result.warnings)
     assert any("Never won: d" in words for words in result.warnings)
+
+
+def test_busy_annotators_count_as_their_effective_number():
+    study = draw_study(annotators=20, each=30)
+    even = estimate(counts_of(study), EstimateSettings(method="sandwich"))
+    assert even.uncertainty.n_clusters["annotator"] == 20 and even.uncertainty.df < 15
+    busy = [f"ann{0 if i % 2 else i % 20:02d}" for i in range(len(study["left"]))]
+    uneven = estimate(counts_of({**study, "annotator": busy}), EstimateSettings(method="sandwich"))
+    n = np.unique(busy, return_counts=True)[1]
+    assert uneven.uncertainty.df == pytest.approx(n.sum() ** 2 / (n**2).sum() - 1)
+    assert any("count as" in words for words in uneven.warnings) or len(n) < 15

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.conftest import counts_of, draw_study
 
 from analysis.stats import EstimateSettings, count_table, estimate, fit_model
 from analysis.stats.results import Estimate, Model
+from tests.analysis.conftest import counts_of, draw_study
 
 MODELS: tuple[Model, ...] = ("bradley-terry", "davidson", "rao-kupper")
 SWAP = {"left": "right", "right": "left", "tie": "tie"}

@@ -1,11 +1,10 @@
-"""Published data with published estimates, typed from the literature; more in the shared cases where they are at hand."""
+"""Published data with published estimates, typed from the literature; more from the shared cases where at hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy import stats
-from tests.analysis.conftest import load_case
 
 from analysis.stats import (
     NoEstimateError,
@@ -17,6 +16,7 @@ from analysis.stats import (
     fit_model,
 )
 from analysis.stats.results import PairwiseFit
+from tests.analysis.conftest import load_case
 
 # Stigler 1994, Statist. Sci. 9:94-108, citations between four journals; as in Agresti 2002, Categorical Data Analysis,
 # 2nd ed., p. 448. Estimates: Turner and Firth 2012, J. Statist. Software 48(9), section 2.
@@ -112,7 +112,8 @@ def test_citations_case_reproduces_the_covariance_matrix():
 def test_firth_case_reproduces_its_abilities():
     case = load_case("citations_firth")
     fit = fit_bradley_terry(case_counts(case), penalty="firth")
-    assert against(fit, "Biometrika") == pytest.approx(case["expected"]["abilities"], abs=case["tolerance"]["abilities"])
+    expected, tolerance = case["expected"]["abilities"], case["tolerance"]["abilities"]
+    assert against(fit, "Biometrika") == pytest.approx(expected, abs=tolerance)
 
 
 def test_pudding_case_reproduces_worths_errors_and_likelihood():

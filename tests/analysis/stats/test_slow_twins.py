@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from statsmodels.stats.multitest import multipletests
-from tests.analysis.conftest import counts_of, draw_study
 
 from analysis.stats import (
     VoteCounts,
@@ -26,6 +25,7 @@ from analysis.stats import (
 from analysis.stats.cells import cell_terms, outcome_probabilities
 from analysis.stats.fit import _objective, firth_terms, make_design
 from analysis.stats.results import Model
+from tests.analysis.conftest import counts_of, draw_study
 
 MODELS: tuple[Model, ...] = ("bradley-terry", "davidson", "rao-kupper")
 

@@ -150,7 +150,7 @@ def test_mixed_studies_are_refused_and_questions_are_chosen(tmp_path: Path):
     rows[3]["study"], rows[4]["question"] = "faces", "text"
     votes = read_votes(write(rows, tmp_path / "w.csv"))
     assert votes.questions == ("overall", "text") and votes.select(question="text").n_votes == 1
-    with pytest.raises(InputError, match="No vote has question 'colour'. The votes have: 'overall', 'text'"):
+    with pytest.raises(InputError, match=r"No vote has question 'colour'\. The votes have: 'overall', 'text'"):
         votes.select(question="colour")
 
 
