@@ -6,7 +6,7 @@ import time
 
 from study_server.assignment.records import Study
 from study_server.db import Reader, Statement, Tx
-from study_server.errors import NotFound
+from study_server.errors import NotFound, NotSaved
 from study_server.studies.design import StudyDesign
 
 FRESH_SECONDS = 5.0
@@ -35,7 +35,13 @@ class StudyBook:
         known = self._known.get(slug)
         if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
             return known[1], known[2]
-        found = await self._reader.run(lambda tx: _load(tx, slug, None if known is None else known[1]))
+        try:
+            found = await self._reader.run(lambda tx: _load(tx, slug, None if known is None else known[1]))
+        except NotSaved:
+            if known is None:
+                raise
+            # A design never changes, so the last one holds; a vote then learns from the writer whether it is saved.
+            return known[1], known[2]
         if found is None:
             self._known.pop(slug, None)
             raise NotFound("there is no such study; check the link")
