@@ -82,8 +82,8 @@ def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, 
 def shipped_coefficients(spec: BackboneSpec, precision: str) -> Coefficients:
     """The coefficients beside the backbone's weights; InputError with the remedy where there are none."""
     remedy = (
-        f"run `qsched calibrate --backbone {spec.name} --precision {precision} --out c.json` and write "
-        f"{precision}+qsched:c.json"
+        f"run `qsched calibrate --backbone {spec.name} --precision {precision} --prompts calibration --out c.json` "
+        f"and write {precision}+qsched:c.json"
     )
     if not spec.is_local:
         raise InputError(f"arm {precision}+qsched: no coefficients come with {spec.name}; {remedy}")
