@@ -22,7 +22,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",
 }
 
 # A cell that begins with one of these is a formula to Excel, LibreOffice and Google Sheets (OWASP "CSV injection").

@@ -25,6 +25,7 @@ class Figure:
     """A figure inside the page. `svg` is our own drawing, already safe."""
 
     name: str
+    title: str
     svg: Markup
     caption: str
     width_px: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +77,8 @@ def load_image_set(folder: Path) -> ImageSet:
 def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The items with the most and with the least agreement, at most three each, with pictures where there are any.
 
-    Agreement of an item is the share of its most frequent answer; items with fewer than three votes are
-    left out. Ties in the ordering go to more votes, then to the prompt's name, so that the choice is fixed.
+    Most: the largest share of one answer. Least: the largest share of those who preferred the other arm. Items with
+    fewer than three votes are left out. Ties in the ordering go to more votes, then to the prompt's name, so that the choice is fixed.
     """
     items = _items(frame)
     if not items:
@@ -95,8 +94,8 @@ def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tupl
     decided = [item for item in items if max(item.wins_a, item.wins_b) > item.ties]
     most = sorted(decided, key=lambda item: (-agreement(item), -item.n_votes, name(item)))[:PER_LIST]
     rest = [item for item in items if item not in most]
-    least = sorted(rest, key=lambda item: (-_entropy(item), -item.n_votes, name(item)))[:PER_LIST]
-    least = [item for item in least if agreement(item) < 1]
+    least = sorted(rest, key=lambda item: (-_minority(item), -item.n_votes, name(item)))[:PER_LIST]
+    least = [item for item in least if _minority(item) > 0]
     return tuple(_with_pictures(i, image_set) for i in most), tuple(_with_pictures(i, image_set) for i in least)
 
 
@@ -126,10 +125,9 @@ def _items(frame: pl.DataFrame) -> list[Example]:
     return [Example(prompt=None, **row) for row in grouped.iter_rows(named=True)]
 
 
-def _entropy(item: Example) -> float:
-    # Ties are an answer too, but the question is who divides the annotators: the split of a against b, ties apart.
-    shares = [count / item.n_votes for count in (item.wins_a, item.wins_b) if count]
-    return -sum(share * math.log2(share) for share in shares)
+def _minority(item: Example) -> float:
+    """The share of those who preferred the arm that fewer preferred: a half where an item divides people evenly."""
+    return min(item.wins_a, item.wins_b) / item.n_votes
 
 
 def _with_pictures(item: Example, image_set: ImageSet | None) -> Example:

@@ -22,7 +22,7 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
 
     def figures(*names: str) -> tuple[Figure, ...]:
         drawn = [drawings[name] for name in names if name in drawings]
-        return tuple(Figure(d.name, Markup(d.inline_svg), d.caption, d.width_px) for d in drawn)
+        return tuple(Figure(d.name, d.title, Markup(d.inline_svg), d.caption, d.width_px) for d in drawn)
 
     by = found.settings.by or ""
     sections = [

@@ -112,6 +112,7 @@ def baseline_table(estimate: Estimate, baseline: str) -> Table:
                 win_probability(row.high),
             )
             for row in rebase(estimate, baseline)
+            if row.arm != baseline
         ),
         note=f"Win rate: the model's win rate of the arm against {baseline} ({share_words(estimate)}).",
     )
