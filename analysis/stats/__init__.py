@@ -32,6 +32,7 @@ from analysis.stats.results import (
     Uncertainty,
 )
 from analysis.stats.scales import elo, log_odds, win_probability
+from analysis.stats.scan import scan_counts
 from analysis.stats.spread import spread_of
 from analysis.stats.strata import compare_strata
 from analysis.stats.uncertainty import uncertainty_of, vote_level
@@ -75,6 +76,7 @@ __all__ = [
     "rebase",
     "refit_reliability",
     "resample",
+    "scan_counts",
     "spread_of",
     "uncertainty_of",
     "vote_level",

@@ -38,6 +38,7 @@ _CHORD_ITERATIONS = 40
 _CHORD_TOLERANCE = 1e-9
 #: Resamples are worked on in blocks of about this many table entries.
 _BLOCK_ENTRIES = 8_000_000
+_MANY_CLUSTERS = 2000
 _UNIT_STREAM = {"vote": 0, "annotator": 1, "prompt": 2}
 
 
@@ -113,14 +114,17 @@ def _tables(
     if g < by_cluster.shape[0]:
         by_cluster = by_cluster[present]
     block = max(1, _BLOCK_ENTRIES // max(len(flat), g))
+    if g > _MANY_CLUSTERS and weights == "exponential":
+        by_cluster = by_cluster.astype(np.float32)
     for size in _sizes(resamples, block):
         if weights == "exponential":
-            w_BG = rng.standard_exponential((size, g))
+            # Single precision where there are many clusters: the weights are random anyway, and it halves the time.
+            w_BG = rng.standard_exponential((size, g), dtype=np.float32 if g > _MANY_CLUSTERS else np.float64)
             w_BG *= g / w_BG.sum(axis=1, keepdims=True)
         else:
             w_BG = rng.multinomial(g, np.full(g, 1 / g), size=size).astype(np.float64)
         product = (by_cluster.T @ w_BG.T).T if sparse.issparse(by_cluster) else w_BG @ by_cluster
-        yield np.ascontiguousarray(product)
+        yield np.ascontiguousarray(product, dtype=np.float64)
 
 
 def _number_of_units(ready: FittedDesign, unit: Unit) -> int:

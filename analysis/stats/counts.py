@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 #: A dense array or a scipy csr array (scipy ships no types to say so).
 Table: TypeAlias = Any
 OUTCOMES = ("left", "right", "tie")
-#: Votes of one annotator on one prompt; kept only where some have more than one vote.
+#: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
 INTERSECTION = "annotator x prompt"
 #: Above this many entries the counts by cluster are kept as a sparse matrix.
 _DENSE_ENTRIES = 20_000_000
@@ -326,16 +326,16 @@ def _by_intersection(
     """Counts by (annotator, prompt), or None where none has two votes: an intersection is then a vote."""
     size = len(annotator[0]) * len(prompt[0])
     code = annotator[1] * len(prompt[0]) + prompt[1]
-    if size <= _DENSE_ENTRIES:
-        present = np.bincount(code, minlength=size)
-        if present.max() <= 1:
-            return None
-        place = np.cumsum(present > 0) - 1
-        return ClusterCounts(INTERSECTION, (), _sparse_counts(place[code], slot, int(place[-1]) + 1, m))
-    distinct, place = np.unique(code, return_inverse=True)
-    if len(distinct) == len(code):
+    if size <= 2 * _DENSE_ENTRIES:
+        several = np.flatnonzero(np.bincount(code, minlength=size)[code] > 1)
+    else:
+        order = np.argsort(code, kind="stable")
+        same = np.diff(code[order]) == 0
+        several = order[np.concatenate([same, [False]]) | np.concatenate([[False], same])]
+    if not len(several):
         return None
-    return ClusterCounts(INTERSECTION, (), _sparse_counts(place, slot, len(distinct), m))
+    distinct, place = np.unique(code[several], return_inverse=True)
+    return ClusterCounts(INTERSECTION, (), _sparse_counts(place.ravel(), slot[several], len(distinct), m))
 
 
 def _sparse_counts(code: IntArray, slot: IntArray, rows: int, columns: int) -> sparse.csr_array:

@@ -106,8 +106,11 @@ def meat_by_intersection(ready: FittedDesign) -> Array:
     if part is None:
         return meat_by_vote(ready)
     gram = part.counts.T @ part.counts
-    meat = _dense(ready.scores.T @ (gram @ ready.scores))
-    return meat * small_sample_factor(ready, float(part.present().sum()))
+    single = np.maximum(ready.counts.outcomes.ravel() - np.asarray(part.counts.sum(axis=0)).ravel(), 0.0)
+    column = single[:, None]
+    weighted = ready.scores.multiply(column) if sparse.issparse(ready.scores) else ready.scores * column
+    meat = _dense(ready.scores.T @ (gram @ ready.scores)) + _dense(ready.scores.T @ weighted)
+    return meat * small_sample_factor(ready, float(part.present().sum() + single.sum()))
 
 
 def sandwich(ready: FittedDesign, meat: Array) -> Array:

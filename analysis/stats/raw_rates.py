@@ -54,7 +54,10 @@ def raw_pairs(
         factor = np.where(n > 1, n / (n - 1), np.nan)
         residual = (score - rate[:, None]) * use
         by_vote = _Moments((votes_M3 * residual**2).sum(axis=1) * factor, n)
-    moments = {name: _clustered(counts.clusters[name].counts, fold, use, score, rate) for name in counts.clusters}
+    moments = {
+        name: _clustered(part.counts, fold, use, score, rate, votes_M3 if name == INTERSECTION else None)
+        for name, part in counts.clusters.items()
+    }
     spread, units = _spread(kind, moments, by_vote, n)
     rows = []
     for m, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
@@ -96,7 +99,10 @@ def _fold(counts: VoteCounts) -> Table:
     return sparse.csr_array(sparse.coo_array(entries, shape=(3 * c, 3 * (k * (k - 1) // 2))))
 
 
-def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array) -> _Moments:
+def _clustered(
+    table: Table, fold: Table, use: Array, score: Array, rate: Array, votes_M3: Array | None
+) -> _Moments:
+    """Moments by the clusters of a table; with `votes_M3`, all votes by pair, those not in the table are clusters too."""
     part = sparse.csr_array(sparse.csr_array(table) @ fold)
     m = len(rate)
     eye = sparse.eye_array(m, format="csr")
@@ -107,6 +113,10 @@ def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array)
     sums_GM = part @ weights
     g = np.bincount(n_GM.indices, minlength=m).astype(np.float64)
     squares = np.asarray(sums_GM.multiply(sums_GM).sum(axis=0)).ravel()
+    if votes_M3 is not None:
+        single = np.maximum(votes_M3 - np.asarray(part.sum(axis=0)).reshape(-1, 3), 0.0)
+        squares = squares + (single * residual**2).sum(axis=1)
+        g = g + single @ use
     return _Moments(squares * g / np.maximum(g - 1, 1), g)
 
 
