@@ -15,12 +15,14 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from qsched.errors import QschedError
+
 FOLDER = Path(__file__).parent / "static" / "i18n"
 DEFAULT_LANGUAGE = "en"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-class CatalogueError(Exception):
+class CatalogueError(QschedError):
     """A catalogue is missing, incomplete, or was asked for a key it does not have."""
 
 
@@ -44,6 +46,7 @@ class Catalogue:
             raise CatalogueError(f"text {key!r} needs a value for {error.args[0]!r}") from error
 
 
+@cache
 def languages() -> tuple[str, ...]:
     """Codes of the languages that have a catalogue, English first."""
     codes = sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -8,10 +8,11 @@
  * page waits for it.
  */
 
-import { announce, byId } from "./announce.js";
+import { byId } from "./announce.js";
 import { HttpError, NetworkError, base, newKey, post } from "./api.js";
 import { Choices } from "./choices.js";
 import { viewport } from "./device.js";
+import { listenToFeedback, showFeedback } from "./feedback.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
 import { hidePanel, showBreak, showClosed, showConnecting, showError, showOtherTab, showPending, showWaiting } from "./panel.js";
@@ -41,7 +42,7 @@ export class Course {
     this.waitsFor = /** @type {string|null} */ (null); // idempotency key whose answer decides what comes next
     this.ended = false;
     this.timer = 0;
-    byId("feedback-next").addEventListener("click", () => this.#closeFeedback());
+    listenToFeedback();
   }
 
   /** @returns {boolean} whether an answer may be given now; says why not where the person can mend it */
@@ -196,7 +197,7 @@ export class Course {
     }
     if (this.waitsFor === key) {
       this.waitsFor = null;
-      if (response.feedback) this.#showFeedback(response);
+      if (response.feedback) showFeedback(response.feedback, () => this.#go(response));
       else this.#go(response);
     } else if (!this.presenter.pair && this.outbox?.size === 0) {
       void this.enter(); // the page stood at "almost done"; now the server can say what comes
@@ -250,25 +251,6 @@ export class Course {
     this.presenter.hide();
     if (this.outbox && this.outbox.size > 0) showPending();
     else void this.enter();
-  }
-
-  /** @param {VoteAnswer} response */
-  #showFeedback(response) {
-    const { correct, text } = response.feedback ?? { correct: true, text: "" };
-    this.afterFeedback = response;
-    byId("feedback-title").textContent = t(correct ? "feedback.right" : "feedback.wrong");
-    byId("feedback-text").textContent = text;
-    byId("choices").hidden = true;
-    byId("feedback").hidden = false;
-    byId("feedback-next").focus();
-    announce(`${byId("feedback-title").textContent}. ${text}`);
-  }
-
-  #closeFeedback() {
-    byId("feedback").hidden = true;
-    byId("choices").hidden = false;
-    byId("stage").focus({ preventScroll: true });
-    if (this.afterFeedback) this.#go(this.afterFeedback);
   }
 
   /** @param {Assignment} pair */
@@ -327,7 +309,8 @@ export class Course {
 
   #progress() {
     if (this.session) {
-      showProgress(this.session.progress, this.outbox?.size ?? 0, this.queue.current?.kind_public === "practice");
+      const practice = this.queue.current?.kind_public === "practice";
+      showProgress(this.session.progress, this.outbox?.size ?? 0, practice, this.presenter.watch.secondsEach);
     }
   }
 

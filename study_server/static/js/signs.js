@@ -16,8 +16,9 @@ let saveTimer = 0;
  * @param {Progress} progress as the server last said
  * @param {number} waiting answers given since, not acknowledged yet
  * @param {boolean} practice
+ * @param {number} secondsEach how long this person takes for a pair
  */
-export function showProgress(progress, waiting, practice) {
+export function showProgress(progress, waiting, practice, secondsEach) {
   const done = Math.min(progress.total, progress.done + waiting);
   const share = progress.total > 0 ? done / progress.total : 0;
   const bar = byId("progress-bar");
@@ -28,15 +29,17 @@ export function showProgress(progress, waiting, practice) {
   const left = progress.practice_left;
   byId("progress-text").textContent = practice && left
     ? tn("task.progress.practice", left) : t("task.progress", { done, total: progress.total });
-  byId("time-left").textContent = practice ? "" : timeLeft(progress.seconds_left);
+  // `seconds_left` is what the study's time limit still allows; the work itself is usually done earlier.
+  const work = (progress.total - done) * secondsEach;
+  byId("time-left").textContent = practice ? "" : timeLeft(Math.min(work, progress.seconds_left ?? work));
 }
 
 /**
- * @param {number|null} seconds
+ * @param {number} seconds
  * @returns {string}
  */
 function timeLeft(seconds) {
-  if (seconds === null || seconds <= 0) return "";
+  if (seconds <= 0) return "";
   const minutes = Math.round(seconds / 60);
   return minutes < 1 ? t("task.time_left.soon") : tn("task.time_left", minutes);
 }

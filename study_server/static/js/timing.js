@@ -1,7 +1,12 @@
 /** Response time from paint to answer, without the time in which the page was hidden. */
 
+const FIRST_GUESS_SECONDS = 8;
+const REMEMBERED = 15;
+
 export class Stopwatch {
   constructor() {
+    /** @type {number[]} */
+    this.recent = []; // the last response times, in milliseconds
     this.startedAt = 0;
     this.hiddenSince = /** @type {number|null} */ (null);
     this.hiddenTotal = 0;
@@ -28,10 +33,15 @@ export class Stopwatch {
     const now = performance.now();
     const hidden = this.hiddenTotal + (this.hiddenSince === null ? 0 : now - this.hiddenSince);
     this.running = false;
-    return {
-      response_ms: Math.max(0, Math.round(now - this.startedAt - hidden)),
-      hidden_ms: Math.round(hidden),
-    };
+    const response = Math.max(0, Math.round(now - this.startedAt - hidden));
+    this.recent = [...this.recent, response].slice(-REMEMBERED);
+    return { response_ms: response, hidden_ms: Math.round(hidden) };
+  }
+
+  /** @returns {number} the median of the last response times, in seconds; a guess before there are three */
+  get secondsEach() {
+    if (this.recent.length < 3) return FIRST_GUESS_SECONDS;
+    return [...this.recent].sort((a, b) => a - b)[Math.floor(this.recent.length / 2)] / 1000;
   }
 
   #visibilityChanged() {

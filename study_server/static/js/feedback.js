@@ -1,0 +1,33 @@
+/** What practice tells after an answer: the pictures stay on the stage, the words take the buttons' place. */
+
+import { announce, byId } from "./announce.js";
+import { t } from "./text.js";
+
+/** @type {(() => void)|null} */
+let next = null;
+
+/** Wire the button once. */
+export function listenToFeedback() {
+  byId("feedback-next").addEventListener("click", () => {
+    byId("feedback").hidden = true;
+    byId("choices").hidden = false;
+    byId("stage").focus({ preventScroll: true });
+    next?.();
+  });
+}
+
+/**
+ * Show the words and move the focus to the button that goes on.
+ * @param {{correct: boolean, text: string}} feedback
+ * @param {() => void} onNext
+ */
+export function showFeedback({ correct, text }, onNext) {
+  next = onNext;
+  const title = t(correct ? "feedback.right" : "feedback.wrong");
+  byId("feedback-title").textContent = title;
+  byId("feedback-text").textContent = text;
+  byId("choices").hidden = true;
+  byId("feedback").hidden = false;
+  byId("feedback-next").focus();
+  announce(`${title}. ${text}`);
+}
