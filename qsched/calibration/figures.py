@@ -79,7 +79,10 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         xs, ys = np.linspace(x_low, x_high, 61), np.linspace(y_low, y_high, 61)
         grid = np.array([(x, y) for y in ys for x in xs])
         fitted = result.surface.at(grid.tolist()).reshape(61, 61)
-        filled = panel.contourf(xs, ys, fitted, levels=18, cmap="viridis")
+        # The worst two fifths of the plane share a colour: the steps go to where the choice is made.
+        top, floor = float(fitted.max()), float(np.quantile(fitted, 0.4))
+        levels = np.linspace(floor, max(top, floor + 1e-9), 16)
+        filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
         figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
     panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, color="white", edgecolors="#1c2430", linewidths=0.5)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5)

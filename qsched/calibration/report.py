@@ -147,8 +147,8 @@ def _surface_words(result: CalibrationResult) -> str:
         return words + " Too few candidates, or no variation, for a smooth fit.</p>"
     smooth = ", ".join(f"{axis} {c:.4g}" for axis, c in zip(result.family.axes, result.surface.optimum, strict=True))
     return (
-        f"{words} Optimum of the smooth fit: {smooth}, gain {result.surface.gain:+.4f} &plusmn; "
-        f"{result.surface.standard_error:.4f} (standard error).</p>"
+        f"{words} Optimum of the smooth fit (its mean less one standard error): {smooth}, gain "
+        f"{result.surface.gain:+.4f} &plusmn; {result.surface.standard_error:.4f} (standard error).</p>"
     )
 
 

@@ -2,13 +2,14 @@
 
 Squared-exponential kernel with one length for all axes, each point's noise its own standard error; length
 and amplitude by the largest marginal likelihood on a small grid (Rasmussen and Williams 2006, eq. 2.30).
-The mean of many noisy neighbours is less lucky than the best single one.
+The mean of many noisy neighbours is less lucky than the best single one. The optimum is that of the mean minus one
+standard error, so that it does not run into a corner where nothing was measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,15 +68,20 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
     covariance = amplitude**2 * _kernel(x, x, length) + np.diag(noise)
     weights = np.linalg.solve(covariance, y - offset)
 
-    def mean(unit: np.ndarray) -> np.ndarray:
-        return offset + amplitude**2 * _kernel(unit, x, length) @ weights
+    def predict(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        k = amplitude**2 * _kernel(unit, x, length)
+        variance = amplitude**2 - (k * np.linalg.solve(covariance, k.T).T).sum(axis=1)
+        return offset + k @ weights, np.sqrt(variance.clip(min=0.0))
 
-    best = _climb(mean, x[int(mean(x).argmax())])
-    k = amplitude**2 * _kernel(best[None], x, length)[0]
-    variance = max(0.0, float(amplitude**2 - k @ np.linalg.solve(covariance, k)))
+    def cautious(unit: np.ndarray) -> np.ndarray:
+        mean, error = predict(unit)
+        return mean - error
+
+    best = _climb(cautious, x[int(cautious(x).argmax())])
+    gain, standard_error = (float(value[0]) for value in predict(best[None]))
     return Surface(
-        optimum=as_point(low + best * (high - low)), gain=float(mean(best[None])[0]),
-        standard_error=math.sqrt(variance), n_points=len(chosen), length=length, low=tuple(low), high=tuple(high),
+        optimum=as_point(low + best * (high - low)), gain=gain,
+        standard_error=standard_error, n_points=len(chosen), length=length, low=tuple(low), high=tuple(high),
         _unit_points=x, _weights=weights, _amplitude2=amplitude**2, _offset=offset,
     )  # fmt: skip
 
@@ -91,13 +97,13 @@ def _log_likelihood(x: np.ndarray, y: np.ndarray, noise: np.ndarray, length: flo
     return float(-0.5 * z @ z - np.log(np.diag(factor)).sum())
 
 
-def _climb(mean: object, start: np.ndarray) -> np.ndarray:
+def _climb(height: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> np.ndarray:
     """Coordinate search in the unit box, halving the step from 1/20: deterministic and without gradients."""
     best, step = start.copy(), 0.05
-    value = float(mean(best[None])[0])  # type: ignore[operator]
+    value = float(height(best[None])[0])
     while step > 5e-4:
         moves = np.concatenate([best + step * np.eye(len(best)), best - step * np.eye(len(best))]).clip(0, 1)
-        values = mean(moves)  # type: ignore[operator]
+        values = height(moves)
         if float(values.max()) > value:
             best, value = moves[int(values.argmax())], float(values.max())
         else:
