@@ -100,6 +100,7 @@ function listenToSwap() {
   const button = byId("tool-swap");
   let pressedAt = 0;
   let wasSwapped = false;
+  let byKey = false;
   const press = () => {
     pressedAt = performance.now();
     wasSwapped = viewer.swapped;
@@ -121,7 +122,9 @@ function listenToSwap() {
   button.addEventListener("pointercancel", release);
   button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
   button.addEventListener("keydown", (event) => {
-    if ((event.key === " " || event.key === "Enter") && !event.repeat) press();
+    if ((event.key !== " " && event.key !== "Enter") || event.repeat) return;
+    byKey = true;
+    press();
   });
   button.addEventListener("keyup", (event) => {
     if (event.key === " " || event.key === "Enter") release();
@@ -129,15 +132,11 @@ function listenToSwap() {
   });
   // A screen reader's or speech input's click comes without a pointer or a key.
   button.addEventListener("click", (event) => {
-    if (event.detail === 0 && event.pointerType === "" && !recentKey) {
+    if (event.detail === 0 && !(/** @type {PointerEvent} */ (event).pointerType) && !byKey) {
       swapLocked = !viewer.swapped;
       viewer.setSwapped(swapLocked);
     }
-    recentKey = false;
-  });
-  let recentKey = false;
-  button.addEventListener("keydown", () => {
-    recentKey = true;
+    byKey = false;
   });
 }
 
