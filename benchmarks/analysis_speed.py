@@ -350,6 +350,9 @@ def main() -> int:
     if len(sys.argv) > 1 and sys.argv[1] == "--worker":
         worker(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
         return 0
+    if len(sys.argv) > 1 and sys.argv[1] == "--write":
+        write_votes(Path(sys.argv[2]), int(sys.argv[3]))
+        return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--only", default="", help="only peers whose name starts so")
@@ -368,7 +371,8 @@ def main() -> int:
             n = 10_000_000 if task == "memory" else 1_000_000
             path = Path(folder) / f"votes{n}.parquet"
             if not path.exists():
-                write_votes(path, n)
+                # In a process of its own: a child's peak memory starts at that of the process which started it.
+                subprocess.run([sys.executable, __file__, "--write", str(path), str(n)], check=True)
             for name, _ in TASKS[task]:
                 if name.startswith(args.only):
                     found = measure(task, name, path, limit=args.limit)

@@ -102,7 +102,7 @@ def _fold(counts: VoteCounts) -> Table:
 def _clustered(
     table: Table, fold: Table, use: Array, score: Array, rate: Array, votes_M3: Array | None
 ) -> _Moments:
-    """Moments by the clusters of a table; with `votes_M3`, all votes by pair, those not in the table are clusters too."""
+    """Moments by the clusters of a table; with `votes_M3`, all votes by pair, the others are clusters of one vote."""
     part = sparse.csr_array(sparse.csr_array(table) @ fold)
     m = len(rate)
     eye = sparse.eye_array(m, format="csr")
