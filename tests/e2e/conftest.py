@@ -39,6 +39,7 @@ block_length: 3
 repeat_rate: 0
 prompt_gap: 1
 allow_skip: true
+languages: [en, de, es, ar]
 practice:
   - {{prompt: p5, better: fp32, worse: w4a4, why: The other picture is grainy.}}
 {extra}
@@ -138,11 +139,11 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def make(
         *, width: int = 1200, height: int = 760, ratio: float = 1.0, touch: bool = False, known_plates: bool = False,
-        **options: object,
+        locale: str = "en-GB", **options: object,
     ) -> Page:  # fmt: skip
         context = browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=ratio, has_touch=touch, is_mobile=touch,
-            locale="en-GB", **options,
+            locale=locale, **options,
         )  # fmt: skip
         contexts.append(context)
         context.set_default_timeout(20_000)

@@ -194,3 +194,25 @@ def test_what_happens_is_announced(new_page, study):
     page.keyboard.press("ArrowLeft")
     next_shown(page, pair)
     expect(page.locator("#announce")).to_have_text("Pair 2 of 5 is shown.")
+
+
+def test_a_right_to_left_language_turns_the_page_but_not_left_and_right(new_page, study, axe_source):
+    page = new_page(width=1366, height=768, locale="ar")
+    page.goto(study.url)
+    check(page, axe_source, "consent in Arabic")
+    page.locator("button[value=yes]").click()
+    page.locator("#start").click()
+    pair = shown(page)
+    assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
+    lefts = [page.locator(f".choice-{side}").bounding_box() for side in ("left", "right")]
+    panes = [page.locator(f"#pane-{side}").bounding_box() for side in ("left", "right")]
+    assert all(a is not None and b is not None and a["x"] < b["x"] for a, b in (lefts, panes))
+    assert "1" in page.locator("#progress-text").inner_text()
+    check(page, axe_source, "pair in Arabic")
+    page.keyboard.press("ArrowLeft")
+    page.locator("#feedback-next").click()
+    pair = next_shown(page, pair)
+    page.keyboard.press("ArrowLeft")
+    next_shown(page, pair)
+    wait_for(page, lambda: len(study.votes_of_latest_session(kind="task")) == 1)
+    assert study.votes_of_latest_session(kind="task")[0]["choice"] == "left"
