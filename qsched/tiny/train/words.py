@@ -6,10 +6,11 @@ load from a folder; unknown words fall apart into characters and crash nothing.
 
 from __future__ import annotations
 
-import json
 import string
+from collections import Counter
+from itertools import pairwise
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer, T5TokenizerFast
 
 from qsched.tiny.scene import BACKGROUNDS, COLOURS, POSITIONS, RELATIONS, SHAPES, SIZES, TEXTURES
@@ -21,24 +22,33 @@ _PHRASES = (*SIZES, *COLOURS, *TEXTURES, *SHAPES, *POSITIONS, *RELATIONS, *BACKG
 GRAMMAR_WORDS = tuple(sorted({word for phrase in _PHRASES for word in phrase.split()}))
 QUALITY_WORDS = ("good", "bad", "photo", "picture", "image", "clean", "noisy", "sharp", "blurry", "quality", "high",
                  "low", "of", "with", "and")
-_CLIP_PATTERN = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+
+
+def merge_words(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The byte-pair merges that make each word one token; ties go to the alphabetically first pair.
+
+    `tokenizers`' own trainer breaks ties in a different order on every call, so two calls would give one
+    word two ids.
+    """
+    spelled = [[*word[:-1], word[-1] + "</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while True:
+        counts = Counter(pair for pieces in spelled for pair in pairwise(pieces))
+        if not counts:
+            return merges
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        for pieces in spelled:
+            i = 0
+            while i < len(pieces) - 1:
+                if (pieces[i], pieces[i + 1]) == best:
+                    pieces[i : i + 2] = ["".join(best)]
+                i += 1
 
 
 def build_clip_tokenizer() -> CLIPTokenizer:
     """Byte-level BPE whose merges make each known word one token; 24 tokens at most."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(_CLIP_PATTERN), behavior="removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ])
-    trainer = trainers.BpeTrainer(
-        vocab_size=5000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    words = sorted({*GRAMMAR_WORDS, *QUALITY_WORDS})
-    tokenizer.train_from_iterator([" ".join(words)], trainer)
-    merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+    merges = merge_words(tuple(sorted({*GRAMMAR_WORDS, *QUALITY_WORDS})))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
     pieces += [a + b for a, b in merges]
