@@ -123,6 +123,10 @@ class StudyServer:
     async def operate(self, connection: Connection, state: Seat) -> bool:
         if not state.queue:
             await self._session(connection, state)
+            if state.over:
+                # This person has judged everything; the next one sits down.
+                connection.cookies.clear()
+                state.__dict__.update((await self.enter(connection)).__dict__ | {"acknowledged": state.acknowledged})
             if not state.queue:
                 await asyncio.sleep(0.2)
                 return False

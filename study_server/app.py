@@ -20,6 +20,7 @@ from study_server.catalogue import load_catalogue
 from study_server.clock import now_ms
 from study_server.context import Server, server_of
 from study_server.db import Database, Reader, Writer
+from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
 from study_server.errors import NotSaved, StudyError
 from study_server.headers import SecurityHeaders
@@ -41,6 +42,7 @@ STATIC = PACKAGE / "static"
 MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
 POSTGRESQL_THREADS = 8
 SQLITE_BATCH = 128
+CHECKPOINT_SECONDS = 2.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -55,19 +57,20 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.server = server
         server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
+        checkpointer = asyncio.create_task(_checkpoint(server))
         try:
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in (sweeper, checkpointer):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await server.writer.stop()
             server.reader.close()
             database.close()
 
     app = FastAPI(title="Q-Sched study server", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(voting.router)
-    app.include_router(media.router)
+    app.router.routes.extend([*voting.ROUTES, *media.ROUTES])
     app.include_router(participation.router)
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
@@ -130,6 +133,16 @@ async def _sweep(server: Server) -> None:
             continue
         if freed:
             log.info("%d leases ran out", freed)
+
+
+async def _checkpoint(server: Server) -> None:
+    """Keep SQLite's write-ahead log short, off the path of any vote."""
+    while server.settings.is_sqlite:
+        await asyncio.sleep(CHECKPOINT_SECONDS)
+        try:
+            await asyncio.to_thread(server.database.checkpoint)
+        except DRIVER_ERRORS as error:
+            log.warning("the write-ahead log was not checkpointed: %s", error)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qsched.records import Kind
 
@@ -39,8 +40,7 @@ class PlanCounts:
     repeats: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An open pair. `load` counts its valid votes and live leases; `side_balance` its (left - right) showings."""
 
     pair_id: int
@@ -98,22 +98,16 @@ def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Ran
     """
     if not candidates:
         return None
-    recent = {prompt: place for place, prompt in enumerate(person.recent)}
-
-    def staleness(candidate: Candidate) -> int:
-        # -1: not among the latest prompts; otherwise the longest ago is the least bad.
-        return recent.get(candidate.prompt_id, -1)
-
-    def strains_sides(candidate: Candidate) -> bool:
-        if abs(person.left_balance) <= SIDE_SLACK:
-            return False
-        return candidate.side_balance * person.left_balance < 0
-
-    def rank(candidate: Candidate) -> tuple[int, int, bool]:
-        return staleness(candidate), candidate.load, strains_sides(candidate)
-
-    best = min(rank(candidate) for candidate in candidates)
-    chosen = rng.choice([candidate for candidate in candidates if rank(candidate) == best])
+    recent = person.recent
+    lean = person.left_balance if abs(person.left_balance) > SIDE_SLACK else 0
+    # Place of the prompt among the latest ones, -1 where it is not: the longest ago is the least bad. Then the
+    # fewest votes. Then whether the side that the pair needs makes the person's sides more uneven.
+    ranked = [
+        (recent.index(prompt) if prompt in recent else -1, load, balance * lean < 0)
+        for _, prompt, load, balance in candidates
+    ]
+    best = min(ranked)
+    chosen = rng.choice([candidate for candidate, rank in zip(candidates, ranked, strict=True) if rank == best])
     return Choice(
         chosen.pair_id,
         chosen.prompt_id,

@@ -7,7 +7,7 @@ within the target, in the same transaction as the lease itself: that is the whol
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from qsched.records import Kind
 from study_server.assignment import queries
@@ -30,7 +30,7 @@ from study_server.errors import NotSignedIn
 from study_server.studies.design import MAX_PROMPT_GAP
 
 QUEUE_DEPTH = 2
-WINDOW = 12
+WINDOW = 8
 CLAIM_ATTEMPTS = 4
 EXPIRE_AT_ONCE = 500
 NO_TARGET = 2**31
@@ -222,7 +222,7 @@ def _pick(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWo
         rows = tx.all(queries.REPEATABLE, session=sitting.id, latest=sitting.position - REPEAT_GAP)
         candidates = [Candidate(pair, prompt, 0, 0) for pair, prompt in rows]
     person = Person(sitting.recent, sitting.left_balance)
-    evened = [replace(candidate, load=0, side_balance=0) for candidate in candidates]
+    evened = [candidate._replace(load=0, side_balance=0) for candidate in candidates]
     choice = choose_pair(evened, person, desk.rng)
     return NoWork(final=True) if choice is None else _insert(tx, desk, sitting, kind, choice)
 

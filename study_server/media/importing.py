@@ -8,7 +8,6 @@ is the original, byte for byte, but for chunks that could name the arm.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from collections import Counter
@@ -56,8 +55,6 @@ def store_images(
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             file.write(picture.data.ljust(length, b"\0"))
-            file.flush()
-            os.fsync(file.fileno())
         if removed is not None:
             removed.update(picture.removed)
         yield StoredImage(row, name, picture.removed)

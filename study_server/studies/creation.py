@@ -7,6 +7,7 @@ transactions, so that other studies of the same server keep voting meanwhile.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,6 +78,8 @@ def create_study(
     shown = [row for row in rows if row.arm in needed]
     images = _store(database, study_id, shown, set_folder, target, removed, progress)
     n_pairs = _write_pairs(database, study_id, planned, images)
+    # Once for all copies: a study that is open has its pictures on disk.
+    os.sync()
     with database.session() as session:
         session.execute(sa.update(Study).where(Study.id == study_id).values(status="open"))
     return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from qsched.records import Choice, Kind
@@ -19,7 +20,7 @@ INSTRUCTED_PROMPT = {"left": "instructed.left", "right": "instructed.right"}
 class Presenter:
     """Seals identifiers for one session and words texts in its language."""
 
-    def __init__(self, keys: Keyring, study: Study, session_id: int, catalogue: Catalogue) -> None:
+    def __init__(self, keys: Keyring, study: Study, session_id: int, catalogue: Callable[[], Catalogue]) -> None:
         self._keys = keys
         self._study = study
         self._session_id = session_id
@@ -33,7 +34,7 @@ class Presenter:
         left, right = (first, second) if item.first_on_left else (second, first)
         prompt = content.prompt
         if item.kind == Kind.INSTRUCTED and item.expected is not None:
-            prompt = self._catalogue.text(INSTRUCTED_PROMPT[item.expected])
+            prompt = self._catalogue().text(INSTRUCTED_PROMPT[item.expected])
         return {
             "token": self._keys.seal("assignment", self._session_id, item.id),
             "kind_public": "practice" if shown.is_practice else "task",
@@ -83,10 +84,11 @@ class Presenter:
 
     def vote(self, outcome: Outcome) -> dict[str, Any]:
         """The answer to an accepted vote."""
+        vote_id = self._vote_id(outcome.vote_id)
         answer: dict[str, Any] = {
             "accepted": True,
-            "vote_id": self._vote_id(outcome.vote_id),
-            "undo": self._undo(outcome),
+            "vote_id": vote_id,
+            "undo": None if outcome.undo_id is None or vote_id is None else {"vote_id": vote_id},
         } | self.after(outcome)
         feedback = self._feedback(outcome)
         if feedback is not None:

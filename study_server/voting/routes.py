@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from study_server.assignment.records import Study
 from study_server.context import Server, read_json, require_session, server_of
@@ -17,13 +17,10 @@ from study_server.voting import service
 from study_server.voting.presenter import Presenter
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
 
-router = APIRouter(prefix="/s/{slug}/api")
 
-
-@router.post("/votes")
-async def vote(slug: str, request: Request) -> Response:
+async def vote(request: Request) -> Response:
     """Store one vote durably, then answer with the next pair."""
-    server = server_of(request)
+    server, slug = server_of(request), request.path_params["slug"]
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, VoteBody)
@@ -42,10 +39,9 @@ async def vote(slug: str, request: Request) -> Response:
     return _json(_presenter(request, server, study, session_id).vote(outcome))
 
 
-@router.post("/session")
-async def session(slug: str, request: Request) -> Response:
+async def session(request: Request) -> Response:
     """Begin, or go on after a reload."""
-    server = server_of(request)
+    server, slug = server_of(request), request.path_params["slug"]
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, SessionBody)
@@ -59,10 +55,9 @@ async def session(slug: str, request: Request) -> Response:
     return _json(_presenter(request, server, study, session_id).session(outcome))
 
 
-@router.post("/undo")
-async def undo(slug: str, request: Request) -> Response:
+async def undo(request: Request) -> Response:
     """Show the latest pair again; its next vote supersedes the old one."""
-    server = server_of(request)
+    server, slug = server_of(request), request.path_params["slug"]
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, UndoBody)
@@ -82,10 +77,9 @@ async def undo(slug: str, request: Request) -> Response:
     )
 
 
-@router.post("/heartbeat")
-async def heartbeat(slug: str, request: Request) -> Response:
+async def heartbeat(request: Request) -> Response:
     """Keep the leases of a page that is open."""
-    server = server_of(request)
+    server, slug = server_of(request), request.path_params["slug"]
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, HeartbeatBody)
@@ -104,10 +98,9 @@ async def heartbeat(slug: str, request: Request) -> Response:
     )
 
 
-@router.post("/report")
-async def report(slug: str, request: Request) -> Response:
+async def report(request: Request) -> Response:
     """A pair that cannot be judged: recorded and replaced."""
-    server = server_of(request)
+    server, slug = server_of(request), request.path_params["slug"]
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, ReportBody)
@@ -133,8 +126,18 @@ def _own(server: Server, session_id: int, purpose: str, token: str) -> int:
 
 
 def _presenter(request: Request, server: Server, study: Study, session_id: int) -> Presenter:
-    return Presenter(server.keys, study, session_id, server.pages.catalogue(request, study.design.languages))
+    return Presenter(server.keys, study, session_id, lambda: server.pages.catalogue(request, study.design.languages))
 
 
 def _json(content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, ensure_ascii=False, separators=(",", ":")), media_type="application/json")
+
+
+# Plain Starlette routes: FastAPI's injection would cost more than the vote itself.
+ROUTES = [
+    Route("/s/{slug}/api/votes", vote, methods=["POST"]),
+    Route("/s/{slug}/api/heartbeat", heartbeat, methods=["POST"]),
+    Route("/s/{slug}/api/session", session, methods=["POST"]),
+    Route("/s/{slug}/api/undo", undo, methods=["POST"]),
+    Route("/s/{slug}/api/report", report, methods=["POST"]),
+]
