@@ -60,7 +60,10 @@ def demo(
     prompts = str(prompts_path("demo"))
 
     _step(1, "images: the same prompts and the same noise in every arm")
-    _qsched("generate-pairs", "--backbone", backbone, "--arms", arms, "--prompts", prompts, "--out", str(images))
+    # The folder is the demo's own: a set of other weights or arms is made again rather than refused.
+    again = ["--overwrite"] if images.exists() else []
+    request = ["--backbone", backbone, "--arms", arms, "--prompts", prompts, "--out", str(images)]
+    _qsched("generate-pairs", *request, *again)
     _qsched("verify", str(images))
 
     _step(2, "a study server on SQLite, and simulated annotators at its door")
