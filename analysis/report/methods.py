@@ -24,6 +24,9 @@ REFERENCES: dict[str, str] = {
     "cgm": "Cameron AC, Gelbach JB, Miller DL (2011). Robust inference with multiway clustering. Journal of "
     "Business & Economic Statistics 29:238–249.",
     "bootstrap": "Efron B, Tibshirani RJ (1993). An Introduction to the Bootstrap. Chapman & Hall.",
+    "kish": "Kish L (1965). Survey Sampling. Wiley.",
+    "maxt": "Hothorn T, Bretz F, Westfall P (2008). Simultaneous inference in general parametric models. "
+    "Biometrical Journal 50:346–363.",
     "holm": "Holm S (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
     "Statistics 6:65–70.",
     "ranks": "Mogstad M, Romano JP, Shaikh AM, Wilhelm D (2024). Inference for ranks with applications to mobility "
@@ -68,7 +71,7 @@ def _data(found: Findings) -> str:
     who = "simulated annotators" if found.n_simulated == found.n_votes else "annotators"
     annotators = f" by {found.n_annotators} {who}" if found.n_annotators is not None else ""
     prompts = f" on {found.n_prompts} prompts" if found.n_prompts is not None else ""
-    question = f" They answered the question “{found.question}”." if found.question else ""
+    question = f" The question was “{found.question}”." if found.question else ""
     return (
         f"{found.exclusions.n_read:,} votes were read and {found.exclusions.n_excluded:,} excluded by the rules "
         f"listed in this "
@@ -99,24 +102,32 @@ def _model(estimate: Estimate, cite: Cite) -> str:
 
 def _intervals(estimate: Estimate, cite: Cite) -> str:
     settings, unsure = estimate.settings, estimate.uncertainty
-    how = (
-        f"by bootstrap with {unsure.resamples:,} resamples (seed {settings.seed}) {cite('bootstrap')}"
-        if unsure.method == "bootstrap" and unsure.resamples
-        else "by the sandwich estimator"
-    )
-    what = {
-        "two-way": "count both annotators and prompts as random: the covariance is the one clustered by annotator "
-        f"plus the one clustered by prompt minus the one of single votes {cite('cgm')}, each {how}",
-        "annotator": f"count annotators as random and prompts as fixed, {how}",
-        "prompt": f"count prompts as random and annotators as fixed, {how}",
-        "vote": f"take every vote as independent, {how}",
-        "model": "come from the inverse information of the likelihood and take every vote as independent",
-    }[unsure.kind]
-    text = f"{100 * settings.confidence:g} % intervals {what}."
+    text = f"{100 * settings.confidence:g} % intervals "
+    match unsure.kind:
+        case "two-way":
+            text += (
+                "count both annotators and prompts as random: the covariance is the one clustered by annotator "
+                "plus the "
+                "one clustered by prompt minus the one clustered by annotator and prompt together, mostly single "
+                "votes "
+                f"{cite('cgm')}, each {_how(estimate, cite)}."
+            )
+        case "annotator":
+            text += f"count annotators as random and prompts as fixed, {_how(estimate, cite)}."
+        case "prompt":
+            text += f"count prompts as random and annotators as fixed, {_how(estimate, cite)}."
+        case "vote":
+            text += f"take every vote as independent, {_how(estimate, cite)}."
+        case "model":
+            text += "come from the inverse information of the likelihood and take every vote as independent."
     if unsure.df != float("inf"):
         text += (
-            f" Quantiles are of Student's t with {unsure.df:g} degrees of freedom (clusters less one, of the fewer)."
+            f" Quantiles are of Student's t with {unsure.df:.4g} degrees of freedom: one less than the effective "
+            f"number "
+            f"of clusters, which counts unequal clusters as fewer {cite('kish')}, of the fewer kind."
         )
+    if unsure.kind == "two-way":
+        text += " No interval is narrower than the one that takes votes as independent."
     if unsure.truncated:
         text += " The resulting matrix was not positive semi-definite; its negative eigenvalues were set to zero."
     if unsure.ignores:
@@ -124,12 +135,18 @@ def _intervals(estimate: Estimate, cite: Cite) -> str:
     return text
 
 
+def _how(estimate: Estimate, cite: Cite) -> str:
+    unsure = estimate.uncertainty
+    if unsure.method == "bootstrap" and unsure.resamples:
+        return f"by bootstrap with {unsure.resamples:,} resamples (seed {estimate.settings.seed}) {cite('bootstrap')}"
+    return "by the sandwich estimator"
+
+
 def _multiplicity(estimate: Estimate, cite: Cite) -> str:
     return (
-        f"P-values of the {len(estimate.pairwise)} pairwise contrasts are adjusted by Holm's method {cite('holm')}; "
-        f"intervals for all "
-        f"pairs at once use the largest t statistic over pairs; ranks carry the bounds of Mogstad and others "
-        f"{cite('ranks')}. "
-        "A difference is called detected when its adjusted p-value is below "
+        f"P-values of the {len(estimate.pairwise)} pairwise contrasts are adjusted by Holm's method {cite('holm')}. "
+        f"Intervals for all pairs at once use the largest t statistic over pairs {cite('maxt')}; an arm's ranks are "
+        f"those "
+        f"that they leave open {cite('ranks')}. A difference is called detected when its adjusted p-value is below "
         f"{1 - estimate.settings.confidence:.3g}; a difference that was not detected is not called absent."
     )

@@ -135,6 +135,8 @@ def _simulated_words(found: Findings) -> str:
 
 
 def _value_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict):

@@ -78,7 +78,8 @@ def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tupl
     """The items with the most and with the least agreement, at most three each, with pictures where there are any.
 
     Most: the largest share of one answer. Least: the largest share of those who preferred the other arm. Items with
-    fewer than three votes are left out. Ties in the ordering go to more votes, then to the prompt's name, so that the choice is fixed.
+    fewer than three votes are left out. Ties in the ordering go to more votes, then to the prompt's name, so that
+    the choice is fixed.
     """
     items = _items(frame)
     if not items:
