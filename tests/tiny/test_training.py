@@ -20,6 +20,7 @@ from qsched.tiny.train.words import (  # noqa: E402
     PROMPT_TOKENS,
     build_clip_tokenizer,
     build_t5_tokenizer,
+    merge_words,
 )
 
 
@@ -47,6 +48,32 @@ def test_each_grammar_word_is_one_token_and_the_longest_caption_fits() -> None:
     for tokenizer in (build_clip_tokenizer(), build_t5_tokenizer()):
         assert all(len(tokenizer.tokenize(word)) == 1 for word in GRAMMAR_WORDS)
         assert len(tokenizer(longest).input_ids) <= PROMPT_TOKENS
+
+
+def test_the_shipped_tokenizers_give_each_word_the_id_that_training_gave_it() -> None:
+    """A word whose id changes between training and shipping is silently another word."""
+    from transformers import AutoTokenizer
+
+    from qsched.tiny import model_path
+
+    text = "a small red ring at the top left of a large blue star on a gray background. Good photo."
+    wanted = {"clip": build_clip_tokenizer()(text).input_ids, "t5": build_t5_tokenizer()(text).input_ids}
+    folders = {
+        "clip": [
+            model_path("tiny-flux") / "tokenizer", model_path("tiny-sdxl") / "tokenizer",
+            model_path("tiny-sdxl") / "tokenizer_2", model_path("tiny-clip"),
+        ],
+        "t5": [model_path("tiny-flux") / "tokenizer_2"],
+    }
+    for kind, paths in folders.items():
+        for path in paths:
+            assert AutoTokenizer.from_pretrained(path)(text).input_ids == wanted[kind], path
+
+
+def test_merges_make_words_of_ties_in_one_order_only() -> None:
+    merges = merge_words(("on", "of", "at", "top"))
+    assert merges == sorted(merges[:-1]) + [merges[-1]]
+    assert merges == merge_words(("top", "at", "of", "on"))
 
 
 def test_tokenizers_survive_saving_and_unknown_words_become_pieces(tmp_path: Path) -> None:
