@@ -11,9 +11,11 @@ Tasks (votes of 8 arms in a parquet file of strings: model_a, model_b, winner, j
   vote      vote level against vote level, 1,000 resamples, from the file
   memory    10M votes: peak resident memory of a fit, and of ours with the two-way interval
 
-FastChat's method is written here from its definition: logistic regression (scikit-learn) without penalty on one row a
-vote, log-odds scaled to Elo, a tie as half a win for each side, bootstrap by resampled votes. Its newer form aggregates
-the votes to a table first; both are timed, the table form also for the bootstrap.
+FastChat's method is written here from its definition (rating_systems.py of its present form): pandas codes the names,
+numpy.unique makes the table of outcomes, L-BFGS-B fits each multinomial resample in a pool of processes. Its older form
+is a logistic regression (scikit-learn) on one row a vote. choix leaves resampling to its user: once votes are resampled
+and their matrix of wins made anew (100 times, the time then scaled by ten), once the matrix itself is resampled
+(multinomial), which is the idea of our own bootstrap and not something that choix offers.
 """
 
 from __future__ import annotations
@@ -143,7 +145,30 @@ def choix_point(path: str) -> Callable[[], Any]:
 
 
 def choix_vote(path: str) -> Callable[[], Any]:
-    """A loop around choix, the resampling of the matrix of wins written by the user (multinomial)."""
+    """Votes resampled and counted anew for each of 100 fits; the time is scaled to 1,000 in `SCALE`."""
+    import choix  # noqa: F401
+    import numpy as np
+    import pandas as pd
+
+    def work() -> Any:
+        frame = pd.read_parquet(path, columns=["model_a", "model_b", "winner"])
+        names = sorted(set(frame["model_a"].unique()) | set(frame["model_b"].unique()))
+        k, place = len(names), {name: index for index, name in enumerate(names)}
+        a, b = frame["model_a"].map(place).to_numpy(), frame["model_b"].map(place).to_numpy()
+        score = frame["winner"].map({"model_a": 1.0, "model_b": 0.0, "tie": 0.5}).to_numpy()
+        rng, draws = np.random.default_rng(0), []
+        for _ in range(100):
+            at = rng.integers(0, len(a), len(a))
+            wins = np.bincount(a[at] * k + b[at], score[at], k * k).reshape(k, k)
+            wins += np.bincount(b[at] * k + a[at], 1 - score[at], k * k).reshape(k, k)
+            draws.append(choix_fit(wins))
+        return draws
+
+    return work
+
+
+def choix_table_vote(path: str) -> Callable[[], Any]:
+    """The matrix of wins resampled, 1,000 times."""
     import choix  # noqa: F401
     import numpy as np
 
@@ -156,80 +181,85 @@ def choix_vote(path: str) -> Callable[[], Any]:
     return work
 
 
-def fastchat_table(path: str) -> tuple[Any, Any, Any, Any, Any]:
+def fastchat_table(path: str) -> tuple[int, Any, Any, Any]:
+    """Number of models, then pairs (U, 2), scores (U,) and counts (U,) of the distinct outcomes."""
     import numpy as np
     import pandas as pd
 
     frame = pd.read_parquet(path, columns=["model_a", "model_b", "winner"])
-    names = pd.unique(pd.concat([frame["model_a"], frame["model_b"]]))
-    place = pd.Series(range(len(names)), index=names)
-    a, b = frame["model_a"].map(place).to_numpy(), frame["model_b"].map(place).to_numpy()
-    outcome = frame["winner"].map({"model_a": 0, "model_b": 1, "tie": 2}).to_numpy()
-    cell = (a * len(names) + b) * 3 + outcome
-    counts = np.bincount(cell, minlength=3 * len(names) ** 2)
-    return names, a, b, outcome, counts
+    code, names = pd.factorize(pd.concat([frame["model_a"], frame["model_b"]]))
+    n = len(frame)
+    outcome = np.select([frame["winner"] == "model_a", frame["winner"] == "model_b"], [2, 0], 1)
+    rows, counts = np.unique(np.column_stack([code[:n], code[n:], outcome]), return_counts=True, axis=0)
+    return len(names), rows[:, :2], rows[:, 2] / 2, counts.astype(float)
 
 
-def fastchat_fit(k: int, a: Any, b: Any, outcome: Any, weight: Any) -> Any:
+def fastchat_fit(weights: Any, k: int, pairs: Any, scores: Any) -> Any:
+    """Weighted Bradley-Terry likelihood by L-BFGS-B, strengths in units of a factor ten."""
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
+    from scipy.optimize import minimize
+    from scipy.special import expit
 
-    n = len(a)
-    x = np.zeros((2 * n, k))
-    rows = np.arange(n)
     base = np.log(10.0)
-    x[rows, a], x[rows, b] = base, -base
-    x[n + rows, a], x[n + rows, b] = base, -base
-    y = np.concatenate([np.ones(n), np.zeros(n)])
-    w = np.concatenate([weight * np.array([2, 0, 1])[outcome], weight * np.array([0, 2, 1])[outcome]])
-    keep = w > 0
-    model = LogisticRegression(fit_intercept=False, C=1e12, tol=1e-6)
-    model.fit(x[keep], y[keep], sample_weight=w[keep])
-    return 400 * model.coef_[0] + 1000
 
+    def loss(theta: Any) -> tuple[float, Any]:
+        p = expit(base * (theta[pairs[:, 0]] - theta[pairs[:, 1]]))
+        value = -(weights * (scores * np.log(p) + (1 - scores) * np.log(1 - p))).sum()
+        pull = -base * weights * (scores - p)
+        gradient = np.bincount(pairs[:, 0], pull, k) - np.bincount(pairs[:, 1], pull, k)
+        return value, gradient
 
-def fastchat_cells(path: str) -> tuple[int, Any, Any, Any, Any]:
-    import numpy as np
-
-    names, _, _, _, counts = fastchat_table(path)
-    k = len(names)
-    cell = np.flatnonzero(counts)
-    return k, cell // 3 // k, cell // 3 % k, cell % 3, counts[cell]
+    return minimize(loss, np.zeros(k), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}).x
 
 
 def fastchat_point(path: str) -> Callable[[], Any]:
-    import sklearn.linear_model  # noqa: F401
+    import pandas  # noqa: F401
+    import scipy.optimize  # noqa: F401
 
     def work() -> Any:
-        k, a, b, outcome, n = fastchat_cells(path)
-        return fastchat_fit(k, a, b, outcome, n)
-
-    return work
-
-
-def fastchat_rows_point(path: str) -> Callable[[], Any]:
-    import numpy as np
-    import sklearn.linear_model  # noqa: F401
-
-    def work() -> Any:
-        names, a, b, outcome, _ = fastchat_table(path)
-        return fastchat_fit(len(names), a, b, outcome, np.ones(len(a)))
+        k, pairs, scores, counts = fastchat_table(path)
+        return fastchat_fit(counts / counts.sum(), k, pairs, scores)
 
     return work
 
 
 def fastchat_vote(path: str) -> Callable[[], Any]:
+    import multiprocessing
+    from functools import partial
+
     import numpy as np
-    import sklearn.linear_model  # noqa: F401
+    import pandas  # noqa: F401
+    import scipy.optimize  # noqa: F401
 
     def work() -> Any:
-        k, a, b, outcome, n = fastchat_cells(path)
-        rng = np.random.default_rng(0)
-        draws = []
-        for _ in range(1000):
-            m = rng.multinomial(n.sum(), n / n.sum())
-            draws.append(fastchat_fit(k, a, b, outcome, m))
-        return draws
+        k, pairs, scores, counts = fastchat_table(path)
+        drawn = np.random.default_rng(0).multinomial(round(counts.sum()), counts / counts.sum(), size=1000)
+        with multiprocessing.Pool(os.cpu_count()) as pool:
+            fit = partial(fastchat_fit, k=k, pairs=pairs, scores=scores)
+            return list(pool.imap_unordered(fit, drawn / counts.sum()))
+
+    return work
+
+
+def logistic_point(path: str) -> Callable[[], Any]:
+    """A row a vote, a tie as two rows of half weight."""
+    import numpy as np
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    def work() -> Any:
+        frame = pd.read_parquet(path, columns=["model_a", "model_b", "winner"])
+        n = len(frame)
+        code, names = pd.factorize(pd.concat([frame["model_a"], frame["model_b"]]))
+        rows = np.arange(n)
+        x = np.zeros((n, len(names)))
+        x[rows, code[:n]], x[rows, code[n:]] = np.log(10.0), -np.log(10.0)
+        tie = (frame["winner"] == "tie").to_numpy()
+        y = (frame["winner"] == "model_a").to_numpy().astype(float)
+        x = np.concatenate([x, x[tie]])
+        y = np.concatenate([y, np.ones(int(tie.sum()))])
+        weight = np.concatenate([np.where(tie, 0.5, 1.0), np.full(int(tie.sum()), 0.5)])
+        return LogisticRegression(fit_intercept=False, C=1e12, tol=1e-6).fit(x, y, sample_weight=weight).coef_
 
     return work
 
@@ -248,31 +278,32 @@ def arena_point(path: str) -> Callable[[], Any]:
     return work
 
 
+CHOIX = "choix in a loop, votes resampled (100, scaled)"
+PEERS_VOTE = [
+    (CHOIX, choix_vote),
+    ("choix in a loop, its matrix resampled", choix_table_vote),
+    ("FastChat's method", fastchat_vote),
+]
+#: What the time of a task is multiplied by, where fewer resamples are run.
+SCALE = {CHOIX: 10.0}
+
 #: task -> (name, maker): the maker imports what it needs and returns the work to be timed.
 TASKS: dict[str, list[tuple[str, Callable[[str], Callable[[], Any]]]]] = {
     "point": [
         ("ours", ours_point),
-        ("evalica", evalica_point),
         ("choix I-LSR on a table made by the user", choix_point),
-        ("FastChat's method on a table", fastchat_point),
-        ("FastChat's method, a row a vote", fastchat_rows_point),
+        ("evalica", evalica_point),
+        ("FastChat's method", fastchat_point),
+        ("FastChat's older form, a row a vote", logistic_point),
         ("arena-rank (with its sandwich interval)", arena_point),
     ],
-    "two-way": [
-        ("ours, two-way", ours_two_way),
-        ("choix in a loop, vote level", choix_vote),
-        ("FastChat's method on a table, vote level", fastchat_vote),
-    ],
-    "vote": [
-        ("ours, vote level", ours_vote),
-        ("choix in a loop, vote level", choix_vote),
-        ("FastChat's method on a table, vote level", fastchat_vote),
-    ],
+    "two-way": [("ours, two-way", ours_two_way), *PEERS_VOTE],
+    "vote": [("ours, vote level", ours_vote), *PEERS_VOTE],
     "memory": [
         ("ours, point", ours_point),
         ("ours, two-way", ours_two_way),
-        ("FastChat's method on a table, point", fastchat_point),
-        ("evalica, point", evalica_point),
+        ("FastChat's method", fastchat_point),
+        ("evalica", evalica_point),
     ],
 }
 
@@ -286,15 +317,14 @@ def worker(task: str, name: str, path: str, repeats: int) -> None:
     for _ in range(repeats):
         started = time.perf_counter()
         work()
-        times.append(time.perf_counter() - started)
+        times.append((time.perf_counter() - started) * SCALE.get(name, 1.0))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print("RESULT " + json.dumps({"seconds": min(times), "all": times, "peak_mib": peak, "before_mib": before}))
 
 
 def measure(task: str, name: str, path: Path, *, limit: float) -> dict[str, Any]:
     """One peer on one task: a fresh process, three repeats where they are short."""
-    slow = task == "memory" or name.startswith(("choix in", "FastChat's method on a table, v"))
-    repeats = 1 if slow else 3
+    repeats = 1 if task == "memory" or name == CHOIX else 3
     call = [sys.executable, __file__, "--worker", task, name, str(path), str(repeats)]
     try:
         done = subprocess.run(call, capture_output=True, text=True, timeout=limit, check=False)

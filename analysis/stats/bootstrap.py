@@ -14,7 +14,7 @@ simulation noise.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,9 +24,10 @@ from scipy.special import expit
 
 from analysis.errors import AnalysisError, NotConvergedError
 from analysis.stats.cells import cell_terms
+from analysis.stats.counts import VoteCounts
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.existence import examine
-from analysis.stats.fit import newton
+from analysis.stats.fit import make_design, newton
 from analysis.stats.penalty import smooth_penalty
 from analysis.stats.results import Array
 from qsched.records import InputError
@@ -71,6 +72,7 @@ def resample(
     if resamples < 50:
         raise InputError(f"{resamples} resamples are too few for a covariance; use 200 or more (default 1000).")
     rng = np.random.default_rng([seed, _UNIT_STREAM[unit]])
+    ready = _folded(ready, unit)
     draws, linear, failed = [], [], 0
     units = _number_of_units(ready, unit)
     for table_B3C in _tables(ready, unit, resamples, rng, weights):
@@ -86,6 +88,38 @@ def resample(
             "Use exponential weights, --method sandwich, or a penalty."
         )
     return Resampling(unit, weights, kept, np.concatenate(linear), units, failed)
+
+
+def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
+    """The same likelihood on half the table, if the model allows: both sides of a pair in one cell, ties as halves.
+
+    Not for single votes: a tie is one vote there, and half a win twice would vary less.
+    """
+    fit, counts = ready.fit, ready.counts
+    if unit == "vote" or fit.model != "bradley-terry" or fit.has_position or fit.covariates:
+        return ready
+    k = counts.n_arms
+    low, high = np.minimum(counts.left, counts.right), np.maximum(counts.left, counts.right)
+    pairs, place = np.unique(low * k + high, return_inverse=True)
+    c, m = counts.n_cells, len(pairs)
+    swapped = (counts.left > counts.right).astype(np.int64)
+    base, slot = place.ravel() * 3, np.arange(c) * 3
+    rows = np.concatenate([slot, slot + 1, slot + 2, slot + 2])
+    columns = np.concatenate([base + swapped, base + 1 - swapped, base, base + 1])
+    share = np.concatenate([np.ones(2 * c), np.full(2 * c, 0.5)])
+    fold = sparse.csr_array(sparse.coo_array((share, (rows, columns)), shape=(3 * c, 3 * m)))
+    part = counts.clusters[unit]
+    folded = VoteCounts(
+        arms=counts.arms,
+        left=pairs // k,
+        right=pairs % k,
+        position=np.zeros(m),
+        covariates=np.zeros((m, 0)),
+        outcomes=np.asarray(counts.outcomes.ravel() @ fold).reshape(-1, 3),
+        clusters={unit: replace(part, counts=part.counts @ fold)},
+    )
+    design = make_design(folded, model=fit.model, position_effect=False)
+    return replace(ready, counts=folded, design=design)
 
 
 def _tables(
