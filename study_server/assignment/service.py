@@ -122,13 +122,20 @@ def lease_next(tx: Tx, desk: Desk, sitting: Sitting) -> Shown | NoWork:
     if sitting.state != "active" or sitting.status != "open" or left == 0:
         return NoWork(final=True)
     swept = False
+    missing: set[str] = set()
     while sitting.position < len(sitting.plan):
         kind = LETTERS[sitting.plan[sitting.position]]
         picked = _pick(tx, desk, sitting, kind)
         if isinstance(picked, Assignment):
             return Shown(picked, desk.cache.get(tx, picked.pair_id))
         if kind not in (Kind.TASK, Kind.WARMUP):
-            # No gold pair unseen, nothing to repeat yet: the trial is left out, the sitting is one shorter.
+            # Nothing old enough to repeat yet: another trial first. Otherwise (no gold pair unseen, nothing to repeat
+            # at all) the trial is left out, the sitting is one shorter.
+            missing.add(sitting.plan[sitting.position])
+            later = _later_kind(sitting, missing) if kind is Kind.REPEAT else None
+            if later is not None:
+                _swap(sitting, later)
+                continue
             sitting.plan = sitting.plan[: sitting.position] + sitting.plan[sitting.position + 1 :]
             continue
         if not swept:
@@ -136,7 +143,8 @@ def lease_next(tx: Tx, desk: Desk, sitting: Sitting) -> Shown | NoWork:
             expire_leases(tx, now=desk.now)
             continue
         if not picked.final:
-            later = _later_kind(sitting)
+            missing.update("TW")
+            later = _later_kind(sitting, missing)
             if later is None:
                 return NoWork(final=False)
             _swap(sitting, later)
@@ -298,9 +306,10 @@ def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) ->
     return assignment
 
 
-def _later_kind(sitting: Sitting) -> int | None:
+def _later_kind(sitting: Sitting, missing: set[str]) -> int | None:
+    """The next place whose kind is not among the `missing` ones."""
     for place in range(sitting.position + 1, len(sitting.plan)):
-        if sitting.plan[place] not in "TW":
+        if sitting.plan[place] not in missing:
             return place
     return None
 

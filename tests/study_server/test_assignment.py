@@ -18,7 +18,7 @@ EXACT = """
 
 def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(settings, make_study, database):
     """Two servers on one database; a third of the people walk away with leases in their hands."""
-    make_study(votes_per_pair=5, lease_seconds=5, repeat_rate=0.0)
+    make_study(votes_per_pair=5, lease_seconds=10, repeat_rate=0.0)
     rng = random.Random(7)
 
     async def scenario():
