@@ -72,7 +72,7 @@ def test_the_shipped_tokenizers_give_each_word_the_id_that_training_gave_it() ->
 
 def test_merges_make_words_of_ties_in_one_order_only() -> None:
     merges = merge_words(("on", "of", "at", "top"))
-    assert merges == sorted(merges[:-1]) + [merges[-1]]
+    assert merges == [*sorted(merges[:-1]), merges[-1]]
     assert merges == merge_words(("top", "at", "of", "on"))
 
 
