@@ -22,7 +22,7 @@ def query(database: Database, sql: str, **values):
 
 def run(scenario):
     """Run an async scenario; a hang is a failure."""
-    return asyncio.run(asyncio.wait_for(scenario, 60))
+    return asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 @asynccontextmanager
