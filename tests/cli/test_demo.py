@@ -11,7 +11,8 @@ import pytest
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path):
-    command = [sys.executable, "-m", "qsched", "demo", "--out", str(tmp_path), "--annotators", "6", "--votes-each", "12"]
+    small = ["--out", str(tmp_path), "--annotators", "6", "--votes-each", "12"]
+    command = [sys.executable, "-m", "qsched", "demo", *small]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = json.loads((tmp_path / "demo-report" / "winrates.json").read_text())
