@@ -229,13 +229,15 @@ def _measure_tones(pixels: Array, mask: Mask) -> _Tones:
         index = int(gains.argmax())
         if gains[index] > best_gain:
             best_word, best_gain, best_pattern = word, float(gains[index]), patterns[index][iy, ix]
-    left = smooth
-    if best_pattern is not None and spread >= PLAIN_DEPTH:
-        _, left = residual_of(np.column_stack([basis, best_pattern]))
     total = float((smooth * smooth).sum()) + 1e-6
     explained = best_gain**2 / total
+    # few dots fit on a thin ring: a shallow pattern counts when it explains most of what there is
+    textured = spread >= PLAIN_DEPTH or (spread >= PLAIN_DEPTH / 2 and explained >= 0.6)
+    left = smooth
+    if best_pattern is not None and textured:
+        _, left = residual_of(np.column_stack([basis, best_pattern]))
     grain = float(np.abs(left).mean()) / max(level, 1.0)
-    return _Tones("plain" if spread < PLAIN_DEPTH else best_word, float(explained), grain)
+    return _Tones(best_word if textured else "plain", float(explained), grain)
 
 
 def _erode(mask: Mask, rounds: int) -> Mask:
