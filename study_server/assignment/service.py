@@ -225,10 +225,10 @@ def _pick(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWo
         desk.rng.shuffle(candidates)
         candidates = candidates[:1]
     elif kind is Kind.INSTRUCTED:
-        candidates = _window(tx, desk, sitting, pool="task", target=NO_TARGET)
+        # What it shows does not matter: late in a sitting it is a pair that was judged before.
+        candidates = _window(tx, desk, sitting, pool="task", target=NO_TARGET) or _judged(tx, sitting)
     else:
-        rows = tx.all(queries.REPEATABLE, session=sitting.id, latest=sitting.position - REPEAT_GAP)
-        candidates = [Candidate(pair, prompt, 0, 0) for pair, prompt in rows]
+        candidates = _judged(tx, sitting)
     person = Person(sitting.recent, sitting.left_balance)
     evened = [candidate._replace(load=0, side_balance=0) for candidate in candidates]
     choice = choose_pair(evened, person, desk.rng)
@@ -271,6 +271,12 @@ def _window(tx: Tx, desk: Desk, sitting: Sitting, *, pool: str, target: int) -> 
         if rows:
             return [Candidate(*row) for row in rows]
     return []
+
+
+def _judged(tx: Tx, sitting: Sitting) -> list[Candidate]:
+    """Pairs that this sitting judged long enough ago to show again."""
+    rows = tx.all(queries.REPEATABLE, session=sitting.id, latest=sitting.position - REPEAT_GAP)
+    return [Candidate(pair, prompt, 0, 0) for pair, prompt in rows]
 
 
 def _claim(tx: Tx, seen: Candidate, choice: Choice) -> bool:
