@@ -232,7 +232,7 @@ def _measure_tones(pixels: Array, mask: Mask) -> _Tones:
     total = float((smooth * smooth).sum()) + 1e-6
     explained = best_gain**2 / total
     # few dots fit on a thin ring: a shallow pattern counts when it explains most of what there is
-    textured = spread >= PLAIN_DEPTH or (spread >= PLAIN_DEPTH / 2 and explained >= 0.6)
+    textured = spread >= PLAIN_DEPTH or (spread >= PLAIN_DEPTH * 0.45 and explained >= 0.45)
     left = smooth
     if best_pattern is not None and textured:
         _, left = residual_of(np.column_stack([basis, best_pattern]))
