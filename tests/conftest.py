@@ -69,3 +69,8 @@ def random_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     spec.loader.exec_module(module)
     folders: dict[str, Path] = module.save_pipelines(tmp_path_factory.mktemp("pipelines"))
     return folders
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright's sync API keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: "e2e" in item.path.parts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from qsched.records import InputError
+from qsched.errors import InputError
 
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
 
