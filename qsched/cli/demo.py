@@ -18,7 +18,7 @@ import typer
 from qsched.errors import QschedError
 
 STUDY = "demo"
-ARMS = "fp32,w4a4,w4a4+qsched"
+ARMS = "fp32,w3a8,w3a8+qsched"
 START_SECONDS = 60
 
 
