@@ -42,7 +42,8 @@ unit: setup
 test: setup browser lint types unit
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]'
+	for script in adapter coverage analysis_speed server calibration; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

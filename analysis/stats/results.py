@@ -400,15 +400,3 @@ class InfluenceRow:
     change_in_se: float
     changes_order: bool
     method: Literal["exact", "one-step"]
-
-
-@dataclass(frozen=True)
-class PowerRow:
-    """What a study of this size finds: `power` at a true win rate, or the smallest rate found with the asked power."""
-
-    win_rate: float
-    log_odds: float
-    n_votes: int
-    design_effect: float
-    power: float
-    source: Literal["formula", "simulation"]

@@ -46,7 +46,7 @@ class ArmRecord(Record):
 
 
 class Manifest(Record):
-    """What was asked for and with what; written once, before the first image."""
+    """What was asked for and with what; written before the first image, completed by measured sizes."""
 
     schema_version: Literal[1] = 1
     set_id: Name
