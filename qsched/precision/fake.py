@@ -16,9 +16,10 @@ def quantize_dequantize(x: Tensor, *, bits: int) -> Tensor:
     top = 2 ** (bits - 1) - 1
     wide = x.to(torch.float32)
     scale = wide.abs().amax(dim=-1, keepdim=True) / top
-    # A vector of zeros, or one whose scale underflows, stays what it is instead of dividing by 0.
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return (torch.clamp(torch.round(wide / scale), -top, top) * scale).to(x.dtype)
+    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
+    rounded = torch.clamp(torch.round(wide / safe), -top, top) * safe
+    # A vector of zeros, or one so small that its scale underflows, stays what it is.
+    return torch.where(scale > 0, rounded, wide).to(x.dtype)
 
 
 def quantize_weight(weight: Tensor, *, bits: int, group: int | None) -> Tensor:
