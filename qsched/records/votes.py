@@ -40,7 +40,8 @@ class Vote(Record):
     """One answer to one question about one pair.
 
     `annotator` is a pseudonym. `response_ms` runs from paint to answer, without the time in which the
-    page was hidden. `expected` is the known right answer of a gold or instructed item.
+    page was hidden. `expected` is the known right answer of a gold or instructed item. `strength` says how
+    much better the chosen picture is (1 slightly, 2 clearly), where the study asked for it.
     """
 
     study: Text
@@ -60,12 +61,19 @@ class Vote(Record):
     expected: Choice | None = None
     simulated: bool = False
     sample_index: int = Field(default=0, ge=0)
+    strength: int | None = Field(default=None, ge=1, le=2)
 
     @model_validator(mode="after")
     def _two_arms(self) -> Vote:
         # Practice and attention items may show one arm twice; a vote that enters an estimate may not.
         if self.kind in (Kind.TASK, Kind.REPEAT) and self.left_arm == self.right_arm:
             raise ValueError(f"left_arm and right_arm are both {self.left_arm!r}; a {self.kind} vote compares two arms")
+        return self
+
+    @model_validator(mode="after")
+    def _strength_of_a_preference(self) -> Vote:
+        if self.strength is not None and self.choice not in (Choice.LEFT, Choice.RIGHT):
+            raise ValueError(f"strength is {self.strength} beside choice {self.choice}; only left and right have one")
         return self
 
 

@@ -224,6 +224,7 @@ class Vote(Base):
     display: Mapped[str | None] = mapped_column(comment="JSON: input, viewport, layout as the page told it")
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("votes.id", ondelete="CASCADE"), unique=True)
     surplus_reason: Mapped[str | None]
+    strength: Mapped[int | None] = mapped_column(comment="1 slightly, 2 clearly")
 
 
 class Report(Base):

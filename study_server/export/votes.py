@@ -33,6 +33,7 @@ SCHEMA: dict[str, pl.DataType] = {name: pl.String() for name in COLUMNS} | {
     "response_ms": pl.Int64(),
     "simulated": pl.Boolean(),
     "sample_index": pl.Int64(),
+    "strength": pl.Int64(),
 }
 
 STUDY_EXISTS = Statement("SELECT id FROM studies WHERE slug = :slug")

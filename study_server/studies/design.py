@@ -131,6 +131,7 @@ class StudyDesign(Section):
     questions: tuple[Question, ...] = (Question(id="overall", text="Which picture do you prefer?"),)
     allow_tie: bool = True
     allow_skip: bool = True
+    strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
     show_prompt: bool = True
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)

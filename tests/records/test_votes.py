@@ -43,11 +43,19 @@ def test_the_columns_are_those_of_the_contract():
         ("right_arm", "fp32"),
         ("annotator", ""),
         ("surprise", 1),
+        ("strength", 3),
     ],
 )
 def test_a_value_outside_the_contract_is_refused_not_defaulted(field, value):
     with pytest.raises(ValidationError):
         Vote(**{**GOOD, field: value})
+
+
+def test_only_a_preference_has_a_strength():
+    assert Vote(**GOOD).strength is None
+    assert Vote(**{**GOOD, "strength": 2}).strength == 2
+    with pytest.raises(ValidationError, match="only left and right have one"):
+        Vote(**{**GOOD, "choice": "tie", "strength": 1})
 
 
 def test_a_practice_item_may_show_one_arm_twice():
