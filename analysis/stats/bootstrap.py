@@ -24,7 +24,7 @@ from scipy.special import expit
 
 from analysis.errors import AnalysisError, NotConvergedError
 from analysis.stats.cells import cell_terms
-from analysis.stats.counts import VoteCounts
+from analysis.stats.counts import ClusterCounts, VoteCounts
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.existence import examine
 from analysis.stats.fit import make_design, newton
@@ -40,6 +40,12 @@ _CHORD_TOLERANCE = 1e-9
 #: Resamples are worked on in blocks of about this many table entries.
 _BLOCK_ENTRIES = 8_000_000
 _MANY_CLUSTERS = 2000
+#: Weights are drawn in pieces of about this many.
+_CACHED_ENTRIES = 1_000_000
+#: Below this many entries the matrix that folds a table is dense.
+_DENSE_FOLD = 1_000_000
+#: Sums of wholes and halves below this are exact in single precision.
+_EXACT_IN_SINGLE = 2**22
 _UNIT_STREAM = {"vote": 0, "annotator": 1, "prompt": 2}
 
 
@@ -72,11 +78,12 @@ def resample(
     if resamples < 50:
         raise InputError(f"{resamples} resamples are too few for a covariance; use 200 or more (default 1000).")
     rng = np.random.default_rng([seed, _UNIT_STREAM[unit]])
+    units = _number_of_units(ready, unit)
+    present = None if unit == "vote" else np.flatnonzero(ready.counts.clusters[unit].present())
     ready = _folded(ready, unit)
     draws, linear, failed = [], [], 0
-    units = _number_of_units(ready, unit)
-    for table_B3C in _tables(ready, unit, resamples, rng, weights):
-        outcomes = table_B3C.reshape(len(table_B3C), -1, 3)
+    for table in _tables(ready, unit, present, resamples, rng, weights):
+        outcomes = table.reshape(len(table), *ready.counts.outcomes.shape)
         beta, first, ok = refit(ready, outcomes)
         draws.append(beta[ok])
         linear.append(first[ok])
@@ -91,48 +98,62 @@ def resample(
 
 
 def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
-    """The same likelihood on half the table, if the model allows: both sides of a pair in one cell, ties as halves.
+    """The same likelihood on a smaller table, if the model allows: ties as halves, both sides of a pair in one cell.
 
-    Not for single votes: a tie is one vote there, and half a win twice would vary less.
+    Not for single votes: a tie is one vote there, and half a win twice would vary less. `outcomes` are then (M, 2).
     """
     fit, counts = ready.fit, ready.counts
-    if unit == "vote" or fit.model != "bradley-terry" or fit.has_position or fit.covariates:
+    if unit == "vote" or fit.model != "bradley-terry":
         return ready
-    k = counts.n_arms
-    low, high = np.minimum(counts.left, counts.right), np.maximum(counts.left, counts.right)
-    pairs, place = np.unique(low * k + high, return_inverse=True)
-    c, m = counts.n_cells, len(pairs)
-    swapped = (counts.left > counts.right).astype(np.int64)
-    base, slot = place.ravel() * 3, np.arange(c) * 3
+    k, c = counts.n_arms, counts.n_cells
+    left, right = counts.left, counts.right
+    position, covariates, place = counts.position, counts.covariates, np.arange(c)
+    swapped = np.zeros(c, dtype=np.int64)
+    if not fit.has_position and not fit.covariates:
+        pairs, place = np.unique(np.minimum(left, right) * k + np.maximum(left, right), return_inverse=True)
+        place, swapped = place.ravel(), (left > right).astype(np.int64)
+        left, right = pairs // k, pairs % k
+        position, covariates = np.zeros(len(pairs)), np.zeros((len(pairs), 0))
+    m, base, slot = len(left), place * 2, np.arange(c) * 3
     rows = np.concatenate([slot, slot + 1, slot + 2, slot + 2])
     columns = np.concatenate([base + swapped, base + 1 - swapped, base, base + 1])
     share = np.concatenate([np.ones(2 * c), np.full(2 * c, 0.5)])
-    fold = sparse.csr_array(sparse.coo_array((share, (rows, columns)), shape=(3 * c, 3 * m)))
+    fold = sparse.csr_array(sparse.coo_array((share, (rows, columns)), shape=(3 * c, 2 * m)))
     part = counts.clusters[unit]
+    by_cluster = part.counts
+    if not sparse.issparse(by_cluster) and fold.shape[0] * fold.shape[1] <= _DENSE_FOLD:
+        if len(by_cluster) > _MANY_CLUSTERS and counts.outcomes.max() < _EXACT_IN_SINGLE:
+            by_cluster = by_cluster.astype(np.float32)
+        fold = fold.toarray().astype(by_cluster.dtype)
     folded = VoteCounts(
         arms=counts.arms,
-        left=pairs // k,
-        right=pairs % k,
-        position=np.zeros(m),
-        covariates=np.zeros((m, 0)),
-        outcomes=np.asarray(counts.outcomes.ravel() @ fold).reshape(-1, 3),
-        clusters={unit: replace(part, counts=part.counts @ fold)},
+        left=left,
+        right=right,
+        position=position,
+        covariates=covariates,
+        outcomes=np.asarray(counts.outcomes.ravel() @ fold, dtype=np.float64).reshape(-1, 2),
+        covariate_names=counts.covariate_names,
+        clusters={unit: ClusterCounts(unit, part.labels, by_cluster @ fold)},
     )
-    design = make_design(folded, model=fit.model, position_effect=False)
+    design = make_design(folded, model=fit.model, position_effect=fit.has_position)
     return replace(ready, counts=folded, design=design)
 
 
 def _tables(
-    ready: FittedDesign, unit: Unit, resamples: int, rng: np.random.Generator, weights: Weights
+    ready: FittedDesign,
+    unit: Unit,
+    present: NDArray[np.int64] | None,
+    resamples: int,
+    rng: np.random.Generator,
+    weights: Weights,
 ) -> Iterator[Array]:
-    """Blocks of reweighted tables (b, 3 C)."""
+    """Blocks of reweighted tables (b, slots); `present` are the clusters that have votes."""
     counts = ready.counts
     flat = counts.outcomes.ravel()
-    if unit == "vote":
+    if unit == "vote" or present is None:
         total = float(flat.sum())
         filled = np.flatnonzero(flat > 0)
-        block = max(1, _BLOCK_ENTRIES // max(len(flat), 1))
-        for size in _sizes(resamples, block):
+        for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
             table = np.zeros((size, len(flat)))
             if weights == "exponential":
                 drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
@@ -143,22 +164,30 @@ def _tables(
             yield table
         return
     by_cluster = counts.clusters[unit].counts
-    present = np.flatnonzero(np.asarray(by_cluster.sum(axis=1)).ravel() > 0)
     g = len(present)
     if g < by_cluster.shape[0]:
         by_cluster = by_cluster[present]
-    block = max(1, _BLOCK_ENTRIES // max(len(flat), g))
-    if g > _MANY_CLUSTERS and weights == "exponential":
-        by_cluster = by_cluster.astype(np.float32)
-    for size in _sizes(resamples, block):
-        if weights == "exponential":
-            # Single precision where there are many clusters: the weights are random anyway, and it halves the time.
-            w_BG = rng.standard_exponential((size, g), dtype=np.float32 if g > _MANY_CLUSTERS else np.float64)
-            w_BG *= g / w_BG.sum(axis=1, keepdims=True)
-        else:
-            w_BG = rng.multinomial(g, np.full(g, 1 / g), size=size).astype(np.float64)
-        product = (by_cluster.T @ w_BG.T).T if sparse.issparse(by_cluster) else w_BG @ by_cluster
-        yield np.ascontiguousarray(product, dtype=np.float64)
+    # Single precision where there are many clusters: the weights are random anyway, and it halves the time.
+    single = g > _MANY_CLUSTERS and weights == "exponential"
+    by_cluster = by_cluster.astype(np.float32 if single else np.float64, copy=False)
+    drawn_BG = np.empty((0, g), dtype=by_cluster.dtype)
+    for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
+        table = np.empty((size, len(flat)))
+        # Weights are drawn some rows at a time, into memory that stays in the processor's cache.
+        rows = max(1, min(size, _CACHED_ENTRIES // g))
+        for start in range(0, size, rows):
+            end = min(start + rows, size)
+            if weights == "exponential":
+                if len(drawn_BG) != end - start:
+                    drawn_BG = np.empty((end - start, g), dtype=by_cluster.dtype)
+                rng.standard_exponential(out=drawn_BG, dtype=drawn_BG.dtype.type)
+                scale = g / drawn_BG.sum(axis=1, keepdims=True)
+            else:
+                drawn_BG = rng.multinomial(g, np.full(g, 1 / g), size=end - start).astype(np.float64)
+                scale = np.ones((end - start, 1))
+            product = (by_cluster.T @ drawn_BG.T).T if sparse.issparse(by_cluster) else drawn_BG @ by_cluster
+            np.multiply(product, scale, out=table[start:end])
+        yield table
 
 
 def _number_of_units(ready: FittedDesign, unit: Unit) -> int:
@@ -173,7 +202,7 @@ def _sizes(total: int, block: int) -> Iterator[int]:
 
 
 def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Refits, first steps (the linear parts), and which resamples have an estimate. outcomes (B, C, 3)."""
+    """Refits, first steps (the linear parts), and which resamples have an estimate. outcomes (B, C, 3 or 2)."""
     b = len(outcomes)
     beta = np.tile(ready.fit.parameters, (b, 1))
     linear = np.zeros_like(beta)
@@ -208,6 +237,8 @@ def _sufficient(ready: FittedDesign, outcomes: Array) -> tuple[Array, ...]:
     """What the gradient needs of a table: (wins of the left arm, votes), (B, C) each; the table in tie models."""
     if ready.fit.model != "bradley-terry":
         return (outcomes,)
+    if outcomes.shape[-1] == 2:
+        return outcomes[..., 0].copy(), outcomes.sum(axis=-1)
     wins = outcomes[..., 0] + 0.5 * outcomes[..., 2]
     return wins, wins + outcomes[..., 1] + 0.5 * outcomes[..., 2]
 
@@ -240,6 +271,8 @@ def _refit_one_by_one(
     ok: NDArray[np.bool_],
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     fit = ready.fit
+    if outcomes.shape[-1] == 2:
+        outcomes = np.concatenate([outcomes, np.zeros((*outcomes.shape[:-1], 1))], axis=-1)
     for index in which:
         counts = ready.counts.with_outcomes(outcomes[index])
         diagnosis = examine(

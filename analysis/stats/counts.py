@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,8 @@ OUTCOMES = ("left", "right", "tie")
 INTERSECTION = "annotator x prompt"
 #: Above this many entries the counts by cluster are kept as a sparse matrix.
 _DENSE_ENTRIES = 20_000_000
+#: The largest number that a vote's annotator, prompt and slot may make together.
+_LARGEST_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,14 @@ class ClusterCounts:
     labels: tuple[str, ...]
     counts: Table
 
+    @cached_property
+    def votes(self) -> Array:
+        """Votes of each cluster, shape (G,)."""
+        return np.asarray(self.counts @ np.ones(self.counts.shape[1]), dtype=np.float64).ravel()
+
     def present(self) -> NDArray[np.bool_]:
         """Which clusters have votes, shape (G,)."""
-        return np.asarray(self.counts.sum(axis=1)).ravel() > 0
+        return self.votes > 0
 
 
 @dataclass(frozen=True)
@@ -250,13 +258,16 @@ def codes(series: pl.Series) -> tuple[tuple[str, ...], IntArray]:
     if len(series) == 0:
         return (), np.zeros(0, dtype=np.int64)
     coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
-    distinct = coded.unique()
-    labels = distinct.cast(pl.String).to_list()
-    physical = distinct.to_physical().to_numpy()
+    physical = coded.to_physical().to_numpy()
+    # A row of each value, by the value's physical code: whichever row comes last.
+    row = np.full(int(physical.max()) + 1, -1, dtype=np.int64)
+    row[physical] = np.arange(len(physical))
+    present = np.flatnonzero(row >= 0)
+    labels = coded.gather(row[present]).cast(pl.String).to_list()
     order = sorted(range(len(labels)), key=labels.__getitem__)
-    lookup = np.zeros(int(physical.max()) + 1, dtype=np.int64)
-    lookup[physical[order]] = np.arange(len(labels))
-    return tuple(labels[i] for i in order), lookup[coded.to_physical().to_numpy()]
+    lookup = np.zeros(len(row), dtype=np.int64)
+    lookup[present[order]] = np.arange(len(labels))
+    return tuple(labels[i] for i in order), lookup[physical]
 
 
 def _outcome_codes(choice: pl.Series) -> IntArray:
@@ -324,18 +335,24 @@ def _by_intersection(
     annotator: tuple[tuple[str, ...], IntArray], prompt: tuple[tuple[str, ...], IntArray], slot: IntArray, m: int
 ) -> ClusterCounts | None:
     """Counts by (annotator, prompt), or None where none has two votes: an intersection is then a vote."""
-    size = len(annotator[0]) * len(prompt[0])
+    # Sorted by intersection, then slot: equal neighbours are votes of one annotator on one prompt.
     code = annotator[1] * len(prompt[0]) + prompt[1]
-    if size <= 2 * _DENSE_ENTRIES:
-        several = np.flatnonzero(np.bincount(code, minlength=size)[code] > 1)
+    if len(annotator[0]) * len(prompt[0]) * m > _LARGEST_KEY:
+        order = np.lexsort((slot, code))
+        code, slot = code[order], slot[order]
     else:
-        order = np.argsort(code, kind="stable")
-        same = np.diff(code[order]) == 0
-        several = order[np.concatenate([same, [False]]) | np.concatenate([[False], same])]
-    if not len(several):
+        key = np.sort(code * m + slot)
+        code = key // m
+        slot = key - code * m
+    same = code[1:] == code[:-1]
+    if not same.any():
         return None
-    distinct, place = np.unique(code[several], return_inverse=True)
-    return ClusterCounts(INTERSECTION, (), _sparse_counts(place.ravel(), slot[several], len(distinct), m))
+    several = np.zeros(len(code), dtype=bool)
+    several[1:] |= same
+    several[:-1] |= same
+    code, slot = code[several], slot[several]
+    place = np.concatenate([[0], np.cumsum(code[1:] != code[:-1])])
+    return ClusterCounts(INTERSECTION, (), _sparse_counts(place, slot, int(place[-1]) + 1, m))
 
 
 def _sparse_counts(code: IntArray, slot: IntArray, rows: int, columns: int) -> sparse.csr_array:

@@ -46,7 +46,7 @@ def influence(
     first, second = (index.astype(np.int64) for index in np.triu_indices(k, 1))
     se = spread_of(uncertainty, first, second).shown
     difference = fit.log_strengths[first] - fit.log_strengths[second]
-    votes = np.asarray(part.counts.sum(axis=1)).ravel()[present]
+    votes = part.votes[present]
     rows = []
     for label, moved, n in zip(labels, change, votes, strict=True):
         finite = bool(np.isfinite(moved).all())

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from analysis.stats.bootstrap import Resampling, Unit, Weights, resample
 from analysis.stats.counts import INTERSECTION, VoteCounts
 from analysis.stats.covariance import (
@@ -127,8 +125,7 @@ def effective_clusters(counts: VoteCounts) -> dict[str, float]:
     found = {}
     for name, part in counts.clusters.items():
         if name != INTERSECTION:
-            n_G = np.asarray(part.counts.sum(axis=1)).ravel()
-            found[name] = float(n_G.sum() ** 2 / (n_G**2).sum())
+            found[name] = float(part.votes.sum() ** 2 / (part.votes**2).sum())
     return found
 
 

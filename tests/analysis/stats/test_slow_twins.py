@@ -19,7 +19,9 @@ from analysis.stats import (
     fit_model,
     holm,
     parse_penalty,
+    prepare,
     raw_pairs,
+    resample,
     uncertainty_of,
 )
 from analysis.stats.cells import cell_terms, outcome_probabilities
@@ -132,6 +134,31 @@ def test_two_way_sandwich_equals_statsmodels_with_repeated_intersections(study: 
     contrast[: k - 1, 0], contrast[: k - 1, 1:k], contrast[k - 1, k] = -1, np.eye(k - 1), 1
     assert contrast @ fit.parameters == pytest.approx(other.params, abs=1e-10)
     assert np.abs(contrast @ ours @ contrast.T - other.cov_params()).max() < 1e-12
+
+
+@pytest.mark.parametrize(("position", "clusters"), [(False, 20), (True, 20), (False, 2400)])
+def test_resamples_on_the_folded_table_equal_fits_of_the_whole_reweighted_table(position: bool, clusters: int):
+    counts = counts_of(draw_study(arms=4, annotators=clusters, each=12, seed=8))
+    fit = fit_bradley_terry(counts, position_effect=position)
+    found = resample(prepare(fit, counts), unit="annotator", resamples=50, seed=4)
+    single = clusters > 2000  # weights are then drawn in single precision
+    rng = np.random.default_rng([4, 1])
+    drawn = rng.standard_exponential((50, clusters), dtype=np.float32 if single else np.float64).astype(np.float64)
+    table = np.asarray(counts.clusters["annotator"].counts)
+    for number in (0, 7, 49):
+        weights = drawn[number] * clusters / drawn[number].sum()
+        twin = fit_bradley_terry(counts.with_outcomes((weights @ table).reshape(-1, 3)), position_effect=position)
+        assert found.draws[number] == pytest.approx(twin.parameters, abs=2e-6 if single else 1e-9)
+
+
+def test_intersections_are_the_same_by_sorting_one_key_or_two(
+    study: dict[str, list[str]], counts: VoteCounts, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("analysis.stats.counts._LARGEST_KEY", 0)
+    other = counts_of(study)
+    name = "annotator x prompt"
+    assert (counts.clusters[name].counts != other.clusters[name].counts).nnz == 0
+    assert counts.clusters[name].counts.sum() > 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
