@@ -15,11 +15,12 @@ def quantize_dequantize(x: Tensor, *, bits: int) -> Tensor:
     """
     top = 2 ** (bits - 1) - 1
     wide = x.to(torch.float32)
-    scale = wide.abs().amax(dim=-1, keepdim=True) / top
-    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-    rounded = torch.clamp(torch.round(wide / safe), -top, top) * safe
-    # A vector of zeros, or one so small that its scale underflows, stays what it is.
-    return torch.where(scale > 0, rounded, wide).to(x.dtype)
+    low, high = torch.aminmax(wide, dim=-1, keepdim=True)
+    scale = torch.maximum(-low, high) / top
+    # A vector of zeros, or one so small that its scale underflows, becomes zeros instead of dividing by 0.
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    # One new tensor, then in place: on a CPU this is half of what a quantized step takes.
+    return (wide / scale).round_().clamp_(-top, top).mul_(scale).to(x.dtype)
 
 
 def quantize_weight(weight: Tensor, *, bits: int, group: int | None) -> Tensor:

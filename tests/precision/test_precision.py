@@ -31,8 +31,8 @@ def naive(vector: list[float], bits: int) -> list[float]:
     f = np.float32
     top = 2 ** (bits - 1) - 1
     scale = f(max(abs(f(v)) for v in vector)) / f(top)
-    if scale == 0:
-        return [float(v) for v in vector]
+    if scale == 0:  # it underflowed: nothing of the vector is left
+        return [0.0 for _ in vector]
     return [float(f(min(max(round(float(f(v) / scale)), -top), top)) * scale) for v in vector]
 
 
