@@ -94,14 +94,19 @@ def _graph_problems(
         problems.append(f"Never won: {_listed(never_won)}; the strength is minus infinity.")
     if never_lost:
         problems.append(f"Never lost: {_listed(never_lost)}; the strength is infinite.")
-    tiers = [part for part in components if not set(part) <= set(without)]
-    if len(tiers) > 1 + len(never_won) + len(never_lost) or (len(tiers) > 1 and not (never_won or never_lost)):
-        groups = " | ".join(_listed(part) for part in tiers)
-        problems.append(
-            f"Between these groups every comparison that was made went one way: {groups}. "
-            "The differences between the groups are infinite."
-        )
-    if len(tiers) > 1:
+    one_way = False
+    for island in connected:
+        # Groups that were never compared are told above; here only those within one island, where wins went one way.
+        tiers = [part for part in components if set(part) <= set(island)]
+        one_way |= len(tiers) > 1
+        named = sum(arm in island for arm in (*never_won, *never_lost))
+        if len(tiers) > 1 + named or (len(tiers) > 1 and not named):
+            groups = " | ".join(_listed(part) for part in tiers)
+            problems.append(
+                f"Between these groups every comparison that was made went one way: {groups}. "
+                "The differences between the groups are infinite."
+            )
+    if one_way:
         remedies.append(
             "Add comparisons that could go the other way, or ask for finite, shrunken estimates with "
             "--penalty firth or --penalty ridge:X."

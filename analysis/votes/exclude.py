@@ -157,7 +157,8 @@ def _simulated(
     if rules.simulated == "drop" or (rules.simulated == "auto" and state == "mixed"):
         work.drop("simulated", "votes of simulated annotators", pl.col("simulated"))
     elif state != "none":
-        work.notes.append(f"{total} of {given.height} votes are by simulated annotators and were kept.")
+        which = f"All {total:,} votes" if state == "all" else f"{total:,} of {given.height:,} votes"
+        work.notes.append(f"{which} are by simulated annotators; for that no vote was left out.")
     return state
 
 

@@ -27,6 +27,17 @@ def test_two_groups_never_compared_are_named_and_not_ranked():
     assert "a, b | c, d" in str(error) and "Add comparisons between the groups" in str(error)
 
 
+def test_groups_never_compared_are_not_said_to_have_gone_one_way():
+    only_apart = refusal([("a", "b", 3, 2), ("c", "d", 2, 2)]).diagnosis
+    assert len(only_apart.problems) == 1 and len(only_apart.remedies) == 1
+    both = refusal([("a", "b", 3, 2), ("c", "d", 2, 2), ("e", "f", 1, 1), ("c", "e", 2, 0)]).diagnosis
+    assert [words for words in both.problems if "one way" in words] == [
+        "Between these groups every comparison that was made went one way: c, d | e, f. "
+        "The differences between the groups are infinite."
+    ]
+    assert any("--penalty firth" in words for words in both.remedies)
+
+
 def test_firth_does_not_bridge_groups_but_ridge_may():
     rows = [("a", "b", 3, 2), ("c", "d", 2, 2)]
     assert "groups" in str(refusal(rows, penalty="firth"))

@@ -74,7 +74,9 @@ def test_the_first_rule_that_hits_takes_the_vote():
 def test_simulated_votes_are_kept_alone_and_dropped_beside_peoples():
     alone, mixed = table([{"simulated": True}] * 3), table([{"simulated": True}] * 3 + [{}])
     assert reasons(alone) == {} and exclude(alone)[1].simulated == "all"
-    assert any("simulated" in note for note in exclude(alone)[1].notes)
+    assert exclude(alone)[1].notes[0] == "All 3 votes are by simulated annotators; for that no vote was left out."
+    kept = exclude(mixed, ExclusionRules(simulated="keep"))[1]
+    assert kept.notes[0] == "3 of 4 votes are by simulated annotators; for that no vote was left out."
     assert reasons(mixed) == {"simulated": 3}
     assert reasons(mixed, simulated="keep") == {}
     assert reasons(alone, simulated="drop") == {"simulated": 3}
