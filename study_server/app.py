@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from study_server.assignment.service import PairCache, expire_leases
+from study_server.assignment.board import Board
+from study_server.assignment.records import PairCache
+from study_server.assignment.slots import expire_leases
 from study_server.catalogue import load_catalogue
 from study_server.clock import now_ms
 from study_server.context import Server, server_of
@@ -101,6 +103,7 @@ def open_server(settings: Settings, database: Database, *, static_root: str) -> 
         keys=Keyring(settings.secret_key.get_secret_value()),
         pages=Pages(static_root=static_root),
         pairs=PairCache(),
+        board=Board(reader),
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
         arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
         rng=random.Random(),

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from qsched.records.image_set import first_problem
-from study_server.assignment.records import Study
-from study_server.assignment.service import Desk, PairCache
+from study_server.assignment.board import Board
+from study_server.assignment.records import Desk, PairCache, Study
 from study_server.clock import now_ms
 from study_server.db import Database, Reader, Writer
 from study_server.errors import BadRequest, NotSignedIn, TooLarge
@@ -41,13 +41,14 @@ class Server:
     keys: Keyring
     pages: Pages
     pairs: PairCache
+    board: Board
     calls: RateLimit
     arrivals: RateLimit
     rng: random.Random
 
     def desk(self, study: Study) -> Desk:
         """The desk of one assignment job."""
-        return Desk(study, self.pairs, self.rng, now_ms())
+        return Desk(study, self.pairs, self.rng, now_ms(), self.board.shares(study))
 
 
 def server_of(request: Request) -> Server:

@@ -124,7 +124,7 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
     table = Table("study", "status", "pairs", "valid votes", "of", "sessions", "title", box=None)
     for row in rows:
         table.add_row(
-            row.slug, row.status, str(row.pairs), str(row.valid_votes), str(row.pairs * row.votes_per_pair),
+            row.slug, row.status, str(row.pairs), str(row.valid_votes), str(row.target_votes),
             str(row.sessions), row.title,
         )  # fmt: skip
     Console().print(table if rows else "no studies yet; make one with: qsched study create study.yaml")

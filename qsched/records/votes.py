@@ -42,6 +42,7 @@ class Vote(Record):
     `annotator` is a pseudonym. `response_ms` runs from paint to answer, without the time in which the
     page was hidden. `expected` is the known right answer of a gold or instructed item. `strength` says how
     much better the chosen picture is (1 slightly, 2 clearly), where the study asked for it.
+    `selection_probability` is the probability with which an adaptive study drew this comparison of two arms.
     """
 
     study: Text
@@ -62,6 +63,7 @@ class Vote(Record):
     simulated: bool = False
     sample_index: int = Field(default=0, ge=0)
     strength: int | None = Field(default=None, ge=1, le=2)
+    selection_probability: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _two_arms(self) -> Vote:

@@ -41,6 +41,80 @@ OPEN_PAIRS = Statement(f"""
     LIMIT :window
 """)
 
+# One probe of ix_pairs_comparison a comparison: its cost grows with the number of comparisons, not of pairs. A scalar
+# subquery, because PostgreSQL may turn EXISTS into a join over every pair.
+OPEN_COMPARISONS = Statement(f"""
+    SELECT c.id
+    FROM comparisons c
+    WHERE c.study_id = :study AND (
+      SELECT p.id FROM pairs p
+      WHERE p.comparison_id = c.id AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
+        AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
+        AND NOT EXISTS ({_SEEN})
+      ORDER BY p.load, p.rank LIMIT 1
+    ) IS NOT NULL
+    ORDER BY c.id
+""")
+
+OPEN_PAIRS_OF = Statement(f"""
+    SELECT p.id, p.prompt_id, p.load, p.side_balance
+    FROM pairs p
+    WHERE p.comparison_id = :comparison AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
+      AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
+      AND NOT EXISTS ({_SEEN})
+    ORDER BY p.load, p.rank
+    LIMIT :window
+""")
+
+COMPARISONS = Statement("SELECT id, first_arm, second_arm FROM comparisons WHERE study_id = :study ORDER BY id")
+
+# The votes that stand, by comparison: first arm preferred, second arm preferred, tie.
+TALLY = Statement("""
+    SELECT p.comparison_id,
+           SUM(CASE WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
+                    THEN 1 ELSE 0 END),
+           SUM(CASE WHEN (v.choice = 'right' AND a.first_on_left) OR (v.choice = 'left' AND NOT a.first_on_left)
+                    THEN 1 ELSE 0 END),
+           SUM(CASE WHEN v.choice = 'tie' THEN 1 ELSE 0 END)
+    FROM comparisons c
+    JOIN pairs p ON p.comparison_id = c.id
+    JOIN assignments a ON a.pair_id = p.id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE c.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted'
+      AND v.question = :question AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    GROUP BY p.comparison_id
+""")
+
+# One vote off the study's total, from a row that no other transaction holds.
+TAKE_FROM_BUDGET = Statement("""
+    UPDATE vote_budgets SET remaining = remaining - 1
+    WHERE id = (SELECT id FROM vote_budgets WHERE study_id = :study AND remaining > 0 ORDER BY id LIMIT 1
+                [[sqlite: | postgresql: FOR UPDATE SKIP LOCKED]])
+    RETURNING id
+""")
+
+RETURN_TO_BUDGET = Statement("""
+    UPDATE vote_budgets SET remaining = remaining + 1
+    WHERE id = (SELECT id FROM vote_budgets WHERE study_id = :study ORDER BY remaining, id LIMIT 1)
+""")
+
+# The study is found by the pair; without votes_total there is no row and nothing happens.
+RETURN_TO_BUDGET_OF = Statement("""
+    UPDATE vote_budgets SET remaining = remaining + 1
+    WHERE id = (SELECT b.id FROM pairs p JOIN vote_budgets b ON b.study_id = p.study_id
+                WHERE p.id = :pair ORDER BY b.remaining, b.id LIMIT 1)
+""")
+
+BUDGET_LEFT = Statement("SELECT COALESCE(SUM(remaining), 0) FROM vote_budgets WHERE study_id = :study")
+
+# Walks the live leases, of which there are no more than people.
+LEASED_BY_OTHERS = Statement("""
+    SELECT 1 FROM assignments a JOIN pairs p ON p.id = a.pair_id
+    WHERE a.state = 'leased' AND a.kind = 'task' AND p.study_id = :study AND a.annotator_id <> :annotator
+    LIMIT 1
+""")
+
 # Takes the slot only if the pair is still as the choice saw it; a pair that another transaction holds is passed by.
 CLAIM_PAIR = Statement("""
     UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
@@ -82,9 +156,9 @@ REPEATABLE = Statement("""
 
 INSERT_ASSIGNMENT = Statement("""
     INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, expected, state,
-                             counted, reopened, served_ms, lease_expires_ms)
+                             counted, reopened, served_ms, lease_expires_ms, selection_probability)
     VALUES (:id, :session, :annotator, :pair, :kind, :position, :first_on_left, :expected, 'leased',
-            :counted, FALSE, :now, :expires)
+            :counted, FALSE, :now, :expires, :probability)
 """)
 
 _ASSIGNMENT = """

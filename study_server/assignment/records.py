@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from qsched.records import Kind
+from study_server.assignment import queries
+from study_server.db import Tx
 from study_server.db.statements import Row
 from study_server.studies.design import StudyDesign
+
+CACHED_PAIRS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,38 @@ class PairContent(NamedTuple):
     better: str | None
     why: str | None
     prompt_id: int
+
+
+class PairCache:
+    """Contents of recently shown pairs; they never change, so that nothing has to be invalidated."""
+
+    def __init__(self, size: int = CACHED_PAIRS) -> None:
+        self._size = size
+        self._known: dict[int, PairContent] = {}
+
+    def get(self, tx: Tx, pair_id: int) -> PairContent:
+        """The content of a pair, from memory or the database."""
+        content = self._known.get(pair_id)
+        if content is None:
+            row = tx.one(queries.PAIR_CONTENT, pair=pair_id)
+            if row is None:
+                raise LookupError(f"pair {pair_id} is gone")
+            content = PairContent(*row)
+            if len(self._known) >= self._size:
+                self._known.clear()
+            self._known[pair_id] = content
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every assignment job needs besides its transaction; `shares` of comparisons in an adaptive study."""
+
+    study: Study
+    cache: PairCache
+    rng: random.Random
+    now: int
+    shares: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

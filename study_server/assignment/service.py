@@ -1,16 +1,16 @@
 """Leases: hand out the next pair of a sitting, bring back what a reloaded page had, free what was abandoned.
 
 A pair's `load` counts its valid votes and live leases and is changed only under the condition that it stays
-within the target, in the same transaction as the lease itself: that is the whole of exact redundancy.
+within the target, in the same transaction as the lease itself: that is the whole of exact redundancy (`slots`).
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from qsched.records import Kind
 from study_server.assignment import queries
+from study_server.assignment.adaptive import Draw, draw_comparison
 from study_server.assignment.policy import (
     LETTERS,
     REPEAT_GAP,
@@ -23,7 +23,8 @@ from study_server.assignment.policy import (
     plan_session,
     remember,
 )
-from study_server.assignment.records import Assignment, NoWork, PairContent, Shown, Sitting, Study
+from study_server.assignment.records import Assignment, Desk, NoWork, PairCache, Shown, Sitting, Study
+from study_server.assignment.slots import expire_leases, free_slot, return_to_budget, take_from_budget, take_slot
 from study_server.db import Tx
 from study_server.db.statements import Cursor
 from study_server.errors import NotSignedIn
@@ -32,40 +33,7 @@ from study_server.studies.design import MAX_PROMPT_GAP
 QUEUE_DEPTH = 2
 WINDOW = 8
 CLAIM_ATTEMPTS = 4
-EXPIRE_AT_ONCE = 500
 NO_TARGET = 2**31
-CACHED_PAIRS = 20_000
-
-
-class PairCache:
-    """Contents of recently shown pairs; they never change, so that nothing has to be invalidated."""
-
-    def __init__(self, size: int = CACHED_PAIRS) -> None:
-        self._size = size
-        self._known: dict[int, PairContent] = {}
-
-    def get(self, tx: Tx, pair_id: int) -> PairContent:
-        """The content of a pair, from memory or the database."""
-        content = self._known.get(pair_id)
-        if content is None:
-            row = tx.one(queries.PAIR_CONTENT, pair=pair_id)
-            if row is None:
-                raise LookupError(f"pair {pair_id} is gone")
-            content = PairContent(*row)
-            if len(self._known) >= self._size:
-                self._known.clear()
-            self._known[pair_id] = content
-        return content
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What every assignment job needs besides its transaction."""
-
-    study: Study
-    cache: PairCache
-    rng: random.Random
-    now: int
 
 
 def load_sitting(tx: Tx, *, session_id: int, slug: str) -> Sitting:
@@ -155,16 +123,6 @@ def lease_next(tx: Tx, desk: Desk, sitting: Sitting) -> Shown | NoWork:
     return NoWork(final=True)
 
 
-def expire_leases(tx: Tx, *, now: int) -> int:
-    """Free what absent people hold; returns how many leases ran out."""
-    rows = tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE)
-    # In the order of their keys, so that two processes cannot wait for each other.
-    for pair_id, kind, first_on_left in sorted(rows):
-        if kind == Kind.TASK:
-            tx.run(queries.FREE_SLOT, pair=pair_id, side=1 if first_on_left else -1)
-    return len(rows)
-
-
 def resume(tx: Tx, desk: Desk, sitting: Sitting) -> list[Shown]:
     """What the person had before a reload, leases renewed; a pair given away meanwhile is replaced later."""
     expires = desk.now + desk.study.lease_ms
@@ -187,17 +145,6 @@ def revive(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
         return False
     tx.run(queries.REVIVE, assignment=assignment.id, expires=desk.now + desk.study.lease_ms, counted=counted)
     return True
-
-
-def take_slot(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
-    """Count this assignment in its pair again; False when the pair has its votes."""
-    target = desk.study.design.votes_per_pair
-    return tx.run(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) == 1
-
-
-def free_slot(tx: Tx, assignment: Assignment) -> None:
-    """Give the slot of a counted assignment back to its pair."""
-    tx.run(queries.FREE_SLOT, pair=assignment.pair_id, side=assignment.side)
 
 
 def void(tx: Tx, sitting: Sitting, assignment: Assignment, *, state: str) -> None:
@@ -236,19 +183,42 @@ def _pick(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWo
 
 
 def _pick_open(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWork:
-    """A pair with a free slot. A warm-up trial shows one without taking the slot."""
-    target = desk.study.design.votes_per_pair
+    """A pair with a free slot, within the study's total. A warm-up trial shows one without taking the slot."""
+    budgeted = kind is Kind.TASK and desk.study.design.votes_total is not None
+    if budgeted and not take_from_budget(tx, desk.study.id):
+        left = tx.scalar(queries.BUDGET_LEFT, study=desk.study.id)
+        held = left or tx.one(queries.LEASED_BY_OTHERS, study=desk.study.id, annotator=sitting.annotator_id)
+        return NoWork(final=not held)
+    picked = _pick_slot(tx, desk, sitting, kind)
+    if budgeted and isinstance(picked, NoWork):
+        return_to_budget(tx, study_id=desk.study.id)
+    return picked
+
+
+def _pick_slot(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment | NoWork:
+    """The fewest-voted open pair: of all, or in an adaptive study of the comparison that was drawn."""
+    target, adaptivity = desk.study.design.votes_per_pair, desk.study.design.adaptivity
     person = Person(sitting.recent, sitting.left_balance)
     contended = False
+    draw: Draw | None = None
     for _ in range(CLAIM_ATTEMPTS):
-        candidates = _window(tx, desk, sitting, pool="task", target=target)
+        if adaptivity is None:
+            candidates = _window(tx, desk, sitting, pool="task", target=target)
+        else:
+            # The draw stands while its comparison is open: drawing again after a lost race would make the
+            # stored probability wrong for comparisons that are much in demand.
+            draw = draw or _draw(tx, desk, sitting, floor=adaptivity.floor)
+            candidates = _window_of(tx, desk, sitting, draw) if draw else []
+        if draw and not candidates:
+            draw, contended = None, True
+            continue
         while candidates:
             choice = choose_pair(candidates, person, desk.rng)
             if choice is None:
                 break
             chosen = next(candidate for candidate in candidates if candidate.pair_id == choice.pair_id)
             if kind is Kind.WARMUP or _claim(tx, chosen, choice):
-                return _insert(tx, desk, sitting, kind, choice)
+                return _insert(tx, desk, sitting, kind, choice, draw)
             contended = True
             candidates = [candidate for candidate in candidates if candidate is not chosen]
         if not contended:
@@ -259,11 +229,41 @@ def _pick_open(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind) -> Assignment |
     return NoWork(final=held is None)
 
 
+def _draw(tx: Tx, desk: Desk, sitting: Sitting, *, floor: float) -> Draw | None:
+    """A comparison that has an open pair for this person, of another prompt than the recent ones if there is any."""
+    for excluded in _exclusions(sitting):
+        rows = tx.all(
+            queries.OPEN_COMPARISONS,
+            study=desk.study.id, target=desk.study.design.votes_per_pair, annotator=sitting.annotator_id, **excluded,
+        )  # fmt: skip
+        if rows:
+            return draw_comparison([number for (number,) in rows], desk.shares, floor=floor, rng=desk.rng)
+    return None
+
+
+def _window_of(tx: Tx, desk: Desk, sitting: Sitting, draw: Draw) -> list[Candidate]:
+    """As `_window`, within one comparison."""
+    for excluded in _exclusions(sitting):
+        rows = tx.all(
+            queries.OPEN_PAIRS_OF,
+            comparison=draw.comparison_id, target=desk.study.design.votes_per_pair, annotator=sitting.annotator_id,
+            window=WINDOW, **excluded,
+        )  # fmt: skip
+        if rows:
+            return [Candidate(*row) for row in rows]
+    return []
+
+
+def _exclusions(sitting: Sitting) -> list[dict[str, int]]:
+    """Prompts not to show: the recent ones; then none, for where nothing else is open."""
+    nothing = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
+    recent = nothing | {f"r{i}": prompt for i, prompt in enumerate(sitting.recent)}
+    return [recent, nothing] if sitting.recent else [nothing]
+
+
 def _window(tx: Tx, desk: Desk, sitting: Sitting, *, pool: str, target: int) -> list[Candidate]:
     """The open pairs that come first; those of recent prompts only if there is no other."""
-    recent = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
-    without_recent = recent | {f"r{i}": prompt for i, prompt in enumerate(sitting.recent)}
-    for excluded in (without_recent, recent) if sitting.recent else (recent,):
+    for excluded in _exclusions(sitting):
         rows = tx.all(
             queries.OPEN_PAIRS,
             study=desk.study.id, pool=pool, target=target, annotator=sitting.annotator_id, window=WINDOW, **excluded,
@@ -285,7 +285,9 @@ def _claim(tx: Tx, seen: Candidate, choice: Choice) -> bool:
     return claimed is not None
 
 
-def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) -> Assignment:
+def _insert(
+    tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice, draw: Draw | None = None
+) -> Assignment:
     expires = desk.now + desk.study.lease_ms
     expected = None
     if kind in (Kind.GOLD, Kind.PRACTICE):
@@ -299,7 +301,7 @@ def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice) ->
         queries.INSERT_ASSIGNMENT,
         id=number, session=sitting.id, annotator=sitting.annotator_id, pair=choice.pair_id, kind=kind.value,
         position=sitting.position, first_on_left=choice.first_on_left, expected=expected, counted=counted,
-        now=desk.now, expires=expires,
+        now=desk.now, expires=expires, probability=None if draw is None else draw.probability,
     )  # fmt: skip
     assignment = Assignment(
         number, choice.pair_id, kind.value, sitting.position, choice.first_on_left, expected, "leased", counted,

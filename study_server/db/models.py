@@ -7,7 +7,7 @@ Platform identities stand apart from everything that is exported.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -69,6 +69,28 @@ class Image(Base):
     height: Mapped[int]
 
 
+class Comparison(Base):
+    """Two arms that an adaptive study compares; their pairs name it, so that one can be drawn and looked up."""
+
+    __tablename__ = "comparisons"
+    __table_args__ = (UniqueConstraint("study_id", "first_arm", "second_arm"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    first_arm: Mapped[str]
+    second_arm: Mapped[str]
+
+
+class VoteBudget(Base):
+    """What is left of a study's `votes_total`, in several rows so that many processes can take from it at once."""
+
+    __tablename__ = "vote_budgets"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    remaining: Mapped[int]
+
+
 class Pair(Base):
     """Two images to compare. `load` counts valid votes and live leases together and never exceeds the target.
 
@@ -80,6 +102,17 @@ class Pair(Base):
         UniqueConstraint("study_id", "pair_key"),
         # The order in which open pairs are handed out: one range of this index, whatever the study's size.
         Index("ix_pairs_open", "study_id", "pool", "disabled", "load", "rank"),
+        # The same within one comparison; studies that are not adaptive have no row in it.
+        Index(
+            "ix_pairs_comparison",
+            "comparison_id",
+            "pool",
+            "disabled",
+            "load",
+            "rank",
+            sqlite_where=text("comparison_id IS NOT NULL"),
+            postgresql_where=text("comparison_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -97,6 +130,7 @@ class Pair(Base):
     side_balance: Mapped[int] = mapped_column(server_default="0")
     problems: Mapped[int] = mapped_column(server_default="0")
     disabled: Mapped[bool] = mapped_column(server_default=false())
+    comparison_id: Mapped[int | None] = mapped_column(comment="of adaptive studies")
 
 
 class Annotator(Base):
@@ -200,6 +234,7 @@ class Assignment(Base):
     served_ms: Mapped[int]
     lease_expires_ms: Mapped[int]
     successor_id: Mapped[int | None]
+    selection_probability: Mapped[float | None] = mapped_column(Double)
 
 
 class Vote(Base):

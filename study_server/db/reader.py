@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from study_server.db.database import DRIVER_ERRORS, Database
@@ -27,6 +27,10 @@ class Reader:
     async def run(self, function: Callable[[Tx], T]) -> T:
         """The function's result; NotSaved (503) where the database does not answer."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, function)
+
+    def submit(self, function: Callable[[Tx], T]) -> Future[T]:
+        """As `run`, for whoever is on no event loop: started now, asked for later."""
+        return self._pool.submit(self._read, function)
 
     def _read(self, function: Callable[[Tx], T]) -> T:
         for attempt in (1, 2):

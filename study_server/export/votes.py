@@ -34,6 +34,7 @@ SCHEMA: dict[str, pl.DataType] = {name: pl.String() for name in COLUMNS} | {
     "simulated": pl.Boolean(),
     "sample_index": pl.Int64(),
     "strength": pl.Int64(),
+    "selection_probability": pl.Float64(),
 }
 
 STUDY_EXISTS = Statement("SELECT id FROM studies WHERE slug = :slug")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from qsched.errors import InputError
 from study_server.studies.design import Baseline, KnownItem, StudyDesign
 
+# The posterior is refitted every few votes; beyond this many arms that would cost noticeable time.
+MAX_ADAPTIVE_ARMS = 30
 ImageKey = tuple[str, int, str]  # prompt_id, sample_index, arm
 
 
@@ -40,10 +42,12 @@ def study_arms(design: StudyDesign, arms: Sequence[str]) -> tuple[str, ...]:
 
 def study_comparisons(design: StudyDesign, arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Pairs of arms, each in the order of `arms`, none twice."""
-    if design.comparisons == "all":
-        return tuple(itertools.combinations(arms, 2))
+    if design.adaptivity is not None and len(arms) > MAX_ADAPTIVE_ARMS:
+        raise InputError(f"{len(arms)} arms; an adaptive study has at most {MAX_ADAPTIVE_ARMS}: name fewer in arms")
     order = {arm: place for place, arm in enumerate(arms)}
     wanted: Iterable[tuple[str, str]]
+    if isinstance(design.comparisons, str):
+        return tuple(itertools.combinations(arms, 2))
     if isinstance(design.comparisons, Baseline):
         baseline = design.comparisons.baseline
         _known_arm(baseline, arms)
@@ -93,6 +97,12 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
     if not task:
         raise InputError(
             f"no pair to show: no prompt has images of two compared arms ({', '.join(chosen)}) outside practice"
+        )
+    capacity = len(task) * design.votes_per_pair
+    if design.votes_total is not None and design.votes_total > capacity:
+        raise InputError(
+            f"votes_total is {design.votes_total}, but {len(task)} pairs x {design.votes_per_pair} votes are "
+            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out"
         )
     return practice + gold + task
 

@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +21,14 @@ from qsched.errors import InputError, IntegrityError
 from qsched.records import ImageRow, Manifest, iter_rows, read_manifest
 from study_server.clock import now_ms
 from study_server.db.database import Database
-from study_server.db.models import Image, Pair, Prompt, Study
+from study_server.db.models import Comparison, Image, Pair, Prompt, Study, VoteBudget
 from study_server.media.importing import StoredImage, store_images
 from study_server.studies.comparisons import PlannedPair, plan_pairs, study_arms
 from study_server.studies.design import StudyDesign
 
 ROWS_A_TRANSACTION = 2000
+# As many processes' threads can take from a study's total at the same moment.
+BUDGET_ROWS = 32
 T = TypeVar("T")
 
 
@@ -77,7 +79,10 @@ def create_study(
     target.mkdir(parents=True, exist_ok=True)
     shown = [row for row in rows if row.arm in needed]
     images = _store(database, study_id, shown, set_folder, target, removed, progress)
-    n_pairs = _write_pairs(database, study_id, planned, images)
+    comparisons = _write_comparisons(database, study_id, planned) if design.adaptivity is not None else {}
+    n_pairs = _write_pairs(database, study_id, planned, images, comparisons)
+    if design.votes_total is not None:
+        _write_budget(database, study_id, design.votes_total)
     # Once for all copies: a study that is open has its pictures on disk.
     os.sync()
     with database.session() as session:
@@ -184,7 +189,34 @@ def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str,
     }  # fmt: skip
 
 
-def _write_pairs(database: Database, study_id: int, planned: Sequence[PlannedPair], images: _Stored) -> int:
+def _write_comparisons(
+    database: Database, study_id: int, planned: Sequence[PlannedPair]
+) -> dict[tuple[str, str], int]:
+    arms = dict.fromkeys((pair.first_arm, pair.second_arm) for pair in planned if pair.pool == "task")
+    with database.session() as session:
+        inserted = session.execute(
+            sa.insert(Comparison).returning(Comparison.id, Comparison.first_arm, Comparison.second_arm),
+            [{"study_id": study_id, "first_arm": first, "second_arm": second} for first, second in sorted(arms)],
+        )
+        return {(first, second): number for number, first, second in inserted}
+
+
+def _write_budget(database: Database, study_id: int, total: int) -> None:
+    rows = min(BUDGET_ROWS, total)
+    with database.session() as session:
+        session.execute(
+            sa.insert(VoteBudget),
+            [{"study_id": study_id, "remaining": total // rows + (n < total % rows)} for n in range(rows)],
+        )
+
+
+def _write_pairs(
+    database: Database,
+    study_id: int,
+    planned: Sequence[PlannedPair],
+    images: _Stored,
+    comparisons: Mapping[tuple[str, str], int],
+) -> int:
     for part in _parts(enumerate(planned)):
         with database.session() as session:
             session.execute(
@@ -196,6 +228,9 @@ def _write_pairs(database: Database, study_id: int, planned: Sequence[PlannedPai
                         "first_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.first_arm)],
                         "second_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.second_arm)],
                         "pool": pair.pool, "better": pair.better, "why": pair.why,
+                        "comparison_id": (
+                            comparisons.get((pair.first_arm, pair.second_arm)) if pair.pool == "task" else None
+                        ),
                     }
                     for rank, pair in part
                 ],

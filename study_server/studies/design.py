@@ -119,6 +119,16 @@ class Pay(Section):
     platform_fee: float = Field(default=0.0, ge=0, le=1, description="share on top, 0.333 for Prolific")
 
 
+class Adaptive(Section):
+    """Comparisons drawn by what a vote on them tells about the ranking (assignment/ranking.py)."""
+
+    floor: float = Field(default=0.2, gt=0, le=1, description="share of votes spread evenly whatever is known")
+    refresh_votes: int = Field(default=25, ge=1, le=10_000, description="assignments between two looks at the votes")
+    refresh_seconds: float = Field(default=10.0, ge=0.1, le=3600, description="or the time between them")
+    question: Identifier | None = Field(default=None, description="whose answers count; default: the first")
+    design_effect: float = Field(default=2.0, ge=1, description="votes that tell as much as one independent vote")
+
+
 class StudyDesign(Section):
     """study.yaml, validated. `docs/study-yaml.md` explains each key."""
 
@@ -127,13 +137,15 @@ class StudyDesign(Section):
     title: Word
     images: Word = Field(description="folder of the image set, relative to the file")
     arms: tuple[Word, ...] | None = Field(default=None, description="default: every arm of the set")
-    comparisons: Literal["all"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
+    comparisons: Literal["all", "adaptive"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
+    adaptive: Adaptive | None = Field(default=None, description="comparisons: adaptive is all pairs with the defaults")
     questions: tuple[Question, ...] = (Question(id="overall", text="Which picture do you prefer?"),)
     allow_tie: bool = True
     allow_skip: bool = True
     strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
     show_prompt: bool = True
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
+    votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)
     block_length: int = Field(default=20, ge=1)
     max_minutes: int | None = Field(default=30, ge=1)
@@ -175,7 +187,15 @@ class StudyDesign(Section):
             raise ValueError(f"prompt {both[0]!r} is practised and gold; practice must show other content")
         if self.arms is not None and len(self.arms) < 2:
             raise ValueError(f"arms names {len(self.arms)}; a comparison needs two")
+        asked = [question.id for question in self.questions]
+        if self.adaptive is not None and self.adaptive.question not in (None, *asked):
+            raise ValueError(f"adaptive.question is {self.adaptive.question!r}; the questions are {', '.join(asked)}")
         return self
+
+    @property
+    def adaptivity(self) -> Adaptive | None:
+        """How comparisons are drawn, None where every pair gets its votes in turn."""
+        return Adaptive() if self.adaptive is None and self.comparisons == "adaptive" else self.adaptive
 
     @property
     def gold_shown(self) -> int:

@@ -24,7 +24,7 @@ class StudyRow:
     title: str
     status: str
     pairs: int
-    votes_per_pair: int
+    target_votes: int
     valid_votes: int
     sessions: int
 
@@ -45,10 +45,9 @@ def list_studies(database: Database) -> list[StudyRow]:
             )
             sessions = session.scalar(sa.select(sa.func.count()).where(Session.study_id == study.id))
             design = StudyDesign.model_validate_json(study.design)
+            target = design.votes_total or (pairs or 0) * design.votes_per_pair
             rows.append(
-                StudyRow(
-                    study.slug, study.title, study.status, pairs or 0, design.votes_per_pair, votes or 0, sessions or 0
-                )
+                StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0)
             )
         return rows
 

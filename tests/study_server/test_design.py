@@ -39,7 +39,10 @@ def write(tmp_path, text):
         (HEAD + "consent: [1\n", 5, "not valid YAML"),
         ("- a\n- b\n", 1, "a mapping of keys"),
         ("", 1, "a mapping of keys"),
-        (HEAD + "comparisons: adaptive\n", 4, "comparisons"),
+        (HEAD + "comparisons: random\n", 4, "comparisons"),
+        (HEAD + "adaptive: {floor: 0}\n", 4, "adaptive.floor"),
+        (HEAD + "adaptive: {question: text}\n", 1, "the questions are overall"),
+        (HEAD + "votes_total: 0\n", 4, "votes_total"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, text, line, words):

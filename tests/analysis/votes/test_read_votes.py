@@ -66,8 +66,8 @@ def test_every_kind_of_source_gives_the_same_table(tmp_path: Path, suffix: str):
     assert frame["response_ms"].to_list() == [row["response_ms"] for row in rows]
     assert frame["served_at"].to_list() == [datetime.fromisoformat(row["served_at"]) for row in rows]
     assert frame["simulated"].sum() == 0 and frame["category"].null_count() == 12
-    # No estimate uses the strength of a preference yet: it is in the files, and is left in them.
-    assert set(COLUMNS) - {"strength"} <= set(frame.columns)
+    # No estimate uses the strength of a preference or the probability of a draw: they stay in the files.
+    assert set(COLUMNS) - {"strength", "selection_probability"} <= set(frame.columns)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -1,0 +1,57 @@
+"""Slots: what makes redundancy exact. A slot of a pair, and where the study has a total, a vote of its budget.
+
+Both are taken by conditional updates in the transaction that makes the lease (or takes a late vote), and given back
+in the transaction that ends it. At every commit: load of a pair = its valid votes + its live leases <= votes_per_pair,
+and the sum over the study's task pairs + what is left of the budget = votes_total.
+"""
+
+from __future__ import annotations
+
+from qsched.records import Kind
+from study_server.assignment import queries
+from study_server.assignment.records import Assignment, Desk
+from study_server.db import Tx
+
+EXPIRE_AT_ONCE = 500
+
+
+def take_slot(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
+    """Count this assignment in its pair again; False when the pair, or the study, has its votes."""
+    design = desk.study.design
+    if design.votes_total is not None and not take_from_budget(tx, desk.study.id):
+        return False
+    target = design.votes_per_pair
+    taken = tx.run(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) == 1
+    if design.votes_total is not None and not taken:
+        return_to_budget(tx, study_id=desk.study.id)
+    return taken
+
+
+def free_slot(tx: Tx, assignment: Assignment) -> None:
+    """Give the slot of a counted assignment back to its pair."""
+    _free(tx, assignment.pair_id, assignment.side)
+
+
+def expire_leases(tx: Tx, *, now: int) -> int:
+    """Free what absent people hold; returns how many leases ran out."""
+    rows = tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE)
+    # In the order of their keys, so that two processes cannot wait for each other.
+    for pair_id, kind, first_on_left in sorted(rows):
+        if kind == Kind.TASK:
+            _free(tx, pair_id, 1 if first_on_left else -1)
+    return len(rows)
+
+
+def take_from_budget(tx: Tx, study_id: int) -> bool:
+    """One vote off the study's total; False when all are given out, or every row is held at this moment."""
+    return tx.one(queries.TAKE_FROM_BUDGET, study=study_id) is not None
+
+
+def return_to_budget(tx: Tx, *, study_id: int) -> None:
+    """Give a vote of the study's total back that was taken and not used."""
+    tx.put(queries.RETURN_TO_BUDGET, study=study_id)
+
+
+def _free(tx: Tx, pair_id: int, side: int) -> None:
+    tx.run(queries.FREE_SLOT, pair=pair_id, side=side)
+    tx.put(queries.RETURN_TO_BUDGET_OF, pair=pair_id)
