@@ -8,8 +8,13 @@ Tasks (votes of 8 arms in a parquet file of strings: model_a, model_b, winner, j
   point     point fit of 1M votes, from the file
   two-way   ours: fit and default two-way interval, 1,000 resamples by annotator, by prompt and by vote, from the file;
             peers: 1,000 vote-level resamples, the most they offer
-  vote      vote level against vote level, 1,000 resamples, from the file
-  memory    10M votes: peak resident memory of a fit, and of ours with the two-way interval
+  vote      vote level against vote level, 1,000 resamples, from the file; the peers' rows are those of two-way where
+            both tasks are in the run, measured once
+  memory    10M votes: peak resident memory of a fit, and of ours with the intervals
+
+Seconds are the best of up to three repeats by the wall clock; CPU seconds (with child processes) stand beside them, for
+a machine that others use too. The default takes some four minutes on two cores and at most eight (--budget): what would
+begin after that is recorded as not run.
 
 FastChat's method is written here from its definition (rating_systems.py of its present form): pandas codes the names,
 numpy.unique makes the table of outcomes, L-BFGS-B fits each multinomial resample in a pool of processes. Its older form
@@ -284,6 +289,8 @@ PEERS_VOTE = [
     ("choix in a loop, its matrix resampled", choix_table_vote),
     ("FastChat's method", fastchat_vote),
 ]
+#: Repeats of one measurement end when they have taken this long, in seconds.
+ENOUGH = 6.0
 #: What the time of a task is multiplied by, where fewer resamples are run.
 SCALE = {CHOIX: 10.0}
 
@@ -301,25 +308,47 @@ TASKS: dict[str, list[tuple[str, Callable[[str], Callable[[], Any]]]]] = {
     "vote": [("ours, vote level", ours_vote), *PEERS_VOTE],
     "memory": [
         ("ours, point", ours_point),
+        ("ours, vote level", ours_vote),
         ("ours, two-way", ours_two_way),
+        ("choix I-LSR on a table made by the user", choix_point),
         ("FastChat's method", fastchat_point),
         ("evalica", evalica_point),
+        ("arena-rank (with its sandwich interval)", arena_point),
     ],
 }
 
 
 def worker(task: str, name: str, path: str, repeats: int) -> None:
-    """Runs in a fresh process: prints seconds (best of `repeats`) and peak memory as JSON."""
+    """Runs in a fresh process: prints seconds (best of up to `repeats`) and peak memory as JSON."""
     maker = dict(TASKS[task])[name]
     work = maker(path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
+    before = _peak_mib()
+    times, cpu_times = [], []
+    while len(times) < repeats and sum(times) < ENOUGH:
+        started, cpu_started = time.perf_counter(), _cpu_seconds()
         work()
-        times.append((time.perf_counter() - started) * SCALE.get(name, 1.0))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print("RESULT " + json.dumps({"seconds": min(times), "all": times, "peak_mib": peak, "before_mib": before}))
+        times.append(time.perf_counter() - started)
+        cpu_times.append(_cpu_seconds() - cpu_started)
+    scale = SCALE.get(name, 1.0)
+    found = {
+        "seconds": min(times) * scale,
+        "cpu_seconds": min(cpu_times) * scale,
+        "all": [value * scale for value in times],
+        "peak_mib": _peak_mib(),
+        "before_mib": before,
+    }
+    print("RESULT " + json.dumps(found))
+
+
+def _cpu_seconds() -> float:
+    """User and system time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
+
+
+def _peak_mib() -> float:
+    """Of this process or of its largest child, whichever is more."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def measure(task: str, name: str, path: Path, *, limit: float) -> dict[str, Any]:
@@ -362,21 +391,21 @@ def render(record: dict[str, Any]) -> str:
     lines += ["", "Made by `python benchmarks/analysis_speed.py`; what each line does is told at its top.", ""]
     for task, rows in record["tasks"].items():
         ours = next((row.get("seconds") for name, row in rows.items() if name.startswith("ours")), None)
-        n = "10M" if task == "memory" else "1M"
-        lines += [f"## {task} ({n} votes, {ARMS} arms)", ""]
-        lines += ["| | seconds | peak MiB | times ours |", "|---|---|---|---|"]
+        lines += [f"## {task} ({record['votes'][task]:,} votes, {ARMS} arms)", ""]
+        lines += ["| | seconds | CPU seconds | peak MiB | times ours |", "|---|---|---|---|---|"]
         for name, row in rows.items():
             if "failed" in row:
-                lines.append(f"| {name} | failed: {row['failed']} | | |")
+                lines.append(f"| {name} | failed: {row['failed']} | | | |")
                 continue
             ratio = f"{row['seconds'] / ours:.1f}" if ours else ""
-            lines.append(f"| {name} | {row['seconds']:.3f} | {row['peak_mib']:.0f} | {ratio} |")
+            numbers = f"{row['seconds']:.3f} | {row['cpu_seconds']:.3f} | {row['peak_mib']:.0f}"
+            lines.append(f"| {name} | {numbers} | {ratio} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Measure the chosen tasks, keep the others as they were, print and write."""
+    """Measure the chosen tasks in one run, print and write."""
     if len(sys.argv) > 1 and sys.argv[1] == "--worker":
         worker(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
         return 0
@@ -386,30 +415,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--only", default="", help="only peers whose name starts so")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds a peer may take")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds a peer may take")
+    parser.add_argument("--budget", type=float, default=450.0, help="seconds after which nothing more is begun")
+    parser.add_argument("--votes", type=int, default=1_000_000, help="of each task; memory takes ten times as many")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     args = parser.parse_args()
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    target = results / "analysis_speed.json"
-    record: dict[str, Any] = {"machine": cpu(), "versions": versions(), "tasks": {}}
-    if target.exists():
-        earlier = json.loads(target.read_text(encoding="utf-8"))
-        if (earlier["machine"], earlier["versions"]) == (record["machine"], record["versions"]):
-            record["tasks"] = earlier["tasks"]
+    args.results.mkdir(parents=True, exist_ok=True)
+    target = args.results / "analysis_speed.json"
+    record: dict[str, Any] = {"machine": cpu(), "versions": versions(), "votes": {}, "tasks": {}}
+    started = time.monotonic()
+    shared: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for task in args.tasks.split(","):
-            n = 10_000_000 if task == "memory" else 1_000_000
+            n = 10 * args.votes if task == "memory" else args.votes
+            record["votes"][task] = n
             path = Path(folder) / f"votes{n}.parquet"
             if not path.exists():
                 # In a process of its own: a child's peak memory starts at that of the process which started it.
                 subprocess.run([sys.executable, __file__, "--write", str(path), str(n)], check=True)
-            for name, _ in TASKS[task]:
-                if name.startswith(args.only):
-                    found = measure(task, name, path, limit=args.limit)
-                    record["tasks"].setdefault(task, {})[name] = found
-                    print(task, "|", name, "|", {k: v for k, v in found.items() if k != "all"}, flush=True)
+            for name, maker in TASKS[task]:
+                if not name.startswith(args.only):
+                    continue
+                if (name, maker) in PEERS_VOTE and name in shared:
+                    found = shared[name]
+                elif time.monotonic() - started > args.budget:
+                    found = {"failed": f"not run: the {args.budget:.0f} s of --budget were over"}
+                else:
+                    found = measure(task, name, path, limit=min(args.limit, args.budget))
+                if (name, maker) in PEERS_VOTE:
+                    shared[name] = found
+                record["tasks"].setdefault(task, {})[name] = found
+                print(task, "|", name, "|", {k: v for k, v in found.items() if k != "all"}, flush=True)
     target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (results / "analysis_speed.md").write_text(render(record) + "\n", encoding="utf-8")
+    (args.results / "analysis_speed.md").write_text(render(record) + "\n", encoding="utf-8")
     return 0
 
 
