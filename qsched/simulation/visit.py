@@ -123,6 +123,7 @@ class _Visit:
         self.scores = scores
         self.csrf = ""
         self.tab_token = ""
+        self.graded = False
 
     async def enter(self) -> None:
         """Consent, pass the screening and open the task page."""
@@ -157,6 +158,7 @@ class _Visit:
         """Yield the choice of every acknowledged vote."""
         state = await self._post("api/session", {})
         self.tab_token = state["tab_token"]
+        self.graded = state["study"]["strength"]
         questions = [question["id"] for question in state["study"]["questions"]]
         queue = list(state["queue"])
         given = 0
@@ -193,11 +195,14 @@ class _Visit:
     async def _answer(
         self, assignment: dict[str, Any], choice: Choice, questions: Sequence[str]
     ) -> dict[str, Any]:
+        # The model of a simulated person knows a side, no strength: where one is asked for, it is always "slightly".
+        graded = self.graded and choice in (Choice.LEFT, Choice.RIGHT)
         return await self._post(
             "api/votes",
             {
                 "assignment": assignment["token"],
                 "answers": {question: choice.value for question in questions},
+                "strengths": dict.fromkeys(questions, 1) if graded else {},
                 "response_ms": round(1000 * answering_seconds(self.annotator, rng=self.rng)),
                 "hidden_ms": 0,
                 "idempotency_key": str(uuid.UUID(bytes=self.rng.bytes(16), version=4)),

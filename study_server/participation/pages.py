@@ -70,6 +70,7 @@ class InstructionsPage:
     questions: tuple[QuestionItem, ...]
     allow_tie: bool
     allow_skip: bool
+    strength: bool
     show_prompt: bool
     block_length: int
     has_practice: bool
@@ -79,6 +80,9 @@ class InstructionsPage:
 @dataclass(frozen=True, slots=True)
 class TaskPage:
     template: ClassVar[str] = "pages/task.html"
+    allow_tie: bool
+    allow_skip: bool
+    strength: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,8 +128,8 @@ async def instructions(slug: str, request: Request) -> Response:
     rules = design.screening
     page = InstructionsPage(
         questions=tuple(QuestionItem(question.id, question.text) for question in design.questions),
-        allow_tie=design.allow_tie, allow_skip=design.allow_skip, show_prompt=design.show_prompt,
-        block_length=design.block_length, has_practice=study.practice_pairs > 0,
+        allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength,
+        show_prompt=design.show_prompt, block_length=design.block_length, has_practice=study.practice_pairs > 0,
         screening=ScreeningItem(
             needed=not standing.passed_screening, required=rules.required, colour_plate=rules.colour_plate,
             grey_steps=rules.grey_steps, min_viewport_width=rules.min_viewport_width,
@@ -171,7 +171,9 @@ async def task(slug: str, request: Request) -> Response:
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
     if study.design.screening.required and not standing.passed_screening:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
-    return _render(request, study, TaskPage(), session_id)
+    design = study.design
+    page = TaskPage(allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength)
+    return _render(request, study, page, session_id)
 
 
 @router.get("/s/{slug}/thanks")

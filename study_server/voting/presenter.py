@@ -68,6 +68,7 @@ class Presenter:
                 "questions": [question.model_dump() for question in design.questions],
                 "allow_tie": design.allow_tie,
                 "allow_skip": design.allow_skip,
+                "strength": design.strength,
                 "block_length": design.block_length,
                 "show_prompt": design.show_prompt,
                 "practice_feedback": design.practice_feedback,

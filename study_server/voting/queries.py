@@ -6,9 +6,9 @@ from study_server.db import Statement
 
 INSERT_VOTE = Statement("""
     INSERT INTO votes (assignment_id, session_id, question, choice, response_ms, hidden_ms, painted_ms, answered_ms,
-                       idempotency_key, display, supersedes_id, surplus_reason)
+                       idempotency_key, display, supersedes_id, surplus_reason, strength)
     VALUES (:assignment, :session, :question, :choice, :response_ms, :hidden_ms, :painted_ms, :now,
-            :key, :display, :supersedes, :surplus)
+            :key, :display, :supersedes, :surplus, :strength)
     RETURNING id
 """)
 

@@ -34,6 +34,7 @@ async def vote(request: Request) -> Response:
         key=body.idempotency_key,
         tab_token=body.tab_token,
         display=body.display(),
+        strengths=body.strengths,
     )
     outcome = await server.writer.run(lambda tx: service.submit_vote(tx, server.desk(study), answer))
     return _json(_presenter(request, server, study, session_id).vote(outcome))

@@ -13,6 +13,9 @@ Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
 # A day: longer is no thinking time but a closed lid or a broken clock, and is refused rather than kept as truth.
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
+# How much better the chosen picture is: 1 slightly, 2 clearly.
+Strength = Annotated[int, Field(ge=1, le=2)]
+
 
 class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -40,6 +43,7 @@ class VoteBody(Body):
 
     assignment: Token
     answers: dict[Token, Choice] = Field(min_length=1, max_length=20)
+    strengths: dict[Token, Strength] = Field(default={}, max_length=20)
     response_ms: Milliseconds
     hidden_ms: Milliseconds = 0
     painted_at: float | None = Field(default=None, ge=0, le=1e14, description="ms since 1970 on the person's clock")

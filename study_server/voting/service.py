@@ -7,7 +7,7 @@ decides stands in the database and a repeated idempotency key finds the first an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qsched.records import Choice, Kind
 from study_server.assignment.queries import ASSIGNMENT, LOCK_SITTING, RENEW_LEASE
@@ -47,6 +47,7 @@ class Answer:
     key: str
     tab_token: str
     display: str | None
+    strengths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
             assignment=assignment.id, session=sitting.id, question=question, choice=choice.value,
             response_ms=answer.response_ms, hidden_ms=answer.hidden_ms, painted_ms=answer.painted_ms, now=desk.now,
             key=answer.key, display=answer.display, supersedes=previous.get(question), surplus=surplus,
+            strength=answer.strengths.get(question),
         )  # fmt: skip
         written.append(one)
     following: Shown | NoWork | None = None
@@ -248,6 +250,14 @@ def _check_answers(desk: Desk, answer: Answer) -> None:
     for choice in answer.answers.values():
         if (choice is Choice.TIE and not design.allow_tie) or (choice is Choice.SKIP and not design.allow_skip):
             raise BadRequest(f"this study takes no {choice.value!r}")
+    preferred = {question for question, choice in answer.answers.items() if choice in (Choice.LEFT, Choice.RIGHT)}
+    wanted = preferred if design.strength else set()
+    if answer.strengths.keys() != wanted:
+        rule = "left and right need a strength, 1 (slightly) or 2 (clearly), and no other answer has one"
+        raise BadRequest(
+            f"strengths are given for {sorted(answer.strengths)}, not for {sorted(wanted)}: "
+            + (rule if design.strength else "this study asks for no strength; leave `strengths` out")
+        )
 
 
 def _check_tab(sitting: Sitting, tab_token: str) -> None:

@@ -59,7 +59,7 @@ questions:
 """
 
 
-STUDIES = {"plain": "", "full": SCREENING, "two": TWO_QUESTIONS}
+STUDIES = {"plain": "", "full": SCREENING, "two": TWO_QUESTIONS, "graded": "strength: true"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, small_image_set: Path) -> Iterator[Server]:
-    """One running server with three studies of the same drawn pictures, on SQLite."""
+    """One running server with several studies of the same drawn pictures, on SQLite."""
     folder = tmp_path_factory.mktemp("e2e")
     database = folder / "study.db"
     settings = make_settings(database_url=f"sqlite:///{database}")
@@ -207,6 +207,12 @@ def arrival(full_study: StudyUnderTest) -> str:
 def two_questions(server: Server) -> StudyUnderTest:
     """The same with two questions a pair."""
     return StudyUnderTest(f"{server.url}/s/two", "two", server.database)
+
+
+@pytest.fixture(scope="session")
+def graded(server: Server) -> StudyUnderTest:
+    """The same with left and right in two steps."""
+    return StudyUnderTest(f"{server.url}/s/graded", "graded", server.database)
 
 
 def wait_until_open(process: subprocess.Popen[str], log: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from study_server import context
@@ -177,6 +179,58 @@ def test_a_vote_that_breaks_the_interface_is_refused_and_not_stored(settings, ma
 
     run(scenario())
     assert votes(database) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "choice", "strengths", "rule"),
+    [
+        (True, "left", {}, "need a strength, 1 .slightly. or 2 .clearly."),
+        (True, "tie", {"overall": 1}, "no other answer has one"),
+        (True, "left", {"overall": 1, "quality": 1}, "no other answer has one"),
+        (True, "left", {"overall": 3}, "strengths.overall"),
+        (False, "left", {"overall": 1}, "asks for no strength"),
+    ],
+)
+def test_a_strength_is_required_where_it_is_asked_and_refused_where_not(
+    settings, make_study, database, asked, choice, strengths, rule
+):
+    make_study(strength=asked)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            state = await visitor.begin()
+            assert state["study"]["strength"] is asked
+            ballot = visitor.ballot(visitor.queue[0], choice, strengths=strengths)
+            answer = await visitor.post("api/votes", ballot)
+            assert answer.status_code == 422
+            assert re.search(rule, answer.json()["error"]["message"])
+
+    run(scenario())
+    assert votes(database) == []
+
+
+def test_the_strength_of_a_preference_is_stored_with_it_and_corrected_with_it(settings, make_study, database):
+    make_study(strength=True)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            first, second = visitor.queue
+            answer = await visitor.post("api/votes", visitor.ballot(first, "left", strengths={"overall": 2}))
+            body = {"vote_id": answer.json()["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            undone = (await visitor.post("api/undo", body)).json()["assignment"]
+            await visitor.post("api/votes", visitor.ballot(undone, "right", strengths={"overall": 1}))
+            await visitor.post("api/votes", visitor.ballot(second, "skip"))
+
+    run(scenario())
+    assert query(database, "SELECT choice, strength FROM votes ORDER BY id") == [
+        ("left", 2), ("right", 1), ("skip", None)
+    ]  # fmt: skip
+    assert query(database, "SELECT choice, strength FROM votes_table ORDER BY choice") == [
+        ("right", 1), ("skip", None)
+    ]  # fmt: skip
 
 
 def test_a_vote_on_another_persons_pair_is_refused(settings, make_study, database):

@@ -1,19 +1,27 @@
 /** The questions of a pair and the buttons that answer them. */
 
+import { answersOf, optionsOf } from "./options.js";
 import { t } from "./text.js";
 
-/** @typedef {"left"|"right"|"tie"|"skip"} Choice */
+/** @typedef {import("./options.js").Choice} Choice */
+/** @typedef {import("./options.js").Option} Option */
+/** @typedef {import("./options.js").OptionName} OptionName */
 /** @typedef {"key"|"mouse"|"touch"} InputKind */
 
-const KEY_OF = { left: "1", tie: "0", right: "2", skip: "9" };
-const ARIA_KEYS = { left: "ArrowLeft 1", tie: "ArrowDown 0", right: "ArrowRight 2", skip: "9" };
-const ARROW = { left: "M19 12H5m0 0 5-5m-5 5 5 5", right: "M5 12h14m0 0-5-5m5 5-5 5" };
-const ARROW_STACKED = { left: "M12 19V5m0 0-5 5m5-5 5 5", right: "M12 5v14m0 0-5-5m5 5 5-5" };
+const ARROWS = {
+  left: "M19 12H5m0 0 5-5m-5 5 5 5", right: "M5 12h14m0 0-5-5m5 5-5 5",
+  upper: "M12 19V5m0 0-5 5m5-5 5 5", lower: "M12 5v14m0 0-5-5m5 5 5-5",
+};
+const DOUBLE_ARROWS = {
+  left: "M12 7l-5 5 5 5M19 7l-5 5 5 5", right: "M12 7l5 5-5 5M5 7l5 5-5 5",
+  upper: "M7 12l5-5 5 5M7 19l5-5 5 5", lower: "M7 12l5 5 5-5M7 5l5 5 5-5",
+};
+const STACKED = /** @type {const} */ ({ left: "upper", right: "lower" });
 
 export class Choices {
   /**
    * @param {HTMLElement} form
-   * @param {(answers: Record<string, Choice>, input: InputKind) => void} onComplete every question is answered
+   * @param {(said: {answers: Record<string, Choice>}, input: InputKind) => void} onComplete every question is answered
    * @param {() => boolean} mayAnswer asked before each answer
    */
   constructor(form, onComplete, mayAnswer) {
@@ -22,29 +30,29 @@ export class Choices {
     this.mayAnswer = mayAnswer;
     /** @type {{id: string, text: string}[]} */
     this.questions = [];
-    /** @type {Record<string, Choice>} */
-    this.answers = {};
-    /** @type {Choice[]} */
-    this.offered = [];
+    /** @type {Record<string, Option>} */
+    this.chosen = {};
+    /** @type {Option[]} */
+    this.options = [];
     this.stacked = false;
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
   /**
    * Build the rows; called once, when the study is known.
-   * @param {{questions: {id: string, text: string}[], allow_tie: boolean, allow_skip: boolean}} study
+   * @param {import("./api.js").Study} study
    */
-  build({ questions, allow_tie, allow_skip }) {
-    this.questions = questions;
-    this.offered = ["left", ...(allow_tie ? /** @type {const} */ (["tie"]) : []), "right",
-      ...(allow_skip ? /** @type {const} */ (["skip"]) : [])];
-    this.form.replaceChildren(...questions.map((question, index) => this.#row(question, index)));
+  build(study) {
+    this.questions = study.questions;
+    this.options = optionsOf(study);
+    this.form.classList.toggle("graded", study.strength);
+    this.form.replaceChildren(...study.questions.map((question, index) => this.#row(question, index)));
     this.reset();
   }
 
   /** Forget the answers of the pair before. */
   reset() {
-    this.answers = {};
+    this.chosen = {};
     this.#show();
   }
 
@@ -66,27 +74,34 @@ export class Choices {
 
   /**
    * Answer the first open question.
-   * @param {Choice} choice
+   * @param {OptionName} name
    * @param {InputKind} input
-   * @returns {boolean} whether the choice is offered
    */
-  answerNext(choice, input) {
-    const open = this.questions.find((question) => !(question.id in this.answers));
-    if (!open || !this.offered.includes(choice)) return false;
-    this.#answer(open.id, choice, input);
-    return true;
+  answerNext(name, input) {
+    const open = this.questions.find((question) => !(question.id in this.chosen));
+    const option = this.options.find((one) => one.name === name);
+    if (open && option) this.#answer(open.id, option, input);
+  }
+
+  /**
+   * The option that a digit stands for in this study.
+   * @param {string} key
+   * @returns {OptionName|undefined}
+   */
+  nameOfKey(key) {
+    return this.options.find((option) => option.key === key)?.name;
   }
 
   /**
    * @param {string} question
-   * @param {Choice} choice
+   * @param {Option} option
    * @param {InputKind} input
    */
-  #answer(question, choice, input) {
+  #answer(question, option, input) {
     if (!this.mayAnswer()) return;
-    this.answers[question] = choice;
+    this.chosen[question] = option;
     this.#show();
-    if (this.questions.every(({ id }) => id in this.answers)) this.onComplete({ ...this.answers }, input);
+    if (this.questions.every(({ id }) => id in this.chosen)) this.onComplete(answersOf(this.chosen), input);
   }
 
   /**
@@ -108,22 +123,22 @@ export class Choices {
     const buttons = document.createElement("div");
     buttons.className = "choice-buttons";
     buttons.dir = "ltr"; // left stays left in every language
-    for (const choice of this.offered) buttons.append(this.#button(question.id, choice));
+    for (const option of this.options) buttons.append(this.#button(question.id, option));
     row.append(label, buttons);
     return row;
   }
 
   /**
    * @param {string} question
-   * @param {Choice} choice
+   * @param {Option} option
    * @returns {HTMLButtonElement}
    */
-  #button(question, choice) {
+  #button(question, option) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = `choice choice-${choice}`;
-    button.dataset.choice = choice;
-    button.setAttribute("aria-keyshortcuts", ARIA_KEYS[choice]);
+    button.className = `choice choice-${option.name.replace("_", "-")}`;
+    button.dataset.choice = option.name;
+    button.setAttribute("aria-keyshortcuts", option.ariaKeys);
     /** @type {InputKind} */
     let input = "key";
     button.addEventListener("pointerdown", (event) => {
@@ -135,44 +150,58 @@ export class Choices {
       const how = event.detail === 0 ? "key" : input;
       // The second click of a double click would answer the pair that has just appeared.
       if (event.detail > 1) return;
-      this.#answer(question, choice, how);
+      this.#answer(question, option, how);
     });
     return button;
   }
 
   #show() {
-    const next = this.questions.find((question) => !(question.id in this.answers))?.id;
+    const next = this.questions.find((question) => !(question.id in this.chosen))?.id;
     for (const row of this.form.querySelectorAll(".question")) {
       const id = /** @type {HTMLElement} */ (row).dataset.question ?? "";
       row.classList.toggle("next", id === next);
       for (const button of row.querySelectorAll("button")) {
-        const choice = /** @type {Choice} */ (button.dataset.choice);
-        button.setAttribute("aria-pressed", String(this.answers[id] === choice));
-        fill(button, choice, this.stacked);
+        const option = this.options.find(({ name }) => name === button.dataset.choice);
+        if (!option) continue;
+        button.setAttribute("aria-pressed", String(this.chosen[id] === option));
+        fill(button, option, this.stacked);
       }
     }
   }
 }
 
 /**
+ * Words, arrow and key of a button, by where its picture lies.
  * @param {HTMLButtonElement} button
- * @param {Choice} choice
+ * @param {Option} option
  * @param {boolean} stacked
  */
-function fill(button, choice, stacked) {
-  const side = choice === "left" ? (stacked ? "upper" : "left") : choice === "right" ? (stacked ? "lower" : "right") : choice;
-  if (button.dataset.shown === side) return;
-  button.dataset.shown = side;
-  const text = document.createElement("span");
-  text.textContent = t(`task.choice.${side}`);
-  const key = document.createElement("kbd");
-  key.textContent = KEY_OF[choice];
-  key.setAttribute("aria-hidden", "true");
-  const parts = /** @type {Node[]} */ ([text, key]);
-  if (choice === "left") parts.unshift(arrow((stacked ? ARROW_STACKED : ARROW).left));
-  if (choice === "right") parts.splice(1, 0, arrow((stacked ? ARROW_STACKED : ARROW).right));
+function fill(button, { choice, strength, key }, stacked) {
+  const side = choice === "left" || choice === "right" ? (stacked ? STACKED[choice] : choice) : null;
+  const shown = side ?? choice;
+  if (button.dataset.shown === shown) return;
+  button.dataset.shown = shown;
+  const words = document.createElement("span");
+  words.className = "choice-words";
+  words.append(span(t(`task.choice.${shown}`)));
+  if (strength !== null) words.append(" ", span(t(`task.choice.${strength === 2 ? "clearly" : "slightly"}`)));
+  const cap = document.createElement("kbd");
+  cap.textContent = key;
+  cap.setAttribute("aria-hidden", "true");
+  const parts = /** @type {Node[]} */ ([words, cap]);
+  if (side) parts.splice(choice === "left" ? 0 : 1, 0, arrow((strength === 2 ? DOUBLE_ARROWS : ARROWS)[side]));
   button.replaceChildren(...parts);
   if (choice === "skip") button.title = t("task.choice.skip_long");
+}
+
+/**
+ * @param {string} text
+ * @returns {HTMLSpanElement}
+ */
+function span(text) {
+  const element = document.createElement("span");
+  element.textContent = text;
+  return element;
 }
 
 /**

@@ -33,7 +33,7 @@ export class Course {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
-    this.choices = new Choices(byId("choices"), (answers, input) => this.#submit(answers, input), () => this.mayAnswer());
+    this.choices = new Choices(byId("choices"), (said, input) => this.#submit(said, input), () => this.mayAnswer());
     this.presenter = new Presenter(viewer, this.choices);
     this.queue = new Queue((waiting) => this.presenter.noteLoading(waiting));
     this.session = /** @type {SessionState|null} */ (null);
@@ -127,10 +127,6 @@ export class Course {
   /** @param {SessionState} session */
   #begin(session) {
     this.choices.build(session.study);
-    for (const name of /** @type {const} */ (["tie", "skip"])) {
-      const row = /** @type {HTMLElement|null} */ (document.querySelector(`[data-key-row="${name}"]`));
-      if (row) row.hidden = !session.study[`allow_${name}`];
-    }
     const outbox = new Outbox({
       name: `${session.study.slug}:${session.session_key}`,
       send: (answer) => post("api/votes", { ...answer, tab_token: this.#tabToken() }, { keepalive: true }),
@@ -153,10 +149,10 @@ export class Course {
   }
 
   /**
-   * @param {Record<string, string>} answers
+   * @param {{answers: Record<string, string>}} said the answers, with their strengths where the study asks for them
    * @param {InputKind} input
    */
-  #submit(answers, input) {
+  #submit(said, input) {
     const pair = this.presenter.pair;
     if (!pair || !this.outbox || !this.session) return;
     const key = newKey();
@@ -166,7 +162,7 @@ export class Course {
     this.queue.remove(pair.token);
     if (practice || this.#endsBlock() || !this.queue.current) this.waitsFor = key;
     this.outbox.add({
-      assignment: pair.token, answers, ...seen, idempotency_key: key, input, viewport: viewport(),
+      assignment: pair.token, ...said, ...seen, idempotency_key: key, input, viewport: viewport(),
     });
     byId("stage").focus({ preventScroll: true });
     if (this.waitsFor === null) void this.show();

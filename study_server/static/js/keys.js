@@ -1,7 +1,7 @@
 /** What each key means on the pair page. */
 
 /**
- * @typedef {"left"|"right"|"tie"|"skip"|"undo"|"swap"|"zoom_in"|"zoom_out"|"reset"|"help"
+ * @typedef {"left"|"right"|"tie"|"digit"|"undo"|"swap"|"zoom_in"|"zoom_out"|"reset"|"help"
  *   |"pan_left"|"pan_right"|"pan_up"|"pan_down"} Action
  */
 
@@ -10,7 +10,7 @@ const STORED = "single-keys";
 /** @type {Record<string, Action>} */
 const PLAIN = {
   ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie",
-  1: "left", 2: "right", 0: "tie", 9: "skip",
+  0: "digit", 1: "digit", 2: "digit", 3: "digit", 4: "digit", 9: "digit", // what a digit says is the study's matter
   z: "undo", Z: "undo", " ": "swap", "+": "zoom_in", "=": "zoom_in", "-": "zoom_out", "−": "zoom_out", _: "zoom_out",
   r: "reset", R: "reset", "?": "help",
 };

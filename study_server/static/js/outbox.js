@@ -8,7 +8,7 @@
 import { HttpError, NetworkError } from "./api.js";
 
 /**
- * @typedef {{assignment: string, answers: Record<string, string>, response_ms: number, hidden_ms: number,
+ * @typedef {{assignment: string, answers: Record<string, string>, strengths?: Record<string, number>, response_ms: number, hidden_ms: number,
  *   idempotency_key: string, painted_at: number, input: string, viewport: {w: number, h: number, dpr: number},
  *   view: object}} Answer
  * @typedef {"idle"|"sending"|"retrying"|"offline"} OutboxState

@@ -45,12 +45,17 @@ function moved() {
   showMoved();
 }
 
-/** @param {Action} action */
-function act(action) {
+/**
+ * @param {Action} action
+ * @param {string} key
+ */
+function act(action, key) {
   switch (action) {
-    case "left": case "right": case "tie": case "skip":
-      if (course.mayAnswer()) course.choices.answerNext(action, "key");
+    case "left": case "right": case "tie": case "digit": {
+      const name = action === "digit" ? course.choices.nameOfKey(key) : action;
+      if (name && course.mayAnswer()) course.choices.answerNext(name, "key");
       return;
+    }
     case "undo": return void course.undo();
     case "swap": return viewer.setSwapped(true);
     case "zoom_in": return viewer.zoomStep(1);
@@ -80,7 +85,7 @@ function listenToKeys() {
     event.preventDefault();
     // A held key repeats; only moving about may repeat with it.
     if (event.repeat && !action.startsWith("pan_") && !action.startsWith("zoom_")) return;
-    act(action);
+    act(action, event.key);
   });
   document.addEventListener("keyup", (event) => {
     if (event.key === " " && !swapLocked) viewer.setSwapped(false);
