@@ -67,30 +67,28 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     """Write the answers and lease the next pair; the same key again gives the same answer and no second row.
 
     Raises BadRequest for answers that do not fit the questions, Conflict for another tab, a pair that was
-    already answered with another key, or one that was reported.
+    already answered with another key, one that was reported, or a key that belongs to another pair.
     """
     _check_answers(desk, answer)
-    # Both are asked in one round trip; the second sees what the lock waited for.
+    # All are asked in one round trip; the second and third see what the lock waited for.
     locked = tx.ask(LOCK_SITTING, session=answer.session_id, slug=desk.study.slug)
     asked = tx.ask(ASSIGNMENT, assignment=answer.assignment_id, session=answer.session_id)
+    same_key = tx.ask(queries.SAME_KEY, session=answer.session_id, key=answer.key)
     sitting = read_sitting(locked)
-    row = asked.fetchone()
+    row, known = asked.fetchone(), same_key.fetchone()
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
     assignment = Assignment(*row)
-    if assignment.state == "voted":
-        replay = _replay(tx, desk, sitting, answer, assignment)
-        if replay is not None:
-            return replay
-        if not assignment.reopened:
-            raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
+    if known is not None:
+        vote_id, assignment_id = known
+        if assignment_id != assignment.id:
+            raise _key_reused()
+        return _replay(tx, desk, sitting, answer, assignment, vote_id=vote_id)
+    if assignment.state == "voted" and not assignment.reopened:
+        raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
     _check_tab(sitting, answer.tab_token)
     if assignment.state == "reported":
         raise Conflict("this pair was reported as not to be judged", code="lease_lost")
-    if assignment.state == "void":
-        replay = _replay(tx, desk, sitting, answer, assignment)
-        if replay is not None:
-            return replay
 
     counted, surplus = _settle_slot(tx, desk, assignment, answer)
     previous: dict[str, int] = {}
@@ -216,6 +214,8 @@ def report_problem(
     sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
     known = tx.one(queries.SAME_REPORT, session=sitting.id, key=key)
     if known is not None:
+        if known[0] != assignment_id:
+            raise _key_reused()
         row = tx.one(ASSIGNMENT, assignment=known[0], session=sitting.id)
         return _again(tx, desk, sitting, None if row is None else row[10])
     _check_tab(sitting, tab_token)
@@ -284,14 +284,14 @@ def _settle_slot(tx: Tx, desk: Desk, assignment: Assignment, answer: Answer) -> 
     return False, "lease ran out and the pair had its votes"
 
 
-def _replay(tx: Tx, desk: Desk, sitting: Sitting, answer: Answer, assignment: Assignment) -> Outcome | None:
-    """The first answer again, where this key has been written before."""
-    row = tx.one(queries.SAME_KEY, session=sitting.id, key=answer.key)
-    if row is None:
-        return None
-    vote_id, assignment_id = row
-    if assignment_id != assignment.id:
-        raise Conflict("this idempotency key belongs to another pair", code="key_reused")
+def _key_reused() -> Conflict:
+    return Conflict(
+        "this idempotency key belongs to the answer to another pair; draw a new one for each answer", code="key_reused"
+    )
+
+
+def _replay(tx: Tx, desk: Desk, sitting: Sitting, answer: Answer, assignment: Assignment, *, vote_id: int) -> Outcome:
+    """The first answer again."""
     outcome = _again(tx, desk, sitting, assignment.successor_id)
     return Outcome(
         sitting, outcome.state, outcome.shown, vote_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -64,16 +65,63 @@ def test_a_repeated_post_gives_the_same_answer_and_no_second_row(settings, make_
             assert a["next"] is not None
             other = await visitor.post("api/votes", visitor.ballot(visitor.queue[0], key="another-key"))
             assert (other.status_code, other.json()["error"]["code"]) == (409, "already_answered")
-            reused = await visitor.post("api/votes", visitor.ballot(visitor.queue[1], key="the-same-key"))
-            assert reused.status_code in (409, 503)
+
+    run(scenario())
+    assert len(votes(database)) == 1
+
+
+def test_a_key_belongs_to_one_pair_and_is_refused_on_another(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            first, second = visitor.queue
+            await visitor.post("api/votes", visitor.ballot(first, key="the-same-key"))
+            for _ in range(2):
+                reused = await visitor.post("api/votes", visitor.ballot(second, key="the-same-key"))
+                assert (reused.status_code, reused.json()["error"]["code"]) == (409, "key_reused")
+            assert (await visitor.post("api/votes", visitor.ballot(second))).status_code == 200
+            # Another person's key is another key, however it looks.
+            other = await Visitor(browser()).enter()
+            await other.begin()
+            answer = await other.post("api/votes", other.ballot(other.queue[0], key="the-same-key"))
+            assert answer.status_code == 200
+            report = {"problem": "cannot_judge", "tab_token": other.tab, "idempotency_key": "a-report-key"}
+            one, two = (await other.begin())["queue"]
+            first_report = await other.post("api/report", {"assignment": one["token"], **report})
+            second_report = await other.post("api/report", {"assignment": two["token"], **report})
+            assert first_report.status_code == 200
+            assert (second_report.status_code, second_report.json()["error"]["code"]) == (409, "key_reused")
+
+    run(scenario())
+    assert len(votes(database)) == 3
+    assert query(database, "SELECT COUNT(*) FROM reports") == [(1,)]
+
+
+def test_a_key_sent_on_two_pairs_at_once_stores_one_of_them(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as one, serving(settings) as two:
+            visitor = await Visitor(one()).enter()
+            await visitor.begin()
+            elsewhere = Visitor(two(cookies=visitor.client.cookies))
+            elsewhere.csrf, elsewhere.tab, elsewhere.state = visitor.csrf, visitor.tab, visitor.state
+            answers = await asyncio.gather(
+                *(
+                    person.post("api/votes", visitor.ballot(pair, key="the-same-key"))
+                    for pair in visitor.queue for person in (visitor, elsewhere)
+                )
+            )  # fmt: skip
+            assert sorted(answer.status_code for answer in answers) == [200, 200, 409, 409]
 
     run(scenario())
     assert len(votes(database)) == 1
 
 
 def test_simultaneous_repeats_make_one_row(settings, make_study, database):
-    import asyncio
-
     make_study()
 
     async def scenario():

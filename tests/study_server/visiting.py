@@ -33,8 +33,8 @@ async def serving(settings: Settings):
         transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1234))
         clients = []
 
-        def browser() -> httpx.AsyncClient:
-            client = httpx.AsyncClient(transport=transport, base_url="http://study.test", timeout=30)
+        def browser(*, cookies: httpx.Cookies | None = None) -> httpx.AsyncClient:
+            client = httpx.AsyncClient(transport=transport, base_url="http://study.test", timeout=30, cookies=cookies)
             clients.append(client)
             return client
 
