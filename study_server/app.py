@@ -101,7 +101,7 @@ def open_server(settings: Settings, database: Database, *, static_root: str) -> 
         studies=StudyBook(reader),
         images=ImageStore(reader, settings.data_folder),
         keys=Keyring(settings.secret_key.get_secret_value()),
-        pages=Pages(static_root=static_root),
+        pages=Pages(static_root=static_root, secure_cookies=settings.secure_cookies),
         pairs=PairCache(),
         board=Board(reader),
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),

@@ -69,11 +69,15 @@ def load_catalogue(language: str = DEFAULT_LANGUAGE) -> Catalogue:
     return Catalogue(language=language, direction=direction, texts=MappingProxyType(texts))
 
 
-def choose_language(accept_language: str, *, requested: str | None = None) -> str:
-    """The language to show: the one asked for, else the best of the Accept-Language header, else English."""
-    offered = languages()
-    if requested in offered:
-        return str(requested)
+def choose_language(
+    accept_language: str, *, requested: tuple[str | None, ...] = (), offered: tuple[str, ...] | None = None
+) -> str:
+    """The language to show: the first one asked for that is offered, else the best of the Accept-Language header,
+    else the first offered. `offered` is by default every language there is."""
+    offered = languages() if offered is None else offered
+    for code in requested:
+        if code in offered:
+            return str(code)
     ranked: list[tuple[float, int, str]] = []
     for place, part in enumerate(accept_language.split(",")):
         code, _, weight = part.strip().partition(";q=")
@@ -85,4 +89,4 @@ def choose_language(accept_language: str, *, requested: str | None = None) -> st
     for negative_quality, _, code in sorted(ranked):
         if code in offered and negative_quality < 0:
             return code
-    return DEFAULT_LANGUAGE
+    return offered[0]

@@ -7,11 +7,12 @@ from typing import ClassVar, Protocol
 
 import jinja2
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from study_server.catalogue import Catalogue, choose_language, load_catalogue
 from study_server.resources import resource_folder
 
+LANGUAGE_COOKIE = "qsched_lang"
 # What every template gets besides its own context.
 GLOBALS = frozenset({"lang", "dir", "t", "static_root", "csrf_token", "study", "base"})
 
@@ -34,7 +35,7 @@ class StudyHeading:
 class Pages:
     """The templates of this server."""
 
-    def __init__(self, *, static_root: str) -> None:
+    def __init__(self, *, static_root: str, secure_cookies: bool = False) -> None:
         self.environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(resource_folder("templates")),
             autoescape=True,
@@ -43,15 +44,23 @@ class Pages:
             lstrip_blocks=True,
         )
         self._static_root = static_root
+        self._secure_cookies = secure_cookies
 
     def catalogue(self, request: Request, languages: tuple[str, ...] | None = None) -> Catalogue:
-        """The language to speak: asked for by ?lang=, or the browser's, among those the study offers."""
-        code = choose_language(
-            request.headers.get("accept-language", ""), requested=request.query_params.get("lang")
-        )
-        if languages is not None and code not in languages:
-            code = languages[0]
+        """The language to speak, among those the study offers: asked for now by ?lang=, asked for on arrival
+        (`keep_language`), or the browser's."""
+        asked = (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE))
+        code = choose_language(request.headers.get("accept-language", ""), requested=asked, offered=languages)
         return load_catalogue(code)
+
+    def keep_language(self, request: Request, answer: Response, *, slug: str, languages: tuple[str, ...]) -> None:
+        """Remember ?lang= for the rest of this study, where the study offers that language."""
+        code = request.query_params.get("lang")
+        if code in languages:
+            answer.set_cookie(
+                LANGUAGE_COOKIE, code, path=f"/s/{slug}", httponly=True, samesite="lax", secure=self._secure_cookies,
+                max_age=30 * 86_400,
+            )  # fmt: skip
 
     def render(
         self,
@@ -76,4 +85,7 @@ class Pages:
             study=study,
             base=f"/s/{study.slug}" if study else None,
         )
-        return HTMLResponse(html, status_code=status)
+        answer = HTMLResponse(html, status_code=status)
+        if study is not None and languages is not None:
+            self.keep_language(request, answer, slug=study.slug, languages=languages)
+        return answer

@@ -41,7 +41,7 @@ from study_server.templating import StudyHeading
 from study_server.voting.schemas import ScreeningBody
 
 router = APIRouter()
-CARRIED = (*service.PROLIFIC_NAMES, "simulated", "lang")
+CARRIED = (*service.PROLIFIC_NAMES, "simulated")
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
 
 
@@ -66,7 +66,9 @@ async def arrive(slug: str, request: Request) -> Response:
         )
         # Another submission of the same person on a platform is a new session: consent is asked again.
         if standing is not None and not request.query_params.get("SESSION_ID"):
-            return RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
+            onward = RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
+            server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
+            return onward
     if status != "open":
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     nonce = new_token()
@@ -104,8 +106,7 @@ async def consent(slug: str, request: Request) -> Response:
             tx, server.desk(study), visit=visit, simulated=simulated, demographics=demographics
         )
     )
-    language = f"?lang={quote(hidden['lang'])}" if "lang" in hidden else ""
-    answer = RedirectResponse(f"/s/{slug}/instructions{language}", status_code=303)
+    answer = RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     answer.set_cookie(
         SESSION_COOKIE, server.keys.sign(session_subject(slug, session_id)), path=f"/s/{slug}", httponly=True,
         samesite="lax", secure=server.settings.secure_cookies, max_age=30 * 86_400,

@@ -56,7 +56,13 @@ def test_no_template_carries_inline_script_or_style():
     ],
 )
 def test_the_language_is_the_one_asked_for_or_the_browsers_best(header, requested, chosen):
-    assert choose_language(header, requested=requested) == chosen
+    assert choose_language(header, requested=(requested,)) == chosen
+
+
+def test_only_a_language_that_is_offered_is_chosen_and_the_first_where_none_fits():
+    assert choose_language("de", requested=("es",), offered=("en", "de")) == "de"
+    assert choose_language("de", requested=("ar", "es"), offered=("en", "es")) == "es"
+    assert choose_language("ar", requested=("xx",), offered=("es", "de")) == "es"
 
 
 def test_a_missing_key_or_value_is_an_error_and_not_a_blank():
