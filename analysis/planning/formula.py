@@ -1,0 +1,209 @@
+"""Power and detectable win rate by formula: the variance of a contrast when annotators and prompts differ in taste.
+
+One arm differs from all the others, which are equal. A vote of annotator a on prompt p between arms i and j is a tie
+with probability tau (half a win), else i wins with log-odds
+
+    theta_i - theta_j + (u_ai - u_aj) + (v_pi - v_pj),     u ~ N(0, sa^2), v ~ N(0, sp^2) for each arm.
+
+The win rate pi = tau/2 + (1 - tau) pbar is over all annotators and prompts (ties half), pbar = E[expit(theta + s z)],
+s^2 = 2 sa^2 + 2 sp^2. For a vote y in {0, 1/2, 1}:
+
+    sigma^2 = tau/4 + (1 - tau) pbar - pi^2                                variance
+    C_a = (1 - tau)^2 Var_u( E_v[expit] ),  C_p = (1 - tau)^2 Var_v( E_u[expit] )   covariance of two votes that share
+                                                                            the annotator, the prompt
+
+With n votes on a single comparison, in equal shares from A annotators and on P prompts,
+
+    Var(rate) = sigma^2 / n * deff,     deff = 1 + (n/A - 1) C_a / sigma^2 + (n/P - 1) C_p / sigma^2
+
+(the design effect of Kish 1965, Survey Sampling, section 8.2, once for each kind of cluster; the crossed sum as in
+Cameron, Gelbach and Miller 2011). With several comparisons c of n_c votes the Bradley-Terry contrast i - j weights
+votes by h_c = d_ij' I^+ d_c, I = sum n_c pi_c (1 - pi_c) d_c d_c', and votes on different comparisons that share an
+annotator or a prompt covary by Gamma_cc' = sqrt(C_c C_c') d_c'd_c' / 2. Then
+
+    Var(log-odds) = sum_c n_c h_c^2 sigma_c^2 + sum_cc' h_c h_c' (m^a_cc' Gamma^a_cc' + m^p_cc' Gamma^p_cc')
+
+with m the numbers of ordered pairs of distinct votes that share an annotator (comparisons at random within people) or a
+prompt (all comparisons on each prompt). The test is the default of the report: |t| with min(A, P) - 1 degrees of
+freedom; its power is that of the noncentral t at level alpha / M. For Holm's procedure that is its first step, a lower
+bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import integrate, optimize, stats
+from scipy.special import expit, ndtr
+
+from analysis.planning.plan import StudyPlan
+from analysis.stats.results import Array
+from qsched.records import InputError
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+@dataclass(frozen=True)
+class VoteMoments:
+    """Of one vote at win rate `rate`: variance, covariances of two votes with the same annotator, the same prompt.
+
+    `log_odds` is the conditional theta that gives this rate.
+    """
+
+    rate: float
+    log_odds: float
+    variance: float
+    same_annotator: float
+    same_prompt: float
+
+
+@dataclass(frozen=True)
+class PlannedPower:
+    """What the formula says of one true win rate.
+
+    `se` is of the contrast in log-odds, `design_effect` its variance over that of independent votes, `df` of the t
+    test, `level` two-sided after adjustment.
+    """
+
+    win_rate: float
+    power: float
+    power_if_independent: float
+    se: float
+    design_effect: float
+    df: float
+    level: float
+
+
+def vote_moments(
+    rate: float, *, tie_rate: float, annotator_sd: float, prompt_sd: float
+) -> VoteMoments:
+    """Moments of a vote whose population win rate (ties half) is `rate`.
+
+    Raises InputError where so many ties leave no room for the rate: it lies in (tau/2, 1 - tau/2).
+    """
+    if not tie_rate / 2 < rate < 1 - tie_rate / 2:
+        raise InputError(
+            f"The win rate {rate} cannot be with {tie_rate:.0%} ties (half a win each): it lies between "
+            f"{tie_rate / 2} and {1 - tie_rate / 2}. Give another win rate or fewer ties."
+        )
+    decided = (rate - tie_rate / 2) / (1 - tie_rate)
+    sa, sp = math.sqrt(2) * annotator_sd, math.sqrt(2) * prompt_sd
+    both = math.hypot(sa, sp)
+
+    def excess(theta: float) -> float:
+        return float(expit(theta + both * _NODES) @ _WEIGHTS) - decided
+
+    theta = float(optimize.brentq(excess, -60.0, 60.0, xtol=1e-12))
+
+    def variance_of_mean(own: float, other: float) -> float:
+        """Var over one kind of taste of the mean over the other."""
+        mean = expit(theta + own * _NODES[:, None] + other * _NODES[None, :]) @ _WEIGHTS
+        return float((mean - decided) ** 2 @ _WEIGHTS)
+
+    scale = (1 - tie_rate) ** 2
+    return VoteMoments(
+        rate=rate,
+        log_odds=theta,
+        variance=tie_rate / 4 + (1 - tie_rate) * decided - rate**2,
+        same_annotator=scale * variance_of_mean(sa, sp),
+        same_prompt=scale * variance_of_mean(sp, sa),
+    )
+
+
+def contrast_variance(
+    pairs: tuple[tuple[int, int], ...],
+    votes_C: Array,
+    *,
+    contrast: tuple[int, int],
+    ahead: int,
+    annotators: int,
+    prompts: int,
+    even: VoteMoments,
+    uneven: VoteMoments,
+) -> tuple[float, float]:
+    """Variance of strength i - j in log-odds, and what it would be with independent votes.
+
+    `pairs` (C) are the comparisons by arm number, `votes_C` their votes. Arm `ahead` differs from all the others:
+    comparisons with it have the moments `uneven`, the others `even`.
+    """
+    k = 1 + max(max(pair) for pair in pairs)
+    d_CK = np.zeros((len(pairs), k))
+    d_CK[np.arange(len(pairs)), [i for i, _ in pairs]] = 1.0
+    d_CK[np.arange(len(pairs)), [j for _, j in pairs]] = -1.0
+    moments = [uneven if ahead in pair else even for pair in pairs]
+    weight = np.array([m.rate * (1 - m.rate) for m in moments])
+    information = (d_CK * (votes_C * weight)[:, None]).T @ d_CK
+    target = np.zeros(k)
+    target[contrast[0]], target[contrast[1]] = 1.0, -1.0
+    h_C = d_CK @ np.linalg.pinv(information) @ target
+    single = float(votes_C * h_C**2 @ np.array([m.variance for m in moments]))
+
+    total = float(votes_C.sum())
+    load = total / annotators
+    shares = votes_C / total
+    by_annotator = total * max(load - 1, 0.0) * np.outer(shares, shares)
+    by_prompt = np.outer(votes_C, votes_C) / prompts
+    by_prompt[np.diag_indices(len(pairs))] = votes_C * np.maximum(votes_C / prompts - 1, 0.0)
+    alike = d_CK @ d_CK.T / 2
+    shared = 0.0
+    for covariance, number in (
+        (np.array([m.same_annotator for m in moments]), by_annotator),
+        (np.array([m.same_prompt for m in moments]), by_prompt),
+    ):
+        shared += float(h_C @ (number * alike * np.sqrt(np.outer(covariance, covariance))) @ h_C)
+    return single + shared, single
+
+
+def planned_power(plan: StudyPlan, win_rate: float) -> PlannedPower:
+    """Power of one contrast: the arm that differs against one of the others, at population win rate `win_rate`."""
+    tastes = {"tie_rate": plan.tie_rate, "annotator_sd": plan.annotator_sd, "prompt_sd": plan.prompt_sd}
+    pairs = plan.pairs_of_arms
+    variance, single = contrast_variance(
+        pairs,
+        np.full(len(pairs), float(plan.votes_per_comparison)),
+        contrast=pairs[0],
+        ahead=plan.ahead,
+        annotators=plan.annotators,
+        prompts=plan.prompts,
+        even=vote_moments(0.5, **tastes),
+        uneven=vote_moments(win_rate, **tastes),
+    )
+    level = (1 - plan.confidence) / plan.tests
+    df = float(min(plan.annotators, plan.prompts) - 1)
+    log_odds = abs(math.log(win_rate / (1 - win_rate)))
+    return PlannedPower(
+        win_rate=win_rate,
+        power=t_power(log_odds / math.sqrt(variance), df=df, level=level),
+        power_if_independent=t_power(log_odds / math.sqrt(single), df=math.inf, level=level),
+        se=math.sqrt(variance),
+        design_effect=variance / single,
+        df=df,
+        level=level,
+    )
+
+
+def t_power(shift: float, *, df: float, level: float) -> float:
+    """P(|T| beyond the two-sided critical value) of a noncentral t; normal for df = inf."""
+    if math.isinf(df):
+        bound = float(stats.norm.isf(level / 2))
+        return float(stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift))
+    bound = float(stats.t.isf(level / 2, df))
+    # The normal integrated over the chi distribution of the standard error: scipy's nct is NaN for large shifts.
+    s = np.linspace(max(1e-9, 1 - 12 / math.sqrt(df)), 1 + 12 / math.sqrt(df), 2001)
+    density = stats.chi.pdf(s * math.sqrt(df), df) * math.sqrt(df)
+    return float(integrate.simpson(density * (ndtr(shift - bound * s) + ndtr(-shift - bound * s)), x=s))
+
+
+def detectable_win_rate(plan: StudyPlan, *, power: float = 0.8) -> float | None:
+    """The smallest win rate above one half that is found with `power`; None where even the largest possible is not."""
+    if not 0 < power < 1:
+        raise InputError(f"The power is {power}; it must be between 0 and 1, such as 0.8.")
+    low, high = 0.5 + 1e-6, 1 - plan.tie_rate / 2 - 1e-4
+    if planned_power(plan, high).power < power:
+        return None
+    if planned_power(plan, low).power >= power:
+        return low
+    return float(optimize.brentq(lambda rate: planned_power(plan, rate).power - power, low, high, xtol=1e-7))
