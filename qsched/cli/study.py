@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from study_server.studies.design import StudyDesign
+    from study_server.studies.estimate import StudyEstimate
 
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
 
@@ -45,14 +50,24 @@ def init(
     typer.echo(f"wrote {out}; next: qsched study check {out}")
 
 
-def check(file: Path = typer.Argument(help="The study.yaml.")) -> None:
+def check(
+    file: Path = typer.Argument(help="The study.yaml."),
+    annotator_sd: float = typer.Option(
+        0.5, "--annotator-sd", min=0, max=5, help="Assumed: how much people's tastes differ (log-odds, each arm)."
+    ),
+    prompt_sd: float = typer.Option(0.5, "--prompt-sd", min=0, max=5, help="Assumed: how much prompts differ."),
+    tie_rate: float = typer.Option(0.2, "--tie-rate", min=0, max=0.9, help="Assumed: share of ties."),
+) -> None:
     """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
+
+    What it can show rests on assumptions, which are printed; docs/study-design.md explains them.
 
     Example: qsched study check study.yaml
     """
     from qsched.records import iter_rows, read_manifest
     from study_server.serving import read_design
     from study_server.studies.comparisons import plan_pairs
+    from study_server.studies.detectable import Assumptions
     from study_server.studies.estimate import estimate_study
 
     design, folder = read_design(file, votes_per_pair=1)
@@ -63,11 +78,27 @@ def check(file: Path = typer.Argument(help="The study.yaml.")) -> None:
         arms=[arm.name for arm in manifest.arms],
         images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
     )
-    found = estimate_study(design, pairs)
+    assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
+    found = estimate_study(design, pairs, assumed)
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
-    lines = [
-        ("comparisons of arms", f"{found.comparisons}"),
-        ("pairs", f"{found.pairs} x {design.votes_per_pair} votes = {found.valid_votes} valid votes"),
+    for name, text in _check_lines(design, found):
+        typer.echo(f"  {name:<20} {text}")
+    for warning in found.warnings:
+        typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, str]]:
+    each = f"{found.pairs} x {design.votes_per_pair}"
+    best, assumed = found.detectable, found.assumed
+    where = "" if found.comparisons == 1 else f" in its weakest comparison ({' against '.join(best.weakest)})"
+    return [
+        ("comparisons of arms", f"{found.comparisons}" + (", drawn adaptively" if design.adaptivity else "")),
+        (
+            "pairs",
+            f"{each} votes = {found.valid_votes} valid votes"
+            if design.votes_total is None
+            else f"{found.pairs} with at most {design.votes_per_pair} votes, {found.valid_votes} valid votes together",
+        ),
         ("annotators", f"{found.annotators} with {found.trials_per_annotator} trials each"),
         ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
         (
@@ -78,17 +109,26 @@ def check(file: Path = typer.Argument(help="The study.yaml.")) -> None:
         ),
         (
             "can show",
-            f"a win rate of {found.detectable_win_rate:.1%} or more ({found.votes_per_comparison} votes a comparison, "
-            "80 % power, if votes were independent)",
+            (
+                f"a win rate of {best.win_rate:.1%} or more{where}, with {assumed.power:.0%} power"
+                if best.win_rate is not None
+                else f"nothing{where}: no win rate is found with {assumed.power:.0%} power"
+            )
+            + f"; {found.votes_per_comparison} votes a comparison, design effect {best.design_effect:.1f}",
+        ),
+        (
+            "if",
+            f"tastes differ by sd {assumed.annotator_sd:g} between people and {assumed.prompt_sd:g} between the "
+            f"{found.prompts} prompts (log-odds, each arm), {assumed.tie_rate:.0%} are ties"
+            + (", votes are spread evenly" if design.votes_total is not None or design.adaptivity else ""),
+        ),
+        (
+            "tested",
+            f"two-sided at {1 - assumed.confidence:.0%}"
+            + (f" over {found.comparisons} comparisons (Holm's first step)" if found.comparisons > 1 else "")
+            + f", t with {max(min(found.annotators, found.prompts) - 1, 1)} degrees of freedom",
         ),
     ]
-    for name, text in lines:
-        typer.echo(f"  {name:<20} {text}")
-    if design.max_minutes is not None and found.minutes_per_annotator > design.max_minutes:
-        typer.secho(
-            f"  a sitting takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator",
-            fg=typer.colors.YELLOW,
-        )
 
 
 def create(

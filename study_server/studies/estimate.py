@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
+from study_server.studies.detectable import Assumptions, Detectable, find_detectable
 
-# Two-sided 5 % level and 80 % power.
-Z_LEVEL, Z_POWER = 1.959964, 0.841621
+# A study that cannot tell 60/40 from even is hardly worth its annotators.
+COARSEST = 0.6
+FEW = 15
 
 
 @dataclass(frozen=True, slots=True)
 class StudyEstimate:
-    """Counts, hours and money of a study; `detectable_win_rate` is the smallest one seen with 80 % power."""
+    """Counts, hours and money of a study, what it can detect under `assumed`, and what is doubtful about it.
+
+    `votes_per_comparison` is the smallest; `islands` are groups of arms with no comparison between them.
+    """
 
     comparisons: int
     pairs: int
+    prompts: int
     valid_votes: int
     trials_per_annotator: int
     annotators: int
@@ -27,36 +33,78 @@ class StudyEstimate:
     cost: float | None
     currency: str | None
     votes_per_comparison: int
-    detectable_win_rate: float
+    detectable: Detectable
+    assumed: Assumptions
+    islands: tuple[tuple[str, ...], ...]
+    warnings: tuple[str, ...]
 
 
-def estimate_study(design: StudyDesign, pairs: Sequence[PlannedPair]) -> StudyEstimate:
-    """Estimate from the planned pairs.
-
-    The detectable win rate takes votes as independent and untied: p = 1/2 + (z_0.975 + z_0.8) / (2 sqrt(n)) with n
-    votes in the smallest comparison. People and prompts differ, so the truth needs more; `analysis/power.py`
-    takes that into account.
-    """
+def estimate_study(
+    design: StudyDesign, pairs: Sequence[PlannedPair], assumed: Assumptions | None = None
+) -> StudyEstimate:
+    """Estimate from the planned pairs. A study with a `votes_total` is taken to spread it evenly."""
+    assumed = Assumptions() if assumed is None else assumed
+    if not design.allow_tie:
+        assumed = replace(assumed, tie_rate=0.0)
     task = [pair for pair in pairs if pair.pool == "task"]
     practice = sum(pair.pool == "practice" for pair in pairs)
     sizes: dict[tuple[str, str], int] = {}
     for pair in task:
         key = (pair.first_arm, pair.second_arm)
         sizes[key] = sizes.get(key, 0) + 1
-    votes = len(task) * design.votes_per_pair
+    votes = design.votes_total or len(task) * design.votes_per_pair
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least votes_per_pair people are needed.
-    annotators = max(math.ceil(votes / each), design.votes_per_pair)
+    annotators = max(math.ceil(votes / each), math.ceil(votes / len(task)))
     extras = design.warmup + design.gold_shown + design.instructed + round(design.repeat_rate * each)
     trials = each + extras + practice
     minutes = trials * design.seconds_per_vote / 60
     hours = annotators * minutes / 60
-    smallest = min(sizes.values()) * design.votes_per_pair
+    by_comparison = {key: size * votes / len(task) for key, size in sizes.items()}
+    prompts = len({pair.prompt_key for pair in task})
+    found = find_detectable(by_comparison, annotators=annotators, prompts=prompts, assumed=assumed)
+    islands = connected_arms(sizes, also=design.arms or ())
     pay = design.pay
     return StudyEstimate(
-        comparisons=len(sizes), pairs=len(task), valid_votes=votes, trials_per_annotator=trials,
+        comparisons=len(sizes), pairs=len(task), prompts=prompts, valid_votes=votes, trials_per_annotator=trials,
         annotators=annotators, minutes_per_annotator=minutes, hours=hours,
         cost=None if pay is None else hours * pay.per_hour * (1 + pay.platform_fee),
-        currency=None if pay is None else pay.currency, votes_per_comparison=smallest,
-        detectable_win_rate=min(1.0, 0.5 + (Z_LEVEL + Z_POWER) / (2 * math.sqrt(smallest))),
+        currency=None if pay is None else pay.currency, votes_per_comparison=math.floor(min(by_comparison.values())),
+        detectable=found, assumed=assumed, islands=islands,
+        warnings=tuple(_warnings(design, minutes, found, islands, {"people": annotators, "prompts": prompts})),
     )  # fmt: skip
+
+
+def connected_arms(
+    comparisons: Iterable[tuple[str, str]], *, also: Iterable[str] = ()
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of arms that comparisons join, directly or through others; one group where all can be ranked together."""
+    group = {arm: {arm} for arm in also}
+    for first, second in comparisons:
+        joined = group.get(first, {first}) | group.get(second, {second})
+        for arm in joined:
+            group[arm] = joined
+    return tuple(sorted({tuple(sorted(members)) for members in group.values()}))
+
+
+def _warnings(
+    design: StudyDesign, minutes: float, found: Detectable, islands: Sequence[tuple[str, ...]],
+    sizes: Mapping[str, int],
+) -> list[str]:  # fmt: skip
+    warnings = []
+    if len(islands) > 1:
+        groups = " | ".join(", ".join(group) for group in islands)
+        warnings.append(
+            f"no comparison joins these groups of arms: {groups}; there is no ranking across them: add a comparison"
+        )
+    if found.win_rate is None or found.win_rate > COARSEST:
+        warnings.append(
+            f"{found.weakest[0]} against {found.weakest[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
+            "probably not be found: more people, more prompts or more votes a pair (analysis/power.py compares them)"
+        )
+    for name, size in sizes.items():
+        if size < FEW:
+            warnings.append(f"only {size} {name}: with fewer than {FEW} the report's intervals are rough")
+    if design.max_minutes is not None and minutes > design.max_minutes:
+        warnings.append(f"a sitting takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator")
+    return warnings

@@ -122,5 +122,61 @@ def test_the_estimate_counts_people_hours_and_money():
     assert (found.pairs, found.valid_votes, found.annotators) == (18, 180, 20)
     assert found.hours == pytest.approx(20 * 90 / 3600)
     assert found.cost == pytest.approx(0.5 * 12 * 1.25)
-    # 60 votes: 0.5 + 2.8016 / (2 * sqrt(60))
-    assert found.detectable_win_rate == pytest.approx(0.68085, abs=1e-4)
+    assert found.votes_per_comparison == 60
+    # Six prompts: next to nothing can be shown, whatever the number of votes.
+    assert found.detectable.win_rate is not None and found.detectable.win_rate > 0.75
+    assert any("would probably not be found" in warning for warning in found.warnings)
+    assert "only 6 prompts: with fewer than 15 the report's intervals are rough" in found.warnings
+
+
+def images_of(prompts: int, arms=ARMS):
+    return [(f"p{n}", 0, arm) for n in range(prompts) for arm in arms]
+
+
+def test_what_a_study_can_show_grows_with_people_and_prompts_and_is_nothing_like_that_of_independent_votes():
+    def found(**values):
+        plan = design(**{"votes_per_pair": 5, "arms": ["fp32", "w4a4"], "pairs_per_annotator": 20, **values})
+        return estimate_study(plan, plan_pairs(plan, arms=ARMS, images=images_of(100))).detectable
+
+    base = found()
+    # 500 independent untied votes would show 0.5 + 2.8016 / (2 sqrt(500)) = 56.3 %.
+    assert 0.57 < base.win_rate < 0.62 and base.design_effect > 1.5
+    assert found(votes_per_pair=10).win_rate < base.win_rate < found(pairs_per_annotator=100).win_rate
+    assert found(votes_total=250).win_rate > base.win_rate
+
+
+def test_arms_that_no_comparison_joins_and_a_study_that_is_too_small_are_named():
+    arms = ("a", "b", "c", "d")
+    plan = design(comparisons=[["a", "b"], ["c", "d"]])
+    found = estimate_study(plan, plan_pairs(plan, arms=arms, images=images_of(100, arms)))
+    assert found.islands == (("a", "b"), ("c", "d"))
+    assert found.warnings[0] == (
+        "no comparison joins these groups of arms: a, b | c, d; there is no ranking across them: add a comparison"
+    )
+    joined = design(comparisons=[["a", "b"], ["c", "d"], ["b", "c"]])
+    assert len(estimate_study(joined, plan_pairs(joined, arms=arms, images=images_of(100, arms))).islands) == 1
+    forgotten = design(comparisons=[["a", "b"]], arms=["a", "b", "c"])
+    assert estimate_study(forgotten, plan_pairs(forgotten, arms=arms, images=images_of(100, arms))).islands == (
+        ("a", "b"), ("c",),
+    )  # fmt: skip
+    small = design(votes_per_pair=2)
+    warnings = estimate_study(small, plan_pairs(small, arms=arms, images=images_of(20, arms))).warnings
+    assert any("could be 60% to 40% and would probably not be found" in warning for warning in warnings)
+    assert any(warning.startswith("only 6 people") for warning in warnings)
+
+
+def test_the_check_says_what_it_rests_on(tmp_path, small_image_set):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    path = write(tmp_path, f"slug: s\ntitle: t\nimages: {small_image_set}\ncomparisons: adaptive\nvotes_total: 60\n")
+    done = CliRunner().invoke(app, ["study", "check", str(path), "--tie-rate", "0.3", "--prompt-sd", "0.25"])
+    assert done.exit_code == 0, done.output
+    for words in (
+        "3, drawn adaptively", "18 with at most 5 votes, 60 valid votes together", "80% power",
+        "sd 0.5 between people and 0.25 between the 6 prompts", "30% are ties, votes are spread evenly",
+        "two-sided at 5% over 3 comparisons (Holm's first step), t with 3 degrees of freedom",
+        "warning: only 6 prompts",
+    ):  # fmt: skip
+        assert words in done.output, done.output
