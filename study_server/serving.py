@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from uvicorn.supervisors import Multiprocess
 
 from qsched.errors import InputError
 from qsched.records.image_set import first_problem
@@ -27,8 +25,7 @@ from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings, 
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
 from study_server.studies.yaml_file import read_study_file
-
-WORKER_SETTINGS = "QSCHED_WORKER_SETTINGS"
+from study_server.workers import run_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +187,6 @@ def describe(made: CreatedStudy) -> str:
     return line
 
 
-def worker_app() -> FastAPI:
-    """The application of one worker process; its settings come from the parent through the environment."""
-    return create_app(Settings.model_validate_json(os.environ[WORKER_SETTINGS]))
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -210,12 +202,20 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: Settings, sock: socket.socket, workers: int) -> None:
-    # No access log: it would hold addresses.
-    options = {"access_log": False, "server_header": False, "log_level": "info", "timeout_keep_alive": 75}
     if workers == 1:
-        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run([sock])  # type: ignore[arg-type]
+        uvicorn.Server(_server_config(settings)).run([sock])
         return
     told = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
-    os.environ[WORKER_SETTINGS] = json.dumps(told)
-    config = uvicorn.Config("study_server.serving:worker_app", factory=True, workers=workers, **options)  # type: ignore[arg-type]
-    Multiprocess(config, sockets=[sock]).run()
+    run_workers(serve_worker, json.dumps(told), sock, workers=workers)
+
+
+def serve_worker(told: str, sock: socket.socket) -> None:
+    """One worker process, with the settings that its parent hands it (through a pipe, not the environment)."""
+    uvicorn.Server(_server_config(Settings.model_validate_json(told))).run([sock])
+
+
+def _server_config(settings: Settings) -> uvicorn.Config:
+    # No access log: it would hold addresses.
+    return uvicorn.Config(
+        create_app(settings), access_log=False, server_header=False, log_level="info", timeout_keep_alive=75
+    )

@@ -85,11 +85,11 @@ class Stubborn(StudyServer):
             await asyncio.sleep(0.1)
 
 
-def serve(study: Path, url: str, port: int, data: Path) -> subprocess.Popen[bytes]:
+def serve(study: Path, url: str, port: int, data: Path, *, workers: int = 1) -> subprocess.Popen[bytes]:
     """`qsched serve` as its users start it; returns when it answers."""
     server = subprocess.Popen(
         [sys.executable, "-m", "qsched", "serve", str(study), "--db", url, "--port", str(port), "--data", str(data),
-         "--simulated-annotators"],
+         "--simulated-annotators", "--workers", str(workers)],
         cwd=ROOT, env={**os.environ, "QSCHED_SECRET_KEY": SECRET}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
