@@ -53,7 +53,8 @@ class Presenter:
             "total": max(sitting.total, sitting.done),
             "block_done": sitting.done % design.block_length,
             "block_length": design.block_length,
-            "seconds_left": sitting.seconds_left(design, now_ms()),
+            # Until max_minutes are over. How long the work will take only the page knows, from the person's own pace.
+            "limit_seconds_left": sitting.seconds_left(design, now_ms()),
             "practice_left": max(0, practice - sitting.practice_done),
         }
 
@@ -73,6 +74,7 @@ class Presenter:
                 "show_prompt": design.show_prompt,
                 "practice_feedback": design.practice_feedback,
                 "lease_seconds": design.lease_seconds,
+                "seconds_per_vote": design.seconds_per_vote,
             },
             "progress": self.progress(outcome.sitting),
             "queue": [self.assignment(shown) for shown in outcome.shown],

@@ -10,8 +10,10 @@ from qsched.records import Choice
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
-# A day: longer is no thinking time but a closed lid or a broken clock, and is refused rather than kept as truth.
-Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+# 366 days: a laptop that was closed for two days must not lose its answer, and the page sends no more than this
+# (timing.js holds the same number). What is longer came from no page of ours.
+LONGEST_MS = 31_622_400_000
+Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
 # How much better the chosen picture is: 1 slightly, 2 clearly.
 Strength = Annotated[int, Field(ge=1, le=2)]

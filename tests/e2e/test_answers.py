@@ -96,6 +96,46 @@ def test_an_answer_carries_the_time_from_paint_without_the_hidden_time(new_page,
     assert body["viewport"]["dpr"] == 1
 
 
+@pytest.mark.parametrize(("days", "told"), [(2, 2), (500, 366)])
+def test_an_answer_after_days_of_a_closed_lid_is_stored(new_page, study, days, told):
+    page = new_page()
+    page.add_init_script(
+        "window.__ahead = 0; const now = performance.now.bind(performance); performance.now = () => now() + __ahead;"
+    )
+    enter(page, study.url)
+    skip_practice(page)
+    votes = record_votes(page)
+    set_hidden(page, True)
+    page.evaluate(f"window.__ahead = {days} * 86400000")
+    set_hidden(page, False)
+    page.keyboard.press("ArrowLeft")
+    wait_for(page, lambda: done(page) == 1 and stored_answers(page) == 0)
+    assert votes[0]["hidden_ms"] // 86_400_000 == told
+    assert votes[0]["response_ms"] < 60_000
+    assert [row["choice"] for row in study.votes_of_latest_session(kind="task")] == ["left"]
+
+
+def test_the_time_left_follows_this_persons_own_pace_and_outlives_a_reload(new_page, study):
+    page = new_page()
+    page.add_init_script(
+        "window.__ahead = 0; const now = performance.now.bind(performance); performance.now = () => now() + __ahead;"
+    )
+    enter(page, study.url)
+    pair = skip_practice(page)
+    expect(page.locator("#time-left")).to_have_text("about 1 min left")  # the study's guess: 5 pairs of 8 s
+    page.evaluate("window.__ahead = 60_000")  # every look at a pair now lasts a minute
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+        pair = next_shown(page, pair)
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Continue").click()
+    shown(page)
+    expect(page.locator("#time-left")).to_have_text("about 2 min left")
+    page.reload()
+    shown(page)
+    expect(page.locator("#time-left")).to_have_text("about 2 min left")
+
+
 def test_undo_brings_the_same_pair_back_and_the_correction_supersedes(new_page, study):
     page = new_page()
     enter(page, study.url)

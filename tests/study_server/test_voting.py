@@ -8,6 +8,8 @@ import re
 import pytest
 
 from study_server import context
+from study_server.catalogue import FOLDER
+from study_server.voting.schemas import LONGEST_MS
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
@@ -60,7 +62,7 @@ def test_a_repeated_post_gives_the_same_answer_and_no_second_row(settings, make_
             assert first.status_code == again.status_code == 200
             a, b = first.json(), again.json()
             for body in (a, b):
-                body["progress"].pop("seconds_left")
+                body["progress"].pop("limit_seconds_left")
             assert a == b
             assert a["next"] is not None
             other = await visitor.post("api/votes", visitor.ballot(visitor.queue[0], key="another-key"))
@@ -296,6 +298,27 @@ def test_a_vote_on_another_persons_pair_is_refused(settings, make_study, databas
     assert votes(database) == []
 
 
+def test_a_laptop_closed_for_two_days_loses_no_answer(settings, make_study, database):
+    make_study()
+    two_days = 2 * 86_400_000
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            for times in ({"hidden_ms": two_days}, {"response_ms": two_days}):
+                answer = await visitor.post("api/votes", visitor.ballot(visitor.queue.pop(0)) | times)
+                assert answer.status_code == 200, answer.text
+
+    run(scenario())
+    assert query(database, "SELECT response_ms, hidden_ms FROM votes ORDER BY id") == [(900, two_days), (two_days, 0)]
+
+
+def test_the_page_sends_no_longer_time_than_the_server_takes():
+    source = (FOLDER.parent / "js" / "timing.js").read_text(encoding="utf-8")
+    assert int(re.search(r"LONGEST_MS = ([\d_]+);", source)[1]) == LONGEST_MS
+
+
 def test_a_skip_is_kept_but_fills_no_slot(settings, make_study, database):
     make_study(votes_per_pair=1)
 
@@ -400,8 +423,8 @@ def test_practice_tells_right_from_wrong_on_other_content_and_is_not_counted(set
         async with serving(settings) as browser:
             visitor = await Visitor(browser()).enter()
             await visitor.begin()
-            assert visitor.state["progress"] | {"seconds_left": 0} == {
-                "done": 0, "total": 15, "block_done": 0, "block_length": 20, "seconds_left": 0, "practice_left": 1
+            assert visitor.state["progress"] | {"limit_seconds_left": 0} == {
+                "done": 0, "total": 15, "block_done": 0, "block_length": 20, "limit_seconds_left": 0, "practice_left": 1
             }  # fmt: skip
             assert [a["kind_public"] for a in visitor.queue] == ["practice", "task"]
             answer = await visitor.vote("left")

@@ -5,10 +5,11 @@
  *   left: Picture, right: Picture, lease_seconds: number}} Assignment
  * @typedef {{src: string, width: number, height: number}} Picture
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
- *   seconds_left: number|null, practice_left?: number}} Progress
+ *   limit_seconds_left: number|null, practice_left?: number}} Progress
  * @typedef {"task"|"break"|"finished"|"waiting"|"closed"} State
  * @typedef {{title: string, slug: string, questions: {id: string, text: string}[], allow_tie: boolean,
- *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean}} Study
+ *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean,
+ *   seconds_per_vote: number}} Study
  * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State, tab_token: string,
  *   session_key: string, undo: {vote_id: string}|null, retry_after?: number, preview?: boolean}} SessionState
  * @typedef {{accepted: boolean, vote_id: string, feedback?: {correct: boolean, text: string}|null,

@@ -9,25 +9,26 @@
  */
 
 import { byId } from "./announce.js";
-import { HttpError, NetworkError, base, newKey, post } from "./api.js";
+import { base, newKey, post } from "./api.js";
 import { Choices } from "./choices.js";
 import { viewport } from "./device.js";
 import { listenToFeedback, showFeedback } from "./feedback.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
-import { hidePanel, showBreak, showClosed, showConnecting, showError, showOtherTab, showPending, showWaiting } from "./panel.js";
+import { Pace } from "./pace.js";
+import { hidePanel, showBreak, showClosed, showPending, showWaiting } from "./panel.js";
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
-import { showHint, showProgress, showRefusal, showSaving } from "./signs.js";
+import { showHint, showProgress, showSaving } from "./signs.js";
 import { t } from "./text.js";
+import { RETRY_SECONDS, Trouble } from "./trouble.js";
+import { Undo } from "./undo.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
 /** @typedef {import("./api.js").SessionState} SessionState */
 /** @typedef {import("./api.js").VoteAnswer} VoteAnswer */
 /** @typedef {import("./choices.js").InputKind} InputKind */
 /** @typedef {import("./viewer.js").Viewer} Viewer */
-
-const RETRY_SECONDS = 5;
 
 export class Course {
   /** @param {Viewer} viewer */
@@ -38,7 +39,14 @@ export class Course {
     this.queue = new Queue((waiting) => this.presenter.noteLoading(waiting));
     this.session = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
-    this.undoable = /** @type {{vote_id: string, key: string}|null} */ (null);
+    this.pace = /** @type {Pace|null} */ (null);
+    this.heartbeat = /** @type {Heartbeat|null} */ (null);
+    this.trouble = new Trouble(this);
+    this.lastAnswer = new Undo({
+      tabToken: () => this.tabToken(),
+      onTakenBack: (answer) => this.#takenBack(answer),
+      onRefused: (error) => this.trouble.refused(error),
+    });
     this.waitsFor = /** @type {string|null} */ (null); // idempotency key whose answer decides what comes next
     this.ended = false;
     this.timer = 0;
@@ -62,43 +70,35 @@ export class Course {
     /** @type {SessionState} */
     let session;
     try {
-      session = await post("api/session", { tab_token: this.#tabToken(), end_break: endBreak, take_over: takeOver });
+      session = await post("api/session", { tab_token: this.tabToken(), end_break: endBreak, take_over: takeOver });
     } catch (error) {
-      this.#enterFailed(error, { endBreak, takeOver });
+      this.trouble.enterFailed(error, { endBreak, takeOver });
       return;
     }
-    sessionStorage.setItem(this.#tabKey(), session.tab_token);
+    sessionStorage.setItem(tabKey(), session.tab_token);
     const first = this.session === null;
     this.session = session;
     if (first) this.#begin(session);
-    this.#offerUndo(session.undo?.vote_id);
+    this.lastAnswer.offer(session.undo?.vote_id);
     this.queue.replace(session.queue.filter((pair) => !this.outbox?.holds(pair.token)));
-    this.#go(session);
+    this.go(session);
+  }
+
+  /**
+   * Enter again after a while; an entry that was planned before is forgotten.
+   * @param {number} seconds
+   * @param {{endBreak?: boolean, takeOver?: boolean}} [options]
+   */
+  enterIn(seconds, options = {}) {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.enter(options), seconds * 1000);
   }
 
   /** Take the last answer back. */
   async undo() {
     if (this.outbox && this.outbox.size > 0) return showHint(t("task.undo_wait"));
-    if (!this.undoable || this.ended) return showHint(t("task.undo_nothing"));
-    const vote = this.undoable;
-    this.#offerUndo(null);
-    try {
-      const answer = await post("api/undo", {
-        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: this.#tabToken(),
-      });
-      if (this.session) this.session.progress = answer.progress;
-      this.queue.putFirst(answer.assignment);
-      showHint(t("task.undone"));
-      hidePanel();
-      await this.show();
-    } catch (error) {
-      if (error instanceof HttpError && error.code === "undo_closed") showHint(t("task.undo_closed"));
-      else if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
-        this.undoable = vote; // with its key: the lost request may have arrived
-        this.#offerUndo(vote.vote_id);
-        showHint(t("task.undo_failed"));
-      } else this.#refused(error);
-    }
+    if (this.ended) return showHint(t("task.undo_nothing"));
+    return this.lastAnswer.take();
   }
 
   /** Show the first pair of the queue, and load the one after it meanwhile. */
@@ -107,12 +107,34 @@ export class Course {
     if (!pair) return this.#queueIsEmpty();
     const pictures = this.queue.pictures(pair);
     const outcome = await this.presenter.present(pair, pictures, this.session?.study.show_prompt ?? true);
-    if (outcome === "missing") return this.#reportMissing(pair);
+    if (outcome === "missing") return this.trouble.reportMissing(pair);
     if (outcome === "overtaken") return undefined;
     const { done, total } = this.session?.progress ?? { done: 0, total: 0 };
     this.#progress();
     this.presenter.announce(done + (this.outbox?.size ?? 0) + 1, total);
     this.queue.preloadNext();
+  }
+
+  /**
+   * Go on with what the server says comes next.
+   * @param {{state: import("./api.js").State, retry_after?: number}} answer
+   */
+  go({ state, retry_after }) {
+    clearTimeout(this.timer);
+    this.#progress();
+    if (state === "task") {
+      void this.show();
+      return;
+    }
+    this.presenter.hide();
+    if (this.outbox && this.outbox.size > 0) showPending(); // `#accepted` goes on from here
+    else if (state === "finished") location.assign(`${base()}/thanks`);
+    else if (state === "break") this.#breakNow();
+    else if (state === "closed") showClosed("closed");
+    else {
+      showWaiting();
+      this.enterIn(retry_after ?? RETRY_SECONDS);
+    }
   }
 
   /** Stop for good: the study goes on elsewhere. */
@@ -124,14 +146,21 @@ export class Course {
     this.presenter.hide();
   }
 
+  /** @returns {string|null} what tells the server that this tab, and no other, has the study */
+  tabToken() {
+    return sessionStorage.getItem(tabKey());
+  }
+
   /** @param {SessionState} session */
   #begin(session) {
     this.choices.build(session.study);
+    const name = `${session.study.slug}:${session.session_key}`;
+    this.pace = new Pace(name, session.study.seconds_per_vote);
     const outbox = new Outbox({
-      name: `${session.study.slug}:${session.session_key}`,
-      send: (answer) => post("api/votes", { ...answer, tab_token: this.#tabToken() }, { keepalive: true }),
+      name,
+      send: (answer) => post("api/votes", { ...answer, tab_token: this.tabToken() }, { keepalive: true }),
       onAccepted: (answer, response) => this.#accepted(answer.idempotency_key, response),
-      onRefused: (answer, error) => this.#voteRefused(answer.idempotency_key, error),
+      onRefused: (answer, error) => this.trouble.voteRefused(answer.idempotency_key, error),
       onState: (state, size) => showSaving(state, size, outbox.durable),
     });
     this.outbox = outbox;
@@ -142,9 +171,9 @@ export class Course {
     outbox.sendNow();
     this.heartbeat = new Heartbeat({
       tokens: () => this.queue.tokens,
-      tabToken: () => this.#tabToken() ?? "",
-      onLost: (lost) => this.#leasesLost(lost),
-      onRefused: (error) => this.#refused(error),
+      tabToken: () => this.tabToken() ?? "",
+      onLost: (lost) => this.trouble.leasesLost(lost),
+      onRefused: (error) => this.trouble.refused(error),
     });
   }
 
@@ -158,7 +187,8 @@ export class Course {
     const key = newKey();
     const practice = pair.kind_public === "practice";
     const seen = this.presenter.close({ keepVisible: practice });
-    this.#offerUndo(null);
+    if (!practice) this.pace?.add(seen.response_ms);
+    this.lastAnswer.offer(null);
     this.queue.remove(pair.token);
     if (practice || this.#endsBlock() || !this.queue.current) this.waitsFor = key;
     this.outbox.add({
@@ -185,7 +215,7 @@ export class Course {
     if (!this.session || this.ended) return;
     this.session.progress = response.progress;
     this.session.retry_after = response.retry_after;
-    if (this.outbox?.size === 0) this.#offerUndo(response.undo?.vote_id);
+    if (this.outbox?.size === 0) this.lastAnswer.offer(response.undo?.vote_id);
     if (response.next && !this.outbox?.holds(response.next.token)) this.queue.append(response.next);
     if (this.presenter.painted) {
       this.queue.preloadNext();
@@ -193,50 +223,23 @@ export class Course {
     }
     if (this.waitsFor === key) {
       this.waitsFor = null;
-      if (response.feedback) showFeedback(response.feedback, () => this.#go(response));
-      else this.#go(response);
+      if (response.feedback) showFeedback(response.feedback, () => this.go(response));
+      else this.go(response);
     } else if (!this.presenter.pair && this.outbox?.size === 0) {
       void this.enter(); // the page stood at "almost done"; now the server can say what comes
     }
   }
 
   /**
-   * @param {string} key
-   * @param {HttpError} error
-   * @returns {"drop"|"stop"}
+   * The last answer is taken back: its pair is shown again.
+   * @param {{assignment: Assignment, progress: import("./api.js").Progress}} answer
    */
-  #voteRefused(key, error) {
-    if (error.code === "other_tab" || error.code === "session_expired" || error.status === 401) {
-      this.#refused(error);
-      return "stop";
-    }
-    const waited = this.waitsFor === key;
-    if (error.code === "lease_lost") showHint(t("task.answer_dropped"));
-    else if (error.code !== "already_answered") showRefusal(t("save.refused", { message: error.message }));
-    if (waited) {
-      this.waitsFor = null;
-      this.timer = window.setTimeout(() => void this.enter(), 0);
-    }
-    return "drop";
-  }
-
-  /** @param {{state: import("./api.js").State, retry_after?: number}} answer */
-  #go({ state, retry_after }) {
-    clearTimeout(this.timer);
-    this.#progress();
-    if (state === "task") {
-      void this.show();
-      return;
-    }
-    this.presenter.hide();
-    if (this.outbox && this.outbox.size > 0) showPending(); // `#accepted` goes on from here
-    else if (state === "finished") location.assign(`${base()}/thanks`);
-    else if (state === "break") this.#breakNow();
-    else if (state === "closed") showClosed("closed");
-    else {
-      showWaiting();
-      this.timer = window.setTimeout(() => void this.enter(), (retry_after ?? RETRY_SECONDS) * 1000);
-    }
+  async #takenBack(answer) {
+    if (this.session) this.session.progress = answer.progress;
+    this.queue.putFirst(answer.assignment);
+    showHint(t("task.undone"));
+    hidePanel();
+    await this.show();
   }
 
   #breakNow() {
@@ -249,80 +252,14 @@ export class Course {
     else void this.enter();
   }
 
-  /** @param {Assignment} pair */
-  async #reportMissing(pair) {
-    try {
-      const answer = await post("api/report", {
-        assignment: pair.token, problem: "image_missing", tab_token: this.#tabToken(), idempotency_key: newKey(),
-      });
-      this.queue.remove(pair.token);
-      this.queue.append(answer.next);
-      if (this.session && answer.progress) this.session.progress = answer.progress;
-      showHint(t("task.replaced"));
-      this.#go(answer);
-    } catch (error) {
-      if (error instanceof HttpError && error.code === "lease_lost") {
-        this.queue.remove(pair.token);
-        void this.show();
-      } else this.#enterFailed(error, {});
-    }
-  }
-
-  /** @param {string[]} lost */
-  #leasesLost(lost) {
-    const current = this.queue.current;
-    const wasShown = current !== undefined && lost.includes(current.token);
-    for (const token of lost) this.queue.remove(token);
-    if (!wasShown || this.waitsFor !== null) return;
-    showHint(t("task.lease_lost"));
-    void this.enter();
-  }
-
-  /**
-   * @param {unknown} error
-   * @param {{endBreak?: boolean, takeOver?: boolean}} again
-   */
-  #enterFailed(error, again) {
-    if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
-      const seconds = (error instanceof HttpError && error.retryAfter) || RETRY_SECONDS;
-      if (!this.presenter.painted) showConnecting(() => void this.enter(again));
-      clearTimeout(this.timer);
-      this.timer = window.setTimeout(() => void this.enter(again), seconds * 1000);
-    } else this.#refused(error);
-  }
-
-  /** @param {unknown} error a definite no: another tab, an ended session, a closed study */
-  #refused(error) {
-    if (!(error instanceof HttpError)) throw error;
-    this.presenter.hide();
-    if (error.code === "other_tab") {
-      this.heartbeat?.stop();
-      showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
-    } else if (error.status === 401) location.assign(base());
-    else if (error.code === "closed" || error.code === "paused") showClosed(error.code);
-    else showError(error.message);
-  }
-
   #progress() {
-    if (this.session) {
-      const practice = this.queue.current?.kind_public === "practice";
-      showProgress(this.session.progress, this.outbox?.size ?? 0, practice, this.presenter.watch.secondsEach);
-    }
+    if (!this.session || !this.pace) return;
+    const practice = this.queue.current?.kind_public === "practice";
+    showProgress(this.session.progress, this.outbox?.size ?? 0, practice, this.pace);
   }
+}
 
-  /** @param {string|null|undefined} voteId the vote that may be taken back now, if any */
-  #offerUndo(voteId) {
-    if (!voteId) this.undoable = null;
-    else if (this.undoable?.vote_id !== voteId) this.undoable = { vote_id: voteId, key: newKey() };
-    byId("tool-undo").toggleAttribute("disabled", this.undoable === null);
-  }
-
-  #tabKey() {
-    return `tab:${base()}`;
-  }
-
-  /** @returns {string|null} */
-  #tabToken() {
-    return sessionStorage.getItem(this.#tabKey());
-  }
+/** @returns {string} */
+function tabKey() {
+  return `tab:${base()}`;
 }

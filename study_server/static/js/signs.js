@@ -16,9 +16,9 @@ let saveTimer = 0;
  * @param {Progress} progress as the server last said
  * @param {number} waiting answers given since, not acknowledged yet
  * @param {boolean} practice
- * @param {number} secondsEach how long this person takes for a pair
+ * @param {import("./pace.js").Pace} pace
  */
-export function showProgress(progress, waiting, practice, secondsEach) {
+export function showProgress(progress, waiting, practice, pace) {
   const done = Math.min(progress.total, progress.done + waiting);
   const share = progress.total > 0 ? done / progress.total : 0;
   const bar = byId("progress-bar");
@@ -29,9 +29,8 @@ export function showProgress(progress, waiting, practice, secondsEach) {
   const left = progress.practice_left;
   byId("progress-text").textContent = practice && left
     ? tn("task.progress.practice", left) : t("task.progress", { done, total: progress.total });
-  // `seconds_left` is what the study's time limit still allows; the work itself is usually done earlier.
-  const work = (progress.total - done) * secondsEach;
-  byId("time-left").textContent = practice ? "" : timeLeft(Math.min(work, progress.seconds_left ?? work));
+  const seconds = pace.secondsLeft(progress.total - done, progress.limit_seconds_left);
+  byId("time-left").textContent = practice ? "" : timeLeft(seconds);
 }
 
 /**

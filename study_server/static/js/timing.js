@@ -1,12 +1,10 @@
 /** Response time from paint to answer, without the time in which the page was hidden. */
 
-const FIRST_GUESS_SECONDS = 8;
-const REMEMBERED = 15;
+/** 366 days, the server's limit too: an answer is never refused because a laptop slept or a clock is broken. */
+const LONGEST_MS = 31_622_400_000;
 
 export class Stopwatch {
   constructor() {
-    /** @type {number[]} */
-    this.recent = []; // the last response times, in milliseconds
     this.startedAt = 0;
     this.hiddenSince = /** @type {number|null} */ (null);
     this.hiddenTotal = 0;
@@ -26,22 +24,14 @@ export class Stopwatch {
   }
 
   /**
-   * Stop and read both clocks, in whole milliseconds.
+   * Stop and read both clocks, in whole milliseconds, each at most LONGEST_MS.
    * @returns {{response_ms: number, hidden_ms: number}}
    */
   stop() {
     const now = performance.now();
     const hidden = this.hiddenTotal + (this.hiddenSince === null ? 0 : now - this.hiddenSince);
     this.running = false;
-    const response = Math.max(0, Math.round(now - this.startedAt - hidden));
-    this.recent = [...this.recent, response].slice(-REMEMBERED);
-    return { response_ms: response, hidden_ms: Math.round(hidden) };
-  }
-
-  /** @returns {number} the median of the last response times, in seconds; a guess before there are three */
-  get secondsEach() {
-    if (this.recent.length < 3) return FIRST_GUESS_SECONDS;
-    return [...this.recent].sort((a, b) => a - b)[Math.floor(this.recent.length / 2)] / 1000;
+    return { response_ms: whole(now - this.startedAt - hidden), hidden_ms: whole(hidden) };
   }
 
   #visibilityChanged() {
@@ -54,6 +44,14 @@ export class Stopwatch {
       this.hiddenSince = null;
     }
   }
+}
+
+/**
+ * @param {number} ms
+ * @returns {number}
+ */
+function whole(ms) {
+  return Math.min(LONGEST_MS, Math.max(0, Math.round(ms)));
 }
 
 /**

@@ -1,0 +1,100 @@
+/** What the course does when the server says no, when it says nothing, and when a pair cannot be judged. */
+
+import { HttpError, NetworkError, base, newKey, post } from "./api.js";
+import { showClosed, showConnecting, showError, showOtherTab } from "./panel.js";
+import { showHint, showRefusal } from "./signs.js";
+import { t } from "./text.js";
+
+/** @typedef {import("./api.js").Assignment} Assignment */
+/** @typedef {import("./course.js").Course} Course */
+
+export const RETRY_SECONDS = 5;
+
+export class Trouble {
+  /** @param {Course} course */
+  constructor(course) {
+    this.course = course;
+  }
+
+  /**
+   * The session could not be had: try again where that may help.
+   * @param {unknown} error
+   * @param {{endBreak?: boolean, takeOver?: boolean}} again
+   */
+  enterFailed(error, again) {
+    if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
+      const seconds = (error instanceof HttpError && error.retryAfter) || RETRY_SECONDS;
+      if (!this.course.presenter.painted) showConnecting(() => void this.course.enter(again));
+      this.course.enterIn(seconds, again);
+    } else this.refused(error);
+  }
+
+  /** @param {unknown} error a definite no: another tab, an ended session, a closed study */
+  refused(error) {
+    if (!(error instanceof HttpError)) throw error;
+    this.course.presenter.hide();
+    if (error.code === "other_tab") {
+      this.course.heartbeat?.stop();
+      showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
+    } else if (error.status === 401) location.assign(base());
+    else if (error.code === "closed" || error.code === "paused") showClosed(error.code);
+    else showError(error.message);
+  }
+
+  /**
+   * The server will not take an answer.
+   * @param {string} key
+   * @param {HttpError} error
+   * @returns {"drop"|"stop"} whether the outbox goes on without it or stops altogether
+   */
+  voteRefused(key, error) {
+    if (error.code === "other_tab" || error.code === "session_expired" || error.status === 401) {
+      this.refused(error);
+      return "stop";
+    }
+    if (error.code === "lease_lost") showHint(t("task.answer_dropped"));
+    else if (error.code !== "already_answered") showRefusal(t("save.refused", { message: error.message }));
+    if (this.course.waitsFor === key) {
+      this.course.waitsFor = null;
+      this.course.enterIn(0);
+    }
+    return "drop";
+  }
+
+  /**
+   * A picture that cannot be shown: the pair is reported and another takes its place.
+   * @param {Assignment} pair
+   */
+  async reportMissing(pair) {
+    const { course } = this;
+    try {
+      const answer = await post("api/report", {
+        assignment: pair.token, problem: "image_missing", tab_token: course.tabToken(), idempotency_key: newKey(),
+      });
+      course.queue.remove(pair.token);
+      course.queue.append(answer.next);
+      if (course.session && answer.progress) course.session.progress = answer.progress;
+      showHint(t("task.replaced"));
+      course.go(answer);
+    } catch (error) {
+      if (error instanceof HttpError && error.code === "lease_lost") {
+        course.queue.remove(pair.token);
+        void course.show();
+      } else this.enterFailed(error, {});
+    }
+  }
+
+  /**
+   * Pairs that were given to others while nobody was here.
+   * @param {string[]} lost
+   */
+  leasesLost(lost) {
+    const { course } = this;
+    const current = course.queue.current;
+    const wasShown = current !== undefined && lost.includes(current.token);
+    for (const token of lost) course.queue.remove(token);
+    if (!wasShown || course.waitsFor !== null) return;
+    showHint(t("task.lease_lost"));
+    void course.enter();
+  }
+}

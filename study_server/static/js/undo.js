@@ -1,0 +1,52 @@
+/** Taking the last answer back: which one may be, and the button that says so. */
+
+import { byId } from "./announce.js";
+import { HttpError, NetworkError, newKey, post } from "./api.js";
+import { showHint } from "./signs.js";
+import { t } from "./text.js";
+
+/** @typedef {import("./api.js").Assignment} Assignment */
+/** @typedef {import("./api.js").Progress} Progress */
+
+export class Undo {
+  /**
+   * @param {object} options
+   * @param {() => string|null} options.tabToken
+   * @param {(answer: {assignment: Assignment, progress: Progress}) => Promise<void>} options.onTakenBack
+   * @param {(error: unknown) => void} options.onRefused a definite no that concerns the whole session
+   */
+  constructor({ tabToken, onTakenBack, onRefused }) {
+    this.tabToken = tabToken;
+    this.onTakenBack = onTakenBack;
+    this.onRefused = onRefused;
+    /** @type {{vote_id: string, key: string}|null} */
+    this.vote = null;
+  }
+
+  /** @param {string|null|undefined} voteId the vote that may be taken back now, if any */
+  offer(voteId) {
+    if (!voteId) this.vote = null;
+    else if (this.vote?.vote_id !== voteId) this.vote = { vote_id: voteId, key: newKey() };
+    byId("tool-undo").toggleAttribute("disabled", this.vote === null);
+  }
+
+  /** Ask the server for the last pair again; its next answer supersedes the old one. */
+  async take() {
+    const vote = this.vote;
+    if (!vote) return showHint(t("task.undo_nothing"));
+    this.offer(null);
+    try {
+      const answer = await post("api/undo", {
+        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: this.tabToken(),
+      });
+      await this.onTakenBack(answer);
+    } catch (error) {
+      if (error instanceof HttpError && error.code === "undo_closed") showHint(t("task.undo_closed"));
+      else if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
+        this.vote = vote; // with its key: the lost request may have arrived
+        this.offer(vote.vote_id);
+        showHint(t("task.undo_failed"));
+      } else this.onRefused(error);
+    }
+  }
+}
