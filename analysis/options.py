@@ -144,6 +144,22 @@ EquivalenceMargin = Annotated[
         rich_help_panel=ESTIMATE,
     ),
 ]
+CovariateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Also estimate with this covariate (repeat for more): a column with a number or 2 to 12 words in a vote "
+        "(response_ms, category, device), or columns NAME_left and NAME_right of which the difference counts.",
+        rich_help_panel=ESTIMATE,
+    ),
+]
+Sequential = Annotated[
+    bool,
+    typer.Option(
+        "--sequential",
+        help="Also give intervals that stay right however often one looks and whenever one stops.",
+        rich_help_panel=UNCERTAINTY,
+    ),
+]
 IntervalsOption = Annotated[
     Intervals,
     typer.Option(

@@ -58,9 +58,11 @@ def winrates(
     penalty: options.Penalty = "none",
     baseline: options.Baseline = None,
     equivalence_margin: options.EquivalenceMargin = None,
+    covariate: options.CovariateOption = None,
     intervals: options.IntervalsOption = options.Intervals.TWO_WAY,
     method: options.MethodOption = options.Method.BOOTSTRAP,
     shape: options.ShapeOption = options.Shape.T,
+    sequential: options.Sequential = False,
     confidence: options.Confidence = 0.95,
     resamples: options.Resamples = 1000,
     seed: options.Seed = 0,
@@ -89,6 +91,8 @@ def winrates(
         baseline=baseline,
         by=None if by is None else by.value,
         equivalence_margin=equivalence_margin,
+        covariates=tuple(covariate or ()),
+        sequential=sequential,
         estimate=EstimateSettings(
             model=model.value,
             ties=ties.value,
@@ -115,7 +119,7 @@ def winrates(
         formats=read_formats(formats),
         command=shown_command(sys.argv),
     )
-    table = read_votes(votes, allow_mixed=study is not None or settings.by == "study")
+    table = read_votes(votes, allow_mixed=study is not None or settings.by == "study", covariates=settings.covariates)
     found = find(table, settings)
     paths = write_report(found, out)
     report_done(found, settings, paths[0])

@@ -15,6 +15,7 @@ from analysis.report.findings import Findings
 from analysis.stats import PairRow, RawPair, StrengthRow
 
 SCHEMA_VERSION = 1
+SEQUENTIAL = ("arm_a", "arm_b", "n_annotators", "n_votes", "win_rate", "low", "high", "decided_after")
 SCHEMA_PATH = Path(__file__).with_name("winrates.schema.json")
 
 
@@ -43,6 +44,10 @@ def report_document(found: Findings) -> dict[str, Any]:
         "tie_parameter": _tie_parameter(found),
         "design_effect": None if estimate is None else number(estimate.design_effect),
         "strata": _strata(found),
+        "covariates": plain(found.adjusted),
+        "sequential": [
+            {name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime
+        ],
         "agreement": _agreement(found),
         "annotators": [plain(row) for row in found.annotators],
         "influence": [plain(row) for row in (*found.influence_annotators[:20], *found.influence_prompts[:20])],
@@ -105,6 +110,8 @@ def settings_values(found: Findings) -> dict[str, Any]:
         "baseline": settings.baseline,
         "by": settings.by,
         "equivalence_margin": settings.equivalence_margin,
+        "covariates": list(settings.covariates),
+        "sequential": settings.sequential,
         "exclusions": plain(settings.rules),
         "sources": list(found.sources),
         "command": settings.command,

@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 
 from analysis.errors import NoEstimateError
+from analysis.report.adjusted import Adjusted, adjusted
 from analysis.report.order import OrderBin, Times, order_bins, response_times, time_histogram
 from analysis.report.orient import best_first, turn_raw
 from analysis.report.pictures import Example, ImageSet, find_examples, load_image_set
@@ -20,12 +21,14 @@ from analysis.report.strata import Stratum, strata_of
 from analysis.report.table import percent
 from analysis.report.words import Finding, judge_all
 from analysis.stats import (
+    AnytimeRate,
     Estimate,
     Existence,
     RawPair,
     VoteCounts,
     agreement,
     annotator_rows,
+    anytime_win_rates,
     count_votes,
     estimate,
     influence,
@@ -73,6 +76,8 @@ class Findings:
     strata_contrasts: tuple[StratumContrast, ...]
     strata_note: str
     variants: tuple[Variant, ...]
+    adjusted: Adjusted | None
+    anytime: tuple[AnytimeRate, ...]
     position_check: PositionEffect | None
     left: int
     right: int
@@ -130,6 +135,8 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         strata_contrasts=contrasts,
         strata_note=strata_note,
         variants=() if found is None else variants(chosen, counts, settings, reliability),
+        adjusted=adjusted(kept, settings),
+        anytime=anytime_win_rates(kept, confidence=settings.estimate.confidence) if settings.sequential else (),
         position_check=None if found is None else _position_check(counts, found, settings),
         left=int((side == "left").sum()),
         right=int((side == "right").sum()),

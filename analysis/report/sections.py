@@ -7,6 +7,7 @@ import math
 from markupsafe import Markup
 
 from analysis.report import tables
+from analysis.report.covariates import covariate_section
 from analysis.report.figures.style import Drawing
 from analysis.report.findings import Findings
 from analysis.report.page import Figure, Section
@@ -38,7 +39,9 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
             ),
             points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
         ),
+        covariate_section(found.adjusted, found.settings.alpha),
         _intervals(found),
+        _sequential(found),
         Section(
             "session",
             "Position and time",
@@ -110,6 +113,20 @@ def _intervals(found: Findings) -> Section:
         "How sure: the intervals beside the vote-level ones",
         paragraphs=(text, *unsure.warnings, *unsure.notes),
         tables=(tables.intervals_table(found.estimate),),
+    )
+
+
+def _sequential(found: Findings) -> Section:
+    return Section(
+        "sequential",
+        "Looking while the study runs",
+        paragraphs=(
+            "These intervals hold at every look at once, so a study may be watched and stopped by what they show; "
+            "the other intervals and p-values of this report may not be used so. They need no normal approximation, "
+            "and are wider for it. The rate is the mean over annotators, each counted once, in the order in which they "
+            "finished. Differences between prompts and the number of pairs are not counted.",
+        ),
+        tables=_full(tables.sequential_table(found)),
     )
 
 

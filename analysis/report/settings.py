@@ -21,7 +21,8 @@ class ReportSettings:
 
     `by`: a column of STRATA, "none", or None: by category where the votes have 2 to 12 categories.
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
-    does not matter to the user; None: equivalence is never claimed. `command`: the line that made the report.
+    does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model beside the
+    reported one. `command`: the line that made the report.
     """
 
     title: str = "Preference study"
@@ -30,6 +31,8 @@ class ReportSettings:
     baseline: str | None = None
     by: str | None = None
     equivalence_margin: float | None = None
+    covariates: tuple[str, ...] = ()
+    sequential: bool = False
     estimate: EstimateSettings = field(default_factory=EstimateSettings)
     rules: ExclusionRules = field(default_factory=ExclusionRules)
     image_set: Path | None = None

@@ -395,6 +395,28 @@ def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -
     )
 
 
+def sequential_table(found: Findings) -> Table:
+    """Anytime-valid intervals of each pair; no rows where they were not asked for."""
+    return Table(
+        name="sequential",
+        caption=f"Win rate with {100 * found.settings.estimate.confidence:g} % bounds that hold at every look",
+        columns=(
+            Column("arm_a", "Arm", "text"),
+            Column("arm_b", "Against", "text"),
+            Column("n_annotators", "Annotators", "count"),
+            Column("n_votes", "Votes", "count"),
+            Column("win_rate", "Win rate", "percent"),
+            Column("low", "Low", "percent"),
+            Column("high", "High", "percent"),
+            Column("decided_after", "Even rate excluded after", "count"),
+        ),
+        rows=tuple(
+            (r.arm_a, r.arm_b, r.n_annotators, r.n_votes, r.win_rate, r.low, r.high, r.decided_after)
+            for r in found.anytime
+        ),
+    )
+
+
 def influence_table(found: Findings) -> Table:
     """The annotators and prompts whose absence moves a contrast most."""
     rows = (*found.influence_annotators[:INFLUENCE_SHOWN], *found.influence_prompts[:INFLUENCE_SHOWN])

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from analysis.report import tables
+from analysis.report.covariates import terms_table
 from analysis.report.document import report_json
 from analysis.report.drawings import draw_all
 from analysis.report.findings import Findings
@@ -26,6 +27,7 @@ CSV = (
     "annotators",
     "strata",
     "strata-contrasts",
+    "covariates",
     "sensitivity",
     "kappas",
 )
@@ -73,6 +75,8 @@ def _csv_tables(found: Findings) -> dict[str, Table]:
         listed["strata"] = tables.strata_table(found)
     if found.strata_contrasts:
         listed["strata-contrasts"] = tables.strata_contrasts_table(found, limit=None)
+    if found.adjusted is not None and found.adjusted.fit is not None:
+        listed["covariates"] = terms_table(found.adjusted.fit)
     if found.variants:
         listed["sensitivity"] = tables.variants_table(found)
     if found.agreement is not None and found.agreement.kappas:

@@ -10,6 +10,7 @@ from analysis.stats.conduct import annotator_rows
 from analysis.stats.contrasts import holm, pair_contrasts
 from analysis.stats.counts import VoteCounts, count_arrays, count_codes, count_table, count_votes
 from analysis.stats.covariance import prepare
+from analysis.stats.covariates import CovariateFit, fit_covariates
 from analysis.stats.davidson import fit_davidson
 from analysis.stats.estimate import estimate, rebase
 from analysis.stats.existence import examine
@@ -33,12 +34,16 @@ from analysis.stats.results import (
 )
 from analysis.stats.scales import elo, log_odds, win_probability
 from analysis.stats.scan import scan_counts
+from analysis.stats.sequential import AnytimeRate, ConfidenceSequence, anytime_win_rates, confidence_sequence
 from analysis.stats.spread import spread_of
 from analysis.stats.strata import compare_strata
 from analysis.stats.uncertainty import uncertainty_of, vote_level
 
 __all__ = [
     "AnalysisError",
+    "AnytimeRate",
+    "ConfidenceSequence",
+    "CovariateFit",
     "Estimate",
     "EstimateSettings",
     "Existence",
@@ -53,7 +58,9 @@ __all__ = [
     "VoteCounts",
     "agreement",
     "annotator_rows",
+    "anytime_win_rates",
     "compare_strata",
+    "confidence_sequence",
     "count_arrays",
     "count_codes",
     "count_table",
@@ -62,6 +69,7 @@ __all__ = [
     "estimate",
     "examine",
     "fit_bradley_terry",
+    "fit_covariates",
     "fit_davidson",
     "fit_model",
     "fit_rao_kupper",

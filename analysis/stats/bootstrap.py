@@ -40,8 +40,9 @@ _CHORD_TOLERANCE = 1e-9
 #: Resamples are worked on in blocks of about this many table entries.
 _BLOCK_ENTRIES = 8_000_000
 _MANY_CLUSTERS = 2000
-#: Weights are drawn in pieces of about this many.
-_CACHED_ENTRIES = 1_000_000
+#: Weights are drawn in pieces of about this many. Not smaller: on a busy machine the threads of BLAS wait for one
+#: another in every product, and twenty products instead of three took 10 s instead of 0.5.
+_WEIGHTS_AT_ONCE = 8_000_000
 #: Below this many entries the matrix that folds a table is dense.
 _DENSE_FOLD = 1_000_000
 #: Sums of wholes and halves below this are exact in single precision.
@@ -173,8 +174,8 @@ def _tables(
     drawn_BG = np.empty((0, g), dtype=by_cluster.dtype)
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
         table = np.empty((size, len(flat)))
-        # Weights are drawn some rows at a time, into memory that stays in the processor's cache.
-        rows = max(1, min(size, _CACHED_ENTRIES // g))
+        # Weights are drawn some rows at a time, into the same memory.
+        rows = max(1, min(size, _WEIGHTS_AT_ONCE // g))
         for start in range(0, size, rows):
             end = min(start + rows, size)
             if weights == "exponential":

@@ -18,6 +18,9 @@ from scipy.sparse.csgraph import connected_components
 from analysis.stats.counts import IntArray, VoteCounts
 from analysis.stats.results import Array, Existence, Model, Penalty, Ties
 
+#: Of more than twice this many cells the linear programme first looks at about this many.
+_CELLS_TRIED = 2000
+
 
 def examine(
     counts: VoteCounts,
@@ -210,22 +213,30 @@ def _separated_by_programme(counts: VoteCounts, model: Model, position_effect: b
     with_ties = model != "bradley-terry"
     if p == 0 and not with_ties:
         return False
-    n = counts.outcomes
-    left, right, tie = (np.flatnonzero(n[:, o] > 0) for o in range(3))
-    tau = 2.0 if with_ties else 0.0
-    # Rows r of A with r beta >= 0 along a direction that makes no vote less likely.
-    blocks = [(x[left], 0.0), (-x[right], 0.0)]
-    if with_ties:
-        blocks += [(x[left], -tau), (-x[right], -tau), (x[tie], tau), (-x[tie], tau)]
-    else:
-        blocks += [(x[tie], 0.0), (-x[tie], 0.0)]
-    a = np.vstack([np.column_stack([rows, np.full(len(rows), t)]) for rows, t in blocks])
-    if not with_ties:
-        a = a[:, :p]
-    solved = linprog(-a.sum(axis=0), A_ub=-a, b_ub=np.zeros(len(a)), bounds=(-1, 1), method="highs")
-    if solved.status == 0 and -solved.fun > 1e-7:
+    if len(x) > 2 * _CELLS_TRIED:
+        # With a measured covariate nearly every vote is a cell. Where some of them rule every direction out, so do all.
+        some = np.arange(0, len(x), -(-len(x) // _CELLS_TRIED))
+        rows = _constraints(x[some], counts.outcomes[some], with_ties)
+        if not _improving(rows) and np.linalg.matrix_rank(rows) == rows.shape[1]:
+            return False
+    if _improving(_constraints(x, counts.outcomes, with_ties)):
         return True
     return bool(p and np.linalg.matrix_rank(x) < p)
+
+
+def _constraints(x: Array, n: Array, with_ties: bool) -> Array:
+    """Rows r with r beta >= 0 along a direction that makes no vote less likely."""
+    left, right, tie = (np.flatnonzero(n[:, o] > 0) for o in range(3))
+    if not with_ties:
+        return np.vstack([x[left], -x[right], x[tie], -x[tie]])
+    blocks = [(x[left], 0.0), (-x[right], 0.0), (x[left], -2.0), (-x[right], -2.0), (x[tie], 2.0), (-x[tie], 2.0)]
+    return np.vstack([np.column_stack([rows, np.full(len(rows), t)]) for rows, t in blocks])
+
+
+def _improving(a: Array) -> bool:
+    """Whether some direction with a beta >= 0 makes a vote more likely."""
+    solved = linprog(-a.sum(axis=0), A_ub=-a, b_ub=np.zeros(len(a)), bounds=(-1, 1), method="highs")
+    return bool(solved.status == 0 and -solved.fun > 1e-7)
 
 
 def _directions(counts: VoteCounts, position_effect: bool, *, free: bool) -> Array:

@@ -39,8 +39,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.LazyFrame:
-    """Our column names; `winner` stays beside `choice` so that an unknown word can be shown."""
+def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pl.LazyFrame:
+    """Our column names; an unknown winner stays as it is, so that it can be shown. Columns of `keep` stay too."""
     chosen = [
         pl.col(next(name for name in names if name in columns)).alias(ours)
         for ours, names in SYNONYMS.items()
@@ -54,4 +54,4 @@ def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.LazyFrame:
         for name, value in (("study", "arena"), ("question", "winner"))
         if name not in columns
     ]
-    return rows.select("row", *chosen, *fixed, choice, both_bad)
+    return rows.select("row", *chosen, *fixed, choice, both_bad, *keep)

@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.votes import arena
 from analysis.votes.check import cast_column, check
+from analysis.votes.covariates import extra_columns, number_or_text
 from analysis.votes.sources import Source, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
 from qsched.records import InputError
@@ -17,12 +18,15 @@ ESSENTIAL = ("left_arm", "right_arm", "choice")
 _IDENTITY = ("study", "question", "session", "annotator", "pair_id", "kind", "served_at", "answered_at")
 
 
-def read_votes(sources: str | Path | Sequence[str | Path], *, allow_mixed: bool = False) -> VotesTable:
+def read_votes(
+    sources: str | Path | Sequence[str | Path], *, allow_mixed: bool = False, covariates: Sequence[str] = ()
+) -> VotesTable:
     """All votes of the sources, checked.
 
     A source is a .parquet, .csv(.gz) or .jsonl file or a database URL (its view `votes_table`), with our columns
     or arena-style ones. Needed are left_arm, right_arm and choice (or model_a, model_b and winner); other columns
     of the contract may be absent and are then named in `missing`, but one that is there must be right in every row.
+    Columns beyond the contract are left out, except those of `covariates` (see `analysis.votes.covariates`).
 
     Raises InputError for a missing file or column and for several studies in one table unless `allow_mixed`,
     RowError for a value that breaks the contract and for a vote that occurs twice.
@@ -32,11 +36,12 @@ def read_votes(sources: str | Path | Sequence[str | Path], *, allow_mixed: bool 
         raise InputError("No votes were named. Give at least one file or database URL.")
     opened = [open_source(source) for source in listed]
     styles = [style_of(source) for source in opened]
-    frames = [_load(source, style) for source, style in zip(opened, styles, strict=True)]
+    extras = [extra_columns(covariates, source.columns, source=source.name) for source in opened]
+    frames = [_load(*each) for each in zip(opened, styles, extras, strict=True)]
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
     if frame.height == 0:
         raise InputError(f"{', '.join(source.name for source in opened)}: there are no votes in it.")
-    frame = _complete(frame)
+    frame = _complete(frame, extras[0])
     missing = tuple(name for name in SCHEMA if all(name not in part.columns for part in frames))
     style: Style = styles[0] if len(set(styles)) == 1 else "mixed"
     table = VotesTable(frame, tuple(source.name for source in opened), style, missing)
@@ -63,8 +68,8 @@ def style_of(source: Source) -> Style:
     )
 
 
-def _load(source: Source, style: Style) -> pl.DataFrame:
-    rows = arena.rename_arena(source.rows, source.columns) if style == "arena" else source.rows
+def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame:
+    rows = arena.rename_arena(source.rows, source.columns, keep=extras) if style == "arena" else source.rows
     schema = rows.collect_schema()
     columns = tuple(name for name in schema.names() if name in SCHEMA and name not in ("row", "source"))
     # The text as it was read stays beside the cast column only where casting can lose it.
@@ -72,7 +77,8 @@ def _load(source: Source, style: Style) -> pl.DataFrame:
     lossy = [name for name in columns if not isinstance(SCHEMA[name], (pl.Categorical, pl.String))]
     kept = [pl.col(name).alias(f"raw:{name}") for name in lossy]
     try:
-        frame = rows.select(pl.col("row").cast(pl.Int64), *casts, *kept).collect()
+        others = [pl.col(name).cast(pl.String) for name in extras]
+        frame = rows.select(pl.col("row").cast(pl.Int64), *casts, *kept, *others).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
     same = [pl.col(name).alias(f"raw:{name}") for name in columns if name not in lossy]
@@ -82,7 +88,7 @@ def _load(source: Source, style: Style) -> pl.DataFrame:
     )
 
 
-def _complete(frame: pl.DataFrame) -> pl.DataFrame:
+def _complete(frame: pl.DataFrame, extras: tuple[str, ...]) -> pl.DataFrame:
     """Columns whose absence has one meaning by the contract: every vote a task, by a person, not both bad."""
     defaults = {"kind": "task", "simulated": False, "both_bad": False}
     made = [
@@ -90,7 +96,8 @@ def _complete(frame: pl.DataFrame) -> pl.DataFrame:
         for name, value in defaults.items()
     ]
     frame = frame.with_columns(made)
-    return frame.select(name for name in SCHEMA if name in frame.columns)
+    contract = frame.select(name for name in SCHEMA if name in frame.columns)
+    return contract.with_columns(number_or_text(frame[name]) for name in extras)
 
 
 def _refuse_partly_missing(frame: pl.DataFrame, opened: list[Source]) -> None:

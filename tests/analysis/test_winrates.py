@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import polars as pl
 import pytest
 
 from analysis import winrates
+from analysis.report import SCHEMA_PATH
 from tests.analysis.report.simulated import simulated_votes
 
 SCRIPT = Path(winrates.__file__)
@@ -203,3 +205,59 @@ def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path)
     assert code == 0
     assert "[31mred" in out
     assert "\x07" not in out + err and "\x1b[31mred" not in out + err
+
+
+def test_covariates_are_estimated_beside_the_reported_model(run, tmp_path: Path) -> None:
+    frame = simulated_votes(votes_each=20)
+    lengths = pl.int_range(frame.height, dtype=pl.Int64)
+    frame = frame.with_columns(
+        words_left=lengths * 7919 % 31,
+        words_right=lengths * 104729 % 29,
+        device=pl.Series(["phone" if i % 3 else "desk" for i in range(frame.height)]),
+    )
+    path = tmp_path / "votes.csv"
+    frame.write_csv(path)
+    out = tmp_path / "report"
+    asked = [word for name in ("words", "response_ms", "device") for word in ("--covariate", name)]
+    code, _, _ = run(path, "--out", out, *QUICK, *asked)
+    assert code == 0
+    document = json.loads((out / "winrates.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    fit = document["covariates"]["fit"]
+    assert [each["kind"] for each in fit["covariates"]] == ["difference", "number", "levels"]
+    arms = len(document["strengths"])
+    assert len(fit["terms"]) == 1 + arms + 2 * arms and document["settings"]["covariates"][0] == "words"
+    assert "With covariates" in (out / "report.html").read_text(encoding="utf-8")
+    assert len((out / "covariates.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(fit["terms"])
+    code, _, stderr = run(path, "--out", out, *QUICK, "--covariate", "wrds")
+    assert code == 2 and "wrds" in stderr and "words_left" in stderr
+    # A later run without covariates leaves no file of theirs.
+    assert run(path, "--out", out, *QUICK)[0] == 0 and not (out / "covariates.csv").exists()
+
+
+def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: Path) -> None:
+    assert run(votes, "--out", tmp_path / "report", *QUICK, "--sequential")[0] == 0
+    document = json.loads((tmp_path / "report" / "winrates.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    assert len(document["sequential"]) == len(document["pairwise"])
+    rates = {frozenset((row["arm_a"], row["arm_b"])): row for row in document["pairwise"]}
+    for row in document["sequential"]:
+        usual = rates[frozenset((row["arm_a"], row["arm_b"]))]
+        assert row["low"] < row["win_rate"] < row["high"] and row["n_votes"] == usual["n_votes"]
+    assert "Looking while the study runs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_arena_votes_have_covariates_of_both_sides(run, tmp_path: Path) -> None:
+    frame = simulated_votes(votes_each=20).select(
+        model_a="left_arm", model_b="right_arm", judge="annotator", prompt_id="prompt_id", winner="choice"
+    )
+    frame = frame.with_columns(
+        pl.col("winner").replace({"left": "model_a", "right": "model_b"}),
+        token_a=pl.int_range(frame.height) * 7919 % 31,
+        token_b=pl.int_range(frame.height) * 104729 % 29,
+    )
+    frame.write_ndjson(tmp_path / "arena.jsonl")
+    out = tmp_path / "report"
+    assert run(tmp_path / "arena.jsonl", "--out", out, *QUICK, "--covariate", "token")[0] == 0
+    fit = json.loads((out / "winrates.json").read_text(encoding="utf-8"))["covariates"]["fit"]
+    assert fit["covariates"][0]["kind"] == "difference" and len(fit["terms"]) == 1

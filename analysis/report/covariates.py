@@ -1,0 +1,101 @@
+"""The model with covariates beside the reported one: its section of the page, and its words."""
+
+from __future__ import annotations
+
+from analysis.report.adjusted import Adjusted
+from analysis.report.page import Section
+from analysis.report.table import Column, Table, p_value, signed
+from analysis.stats import CovariateFit
+from analysis.stats.covariates import Covariate
+
+
+def covariate_section(found: Adjusted | None, alpha: float) -> Section:
+    """Empty where no covariate was asked for."""
+    if found is None:
+        return Section("covariates", "")
+    if found.fit is None:
+        return Section("covariates", "With covariates", points=(f"No estimate with covariates. {found.problem}",))
+    fit = found.fit
+    return Section(
+        "covariates",
+        "With covariates",
+        paragraphs=(_what(fit), _verdict(fit, alpha), *fit.warnings),
+        tables=(strengths_table(fit), terms_table(fit).without_empty()),
+    )
+
+
+def _what(fit: CovariateFit) -> str:
+    text = "A second model, beside the reported one, with " + "; ".join(_meaning(each) for each in fit.covariates)
+    text += f". {fit.n_votes:,} votes"
+    if fit.n_left_out:
+        text += f"; {fit.n_left_out:,} without a value are left out of it"
+    return (
+        f"{text}. Its intervals are sandwiches of the kind “{fit.intervals}”. A covariate was measured, not assigned: "
+        "a coefficient is an association, and need not be a cause."
+    )
+
+
+def _meaning(each: Covariate) -> str:
+    if each.kind == "levels":
+        return f"{each.name} ({', '.join(each.levels)}): what each arm gains or loses there, against the plain average"
+    scale = f"{each.sd:.3g}" if each.sd is not None else ""
+    if each.kind == "difference":
+        return f"the difference in {each.name}, left minus right, in units of its standard deviation ({scale})"
+    name = f"the logarithm of {each.name}" if each.log else each.name
+    return f"{name}: what each arm gains or loses for one standard deviation ({scale}) above the mean"
+
+
+def _verdict(fit: CovariateFit, alpha: float) -> str:
+    detected = [term for term in fit.terms if term.p_holm < alpha]
+    if not detected:
+        return (
+            "No coefficient was detected after adjustment for their number; this does not say that there is none: see "
+            "the intervals."
+        )
+    first = min(detected, key=lambda term: term.p_holm)
+    where = " ".join(word for word in (first.covariate, first.level) if word)
+    what = f"for {first.arm} with {where}" if first.arm else f"of {where}"
+    return (
+        f"{len(detected)} of {len(fit.terms)} coefficients were detected after Holm's adjustment, first the one {what} "
+        f"({signed(first.coefficient, 3)} log-odds, adjusted p {p_value(first.p_holm)})."
+    )
+
+
+def strengths_table(fit: CovariateFit) -> Table:
+    """Strengths at equal pictures, mean values and average levels, beside those without covariates."""
+    return Table(
+        name="adjusted",
+        caption="Log strength in the model with covariates, and without them on the same votes",
+        columns=(
+            Column("arm", "Arm", "text"),
+            Column("log_strength", "With", digits=3),
+            Column("se", "SE", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("without", "Without", digits=3),
+        ),
+        rows=tuple((row.arm, row.log_strength, row.se, row.low, row.high, row.without) for row in fit.strengths),
+        note="Log-odds change scale when a model explains more: a strength may grow without any difference in taste.",
+    )
+
+
+def terms_table(fit: CovariateFit) -> Table:
+    """Every coefficient."""
+    return Table(
+        name="covariates",
+        caption="Coefficients of the covariates, in log-odds",
+        columns=(
+            Column("covariate", "Covariate", "text"),
+            Column("level", "Level", "text"),
+            Column("arm", "Arm", "text"),
+            Column("coefficient", "Coefficient", digits=3),
+            Column("se", "SE", digits=3),
+            Column("low", "Low", digits=3),
+            Column("high", "High", digits=3),
+            Column("p", "p", "p"),
+            Column("p_holm", "p (Holm)", "p"),
+        ),
+        rows=tuple(
+            (t.covariate, t.level, t.arm, t.coefficient, t.se, t.low, t.high, t.p, t.p_holm) for t in fit.terms
+        ),
+    )
