@@ -110,7 +110,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     settings = replace(settings, by=_by(kept, settings.by))
     strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
     has_annotators = _known(kept.frame, "annotator")
-    reliability = refit_reliability(counts) if found is not None and has_annotators else None
+    reliability = _reliability(counts) if found is not None and has_annotators else None
     image_set = None if settings.image_set is None else load_image_set(settings.image_set)
     most, least = find_examples(kept.frame, image_set)
     side = kept.frame.get_column("choice").cast(pl.String)
@@ -226,6 +226,14 @@ def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSetting
         return found.position_effect
     try:
         return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
+    except NoEstimateError:
+        return None
+
+
+def _reliability(counts: VoteCounts) -> ReliabilityFit | None:
+    """None where its own model of ties has no estimate (no tie at all, or nothing else) although the reported has."""
+    try:
+        return refit_reliability(counts)
     except NoEstimateError:
         return None
 

@@ -247,6 +247,15 @@ def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: P
     assert "Looking while the study runs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+def test_votes_that_are_all_ties_have_a_report(run, tmp_path: Path) -> None:
+    simulated_votes(votes_each=10, tie_share=1.1).write_parquet(tmp_path / "ties.parquet")
+    code, _, stderr = run(tmp_path / "ties.parquet", "--out", tmp_path / "report", *QUICK)
+    assert code == 0, stderr
+    document = json.loads((tmp_path / "report" / "winrates.json").read_text(encoding="utf-8"))
+    assert {row["win_rate"] for row in document["pairwise"]} == {0.5}
+    assert all(claim["verdict"] == "undetected" for claim in document["claims"])
+
+
 def test_arena_votes_have_covariates_of_both_sides(run, tmp_path: Path) -> None:
     frame = simulated_votes(votes_each=20).select(
         model_a="left_arm", model_b="right_arm", judge="annotator", prompt_id="prompt_id", winner="choice"
