@@ -36,11 +36,14 @@ def test_the_report_reads_the_votes_of_a_running_server(
                       "--min-response-ms", "0", "--sequential", "--penalty", "ridge:0.1"],
     )  # fmt: skip
 
+    def choose(assignment: dict[str, str]) -> str:
+        return ("left", "right", "tie")[sum(map(ord, assignment["token"])) % 3]
+
     async def scenario():
         async with serving(settings) as browser:
             for number in range(3):
                 visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID=person{number}")
-                await visitor.vote_all(lambda assignment: ("left", "right", "tie")[sum(map(ord, assignment["token"])) % 3])
+                await visitor.vote_all(choose)
             with pytest.raises(SystemExit) as stop:
                 await asyncio.to_thread(winrates.main)
             return int(stop.value.code or 0)
