@@ -167,7 +167,10 @@ _ASSIGNMENT = """
     FROM assignments a
 """
 
-ASSIGNMENT = Statement(f"{_ASSIGNMENT} WHERE a.id = :assignment AND a.session_id = :session")
+# Locked: otherwise its lease could be swept between this look and the vote, and its pair's slot freed under the vote.
+ASSIGNMENT = Statement(f"""
+    {_ASSIGNMENT} WHERE a.id = :assignment AND a.session_id = :session [[sqlite: | postgresql: FOR UPDATE OF a]]
+""")
 
 # What a reloaded page gets back: what is open, what ran out, and a vote that was reopened.
 UNFINISHED = Statement(f"""

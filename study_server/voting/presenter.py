@@ -99,10 +99,11 @@ class Presenter:
         return answer
 
     def after(self, outcome: Outcome) -> dict[str, Any]:
-        """What follows: the next pair to prefetch, progress, state."""
+        """What follows: the next pair to prefetch (and `more` where the queue had run low), progress, state."""
         return {
             "progress": self.progress(outcome.sitting),
             "next": self.assignment(outcome.shown[0]) if outcome.shown else None,
+            "more": [self.assignment(shown) for shown in outcome.shown[1:]],
             "state": outcome.state,
         } | self._retry(outcome)
 

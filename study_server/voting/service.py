@@ -90,6 +90,10 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     if assignment.state == "reported":
         raise Conflict("this pair was reported as not to be judged", code="lease_lost")
 
+    if assignment.state == "leased" and assignment.lease_expires_ms < desk.now:
+        # Late but not swept yet: the sweep of this very transaction must not free the slot that the vote fills.
+        expires = desk.now + desk.study.lease_ms
+        tx.put(RENEW_LEASE, assignment=assignment.id, session=sitting.id, expires=expires)
     counted, surplus = _settle_slot(tx, desk, assignment, answer)
     previous: dict[str, int] = {}
     if assignment.reopened:
@@ -113,6 +117,7 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
         following = lease_next(tx, desk, sitting)
     elif sitting.outstanding == 0:
         following = lease_next(tx, desk, sitting)
+    shown = _filled_up(tx, desk, sitting, following)
     sitting.tab_seen_ms = desk.now
     sitting.last_assignment_id = assignment.id
     state = _state(desk, sitting, following, after=assignment)
@@ -124,7 +129,7 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     )  # fmt: skip
     vote_id = int(written[0].fetchone()[0])
     return Outcome(
-        sitting, state, (following,) if isinstance(following, Shown) else (), vote_id,
+        sitting, state, shown, vote_id,
         undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_id,
         voted=Shown(assignment, desk.cache.get(tx, assignment.pair_id)),
         choice=next(iter(answer.answers.values())),
@@ -236,10 +241,24 @@ def report_problem(
             queries.FINISH_ASSIGNMENT,
             assignment=assignment.id, counted=False, state="reported", successor=following.assignment.id,
         )  # fmt: skip
+    shown = _filled_up(tx, desk, sitting, following)
     sitting.tab_seen_ms = desk.now
     state = _state(desk, sitting, following, after=None)
     save_sitting(tx, sitting, now=desk.now)
-    return Outcome(sitting, state, (following,) if isinstance(following, Shown) else ())
+    return Outcome(sitting, state, shown)
+
+
+def _filled_up(tx: Tx, desk: Desk, sitting: Sitting, following: Shown | NoWork | None) -> tuple[Shown, ...]:
+    """What to show after `following`: nothing more as a rule, since an answer frees one place of the queue.
+
+    Where the queue had shrunk because no pair was free for a moment, it is filled up again, so that the page can
+    load the next pair ahead. A repeated post names only the first of them; the page gets the other when it asks.
+    """
+    shown = []
+    while isinstance(following, Shown):
+        shown.append(following)
+        following = lease_next(tx, desk, sitting) if sitting.outstanding < QUEUE_DEPTH else None
+    return tuple(shown)
 
 
 def _check_answers(desk: Desk, answer: Answer) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from study_server import context
 from study_server.assignment import queries
+from study_server.assignment.service import expire_leases
 from tests.study_server.visiting import Visitor, query, run, serving
 
 EXACT = """
@@ -101,6 +102,86 @@ def test_the_same_prompt_never_comes_twice_within_the_gap_while_there_is_another
     ]
     for place, prompt in enumerate(order[:12]):
         assert prompt not in order[max(0, place - 3) : place]
+
+
+def test_a_queue_that_ran_low_is_filled_up_as_soon_as_there_are_pairs_again(
+    settings, make_study, database, monkeypatch
+):
+    make_study(votes_per_pair=1, lease_seconds=60)
+    real, offset = context.now_ms, 0
+    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+
+    async def scenario():
+        nonlocal offset
+        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+            people = [await Visitor(browser()).enter() for _ in range(4)]
+            present, *absent = people
+            for person in people:
+                await person.begin()
+            assert await present.vote_all(limit=11) == 11  # 18 pairs: 6 are held by the absent ones, 1 is on screen
+            assert len(present.queue) == 1
+            offset = 61_000
+            body = await present.vote()
+            assert body["next"] and len(body["more"]) == 1 and len(present.queue) == 2
+            body = await present.vote()
+            assert body["next"] and body["more"] == [] and len(present.queue) == 2
+            assert await present.vote_all() == 5
+            assert present.state["state"] == "finished"
+
+    run(scenario())
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
+    assert query(database, "SELECT COUNT(*) FROM votes") == [(18,)]
+
+
+@pytest.mark.parametrize("choice", ["left", "skip"])
+def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
+    settings, make_study, database, monkeypatch, choice
+):
+    """The lease ran out, no sweep has seen it, and the vote's own search for the next pair is the one that sweeps."""
+    make_study(votes_per_pair=1, pairs_per_annotator=None, lease_seconds=60)
+    real, offset = context.now_ms, 0
+    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+
+    async def scenario():
+        nonlocal offset
+        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+            person, other = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+            await other.begin()
+            assert await other.vote_all(limit=10) == 10
+            await person.begin()
+            assert await person.vote_all(limit=4) == 4  # 18 pairs: no open one is left, each has two on screen
+            offset = 61_000
+            await person.vote(choice)
+            await other.vote_all(limit=4)
+
+    run(scenario())
+    wrong = query(
+        database,
+        "SELECT p.id, p.load, COUNT(a.id) FROM pairs p LEFT JOIN assignments a ON a.pair_id = p.id AND a.counted "
+        "GROUP BY p.id, p.load HAVING p.load <> COUNT(a.id)",
+    )
+    assert wrong == [], "a pair's load is not the number of its votes and live leases"
+    assert query(database, "SELECT MAX(load), MIN(load) FROM pairs")[0][0] == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings, make_study, database):
+    """PostgreSQL only: SQLite has one writer at a time."""
+    make_study(votes_per_pair=1)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            await (await Visitor(browser()).enter()).begin()
+
+    run(scenario())
+    session, number = query(database, "SELECT session_id, id FROM assignments ORDER BY id")[0]
+    with database.transaction() as vote:
+        assert vote.one(queries.ASSIGNMENT, assignment=number, session=session)[6] == "leased"
+        with database.transaction() as sweep:
+            swept = expire_leases(sweep, now=2**50)
+    assert swept == 1, "only the other lease"
+    assert query(database, "SELECT state FROM assignments WHERE id = :id", id=number) == [("leased",)]
 
 
 def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):

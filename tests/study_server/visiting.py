@@ -92,6 +92,7 @@ class Visitor:
         body = answer.json()
         if body["next"]:
             self.queue.append(body["next"])
+        self.queue.extend(body["more"])
         return body
 
     async def vote_all(self, choose=lambda assignment: "left", *, limit: int = 10_000, wait: float = 0.1) -> int:

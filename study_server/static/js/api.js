@@ -13,7 +13,7 @@
  * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State, tab_token: string,
  *   session_key: string, undo: {vote_id: string}|null, retry_after?: number, preview?: boolean}} SessionState
  * @typedef {{accepted: boolean, vote_id: string, feedback?: {correct: boolean, text: string}|null,
- *   progress: Progress, next: Assignment|null, state: State, undo?: {vote_id: string}|null,
+ *   progress: Progress, next: Assignment|null, more: Assignment[], state: State, undo?: {vote_id: string}|null,
  *   retry_after?: number}} VoteAnswer
  */
 

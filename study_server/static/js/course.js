@@ -216,7 +216,9 @@ export class Course {
     this.session.progress = response.progress;
     this.session.retry_after = response.retry_after;
     if (this.outbox?.size === 0) this.lastAnswer.offer(response.undo?.vote_id);
-    if (response.next && !this.outbox?.holds(response.next.token)) this.queue.append(response.next);
+    for (const pair of [response.next, ...response.more]) {
+      if (pair && !this.outbox?.holds(pair.token)) this.queue.append(pair);
+    }
     if (this.presenter.painted) {
       this.queue.preloadNext();
       this.#progress();

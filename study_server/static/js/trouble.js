@@ -72,7 +72,7 @@ export class Trouble {
         assignment: pair.token, problem: "image_missing", tab_token: course.tabToken(), idempotency_key: newKey(),
       });
       course.queue.remove(pair.token);
-      course.queue.append(answer.next);
+      for (const next of [answer.next, ...answer.more]) course.queue.append(next);
       if (course.session && answer.progress) course.session.progress = answer.progress;
       showHint(t("task.replaced"));
       course.go(answer);
