@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -62,6 +63,7 @@ def test_with_unequal_arms_it_needs_fewer_votes_than_even_sampling_for_the_same_
 SHARES = st.dictionaries(st.integers(0, 20), st.floats(0, 1), max_size=20)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.sets(st.integers(0, 20), min_size=1), SHARES, st.floats(0.01, 1))
 def test_every_open_comparison_keeps_the_floor_and_probabilities_sum_to_one(opened, shares, floor):
     found = selection_probabilities(sorted(opened), shares, floor=floor)
@@ -193,6 +195,7 @@ def test_without_a_total_an_adaptive_study_fills_every_pair_exactly(settings, ma
     assert Counter(query(database, "SELECT load FROM pairs")) == {(3,): 12}
 
 
+@pytest.mark.slow
 def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_study, database, monkeypatch):
     """Through the server's own statements, with shares far from even; each person sees a few of many pairs."""
     make_study(comparisons="adaptive", votes_per_pair=400, pairs_per_annotator=4, prompt_gap=2)
