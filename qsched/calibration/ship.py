@@ -1,7 +1,7 @@
 """Make the coefficients that ship beside the tiny models: `python -m qsched.calibration.ship`.
 
-For each model and precision: `qsched calibrate` with its defaults on the shipped calibration prompts (25 to search
-with, 50 others to check with, the ground-truth check of the domain alongside), and the results gathered in
+For each model and precision: `qsched calibrate` with its defaults on 25 of the shipped calibration prompts, checked
+on the 200 evaluation prompts with the domain's ground-truth check alongside, and the results gathered in
 `qsched/tiny/weights/<model>/qsched_coefficients.json`, keyed by precision, which `<precision>+qsched` reads.
 """
 
@@ -16,11 +16,12 @@ from qsched.backbones import find_spec
 from qsched.calibration.record import write_record
 from qsched.calibration.run import TINY, CalibrationJob, run_calibration
 from qsched.calibration.settings import CalibrationSettings
+from qsched.generation import read_prompts
 from qsched.tiny import prompts_path
 
 SHIPPED_NAME = "qsched_coefficients.json"
-PRECISIONS = ("w4a8", "w4a4")
-N_PROMPTS, N_HELDOUT = 25, 50
+PRECISIONS = ("w4a8", "w4a4", "w3a8")
+N_PROMPTS = 25
 
 
 def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int = N_PROMPTS) -> Path:
@@ -36,7 +37,8 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
             out=out,
             settings=CalibrationSettings(),
             n_prompts=n_prompts,
-            n_heldout=N_HELDOUT,
+            heldout=prompts_path("eval"),
+            n_heldout=len(read_prompts(prompts_path("eval"))),
             also=("tiny-check",),
         )
         done = run_calibration(job)

@@ -35,7 +35,7 @@ def demo(
     out: Path = typer.Option(Path("runs"), "--out", help="Folder for the image set, database, votes and report."),
     annotators: int = typer.Option(30, "--annotators", min=2, help="Simulated annotators."),
     votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes of each."),
-    backbone: str = typer.Option("tiny-flux", "--backbone", help="tiny-flux or tiny-sdxl."),
+    backbone: str = typer.Option("tiny-sdxl", "--backbone", help="tiny-flux or tiny-sdxl."),
     arms: str = typer.Option(ARMS, "--arms", help="Arms to compare, as in generate-pairs."),
     port: int = typer.Option(0, "--port", help="Port of the study server; 0 takes a free one."),
     keep: bool = typer.Option(False, "--keep", help="Leave the server running at the end, until Ctrl-C."),

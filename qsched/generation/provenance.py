@@ -64,7 +64,7 @@ def folder_fingerprint(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         weights = path.suffix in (".safetensors", ".model", ".txt") or name == "model_index.json"
-        config = path.suffix == ".json" and "/" in name
+        config = path.suffix == ".json" and "/" in name and path.name != "training.json"
         if not path.is_file() or not (weights or config):
             continue
         size = path.stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,12 +61,13 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
     average = Average(run.parts)
     count = sum(p.numel() for p in run.parts.parameters())
     checkpoint = settings.work / f"{run.name}.pt"
-    first = 0
+    first, runs = 0, []
     if state := load_checkpoint(checkpoint):
         run.parts.load_state_dict(state["model"])
         average.shadow, average.updates = state["average"], state["step"]
         optimiser.load_state_dict(state["optimiser"])
-        first, log.spent_before = state["step"], state["seconds"]
+        first, log.spent_before, runs = state["step"], state["seconds"], state.get("runs", [])
+    runs = [*runs, {"from_step": first, "planned_steps": steps}]
     log.line(f"{run.name}: {count / 1e6:.2f} M parameters, steps {first} to {steps}")
     prompts = load_prompts(prompts_path("calibration"))
     sample = {key: prompts[key] for key in list(prompts)[: run.measure_prompts]}
@@ -83,13 +85,13 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
         if done % settings.checkpoint_every == 0 or done == steps:
             save_checkpoint(checkpoint, {
                 "model": run.parts.state_dict(), "average": average.shadow, "step": done,
-                "optimiser": optimiser.state_dict(), "seconds": log.seconds,
+                "optimiser": optimiser.state_dict(), "seconds": log.seconds, "runs": runs,
             })
         if done % run.measure_every == 0 and done < steps:
             for n in (default_steps, *run.also_steps):
                 log.line(f"{run.name} step {done} at {n} steps: {measured(settings, run, average.shadow, sample, n)}")
     run.parts.load_state_dict(average.shadow)
-    save_model(settings, run, log, steps)
+    save_model(settings, run, log, steps, runs)
 
 
 def save_in_half(pipeline: DiffusionPipeline, folder: Path) -> None:
@@ -108,12 +110,16 @@ def save_in_half(pipeline: DiffusionPipeline, folder: Path) -> None:
         path.chmod(0o644)
 
 
-def save_model(settings: Settings, run: TrainingRun, log: Log, steps: int) -> None:
-    """Write `<out>/<name>` in float16 safetensors and measure it on the evaluation prompts."""
+def save_model(settings: Settings, run: TrainingRun, log: Log, steps: int, runs: list[dict[str, int]]) -> None:
+    """Write `<out>/<name>` in float16 safetensors and measure it on the evaluation prompts.
+
+    `runs` tells of restarts: the learning rate falls over the last part of the planned steps of each.
+    """
     folder = settings.out / run.name
     prompts = load_prompts(prompts_path("eval"))
     pipeline = run.pipeline_of(run.parts.eval().requires_grad_(False))
     save_in_half(pipeline, folder)
+    shutil.copy(settings.work / "vae" / "training.json", folder / "vae" / "training.json")
     rates = {}
     for n in (int(run.call_options["num_inference_steps"]), *run.also_steps):
         rate = measure_pass_rates(pipeline, prompts, options={**run.call_options, "num_inference_steps": n})
@@ -121,6 +127,6 @@ def save_model(settings: Settings, run: TrainingRun, log: Log, steps: int) -> No
         rates[str(n)] = rate.as_record()
     write_provenance(
         folder, settings, seconds=round(log.seconds), steps=steps, batch=run.batch_size,
-        samples=steps * run.batch_size, pass_rates_fp32_by_inference_steps=rates,
+        samples=steps * run.batch_size, runs=runs, pass_rates_fp32_by_inference_steps=rates,
         note="weights stored in float16, trained and measured in float32", **run.facts,
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from qsched.tiny.render import render_array, sample_nuisance
 from qsched.tiny.scene import sample_scene
 from qsched.tiny.train.optimiser import Average, Optimiser
-from qsched.tiny.train.session import Log, Settings, load_checkpoint, save_checkpoint
+from qsched.tiny.train.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
 
 LATENT_CHANNELS = 8
 MAX_NOISE = 0.25
@@ -104,8 +104,20 @@ def train_vae(settings: Settings) -> AutoencoderKL:
     vae.eval()
     rng = np.random.default_rng((settings.seed, 17))
     whiten(vae, [picture_batch(rng, 32).to(settings.device) for _ in range(16)])
-    vae.save_pretrained(settings.work / "vae")
+    folder = settings.work / "vae"
+    vae.save_pretrained(folder)
+    write_provenance(
+        folder, settings, seconds=round(log.seconds), steps=steps, batch=batch, samples=steps * batch,
+        psnr_db_fresh_pictures=round(_psnr(vae, picture_batch(rng, 64).to(settings.device)), 2),
+    )
     return vae
+
+
+def _psnr(vae: AutoencoderKL, pictures_BCHW: Tensor) -> float:
+    """Of the reconstruction, in dB; pictures are in -1..1."""
+    with torch.inference_mode():
+        made = vae.decode(vae.encode(pictures_BCHW).latent_dist.mode()).sample
+    return float(-10 * torch.log10((made - pictures_BCHW).square().mean() / 4))
 
 
 def load_vae(settings: Settings) -> AutoencoderKL:
