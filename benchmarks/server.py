@@ -13,7 +13,6 @@ import asyncio
 import hashlib
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
@@ -23,18 +22,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.machine import machine
 from benchmarks.server_load import Bare, LoadResult, StudyServer, drive
 
 ROOT = Path(__file__).parents[1]
 SECRET = "benchmark-secret-benchmark-secret-benchmark"
 PAIRS, VOTES_PER_PAIR = 600, 1000
+PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "sqlalchemy", "psycopg")
 
 
 def main() -> None:
@@ -50,7 +50,8 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         image_set = write_set(folder / "set")
-        results: dict[str, Any] = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        results: dict[str, Any] = {"when": when, "machine": machine(*PACKAGES)}
         for kind in options.databases.split(","):
             with database(kind, folder) as make_url:
                 results[kind] = measure(kind, folder, image_set, make_url, options)
@@ -250,16 +251,6 @@ def write_set(folder: Path) -> Path:
         encoding="utf-8",
     )
     return folder
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    packages = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "sqlalchemy", "psycopg")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return {
-        "cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version(),
-        "commit": commit.stdout.strip(), "versions": {name: version(name) for name in packages},
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.server import machine
+from benchmarks.machine import machine
 from qsched.records import Choice
 from study_server.assignment.records import Study
 from study_server.assignment.service import Desk, PairCache
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="1000,10000,100000,1000000")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "server_scale.json")
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine(), "microseconds": {}}
+    found: dict[str, Any] = {"machine": machine("sqlalchemy", "pydantic"), "microseconds": {}}
     for size in (int(part) for part in options.sizes.split(",")):
         with tempfile.TemporaryDirectory(prefix="qsched-scale-") as folder:
             found["microseconds"][size] = measure(size, Path(folder))
