@@ -35,14 +35,8 @@ from analysis.stats import (
     raw_pairs,
     refit_reliability,
 )
-from analysis.stats.results import (
-    Agreement,
-    AnnotatorRow,
-    InfluenceRow,
-    PositionEffect,
-    ReliabilityFit,
-    StratumContrast,
-)
+from analysis.stats.annotator_results import Agreement, AnnotatorRow, InfluenceRow, ReliabilityFit
+from analysis.stats.results import PositionEffect, StratumContrast
 from analysis.votes import ExclusionReport, VotesTable, exclude
 from qsched import __version__
 from qsched.records import InputError

@@ -6,7 +6,7 @@ import math
 
 from markupsafe import Markup
 
-from analysis.report import tables
+from analysis.report import annotator_tables, tables
 from analysis.report.covariates import covariate_section
 from analysis.report.figures.style import Drawing
 from analysis.report.findings import Findings
@@ -52,14 +52,14 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
             "agreement",
             "Agreement and annotators",
             figures=figures("annotators"),
-            tables=_full(tables.agreement_table(found), tables.annotators_table(found)),
+            tables=_full(annotator_tables.agreement_table(found), annotator_tables.annotators_table(found)),
         ),
         Section(
             "influence",
             "Who drives the result",
             paragraphs=_influence_words(found),
             figures=figures("influence"),
-            tables=_full(tables.influence_table(found)),
+            tables=_full(annotator_tables.influence_table(found)),
         ),
         Section(
             "exclusions",

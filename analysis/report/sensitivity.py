@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from analysis.errors import NoEstimateError
 from analysis.report.settings import ReportSettings
 from analysis.stats import VoteCounts, count_votes, fit_bradley_terry, fit_davidson
-from analysis.stats.results import ReliabilityFit, Ties
+from analysis.stats.annotator_results import ReliabilityFit
+from analysis.stats.results import Ties
 from analysis.votes import ExclusionRules, VotesTable, exclude
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.report import tables
+from analysis.report import annotator_tables, tables
 from analysis.report.covariates import terms_table
 from analysis.report.document import report_json
 from analysis.report.drawings import draw_all
@@ -70,7 +70,7 @@ def _csv_tables(found: Findings) -> dict[str, Table]:
     if found.estimate is not None:
         listed["contrasts"] = tables.contrasts_table(found.estimate)
     if found.annotators:
-        listed["annotators"] = tables.annotators_table(found, limit=None)
+        listed["annotators"] = annotator_tables.annotators_table(found, limit=None)
     if found.strata:
         listed["strata"] = tables.strata_table(found)
     if found.strata_contrasts:
@@ -90,7 +90,7 @@ def _latex_tables(found: Findings) -> dict[str, Table]:
         listed["strengths"] = tables.strengths_table(found.estimate)
         listed["contrasts"] = tables.contrasts_table(found.estimate)
     if found.agreement is not None:
-        listed["agreement"] = tables.agreement_table(found)
+        listed["agreement"] = annotator_tables.agreement_table(found)
     return listed
 
 

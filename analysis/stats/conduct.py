@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from analysis.stats.annotator_results import AnnotatorRow
 from analysis.stats.contrasts import holm
 from analysis.stats.items import VALUES, item_values
-from analysis.stats.results import AnnotatorRow, Array
+from analysis.stats.results import Array
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 

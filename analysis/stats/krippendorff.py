@@ -14,8 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.stats.annotator_results import AlphaResult
 from analysis.stats.counts import IntArray
-from analysis.stats.results import AlphaResult, Array
+from analysis.stats.results import Array
 
 Level = Literal["nominal", "ordinal"]
 

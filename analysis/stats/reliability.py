@@ -17,10 +17,11 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from analysis.stats.annotator_results import ReliabilityFit, ReliabilityRow
 from analysis.stats.cells import outcome_probabilities
 from analysis.stats.counts import VoteCounts, count_votes
 from analysis.stats.fit import Design, fit_model, make_design, newton
-from analysis.stats.results import Array, Model, Penalty, ReliabilityFit, ReliabilityRow
+from analysis.stats.results import Array, Model, Penalty
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from analysis.report.figures.style import BLUE, GRID, ORANGE, Draft, new_figure
-from analysis.stats.results import AnnotatorRow
+from analysis.stats.annotator_results import AnnotatorRow
 
 FLAG_P = 0.05
 

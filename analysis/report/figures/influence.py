@@ -9,7 +9,7 @@ import numpy as np
 from analysis.report.escape import short_labels
 from analysis.report.figures.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
 from analysis.report.table import signed
-from analysis.stats.results import InfluenceRow
+from analysis.stats.annotator_results import InfluenceRow
 
 SHOWN = 8
 
