@@ -96,7 +96,7 @@ async def visit_study(
         async with asyncio.TaskGroup() as group:
             for index, annotator in enumerate(annotators):
                 group.create_task(one(index, annotator))
-    except* VisitError as errors:
+    except* QschedError as errors:  # a server's refusal, or a prompt that the domain does not know
         raise errors.exceptions[0] from None
     except* httpx.TransportError as errors:
         raise VisitError(

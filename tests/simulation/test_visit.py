@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from qsched.errors import InputError
 from qsched.simulation import Population, draw_annotators, visit_study
 from qsched.simulation.visit import VisitError
 
@@ -46,9 +47,9 @@ def grain(image, _prompt):
     return 1 - float(np.asarray(image, dtype=float)[:8, :8].std()) / 40
 
 
-def visit(url, **options):
+def visit(url, *, score=grain):
     people = draw_annotators(4, population=Population(sensitivity_median=60, tie_threshold=0.1), seed=1)
-    return asyncio.run(visit_study(url, study="drawn", annotators=people, votes_each=9, score=grain, seed=1, **options))
+    return asyncio.run(visit_study(url, study="drawn", annotators=people, votes_each=9, score=score, seed=1))
 
 
 @pytest.mark.slow
@@ -74,3 +75,12 @@ def test_their_votes_are_counted_marked_and_follow_the_ground_truth(server, tmp_
 def test_a_server_that_did_not_ask_for_them_turns_them_away(server):
     with pytest.raises(VisitError):
         visit(server)
+
+
+@pytest.mark.parametrize("server", [["--simulated-annotators"]], indirect=True)
+def test_a_prompt_that_the_judge_does_not_know_is_one_plain_error(server):
+    def judge(_image, prompt):
+        raise InputError(f"{prompt!r} is not of the domain")
+
+    with pytest.raises(InputError, match="not of the domain"):
+        visit(server, score=judge)
