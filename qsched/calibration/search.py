@@ -25,8 +25,8 @@ STRATEGIES = ("race", "coarse-to-fine", "grid", "optuna")
 
 # Share of the prompts that a stage of the race has seen, and how many candidates go on from it at most.
 STAGES = (0.2, 0.4, 1.0)
-FIRST_KEEP = (18, 6)
-REFINED_KEEP = (8, 4)
+FIRST_KEEP = (24, 10)
+REFINED_KEEP = (16, 8)
 ELIMINATION_LEVEL = 0.05  # one-sided
 
 
