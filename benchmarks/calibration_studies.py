@@ -3,14 +3,14 @@
     python benchmarks/calibration_studies.py --backbone tiny-flux --precision w3a8
 
 Each search is the default race on the shipped calibration prompts (it resumes from its journal in --work). Everything
-found is then judged on other prompts, the 200 of the evaluation set, as paired differences to the stock scheduler with
+found is then judged on other prompts, 100 of the evaluation set, as paired differences to the stock scheduler with
 95 % t intervals over prompts; the ground-truth check of the domain is measured beside JAQ. The intervals are not
 corrected for their number. Writes a JSON record and a Markdown file of tables.
 
     joint       both coefficients against the model's alone and the sample's alone
     family      constant, linear-to-one, linear, per-step
     k           JAQ = TC + k IQ with k in 0.5, 1, 2, 5; judged by the check, since JAQ itself changes with k
-    prompts     5, 25 and 100 calibration prompts, some with several seeds of the noise
+    prompts     5, 25 and 75 calibration prompts, some with several seeds of the noise
     precisions  coefficients of one precision used in another, full precision included
     noise       the same coefficients under other noise than they were found with
     agreement   does JAQ rank coefficients, and pictures, as the check does?
@@ -47,6 +47,7 @@ from qsched.tiny import prompts_path
 
 BOX = Box((0.8, 1.2), (0.8, 1.2))
 STOCK = Coefficients.constant()
+JUDGED = 100
 Values = dict[str, np.ndarray]
 
 
@@ -61,7 +62,7 @@ class Judge:
         self._renderers: dict[str, TrajectoryRenderer] = {}
         self._known: dict[tuple[str, str, int, int], Values] = {}
 
-    def values(self, coefficients: Coefficients, *, precision: str, seed: int = 0, n: int = 200) -> Values:
+    def values(self, coefficients: Coefficients, *, precision: str, seed: int = 0, n: int = JUDGED) -> Values:
         """`tc`, `iq` and `check`, each [prompts]."""
         key = (precision, json.dumps(coefficients.to_dict(), sort_keys=True), seed, n)
         if key not in self._known:
@@ -75,7 +76,7 @@ class Judge:
         return self._known[key]
 
     def gain(
-        self, coefficients: Coefficients, *, precision: str, seed: int = 0, n: int = 200, k: float = 2.0
+        self, coefficients: Coefficients, *, precision: str, seed: int = 0, n: int = JUDGED, k: float = 2.0
     ) -> dict[str, PairedDifference]:
         """Gain over the stock scheduler in the same precision with the same noise: `jaq` and `check`."""
         ours = self.values(coefficients, precision=precision, seed=seed, n=n)
@@ -126,16 +127,16 @@ class Studies:
 
     def prompts(self) -> list[dict[str, Any]]:
         """How many prompts a calibration needs."""
-        plan = [(5, 0), (5, 1), (5, 2), (25, 0), (25, 1), (25, 2), (100, 0)]
+        plan = [(5, 0), (5, 1), (5, 2), (25, 0), (25, 1), (25, 2), (75, 0)]
         return [self._row(f"{n} prompts, seed {seed}", self._search(n=n, seed=seed)) for n, seed in plan]
 
-    def precisions(self, others: Sequence[str], *, n: int = 100) -> list[dict[str, Any]]:
+    def precisions(self, others: Sequence[str]) -> list[dict[str, Any]]:
         """Coefficients of one precision in every other."""
         rows = []
         for source in (self._precision, *others):
             found = self._search(precision=source)
             for target in (self._precision, *others, "fp32"):
-                gain = self._judge.gain(found, precision=target, n=n)
+                gain = self._judge.gain(found, precision=target)
                 rows.append({"found in": source, "used in": target, **_record(found, gain)})
         return rows
 
@@ -257,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="tiny-flux", choices=("tiny-flux", "tiny-sdxl"))
     parser.add_argument("--precision", default="w3a8")
-    parser.add_argument("--others", default="w4a4,w4a8,w4a4-channel", help="further precisions of the transfer study")
+    parser.add_argument("--others", default="w4a4,w4a8", help="further precisions of the transfer study")
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-studies"))
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/calibration_studies-BACKBONE.json")
     arguments = parser.parse_args()

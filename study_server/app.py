@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 STATIC = PACKAGE / "static"
 # Words of the message page; anything else is a plain error.
 MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
-POSTGRESQL_THREADS = 8
+# More threads only wait for each other's interpreter lock: 3 answer faster than 8 under load (benchmarks/server.py).
+POSTGRESQL_THREADS = 3
 SQLITE_BATCH = 128
 CHECKPOINT_SECONDS = 2.0
 
@@ -57,6 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(upgrade, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
+        # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms.
+        gc.collect()
+        gc.freeze()
         server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
         checkpointer = asyncio.create_task(_checkpoint(server))

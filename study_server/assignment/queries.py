@@ -145,13 +145,13 @@ PRACTICE_PAIR = Statement("""
     WHERE study_id = :study AND pool = 'practice' ORDER BY rank LIMIT 1 OFFSET :number
 """)
 
+# NOT IN, looked up once: a correlated NOT EXISTS reads the sitting again for each row, 90 ms after 600 trials.
 REPEATABLE = Statement("""
     SELECT a.pair_id, p.prompt_id
     FROM assignments a JOIN pairs p ON p.id = a.pair_id
     WHERE a.session_id = :session AND a.kind = 'task' AND a.state = 'voted' AND a.position <= :latest
       AND p.disabled = FALSE
-      AND NOT EXISTS (SELECT 1 FROM assignments r
-                      WHERE r.session_id = :session AND r.kind = 'repeat' AND r.pair_id = a.pair_id)
+      AND a.pair_id NOT IN (SELECT r.pair_id FROM assignments r WHERE r.session_id = :session AND r.kind = 'repeat')
 """)
 
 INSERT_ASSIGNMENT = Statement("""
