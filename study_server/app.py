@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -59,9 +58,6 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(upgrade, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
-        # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms.
-        gc.collect()
-        gc.freeze()
         server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
         checkpointer = asyncio.create_task(_checkpoint(server))
