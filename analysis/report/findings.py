@@ -139,7 +139,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         histogram=time_histogram(kept.frame),
         agreement=_agreement(kept.frame, settings) if has_annotators else None,
         annotators=_annotators(chosen.frame, settings) if has_annotators else (),
-        reliability=reliability,
+        reliability=None if isinstance(reliability, str) else reliability,
         influence_annotators=_influence(found, counts, "annotator"),
         influence_prompts=_influence(found, counts, "prompt"),
         most_agreed=most,
@@ -224,12 +224,12 @@ def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSetting
         return None
 
 
-def _reliability(counts: VoteCounts) -> ReliabilityFit | None:
-    """None where its own model of ties has no estimate (no tie at all, or nothing else) although the reported has."""
+def _reliability(counts: VoteCounts) -> ReliabilityFit | str:
+    """The re-fit, or why its own model of ties has no estimate although the reported one has."""
     try:
         return refit_reliability(counts)
-    except NoEstimateError:
-        return None
+    except NoEstimateError as error:
+        return str(error)
 
 
 def _annotators(frame: pl.DataFrame, settings: ReportSettings) -> tuple[AnnotatorRow, ...]:

@@ -106,11 +106,9 @@ def _intervals(estimate: Estimate, cite: Cite) -> str:
     match unsure.kind:
         case "two-way":
             text += (
-                "count both annotators and prompts as random: the covariance is the one clustered by annotator "
-                "plus the "
-                "one clustered by prompt minus the one clustered by annotator and prompt together, mostly single "
-                "votes "
-                f"{cite('cgm')}, each {_how(estimate, cite)}."
+                "count both annotators and prompts as random: the covariance is the one clustered by annotator plus "
+                "the one clustered by prompt minus the one clustered by annotator and prompt together, mostly single "
+                f"votes {cite('cgm')}, each {_how(estimate, cite)}."
             )
         case "annotator":
             text += f"count annotators as random and prompts as fixed, {_how(estimate, cite)}."
@@ -123,8 +121,7 @@ def _intervals(estimate: Estimate, cite: Cite) -> str:
     if unsure.df != float("inf"):
         text += (
             f" Quantiles are of Student's t with {unsure.df:.4g} degrees of freedom: one less than the effective "
-            f"number "
-            f"of clusters, which counts unequal clusters as fewer {cite('kish')}, of the fewer kind."
+            f"number of clusters, which counts unequal clusters as fewer {cite('kish')}, of the fewer kind."
         )
     if unsure.kind == "two-way":
         text += " No interval is narrower than the one that takes votes as independent."
@@ -146,7 +143,6 @@ def _multiplicity(estimate: Estimate, cite: Cite) -> str:
     return (
         f"P-values of the {len(estimate.pairwise)} pairwise contrasts are adjusted by Holm's method {cite('holm')}. "
         f"Intervals for all pairs at once use the largest t statistic over pairs {cite('maxt')}; an arm's ranks are "
-        f"those "
-        f"that they leave open {cite('ranks')}. A difference is called detected when its adjusted p-value is below "
-        f"{1 - estimate.settings.confidence:.3g}; a difference that was not detected is not called absent."
+        f"those that they leave open {cite('ranks')}. A difference is called detected when its adjusted p-value is "
+        f"below {1 - estimate.settings.confidence:.3g}; a difference that was not detected is not called absent."
     )

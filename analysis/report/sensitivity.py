@@ -1,5 +1,4 @@
-"""The same strengths under other choices: exclusions put back, ties treated otherwise, unreliable annotators "
-"weighed down."""
+"""The same strengths under other choices: exclusions put back, ties otherwise, unreliable annotators weighed down."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from analysis.errors import NoEstimateError
 from analysis.report.settings import ReportSettings
-from analysis.stats import VoteCounts, count_votes, fit_bradley_terry, fit_davidson
+from analysis.stats import VoteCounts, count_votes, fit_model
 from analysis.stats.annotator_results import ReliabilityFit
 from analysis.stats.results import Ties
 from analysis.votes import ExclusionRules, VotesTable, exclude
@@ -24,9 +23,12 @@ class Variant:
 
 
 def variants(
-    chosen: VotesTable, counts: VoteCounts, settings: ReportSettings, reliability: ReliabilityFit | None
+    chosen: VotesTable, counts: VoteCounts, settings: ReportSettings, reliability: ReliabilityFit | str | None
 ) -> tuple[Variant, ...]:
-    """The reported choice first, then each of the others; `chosen` are the votes before exclusions."""
+    """The reported choice first, then each of the others; `chosen` are the votes before exclusions.
+
+    `reliability` is the re-fit, the reason why there is none, or None where the votes name no annotators.
+    """
     rows = [_fitted("as reported", counts, settings)]
     rules = settings.rules
     lenient = ExclusionRules(
@@ -48,13 +50,17 @@ def variants(
     if settings.estimate.model == "bradley-terry":
         other_ties = replace(settings, estimate=replace(settings.estimate, ties=ties))
         rows.append(_fitted("ties dropped" if ties == "drop" else "ties as half a win", counts, other_ties))
-        rows.append(_davidson(counts, settings))
+        davidson = replace(settings, estimate=replace(settings.estimate, model="davidson", ties="half"))
+        rows.append(_fitted("Davidson's model of ties", counts, davidson))
     side = not settings.estimate.position_effect
     other_side = replace(settings, estimate=replace(settings.estimate, position_effect=side))
     rows.append(_fitted("with a position effect" if side else "without a position effect", counts, other_side))
-    if reliability is not None:
+    name, n = "annotators weighed by reliability", round(counts.n_votes)
+    if isinstance(reliability, str):
+        rows.append(Variant(name, n, None, reliability))
+    elif reliability is not None:
         strengths = dict(zip(reliability.arms, map(float, reliability.log_strengths), strict=True))
-        rows.append(Variant("annotators weighed by reliability", round(counts.n_votes), strengths))
+        rows.append(Variant(name, n, strengths))
     return tuple(rows)
 
 
@@ -62,21 +68,9 @@ def _fitted(name: str, counts: VoteCounts, settings: ReportSettings) -> Variant:
     chosen = settings.estimate
     n = round(counts.n_votes)
     try:
-        if chosen.model == "bradley-terry":
-            fit = fit_bradley_terry(
-                counts, ties=chosen.ties, position_effect=chosen.position_effect, penalty=chosen.penalty
-            )
-        else:
-            fit = fit_davidson(counts, position_effect=chosen.position_effect, penalty=chosen.penalty)
+        fit = fit_model(
+            counts, model=chosen.model, ties=chosen.ties, position_effect=chosen.position_effect, penalty=chosen.penalty
+        )
     except NoEstimateError as error:
         return Variant(name, n, None, str(error))
     return Variant(name, n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))
-
-
-def _davidson(counts: VoteCounts, settings: ReportSettings) -> Variant:
-    n = round(counts.n_votes)
-    try:
-        fit = fit_davidson(counts, position_effect=settings.estimate.position_effect, penalty=settings.estimate.penalty)
-    except NoEstimateError as error:
-        return Variant("Davidson's model of ties", n, None, str(error))
-    return Variant("Davidson's model of ties", n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from scipy import sparse
+from scipy.special import xlogy
 
 from analysis.stats.annotator_results import ReliabilityFit, ReliabilityRow
 from analysis.stats.cells import outcome_probabilities
@@ -74,7 +75,7 @@ def refit_reliability(votes: VotesTable | pl.DataFrame | VoteCounts) -> Reliabil
         log_strengths=beta[: counts.n_arms],
         annotators=tuple(sorted(rows, key=lambda row: (row.reliability, row.annotator))),
         guess=(float(habit[0]), float(habit[1]), float(habit[2])),
-        log_likelihood=float((n_AS * np.log(mixed)).sum()),
+        log_likelihood=float(xlogy(n_AS, mixed).sum()),
         iterations=iterations,
         converged=change < _TOLERANCE,
     )
@@ -88,4 +89,5 @@ def _share_judged(
     p_S = outcome_probabilities(model, design.eta(beta), None if tau is None else float(tau[0])).ravel()
     judged = r_A[:, None] * p_S
     mixed = judged + (1 - r_A[:, None]) * np.tile(q_A3, (1, cells))
-    return judged / mixed, mixed
+    # 0 / 0 where nobody ties and no model of ties is fitted: there is no such vote to be judged.
+    return np.divide(judged, mixed, out=np.zeros_like(judged), where=mixed > 0), mixed

@@ -12,6 +12,7 @@ import pytest
 
 from analysis.report import SCHEMA_PATH, ReportSettings
 from analysis.stats import EstimateSettings
+from analysis.stats.results import Model
 from tests.analysis.report.conftest import QUICK, MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes
 
@@ -144,3 +145,22 @@ def test_the_settings_of_the_run_are_in_the_document(report: Report) -> None:
     assert settings["seed"] == QUICK.seed and settings["resamples"] == QUICK.resamples
     assert settings["baseline"] == "fp32" and settings["by"] == "category"
     assert settings["confidence"] == ReportSettings().estimate.confidence
+
+
+@pytest.mark.parametrize("model", ["davidson", "rao-kupper"])
+def test_as_reported_among_the_other_choices_is_the_reported_model(make_report: MakeReport, model: Model) -> None:
+    document = make_report(simulated_votes(), estimate=EstimateSettings(model=model, resamples=200)).document
+    shown = {row["name"]: row["strengths"] for row in document["sensitivity"]}["as reported"]
+    reported = {row["arm"]: row["log_strength"] for row in document["strengths"]}
+    assert shown == pytest.approx(reported, abs=1e-8)
+
+
+def test_votes_without_a_tie_make_a_report_that_says_which_choice_has_no_estimate(make_report: MakeReport) -> None:
+    untied = simulated_votes().filter(pl.col("choice") != "tie")
+    document = make_report(untied).document
+    rows = {row["name"]: row for row in document["sensitivity"]}
+    davidson = rows["Davidson's model of ties"]
+    assert davidson["strengths"] is None and "tie" in davidson["problem"]
+    refitted = rows["annotators weighed by reliability"]["strengths"]
+    reported = {row["arm"]: row["log_strength"] for row in document["strengths"]}
+    assert refitted == pytest.approx(reported, abs=0.3)
