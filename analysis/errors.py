@@ -1,10 +1,10 @@
 """The errors of the analysis: what the votes cannot tell, and what was asked for wrongly.
 
-    QschedError
-    +-- InputError / RowError       votes or options that break their contract (qsched.records)
-    +-- AnalysisError               the votes are well formed and still give no answer
-        +-- NoEstimateError         no finite, unique estimate exists: carries the diagnosis
-        +-- NotConvergedError       the iteration stopped before its gradient was small
+QschedError
++-- InputError / RowError       votes or options that break their contract (qsched.records)
++-- AnalysisError               the votes are well formed and still give no answer
+    +-- NoEstimateError         no finite, unique estimate exists: carries the diagnosis
+    +-- NotConvergedError       the iteration stopped before its gradient was small
 """
 
 from __future__ import annotations

@@ -69,9 +69,7 @@ def run_scenario(s: Scenario, *, studies: int, resamples: int, seed: int) -> dic
         for kind in ("two-way", *ALTERNATIVES):
             unc = uncertainty_of(fit, counts, intervals=kind, method="sandwich")
             half = spread_of(unc, first, second).half_width(0.95)
-            hits["sandwich" if kind == "two-way" else kind].append(
-                _share(difference - half, difference + half, truth)
-            )
+            hits["sandwich" if kind == "two-way" else kind].append(_share(difference - half, difference + half, truth))
             if kind == "vote":
                 widths["vote"].append(float(2 * half.mean()))
         # As arena tools do it: resampled votes and percentiles.
@@ -93,8 +91,7 @@ def _share(low: NDArray[np.float64], high: NDArray[np.float64], truth: NDArray[n
 
 def _ranks_hold(rows, theta: NDArray[np.float64]) -> bool:  # type: ignore[no-untyped-def]
     return all(
-        row.rank_low <= 1 + (theta > value + 1e-9).sum()
-        and row.rank_high >= len(theta) - (theta < value - 1e-9).sum()
+        row.rank_low <= 1 + (theta > value + 1e-9).sum() and row.rank_high >= len(theta) - (theta < value - 1e-9).sum()
         for row, value in zip(rows, theta, strict=True)
     )
 

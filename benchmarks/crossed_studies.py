@@ -78,9 +78,7 @@ def marginal_truth(s: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64
     decided = (expit(difference[..., None] + sd * nodes) * weights).sum(axis=-1)
     rate = s.careless * 0.5 + (1 - s.careless) * (mean_tie / 2 + (1 - mean_tie) * decided)
     names = arm_names(s.arms)
-    rows = [
-        (names[i], names[j], rate[i, j], 1 - rate[i, j]) for i in range(s.arms) for j in range(i + 1, s.arms)
-    ]
+    rows = [(names[i], names[j], rate[i, j], 1 - rate[i, j]) for i in range(s.arms) for j in range(i + 1, s.arms)]
     return fit_bradley_terry(count_table(rows)).log_strengths, rate
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """A plain dictionary for the record of a benchmark. `cpus` is what this process may use."""
+    """A plain dictionary for the record of a benchmark. `cpus` is what this process may use; a package that is not
+    installed has the version None."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
@@ -21,8 +22,15 @@ def machine(*packages: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "commit": commit.stdout.strip() or None,
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

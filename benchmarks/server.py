@@ -89,9 +89,7 @@ def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: ar
 
 
 def load(adapter: Any, port: int, annotators: int, seconds: float, think: float = 0.0) -> LoadResult:
-    return asyncio.run(
-        drive(adapter, host="127.0.0.1", port=port, annotators=annotators, seconds=seconds, think=think)
-    )
+    return asyncio.run(drive(adapter, host="127.0.0.1", port=port, annotators=annotators, seconds=seconds, think=think))
 
 
 def report(kind: str, name: str, result: LoadResult) -> dict[str, Any]:

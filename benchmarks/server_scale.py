@@ -70,9 +70,7 @@ def measure(size: int, folder: Path) -> dict[str, float]:
     connection.executemany(
         "INSERT INTO prompts VALUES (?, 1, ?, 'a prompt', NULL)", ((n, f"p{n}") for n in range(1, PROMPTS + 1))
     )
-    connection.executemany(
-        "INSERT INTO images VALUES (?, 1, 1, 0, ?, 'x', 'x', 64, 64)", ((1, "fp32"), (2, "w4a8"))
-    )
+    connection.executemany("INSERT INTO images VALUES (?, 1, 1, 0, ?, 'x', 'x', 64, 64)", ((1, "fp32"), (2, "w4a8")))
     connection.executemany(
         "INSERT INTO pairs (id, study_id, pair_key, prompt_id, sample_index, first_image_id, second_image_id, pool, "
         "rank, load) VALUES (?, 1, ?, ?, ?, 1, 2, 'task', ?, ?)",

@@ -1,10 +1,10 @@
 """The errors a user can cause and can mend.
 
-    QschedError                 base: message = the value, the rule, the remedy; the CLI exits with 2
-    +-- InputError              a file or an option that breaks its contract
-    |   +-- RowError            ... in one row of a file: carries the path and the line number
-    +-- IntegrityError          a stored image set that contradicts itself
-    +-- MissingExtraError       a package of an optional extra is not installed
+QschedError                 base: message = the value, the rule, the remedy; the CLI exits with 2
++-- InputError              a file or an option that breaks its contract
+|   +-- RowError            ... in one row of a file: carries the path and the line number
++-- IntegrityError          a stored image set that contradicts itself
++-- MissingExtraError       a package of an optional extra is not installed
 """
 
 from __future__ import annotations

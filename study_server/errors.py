@@ -1,14 +1,14 @@
 """The errors of the server; each carries its HTTP status and a code that the page knows.
 
-    StudyError                  base (a QschedError: the command line prints it and exits with 2)
-    +-- BadRequest        422   the request breaks the interface
-    +-- NotSignedIn       401   no live session
-    +-- Forbidden         403   CSRF or signature
-    +-- NotFound          404
-    +-- Conflict          409   another tab, an answered pair, an undo that came too late
-    +-- TooLarge          413
-    +-- TooMany           429
-    +-- NotSaved          503   the database did not confirm; nothing was acknowledged
+StudyError                  base (a QschedError: the command line prints it and exits with 2)
++-- BadRequest        422   the request breaks the interface
++-- NotSignedIn       401   no live session
++-- Forbidden         403   CSRF or signature
++-- NotFound          404
++-- Conflict          409   another tab, an answered pair, an undo that came too late
++-- TooLarge          413
++-- TooMany           429
++-- NotSaved          503   the database did not confirm; nothing was acknowledged
 """
 
 from __future__ import annotations

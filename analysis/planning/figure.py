@@ -34,9 +34,7 @@ def write_curve(
     power_curve(plan, power=power, detectable=detectable, simulated=simulated).savefig(path, **options)
 
 
-def power_curve(
-    plan: StudyPlan, *, power: float, detectable: float | None, simulated: SimulatedPower | None
-) -> Figure:
+def power_curve(plan: StudyPlan, *, power: float, detectable: float | None, simulated: SimulatedPower | None) -> Figure:
     """The figure: the formula, the same with independent votes, the detectable win rate, the simulated point."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator

@@ -77,9 +77,7 @@ class PlannedPower:
     level: float
 
 
-def vote_moments(
-    rate: float, *, tie_rate: float, annotator_sd: float, prompt_sd: float
-) -> VoteMoments:
+def vote_moments(rate: float, *, tie_rate: float, annotator_sd: float, prompt_sd: float) -> VoteMoments:
     """Moments of a vote whose population win rate (ties half) is `rate`.
 
     Raises InputError where so many ties leave no room for the rate: it lies in (tau/2, 1 - tau/2).

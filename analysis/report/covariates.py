@@ -95,7 +95,5 @@ def terms_table(fit: CovariateFit) -> Table:
             Column("p", "p", "p"),
             Column("p_holm", "p (Holm)", "p"),
         ),
-        rows=tuple(
-            (t.covariate, t.level, t.arm, t.coefficient, t.se, t.low, t.high, t.p, t.p_holm) for t in fit.terms
-        ),
+        rows=tuple((t.covariate, t.level, t.arm, t.coefficient, t.se, t.low, t.high, t.p, t.p_holm) for t in fit.terms),
     )

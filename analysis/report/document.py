@@ -45,9 +45,7 @@ def report_document(found: Findings) -> dict[str, Any]:
         "design_effect": None if estimate is None else number(estimate.design_effect),
         "strata": _strata(found),
         "covariates": plain(found.adjusted),
-        "sequential": [
-            {name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime
-        ],
+        "sequential": [{name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime],
         "agreement": _agreement(found),
         "annotators": [plain(row) for row in found.annotators],
         "influence": [plain(row) for row in (*found.influence_annotators[:20], *found.influence_prompts[:20])],

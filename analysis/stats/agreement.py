@@ -31,9 +31,7 @@ def agreement(
     prompt = np.zeros(n_items, dtype=np.int64)
     prompt[item] = keyed["prompt"].to_numpy()
     nominal, ordinal = (
-        krippendorff_alpha(
-            table, level=level, clusters=prompt, resamples=resamples, confidence=confidence, seed=seed
-        )
+        krippendorff_alpha(table, level=level, clusters=prompt, resamples=resamples, confidence=confidence, seed=seed)
         for level in ("nominal", "ordinal")
     )
     m = table.sum(axis=1)

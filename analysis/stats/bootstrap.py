@@ -276,9 +276,7 @@ def _refit_one_by_one(
         outcomes = np.concatenate([outcomes, np.zeros((*outcomes.shape[:-1], 1))], axis=-1)
     for index in which:
         counts = ready.counts.with_outcomes(outcomes[index])
-        diagnosis = examine(
-            counts, model=fit.model, position_effect=fit.has_position, penalty=fit.penalty
-        )
+        diagnosis = examine(counts, model=fit.model, position_effect=fit.has_position, penalty=fit.penalty)
         if not diagnosis.exists:
             ok[index] = False
             continue

@@ -1,6 +1,6 @@
 """The Bradley-Terry model (Bradley and Terry 1952, Biometrika 39:324-345), optionally with a position effect.
 
-    P(i beats j, i on the left) = 1 / (1 + exp(-(theta_i - theta_j + delta)))
+P(i beats j, i on the left) = 1 / (1 + exp(-(theta_i - theta_j + delta)))
 """
 
 from __future__ import annotations
@@ -23,6 +23,4 @@ def fit_bradley_terry(
     `penalty`: none, firth, ridge:X or gamma:A (see `analysis.stats.penalty`).
     Raises NoEstimateError, with the arms named, where the estimate is infinite or not unique.
     """
-    return fit_model(
-        counts, model="bradley-terry", ties=ties, position_effect=position_effect, penalty=penalty
-    )
+    return fit_model(counts, model="bradley-terry", ties=ties, position_effect=position_effect, penalty=penalty)

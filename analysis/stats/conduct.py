@@ -79,9 +79,7 @@ def _times(task: pl.DataFrame, fast_ms: int) -> pl.DataFrame:
             pl.lit(None, pl.Float64).alias("median_ms"), pl.lit(None, pl.Float64).alias("fast_share")
         )
     ms = pl.col("response_ms")
-    return task.group_by("annotator").agg(
-        ms.median().alias("median_ms"), (ms < fast_ms).mean().alias("fast_share")
-    )
+    return task.group_by("annotator").agg(ms.median().alias("median_ms"), (ms < fast_ms).mean().alias("fast_share"))
 
 
 def _known_answers(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

@@ -212,9 +212,7 @@ def count_codes(
     for name, given in (("annotator", annotator), ("prompt", prompt)):
         if given is not None:
             ids[name] = (tuple(str(index) for index in range(int(given.max()) + 1)), given.astype(np.int64))
-    return _tabulate(
-        tuple(arms), left.astype(np.int64), right.astype(np.int64), outcome.astype(np.int64), ids, (), []
-    )
+    return _tabulate(tuple(arms), left.astype(np.int64), right.astype(np.int64), outcome.astype(np.int64), ids, (), [])
 
 
 def count_table(rows: Sequence[Sequence[object]]) -> VoteCounts:
@@ -356,6 +354,4 @@ def _by_intersection(
 
 
 def _sparse_counts(code: IntArray, slot: IntArray, rows: int, columns: int) -> sparse.csr_array:
-    return sparse.csr_array(
-        sparse.coo_array((np.ones(len(code)), (code, slot)), shape=(rows, columns)).tocsr()
-    )
+    return sparse.csr_array(sparse.coo_array((np.ones(len(code)), (code, slot)), shape=(rows, columns)).tocsr())

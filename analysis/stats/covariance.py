@@ -47,9 +47,7 @@ def prepare(fit: PairwiseFit, counts: VoteCounts) -> FittedDesign:
     eta, tau = design.eta(beta), design.tau(beta)
     terms = cell_terms(fit.model, used.outcomes, eta, tau)
     by_outcome = outcome_scores(fit.model, eta, None if tau is None else float(tau[0]))
-    return FittedDesign(
-        fit, used, design, bread(design, terms, fit.penalty, beta), _score_rows(design, by_outcome)
-    )
+    return FittedDesign(fit, used, design, bread(design, terms, fit.penalty, beta), _score_rows(design, by_outcome))
 
 
 def _score_rows(design: Design, by_outcome: Array) -> Table:

@@ -62,12 +62,8 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
     )
     by_vote = vote_level(fit, counts)
     theta, k = fit.log_strengths, len(fit.arms)
-    contrasts = pair_contrasts(
-        theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape
-    )
-    raw = raw_pairs(
-        counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties
-    )
+    contrasts = pair_contrasts(theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape)
+    raw = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties)
     sizes = cluster_sizes(counts)
     return Estimate(
         settings=settings,

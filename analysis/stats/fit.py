@@ -184,9 +184,7 @@ def newton(
         beta, (value, gradient, curve, terms) = trial, new
         if scale == 1.0 and size <= STEP_TOLERANCE * (1 + float(np.abs(beta).max())):
             return _centred(beta, design.k), terms, float(np.abs(gradient).max()), iteration
-    raise NotConvergedError(
-        iterations=MAX_ITERATIONS, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE
-    )
+    raise NotConvergedError(iterations=MAX_ITERATIONS, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE)
 
 
 def _centred(beta: Array, k: int) -> Array:

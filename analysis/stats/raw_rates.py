@@ -99,9 +99,7 @@ def _fold(counts: VoteCounts) -> Table:
     return sparse.csr_array(sparse.coo_array(entries, shape=(3 * c, 3 * (k * (k - 1) // 2))))
 
 
-def _clustered(
-    table: Table, fold: Table, use: Array, score: Array, rate: Array, votes_M3: Array | None
-) -> _Moments:
+def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array, votes_M3: Array | None) -> _Moments:
     """Moments by the clusters of a table; with `votes_M3`, all votes by pair, the others are clusters of one vote."""
     part = sparse.csr_array(sparse.csr_array(table) @ fold)
     m = len(rate)
@@ -142,9 +140,7 @@ def _degrees(kind: IntervalKind, units: float) -> float:
     return math.inf if kind in ("vote", "model") else max(units - 1, 1.0)
 
 
-def _bounds(
-    rate: float, spread: Spread, units: float, confidence: float
-) -> tuple[float | None, float | None, str]:
+def _bounds(rate: float, spread: Spread, units: float, confidence: float) -> tuple[float | None, float | None, str]:
     if math.isnan(rate) or units < 2:
         return None, None, "none"
     if rate in (0.0, 1.0) or spread.shown[0] == 0.0:

@@ -67,9 +67,7 @@ def refit_reliability(votes: VotesTable | pl.DataFrame | VoteCounts) -> Reliabil
         beta, r_A = new_beta, new_r
     _, mixed = _share_judged(design, model, beta, r_A, q_A3, counts.n_cells)
     labels = [label for label, has in zip(part.labels, present.tolist(), strict=True) if has]
-    rows = [
-        ReliabilityRow(label, round(float(n)), float(r)) for label, n, r in zip(labels, n_A, r_A, strict=True)
-    ]
+    rows = [ReliabilityRow(label, round(float(n)), float(r)) for label, n, r in zip(labels, n_A, r_A, strict=True)]
     return ReliabilityFit(
         arms=counts.arms,
         log_strengths=beta[: counts.n_arms],

@@ -139,9 +139,7 @@ def _unequal(kind: IntervalKind, sizes: dict[str, int], effective: dict[str, flo
     )
 
 
-def settle_kind(
-    wanted: IntervalKind, sizes: dict[str, int]
-) -> tuple[IntervalKind, tuple[str, ...], tuple[str, ...]]:
+def settle_kind(wanted: IntervalKind, sizes: dict[str, int]) -> tuple[IntervalKind, tuple[str, ...], tuple[str, ...]]:
     """The kind that the ids allow, with warnings and notes about what it leaves out."""
     warnings: list[str] = []
     notes: list[str] = []

@@ -50,8 +50,6 @@ def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...], *, keep: tuple[st
     choice = winner.replace_strict(WINNERS, default=winner, return_dtype=pl.String).alias("choice")
     both_bad = winner.is_in(BOTH_BAD).fill_null(False).alias("both_bad")
     fixed = [
-        pl.lit(value).alias(name)
-        for name, value in (("study", "arena"), ("question", "winner"))
-        if name not in columns
+        pl.lit(value).alias(name) for name, value in (("study", "arena"), ("question", "winner")) if name not in columns
     ]
     return rows.select("row", *chosen, *fixed, choice, both_bad, *keep)

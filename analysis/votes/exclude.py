@@ -147,13 +147,9 @@ def _named(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     work.drop_persons("named annotator", "annotators excluded by name", list(rules.annotators))
 
 
-def _simulated(
-    work: _Excluder, rules: ExclusionRules, given: pl.DataFrame
-) -> Literal["none", "all", "mixed"]:
+def _simulated(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> Literal["none", "all", "mixed"]:
     total = int(given["simulated"].sum())
-    state: Literal["none", "all", "mixed"] = (
-        "none" if total == 0 else "all" if total == given.height else "mixed"
-    )
+    state: Literal["none", "all", "mixed"] = "none" if total == 0 else "all" if total == given.height else "mixed"
     if rules.simulated == "drop" or (rules.simulated == "auto" and state == "mixed"):
         work.drop("simulated", "votes of simulated annotators", pl.col("simulated"))
     elif state != "none":

@@ -55,9 +55,7 @@ def _collectable(name: str, rows: pl.LazyFrame) -> Source:
 def _open_csv(path: Path) -> Source:
     # Everything as text: a column is checked and cast by its own rule, not by what its first rows look like.
     try:
-        frame = pl.read_csv(
-            path, infer_schema=False, row_index_name="row", row_index_offset=2
-        )
+        frame = pl.read_csv(path, infer_schema=False, row_index_name="row", row_index_offset=2)
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty: a csv of votes starts with a line of column names.") from error
     except (pl.exceptions.PolarsError, OSError) as error:

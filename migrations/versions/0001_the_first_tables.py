@@ -36,9 +36,7 @@ def upgrade() -> None:
         sa.Column("study_id", KEY, nullable=False),
         sa.Column("pseudonym", sa.Text(), nullable=False),
         sa.Column("created_ms", KEY, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["study_id"], ["studies.id"], name="fk_annotators_study_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_annotators_study_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_annotators"),
         sa.UniqueConstraint("pseudonym", name="uq_annotators_pseudonym"),
     )
@@ -66,9 +64,7 @@ def upgrade() -> None:
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("width", KEY, nullable=False),
         sa.Column("height", KEY, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["prompt_id"], ["prompts.id"], name="fk_images_prompt_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["prompt_id"], ["prompts.id"], name="fk_images_prompt_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_images_study_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_images"),
         sa.UniqueConstraint("prompt_id", "sample_index", "arm", name="uq_images_prompt_id_sample_index_arm"),
@@ -130,9 +126,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["annotator_id"], ["annotators.id"], name="fk_sessions_annotator_id", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["study_id"], ["studies.id"], name="fk_sessions_study_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_sessions_study_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
         sa.UniqueConstraint("pseudonym", name="uq_sessions_pseudonym"),
     )
@@ -156,9 +150,7 @@ def upgrade() -> None:
         sa.Column("side_balance", KEY, server_default="0", nullable=False),
         sa.Column("problems", KEY, server_default="0", nullable=False),
         sa.Column("disabled", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["first_image_id"], ["images.id"], name="fk_pairs_first_image_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["first_image_id"], ["images.id"], name="fk_pairs_first_image_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["prompt_id"], ["prompts.id"], name="fk_pairs_prompt_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["second_image_id"], ["images.id"], name="fk_pairs_second_image_id", ondelete="CASCADE"
@@ -204,9 +196,7 @@ def upgrade() -> None:
         sa.Column("lease_expires_ms", KEY, nullable=False),
         sa.Column("successor_id", KEY),
         sa.ForeignKeyConstraint(["pair_id"], ["pairs.id"], name="fk_assignments_pair_id", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["session_id"], ["sessions.id"], name="fk_assignments_session_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name="fk_assignments_session_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_assignments"),
     )
     op.create_index(
@@ -239,9 +229,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["assignment_id"], ["assignments.id"], name="fk_reports_assignment_id", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["session_id"], ["sessions.id"], name="fk_reports_session_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name="fk_reports_session_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_reports"),
         sa.UniqueConstraint("session_id", "idempotency_key", name="uq_reports_session_id_idempotency_key"),
     )
@@ -263,12 +251,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["assignment_id"], ["assignments.id"], name="fk_votes_assignment_id", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["session_id"], ["sessions.id"], name="fk_votes_session_id", ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["supersedes_id"], ["votes.id"], name="fk_votes_supersedes_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name="fk_votes_session_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["supersedes_id"], ["votes.id"], name="fk_votes_supersedes_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_votes"),
         sa.UniqueConstraint(
             "session_id", "idempotency_key", "question", name="uq_votes_session_id_idempotency_key_question"

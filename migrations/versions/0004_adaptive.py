@@ -59,9 +59,7 @@ def upgrade() -> None:
         sa.Column("second_arm", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_comparisons_study_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_comparisons"),
-        sa.UniqueConstraint(
-            "study_id", "first_arm", "second_arm", name="uq_comparisons_study_id_first_arm_second_arm"
-        ),
+        sa.UniqueConstraint("study_id", "first_arm", "second_arm", name="uq_comparisons_study_id_first_arm_second_arm"),
     )
     op.create_table(
         "vote_budgets",

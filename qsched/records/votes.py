@@ -80,6 +80,4 @@ class Vote(Record):
 
 
 COLUMNS: tuple[str, ...] = tuple(Vote.model_fields)
-REQUIRED_COLUMNS: tuple[str, ...] = tuple(
-    name for name, field in Vote.model_fields.items() if field.is_required()
-)
+REQUIRED_COLUMNS: tuple[str, ...] = tuple(name for name, field in Vote.model_fields.items() if field.is_required())

@@ -181,9 +181,7 @@ class _Visit:
                 yield choice
 
     async def _judge(self, assignment: dict[str, Any]) -> Choice:
-        left, right = [
-            (await self._get(assignment[side]["src"])).content for side in ("left", "right")
-        ]
+        left, right = [(await self._get(assignment[side]["src"])).content for side in ("left", "right")]
         prompt = assignment["prompt"]
         return choose(
             self.annotator,
@@ -192,9 +190,7 @@ class _Visit:
             rng=self.rng,
         )
 
-    async def _answer(
-        self, assignment: dict[str, Any], choice: Choice, questions: Sequence[str]
-    ) -> dict[str, Any]:
+    async def _answer(self, assignment: dict[str, Any], choice: Choice, questions: Sequence[str]) -> dict[str, Any]:
         # The model of a simulated person knows a side, no strength: where one is asked for, it is always "slightly".
         graded = self.graded and choice in (Choice.LEFT, Choice.RIGHT)
         return await self._post(
@@ -218,9 +214,7 @@ class _Visit:
         return answer
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self.client.post(
-            f"{self.root}/{path}", json=body, headers={"X-CSRF-Token": self.csrf}
-        )
+        answer = await self.client.post(f"{self.root}/{path}", json=body, headers={"X-CSRF-Token": self.csrf})
         self._check(answer)
         return dict(answer.json())
 

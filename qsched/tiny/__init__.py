@@ -1,12 +1,12 @@
 """The embedded tiny models: their procedural domain, their weights, the script that trained them.
 
-    scene    what a picture shows, in words; the held-out split
-    caption  scenes to English and back
-    render   scenes to pixels
-    check    is this picture what the prompt says? (the ground truth of the domain)
-    paths    where the shipped prompts and weights lie
-    train    `python -m qsched.tiny.train` (needs torch)
-    evaluate `python -m qsched.tiny.evaluate` (needs torch)
+scene    what a picture shows, in words; the held-out split
+caption  scenes to English and back
+render   scenes to pixels
+check    is this picture what the prompt says? (the ground truth of the domain)
+paths    where the shipped prompts and weights lie
+train    `python -m qsched.tiny.train` (needs torch)
+evaluate `python -m qsched.tiny.evaluate` (needs torch)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The grammar between scenes and English: `parse(caption(scene)) == scene` for every scene.
 
-    a <size> <colour> [texture] <shape> <position> on a <background> background
-    a <size> <colour> [texture] <shape> <relation> a <size> <colour> [texture] <shape> on a <bg> background
+a <size> <colour> [texture] <shape> <position> on a <background> background
+a <size> <colour> [texture] <shape> <relation> a <size> <colour> [texture] <shape> on a <bg> background
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ _THING = (
 _GROUND = r" on an? (?P<background>" + "|".join(BACKGROUNDS) + r") background\.?"
 _SINGLE = re.compile(_THING.replace("{n}", "1") + r" (?P<position>" + "|".join(POSITIONS) + r")" + _GROUND)
 _PAIR = re.compile(
-    _THING.replace("{n}", "1") + r" (?P<relation>" + "|".join(RELATIONS) + r") "
-    + _THING.replace("{n}", "2") + _GROUND
+    _THING.replace("{n}", "1") + r" (?P<relation>" + "|".join(RELATIONS) + r") " + _THING.replace("{n}", "2") + _GROUND
 )
 
 

@@ -121,9 +121,7 @@ def _hue_and_chroma(pixels_N3: Array) -> tuple[float, float]:
 @lru_cache(maxsize=1)
 def _hue_targets() -> dict[str, float]:
     """Each colour word's hue in the plane of `_hue_and_chroma`, which is not exactly that of HSV."""
-    return {
-        name: _hue_and_chroma(np.asarray([rgb], dtype=np.float32))[0] for name, rgb in COLOUR_RGB.items()
-    }
+    return {name: _hue_and_chroma(np.asarray([rgb], dtype=np.float32))[0] for name, rgb in COLOUR_RGB.items()}
 
 
 def _turn_between(a: float, b: float) -> float:
@@ -159,8 +157,10 @@ def _templates() -> _Templates:
             areas.append(inside.mean() * (2 * _TEMPLATE_HALF) ** 2)
             centroids.append((x[inside].mean(), y[inside].mean()))
     return _Templates(
-        np.asarray(masks, dtype=np.float32), np.asarray(owners),
-        np.asarray(areas, dtype=np.float32), np.asarray(centroids, dtype=np.float32),
+        np.asarray(masks, dtype=np.float32),
+        np.asarray(owners),
+        np.asarray(areas, dtype=np.float32),
+        np.asarray(centroids, dtype=np.float32),
     )
 
 

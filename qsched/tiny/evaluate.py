@@ -42,7 +42,9 @@ class PassRates:
     def as_record(self) -> dict[str, Any]:
         """Plain numbers for `training.json`."""
         return {
-            "prompts": self.count, "pass_rate": round(self.rate, 4), "mean_score": round(self.score, 4),
+            "prompts": self.count,
+            "pass_rate": round(self.rate, 4),
+            "mean_score": round(self.score, 4),
             "by_category": {k: {"pass_rate": round(r, 4), "prompts": n} for k, (r, n) in self.by_category.items()},
             "failed_verdicts": {k: round(v, 4) for k, v in self.failures.items()},
         }
@@ -81,7 +83,9 @@ def rate_pictures(pictures: list[Image.Image], prompts: dict[str, str]) -> PassR
             failures[name] += 1
     count = len(scores)
     return PassRates(
-        count=count, rate=sum(map(sum, by_category.values())) / count, score=sum(scores) / count,
+        count=count,
+        rate=sum(map(sum, by_category.values())) / count,
+        score=sum(scores) / count,
         by_category={k: (sum(v) / len(v), len(v)) for k, v in sorted(by_category.items())},
         failures={k: v / count for k, v in sorted(failures.items(), key=lambda item: -item[1])},
     )

@@ -169,9 +169,7 @@ def shape_distance(shape: str, x: Array, y: Array) -> Array:
     flat, base = table.ravel(), iy * _TABLE_SIDE + ix
     top = flat[base] * (1 - tx) + flat[base + 1] * tx
     bottom = flat[base + _TABLE_SIDE] * (1 - tx) + flat[base + _TABLE_SIDE + 1] * tx
-    outside = np.hypot(
-        np.maximum(np.abs(x) - _TABLE_HALF, 0.0), np.maximum(np.abs(y) - _TABLE_HALF, 0.0)
-    )
+    outside = np.hypot(np.maximum(np.abs(x) - _TABLE_HALF, 0.0), np.maximum(np.abs(y) - _TABLE_HALF, 0.0))
     return (top * (1 - ty) + bottom * ty + outside).astype(np.float32)
 
 
@@ -232,8 +230,15 @@ def _rotate_hue(rgb: Array, degrees: float) -> Array:
 
 
 def _paint_thing(
-    canvas: Array, thing: Thing, centre: tuple[float, float], radius: float, *,
-    turn: float, hue: float, phase: float, light: tuple[float, float],
+    canvas: Array,
+    thing: Thing,
+    centre: tuple[float, float],
+    radius: float,
+    *,
+    turn: float,
+    hue: float,
+    phase: float,
+    light: tuple[float, float],
 ) -> None:
     """Draw shadow and object into `canvas` (float32 [128,128,3], 0..255), in place."""
     reach = radius * 1.9 + 4
@@ -270,9 +275,7 @@ def render_array(scene: Scene, nuisance: Nuisance) -> NDArray[np.uint8]:
     tilt = 1.6 * (n.ground_tilt - 0.5)
     ground = 1 + 0.08 * (light[0] * u + light[1] * v) + 0.05 * tilt * u - 0.07 * (u * u + v * v) / 2
     ground = ground * (1 + 0.08 * (n.ground_value - 0.5))
-    colour = _rotate_hue(
-        np.asarray(BACKGROUND_RGB[scene.background], dtype=np.float32), 12 * (n.ground_hue - 0.5)
-    )
+    colour = _rotate_hue(np.asarray(BACKGROUND_RGB[scene.background], dtype=np.float32), 12 * (n.ground_hue - 0.5))
     canvas = np.clip(ground[..., None] * colour, 0, 255).astype(np.float32)
 
     jitters = (
@@ -282,11 +285,14 @@ def render_array(scene: Scene, nuisance: Nuisance) -> NDArray[np.uint8]:
     for index, (thing, (dx, dy, scale, turn, hue, phase)) in enumerate(zip(scene.things, jitters, strict=False)):
         x, y = thing_centre(scene, index)
         _paint_thing(
-            canvas, thing,
+            canvas,
+            thing,
             (x + 2 * JITTER_PX * (dx - 0.5), y + 2 * JITTER_PX * (dy - 0.5)),
             thing_radius(scene, index) * (1 + SCALE_SPREAD * (scale - 0.5)),
-            turn=float(np.deg2rad(TURN_SPREAD_DEG * (turn - 0.5))), hue=HUE_SPREAD_DEG * (hue - 0.5),
-            phase=PHASE_SPREAD * (phase - 0.5), light=light,
+            turn=float(np.deg2rad(TURN_SPREAD_DEG * (turn - 0.5))),
+            hue=HUE_SPREAD_DEG * (hue - 0.5),
+            phase=PHASE_SPREAD * (phase - 0.5),
+            light=light,
         )
     return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
 

@@ -144,9 +144,7 @@ def _sample_any(rng: np.random.Generator) -> Scene:
     second = _sample_thing(rng, TEXTURED_SHARE_RELATION)
     while second.colour == first.colour:
         second = _sample_thing(rng, TEXTURED_SHARE_RELATION)
-    return Scene(
-        first=first, second=second, relation=_pick(rng, RELATIONS), background=_pick(rng, BACKGROUNDS)
-    )
+    return Scene(first=first, second=second, relation=_pick(rng, RELATIONS), background=_pick(rng, BACKGROUNDS))
 
 
 def sample_scene(rng: np.random.Generator, *, split: Split) -> Scene:

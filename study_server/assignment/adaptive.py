@@ -21,9 +21,7 @@ class Draw:
     probability: float
 
 
-def selection_probabilities(
-    opened: Sequence[int], shares: Mapping[int, float], *, floor: float
-) -> dict[int, float]:
+def selection_probabilities(opened: Sequence[int], shares: Mapping[int, float], *, floor: float) -> dict[int, float]:
     """Probability of each open comparison; sums to one. Shares of closed comparisons are handed to the open ones.
 
     Where the open comparisons have no share at all (nothing is known yet, or all that tells is closed), uniform.

@@ -285,9 +285,7 @@ def _claim(tx: Tx, seen: Candidate, choice: Choice) -> bool:
     return claimed is not None
 
 
-def _insert(
-    tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice, draw: Draw | None = None
-) -> Assignment:
+def _insert(tx: Tx, desk: Desk, sitting: Sitting, kind: Kind, choice: Choice, draw: Draw | None = None) -> Assignment:
     expires = desk.now + desk.study.lease_ms
     expected = None
     if kind in (Kind.GOLD, Kind.PRACTICE):

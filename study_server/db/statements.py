@@ -56,9 +56,7 @@ class Tx:
 
     __slots__ = ("_execute", "_postgresql", "_sync", "dialect")
 
-    def __init__(
-        self, connection: RawConnection, dialect: Dialect, *, sync: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, connection: RawConnection, dialect: Dialect, *, sync: Callable[[], None] | None = None) -> None:
         """`sync` waits for what was sent, where the connection is in pipeline mode."""
         self._execute = connection.execute
         self._sync = sync

@@ -79,9 +79,7 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
             f"{study}: {total} vote rows, but {len(rows)} effective, {superseded} superseded and {surplus} surplus; "
             "the database contradicts itself and nothing was written"
         )
-    table = pl.DataFrame(
-        {name: [row[name] for row in rows] for name in COLUMNS}, schema=SCHEMA
-    )
+    table = pl.DataFrame({name: [row[name] for row in rows] for name in COLUMNS}, schema=SCHEMA)
     _write_whole(table, path)
     return ExportSummary(
         path, total, table.height, superseded, surplus, int(table["simulated"].sum()),
@@ -120,9 +118,7 @@ def _write_whole(table: pl.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             table.write_parquet(draft)
         else:
-            text = table.with_columns(
-                pl.col("served_at", "answered_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-            )
+            text = table.with_columns(pl.col("served_at", "answered_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
             if path.suffix == ".csv":
                 text.write_csv(draft)
             else:

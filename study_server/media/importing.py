@@ -81,7 +81,5 @@ def _read_checked(row: ImageRow, source: Path) -> CleanPng:
         raise IntegrityError(f"{path} has sha256 {digest}, its row says {row.sha256}; `qsched verify` names all such")
     picture = clean_png(data, name=str(path))
     if (picture.width, picture.height) != (row.width, row.height):
-        raise IntegrityError(
-            f"{path} is {picture.width}x{picture.height}, its row says {row.width}x{row.height}"
-        )
+        raise IntegrityError(f"{path} is {picture.width}x{picture.height}, its row says {row.width}x{row.height}")
     return picture

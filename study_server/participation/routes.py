@@ -61,9 +61,7 @@ async def arrive(slug: str, request: Request) -> Response:
     study, status = await server.studies.get_with_status(slug)
     session_id = find_session(request, slug)
     if session_id is not None and "simulated" not in request.query_params:
-        standing = await server.reader.run(
-            lambda tx: service.read_standing(tx, session_id=session_id, slug=slug)
-        )
+        standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=session_id, slug=slug))
         # Another submission of the same person on a platform is a new session: consent is asked again.
         if standing is not None and not request.query_params.get("SESSION_ID"):
             onward = RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
@@ -102,9 +100,7 @@ async def consent(slug: str, request: Request) -> Response:
     except BadRequest as error:
         return _consent(request, server, study, nonce=nonce, hidden=hidden, error=str(error), status=422)
     session_id = await server.writer.run(
-        lambda tx: service.join(
-            tx, server.desk(study), visit=visit, simulated=simulated, demographics=demographics
-        )
+        lambda tx: service.join(tx, server.desk(study), visit=visit, simulated=simulated, demographics=demographics)
     )
     answer = RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     answer.set_cookie(

@@ -87,16 +87,12 @@ def read_demographics(design: StudyDesign, fields: dict[str, str]) -> dict[str, 
     return answers
 
 
-def join(
-    tx: Tx, desk: Desk, *, visit: PlatformVisit | None, simulated: bool, demographics: dict[str, str]
-) -> int:
+def join(tx: Tx, desk: Desk, *, visit: PlatformVisit | None, simulated: bool, demographics: dict[str, str]) -> int:
     """A new session, or the one that this person and submission already have."""
     study: Study = desk.study
     annotator: int | None = None
     if visit is not None:
-        row = tx.one(
-            queries.KNOWN_PERSON, study=study.id, platform=visit.platform, external=visit.external_id
-        )
+        row = tx.one(queries.KNOWN_PERSON, study=study.id, platform=visit.platform, external=visit.external_id)
         annotator = None if row is None else row[0]
         if annotator is not None:
             sitting = tx.one(queries.KNOWN_SITTING, annotator=annotator, external=visit.external_session)

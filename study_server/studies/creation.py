@@ -189,9 +189,7 @@ def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str,
     }  # fmt: skip
 
 
-def _write_comparisons(
-    database: Database, study_id: int, planned: Sequence[PlannedPair]
-) -> dict[tuple[str, str], int]:
+def _write_comparisons(database: Database, study_id: int, planned: Sequence[PlannedPair]) -> dict[tuple[str, str], int]:
     arms = dict.fromkeys((pair.first_arm, pair.second_arm) for pair in planned if pair.pool == "task")
     with database.session() as session:
         inserted = session.execute(

@@ -58,9 +58,7 @@ class _Moments:
     same_prompt: float
 
 
-def find_detectable(
-    votes: Mapping[Pair, float], *, annotators: int, prompts: int, assumed: Assumptions
-) -> Detectable:
+def find_detectable(votes: Mapping[Pair, float], *, annotators: int, prompts: int, assumed: Assumptions) -> Detectable:
     """What the weakest comparison can show: `votes` by comparison, in equal shares from all people, on all prompts."""
     even = _moments(0.5, assumed)
     typical = _moments(min(_TYPICAL, 0.5 + (1 - assumed.tie_rate) / 4), assumed)
@@ -83,9 +81,7 @@ def find_detectable(
 def t_beyond(bound: float, *, df: float, shift: float) -> float:
     """P(T > bound) of the noncentral t: the normal integrated over the chi distribution of the standard error."""
     s = np.linspace(max(1e-9, 1 - 12 / math.sqrt(df)), 1 + 12 / math.sqrt(df), 2001)
-    log_density = (
-        math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2) + (df - 1) * np.log(s) - df * s**2 / 2
-    )
+    log_density = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2) + (df - 1) * np.log(s) - df * s**2 / 2
     beyond = np.array([math.erfc((bound * value - shift) / math.sqrt(2)) / 2 for value in s])
     simpson = np.ones(len(s))
     simpson[1:-1:2], simpson[2:-1:2] = 4.0, 2.0

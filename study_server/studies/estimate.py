@@ -75,9 +75,7 @@ def estimate_study(
     )  # fmt: skip
 
 
-def connected_arms(
-    comparisons: Iterable[tuple[str, str]], *, also: Iterable[str] = ()
-) -> tuple[tuple[str, ...], ...]:
+def connected_arms(comparisons: Iterable[tuple[str, str]], *, also: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
     """Groups of arms that comparisons join, directly or through others; one group where all can be ranked together."""
     group = {arm: {arm} for arm in also}
     for first, second in comparisons:

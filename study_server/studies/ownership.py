@@ -46,9 +46,7 @@ def list_studies(database: Database) -> list[StudyRow]:
             sessions = session.scalar(sa.select(sa.func.count()).where(Session.study_id == study.id))
             design = StudyDesign.model_validate_json(study.design)
             target = design.votes_total or (pairs or 0) * design.votes_per_pair
-            rows.append(
-                StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0)
-            )
+            rows.append(StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0))
         return rows
 
 

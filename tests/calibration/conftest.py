@@ -12,6 +12,9 @@ from qsched.generation import Prompt, image_seed, render_batch
 from qsched.scoring import Jaq, ScorerInfo
 from qsched.scoring.protocol import BatchedScorer
 from tests.calibration.pipelines import random_flux
+from tests.scoring.conftest import clip_folder
+
+__all__ = ["clip_folder"]
 
 WORDS = ["red ring", "blue square", "green star", "white disc", "pink cross", "gold heart", "black moon", "teal drop"]
 PROMPTS = [Prompt(f"p{i}", f"a small {words} left") for i, words in enumerate(WORDS)]

@@ -15,7 +15,6 @@ from qsched.cli.main import app
 from qsched.errors import QschedError
 from qsched.scheduling import read_coefficients
 from tests.calibration.pipelines import random_flux
-from tests.scoring.conftest import clip_folder  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def invoke(folder: Path, clip: Path, out: Path, *more: str):
     return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", "--grid-size", "3", *weights, *more])
 
 
-def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip_folder, tmp_path):  # noqa: F811
+def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip_folder, tmp_path):
     out = tmp_path / "c.json"
     done = invoke(folder, clip_folder, out, "--strategy", "grid", "--device", "cpu")
     assert done.exit_code == 0, done.output
@@ -59,7 +58,7 @@ def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip
     assert "tuned" not in entry["heldout"]["jaq"] and entry["heldout"]["jaq"]["gain"]["n"] == 4
 
 
-def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip_folder, tmp_path, monkeypatch):  # noqa: F811
+def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip_folder, tmp_path, monkeypatch):
     out = tmp_path / "c.json"
     assert invoke(folder, clip_folder, out, "--no-control", "--budget-nfe", "100").exit_code == 0
     done = invoke(folder, clip_folder, out, "--no-control", "--seed", "1")
@@ -79,7 +78,7 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
     (["--weights", "clipscore"], "write scorer=path"),
     (["--out", "c.txt"], "does not end in .json"),
 ])  # fmt: skip
-def test_options_that_make_no_sense_are_refused_before_any_picture(folder, clip_folder, tmp_path, more, rule):  # noqa: F811
+def test_options_that_make_no_sense_are_refused_before_any_picture(folder, clip_folder, tmp_path, more, rule):
     done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
     assert isinstance(done.exception, QschedError) and rule in str(done.exception), done.output
     assert not list(tmp_path.iterdir())
@@ -92,7 +91,7 @@ def test_heldout_prompts_of_their_own_leave_the_whole_file_for_the_search(folder
     assert len(prompts) == 8 and [p.prompt for p in heldout] == ["one", "two", "three"]
 
 
-def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, tmp_path):  # noqa: F811
+def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, tmp_path):
     done = run_calibration(
         CalibrationJob(
             str(folder / "random-flux"),

@@ -11,12 +11,11 @@ from qsched.errors import InputError
 from qsched.records import COLUMNS
 from study_server.errors import NotFound
 from study_server.export import export_votes
-from tests.study_server.conftest import database, database_url, make_study, postgres, settings  # noqa: F401
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
 @pytest.fixture
-def voted(settings, make_study, database):  # noqa: F811
+def voted(settings, make_study, database):
     make_study(
         votes_per_pair=3, repeat_rate=0.2, questions=[{"id": "overall", "text": "?"}, {"id": "text", "text": "?"}]
     )
@@ -66,7 +65,7 @@ def test_the_analysis_reads_files_and_database_alike(voted, tmp_path):
         assert table.select(columns).cast(pl.String).sort(columns).equals(first)
 
 
-def test_strengths_are_exported_and_the_analysis_reads_such_a_file(settings, make_study, database, tmp_path):  # noqa: F811
+def test_strengths_are_exported_and_the_analysis_reads_such_a_file(settings, make_study, database, tmp_path):
     from analysis.votes import read_votes
 
     make_study(strength=True)

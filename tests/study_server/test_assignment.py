@@ -17,9 +17,7 @@ EXACT = """
 """
 
 
-def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(
-    settings, make_study, database, monkeypatch
-):
+def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(settings, make_study, database, monkeypatch):
     """Two servers on one database; a third of the people walk away with leases in their hands.
 
     The clock of both stands still while they vote, however slow the machine is: a lease ends when the test says so.

@@ -108,9 +108,7 @@ def test_practice_prompts_and_gold_pairs_are_kept_out_of_the_task():
     assert [pair.pool for pair in pairs].count("task") == 3 * 5 - 1
     assert not [pair for pair in pairs if pair.pool == "task" and pair.prompt_key == "p0"]
     with pytest.raises(InputError, match="no image of prompt 'p99'"):
-        plan_pairs(
-            design(gold=[{"prompt": "p99", "better": "fp32", "worse": "w4a4"}]), arms=ARMS, images=IMAGES
-        )
+        plan_pairs(design(gold=[{"prompt": "p99", "better": "fp32", "worse": "w4a4"}]), arms=ARMS, images=IMAGES)
 
 
 def test_the_estimate_counts_people_hours_and_money():

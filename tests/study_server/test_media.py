@@ -94,9 +94,7 @@ def own_set(small_image_set, tmp_path):
 
 def create(database, settings, folder):
     design = StudyDesign(slug="s", title="t", images=str(folder))
-    return create_study(
-        database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda n: None
-    )
+    return create_study(database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda n: None)
 
 
 def rewrite(folder, change):

@@ -100,9 +100,7 @@ class Visitor:
         self.queue.extend(body["more"])
         return body
 
-    async def vote_all(
-        self, choose=lambda assignment: "left", *, limit: int = 10_000, wait: float | None = 0.1
-    ) -> int:
+    async def vote_all(self, choose=lambda assignment: "left", *, limit: int = 10_000, wait: float | None = 0.1) -> int:
         """Vote until the study says that it is finished; returns how many votes were given.
 
         Where every open pair is with others, ask again after `wait` seconds, or leave with wait=None.

@@ -60,8 +60,10 @@ def test_the_shipped_tokenizers_give_each_word_the_id_that_training_gave_it() ->
     wanted = {"clip": build_clip_tokenizer()(text).input_ids, "t5": build_t5_tokenizer()(text).input_ids}
     folders = {
         "clip": [
-            model_path("tiny-flux") / "tokenizer", model_path("tiny-sdxl") / "tokenizer",
-            model_path("tiny-sdxl") / "tokenizer_2", model_path("tiny-clip"),
+            model_path("tiny-flux") / "tokenizer",
+            model_path("tiny-sdxl") / "tokenizer",
+            model_path("tiny-sdxl") / "tokenizer_2",
+            model_path("tiny-clip"),
         ],
         "t5": [model_path("tiny-flux") / "tokenizer_2"],
     }

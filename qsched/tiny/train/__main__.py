@@ -13,8 +13,12 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m qsched.tiny.train", description=__doc__)
     parser.add_argument("--model", choices=(*MODELS, "all"), default="all")
-    parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "qsched-tiny-train",
-                        help="checkpoints, cached latents and logs; a stopped run resumes from here")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path.home() / ".cache" / "qsched-tiny-train",
+        help="checkpoints, cached latents and logs; a stopped run resumes from here",
+    )
     parser.add_argument("--out", type=Path, default=None, help="where the model folders go (default: --work)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -36,9 +40,16 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     settings = Settings(
-        work=arguments.work, out=arguments.out or arguments.work, device=arguments.device,
-        seed=arguments.seed, threads=arguments.threads, steps=arguments.steps, batch=arguments.batch,
-        scenes=arguments.scenes, checkpoint_every=arguments.checkpoint_every, precision=arguments.precision,
+        work=arguments.work,
+        out=arguments.out or arguments.work,
+        device=arguments.device,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        scenes=arguments.scenes,
+        checkpoint_every=arguments.checkpoint_every,
+        precision=arguments.precision,
     )
     settings.work.mkdir(parents=True, exist_ok=True)
     for model in MODELS if arguments.model == "all" else (arguments.model,):

@@ -58,8 +58,14 @@ def model_config() -> dict[str, Any]:
         "embed_dim": 128,
         "vision_cfg": {"image_size": 128, "layers": [1, 2, 2, 1], "width": 14, "head_width": 64, "patch_size": None},
         "text_cfg": {
-            "context_length": PROMPT_TOKENS, "vocab_size": len(words), "hf_tokenizer_name": "tiny-clip",
-            "width": 128, "heads": 4, "layers": 2, "pool_type": "eos", "eos_id": words.eos_token_id,
+            "context_length": PROMPT_TOKENS,
+            "vocab_size": len(words),
+            "hf_tokenizer_name": "tiny-clip",
+            "width": 128,
+            "heads": 4,
+            "layers": 2,
+            "pool_type": "eos",
+            "eos_id": words.eos_token_id,
             "pad_id": words.pad_token_id,
         },
     }
@@ -94,7 +100,10 @@ def near_miss(scene: Scene, rng: np.random.Generator) -> Scene:
         which = "second" if scene.second is not None and rng.random() < 0.5 else "first"
         thing: Thing = getattr(scene, which)
         field, choices = {
-            2: ("colour", COLOURS), 3: ("shape", SHAPES), 4: ("size", SIZES), 5: ("texture", TEXTURES)
+            2: ("colour", COLOURS),
+            3: ("shape", SHAPES),
+            4: ("size", SIZES),
+            5: ("texture", TEXTURES),
         }.get(kind, ("shape", SHAPES))
         changed = dataclasses.replace(thing, **{field: _other(rng, choices, getattr(thing, field))})
         if scene.second is not None:
@@ -128,9 +137,7 @@ def draw_example(rng: np.random.Generator, *, split: Split = "train") -> Example
     scene = sample_scene(rng, split=split)
     severity = draw_severity(rng)
     picture = damage(render_array(scene, sample_nuisance(rng)).astype(np.float32), severity, rng)
-    return Example(
-        picture.astype(np.uint8), caption(scene), _near_misses(scene, rng), severity
-    )
+    return Example(picture.astype(np.uint8), caption(scene), _near_misses(scene, rng), severity)
 
 
 @torch.no_grad()
@@ -194,9 +201,7 @@ def measure_clip(model: Any, tokenizer: Any, *, seed: int, count: int = 300) -> 
     for _ in range(count // 50):
         scenes = [sample_scene(rng, split="held_out") for _ in range(50)]
         clean = [render_array(s, sample_nuisance(rng)) for s in scenes]
-        damaged = [
-            damage(a.astype(np.float32), float(rng.uniform(0.15, 1)), rng).astype(np.uint8) for a in clean
-        ]
+        damaged = [damage(a.astype(np.float32), float(rng.uniform(0.15, 1)), rng).astype(np.uint8) for a in clean]
         device = next(model.parameters()).device.type
         image = model.encode_image(to_pixels(clean, device), normalize=True)
         worse = model.encode_image(to_pixels(damaged, device), normalize=True)
@@ -212,9 +217,7 @@ def measure_clip(model: Any, tokenizer: Any, *, seed: int, count: int = 300) -> 
 def save_clip(model: Any, folder: Path) -> None:
     """Weights in float16, open_clip's config, and the tokenizer, in one folder for `local-dir:`."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()
-    }
+    weights = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
     (folder / "open_clip_model.safetensors").chmod(0o644)
     preprocess = {"mean": [GREY] * 3, "std": [GREY] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -236,7 +239,10 @@ def train_clip(settings: Settings, *, decoded: int = 3200) -> None:
 
     steps, size = settings.steps or 1500, settings.batch or 96
     optimiser = Optimiser(
-        model, muon_lr=2e-3, adam_lr=2e-3, steps=steps,
+        model,
+        muon_lr=2e-3,
+        adam_lr=2e-3,
+        steps=steps,
         adam_only=("token_embedding", "positional_embedding", "conv1.weight", "logit_scale"),
     )
     average = Average(model, decay=0.99)
@@ -264,7 +270,10 @@ def train_clip(settings: Settings, *, decoded: int = 3200) -> None:
             severity = torch.tensor([e.severity for e in batch], device=settings.device)
             with settings.arithmetic():
                 contrast, quality = clip_loss(
-                    model, to_pixels([e.picture for e in batch], settings.device), tokenizer(texts), severity,
+                    model,
+                    to_pixels([e.picture for e in batch], settings.device),
+                    tokenizer(texts),
+                    severity,
                     count=size,
                 )
             optimiser.update(contrast + quality, step)
@@ -277,15 +286,27 @@ def train_clip(settings: Settings, *, decoded: int = 3200) -> None:
             if done % 300 == 0:
                 log.line(f"tiny-clip step {done}: {measure_clip(model, tokenizer, seed=settings.seed)}")
             if done % settings.checkpoint_every == 0 or done == steps:
-                save_checkpoint(checkpoint, {
-                    "model": model.state_dict(), "average": average.shadow, "step": done,
-                    "optimiser": optimiser.state_dict(), "seconds": log.seconds,
-                })
+                save_checkpoint(
+                    checkpoint,
+                    {
+                        "model": model.state_dict(),
+                        "average": average.shadow,
+                        "step": done,
+                        "optimiser": optimiser.state_dict(),
+                        "seconds": log.seconds,
+                    },
+                )
     model.load_state_dict(average.shadow)
     measured = measure_clip(model, tokenizer, seed=settings.seed, count=1000)
     log.line(f"tiny-clip final: {measured}")
     save_clip(model.eval(), settings.out / "tiny-clip")
     write_provenance(
-        settings.out / "tiny-clip", settings, seconds=round(log.seconds), steps=steps, batch=size,
-        samples=steps * size, held_out=measured, note="weights stored in float16",
+        settings.out / "tiny-clip",
+        settings,
+        seconds=round(log.seconds),
+        steps=steps,
+        batch=size,
+        samples=steps * size,
+        held_out=measured,
+        note="weights stored in float16",
     )

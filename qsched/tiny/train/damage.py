@@ -87,8 +87,14 @@ def holes(picture: Array, severity: float, rng: np.random.Generator) -> Array:
 
 
 DAMAGES: dict[str, Damage] = {
-    "noise": noise, "blur": blur, "ragged": ragged, "banding": banding, "colour drift": colour_drift,
-    "blotches": blotches, "jpeg": jpeg, "holes": holes,
+    "noise": noise,
+    "blur": blur,
+    "ragged": ragged,
+    "banding": banding,
+    "colour drift": colour_drift,
+    "blotches": blotches,
+    "jpeg": jpeg,
+    "holes": holes,
 }
 
 

@@ -45,8 +45,12 @@ def _cache_chunk(settings: Settings, index: int) -> int:
             latents.append(vae.encode(x).latent_dist.mode().float().cpu().numpy())
     path = _chunk_path(settings.work, index)
     temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, captions=np.asarray(captions), nuisances=np.stack(nuisances),
-             latents=np.concatenate(latents).astype(np.float16))
+    np.savez(
+        temporary,
+        captions=np.asarray(captions),
+        nuisances=np.stack(nuisances),
+        latents=np.concatenate(latents).astype(np.float16),
+    )
     os.replace(temporary, path)
     return index
 

@@ -28,20 +28,45 @@ class FluxParts(nn.Module):
     def __init__(self, *, double_blocks: int = 2, single_blocks: int = 5, heads: int = 6) -> None:
         super().__init__()
         clip_words, t5_words = build_clip_tokenizer(), build_t5_tokenizer()
-        self.text_encoder = CLIPTextModel(CLIPTextConfig(
-            vocab_size=len(clip_words), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=PROMPT_TOKENS, projection_dim=64,
-            bos_token_id=clip_words.bos_token_id, eos_token_id=clip_words.eos_token_id,
-            pad_token_id=clip_words.pad_token_id,
-        ))
-        self.text_encoder_2 = T5EncoderModel(T5Config(
-            vocab_size=len(t5_words), d_model=128, d_kv=32, num_heads=4, d_ff=256, num_layers=3,
-            feed_forward_proj="gated-gelu", dropout_rate=0.0, pad_token_id=0, eos_token_id=1,
-        ))
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(clip_words),
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=PROMPT_TOKENS,
+                projection_dim=64,
+                bos_token_id=clip_words.bos_token_id,
+                eos_token_id=clip_words.eos_token_id,
+                pad_token_id=clip_words.pad_token_id,
+            )
+        )
+        self.text_encoder_2 = T5EncoderModel(
+            T5Config(
+                vocab_size=len(t5_words),
+                d_model=128,
+                d_kv=32,
+                num_heads=4,
+                d_ff=256,
+                num_layers=3,
+                feed_forward_proj="gated-gelu",
+                dropout_rate=0.0,
+                pad_token_id=0,
+                eos_token_id=1,
+            )
+        )
         self.transformer = FluxTransformer2DModel(
-            patch_size=1, in_channels=4 * LATENT_CHANNELS, num_layers=double_blocks,
-            num_single_layers=single_blocks, attention_head_dim=32, num_attention_heads=heads,
-            joint_attention_dim=128, pooled_projection_dim=64, guidance_embeds=False, axes_dims_rope=(8, 12, 12),
+            patch_size=1,
+            in_channels=4 * LATENT_CHANNELS,
+            num_layers=double_blocks,
+            num_single_layers=single_blocks,
+            attention_head_dim=32,
+            num_attention_heads=heads,
+            joint_attention_dim=128,
+            pooled_projection_dim=64,
+            guidance_embeds=False,
+            axes_dims_rope=(8, 12, 12),
         )
 
 
@@ -57,15 +82,17 @@ def build_flux_pipeline(parts: FluxParts, vae: AutoencoderKL) -> FluxPipeline:
     for high, low in capital_twins(t5_words):
         table[high] = table[low]
     return FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae,
-        text_encoder=parts.text_encoder, tokenizer=build_clip_tokenizer(),
-        text_encoder_2=parts.text_encoder_2, tokenizer_2=t5_words, transformer=parts.transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=build_clip_tokenizer(),
+        text_encoder_2=parts.text_encoder_2,
+        tokenizer_2=t5_words,
+        transformer=parts.transformer,
     )
 
 
-def flux_loss(
-    parts: FluxParts, latents: Tensor, noise: Tensor, ids: tuple[Tensor, Tensor], sigmas_B: Tensor
-) -> Tensor:
+def flux_loss(parts: FluxParts, latents: Tensor, noise: Tensor, ids: tuple[Tensor, Tensor], sigmas_B: Tensor) -> Tensor:
     """Mean squared error of the velocity `noise - picture` at the given noise levels."""
     x0, x1 = pack(latents), pack(noise)
     s = sigmas_B[:, None, None]
@@ -75,9 +102,12 @@ def flux_loss(
     place[..., 2] = torch.arange(side)[None, :]
     words = parts.text_encoder_2(ids[1]).last_hidden_state
     velocity = parts.transformer(
-        hidden_states=(1 - s) * x0 + s * x1, encoder_hidden_states=words,
-        pooled_projections=parts.text_encoder(ids[0]).pooler_output, timestep=sigmas_B,
-        img_ids=place.view(-1, 3), txt_ids=torch.zeros(words.shape[1], 3, device=latents.device),
+        hidden_states=(1 - s) * x0 + s * x1,
+        encoder_hidden_states=words,
+        pooled_projections=parts.text_encoder(ids[0]).pooler_output,
+        timestep=sigmas_B,
+        img_ids=place.view(-1, 3),
+        txt_ids=torch.zeros(words.shape[1], 3, device=latents.device),
     ).sample
     return (velocity.float() - (x1 - x0)).square().mean()
 
@@ -85,9 +115,9 @@ def flux_loss(
 def token_tables() -> tuple[Any, ...]:
     """Functions from captions to padded ids, one for each text encoder."""
     return tuple(
-        lambda texts, words=words: words(
-            texts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt"
-        ).input_ids
+        lambda texts, words=words: (
+            words(texts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt").input_ids
+        )
         for words in (build_clip_tokenizer(), build_t5_tokenizer())
     )
 
@@ -112,11 +142,31 @@ def train_flux(settings: Settings, **sizes: int) -> None:
         noise = couple(noise, batch.nuisances, directions)
         return flux_loss(parts, batch.latents, noise, (batch.ids[0], batch.ids[1]), sigmas.to(settings.device))
 
-    run_training(settings, TrainingRun(
-        name="tiny-flux", parts=parts, loss_of=loss_of, default_steps=20_000, batch_size=batch_size,
-        muon_lr=4e-3, adam_lr=2.5e-3,
-        adam_only=("token_embedding", "position_embedding", "shared", "relative_attention", "x_embedder", "proj_out.w"),
-        pipeline_of=lambda trained: build_flux_pipeline(trained, vae),
-        call_options={"num_inference_steps": STEPS, "guidance_scale": 0.0, "height": 128, "width": 128,
-                      "max_sequence_length": PROMPT_TOKENS},
-    ))
+    run_training(
+        settings,
+        TrainingRun(
+            name="tiny-flux",
+            parts=parts,
+            loss_of=loss_of,
+            default_steps=20_000,
+            batch_size=batch_size,
+            muon_lr=4e-3,
+            adam_lr=2.5e-3,
+            adam_only=(
+                "token_embedding",
+                "position_embedding",
+                "shared",
+                "relative_attention",
+                "x_embedder",
+                "proj_out.w",
+            ),
+            pipeline_of=lambda trained: build_flux_pipeline(trained, vae),
+            call_options={
+                "num_inference_steps": STEPS,
+                "guidance_scale": 0.0,
+                "height": 128,
+                "width": 128,
+                "max_sequence_length": PROMPT_TOKENS,
+            },
+        ),
+    )

@@ -83,10 +83,17 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
         if done % 50 == 0:
             log.line(f"{run.name} step {done}/{steps} loss {running:.4f}")
         if done % settings.checkpoint_every == 0 or done == steps:
-            save_checkpoint(checkpoint, {
-                "model": run.parts.state_dict(), "average": average.shadow, "step": done,
-                "optimiser": optimiser.state_dict(), "seconds": log.seconds, "runs": runs,
-            })
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": run.parts.state_dict(),
+                    "average": average.shadow,
+                    "step": done,
+                    "optimiser": optimiser.state_dict(),
+                    "seconds": log.seconds,
+                    "runs": runs,
+                },
+            )
         if done % run.measure_every == 0 and done < steps:
             for n in (default_steps, *run.also_steps):
                 log.line(f"{run.name} step {done} at {n} steps: {measured(settings, run, average.shadow, sample, n)}")
@@ -126,7 +133,14 @@ def save_model(settings: Settings, run: TrainingRun, log: Log, steps: int, runs:
         log.line(f"{run.name} final at {n} steps on {rate.count} evaluation prompts: {rate}")
         rates[str(n)] = rate.as_record()
     write_provenance(
-        folder, settings, seconds=round(log.seconds), steps=steps, batch=run.batch_size,
-        samples=steps * run.batch_size, runs=runs, pass_rates_fp32_by_inference_steps=rates,
-        note="weights stored in float16, trained and measured in float32", **run.facts,
+        folder,
+        settings,
+        seconds=round(log.seconds),
+        steps=steps,
+        batch=run.batch_size,
+        samples=steps * run.batch_size,
+        runs=runs,
+        pass_rates_fp32_by_inference_steps=rates,
+        note="weights stored in float16, trained and measured in float32",
+        **run.facts,
     )

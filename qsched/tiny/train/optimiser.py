@@ -69,8 +69,15 @@ class Optimiser:
     """Both optimisers with one learning-rate schedule: warm-up, plateau, then a linear way to zero."""
 
     def __init__(
-        self, model: nn.Module, *, muon_lr: float, adam_lr: float, steps: int,
-        warmup: int = 100, decay_share: float = 0.45, adam_only: tuple[str, ...] = (),
+        self,
+        model: nn.Module,
+        *,
+        muon_lr: float,
+        adam_lr: float,
+        steps: int,
+        warmup: int = 100,
+        decay_share: float = 0.45,
+        adam_only: tuple[str, ...] = (),
     ) -> None:
         matrices, others = [], []
         for name, p in model.named_parameters():

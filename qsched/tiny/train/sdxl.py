@@ -35,7 +35,10 @@ WORD_WIDTH = 128
 def build_scheduler() -> EulerAncestralDiscreteScheduler:
     """Euler ancestral, epsilon, trailing, as SDXL-Turbo; only the end of the schedule differs (see above)."""
     return EulerAncestralDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.0065, beta_schedule="scaled_linear", timestep_spacing="trailing",
+        beta_start=0.00085,
+        beta_end=0.0065,
+        beta_schedule="scaled_linear",
+        timestep_spacing="trailing",
         prediction_type="epsilon",
     )
 
@@ -47,20 +50,34 @@ class SdxlParts(nn.Module):
         super().__init__()
         words = build_clip_tokenizer()
         common: dict[str, Any] = {
-            "vocab_size": len(words), "hidden_size": WORD_WIDTH, "intermediate_size": 2 * WORD_WIDTH,
-            "num_attention_heads": 4, "max_position_embeddings": PROMPT_TOKENS, "projection_dim": WORD_WIDTH,
-            "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id,
+            "vocab_size": len(words),
+            "hidden_size": WORD_WIDTH,
+            "intermediate_size": 2 * WORD_WIDTH,
+            "num_attention_heads": 4,
+            "max_position_embeddings": PROMPT_TOKENS,
+            "projection_dim": WORD_WIDTH,
+            "bos_token_id": words.bos_token_id,
+            "eos_token_id": words.eos_token_id,
+            "pad_token_id": words.pad_token_id,
         }
         self.text_encoder = CLIPTextModel(CLIPTextConfig(num_hidden_layers=3, **common))
         self.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(num_hidden_layers=3, **common))
         self.unet = UNet2DConditionModel(
-            sample_size=16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
+            sample_size=16,
+            in_channels=LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
             down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), mid_block_type="UNetMidBlock2DCrossAttn",
-            block_out_channels=channels, layers_per_block=1, norm_num_groups=16,
-            transformer_layers_per_block=transformers, attention_head_dim=tuple(c // 32 for c in channels),
-            use_linear_projection=True, cross_attention_dim=2 * WORD_WIDTH,
-            addition_embed_type="text_time", addition_time_embed_dim=32,
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            mid_block_type="UNetMidBlock2DCrossAttn",
+            block_out_channels=channels,
+            layers_per_block=1,
+            norm_num_groups=16,
+            transformer_layers_per_block=transformers,
+            attention_head_dim=tuple(c // 32 for c in channels),
+            use_linear_projection=True,
+            cross_attention_dim=2 * WORD_WIDTH,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=32,
             projection_class_embeddings_input_dim=6 * 32 + WORD_WIDTH,
         )
 
@@ -68,9 +85,15 @@ class SdxlParts(nn.Module):
 def build_sdxl_pipeline(parts: SdxlParts, vae: AutoencoderKL) -> StableDiffusionXLPipeline:
     """The ordinary pipeline around the trained parts."""
     return StableDiffusionXLPipeline(
-        vae=vae, text_encoder=parts.text_encoder, text_encoder_2=parts.text_encoder_2,
-        tokenizer=build_clip_tokenizer(), tokenizer_2=build_clip_tokenizer(), unet=parts.unet,
-        scheduler=build_scheduler(), force_zeros_for_empty_prompt=False, add_watermarker=False,
+        vae=vae,
+        text_encoder=parts.text_encoder,
+        text_encoder_2=parts.text_encoder_2,
+        tokenizer=build_clip_tokenizer(),
+        tokenizer_2=build_clip_tokenizer(),
+        unet=parts.unet,
+        scheduler=build_scheduler(),
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
     )
 
 
@@ -88,7 +111,8 @@ def sdxl_loss(
     second = parts.text_encoder_2(ids, output_hidden_states=True)
     size = torch.tensor([[128.0, 128.0, 0.0, 0.0, 128.0, 128.0]], device=latents.device)
     epsilon = parts.unet(
-        x / (s.square() + 1).sqrt(), timesteps_B,
+        x / (s.square() + 1).sqrt(),
+        timesteps_B,
         encoder_hidden_states=torch.cat([first, second.hidden_states[-2]], dim=-1),
         added_cond_kwargs={"text_embeds": second.text_embeds, "time_ids": size.expand(len(ids), 6)},
     ).sample
@@ -102,9 +126,16 @@ def train_sdxl(settings: Settings, **sizes: Any) -> None:
     torch.manual_seed(settings.seed)
     parts = SdxlParts(**sizes).to(settings.device)
     words = build_clip_tokenizer()
-    pictures = LatentPictures(settings, (lambda texts: words(
-        texts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt"
-    ).input_ids,))
+    pictures = LatentPictures(
+        settings,
+        (
+            lambda texts: (
+                words(
+                    texts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt"
+                ).input_ids
+            ),
+        ),
+    )
     vae = load_vae(settings)
     batch_size = settings.batch or 64
     directions = coupling_directions(LATENT_CHANNELS, 16).to(settings.device)
@@ -123,14 +154,24 @@ def train_sdxl(settings: Settings, **sizes: Any) -> None:
         kept = (levels[kind] / levels[0])[:, None, None, None].to(settings.device)
         coupled = couple(noise[0], batch.nuisances, directions)
         mixed = kept * coupled + (1 - kept.square()).sqrt() * noise[1]
-        return sdxl_loss(parts, batch.latents, mixed, batch.ids[0],
-                         levels[kind].to(settings.device), times[kind].to(settings.device))
+        return sdxl_loss(
+            parts, batch.latents, mixed, batch.ids[0], levels[kind].to(settings.device), times[kind].to(settings.device)
+        )
 
-    run_training(settings, TrainingRun(
-        name="tiny-sdxl", parts=parts, loss_of=loss_of, default_steps=15_000, batch_size=batch_size,
-        muon_lr=3.5e-3, adam_lr=2.5e-3,
-        adam_only=("token_embedding", "position_embedding", "unet.conv_in", "unet.conv_out"),
-        pipeline_of=lambda trained: build_sdxl_pipeline(trained, vae), also_steps=(1,),
-        call_options={"num_inference_steps": STEPS, "guidance_scale": 0.0, "height": 128, "width": 128},
-        facts={"noise_levels": [round(float(level), 4) for level in levels]},
-    ))
+    run_training(
+        settings,
+        TrainingRun(
+            name="tiny-sdxl",
+            parts=parts,
+            loss_of=loss_of,
+            default_steps=15_000,
+            batch_size=batch_size,
+            muon_lr=3.5e-3,
+            adam_lr=2.5e-3,
+            adam_only=("token_embedding", "position_embedding", "unet.conv_in", "unet.conv_out"),
+            pipeline_of=lambda trained: build_sdxl_pipeline(trained, vae),
+            also_steps=(1,),
+            call_options={"num_inference_steps": STEPS, "guidance_scale": 0.0, "height": 128, "width": 128},
+            facts={"noise_levels": [round(float(level), 4) for level in levels]},
+        ),
+    )

@@ -105,8 +105,11 @@ def write_provenance(folder: Path, settings: Settings, **facts: Any) -> None:
     record = {
         "script": "python -m qsched.tiny.train",
         "arguments": [
-            "--model", folder.name.removeprefix("tiny-"), *(
-                part for name in ("device", "threads", "seed", "steps", "batch", "scenes", "precision")
+            "--model",
+            folder.name.removeprefix("tiny-"),
+            *(
+                part
+                for name in ("device", "threads", "seed", "steps", "batch", "scenes", "precision")
                 for part in (f"--{name}", str({**vars(settings), **facts}[name]))
             ),
         ],

@@ -25,10 +25,18 @@ PULL = 1e-3
 def build_vae() -> AutoencoderKL:
     """Factor 8, eight latent channels, convolutions only (so that it is cheap on a CPU)."""
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=LATENT_CHANNELS,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 64, 96), layers_per_block=1, norm_num_groups=8,
-        mid_block_add_attention=False, sample_size=128, scaling_factor=1.0, shift_factor=0.0,
+        in_channels=3,
+        out_channels=3,
+        latent_channels=LATENT_CHANNELS,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64, 96),
+        layers_per_block=1,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=128,
+        scaling_factor=1.0,
+        shift_factor=0.0,
     )
 
 
@@ -70,9 +78,7 @@ def train_vae(settings: Settings) -> AutoencoderKL:
     vae = build_vae().to(settings.device, memory_format=torch.channels_last)
     steps = settings.steps or 3000
     batch = settings.batch or 8
-    optimiser = Optimiser(
-        vae, muon_lr=4e-3, adam_lr=2e-3, steps=steps, adam_only=("conv_in", "decoder.conv_out")
-    )
+    optimiser = Optimiser(vae, muon_lr=4e-3, adam_lr=2e-3, steps=steps, adam_only=("conv_in", "decoder.conv_out"))
     average = Average(vae, decay=0.995)
     first, checkpoint = 0, settings.work / "vae.pt"
     if state := load_checkpoint(checkpoint):
@@ -96,10 +102,16 @@ def train_vae(settings: Settings) -> AutoencoderKL:
             psnr = -10 * torch.log10((made.float() - x).square().mean() / 4).item()
             log.line(f"vae step {step + 1}/{steps} loss {running:.4f} psnr {psnr:.2f} z std {z.std():.2f}")
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == steps:
-            save_checkpoint(checkpoint, {
-                "model": vae.state_dict(), "average": average.shadow, "optimiser": optimiser.state_dict(),
-                "step": step + 1, "seconds": log.seconds,
-            })
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": vae.state_dict(),
+                    "average": average.shadow,
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                    "seconds": log.seconds,
+                },
+            )
     vae.load_state_dict(average.shadow)
     vae.eval()
     rng = np.random.default_rng((settings.seed, 17))
@@ -107,7 +119,12 @@ def train_vae(settings: Settings) -> AutoencoderKL:
     folder = settings.work / "vae"
     vae.save_pretrained(folder)
     write_provenance(
-        folder, settings, seconds=round(log.seconds), steps=steps, batch=batch, samples=steps * batch,
+        folder,
+        settings,
+        seconds=round(log.seconds),
+        steps=steps,
+        batch=batch,
+        samples=steps * batch,
         psnr_db_fresh_pictures=round(_psnr(vae, picture_batch(rng, 64).to(settings.device)), 2),
     )
     return vae

@@ -20,8 +20,23 @@ PROMPT_TOKENS = 24
 
 _PHRASES = (*SIZES, *COLOURS, *TEXTURES, *SHAPES, *POSITIONS, *RELATIONS, *BACKGROUNDS, "a", "an", "background")
 GRAMMAR_WORDS = tuple(sorted({word for phrase in _PHRASES for word in phrase.split()}))
-QUALITY_WORDS = ("good", "bad", "photo", "picture", "image", "clean", "noisy", "sharp", "blurry", "quality", "high",
-                 "low", "of", "with", "and")
+QUALITY_WORDS = (
+    "good",
+    "bad",
+    "photo",
+    "picture",
+    "image",
+    "clean",
+    "noisy",
+    "sharp",
+    "blurry",
+    "quality",
+    "high",
+    "low",
+    "of",
+    "with",
+    "and",
+)
 
 
 def merge_words(words: tuple[str, ...]) -> list[tuple[str, str]]:

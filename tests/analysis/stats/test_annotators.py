@@ -184,9 +184,7 @@ def test_annotators_shared_by_strata_are_accounted_for():
     parts = [{n: [v for v, h in zip(values, half, strict=True) if h == side] for n, values in study.items()}
              for side in (True, False)]  # fmt: skip
     settings = EstimateSettings(intervals="annotator")
-    (row,) = compare_strata(
-        {"x": counts_of(parts[0]), "y": counts_of(parts[1])}, settings, arms=[("arm0", "arm2")]
-    )
+    (row,) = compare_strata({"x": counts_of(parts[0]), "y": counts_of(parts[1])}, settings, arms=[("arm0", "arm2")])
     total: dict[str, float] = {}
     for sign, part in zip((1, -1), parts, strict=True):
         fit = fit_bradley_terry(count_arrays(part["left"], part["right"], part["choice"]))

@@ -69,9 +69,7 @@ def test_all_three_kinds_equal_a_generic_optimiser_on_single_votes():
     z = (slow - slow.mean()) / slow.std()
     free = s[:, :2] - s[:, 2:]
     device = frame["device"].to_numpy()
-    contrast = {
-        level: (device == level).astype(float) - (device == "tablet") for level in ("desk", "phone")
-    }
+    contrast = {level: (device == level).astype(float) - (device == "tablet") for level in ("desk", "phone")}
     columns = [free, difference[:, None] / difference.std(), free * z[:, None]]
     columns += [free * contrast[level][:, None] for level in ("desk", "phone")]
     beta = minimised(frame, np.hstack(columns))
@@ -145,7 +143,9 @@ def test_swapping_the_sides_of_every_vote_changes_nothing():
         pl.col("choice").replace({"left": "right", "right": "left"}),
         pl.col("length_right").alias("length_left"),
         pl.col("length_left").alias("length_right"),
-        "annotator", "prompt_id", "device",
+        "annotator",
+        "prompt_id",
+        "device",
     )
     one, two = (fit_covariates(each, ["length", "device"]) for each in (frame, turned))
     for a, b in zip(one.terms, two.terms, strict=True):

@@ -11,18 +11,11 @@ from pathlib import Path
 import pytest
 
 from analysis import winrates
-from tests.study_server.conftest import (  # noqa: F401  fixtures
-    database,
-    database_url,
-    make_study,
-    postgres,
-    settings,
-)
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
 def test_the_report_reads_the_votes_of_a_running_server(
-    settings, make_study, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys  # noqa: F811
+    settings, make_study, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     make_study(votes_per_pair=3)
     out = tmp_path / "report"
