@@ -5,6 +5,10 @@ A resample gives each cluster a weight: its table is weights (B, G) times counts
   so where the estimate exists it exists in every resample.
 - "multinomial": how often each cluster is drawn in G draws (Efron 1979). A resample may have no estimate; counted.
 
+More than 4,000 clusters are drawn at random into 4,000 groups of equal size (one more or less), which are then weighed
+as clusters are: the random-group method (Wolter 2007, Introduction to Variance Estimation, ch. 2). The variance's
+expectation is the same, and the sandwich below has every cluster of its own; time and memory stay those of 4,000.
+
 Each resample is refitted by chord iteration (the information of the original fit, factored once) and by Newton's
 method where that is slow. The covariance of the refits is taken around their linear part, whose covariance is known
 exactly (Efron 1990, JASA 85:79-89): V = sandwich + cov(refits) - cov(linear parts). That removes most of the
@@ -24,7 +28,7 @@ from scipy.special import expit
 
 from analysis.errors import AnalysisError, NotConvergedError
 from analysis.stats.cells import cell_terms
-from analysis.stats.counts import ClusterCounts, VoteCounts
+from analysis.stats.counts import ClusterCounts, Table, VoteCounts
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.existence import examine
 from analysis.stats.fit import make_design, newton
@@ -39,20 +43,22 @@ _CHORD_ITERATIONS = 40
 _CHORD_TOLERANCE = 1e-9
 #: Resamples are worked on in blocks of about this many table entries.
 _BLOCK_ENTRIES = 8_000_000
-_MANY_CLUSTERS = 2000
+#: More clusters than these are drawn into this many random groups.
+_MOST_UNITS = 4000
 #: Weights are drawn in pieces of about this many. Not smaller: on a busy machine the threads of BLAS wait for one
 #: another in every product, and twenty products instead of three took 10 s instead of 0.5.
 _WEIGHTS_AT_ONCE = 8_000_000
 #: Below this many entries the matrix that folds a table is dense.
 _DENSE_FOLD = 1_000_000
-#: Sums of wholes and halves below this are exact in single precision.
-_EXACT_IN_SINGLE = 2**22
 _UNIT_STREAM = {"vote": 0, "annotator": 1, "prompt": 2}
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Refits (B, P) and their linear parts (B, P), of `n_units` units; `without_estimate` resamples had no fit."""
+    """Refits (B, P) and their linear parts (B, P); `without_estimate` resamples had no fit.
+
+    `n_units` were weighed: votes, clusters, or random groups of clusters.
+    """
 
     unit: Unit
     weights: Weights
@@ -79,11 +85,17 @@ def resample(
     if resamples < 50:
         raise InputError(f"{resamples} resamples are too few for a covariance; use 200 or more (default 1000).")
     rng = np.random.default_rng([seed, _UNIT_STREAM[unit]])
-    units = _number_of_units(ready, unit)
     present = None if unit == "vote" else np.flatnonzero(ready.counts.clusters[unit].present())
     ready = _folded(ready, unit)
     draws, linear, failed = [], [], 0
-    for table in _tables(ready, unit, present, resamples, rng, weights):
+    if present is None:
+        units = max(round(ready.counts.n_votes), 2)
+        tables = _tables_by_vote(ready.counts.outcomes.ravel(), resamples, rng, weights)
+    else:
+        by_unit = _by_unit(ready.counts.clusters[unit].counts, present, rng)
+        units = by_unit.shape[0]
+        tables = _tables_by_unit(by_unit, resamples, rng, weights)
+    for table in tables:
         outcomes = table.reshape(len(table), *ready.counts.outcomes.shape)
         beta, first, ok = refit(ready, outcomes)
         draws.append(beta[ok])
@@ -123,9 +135,7 @@ def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
     part = counts.clusters[unit]
     by_cluster = part.counts
     if not sparse.issparse(by_cluster) and fold.shape[0] * fold.shape[1] <= _DENSE_FOLD:
-        if len(by_cluster) > _MANY_CLUSTERS and counts.outcomes.max() < _EXACT_IN_SINGLE:
-            by_cluster = by_cluster.astype(np.float32)
-        fold = fold.toarray().astype(by_cluster.dtype)
+        fold = fold.toarray()
     folded = VoteCounts(
         arms=counts.arms,
         left=left,
@@ -140,61 +150,47 @@ def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
     return replace(ready, counts=folded, design=design)
 
 
-def _tables(
-    ready: FittedDesign,
-    unit: Unit,
-    present: NDArray[np.int64] | None,
-    resamples: int,
-    rng: np.random.Generator,
-    weights: Weights,
-) -> Iterator[Array]:
-    """Blocks of reweighted tables (b, slots); `present` are the clusters that have votes."""
-    counts = ready.counts
-    flat = counts.outcomes.ravel()
-    if unit == "vote" or present is None:
-        total = float(flat.sum())
-        filled = np.flatnonzero(flat > 0)
-        for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
-            table = np.zeros((size, len(flat)))
-            if weights == "exponential":
-                drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
-                drawn *= total / drawn.sum(axis=1, keepdims=True)
-            else:
-                drawn = rng.multinomial(round(total), flat[filled] / total, size=size).astype(np.float64)
-            table[:, filled] = drawn
-            yield table
-        return
-    by_cluster = counts.clusters[unit].counts
-    g = len(present)
-    if g < by_cluster.shape[0]:
-        by_cluster = by_cluster[present]
-    # Single precision where there are many clusters: the weights are random anyway, and it halves the time.
-    single = g > _MANY_CLUSTERS and weights == "exponential"
-    by_cluster = by_cluster.astype(np.float32 if single else np.float64, copy=False)
-    drawn_BG = np.empty((0, g), dtype=by_cluster.dtype)
+def _tables_by_vote(flat: Array, resamples: int, rng: np.random.Generator, weights: Weights) -> Iterator[Array]:
+    """Blocks of reweighted tables (b, slots) of single votes."""
+    total = float(flat.sum())
+    filled = np.flatnonzero(flat > 0)
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
-        table = np.empty((size, len(flat)))
-        # Weights are drawn some rows at a time, into the same memory.
+        table = np.zeros((size, len(flat)))
+        if weights == "exponential":
+            drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
+            drawn *= total / drawn.sum(axis=1, keepdims=True)
+        else:
+            drawn = rng.multinomial(round(total), flat[filled] / total, size=size).astype(np.float64)
+        table[:, filled] = drawn
+        yield table
+
+
+def _by_unit(by_cluster: Table, present: NDArray[np.int64], rng: np.random.Generator) -> Table:
+    """Counts (G, slots) of what is weighed: the clusters that have votes, or random groups of them."""
+    g = len(present)
+    if g <= _MOST_UNITS:
+        return by_cluster if g == by_cluster.shape[0] else by_cluster[present]
+    group = rng.permutation(g) % _MOST_UNITS
+    member = sparse.csr_array((np.ones(g), (group, present)), shape=(_MOST_UNITS, by_cluster.shape[0]))
+    grouped = member @ by_cluster
+    return sparse.csr_array(grouped) if sparse.issparse(grouped) else np.asarray(grouped)
+
+
+def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator, weights: Weights) -> Iterator[Array]:
+    """Blocks of reweighted tables (b, slots)."""
+    g, slots = by_unit.shape
+    for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(slots, 1))):
+        table = np.empty((size, slots))
         rows = max(1, min(size, _WEIGHTS_AT_ONCE // g))
         for start in range(0, size, rows):
             end = min(start + rows, size)
             if weights == "exponential":
-                if len(drawn_BG) != end - start:
-                    drawn_BG = np.empty((end - start, g), dtype=by_cluster.dtype)
-                rng.standard_exponential(out=drawn_BG, dtype=drawn_BG.dtype.type)
-                scale = g / drawn_BG.sum(axis=1, keepdims=True)
+                drawn_BG = rng.standard_exponential((end - start, g))
+                drawn_BG *= g / drawn_BG.sum(axis=1, keepdims=True)
             else:
                 drawn_BG = rng.multinomial(g, np.full(g, 1 / g), size=end - start).astype(np.float64)
-                scale = np.ones((end - start, 1))
-            product = (by_cluster.T @ drawn_BG.T).T if sparse.issparse(by_cluster) else drawn_BG @ by_cluster
-            np.multiply(product, scale, out=table[start:end])
+            table[start:end] = (by_unit.T @ drawn_BG.T).T if sparse.issparse(by_unit) else drawn_BG @ by_unit
         yield table
-
-
-def _number_of_units(ready: FittedDesign, unit: Unit) -> int:
-    if unit == "vote":
-        return max(round(ready.counts.n_votes), 2)
-    return int(ready.counts.clusters[unit].present().sum())
 
 
 def _sizes(total: int, block: int) -> Iterator[int]:
