@@ -20,6 +20,7 @@ PAGE = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
 )
 NO_STORE = (b"cache-control", b"no-store")
+API_HEADERS = (*COMMON, *PAGE, NO_STORE)
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 
 

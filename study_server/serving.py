@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,9 @@ def _run(settings: Settings, sock: socket.socket) -> None:
     # not in the app, whose host may build many.
     gc.collect()
     gc.freeze()
+    # Each statement of the writer's thread gives the interpreter lock away and may have to wait this long for it while
+    # the event loop is busy. Python's 5 ms is longer than a vote takes.
+    sys.setswitchinterval(0.0005)
     server.run([sock])
 
 

@@ -106,7 +106,9 @@ RETURN_TO_BUDGET_OF = Statement("""
                 WHERE p.id = :pair ORDER BY b.remaining, b.id LIMIT 1)
 """)
 
-BUDGET_LEFT = Statement("SELECT COALESCE(SUM(remaining), 0) FROM vote_budgets WHERE study_id = :study")
+BUDGET_LEFT = Statement("""
+    SELECT CAST(COALESCE(SUM(remaining), 0) AS BIGINT) FROM vote_budgets WHERE study_id = :study
+""")
 
 # Walks the live leases, of which there are no more than people.
 LEASED_BY_OTHERS = Statement("""

@@ -7,7 +7,7 @@ models (db.models) stay the one definition of the tables; a test prepares every 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -45,7 +45,7 @@ class Cursor(Protocol):
 
 
 class RawConnection(Protocol):
-    """What sqlite3 and psycopg connections have in common."""
+    """What the connections of sqlite3 and psycopg and `Pipeline` have in common."""
 
     def execute(self, query: Any, params: Any = ..., /) -> Any: ...
     def close(self) -> None: ...
@@ -54,12 +54,10 @@ class RawConnection(Protocol):
 class Tx:
     """An open transaction; whoever opened it commits."""
 
-    __slots__ = ("_execute", "_postgresql", "_sync", "dialect")
+    __slots__ = ("_execute", "_postgresql", "dialect")
 
-    def __init__(self, connection: RawConnection, dialect: Dialect, *, sync: Callable[[], None] | None = None) -> None:
-        """`sync` waits for what was sent, where the connection is in pipeline mode."""
+    def __init__(self, connection: RawConnection, dialect: Dialect) -> None:
         self._execute = connection.execute
-        self._sync = sync
         self._postgresql = dialect == "postgresql"
         self.dialect = dialect
 
@@ -86,10 +84,7 @@ class Tx:
 
     def run(self, statement: Statement, /, **values: object) -> int:
         """How many rows were changed."""
-        cursor = self._run(statement, values)
-        if self._sync is not None:
-            self._sync()
-        return cursor.rowcount
+        return self._run(statement, values).rowcount
 
     def ask(self, statement: Statement, /, **values: object) -> Cursor:
         """Send now, fetch later: several questions then cost one round trip in a pipeline."""

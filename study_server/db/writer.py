@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from study_server.db.database import DRIVER_ERRORS, Database
+from study_server.db.pipeline import Pipeline
 from study_server.db.statements import RawConnection, Tx
 from study_server.errors import NotSaved, StudyError
 
@@ -107,20 +108,22 @@ class Writer:
         """One transaction for all; a job that is not settled afterwards has left no trace."""
         done: list[tuple[_Job, Any, BaseException | None]] = []
         try:
-            connection = connection or self._database.connect()
+            connection = connection or self._database.connect_writer()
             tx = Tx(connection, self._database.dialect)
             tx.command(self._database.begin_sql)
             for job in batch:
                 tx.command("SAVEPOINT job")
                 try:
-                    done.append((job, job.function(tx), None))
+                    result = job.function(tx)
+                    _settle(connection)
+                    done.append((job, result, None))
                 except DRIVER_ERRORS:
-                    tx.command("ROLLBACK TO SAVEPOINT job")
+                    _undo(connection, to_savepoint=True)
                 except Exception as error:
-                    tx.command("ROLLBACK TO SAVEPOINT job")
+                    _undo(connection, to_savepoint=True)
                     done.append((job, None, error))
                 tx.command("RELEASE SAVEPOINT job")
-            tx.command("COMMIT")
+            _commit(connection)
         except DRIVER_ERRORS as error:
             log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), error)
             _discard(connection)
@@ -132,7 +135,7 @@ class Writer:
     def _alone(self, connection: RawConnection | None, job: _Job) -> RawConnection | None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                connection = connection or self._database.connect()
+                connection = connection or self._database.connect_writer()
                 result = self._in_transaction(connection, job.function)
             except DRIVER_ERRORS as error:
                 _discard(connection)
@@ -154,17 +157,10 @@ class Writer:
         return connection
 
     def _in_transaction(self, connection: RawConnection, function: Callable[[Tx], T]) -> T:
-        """One transaction; on PostgreSQL in pipeline mode, so that only what must be read is waited for."""
-        if not isinstance(connection, psycopg.Connection):
-            return self._commit(Tx(connection, self._database.dialect), function)
-        with connection.pipeline() as pipeline:
-            # Leaving the pipeline waits for the COMMIT and raises what failed before it.
-            return self._commit(Tx(connection, self._database.dialect, sync=pipeline.sync), function)
-
-    def _commit(self, tx: Tx, function: Callable[[Tx], T]) -> T:
+        tx = Tx(connection, self._database.dialect)
         tx.command(self._database.begin_sql)
         result = function(tx)
-        tx.command("COMMIT")
+        _commit(connection)
         return result
 
     def _deliver(self, batch: list[_Job]) -> None:
@@ -193,12 +189,31 @@ def _may_pass(error: Exception) -> bool:
     )
 
 
+def _settle(connection: RawConnection) -> None:
+    if isinstance(connection, Pipeline):
+        connection.settle()
+
+
+def _commit(connection: RawConnection) -> None:
+    if isinstance(connection, Pipeline):
+        connection.commit()
+    else:
+        connection.execute("COMMIT")
+
+
+def _undo(connection: RawConnection, *, to_savepoint: bool = False) -> None:
+    if isinstance(connection, Pipeline):
+        connection.recover()
+    connection.execute("ROLLBACK TO SAVEPOINT job" if to_savepoint else "ROLLBACK")
+    _settle(connection)
+
+
 def _roll_back(connection: RawConnection | None) -> RawConnection | None:
     """End the transaction of a job that raised; a connection that cannot do that is replaced by the next job."""
     if connection is None:
         return None
     try:
-        connection.execute("ROLLBACK")
+        _undo(connection)
     except DRIVER_ERRORS:
         _discard(connection)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -134,11 +135,14 @@ def _json(content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, ensure_ascii=False, separators=(",", ":")), media_type="application/json")
 
 
-# Plain Starlette routes: FastAPI's injection would cost more than the vote itself.
-ROUTES = [
-    Route("/s/{slug}/api/votes", vote, methods=["POST"]),
-    Route("/s/{slug}/api/heartbeat", heartbeat, methods=["POST"]),
-    Route("/s/{slug}/api/session", session, methods=["POST"]),
-    Route("/s/{slug}/api/undo", undo, methods=["POST"]),
-    Route("/s/{slug}/api/report", report, methods=["POST"]),
-]
+Endpoint = Callable[[Request], Awaitable[Response]]
+#: By the path below /s/{slug}/; POST only.
+ENDPOINTS: dict[str, Endpoint] = {
+    "api/votes": vote,
+    "api/heartbeat": heartbeat,
+    "api/session": session,
+    "api/undo": undo,
+    "api/report": report,
+}
+# For what `StudyApp` does not answer itself: other methods get 405.
+ROUTES = [Route(f"/s/{{slug}}/{path}", endpoint, methods=["POST"]) for path, endpoint in ENDPOINTS.items()]

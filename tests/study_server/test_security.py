@@ -141,6 +141,28 @@ def test_every_page_has_the_strict_headers_and_no_inline_script(settings, make_s
     run(scenario())
 
 
+def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study, monkeypatch):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            stored = await visitor.post("api/session", {})
+            refused = await browser().post("/s/s/api/votes", json={})
+            monkeypatch.setattr("study_server.voting.service.open_session", None)
+            broken = await visitor.post("api/session", {})
+            wrong_method = await browser().get("/s/s/api/votes")
+            return stored, refused, broken, wrong_method
+
+    answers = run(scenario())
+    assert [answer.status_code for answer in answers] == [200, 401, 500, 405]
+    assert "went wrong" in answers[2].json()["error"]["message"], "no detail of the failure reaches the browser"
+    for answer in answers:
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_no_address_and_no_browser_name_is_stored(settings, make_study, database):
     make_study()
 
