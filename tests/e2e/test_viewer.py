@@ -200,3 +200,17 @@ def test_the_scale_is_the_same_for_short_and_long_prompts(new_page, study):
     short = boxes(page)
     page.locator("#prompt-text").evaluate("e => { e.textContent = 'a long description '.repeat(40) }")
     np.testing.assert_array_equal(boxes(page), short)
+
+
+@pytest.mark.parametrize("width", [320, 390, 447, 600, 830])
+def test_the_answers_fill_one_row_below_the_pictures_in_a_narrow_window(new_page, study, width):
+    page = new_page(width=width, height=760)
+    enter(page, study.url)
+    boxes = [button.bounding_box() for button in page.locator("#choices .choice").all()]
+    *answers, skip = boxes
+    row = page.locator(".choice-buttons").bounding_box()
+    assert len(answers) == 3 and len({box["y"] for box in answers}) == 1
+    assert {round(box["width"]) for box in answers} == {round(answers[0]["width"])}
+    assert answers[0]["x"] == pytest.approx(row["x"], abs=1)
+    assert answers[-1]["x"] + answers[-1]["width"] == pytest.approx(row["x"] + row["width"], abs=1)
+    assert skip["y"] >= answers[0]["y"] + answers[0]["height"]
