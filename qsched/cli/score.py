@@ -45,14 +45,15 @@ def score(
     """
     from qsched.errors import InputError
     from qsched.records import read_manifest
+
+    if fid and frechet:
+        raise InputError("--fid and --frechet-clip are two distances; give one of them")
+    manifest = read_manifest(image_set)
     from qsched.scoring.frechet import ClipFeatures, InceptionFeatures
     from qsched.scoring.image_set_report import write_set_scores
     from qsched.scoring.image_set_scores import score_set
     from qsched.scoring.registry import load_metrics, parse_weights
 
-    if fid and frechet:
-        raise InputError("--fid and --frechet-clip are two distances; give one of them")
-    manifest = read_manifest(image_set)
     tiny = manifest.backbone.startswith("tiny-")
     chosen = metrics or "clipscore,clip-iqa,psnr,ssim" + (",tiny-check" if tiny else "")
     found = parse_weights(weights)

@@ -42,13 +42,12 @@ class ArmScores:
     peak_memory_bytes: int | None
     packed_bytes: int | None  # a simulated arm's codes and scales, if they were packed: computed, not measured
     nfe_per_image: int
+    frechet: float | None
 
     @property
     def size_bytes(self) -> int | None:
         """What the denoiser takes, or would take packed where its precision is simulated."""
         return self.packed_bytes if self.packed_bytes is not None else self.arm.denoiser_bytes
-
-    frechet: float | None
 
 
 @dataclass(frozen=True)
