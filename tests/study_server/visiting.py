@@ -20,6 +20,11 @@ def query(database: Database, sql: str, **values):
         return tx.all(Statement(sql), **values)
 
 
+def votes(database: Database):
+    """Every stored vote: (id, choice, supersedes_id, surplus_reason)."""
+    return query(database, "SELECT id, choice, supersedes_id, surplus_reason FROM votes ORDER BY id")
+
+
 def run(scenario):
     """Run an async scenario; a hang is a failure, a machine that does other things at the same time is not."""
     return asyncio.run(asyncio.wait_for(scenario, 600))
