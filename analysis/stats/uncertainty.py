@@ -78,6 +78,9 @@ def uncertainty_of(
                     *warnings,
                     f"{draws[unit].without_estimate} of {resamples} resamples by {unit} had no estimate; left out.",
                 )
+            if unit != "vote" and draws[unit].n_units < sizes[unit]:
+                groups = f"{draws[unit].n_units:,} random groups (Wolter 2007)"
+                notes = (*notes, f"The {sizes[unit]:,} {unit}s were resampled as {groups}.")
         parts[unit] = covariance
     total = parts["annotator"] + parts["prompt"] - parts["vote"] if kind == "two-way" else parts[units[0]]
     total, truncated = mend(total)

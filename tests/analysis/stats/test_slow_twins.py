@@ -157,6 +157,7 @@ def test_random_groups_of_clusters_vary_as_the_clusters_do(monkeypatch: pytest.M
     monkeypatch.setattr("analysis.stats.bootstrap._MOST_UNITS", 800)
     found = resample(ready, unit="annotator", resamples=2000, seed=4)
     assert found.n_units == 800
+    assert "2,400 annotators were resampled as 800 random groups" in " ".join(uncertainty_of(fit, counts).notes)
     whole = uncertainty_of(fit, counts, intervals="annotator", method="sandwich").covariance
     contrast = np.eye(4)[0] - np.eye(4)[1:]
     ratio = np.diag(contrast @ np.cov(found.linear, rowvar=False) @ contrast.T) / np.diag(contrast @ whole @ contrast.T)
