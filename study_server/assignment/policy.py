@@ -49,16 +49,14 @@ class Candidate(NamedTuple):
     side_balance: int
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """What the choice needs to know of an annotator: latest prompts, oldest first, and the side balance."""
 
     recent: tuple[int, ...]
     left_balance: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A pair and whether its first image goes to the left."""
 
     pair_id: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from qsched.records import Kind
@@ -138,19 +139,17 @@ class PairCache:
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(NamedTuple):
     """What every assignment job needs besides its transaction; `shares` of comparisons in an adaptive study."""
 
     study: Study
     cache: PairCache
     rng: random.Random
     now: int
-    shares: Mapping[int, float] = field(default_factory=dict)
+    shares: Mapping[int, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """An assignment with what it shows."""
 
     assignment: Assignment
@@ -162,8 +161,7 @@ class Shown:
         return self.assignment.kind == Kind.PRACTICE
 
 
-@dataclass(frozen=True, slots=True)
-class NoWork:
+class NoWork(NamedTuple):
     """Nothing to hand out. `final`: nothing will come; otherwise try again."""
 
     final: bool

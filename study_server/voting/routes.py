@@ -18,6 +18,8 @@ from study_server.voting import service
 from study_server.voting.presenter import Presenter
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 async def vote(request: Request) -> Response:
     """Store one vote durably, then answer with the next pair."""
@@ -132,7 +134,7 @@ def _presenter(request: Request, server: Server, study: Study, session_id: int) 
 
 
 def _json(content: dict[str, Any]) -> Response:
-    return Response(json.dumps(content, ensure_ascii=False, separators=(",", ":")), media_type="application/json")
+    return Response(_ENCODER.encode(content), media_type="application/json")
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]

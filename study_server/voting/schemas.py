@@ -45,7 +45,7 @@ class VoteBody(Body):
 
     assignment: Token
     answers: dict[Token, Choice] = Field(min_length=1, max_length=20)
-    strengths: dict[Token, Strength] = Field(default={}, max_length=20)
+    strengths: dict[Token, Strength] = Field(default_factory=dict, max_length=20)
     response_ms: Milliseconds
     hidden_ms: Milliseconds = 0
     painted_at: float | None = Field(default=None, ge=0, le=1e14, description="ms since 1970 on the person's clock")

@@ -7,7 +7,8 @@ decides stands in the database and a repeated idempotency key finds the first an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from qsched.records import Choice, Kind
 from study_server.assignment.queries import ASSIGNMENT, LOCK_SITTING, RENEW_LEASE
@@ -34,8 +35,7 @@ TAB_SILENCE_MS = 45_000
 PROBLEMS_TO_DISABLE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A checked vote, before it is written."""
 
     session_id: int
@@ -47,11 +47,10 @@ class Answer:
     key: str
     tab_token: str
     display: str | None
-    strengths: Mapping[str, int] = field(default_factory=dict)
+    strengths: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an API call leads to: where the sitting stands and what to show."""
 
     sitting: Sitting
