@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -88,14 +89,21 @@ def test_an_annotator_goes_from_consent_to_thanks_with_every_tool(engine, study)
         f"(r => [r.left, r.top, r.width, r.height].map(v => v * devicePixelRatio))({LEFT}.getBoundingClientRect())"
     )
     left, top, width, height = (round(value) for value in box)
-    screen = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("RGB"))
     with urllib.request.urlopen(study.url.split("/s/")[0] + pair) as answer:
         picture = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
     times = round(height / picture.shape[0])
     assert height == times * picture.shape[0]
-    np.testing.assert_array_equal(
-        screen[top : top + height, left : left + width], picture.repeat(times, 0).repeat(times, 1)
-    )
+    expected = picture.repeat(times, 0).repeat(times, 1)
+    # Looked at again for a while: on a busy machine WebKitGTK's first screenshots are black, taken before its compositor
+    # has painted.
+    deadline = time.monotonic() + 20
+    while True:
+        screen = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("RGB"))
+        painted = screen[top : top + height, left : left + width]
+        if np.array_equal(painted, expected) or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    np.testing.assert_array_equal(painted, expected)
 
     # swap in place, zoom of both
     other = tab.evaluate(f"{RIGHT}.getAttribute('src')")
