@@ -94,8 +94,7 @@ def test_an_annotator_goes_from_consent_to_thanks_with_every_tool(engine, study)
     times = round(height / picture.shape[0])
     assert height == times * picture.shape[0]
     expected = picture.repeat(times, 0).repeat(times, 1)
-    # Looked at again for a while: on a busy machine WebKitGTK's first screenshots are black, taken before its compositor
-    # has painted.
+    # Looked at again for a while: on a busy machine WebKitGTK's first screenshots are black, from before it painted.
     deadline = time.monotonic() + 20
     while True:
         screen = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("RGB"))
