@@ -50,7 +50,7 @@ CHECKPOINT_SECONDS = 2.0
 
 
 class StudyApp(FastAPI):
-    """FastAPI whose layers the pair page's API does not pass: they cost a vote as much as its checks do."""
+    """FastAPI whose layers the pair page's API does not pass: they cost a vote a tenth of its time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/s/"):

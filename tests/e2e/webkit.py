@@ -47,7 +47,13 @@ class WebKit(Tab):
         )  # fmt: skip
         self._session = f"http://127.0.0.1:{port}"
         options = {"binary": str(browser), "args": ["--automation"]}
-        opened = self._patiently("session", {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}})
+        try:
+            opened = self._patiently(
+                "session", {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}}
+            )
+        except BaseException:
+            self._end()
+            raise
         self._session += f"/session/{opened['sessionId']}"
 
     def __enter__(self) -> WebKit:
@@ -57,6 +63,9 @@ class WebKit(Tab):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._send("", method="DELETE")
+        self._end()
+
+    def _end(self) -> None:
         for process in (self._driver, self._screen):
             process.terminate()
             process.wait(timeout=20)
