@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PEERS  := .venv-peers/bin
 STAMP  := $(VENV)/.installed
 KEEP   ?= 0
 
@@ -42,9 +43,12 @@ unit: setup
 
 test: setup browser lint types unit
 
+# The peers pin an older numpy, so they live apart.
 bench: setup
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]'
-	for script in adapter coverage analysis_speed server calibration; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	test -x $(PEERS)/python || $(PYTHON) -m venv .venv-peers
+	$(BIN)/uv pip install --quiet --python $(PEERS)/python --editable '.[analysis,bench]'
+	PYTHONPATH=. $(PEERS)/python benchmarks/analysis_speed.py
+	for script in adapter coverage server calibration; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """Speed and memory beside the peers, in one run on one machine; every task in a fresh process, imports excluded.
 
-    pip install -e '.[bench]'       arena-rank, evalica, choix, scikit-learn, pandas
+    pip install -e '.[analysis,bench]'                     in a venv of its own: arena-rank pins an older numpy
     python benchmarks/analysis_speed.py                    all tasks; writes benchmarks/results/analysis_speed.{json,md}
     python benchmarks/analysis_speed.py --tasks point      only the point fit
 

@@ -7,10 +7,10 @@ import polars as pl
 from scipy import sparse
 
 from analysis.stats.annotator_results import Agreement, KappaRow
-from analysis.stats.counts import IntArray
 from analysis.stats.items import VALUES, item_values
 from analysis.stats.krippendorff import bootstrap_sums, krippendorff_alpha
 from analysis.stats.results import Array
+from analysis.votes.coded import IntArray
 from analysis.votes.table import VotesTable
 
 #: Pairs of annotators with fewer items in common say nothing by kappa.

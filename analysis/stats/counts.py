@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.stats.results import Array
+from analysis.votes.coded import Coded, IntArray, codes
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
-IntArray = NDArray[np.int64]
 #: A dense array or a scipy csr array (scipy ships no types to say so).
 Table: TypeAlias = Any
 OUTCOMES = ("left", "right", "tie")
+KEYS = ("left_arm", "right_arm", "choice")
+#: Column of ids: name of its clusters.
+CLUSTER_COLUMNS = {"annotator": "annotator", "prompt_id": "prompt"}
 #: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
 INTERSECTION = "annotator x prompt"
 #: Above this many entries the counts by cluster are kept as a sparse matrix.
@@ -149,19 +152,22 @@ def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] =
         raise InputError(f"The votes have no column {lacking[0]!r}; they have {', '.join(frame.columns)}.")
     if frame.height == 0:
         raise InputError("There are no votes to count: none were given, or all were excluded.")
-    left_labels, left = codes(frame["left_arm"])
-    right_labels, right = codes(frame["right_arm"])
+    coded = {name: codes(frame[name]) for name in (*KEYS, *CLUSTER_COLUMNS) if name in frame.columns}
+    values = {name: frame[name].cast(pl.Float64).to_numpy() for name in covariates}
+    return count_coded(coded, covariates=values)
+
+
+def count_coded(coded: Mapping[str, Coded], *, covariates: Mapping[str, Array] | None = None) -> VoteCounts:
+    """Count votes given as coded columns: left_arm, right_arm, choice; annotator and prompt_id where there are."""
+    (left_labels, left), (right_labels, right) = coded["left_arm"], coded["right_arm"]
     arms = tuple(sorted({*left_labels, *right_labels}))
     place = {arm: index for index, arm in enumerate(arms)}
     left = np.array([place[a] for a in left_labels], dtype=np.int64)[left]
     right = np.array([place[a] for a in right_labels], dtype=np.int64)[right]
-    outcome = _outcome_codes(frame["choice"])
-    ids = {}
-    for name, column in (("annotator", "annotator"), ("prompt", "prompt_id")):
-        if column in frame.columns:
-            ids[name] = codes(frame[column])
-    values = [frame[name].cast(pl.Float64).to_numpy() for name in covariates]
-    return _tabulate(arms, left, right, outcome, ids, tuple(covariates), values)
+    outcome = _outcome_codes(coded["choice"])
+    ids = {name: coded[column] for column, name in CLUSTER_COLUMNS.items() if column in coded}
+    names = tuple(covariates or ())
+    return _tabulate(arms, left, right, outcome, ids, names, list((covariates or {}).values()))
 
 
 def count_arrays(
@@ -184,9 +190,6 @@ def count_arrays(
         raise InputError(f"The sequences differ in length: {lengths}. Give one value a vote in each.")
     texts = {name: pl.Series(name, values, dtype=pl.String) for name, values in columns.items()}
     frame = pl.DataFrame({**texts, **{name: list(values) for name, values in (covariates or {}).items()}})
-    same = frame.filter(pl.col("left_arm") == pl.col("right_arm"))
-    if same.height:
-        raise InputError(f"A vote compares {same['left_arm'][0]!r} with itself. Leave such votes out.")
     return count_votes(frame, covariates=tuple(covariates or ()))
 
 
@@ -249,27 +252,8 @@ def count_table(rows: Sequence[Sequence[object]]) -> VoteCounts:
     )
 
 
-def codes(series: pl.Series) -> tuple[tuple[str, ...], IntArray]:
-    """Sorted distinct values of a text column and each row's index among them."""
-    if series.null_count():
-        raise InputError(f"Column {series.name!r} has {series.null_count()} empty values; every vote needs one.")
-    if len(series) == 0:
-        return (), np.zeros(0, dtype=np.int64)
-    coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
-    physical = coded.to_physical().to_numpy()
-    # A row of each value, by the value's physical code: whichever row comes last.
-    row = np.full(int(physical.max()) + 1, -1, dtype=np.int64)
-    row[physical] = np.arange(len(physical))
-    present = np.flatnonzero(row >= 0)
-    labels = coded.gather(row[present]).cast(pl.String).to_list()
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    lookup = np.zeros(len(row), dtype=np.int64)
-    lookup[present[order]] = np.arange(len(labels))
-    return tuple(labels[i] for i in order), lookup[physical]
-
-
-def _outcome_codes(choice: pl.Series) -> IntArray:
-    labels, code = codes(choice)
+def _outcome_codes(choice: Coded) -> IntArray:
+    labels, code = choice
     unknown = [label for label in labels if label not in OUTCOMES]
     if unknown:
         hint = "Exclude skips before counting." if unknown[0] == "skip" else f"It must be one of {', '.join(OUTCOMES)}."
@@ -303,6 +287,9 @@ def _tabulate(
     else:
         pairs, cell = np.unique(pair, return_inverse=True)
         x_Cq = np.zeros((len(pairs), 0))
+    itself = pairs[pairs // k == pairs % k]
+    if len(itself):
+        raise InputError(f"A vote compares {arms[itself[0] % k]!r} with itself. Leave such votes out.")
     slot = cell * 3 + outcome
     m = 3 * len(pairs)
     clusters = {name: _by_cluster(name, labels, code, slot, m) for name, (labels, code) in ids.items()}

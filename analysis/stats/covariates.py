@@ -23,11 +23,12 @@ import numpy as np
 import polars as pl
 
 from analysis.stats.contrasts import holm
-from analysis.stats.counts import VoteCounts, codes, count_votes
+from analysis.stats.counts import VoteCounts, count_votes
 from analysis.stats.fit import fit_model
 from analysis.stats.results import Array, EstimateSettings, IntervalKind
 from analysis.stats.spread import spread_of
 from analysis.stats.uncertainty import uncertainty_of
+from analysis.votes.coded import codes
 from analysis.votes.covariates import covariate_columns
 from analysis.votes.table import VotesTable
 from qsched.records import InputError

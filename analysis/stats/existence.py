@@ -15,8 +15,9 @@ from scipy import sparse
 from scipy.optimize import linprog
 from scipy.sparse.csgraph import connected_components
 
-from analysis.stats.counts import IntArray, VoteCounts
+from analysis.stats.counts import VoteCounts
 from analysis.stats.results import Array, Existence, Model, Penalty, Ties
+from analysis.votes.coded import IntArray
 
 #: Of more than twice this many cells the linear programme first looks at about this many.
 _CELLS_TRIED = 2000

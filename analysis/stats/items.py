@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.stats.counts import IntArray, codes
+from analysis.votes.coded import IntArray, codes
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 

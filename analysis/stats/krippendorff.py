@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from analysis.stats.annotator_results import AlphaResult
-from analysis.stats.counts import IntArray
 from analysis.stats.results import Array
+from analysis.votes.coded import IntArray
 
 Level = Literal["nominal", "ordinal"]
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analysis.stats.counts import OUTCOMES, VoteCounts, count_votes
+from analysis.stats.counts import CLUSTER_COLUMNS, KEYS, OUTCOMES, VoteCounts, count_coded
 from analysis.votes import arena
+from analysis.votes.coded import Coded, codes, codes_of_parquet, join_codes, relabel
 from analysis.votes.read import read_votes, style_of
-from analysis.votes.sources import open_source
+from analysis.votes.sources import Source, open_source
 from qsched.records import InputError
-
-_KEYS = ("left_arm", "right_arm", "choice")
 
 
 def scan_counts(sources: str | Path | Sequence[str | Path], *, clusters: bool = True) -> VoteCounts:
@@ -28,15 +27,9 @@ def scan_counts(sources: str | Path | Sequence[str | Path], *, clusters: bool = 
     in one streamed pass whose memory does not grow. InputError where something is wrong or needs excluding.
     """
     listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    parts = [_columns(source, clusters=clusters) for source in listed]
-    shared = [name for name in parts[0].collect_schema().names() if all(name in p.collect_schema() for p in parts)]
-    rows = pl.concat([part.select(shared) for part in parts])
+    opened = [open_source(source) for source in listed]
     try:
-        if clusters:
-            _refuse_kinds(rows)
-            texts = [name for name in shared if name != "kind"]
-            return count_votes(rows.select(pl.col(name).cast(pl.Categorical) for name in texts).collect())
-        return _streamed(rows, shared)
+        return _coded(opened) if clusters else _streamed(opened)
     except InputError:
         read_votes(listed)  # names the row of a wrong value; returns where the values are right
         raise
@@ -44,30 +37,52 @@ def scan_counts(sources: str | Path | Sequence[str | Path], *, clusters: bool = 
         raise InputError(f"{', '.join(map(str, listed))} cannot be read: {error}") from error
 
 
-def _columns(source: str | Path, *, clusters: bool) -> pl.LazyFrame:
-    opened = open_source(source)
-    rows = opened.rows
-    if style_of(opened) == "arena":
-        rows = arena.rename_arena(rows, opened.columns)
-    ids = ("annotator", "prompt_id") if clusters else ()
+def _coded(sources: Sequence[Source]) -> VoteCounts:
+    parts = [_codes_of(source) for source in sources]
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    coded = {name: join_codes([part[name] for part in parts]) for name in shared}
+    _refuse_kinds(coded.pop("kind", ((), None))[0])
+    return count_coded(coded)
+
+
+def _codes_of(source: Source) -> dict[str, Coded]:
+    """Our names of the columns that are there, coded."""
+    style = style_of(source)
+    wanted = (*KEYS, *CLUSTER_COLUMNS, "kind")
+    if style == "arena":
+        found = {name: theirs for name, theirs in arena.columns_of(source.columns).items() if name in wanted}
+    else:
+        found = {name: name for name in wanted if name in source.columns}
+    if source.parquet is not None:
+        coded = codes_of_parquet(source.parquet, list(dict.fromkeys(found.values())))
+    else:
+        texts = source.rows.select(pl.col(name).cast(pl.Categorical) for name in dict.fromkeys(found.values()))
+        coded = {series.name: codes(series) for series in texts.collect()}
+    ours = {name: coded[theirs] for name, theirs in found.items()}
+    return {**ours, "choice": relabel(ours["choice"], arena.WINNERS)} if style == "arena" else ours
+
+
+def _refuse_kinds(kinds: Sequence[str]) -> None:
+    other = next((kind for kind in kinds if kind != "task"), None)
+    if other is not None:
+        raise InputError(f"There are votes of kind {other!r}. Use read_votes and exclude, which count what they drop.")
+
+
+def _columns(source: Source) -> pl.LazyFrame:
+    rows = source.rows
+    if style_of(source) == "arena":
+        rows = arena.rename_arena(rows, source.columns)
     names = rows.collect_schema().names()
-    return rows.select(pl.col(name).cast(pl.String) for name in (*_KEYS, *ids, "kind") if name in names)
+    return rows.select(pl.col(name).cast(pl.String) for name in (*KEYS, "kind") if name in names)
 
 
-def _refuse_kinds(rows: pl.LazyFrame) -> None:
-    if "kind" in rows.collect_schema():
-        other = rows.filter(pl.col("kind") != "task").select(pl.col("kind").first()).collect()
-        if other.height and other.item() is not None:
-            raise InputError(
-                f"There are votes of kind {other.item()!r}. Use read_votes and exclude, which count what they drop."
-            )
-
-
-def _streamed(rows: pl.LazyFrame, shared: Sequence[str]) -> VoteCounts:
-    keys = [name for name in shared if name in (*_KEYS, "kind")]
-    table = rows.group_by(keys).len().collect(engine="streaming")
-    _refuse_kinds(table.lazy())
-    for name in _KEYS:
+def _streamed(sources: Sequence[Source]) -> VoteCounts:
+    parts = [_columns(source) for source in sources]
+    shared = [name for name in parts[0].collect_schema().names() if all(name in p.collect_schema() for p in parts)]
+    table = pl.concat([part.select(shared) for part in parts]).group_by(shared).len().collect(engine="streaming")
+    if "kind" in shared:
+        _refuse_kinds(table["kind"].unique().sort().to_list())
+    for name in KEYS:
         if table[name].null_count():
             raise InputError(f"Column {name!r} has empty values; every vote needs one.")
     unknown = sorted(set(table["choice"].to_list()) - set(OUTCOMES))

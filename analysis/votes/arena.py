@@ -39,13 +39,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 
+def columns_of(columns: tuple[str, ...]) -> dict[str, str]:
+    """Our names of the columns that are there, with theirs."""
+    found = {ours: next((name for name in names if name in columns), None) for ours, names in SYNONYMS.items()}
+    return {ours: theirs for ours, theirs in (*found.items(), ("choice", "winner")) if theirs is not None}
+
+
 def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pl.LazyFrame:
     """Our column names; an unknown winner stays as it is, so that it can be shown. Columns of `keep` stay too."""
-    chosen = [
-        pl.col(next(name for name in names if name in columns)).alias(ours)
-        for ours, names in SYNONYMS.items()
-        if any(name in columns for name in names)
-    ]
+    chosen = [pl.col(theirs).alias(ours) for ours, theirs in columns_of(columns).items() if ours != "choice"]
     winner = pl.col("winner").cast(pl.String)
     choice = winner.replace_strict(WINNERS, default=winner, return_dtype=pl.String).alias("choice")
     both_bad = winner.is_in(BOTH_BAD).fill_null(False).alias("both_bad")

@@ -18,11 +18,12 @@ _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Source:
-    """A lazy frame with a `row` column, the name to print (no password), and the number of its first data row."""
+    """A lazy frame with a `row` column (the number to print), the name to print (no password), and the parquet file."""
 
     name: str
     rows: pl.LazyFrame
     columns: tuple[str, ...]
+    parquet: Path | None = None
 
 
 def open_source(source: str | Path) -> Source:
@@ -36,7 +37,7 @@ def open_source(source: str | Path) -> Source:
         raise InputError(f"{path} is a folder. Name the file of votes in it ({', '.join(_SUFFIXES)}).")
     name = path.name.lower()
     if name.endswith((".parquet", ".pq")):
-        return _collectable(str(path), pl.scan_parquet(path, row_index_name="row", row_index_offset=1))
+        return _scan_parquet(path)
     if name.endswith((".csv", ".csv.gz")):
         return _open_csv(path)
     if name.endswith((".jsonl", ".ndjson")):
@@ -44,12 +45,13 @@ def open_source(source: str | Path) -> Source:
     raise InputError(f"{path} ends in {path.suffix!r}, which is none of {', '.join(_SUFFIXES)}.")
 
 
-def _collectable(name: str, rows: pl.LazyFrame) -> Source:
+def _scan_parquet(path: Path) -> Source:
     try:
+        rows = pl.scan_parquet(path, row_index_name="row", row_index_offset=1)
         columns = rows.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{name} cannot be read: {error}") from error
-    return Source(name=name, rows=rows, columns=tuple(column for column in columns if column != "row"))
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return Source(str(path), rows, tuple(column for column in columns if column != "row"), parquet=path)
 
 
 def _open_csv(path: Path) -> Source:

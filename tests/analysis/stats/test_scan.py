@@ -10,6 +10,7 @@ import pytest
 
 from analysis.stats import count_votes, fit_bradley_terry, scan_counts, uncertainty_of
 from analysis.votes import read_votes
+from analysis.votes.coded import codes, codes_of_parquet
 from qsched.records import InputError, RowError
 from tests.analysis.conftest import draw_study
 
@@ -51,4 +52,46 @@ def test_votes_that_need_excluding_are_refused(tmp_path: Path, clusters: bool):
     rows = {"left_arm": ["a", "b"], "right_arm": ["b", "a"], "choice": ["left", "left"], "kind": ["task", "gold"]}
     pl.DataFrame({**rows, "expected": ["left", "left"]}).write_parquet(tmp_path / "v.parquet")
     with pytest.raises(InputError, match=r"kind 'gold'.*exclude"):
+        scan_counts(tmp_path / "v.parquet", clusters=clusters)
+
+
+def test_coded_columns_of_parquet_equal_those_of_a_table(tmp_path: Path):
+    # Row groups have dictionaries of their own in orders of their own, and an id may be a number.
+    values = ["m", "b", "z", "b", "a", "q", "z", "a", "a", "m"]
+    numbers = [7, 10, 7, 2, 2, 30, 7, 10, 2, 7]
+    frame = pl.DataFrame({"text": values, "number": numbers})
+    frame.write_parquet(tmp_path / "v.parquet", row_group_size=3)
+    read = codes_of_parquet(tmp_path / "v.parquet", ["text", "number"])
+    for name in ("text", "number"):
+        labels, code = codes(frame[name])
+        assert labels == read[name][0] == tuple(sorted({str(value) for value in frame[name]}))
+        assert [labels[i] for i in code] == [labels[i] for i in read[name][1]] == [str(v) for v in frame[name]]
+
+
+def test_several_files_are_counted_as_one(tmp_path: Path):
+    study = draw_study()
+    columns = {"left_arm": study["left"], "right_arm": study["right"], "choice": study["choice"]}
+    frame = pl.DataFrame({**columns, "annotator": study["annotator"], "prompt_id": study["prompt"]})
+    frame[:100].write_parquet(tmp_path / "one.parquet")
+    frame[100:].write_csv(tmp_path / "two.csv")
+    both, whole = scan_counts([tmp_path / "two.csv", tmp_path / "one.parquet"]), count_votes(frame)
+    assert both.arms == whole.arms and np.array_equal(both.outcomes, whole.outcomes)
+    for name in ("annotator", "prompt"):
+        assert both.clusters[name].labels == whole.clusters[name].labels
+        assert np.array_equal(both.clusters[name].counts, whole.clusters[name].counts)
+
+
+@pytest.mark.parametrize("clusters", [True, False])
+def test_an_arm_compared_with_itself_is_refused(tmp_path: Path, clusters: bool):
+    rows = {"left_arm": ["a", "b"], "right_arm": ["b", "b"], "choice": ["left", "left"]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "v.parquet")
+    with pytest.raises(InputError, match=r"itself|both .b."):
+        scan_counts(tmp_path / "v.parquet", clusters=clusters)
+
+
+@pytest.mark.parametrize("clusters", [True, False])
+def test_an_empty_value_is_refused_with_its_row(tmp_path: Path, clusters: bool):
+    rows = {"left_arm": ["a", "b"], "right_arm": ["b", None], "choice": ["left", "left"], "annotator": ["x", "y"]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "v.parquet")
+    with pytest.raises(InputError, match=r":2: right_arm|right_arm.*empty"):
         scan_counts(tmp_path / "v.parquet", clusters=clusters)

@@ -1,0 +1,98 @@
+"""Text columns as codes: the sorted distinct values, and each row's index among them, without a string a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from qsched.records import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+IntArray = NDArray[np.int64]
+#: Sorted distinct values, and each row's index among them.
+Coded: TypeAlias = tuple[tuple[str, ...], IntArray]
+
+
+def codes(series: pl.Series) -> Coded:
+    """The codes of a text column; InputError where a value is empty."""
+    _refuse_empty(series.name, series.null_count())
+    if len(series) == 0:
+        return (), np.zeros(0, dtype=np.int64)
+    coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
+    physical = coded.to_physical().to_numpy()
+    # A row of each value, by the value's physical code: whichever row comes last.
+    row = np.full(int(physical.max()) + 1, -1, dtype=np.int64)
+    row[physical] = np.arange(len(physical))
+    present = np.flatnonzero(row >= 0)
+    values = np.full(len(row), None, dtype=object)
+    values[present] = coded.gather(row[present]).cast(pl.String).to_list()
+    return _in_order(values.tolist(), physical)
+
+
+def codes_of_parquet(path: Path, columns: Sequence[str]) -> dict[str, Coded]:
+    """The codes of text columns of a parquet file, which mostly keeps them as such: nothing is hashed row by row.
+
+    Raises InputError where a value is empty or the file cannot be read.
+    """
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "analysis") from error
+    try:
+        with ParquetFile(path, read_dictionary=list(columns)) as file:
+            table = file.read(columns=list(columns))
+        return {name: _codes_of_arrow(name, table.column(name)) for name in columns}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def relabel(coded: Coded, names: Mapping[str, str]) -> Coded:
+    """The same column with some values called otherwise; two values may get one name."""
+    labels, code = coded
+    return _in_order([names.get(label, label) for label in labels], code)
+
+
+def join_codes(parts: Sequence[Coded]) -> Coded:
+    """One column below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(labels) for labels, _ in parts)])
+    values = [label for labels, _ in parts for label in labels]
+    return _in_order(values, np.concatenate([code + start for (_, code), start in zip(parts, starts, strict=False)]))
+
+
+def _codes_of_arrow(name: str, column: pyarrow.ChunkedArray) -> Coded:
+    import pyarrow
+
+    _refuse_empty(name, column.null_count)
+    if not len(column):
+        return (), np.zeros(0, dtype=np.int64)
+    if not pyarrow.types.is_dictionary(column.type):
+        column = column.cast(pyarrow.string()).dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    physical = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    return _in_order(chunks[0].dictionary.cast(pyarrow.string()).to_pylist(), physical)
+
+
+def _in_order(values: Sequence[str | None], physical: NDArray[np.integer]) -> Coded:
+    """Codes by sorted value from codes by any list of values, some of which may be unused, equal or None if unused."""
+    physical = physical.astype(np.int64, copy=False)
+    used = np.flatnonzero(np.bincount(physical, minlength=len(values)))
+    labels = sorted({str(values[i]) for i in used})
+    place = {label: index for index, label in enumerate(labels)}
+    lookup = np.full(len(values), -1, dtype=np.int64)
+    lookup[used] = [place[str(values[i])] for i in used]
+    return tuple(labels), lookup[physical]
+
+
+def _refuse_empty(name: str, n: int) -> None:
+    if n:
+        raise InputError(f"Column {name!r} has {n} empty values; every vote needs one.")
