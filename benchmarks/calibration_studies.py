@@ -13,7 +13,10 @@ corrected for their number. Writes a JSON record and a Markdown file of tables.
     prompts     5, 25 and 75 calibration prompts, some with several seeds of the noise
     precisions  coefficients of one precision used in another, full precision included
     noise       the same coefficients under other noise than they were found with
+    range       the paper's range of 0.8 to 1.2 against wider ones
     agreement   does JAQ rank coefficients, and pictures, as the check does?
+
+--sections names some of them; the file then has only those.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ from qsched.scoring.paired import PairedDifference, paired_difference
 from qsched.tiny import prompts_path
 
 BOX = Box((0.8, 1.2), (0.8, 1.2))
+WIDER = (Box((0.6, 1.4), (0.6, 1.4)), Box((0.4, 1.6), (0.4, 1.6)))
+SECTIONS = ("joint", "family", "k", "prompts", "noise", "range", "precisions", "agreement")
 STOCK = Coefficients.constant()
 JUDGED = 100
 Values = dict[str, np.ndarray]
@@ -146,6 +151,10 @@ class Studies:
         gains = {seed: self._judge.gain(found, precision=self._precision, seed=seed) for seed in (0, 1, 2)}
         return [{"name": f"noise seed {seed}", **_record(found, gain)} for seed, gain in gains.items()]
 
+    def range(self) -> list[dict[str, Any]]:
+        """The paper's range against wider ones, searched by the same race."""
+        return [self._row(f"{box.model[0]:g} to {box.model[1]:g}", self._search(box=box)) for box in (BOX, *WIDER)]
+
     def agreement(self, *, n: int = 50, size: int = 5) -> dict[str, Any]:
         """JAQ against the check over a grid of coefficients, and picture by picture."""
         family = CalibrationSettings(box=BOX).family_for(self._judge.renderer(self._precision).steps)
@@ -169,11 +178,12 @@ class Studies:
 
     def _search(
         self, *, family: str = "constant", vary: Vary = "both", k: float = 2.0, n: int = 25, seed: int = 0,
-        precision: str | None = None,
+        precision: str | None = None, box: Box = BOX,
     ) -> Coefficients:  # fmt: skip
         precision = precision or self._precision
-        out = self._work / f"{self._job.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}.json"
-        settings = CalibrationSettings(family=family, vary=vary, box=BOX, seed=seed, force=True)
+        wider = "" if box == BOX else f"-from{box.model[0]:g}"
+        out = self._work / f"{self._job.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}{wider}.json"
+        settings = CalibrationSettings(family=family, vary=vary, box=box, seed=seed, force=True)
         heldout = prompts_path("eval")  # unused beyond two prompts: the judge asks all of them, once
         job = replace(
             self._job, precision=precision, k=k, n_prompts=n, heldout=heldout, n_heldout=2, out=out, settings=settings
@@ -225,24 +235,31 @@ def tables(result: dict[str, Any]) -> str:
         f"{result['created_at']} by `benchmarks/calibration_studies.py`; gains over the stock scheduler with 95 % "
         "intervals.",
     ]
-    for name in ("joint", "family", "k", "prompts", "noise"):
+    for name in ("joint", "family", "k", "prompts", "noise", "range"):
+        if name not in result:
+            continue
         lines += ["", f"### {name}", "", "| | found | JAQ | check |", "|---|---|---|---|"]
         lines += [
             f"| {row['name']} | {row['found']} | {_interval(row['jaq'])} | {_interval(row['check'])} |"
             for row in result[name]
         ]
-    lines += ["", "### precisions", "", "| found in | used in | found | JAQ | check |", "|---|---|---|---|---|"]
-    for row in result["precisions"]:
+    if "precisions" in result:
+        lines += ["", "### precisions", "", "| found in | used in | found | JAQ | check |", "|---|---|---|---|---|"]
+    for row in result.get("precisions", ()):
         where = f"| {row['found in']} | {row['used in']} | {row['found']}"
         lines.append(f"{where} | {_interval(row['jaq'])} | {_interval(row['check'])} |")
-    one = result["agreement"]
-    lines += [
+    if "agreement" in result:
+        lines += _agreement(result["agreement"])
+    return "\n".join(lines) + "\n"
+
+
+def _agreement(one: dict[str, Any]) -> list[str]:
+    return [
         "", "### agreement", "",
         f"Spearman's rho of JAQ's and the check's gain over {one['grid']}: {_rho(one['coefficients'])} between mean "
         f"gains of coefficients, {_rho(one['pictures'])} between pictures. Best by JAQ: {one['best_by_jaq']} (its gain "
         f"in the check: {_interval(one['check_at_best_by_jaq'])}); best by the check: {one['best_by_check']}.",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def _interval(one: dict[str, Any]) -> str:
@@ -259,9 +276,13 @@ def main() -> None:
     parser.add_argument("--backbone", default="tiny-flux", choices=("tiny-flux", "tiny-sdxl"))
     parser.add_argument("--precision", default="w3a8")
     parser.add_argument("--others", default="w4a4,w4a8", help="further precisions of the transfer study")
+    parser.add_argument("--sections", default=",".join(SECTIONS), help=", ".join(SECTIONS))
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-studies"))
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/calibration_studies-BACKBONE.json")
     arguments = parser.parse_args()
+    wanted = arguments.sections.split(",")
+    if unknown := set(wanted) - set(SECTIONS):
+        parser.error(f"--sections {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
     quiet_libraries()
     job = CalibrationJob(
         backbone=arguments.backbone, precision=arguments.precision, prompts=prompts_path("calibration"),
@@ -271,10 +292,11 @@ def main() -> None:
     result: dict[str, Any] = {
         "benchmark": "calibration studies", "backbone": job.backbone, "precision": job.precision,
         "created_at": time.strftime("%Y-%m-%d"), "machine": machine("torch", "diffusers", "open_clip_torch", "scipy"),
-        "joint": studies.joint(), "family": studies.family(), "k": studies.k(), "prompts": studies.prompts(),
-        "noise": studies.noise(), "precisions": studies.precisions(arguments.others.split(",")),
-        "agreement": studies.agreement(), "searches": studies.searches,
     }  # fmt: skip
+    for name in wanted:
+        others = (arguments.others.split(","),) if name == "precisions" else ()
+        result[name] = getattr(studies, name)(*others)
+    result["searches"] = studies.searches
     result["minutes"] = round((time.monotonic() - started) / 60, 1)
     out = arguments.out or Path(__file__).parent / "results" / f"calibration_studies-{job.backbone}.json"
     write_record(out, result)

@@ -1,9 +1,9 @@
 """`python benchmarks/server.py`: votes a second of the study server beside the ceiling of its own stack.
 
-An operation submits one vote and receives the next pair's data. For SQLite and PostgreSQL, in one run: the
-ceiling (server_ceiling), then ours at several numbers of annotators, memory, first page, and a check that every
-acknowledged vote is in the database exactly once and no pair is over its target. Loopback only. Results with
-machine and versions go to benchmarks/results/.
+An operation submits one vote and receives the next pair's data. For SQLite and PostgreSQL, in one run: the ceiling
+(server_ceiling), then ours at several numbers of annotators, memory of each process, first page, and a check that every
+acknowledged vote is in the database exactly once and no pair is over its target. Loopback only. Results with machine
+and versions go to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -68,13 +70,14 @@ def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: ar
             found["ceiling"][annotators] = report(kind, "ceiling", load(Bare(), port, annotators, options.seconds))
     with ours(image_set, make_url("ours")) as (port, process, first_page):
         found["first_page_seconds"] = first_page
-        found["rss_idle_mib"] = rss(process)
+        found["rss_idle_mib"] = rss(process.pid)
         acknowledged: list[str] = []
         for annotators in counts:
             result = load(StudyServer("set"), port, annotators, options.seconds)
             acknowledged += result.keys
             found["ours"][annotators] = report(kind, "ours", result)
-            found["rss_mib"] = rss(process)
+            found["rss_mib"] = rss(process.pid)
+            found["rss_writers_mib"] = [rss(child.pid) for child in psutil.Process(process.pid).children()]
         if options.crowd:
             result = load(StudyServer("set"), port, options.crowd, 30, think=5.0)
             acknowledged += result.keys
@@ -83,7 +86,8 @@ def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: ar
     most = max(counts)
     share = found["ours"][most]["per_second"] / found["ceiling"][most]["per_second"]
     found["share_of_ceiling"] = round(share, 3)
-    print(f"{kind}: {share:.0%} of the ceiling at {most}; rss {found['rss_mib']} MiB; first page {first_page:.2f} s")
+    memory = " + ".join(str(size) for size in (found["rss_mib"], *found["rss_writers_mib"]))
+    print(f"{kind}: {share:.0%} of the ceiling at {most}; rss {memory} MiB; first page {first_page:.2f} s")
     print(f"{kind}: {found['integrity']}")
     return found
 
@@ -202,12 +206,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def rss(process: subprocess.Popen[bytes]) -> float:
+def rss(process: int) -> float:
     """Resident memory in MiB."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    raise LookupError(f"process {process.pid} has no VmRSS")
+    return round(float(psutil.Process(process).memory_info().rss) / 2**20, 1)
 
 
 def write_set(folder: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,13 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from study_server.assignment.board import Board
-from study_server.assignment.records import PairCache
 from study_server.assignment.slots import expire_leases
 from study_server.catalogue import load_catalogue
 from study_server.clock import now_ms
 from study_server.context import Server, server_of
-from study_server.db import Database, Reader, Writer
+from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
 from study_server.errors import NotSaved, StudyError
@@ -38,14 +35,15 @@ from study_server.settings import Settings
 from study_server.studies.book import ALIVE, StudyBook
 from study_server.templating import Pages
 from study_server.voting import routes as voting
+from study_server.writing import Desks, ProcessWriter, ThreadWriter, Writer
 
 log = logging.getLogger(__name__)
 STATIC = PACKAGE / "static"
 # Words of the message page; anything else is a plain error.
 MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
-# More threads only wait for each other's interpreter lock: 3 answer faster than 8 under load (benchmarks/server.py).
+# Measured with benchmarks/server.py: more threads wait for each other's interpreter lock, more processes for a core.
 POSTGRESQL_THREADS = 3
-SQLITE_BATCH = 128
+POSTGRESQL_PROCESSES = 2
 CHECKPOINT_SECONDS = 2.0
 
 
@@ -84,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(upgrade, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
-        server.writer.start()
+        await server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
         checkpointer = asyncio.create_task(_checkpoint(server))
         try:
@@ -113,28 +111,26 @@ def create_app(settings: Settings) -> FastAPI:
 
 def open_server(settings: Settings, database: Database, *, static_root: str) -> Server:
     """Every resource of a process, not yet started."""
-    sqlite = database.dialect == "sqlite"
     reader = Reader(database)
     load_catalogue()
     return Server(
         settings=settings,
         database=database,
-        writer=Writer(
-            database,
-            threads=settings.writer_threads or (1 if sqlite else POSTGRESQL_THREADS),
-            max_batch=settings.max_batch or (SQLITE_BATCH if sqlite else 1),
-        ),
+        writer=_make_writer(settings, database, reader),
         reader=reader,
         studies=StudyBook(reader),
         images=ImageStore(reader, settings.data_folder),
         keys=Keyring(settings.secret_key.get_secret_value()),
         pages=Pages(static_root=static_root, secure_cookies=settings.secure_cookies),
-        pairs=PairCache(),
-        board=Board(reader),
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
         arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
-        rng=random.Random(),
     )
+
+
+def _make_writer(settings: Settings, database: Database, reader: Reader) -> Writer:
+    if settings.writer == "process":
+        return ProcessWriter(settings, processes=1 if settings.is_sqlite else POSTGRESQL_PROCESSES)
+    return ThreadWriter(database, Desks(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS)
 
 
 def static_version(folder: Path) -> str:
@@ -157,7 +153,7 @@ async def _sweep(server: Server) -> None:
     while True:
         await asyncio.sleep(server.settings.sweep_seconds)
         try:
-            freed = await server.writer.run(lambda tx: expire_leases(tx, now=now_ms()))
+            freed = await server.writer.run(expire_leases, None, now=now_ms())
         except NotSaved:
             log.warning("leases were not swept: the database does not answer")
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TypeVar, cast
 from urllib.parse import parse_qsl
@@ -11,10 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from qsched.records.image_set import first_problem
-from study_server.assignment.board import Board
-from study_server.assignment.records import Desk, PairCache, Study
-from study_server.clock import now_ms
-from study_server.db import Database, Reader, Writer
+from study_server.db import Database, Reader
 from study_server.errors import BadRequest, NotSignedIn, TooLarge
 from study_server.limits import RateLimit
 from study_server.media.store import ImageStore
@@ -22,6 +18,7 @@ from study_server.security import Keyring
 from study_server.settings import Settings
 from study_server.studies.book import StudyBook
 from study_server.templating import Pages
+from study_server.writing import Writer
 
 SESSION_COOKIE = "qsched_session"
 CSRF_COOKIE = "qsched_csrf"
@@ -40,15 +37,8 @@ class Server:
     images: ImageStore
     keys: Keyring
     pages: Pages
-    pairs: PairCache
-    board: Board
     calls: RateLimit
     arrivals: RateLimit
-    rng: random.Random
-
-    def desk(self, study: Study) -> Desk:
-        """The desk of one assignment job."""
-        return Desk(study, self.pairs, self.rng, now_ms(), self.board.shares(study))
 
 
 def server_of(request: Request) -> Server:

@@ -55,6 +55,7 @@ def launch(request: Launch) -> None:
         allow_simulated=request.allow_simulated,
         secure_cookies=request.secure_cookies,
         accel_prefix=request.accel_prefix,
+        workers=request.workers,
     )
     if request.workers > 1 and settings.is_sqlite:
         raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
@@ -79,7 +80,7 @@ def launch(request: Launch) -> None:
 
 def make_settings(
     *, database_url: str, data: Path | None = None, allow_simulated: bool = False, secure_cookies: bool = False,
-    accel_prefix: str | None = None,
+    accel_prefix: str | None = None, workers: int = 1,
 ) -> Settings:  # fmt: skip
     """Settings with the secret from the environment or its file; InputError names what does not fit."""
     try:
@@ -99,6 +100,8 @@ def make_settings(
             database_url=database_url, data_folder=(data or default_data_folder(database_url)).resolve(),
             secret_key=SecretStr(secret),
             allow_simulated=allow_simulated, secure_cookies=secure_cookies, accel_prefix=accel_prefix,
+            # Several workers use several cores without processes of their own for writing.
+            writer="process" if workers == 1 and _cores() > 1 else "thread",
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(first_problem(error)) from error
@@ -106,6 +109,11 @@ def make_settings(
         raise InputError(f"{database_url}: {error}; choose a place that can be written") from error
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_database(image_set: Path | None) -> str:

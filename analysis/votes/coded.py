@@ -85,7 +85,7 @@ def _codes_of_arrow(name: str, column: pyarrow.ChunkedArray) -> Coded:
 def _in_order(values: Sequence[str | None], physical: NDArray[np.integer]) -> Coded:
     """Codes by sorted value from codes by any list of values, some of which may be unused, equal or None if unused."""
     physical = physical.astype(np.int64, copy=False)
-    used = np.flatnonzero(np.bincount(physical, minlength=len(values)))
+    used = np.flatnonzero(np.bincount(physical, minlength=len(values))).tolist()
     labels = sorted({str(values[i]) for i in used})
     place = {label: index for index, label in enumerate(labels)}
     lookup = np.full(len(values), -1, dtype=np.int64)

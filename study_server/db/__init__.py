@@ -1,10 +1,9 @@
-"""The database: models and migrations, statements for both dialects, the durable writer."""
+"""The database: models and migrations, statements for both dialects, reads."""
 
 from __future__ import annotations
 
 from study_server.db.database import Database
 from study_server.db.reader import Reader
 from study_server.db.statements import Statement, Tx
-from study_server.db.writer import Writer
 
-__all__ = ["Database", "Reader", "Statement", "Tx", "Writer"]
+__all__ = ["Database", "Reader", "Statement", "Tx"]

@@ -100,7 +100,7 @@ async def consent(slug: str, request: Request) -> Response:
     except BadRequest as error:
         return _consent(request, server, study, nonce=nonce, hidden=hidden, error=str(error), status=422)
     session_id = await server.writer.run(
-        lambda tx: service.join(tx, server.desk(study), visit=visit, simulated=simulated, demographics=demographics)
+        service.join, study, visit=visit, simulated=simulated, demographics=demographics
     )
     answer = RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     answer.set_cookie(
@@ -143,9 +143,7 @@ async def screening(slug: str, request: Request) -> Response:
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, ScreeningBody)
-    outcome = await server.writer.run(
-        lambda tx: service.record_screening(tx, server.desk(study), session_id=session_id, body=body)
-    )
+    outcome = await server.writer.run(service.record_screening, study, session_id=session_id, body=body)
     return JSONResponse(
         {
             "ok": outcome.ok,

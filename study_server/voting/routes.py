@@ -39,7 +39,7 @@ async def vote(request: Request) -> Response:
         display=body.display(),
         strengths=body.strengths,
     )
-    outcome = await server.writer.run(lambda tx: service.submit_vote(tx, server.desk(study), answer))
+    outcome = await server.writer.run(service.submit_vote, study, answer=answer)
     return _json(_presenter(request, server, study, session_id).vote(outcome))
 
 
@@ -51,10 +51,8 @@ async def session(request: Request) -> Response:
     body = await read_json(request, SessionBody)
     fresh = new_token()
     outcome = await server.writer.run(
-        lambda tx: service.open_session(
-            tx, server.desk(study), session_id=session_id, tab_token=body.tab_token, new_tab=fresh,
-            take_over=body.take_over,
-        )
+        service.open_session, study,
+        session_id=session_id, tab_token=body.tab_token, new_tab=fresh, take_over=body.take_over,
     )  # fmt: skip
     return _json(_presenter(request, server, study, session_id).session(outcome))
 
@@ -67,9 +65,7 @@ async def undo(request: Request) -> Response:
     body = await read_json(request, UndoBody)
     vote_id = _own(server, session_id, "vote", body.vote_id)
     outcome = await server.writer.run(
-        lambda tx: service.undo_vote(
-            tx, server.desk(study), session_id=session_id, vote_id=vote_id, tab_token=body.tab_token
-        )
+        service.undo_vote, study, session_id=session_id, vote_id=vote_id, tab_token=body.tab_token
     )
     presenter = _presenter(request, server, study, session_id)
     return _json(
@@ -89,9 +85,7 @@ async def heartbeat(request: Request) -> Response:
     body = await read_json(request, HeartbeatBody)
     tokens = {_own(server, session_id, "assignment", token): token for token in body.assignments}
     lost = await server.writer.run(
-        lambda tx: service.keep_leases(
-            tx, server.desk(study), session_id=session_id, assignments=tuple(tokens), tab_token=body.tab_token
-        )
+        service.keep_leases, study, session_id=session_id, assignments=tuple(tokens), tab_token=body.tab_token
     )
     return _json(
         {
@@ -110,10 +104,9 @@ async def report(request: Request) -> Response:
     body = await read_json(request, ReportBody)
     number = _own(server, session_id, "assignment", body.assignment)
     outcome = await server.writer.run(
-        lambda tx: service.report_problem(
-            tx, server.desk(study), session_id=session_id, assignment_id=number, problem=body.problem,
-            detail=body.detail, key=body.idempotency_key, tab_token=body.tab_token,
-        )
+        service.report_problem, study,
+        session_id=session_id, assignment_id=number, problem=body.problem, detail=body.detail,
+        key=body.idempotency_key, tab_token=body.tab_token,
     )  # fmt: skip
     return _json(_presenter(request, server, study, session_id).after(outcome))
 

@@ -23,6 +23,7 @@ from study_server.studies.book import _load
 from study_server.studies.comparisons import MAX_ADAPTIVE_ARMS, plan_pairs
 from study_server.studies.design import StudyDesign
 from study_server.studies.ownership import list_studies
+from study_server.writing import desks
 from tests.study_server.visiting import Visitor, query, run, serving
 
 THETA = (0.0, 0.25, 0.5, 1.5, 1.75, 3.0)
@@ -204,10 +205,8 @@ def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_st
     monkeypatch.setattr(Board, "shares", lambda self, study: shares)
 
     async def scenario():
-        from study_server import app as application
-
-        real = application.random.Random
-        monkeypatch.setattr(application.random, "Random", lambda: real(11))
+        real = desks.random.Random
+        monkeypatch.setattr(desks.random, "Random", lambda: real(11))
         async with serving(settings) as browser:
             for _ in range(75):
                 await (await Visitor(browser()).enter("?simulated=1")).vote_all()

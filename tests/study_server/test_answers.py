@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from study_server import context
 from study_server.catalogue import FOLDER
 from study_server.voting.schemas import LONGEST_MS
+from study_server.writing import desks
 from tests.study_server.visiting import Visitor, query, run, serving, votes
 
 
@@ -150,9 +150,9 @@ def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real = context.now_ms
+    real = desks.now_ms
     offset = 0
-    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
     monkeypatch.setattr("study_server.app.now_ms", lambda: real() + offset)
 
     async def scenario():

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from study_server import context
 from study_server.assignment import queries
 from study_server.assignment.service import expire_leases
+from study_server.writing import desks
 from tests.study_server.visiting import Visitor, query, run, serving
 
 EXACT = """
@@ -24,8 +24,8 @@ def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(setti
     """
     make_study(votes_per_pair=5, lease_seconds=60, max_minutes=None)
     rng = random.Random(7)
-    now = context.now_ms()
-    monkeypatch.setattr(context, "now_ms", lambda: now)
+    now = desks.now_ms()
+    monkeypatch.setattr(desks, "now_ms", lambda: now)
     monkeypatch.setattr("study_server.app.now_ms", lambda: now)
 
     async def scenario():
@@ -114,8 +114,8 @@ def test_a_queue_that_ran_low_is_filled_up_as_soon_as_there_are_pairs_again(
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = context.now_ms, 0
-    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    real, offset = desks.now_ms, 0
+    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -145,8 +145,8 @@ def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
 ):
     """The lease ran out, no sweep has seen it, and the vote's own search for the next pair is the one that sweeps."""
     make_study(votes_per_pair=1, pairs_per_annotator=None, lease_seconds=60)
-    real, offset = context.now_ms, 0
-    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    real, offset = desks.now_ms, 0
+    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -192,8 +192,8 @@ def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings, make
 
 def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = context.now_ms, 0
-    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    real, offset = desks.now_ms, 0
+    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -214,8 +214,8 @@ def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, 
 
 def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_study, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = context.now_ms, 0
-    monkeypatch.setattr(context, "now_ms", lambda: real() + offset)
+    real, offset = desks.now_ms, 0
+    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset

@@ -8,8 +8,9 @@ import sqlite3
 
 import pytest
 
-from study_server.db import Statement, Writer
+from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
+from study_server.writing import Desks, ThreadWriter
 from tests.study_server.visiting import query, run
 
 ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
@@ -18,11 +19,10 @@ ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_p
 
 async def together(database, jobs, **options):
     """Hand all jobs in before the writer starts, so that it meets them as one group."""
-    writer = Writer(database, threads=1, **options)
-    writer._loop = asyncio.get_running_loop()
-    waiting = [asyncio.ensure_future(writer.run(job)) for job in jobs]
+    writer = ThreadWriter(database, Desks(Reader(database)), threads=1, **options)
+    waiting = [asyncio.ensure_future(writer.run(job, None)) for job in jobs]
     await asyncio.sleep(0)
-    writer.start()
+    await writer.start()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     await writer.stop()
     return results
@@ -102,13 +102,13 @@ def test_a_lost_connection_is_replaced(database, monkeypatch):
     monkeypatch.setattr(database, "connect", connect)
 
     async def scenario():
-        writer = Writer(database, threads=1, max_batch=1)
-        writer.start()
-        await writer.run(add("a"))
+        writer = ThreadWriter(database, Desks(Reader(database)), threads=1, max_batch=1)
+        await writer.start()
+        await writer.run(add("a"), None)
         opened[0].close()
         with contextlib.suppress(NotSaved):  # PostgreSQL may pass at the second attempt
-            await writer.run(add("b"))
-        await writer.run(add("c"))
+            await writer.run(add("b"), None)
+        await writer.run(add("c"), None)
         await writer.stop()
 
     run(scenario())
