@@ -71,20 +71,38 @@ def join_codes(parts: Sequence[Coded]) -> Coded:
 
 def _codes_of_arrow(name: str, column: pyarrow.ChunkedArray) -> Coded:
     import pyarrow
+    from pyarrow.compute import array_sort_indices
 
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    if not pyarrow.types.is_dictionary(column.type) or not _is_plain(column):
+        column = column.cast(pyarrow.string()).dictionary_encode().unify_dictionaries()
     _refuse_empty(name, column.null_count)
     if not len(column):
         return (), np.zeros(0, dtype=np.int64)
-    if not pyarrow.types.is_dictionary(column.type):
-        column = column.cast(pyarrow.string()).dictionary_encode()
-    chunks = column.unify_dictionaries().chunks
-    physical = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
-    return _in_order(chunks[0].dictionary.cast(pyarrow.string()).to_pylist(), physical)
+    physical = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks]).astype(np.int64, copy=False)
+    values = column.chunk(0).dictionary.cast(pyarrow.string())
+    used = np.bincount(physical, minlength=len(values)) > 0
+    # The order of UTF-8 bytes is that of code points, so this is Python's order of the strings.
+    order = array_sort_indices(values).to_numpy()
+    order = order[used[order]]
+    lookup = np.full(len(values), -1, dtype=np.int64)
+    lookup[order] = np.arange(len(order))
+    return tuple(values.take(pyarrow.array(order)).to_pylist()), lookup[physical]
+
+
+def _is_plain(column: pyarrow.ChunkedArray) -> bool:
+    """Whether each value of the dictionary is there once and none is empty, as a writer should leave it."""
+    from pyarrow.compute import count_distinct
+
+    if column.num_chunks == 0:
+        return True
+    values = column.chunk(0).dictionary
+    return bool(values.null_count == 0 and count_distinct(values).as_py() == len(values))
 
 
 def _in_order(values: Sequence[str | None], physical: NDArray[np.integer]) -> Coded:
-    """Codes by sorted value from codes by any list of values, some of which may be unused, equal or None if unused."""
-    physical = physical.astype(np.int64, copy=False)
+    """Codes by sorted value from codes by any list of values: some may be unused or equal, and None if unused."""
     used = np.flatnonzero(np.bincount(physical, minlength=len(values))).tolist()
     labels = sorted({str(values[i]) for i in used})
     place = {label: index for index, label in enumerate(labels)}

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow
 import pytest
 
 from analysis.stats import count_votes, fit_bradley_terry, scan_counts, uncertainty_of
 from analysis.votes import read_votes
-from analysis.votes.coded import codes, codes_of_parquet
+from analysis.votes.coded import _codes_of_arrow, codes, codes_of_parquet
 from qsched.records import InputError, RowError
 from tests.analysis.conftest import draw_study
 
@@ -66,6 +67,16 @@ def test_coded_columns_of_parquet_equal_those_of_a_table(tmp_path: Path):
         labels, code = codes(frame[name])
         assert labels == read[name][0] == tuple(sorted({str(value) for value in frame[name]}))
         assert [labels[i] for i in code] == [labels[i] for i in read[name][1]] == [str(v) for v in frame[name]]
+
+
+def test_a_dictionary_that_repeats_or_lacks_a_value_is_read_as_its_words():
+    pool = pyarrow.array(["b", "a", "b", "never used"])
+    column = pyarrow.chunked_array([pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, 2, 0]), pool)])
+    labels, code = _codes_of_arrow("judge", column)
+    assert labels == ("a", "b") and code.tolist() == [1, 0, 1, 1]
+    holed = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1]), pyarrow.array(["a", None]))
+    with pytest.raises(InputError, match=r"'judge' has 1 empty"):
+        _codes_of_arrow("judge", pyarrow.chunked_array([holed]))
 
 
 def test_several_files_are_counted_as_one(tmp_path: Path):
