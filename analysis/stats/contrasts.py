@@ -55,7 +55,8 @@ def pair_contrasts(
     low, high = difference - half, difference + half
     if shape == "percentile":
         draws = percentile_draws(unc)
-        low, high = percentile_bounds(draws[:, first] - draws[:, second], confidence)
+        bounds = percentile_bounds(draws[:, first] - draws[:, second], confidence)
+        low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
     wide, normal = max_t_quantiles(unc, first, second, spread.se, confidence=confidence, seed=seed)
     half_all = np.maximum(half, np.maximum(wide * spread.se, normal * spread.floor))
     p = spread.p_value(difference)
@@ -107,7 +108,7 @@ def max_t_quantiles(
     seed: int,
 ) -> tuple[float, float]:
     """Quantiles of the largest |t| and of the largest |z| over the pairs (for the two-way part and for its floor)."""
-    real = se > 0
+    real = se > 1e-6 * se.max()
     if real.sum() <= 1:
         return quantile(confidence, unc.df), quantile(confidence, math.inf)
     k = int(max(first.max(), second.max())) + 1

@@ -104,7 +104,8 @@ def _strengths(
     low, high = theta - half, theta + half
     if settings.shape == "percentile":
         draws = percentile_draws(unc)[:, :k]
-        low, high = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
+        bounds = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
+        low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
     best, worst = rank_intervals(contrasts, k)
     votes = counts.votes_of_arms()
     if fit.ties == "drop":

@@ -21,6 +21,9 @@ from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.spread import Spread
 from analysis.stats.uncertainty import cluster_sizes, settle_kind
 
+#: A standard error of a rate below this is rounding.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class _Moments:
@@ -128,7 +131,7 @@ def _spread(kind: IntervalKind, moments: dict[str, _Moments], by_vote: _Moments,
         variance = np.maximum(a.variance + p.variance - both.variance, 0.0)
         floor, units = by_vote.variance, np.minimum(a.clusters, p.clusters)
     elif kind in ("annotator", "prompt"):
-        variance, units = moments[kind].variance, moments[kind].clusters
+        variance, floor, units = moments[kind].variance, by_vote.variance, moments[kind].clusters
     else:
         variance = by_vote.variance
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -143,7 +146,7 @@ def _degrees(kind: IntervalKind, units: float) -> float:
 def _bounds(rate: float, spread: Spread, units: float, confidence: float) -> tuple[float | None, float | None, str]:
     if math.isnan(rate) or units < 2:
         return None, None, "none"
-    if rate in (0.0, 1.0) or spread.shown[0] == 0.0:
+    if rate in (0.0, 1.0) or spread.shown[0] <= _ROUNDING:
         tail = (1 - confidence) / 2
         wins = rate * units
         low = float(stats.beta.ppf(tail, wins, units - wins + 1)) if wins > 0 else 0.0

@@ -101,8 +101,8 @@ class PairwiseFit:
 class Uncertainty:
     """Covariance of a fit's parameters under one idea of what is random.
 
-    `df` is the t distribution's degrees of freedom (inf: normal). `floor`: for two-way, the vote-level covariance that
-    no interval goes below (see `analysis.stats.spread`). `draws` are bootstrap strengths,
+    `df` is the t distribution's degrees of freedom (inf: normal). `floor`: the vote-level covariance that
+    no clustered interval goes below (see `analysis.stats.spread`). `draws` are bootstrap strengths,
     shape (B, K), for one-way bootstraps. `truncated`: negative eigenvalues of a difference of covariances
     were set to zero (Cameron, Gelbach and Miller 2011, section 2.3). `ignores` says in words what is not counted.
     """

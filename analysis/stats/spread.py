@@ -1,9 +1,10 @@
-"""From variances to standard errors, half-widths and p-values, with the floor of the two-way interval.
+"""From variances to standard errors, half-widths and p-values, with the floor of every clustered interval.
 
 V_annotator + V_prompt - V_both is a noisy difference and can fall below the variance of independent votes, although
-differences between annotators or prompts can only add to that. So a two-way interval is the wider of two: the two-way
-one with its t quantile, and the vote-level one with the normal quantile. In simulations of independent votes this mends
-an undercoverage of one to five points; where tastes differ it changes widths by 1 % or less (docs/coverage.md).
+differences between annotators or prompts can only add to that. A one-way variance of few clusters can too: to nothing,
+where the clusters happen to agree. So a clustered interval is the wider of two: its own with its t quantile, and the
+vote-level one with the normal quantile. In simulations of independent votes this mends an undercoverage of the two-way
+one of one to five points; where tastes differ it changes widths by 1 % or less (docs/coverage.md).
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Spread:
     se: Array
     floor: Array
     df: float
+
+    @property
+    def collapsed(self) -> NDArray[np.bool_]:
+        """Where its own standard error is nothing beside the floor."""
+        return np.asarray(self.se <= 1e-6 * self.floor)
 
     @property
     def shown(self) -> Array:

@@ -20,14 +20,13 @@ from analysis.stats.counts import VoteCounts
 from analysis.stats.covariance import (
     FittedDesign,
     meat_by_intersection,
-    meat_by_vote,
     prepare,
     sandwich,
 )
 from analysis.stats.fit import fit_model
 from analysis.stats.results import Array, EstimateSettings, StratumContrast
 from analysis.stats.spread import Spread
-from analysis.stats.uncertainty import effective_clusters, settle_kind
+from analysis.stats.uncertainty import effective_clusters, settle_kind, vote_covariance
 from qsched.records import InputError
 
 
@@ -106,8 +105,8 @@ def _differences(
         parts = [np.einsum("pm,pq,qm->m", c, sandwich(ready, meat_of(ready)), c) for ready, c in sides]
         return np.asarray(parts[0] + parts[1])
 
-    by_vote = own(meat_by_vote)
-    none = np.zeros(len(pairs))
+    parts = [np.einsum("pm,pq,qm->m", c, vote_covariance(ready)[0], c) for ready, c in sides]
+    by_vote = np.sqrt(parts[0] + parts[1])
     shared = {
         name: _by_label(sides, name)
         for name in ("annotator", "prompt")
@@ -115,17 +114,17 @@ def _differences(
     }
     kind = settle_kind(settings.intervals, {name: len(part) for name, part in shared.items()})[0]
     if kind in ("vote", "model"):
-        return values, Spread(np.sqrt(by_vote), none, np.inf)
+        return values, Spread(by_vote, np.zeros(len(pairs)), np.inf)
     variance = {name: _variance(part) for name, part in shared.items()}
     if kind in ("annotator", "prompt"):
-        return values, Spread(np.sqrt(variance[kind]), none, _degrees(sides, (kind,)))
+        return values, Spread(np.sqrt(variance[kind]), by_vote, _degrees(sides, (kind,)))
     if all(_overlap(sides, name) for name in ("annotator", "prompt")):
         # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
         # prompt adds is in both terms and is not known here. The larger one-way variance is used.
         total = np.maximum(variance["annotator"], variance["prompt"])
     else:
         total = np.maximum(variance["annotator"] + variance["prompt"] - own(meat_by_intersection), 0.0)
-    return values, Spread(np.sqrt(total), np.sqrt(by_vote), _degrees(sides, ("annotator", "prompt")))
+    return values, Spread(np.sqrt(total), by_vote, _degrees(sides, ("annotator", "prompt")))
 
 
 def _degrees(sides: list[tuple[FittedDesign, Array]], names: tuple[str, ...]) -> float:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from analysis.stats.bootstrap import Resampling, Unit, Weights, resample
 from analysis.stats.counts import INTERSECTION, VoteCounts
 from analysis.stats.covariance import (
@@ -23,9 +25,16 @@ from analysis.stats.covariance import (
     sandwich,
 )
 from analysis.stats.results import Array, IntervalKind, Method, PairwiseFit, Uncertainty
+from analysis.votes.coded import IntArray
 from qsched.records import InputError
 
 FEW_CLUSTERS = 15
+NO_VARIATION = (
+    "The votes about some arms do not vary (all of them are ties), so that no spread can be estimated from them: "
+    "intervals are at least those of the likelihood's information."
+)
+#: A variance below this share of the other is rounding.
+_NOTHING = 1e-10
 
 IGNORES: dict[IntervalKind, str] = {
     "two-way": "",
@@ -84,6 +93,9 @@ def uncertainty_of(
         parts[unit] = covariance
     total = parts["annotator"] + parts["prompt"] - parts["vote"] if kind == "two-way" else parts[units[0]]
     total, truncated = mend(total)
+    by_vote, degenerate = vote_covariance(ready)
+    if degenerate:
+        warnings = (*warnings, NO_VARIATION)
     if truncated:
         notes = (
             *notes,
@@ -96,7 +108,7 @@ def uncertainty_of(
         df=_degrees(kind, effective),
         n_clusters=sizes,
         resamples=resamples if method == "bootstrap" else None,
-        floor=sandwich(ready, meat_by_vote(ready)) if kind == "two-way" else None,
+        floor=by_vote if kind != "vote" or degenerate else None,
         draws=draws[units[0]].draws if method == "bootstrap" and len(units) == 1 else None,
         truncated=truncated,
         ignores=IGNORES[kind],
@@ -113,9 +125,24 @@ def _meat(ready: FittedDesign, unit: Unit, kind: IntervalKind) -> Array:
 
 def vote_level(fit: PairwiseFit, counts: VoteCounts) -> Uncertainty:
     """The interval that takes every vote as independent, by sandwich; printed beside the default."""
-    ready: FittedDesign = prepare(fit, counts)
-    covariance = sandwich(ready, meat_by_vote(ready))
+    covariance, _ = vote_covariance(prepare(fit, counts))
     return Uncertainty("vote", "sandwich", covariance, math.inf, cluster_sizes(counts), ignores=IGNORES["vote"])
+
+
+def vote_covariance(ready: FittedDesign) -> tuple[Array, bool]:
+    """The covariance that takes every vote as independent, which no interval of votes goes below.
+
+    Where the votes about some pair do not vary around the fit (all of them ties), a sandwich is zero and means nothing:
+    then the inverse information of the likelihood, and True.
+    """
+    by_vote, information = sandwich(ready, meat_by_vote(ready)), ready.bread
+    first, second = np.triu_indices(len(ready.fit.arms), 1)
+    degenerate = _variance_of(by_vote, first, second) <= _NOTHING * _variance_of(information, first, second)
+    return (information, True) if degenerate.any() else (by_vote, False)
+
+
+def _variance_of(covariance: Array, first: IntArray, second: IntArray) -> Array:
+    return np.asarray(covariance[first, first] + covariance[second, second] - 2 * covariance[first, second])
 
 
 def cluster_sizes(counts: VoteCounts) -> dict[str, int]:

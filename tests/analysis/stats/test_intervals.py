@@ -209,3 +209,37 @@ def test_busy_annotators_count_as_their_effective_number():
     n = np.unique(busy, return_counts=True)[1]
     assert uneven.uncertainty.df == pytest.approx(n.sum() ** 2 / (n**2).sum() - 1)
     assert any("count as" in words for words in uneven.warnings) or len(n) < 15
+
+
+def split_votes(prompts: int, left: int, right: int, ties: int = 0) -> VoteCounts:
+    """Every prompt with the same split of votes: its clusters agree entirely."""
+    choices = ["left"] * left + ["right"] * right + ["tie"] * ties
+    n = prompts * len(choices)
+    names = [f"p{i}" for i in range(prompts) for _ in choices]
+    people = [f"j{i % len(choices)}" for i in range(n)]
+    return count_arrays(["a"] * n, ["b"] * n, choices * prompts, annotator=people, prompt=names)
+
+
+@pytest.mark.parametrize("method", ["sandwich", "bootstrap"])
+@pytest.mark.parametrize("kind", ["two-way", "prompt"])
+def test_clusters_that_agree_by_chance_do_not_make_a_detection_of_six_to_three(kind, method):
+    result = estimate(split_votes(3, 2, 1), EstimateSettings(intervals=kind, method=method, resamples=200))
+    (pair,) = result.pairwise
+    assert pair.p > 0.2
+    assert pair.win_probability_low < 0.4 and pair.win_probability_high > 0.85
+    assert result.strengths[0].high - result.strengths[0].low > 1
+
+
+def test_percentiles_of_clusters_that_agree_are_not_a_point():
+    settings = EstimateSettings(intervals="prompt", resamples=200, shape="percentile")
+    (pair,) = estimate(split_votes(3, 2, 1), settings).pairwise
+    assert pair.win_probability_high - pair.win_probability_low > 0.3
+
+
+@pytest.mark.parametrize("kind", ["two-way", "annotator", "vote", "model"])
+def test_votes_that_are_all_ties_have_the_width_of_the_information_and_say_so(kind):
+    result = estimate(split_votes(10, 0, 0, ties=10), EstimateSettings(intervals=kind, resamples=200))
+    (pair,) = result.pairwise
+    assert pair.se == pytest.approx(math.sqrt(4 / 100), rel=0.02)
+    assert pair.p == 1 and pair.detectable > 0.3
+    assert kind == "model" or any("do not vary" in line for line in result.warnings)
