@@ -142,7 +142,7 @@ interval holds.
 freedom, clusters of unequal size counting as their effective number (Kish; in S10 40 annotators count as about 18),
 never narrower than the vote-level interval (`analysis/stats/spread.py`). "two-way sandwich" is the same without
 resampling. "vote" (sandwich, normal quantile) and "vote, percentile" (bootstrap) are what arena tools print;
-"annotator" and "prompt" are one-way with t quantiles.
+"annotator" and "prompt" are one-way with t quantiles and the same floor.
 """
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from analysis.stats.counts import CLUSTER_COLUMNS, KEYS, OUTCOMES, VoteCounts, count_coded
 from analysis.votes import arena
 from analysis.votes.coded import Coded, codes, codes_of_parquet, join_codes, relabel
+from analysis.votes.duplicates import refuse_named_twice
 from analysis.votes.read import read_votes, style_of
 from analysis.votes.sources import Source, open_source
 from qsched.records import InputError
@@ -28,6 +29,7 @@ def scan_counts(sources: str | Path | Sequence[str | Path], *, clusters: bool = 
     """
     listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
     opened = [open_source(source) for source in listed]
+    refuse_named_twice(listed, [source.name for source in opened])
     try:
         return _coded(opened) if clusters else _streamed(opened)
     except InputError:
@@ -39,10 +41,10 @@ def scan_counts(sources: str | Path | Sequence[str | Path], *, clusters: bool = 
 
 def _coded(sources: Sequence[Source]) -> VoteCounts:
     parts = [_codes_of(source) for source in sources]
+    for part in parts:
+        _refuse_kinds(part.pop("kind", ((), None))[0])
     shared = [name for name in parts[0] if all(name in part for part in parts)]
-    coded = {name: join_codes([part[name] for part in parts]) for name in shared}
-    _refuse_kinds(coded.pop("kind", ((), None))[0])
-    return count_coded(coded)
+    return count_coded({name: join_codes([part[name] for part in parts]) for name in shared})
 
 
 def _codes_of(source: Source) -> dict[str, Coded]:
@@ -77,11 +79,11 @@ def _columns(source: Source) -> pl.LazyFrame:
 
 
 def _streamed(sources: Sequence[Source]) -> VoteCounts:
-    parts = [_columns(source) for source in sources]
-    shared = [name for name in parts[0].collect_schema().names() if all(name in p.collect_schema() for p in parts)]
-    table = pl.concat([part.select(shared) for part in parts]).group_by(shared).len().collect(engine="streaming")
-    if "kind" in shared:
-        _refuse_kinds(table["kind"].unique().sort().to_list())
+    counted = [_columns(source).group_by(pl.all()).len().collect(engine="streaming") for source in sources]
+    for part in counted:
+        if "kind" in part.columns:
+            _refuse_kinds(part["kind"].unique().sort().to_list())
+    table = pl.concat([part.select(*KEYS, "len") for part in counted])
     for name in KEYS:
         if table[name].null_count():
             raise InputError(f"Column {name!r} has empty values; every vote needs one.")

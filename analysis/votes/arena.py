@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from analysis.votes.check import cast_column
+
 REQUIRED = ("model_a", "model_b", "winner")
 
 #: What a winner may be called, and our word for it.
@@ -23,7 +25,8 @@ WINNERS: dict[str, str] = {
 }
 BOTH_BAD = tuple(word for word in WINNERS if "bad" in word)
 
-#: Our column: the arena columns that may hold it, the first one present is used.
+#: Our column: the arena columns that may hold it, the first one present is used. With `choice` and `both_bad`, which
+#: `rename_arena` makes, every column of the table is here: what a file offers is kept and checked.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "left_arm": ("model_a",),
     "right_arm": ("model_b",),
@@ -32,10 +35,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "pair_id": ("pair_id", "question_id"),
     "category": ("category",),
     "session": ("session", "session_id"),
+    "served_at": ("served_at",),
+    "answered_at": ("answered_at", "tstamp"),
     "response_ms": ("response_ms",),
     "study": ("study",),
     "question": ("question",),
+    "kind": ("kind",),
+    "expected": ("expected",),
     "simulated": ("simulated",),
+    "sample_index": ("sample_index",),
 }
 
 
@@ -45,13 +53,35 @@ def columns_of(columns: tuple[str, ...]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in (*found.items(), ("choice", "winner")) if theirs is not None}
 
 
+def without_other_times(rows: pl.LazyFrame, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns, but `tstamp` only if it holds times: many arena files keep seconds in it, which nothing explains."""
+    if "tstamp" not in columns or "answered_at" in columns:
+        return columns
+    dtype = rows.collect_schema()["tstamp"]
+    if isinstance(dtype, (pl.Datetime, pl.Date)):
+        return columns
+    if dtype == pl.String:
+        # The first value tells the form; a later one of another form is then a wrong value, with its row.
+        first = rows.select(pl.col("tstamp").filter(pl.col("tstamp") != "").first()).collect()
+        if first.select(cast_column("answered_at", dtype, theirs="tstamp")).item() is not None:
+            return columns
+    return tuple(column for column in columns if column != "tstamp")
+
+
 def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pl.LazyFrame:
     """Our column names; an unknown winner stays as it is, so that it can be shown. Columns of `keep` stay too."""
-    chosen = [pl.col(theirs).alias(ours) for ours, theirs in columns_of(columns).items() if ours != "choice"]
-    winner = pl.col("winner").cast(pl.String)
-    choice = winner.replace_strict(WINNERS, default=winner, return_dtype=pl.String).alias("choice")
-    both_bad = winner.is_in(BOTH_BAD).fill_null(False).alias("both_bad")
+    found = columns_of(columns)
+    sides = {ours: _side(theirs).alias(ours) for ours, theirs in found.items() if ours in ("choice", "expected")}
+    chosen = [sides.get(ours, pl.col(theirs).alias(ours)) for ours, theirs in found.items()]
+    both_bad = pl.col("winner").cast(pl.String).is_in(BOTH_BAD).fill_null(False)
+    if "both_bad" in columns:
+        both_bad = pl.when(both_bad).then(pl.lit("true")).otherwise(pl.col("both_bad").cast(pl.String))
     fixed = [
         pl.lit(value).alias(name) for name, value in (("study", "arena"), ("question", "winner")) if name not in columns
     ]
-    return rows.select("row", *chosen, *fixed, choice, both_bad, *keep)
+    return rows.select("row", *chosen, *fixed, both_bad.alias("both_bad"), *keep)
+
+
+def _side(column: str) -> pl.Expr:
+    word = pl.col(column).cast(pl.String)
+    return word.replace_strict(WINNERS, default=word, return_dtype=pl.String)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from analysis.votes.coded import distinct
 from analysis.votes.table import SCHEMA
 from qsched.records import Choice, Kind, RowError
 
@@ -13,7 +15,11 @@ _CHOICES = [choice.value for choice in Choice]
 _KINDS = [kind.value for kind in Kind]
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 #: Columns in which a row may have no value.
-_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at")
+_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad")
+#: Columns whose text is a name: with a blank more it would be another arm, person or prompt.
+_NAMES = ("study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "annotator", "session")
+#: Beyond it, floating point does not tell neighbouring whole numbers apart: two persons could have become one.
+_MAX_WHOLE = 2**53
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,18 @@ class Rule:
     words: str
 
 
-def cast_column(column: str, dtype: pl.DataType) -> pl.Expr:
-    """The column in the table's dtype, null where the text has no meaning for it (found by `rules`)."""
+def loses(column: str, dtype: pl.DataType) -> bool:
+    """Whether `cast_column` may make null of a value."""
+    return not isinstance(SCHEMA[column], (pl.Categorical, pl.String)) or dtype.is_float() or dtype.is_decimal()
+
+
+def cast_column(column: str, dtype: pl.DataType, *, theirs: str | None = None) -> pl.Expr:
+    """The column (called `theirs` by now) in the table's dtype, null where a value has no meaning for it (`rules`)."""
     target = SCHEMA[column]
-    value = pl.col(column)
+    value = pl.col(theirs or column)
     if isinstance(target, pl.Boolean):
         if dtype == pl.Boolean:
-            return value
+            return value.alias(column)
         text = value.cast(pl.String).str.to_lowercase()
         return text.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean).alias(column)
     if isinstance(target, pl.Int64):
@@ -45,60 +56,93 @@ def cast_column(column: str, dtype: pl.DataType) -> pl.Expr:
         if isinstance(dtype, pl.Datetime):
             zoned = value.dt.replace_time_zone("UTC") if dtype.time_zone is None else value.dt.convert_time_zone("UTC")
             return zoned.dt.cast_time_unit("us").alias(column)
-        return value.cast(pl.Datetime("us", "UTC"), strict=False).alias(column)
+        if dtype.is_numeric():
+            # Seconds, milliseconds or microseconds since some day: a number does not say.
+            return pl.lit(None, dtype=target).alias(column)
+        return value.cast(target, strict=False).alias(column)
     if dtype == target:
-        return value
+        return value.alias(column)
+    if dtype.is_float() or dtype.is_decimal():
+        # A column of whole numbers becomes floating point where one is missing: 1.0 is the person that 1 is elsewhere.
+        number = value.cast(pl.Float64)
+        whole = (number == number.round()) & (number.abs() <= _MAX_WHOLE)
+        value = pl.when(whole).then(number).otherwise(None).cast(pl.Int64)
     return value.cast(pl.String).cast(target).alias(column)
 
 
-def rules(columns: tuple[str, ...]) -> list[Rule]:
-    """The rules of the votes table for the columns at hand, on cast columns beside their `raw:` text."""
+def rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
+    """The rules of the votes table for the columns at hand, on cast columns beside their `raw:` text.
+
+    `names` has our columns that the file calls otherwise, with what it calls them.
+    """
     made: list[Rule] = []
     for column in columns:
-        if column not in SCHEMA or column in ("both_bad", "source", "row"):
+        if column not in SCHEMA or column in ("source", "row"):
             continue
-        raw, value = pl.col(f"raw:{column}"), pl.col(column)
+        raw, value, name = pl.col(f"raw:{column}"), pl.col(column), names.get(column, column)
+        lost = raw.is_not_null() & value.is_null()
+        is_text = isinstance(SCHEMA[column], (pl.Categorical, pl.String))
         if column not in _MAY_BE_NULL:
-            made.append(Rule(column, raw.is_null(), f"{column} is empty; every vote needs one"))
-            if isinstance(SCHEMA[column], (pl.Categorical, pl.String)):
-                made.append(Rule(column, raw == "", f"{column} is empty; every vote needs one"))
+            made.append(Rule(column, raw.is_null(), f"{name} is empty; every vote needs one"))
+            if is_text:
+                made.append(Rule(column, value == "", f"{name} is empty; every vote needs one"))
+        if is_text:
+            words = f"{name} is {{value}}; a number that serves as a name must be whole (write other names as text)"
+            made.append(Rule(column, lost, words))
         if isinstance(SCHEMA[column], pl.Boolean):
-            words = f"{column} is {{value}}; it must be true or false"
-            made.append(Rule(column, raw.is_not_null() & value.is_null(), words))
+            made.append(Rule(column, lost, f"{name} is {{value}}; it must be true or false"))
         if isinstance(SCHEMA[column], pl.Int64):
-            words = f"{column} is {{value}}; it must be a whole number, 0 or more"
-            made.append(Rule(column, raw.is_not_null() & (value.is_null() | (value < 0)), words))
+            words = f"{name} is {{value}}; it must be a whole number, 0 or more"
+            made.append(Rule(column, lost | (value < 0), words))
         if isinstance(SCHEMA[column], pl.Datetime):
-            words = f"{column} is {{value}}; it must be a time such as 2026-01-31T12:00:00Z"
-            made.append(Rule(column, raw.is_not_null() & value.is_null(), words))
-    for column, known in (("choice", _CHOICES), ("kind", _KINDS), ("expected", _CHOICES)):
-        if column in columns:
-            text = pl.col(column).cast(pl.String)
-            unknown = text.is_not_null() & (text != "") & ~text.is_in(known)
-            words = f"{column} is {{value}}; it must be one of {', '.join(known)}"
-            if column == "choice":
-                words += " (arena-style winners: model_a, model_b, tie, tie (bothbad), bothbad)"
-            made.append(Rule(column, unknown, words))
-    made.extend(_cross_rules(columns))
+            made.append(Rule(column, lost, f"{name} is {{value}}; it must be a time such as 2026-01-31T12:00:00Z"))
+    made.extend(_cross_rules(columns, names))
     return made
 
 
-def _cross_rules(columns: tuple[str, ...]) -> list[Rule]:
+def _cross_rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
+    left, right = names.get("left_arm", "left_arm"), names.get("right_arm", "right_arm")
     compared = pl.col("kind").is_in(["task", "repeat"]) if "kind" in columns else pl.lit(True)
     same = pl.col("left_arm").cast(pl.String) == pl.col("right_arm").cast(pl.String)
-    made = [Rule("left_arm", compared & same, "left_arm and right_arm are both {value}; a vote compares two arms")]
+    made = [Rule("left_arm", compared & same, f"{left} and {right} are both {{value}}; a vote compares two arms")]
     if "kind" in columns:
         checked = pl.col("kind").is_in(["gold", "instructed"])
-        lacking = pl.col("expected").is_null() if "expected" in columns else pl.lit(True)
+        expected = pl.col("expected")
+        lacking = expected.is_null() | (expected == "") if "expected" in columns else pl.lit(True)
         made.append(Rule("kind", checked & lacking, "kind is {value} but expected is empty; give the known answer"))
     return made
 
 
-def check(frame: pl.DataFrame, *, name: str, columns: tuple[str, ...], arena: bool) -> None:
-    """Raise RowError for the first row (by rule, then by row) that breaks a rule."""
-    todo = rules(columns)
+def _word_rules(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
+    """Rules for words that are not known and names with blanks around them, where there are any.
+
+    Looked for among the distinct values, which are few: nothing is done row by row unless something is wrong.
+    """
+    made: list[Rule] = []
+    for column, known in (("choice", _CHOICES), ("kind", _KINDS), ("expected", _CHOICES)):
+        if column in columns:
+            words = f"{names.get(column, column)} is {{value}}; it must be one of {', '.join(known)}"
+            if column == "choice":
+                words += " (arena-style winners: model_a, model_b, tie, tie (bothbad), bothbad)"
+            values = distinct(frame[column])
+            made += _rule_of_values(column, values.filter(~values.is_in(["", *known])), words)
+    for column in _NAMES:
+        if column in columns:
+            values = frame[column] if frame.schema[column] == pl.String else distinct(frame[column])
+            words = f"{names.get(column, column)} is {{value}}; it has blanks around it; remove them"
+            made += _rule_of_values(column, values.filter(values != values.str.strip_chars()), words)
+    return made
+
+
+def _rule_of_values(column: str, wrong: pl.Series, words: str) -> list[Rule]:
+    return [Rule(column, pl.col(column).cast(pl.String).is_in(wrong.unique().to_list()), words)] if len(wrong) else []
+
+
+def check(frame: pl.DataFrame, *, source: str, columns: tuple[str, ...], names: Mapping[str, str]) -> None:
+    """Raise RowError for the first row that breaks a rule; `names` is as in `rules`."""
     if frame.height == 0:
         return
+    todo = [*rules(columns, names), *_word_rules(frame, columns, names)]
     hit = frame.select(rule.broken.fill_null(False).any().alias(str(index)) for index, rule in enumerate(todo))
     broken = [rule for rule, found in zip(todo, hit.row(0), strict=True) if found]
     if not broken:
@@ -106,10 +150,8 @@ def check(frame: pl.DataFrame, *, name: str, columns: tuple[str, ...], arena: bo
     firsts = [(_first(frame, rule), rule) for rule in broken]
     (row, value, count), rule = min(firsts, key=lambda item: item[0][0])
     words = rule.words.replace("{value}", repr(value))
-    if arena:
-        words = words.replace("choice is", "winner is").replace("left_arm and right_arm", "model_a and model_b")
     more = "" if count == 1 else f" ({count} rows of the file break this rule)"
-    raise RowError(name, row, f"{words}{more}. Correct the row or leave it out.")
+    raise RowError(source, row, f"{words}{more}. Correct the row or leave it out.")
 
 
 def _first(frame: pl.DataFrame, rule: Rule) -> tuple[int, object, int]:

@@ -27,19 +27,25 @@ def codes(series: pl.Series) -> Coded:
         return (), np.zeros(0, dtype=np.int64)
     coded = series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
     physical = coded.to_physical().to_numpy()
-    # A row of each value, by the value's physical code: whichever row comes last.
-    row = np.full(int(physical.max()) + 1, -1, dtype=np.int64)
-    row[physical] = np.arange(len(physical))
-    present = np.flatnonzero(row >= 0)
-    values = np.full(len(row), None, dtype=object)
-    values[present] = coded.gather(row[present]).cast(pl.String).to_list()
+    present, rows = _a_row_of_each(physical)
+    values = np.full(int(physical.max()) + 1, None, dtype=object)
+    values[present] = coded.gather(rows).cast(pl.String).to_list()
     return _in_order(values.tolist(), physical)
+
+
+def distinct(series: pl.Series) -> pl.Series:
+    """The distinct texts of a categorical column, in no order and without nulls; by code, not by hashing rows."""
+    given = series.drop_nulls()
+    if len(given) == 0:
+        return pl.Series(series.name, [], dtype=pl.String)
+    _, rows = _a_row_of_each(given.to_physical().to_numpy())
+    return given.gather(rows).cast(pl.String)
 
 
 def codes_of_parquet(path: Path, columns: Sequence[str]) -> dict[str, Coded]:
     """The codes of text columns of a parquet file, which mostly keeps them as such: nothing is hashed row by row.
 
-    Raises InputError where a value is empty or the file cannot be read.
+    Raises InputError where a value is empty or has blanks around it, or the file cannot be read.
     """
     try:
         import pyarrow
@@ -49,9 +55,22 @@ def codes_of_parquet(path: Path, columns: Sequence[str]) -> dict[str, Coded]:
     try:
         with ParquetFile(path, read_dictionary=list(columns)) as file:
             table = file.read(columns=list(columns))
-        return {name: _codes_of_arrow(name, table.column(name)) for name in columns}
+        coded = {name: _codes_of_arrow(name, table.column(name)) for name in columns}
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    for name, (labels, _) in coded.items():
+        padded = next((label for label in labels if label != label.strip()), None)
+        if padded is not None:
+            raise InputError(f"{path}: {name} is {padded!r}; it has blanks around it; remove them.")
+    return coded
+
+
+def _a_row_of_each(physical: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
+    """The codes that occur, and a row of each: whichever comes last."""
+    row = np.zeros(int(physical.max()) + 1, dtype=np.uint32)
+    row[physical] = np.arange(len(physical), dtype=np.uint32)
+    present = np.flatnonzero(physical[row] == np.arange(len(row)))
+    return present, row[present].astype(np.int64)
 
 
 def relabel(coded: Coded, names: Mapping[str, str]) -> Coded:
@@ -73,6 +92,9 @@ def _codes_of_arrow(name: str, column: pyarrow.ChunkedArray) -> Coded:
     import pyarrow
     from pyarrow.compute import array_sort_indices
 
+    if pyarrow.types.is_floating(column.type):
+        # 1.0 is the name 1, as `cast_column` has it; what is not whole is an error here.
+        column = column.cast(pyarrow.int64())
     if pyarrow.types.is_dictionary(column.type):
         column = column.unify_dictionaries()
     if not pyarrow.types.is_dictionary(column.type) or not _is_plain(column):

@@ -11,6 +11,9 @@ import polars as pl
 from analysis.votes.table import VotesTable
 from qsched.records import InputError, Kind
 
+#: Reasons that judge how an annotator worked.
+CONDUCT = ("gold failures", "instructed failures", "too fast", "too few votes")
+
 
 @dataclass(frozen=True)
 class ExclusionRules:
@@ -58,6 +61,14 @@ class ExclusionRow:
 
 
 @dataclass(frozen=True)
+class LostArm:
+    """An arm of the votes read that no kept vote has: how many votes it lost for each reason, the largest first."""
+
+    arm: str
+    n_votes_by_reason: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class ExclusionReport:
     """n_read = n_kept + the sum of `rows`; `annotators` are those left out as persons, with the reason."""
 
@@ -68,11 +79,17 @@ class ExclusionReport:
     simulated: Literal["none", "all", "mixed"]
     rules: ExclusionRules
     notes: tuple[str, ...] = ()
+    lost_arms: tuple[LostArm, ...] = ()
 
     @property
     def n_excluded(self) -> int:
         """Votes left out, over all reasons."""
         return sum(row.n_votes for row in self.rows)
+
+    @property
+    def n_by_conduct(self) -> int:
+        """Votes left out for what their annotators did; what a vote is (its kind, a skip, simulated) is no conduct."""
+        return sum(row.n_votes for row in self.rows if row.reason in CONDUCT)
 
 
 @dataclass
@@ -83,6 +100,7 @@ class _Excluder:
     rows: list[ExclusionRow] = field(default_factory=list)
     persons: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    arms_out: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
 
     def drop(self, reason: str, rule: str, hit: pl.Expr) -> None:
         out = self.frame.filter(hit)
@@ -90,6 +108,7 @@ class _Excluder:
         self.rows.append(ExclusionRow(reason, rule, out.height, n_annotators))
         if out.height:
             self.frame = self.frame.filter(~hit)
+            self.arms_out.append((reason, out.select("left_arm", "right_arm")))
 
     def drop_persons(self, reason: str, rule: str, names: list[str]) -> None:
         self.drop(reason, rule, pl.col("annotator").cast(pl.String).is_in(names))
@@ -123,8 +142,28 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
         simulated=simulated,
         rules=rules,
         notes=tuple(work.notes),
+        lost_arms=_lost_arms(work, given),
     )
     return votes.with_frame(work.frame), report
+
+
+def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
+    lost = _arms(given) - _arms(work.frame)
+    reasons: dict[str, list[tuple[str, int]]] = {arm: [] for arm in sorted(lost)}
+    if not lost:
+        return ()
+    for reason, out in work.arms_out:
+        sides = pl.concat([out[side].cast(pl.String).alias("arm") for side in ("left_arm", "right_arm")])
+        counted = sides.filter(sides.is_in(list(lost))).value_counts()
+        for arm, n in counted.iter_rows():
+            reasons[arm].append((reason, n))
+    return tuple(
+        LostArm(arm, tuple(sorted(counts, key=lambda item: (-item[1], item[0])))) for arm, counts in reasons.items()
+    )
+
+
+def _arms(frame: pl.DataFrame) -> set[str]:
+    return {name for side in ("left_arm", "right_arm") for name in frame[side].unique().cast(pl.String).to_list()}
 
 
 def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool:
@@ -141,10 +180,11 @@ def _named(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     if not rules.annotators or not _needs(work, "annotator", is_default=False, rule="named annotators"):
         return
     known = set(given["annotator"].unique().cast(pl.String).to_list())
-    for name in rules.annotators:
+    names = list(dict.fromkeys(rules.annotators))
+    for name in names:
         if name not in known:
             raise InputError(f"Annotator {name!r} is to be excluded but gave no vote. Check the name.")
-    work.drop_persons("named annotator", "annotators excluded by name", list(rules.annotators))
+    work.drop_persons("named annotator", "annotators excluded by name", names)
 
 
 def _simulated(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> Literal["none", "all", "mixed"]:

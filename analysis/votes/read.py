@@ -8,14 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from analysis.votes import arena
-from analysis.votes.check import cast_column, check
+from analysis.votes.check import cast_column, check, loses
 from analysis.votes.covariates import extra_columns, number_or_text
+from analysis.votes.duplicates import refuse_copies, refuse_named_twice, refuse_vote_twice
 from analysis.votes.sources import Source, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
 from qsched.records import InputError
 
 ESSENTIAL = ("left_arm", "right_arm", "choice")
-_IDENTITY = ("study", "question", "session", "annotator", "pair_id", "kind", "served_at", "answered_at")
 
 
 def read_votes(
@@ -28,26 +28,29 @@ def read_votes(
     of the contract may be absent and are then named in `missing`, but one that is there must be right in every row.
     Columns beyond the contract are left out, except those of `covariates` (see `analysis.votes.covariates`).
 
-    Raises InputError for a missing file or column and for several studies in one table unless `allow_mixed`,
-    RowError for a value that breaks the contract and for a vote that occurs twice.
+    Raises InputError for a missing file or column, for several studies in one table unless `allow_mixed`, and for
+    votes that occur twice (see `analysis.votes.duplicates`); RowError for a value that breaks the contract.
     """
     listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
     if not listed:
         raise InputError("No votes were named. Give at least one file or database URL.")
     opened = [open_source(source) for source in listed]
+    names = tuple(source.name for source in opened)
+    refuse_named_twice(listed, names)
     styles = [style_of(source) for source in opened]
     extras = [extra_columns(covariates, source.columns, source=source.name) for source in opened]
     frames = [_load(*each) for each in zip(opened, styles, extras, strict=True)]
+    refuse_copies(frames, names)
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
     if frame.height == 0:
-        raise InputError(f"{', '.join(source.name for source in opened)}: there are no votes in it.")
+        raise InputError(f"{', '.join(names)}: there are no votes in it.")
     frame = _complete(frame, extras[0])
     missing = tuple(name for name in SCHEMA if all(name not in part.columns for part in frames))
     style: Style = styles[0] if len(set(styles)) == 1 else "mixed"
-    table = VotesTable(frame, tuple(source.name for source in opened), style, missing)
+    table = VotesTable(frame, names, style, missing)
     _refuse_partly_missing(frame, opened)
     _refuse_mixed(table, allow_mixed=allow_mixed)
-    _refuse_twice(frame)
+    refuse_vote_twice(frame)
     return table
 
 
@@ -69,12 +72,19 @@ def style_of(source: Source) -> Style:
 
 
 def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame:
-    rows = arena.rename_arena(source.rows, source.columns, keep=extras) if style == "arena" else source.rows
+    try:
+        found = arena.without_other_times(source.rows, source.columns) if style == "arena" else source.columns
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{source.name} cannot be read: {error}") from error
+    names = arena.columns_of(found) if style == "arena" else {}
+    ours = [name for name in found if name in SCHEMA and name not in ("row", "source")]
+    _refuse_nested(source, (*names.values(), *ours, *extras))
+    rows = arena.rename_arena(source.rows, found, keep=extras) if style == "arena" else source.rows
     schema = rows.collect_schema()
     columns = tuple(name for name in schema.names() if name in SCHEMA and name not in ("row", "source"))
     # The text as it was read stays beside the cast column only where casting can lose it.
     casts = [cast_column(name, schema[name]) for name in columns]
-    lossy = [name for name in columns if not isinstance(SCHEMA[name], (pl.Categorical, pl.String))]
+    lossy = [name for name in columns if loses(name, schema[name])]
     kept = [pl.col(name).alias(f"raw:{name}") for name in lossy]
     try:
         others = [pl.col(name).cast(pl.String) for name in extras]
@@ -82,10 +92,21 @@ def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
     same = [pl.col(name).alias(f"raw:{name}") for name in columns if name not in lossy]
-    check(frame.with_columns(same), name=source.name, columns=columns, arena=style == "arena")
+    check(frame.with_columns(same), source=source.name, columns=columns, names=names)
     return frame.drop([f"raw:{name}" for name in lossy]).with_columns(
         pl.lit(source.name).cast(SCHEMA["source"]).alias("source")
     )
+
+
+def _refuse_nested(source: Source, used: tuple[str, ...]) -> None:
+    schema = source.rows.collect_schema()
+    for name in used:
+        dtype = schema[name]
+        if dtype.is_nested() or dtype == pl.Object:
+            what = "objects" if isinstance(dtype, (pl.Struct, pl.Object)) else "lists"
+            raise InputError(
+                f"{source.name}: column {name!r} holds {what}. Write one text, number or time a vote there."
+            )
 
 
 def _complete(frame: pl.DataFrame, extras: tuple[str, ...]) -> pl.DataFrame:
@@ -115,17 +136,4 @@ def _refuse_mixed(table: VotesTable, *, allow_mixed: bool) -> None:
         raise InputError(
             f"The votes are of {len(table.studies)} studies: {', '.join(table.studies)}. "
             "Choose one (--study NAME), or analyse them apart; their arms and wording need not agree."
-        )
-
-
-def _refuse_twice(frame: pl.DataFrame) -> None:
-    if not all(column in frame.columns for column in ("session", "pair_id", "served_at")):
-        return
-    keys = [column for column in _IDENTITY if column in frame.columns]
-    twice = frame.filter(pl.col("served_at").is_not_null() & pl.struct(keys).is_duplicated())
-    if twice.height:
-        first, second = twice.sort(*keys, "source", "row").select("source", "row").rows()[:2]
-        raise InputError(
-            f"{second[0]}:{second[1]}: the same vote as {first[0]}:{first[1]} (equal {', '.join(keys)}). "
-            "Name each file once, and leave out copied rows."
         )

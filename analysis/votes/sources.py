@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from qsched.records import InputError, MissingExtraError, RowError
+from analysis.votes.malformed import first_bad_csv_line, first_bad_json_line
+from qsched.records import InputError, MissingExtraError
 
 VIEW = "votes_table"
+_SECOND = re.compile(r"_duplicated_\d+$")
 _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".jsonl", ".ndjson")
 
@@ -45,6 +47,11 @@ def open_source(source: str | Path) -> Source:
     raise InputError(f"{path} ends in {path.suffix!r}, which is none of {', '.join(_SUFFIXES)}.")
 
 
+def place_of(source: str | Path) -> str | Path:
+    """What two names of one source have in common: a file's resolved path, a database's URL."""
+    return source if isinstance(source, str) and _URL.match(source) else Path(source).resolve()
+
+
 def _scan_parquet(path: Path) -> Source:
     try:
         rows = pl.scan_parquet(path, row_index_name="row", row_index_offset=1)
@@ -61,33 +68,36 @@ def _open_csv(path: Path) -> Source:
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty: a csv of votes starts with a line of column names.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} cannot be read as csv: {error}") from error
+        raise first_bad_csv_line(path, error) from error
     found = [column for column in frame.columns if column != "row"]
+    if any("\ufffd" in name for name in found):
+        # The reader checks the encoding of the values, and replaces what it cannot read in the first line.
+        raise first_bad_csv_line(path, ValueError("a column name holds the sign for an unreadable character"))
+    _refuse_column_twice(path, found)
     if len(found) == 1 and (";" in found[0] or "\t" in found[0]):
         raise InputError(f"{path} has a single column {found[0]!r}: save it with commas between the values.")
     return Source(name=str(path), rows=frame.lazy(), columns=tuple(found))
+
+
+def _refuse_column_twice(path: Path, found: list[str]) -> None:
+    # The reader gives the second of two equal names a suffix; the first line shows whether it did.
+    if not any(_SECOND.search(name) for name in found):
+        return
+    header = pl.read_csv(path, has_header=False, n_rows=1, infer_schema=False).row(0)
+    twice = next((name for name, n in Counter(header).items() if name and n > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{path} has {header.count(twice)} columns {twice!r}. Leave one of them, or rename the others."
+        )
 
 
 def _open_jsonl(path: Path) -> Source:
     try:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _first_bad_line(path, error) from error
+        raise first_bad_json_line(path, error) from error
     frame = frame.with_row_index("row", offset=1)
     return Source(name=str(path), rows=frame.lazy(), columns=tuple(c for c in frame.columns if c != "row"))
-
-
-def _first_bad_line(path: Path, error: Exception) -> InputError:
-    """The line that is not a JSON object; the reader itself does not tell."""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                value = json.loads(line)
-            except ValueError as problem:
-                return RowError(path, number, f"not JSON ({problem}). One JSON object a line is wanted.")
-            if not isinstance(value, dict):
-                return RowError(path, number, f"{value!r:.60} is not a JSON object. One object a line is wanted.")
-    return InputError(f"{path} cannot be read as jsonl: {error}")
 
 
 def _open_database(url: str) -> Source:

@@ -106,3 +106,19 @@ def test_an_empty_value_is_refused_with_its_row(tmp_path: Path, clusters: bool):
     pl.DataFrame(rows).write_parquet(tmp_path / "v.parquet")
     with pytest.raises(InputError, match=r":2: right_arm|right_arm.*empty"):
         scan_counts(tmp_path / "v.parquet", clusters=clusters)
+
+
+@pytest.mark.parametrize("clusters", [True, False])
+def test_gold_in_one_of_two_files_is_refused_though_the_other_has_no_kind(tmp_path: Path, clusters: bool):
+    rows = {"left_arm": ["a", "b"], "right_arm": ["b", "a"], "choice": ["left", "left"]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "plain.parquet")
+    other = {**rows, "choice": ["left", "right"], "kind": ["task", "gold"], "expected": [None, "left"]}
+    pl.DataFrame(other).write_parquet(tmp_path / "g.parquet")
+    with pytest.raises(InputError, match=r"kind 'gold'"):
+        scan_counts([tmp_path / "plain.parquet", tmp_path / "g.parquet"], clusters=clusters)
+
+
+def test_a_file_named_twice_is_not_counted_twice(tmp_path: Path):
+    path = arena_file(tmp_path / "v.parquet")
+    with pytest.raises(InputError, match="twice"):
+        scan_counts([path, path])

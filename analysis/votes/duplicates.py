@@ -1,0 +1,59 @@
+"""The same votes twice: a source named twice, a copy of a source, or one vote in two rows; each is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import polars as pl
+
+from analysis.votes.sources import place_of
+from qsched.records import InputError
+
+#: With the arms: the pair of an arena-style file may be its question, which many arms answer.
+_IDENTITY = (
+    "study", "question", "session", "annotator", "pair_id", "left_arm", "right_arm", "kind", "served_at", "answered_at",
+)  # fmt: skip
+#: Without one of these, equal rows may be two votes.
+_NEEDED = ("session", "pair_id", "served_at")
+
+
+def refuse_named_twice(sources: Sequence[str | Path], names: Sequence[str]) -> None:
+    """InputError where two of the sources are one file or one database; `names` are what to print of them."""
+    seen: dict[str | Path, str] = {}
+    for source, name in zip(sources, names, strict=True):
+        place = place_of(source)
+        if place in seen:
+            what = f"{name} is named twice" if seen[place] == name else f"{seen[place]} and {name} are the same file"
+            raise InputError(f"{what}; its votes would count double. Name it once.")
+        seen[place] = name
+
+
+def refuse_copies(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:
+    """InputError where all rows of a source equal those of another one, in any order, in the columns both have."""
+    for (one, name), (two, other) in combinations(zip(frames, names, strict=True), 2):
+        if one.height != two.height or one.height == 0:
+            continue
+        shared = [column for column in one.columns if column in two.columns and column not in ("source", "row")]
+        signed = [frame.select(*shared, pl.lit(sign).alias("sign:")) for frame, sign in ((one, 1), (two, -1))]
+        surplus = pl.concat(signed).group_by(shared).agg(pl.col("sign:").sum())
+        if not (surplus["sign:"] != 0).any():
+            raise InputError(
+                f"{name} and {other} hold the same {one.height} votes (equal {', '.join(shared)}). Name one of them. "
+                "If these are other votes, write what tells them apart into both files, such as annotator or served_at."
+            )
+
+
+def refuse_vote_twice(frame: pl.DataFrame) -> None:
+    """InputError where two rows are one vote; not to be told from honest repeats without session, pair and time."""
+    if not all(column in frame.columns for column in _NEEDED):
+        return
+    keys = [column for column in _IDENTITY if column in frame.columns]
+    twice = frame.filter(pl.col("served_at").is_not_null() & pl.struct(keys).is_duplicated())
+    if twice.height:
+        first, second = twice.sort(*keys, "source", "row").select("source", "row").rows()[:2]
+        raise InputError(
+            f"{second[0]}:{second[1]}: the same vote as {first[0]}:{first[1]} (equal {', '.join(keys)}). "
+            "Name each file once, and leave out copied rows."
+        )
