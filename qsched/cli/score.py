@@ -31,7 +31,7 @@ def score(
     frechet: str | None = typer.Option(
         None, "--frechet-clip", help="The same distance on CLIP features (not an FID) to a folder, .npz or 'baseline'."
     ),
-    device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
+    device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     out: Path | None = typer.Option(None, "--out", help="Folder for the results; default: the image set itself."),
 ) -> None:
     """Score every picture and compare the arms: mean, paired difference to the baseline, bytes, time, memory.
@@ -46,27 +46,35 @@ def score(
     from qsched.errors import InputError
     from qsched.records import read_manifest
 
-    if fid and frechet:
+    if fid is not None and frechet is not None:
         raise InputError("--fid and --frechet-clip are two distances; give one of them")
     manifest = read_manifest(image_set)
     from qsched.scoring.frechet import ClipFeatures, InceptionFeatures
-    from qsched.scoring.image_set_report import write_set_scores
+    from qsched.scoring.image_set_report import make_result_folder, write_set_scores
     from qsched.scoring.image_set_scores import score_set
-    from qsched.scoring.registry import load_metrics, parse_weights
+    from qsched.scoring.jaq_score import checked_k
+    from qsched.scoring.registry import load_metrics, parse_metrics, parse_weights
 
+    # What can be wrong is asked before the minutes of work.
+    checked_k(k)
+    place = _device(device)
+    target = out or image_set
+    make_result_folder(target)
     tiny = manifest.backbone.startswith("tiny-")
-    chosen = metrics or "clipscore,clip-iqa,psnr,ssim" + (",tiny-check" if tiny else "")
+    chosen = metrics if metrics is not None else "clipscore,clip-iqa,psnr,ssim" + (",tiny-check" if tiny else "")
+    also = ("clipscore",) if frechet is not None else ()
     found = parse_weights(weights)
     if tiny:
-        found = {"clipscore": "tiny-clip", "clip-iqa": "tiny-clip", **found}
-    scorers, references = load_metrics(chosen, weights=found, device=device)
+        used = {*parse_metrics(chosen), *also}
+        found = {**{name: "tiny-clip" for name in ("clipscore", "clip-iqa") if name in used}, **found}
+    scorers, references = load_metrics(chosen, weights=found, device=place, also=also)
     distance = None
-    if fid:
-        distance = InceptionFeatures(device=device), fid
-    elif frechet:
+    if fid is not None:
+        distance = InceptionFeatures(device=place), fid
+    elif frechet is not None:
         from qsched.scoring.clip_scorers import DEFAULT_WEIGHTS
 
-        distance = ClipFeatures(found.get("clipscore", DEFAULT_WEIGHTS), device=device), frechet
+        distance = ClipFeatures(found.get("clipscore", DEFAULT_WEIGHTS), device=place), frechet
 
     from rich.progress import Progress
 
@@ -81,28 +89,79 @@ def score(
             frechet=distance,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    target = out or image_set
-    target.mkdir(parents=True, exist_ok=True)
     paths = write_set_scores(target, scores)
-    _print_table(scores)
+    _print_tables(scores)
+    for warning in scores.warnings:
+        typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
     typer.echo("written: " + ", ".join(str(path) for path in paths))
 
 
-def _print_table(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores is imported late
+def _device(name: str) -> str:
+    """The device as torch calls it; asking for a GPU that is not there is an error in words."""
+    if name == "cpu":
+        return name  # the check lives with the backbones, and importing them takes seconds
+    from qsched.backbones import checked_device, quiet_libraries
+
+    quiet_libraries()
+    return str(checked_device(name))
+
+
+def _print_tables(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores is imported late
+    """One row a metric and arm: a column a metric would be cut at the width of a terminal."""
     from rich.console import Console
+
+    console = Console()
+    quality = _table(
+        f"{scores.manifest.set_id}: against {scores.baseline}, with 95 % intervals",
+        ("metric", "arm"), ("n", "mean", "difference", "interval"),
+    )  # fmt: skip
+    for name in scores.metric_names:
+        for number, arm in enumerate(scores.arms):
+            shown = name if number == 0 else ""
+            _add_row(quality, shown, arm.arm.name, *_metric_cells(arm.metric(name)))
+        quality.add_section()
+    console.print(quality)
+    if scores.frechet is not None:
+        distance = _table(scores.frechet.name, ("arm",), ("n", "distance"))
+        for arm in scores.arms:
+            _add_row(distance, arm.arm.name, str(arm.n_images), f"{arm.frechet:.4g}")
+        console.print(distance)
+    cost = _table("cost", ("arm",), ("MB (packed)", "s / picture", "arithmetic"))
+    for arm in scores.arms:
+        size = "" if arm.size_bytes is None else f"{arm.size_bytes / 1e6:.2f}"
+        simulated = "simulated" if arm.arm.simulated else ""
+        _add_row(cost, arm.arm.name, size, f"{arm.seconds_per_image:.3f}", simulated)
+    console.print(cost)
+
+
+def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    """A table whose names may be broken over lines and whose numbers may not."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{scores.manifest.set_id}: means, and differences to {scores.baseline} with 95 % intervals")
-    names = [metric.metric for metric in scores.arms[0].metrics]
-    for column in ("arm", *names, "MB (packed)", "s / picture"):
-        table.add_column(column, justify="left" if column == "arm" else "right")
-    for arm in scores.arms:
-        cells = []
-        for metric in arm.metrics:
-            d = metric.difference
-            more = "" if d is None else f"\n{d.mean:+.4f}\n[{d.low:+.4f}, {d.high:+.4f}]"
-            cells.append(f"{metric.mean:.4f}{more}".replace("[", r"\["))
-        size = "" if arm.size_bytes is None else f"{arm.size_bytes / 1e6:.2f}"
-        name = arm.arm.name + (" (simulated)" if arm.arm.simulated else "")
-        table.add_row(name, *cells, size, f"{arm.seconds_per_image:.3f}", end_section=True)
-    Console().print(table)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in names:
+        table.add_column(column, overflow="fold")
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _add_row(table, *cells: str) -> None:  # type: ignore[no-untyped-def]
+    from rich.markup import escape
+
+    table.add_row(*(escape(cell) for cell in cells))
+
+
+def _metric_cells(metric) -> tuple[str, str, str, str]:  # type: ignore[no-untyped-def]
+    """Count, mean, difference and interval; that of a difference has signs, that of a mean has none."""
+    if metric is None:
+        return "", "", "", ""
+    count, mean = str(metric.n_images), f"{metric.mean:.4f}"
+    if metric.interval is not None:
+        return count, mean, "", f"[{metric.interval.low:.4f}, {metric.interval.high:.4f}]"
+    if metric.difference is None:
+        return count, mean, "", ""
+    d = metric.difference
+    return count, mean, f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]"

@@ -69,15 +69,18 @@ def check(
     from study_server.studies.comparisons import plan_pairs
     from study_server.studies.detectable import Assumptions
     from study_server.studies.estimate import estimate_study
+    from study_server.studies.yaml_file import lines_of
 
+    _must_exist(file)
     design, folder = read_design(file, votes_per_pair=1)
     manifest = read_manifest(folder)
     rows = list(iter_rows(folder))
-    pairs = plan_pairs(
-        design,
-        arms=[arm.name for arm in manifest.arms],
-        images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
-    )
+    with lines_of(file):
+        pairs = plan_pairs(
+            design,
+            arms=[arm.name for arm in manifest.arms],
+            images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
+        )
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, pairs, assumed)
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
@@ -141,8 +144,12 @@ def create(
     Example: qsched study create study.yaml --db sqlite:///runs/study.db
     """
     from study_server.serving import add_study, default_database
+    from study_server.studies.yaml_file import lines_of
 
-    typer.echo(add_study(file, database_url=db or default_database(None), data=data))
+    _must_exist(file)
+    with lines_of(file):
+        line = add_study(file, database_url=db or default_database(None), data=data)
+    typer.echo(line)
 
 
 def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
@@ -164,10 +171,17 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
     table = Table("study", "status", "pairs", "valid votes", "of", "sessions", "title", box=None)
     for row in rows:
         table.add_row(
-            row.slug, row.status, str(row.pairs), str(row.valid_votes), str(row.target_votes),
-            str(row.sessions), row.title,
+            row.slug, row.status, str(row.pairs), str(row.valid_votes),
+            "?" if row.target_votes is None else str(row.target_votes), str(row.sessions), row.title,
         )  # fmt: skip
     Console().print(table if rows else "no studies yet; make one with: qsched study create study.yaml")
+    for row in rows:
+        if row.problem is not None:
+            typer.secho(
+                f"warning: the design of {row.slug} cannot be read: {row.problem}; its votes can still be exported; "
+                f"delete it with: qsched study delete {row.slug}",
+                fg=typer.colors.YELLOW, err=True,
+            )  # fmt: skip
 
 
 def pause(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
@@ -216,6 +230,11 @@ def _set_status(slug: str, status: str, db: str | None) -> None:
     finally:
         database.close()
     typer.echo(f"study {slug} is {status}")
+
+
+def _must_exist(file: Path) -> None:
+    if not file.exists():
+        raise InputError(f"{file} does not exist; `qsched study init FOLDER --out {file}` writes one")
 
 
 def _quoted(text: str) -> str:

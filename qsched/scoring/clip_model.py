@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from qsched.errors import InputError
-from qsched.scoring.weights import Weights, resolve_weights
+from qsched.scoring.weights import UNREADABLE, Weights, reason_of, resolve_weights
 
 CONFIG_NAME = "open_clip_config.json"
 # One pixel below 32x32 patches is no picture; the tokenizers' longest text.
@@ -70,13 +70,17 @@ def _load(weights: Weights, device: str) -> ClipModel:
             f"{folder} holds no {CONFIG_NAME}; an open_clip folder has that file, its weights "
             "(open_clip_model.safetensors) and, where the config names one, its tokenizer"
         )
+    read_clip_config(folder / CONFIG_NAME)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
             f"local-dir:{folder}", device=device, require_pretrained=True
         )
         tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise InputError(f"{folder} does not load as an open_clip model: {error}") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"{folder} does not load as an open_clip model ({reason_of(error)}); {CONFIG_NAME} and the weights must be "
+            "whole and belong together: fetch the folder again"
+        ) from error
     return ClipModel(model.eval().requires_grad_(False), preprocess, tokenize, weights, device)
 
 
@@ -91,21 +95,27 @@ def build_clip(
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    model = open_clip.CLIP(**config)
     try:
+        model = open_clip.CLIP(**config)
         model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise InputError(f"{weights.path} does not fit the architecture {config}: {error}") from error
-    preprocess = image_transform_v2(
-        PreprocessCfg(size=config["vision_cfg"]["image_size"], resize_mode=resize), is_train=False
-    )
-    tokenize = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+        preprocess = image_transform_v2(
+            PreprocessCfg(size=config["vision_cfg"]["image_size"], resize_mode=resize), is_train=False
+        )
+        tokenize = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+    except UNREADABLE as error:
+        raise InputError(
+            f"{weights.path} does not fit the architecture {config} ({reason_of(error)}); give the checkpoint and the "
+            "config that belong together"
+        ) from error
     return ClipModel(model.to(device).eval().requires_grad_(False), preprocess, tokenize, weights, device)
 
 
 def read_clip_config(path: Path) -> dict[str, Any]:
     """The `model_cfg` of an open_clip_config.json."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["model_cfg"])
+        config = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not an open_clip config with a `model_cfg`: {error}") from error
+        raise InputError(f"{path} is not an open_clip config with a `model_cfg`: {reason_of(error)}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: `model_cfg` is {config!r:.60}; it must be a table of the architecture's settings")
+    return config

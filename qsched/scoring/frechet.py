@@ -8,6 +8,9 @@ another number, on another scale. Either is biased upwards for small sets: give 
 
 from __future__ import annotations
 
+import math
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ from qsched.scoring.clip_model import ClipModel, load_clip
 from qsched.scoring.extra_packages import import_extra
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_UNUSABLE = "the Fréchet distance of these statistics cannot be computed; make them again from the pictures"
 
 
 @dataclass(frozen=True)
@@ -91,22 +95,38 @@ def measure_statistics(files: Sequence[Path], extractor: FeatureExtractor) -> Fe
     if len(files) < 2:
         raise InputError(f"{len(files)} picture(s) have no covariance; a Fréchet distance needs two at the very least")
     features_BD = extractor.extract(files)
+    if not np.isfinite(features_BD).all():
+        first = files[int(np.argmin(np.isfinite(features_BD).all(axis=1)))]
+        raise InputError(f"{first}: its features ({extractor.name}) are not finite; look at picture and weights")
     return FeatureStatistics(
         extractor.name, len(files), features_BD.mean(axis=0), np.atleast_2d(np.cov(features_BD, rowvar=False))
     )
 
 
 def frechet_distance(one: FeatureStatistics, two: FeatureStatistics) -> float:
-    """Squared Fréchet distance of the two Gaussians, as FID reports it."""
-    if one.features != two.features or one.mu.shape != two.mu.shape:
+    """Squared Fréchet distance of the two Gaussians, as FID reports it; InputError where it is no finite number."""
+    if one.features != two.features:
         raise InputError(f"statistics of different features cannot be compared: {one.features!r}, {two.features!r}")
+    if one.mu.shape != two.mu.shape:
+        raise InputError(
+            f"statistics of {one.mu.size} and of {two.mu.size} features cannot be compared; both must be made with "
+            f"{one.features}"
+        )
     # tr (S1 S2)^(1/2) from the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), which has the same ones:
     # no complex square root, and nothing negative but rounding.
-    values, vectors = np.linalg.eigh(one.sigma)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    eigenvalues = np.linalg.eigvalsh(root @ two.sigma @ root).clip(min=0)
-    shift = float(((one.mu - two.mu) ** 2).sum())
-    return max(0.0, shift + float(np.trace(one.sigma) + np.trace(two.sigma) - 2 * np.sqrt(eigenvalues).sum()))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values, vectors = np.linalg.eigh(one.sigma)
+            root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+            eigenvalues = np.linalg.eigvalsh(root @ two.sigma @ root).clip(min=0)
+            shift = float(((one.mu - two.mu) ** 2).sum())
+            distance = shift + float(np.trace(one.sigma) + np.trace(two.sigma) - 2 * np.sqrt(eigenvalues).sum())
+    except np.linalg.LinAlgError as error:
+        raise InputError(f"{_UNUSABLE}: {error}") from error
+    # Asked before max(): max(0.0, nan) is 0.0, the perfect score.
+    if not math.isfinite(distance):
+        raise InputError(f"{_UNUSABLE}: it comes out as {distance}")
+    return max(0.0, distance)
 
 
 def write_statistics(path: Path, statistics: FeatureStatistics) -> None:
@@ -117,14 +137,25 @@ def write_statistics(path: Path, statistics: FeatureStatistics) -> None:
 def read_statistics(path: Path, *, features: str) -> FeatureStatistics:
     """Read .npz statistics. A file of another tool (mu, sigma only) is taken to be of `features`, count 0 (unknown)."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array, a .npy under another name")
+        with stored:
             mu, sigma = stored["mu"], stored["sigma"]
             stated = str(stored["features"]) if "features" in stored else features
             count = int(stored["count"]) if "count" in stored else 0
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} holds no feature statistics (.npz with mu and sigma): {error}") from error
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} holds no feature statistics (an .npz with mu and sigma): {error or type(error).__name__}; make it "
+            "again, or give the folder of pictures"
+        ) from error
     if mu.ndim != 1 or sigma.shape != (mu.size, mu.size):
         raise InputError(f"{path}: mu {mu.shape} and sigma {sigma.shape} do not belong together")
+    for name, array in (("mu", mu), ("sigma", sigma)):
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds something that is not a finite number; make the statistics again")
+    if not np.allclose(sigma, sigma.T) or (np.diag(sigma) < 0).any():
+        raise InputError(f"{path}: sigma is no covariance (symmetric, no negative variance); make the statistics again")
     return FeatureStatistics(stated, count, mu.astype(np.float64), sigma.astype(np.float64))
 
 

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from qsched.errors import InputError
+from qsched.scoring.weights import UNREADABLE, reason_of
 
 # (transformers, open_clip) inside one layer; q, k, v are handled apart.
 LAYER_NAMES = (
@@ -51,9 +52,16 @@ def read_hf_clip(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]
     try:
         hf_config = json.loads(config_path.read_text(encoding="utf-8"))
         config = convert_config(hf_config)
-    except (ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{config_path} is not the config of a CLIPModel: {error!r}") from error
-    return config, convert_state(load_file(weights_path), where=weights_path)
+    try:
+        tensors = load_file(weights_path)
+    except UNREADABLE as error:
+        raise InputError(
+            f"{weights_path} cannot be read as safetensors ({reason_of(error)}); it is cut short or another kind of "
+            "file: fetch it again"
+        ) from error
+    return config, convert_state(tensors, where=weights_path)
 
 
 def convert_config(hf: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +113,8 @@ def convert_state(hf: dict[str, torch.Tensor], *, where: Path) -> dict[str, torc
                         state[f"{target}.{ours}.{part}"] = rest.pop(f"{source}.{theirs}.{part}")
     except KeyError as error:
         raise InputError(f"{where} lacks the tensor {error}; it is not a transformers CLIPModel") from error
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{where} is not laid out as a transformers CLIPModel: {reason_of(error)}") from error
     if rest:
         raise InputError(f"{where} has tensors without a place in a CLIP: {sorted(rest)[:4]}")
     return state

@@ -6,28 +6,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from qsched.errors import InputError, IntegrityError
+from qsched.errors import InputError
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest
-from qsched.scoring.frechet import FeatureExtractor, frechet_distance, measure_statistics, reference_statistics
-from qsched.scoring.jaq_score import DEFAULT_K, jaq
-from qsched.scoring.paired import PairedDifference, paired_difference
+from qsched.scoring.frechet import FeatureExtractor
+from qsched.scoring.image_set_frechet import FrechetRecord, score_frechet
+from qsched.scoring.image_set_pictures import open_picture
+from qsched.scoring.jaq_score import DEFAULT_K, JaqRecord, checked_k, jaq
+from qsched.scoring.paired import MeanInterval, PairedDifference, mean_interval, paired_difference
 from qsched.scoring.protocol import Scorer, ScorerInfo
 from qsched.scoring.reference_metrics import ReferenceMetric
 
 BATCH = 64
-BASELINE = "baseline"  # as a Fréchet reference: the pictures of the baseline arm
+JAQ = "jaq"
 
 
 @dataclass(frozen=True)
 class MetricOfArm:
-    """One metric of one arm. `difference` is to the baseline arm, over prompts; None for the baseline itself."""
+    """One metric of one arm.
+
+    `difference` is to the baseline arm, over prompts; None for the baseline itself. A metric against the twin in
+    the baseline is a comparison already: it has the `interval` of its mean instead, and the baseline has none.
+    """
 
     metric: str
     mean: float
     n_images: int
     difference: PairedDifference | None
+    interval: MeanInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class ArmScores:
     metrics: tuple[MetricOfArm, ...]
     n_images: int
     n_missing: int  # pictures that the baseline arm has and this one has not
+    n_without_twin: int  # pictures of this arm that the baseline arm has not
+    n_pairs: int  # pictures that both have
     seconds_per_image: float
     peak_memory_bytes: int | None
     packed_bytes: int | None  # a simulated arm's codes and scales, if they were packed: computed, not measured
@@ -49,6 +56,10 @@ class ArmScores:
         """What the denoiser takes, or would take packed where its precision is simulated."""
         return self.packed_bytes if self.packed_bytes is not None else self.arm.denoiser_bytes
 
+    def metric(self, name: str) -> MetricOfArm | None:
+        """The metric of that name, None where this arm has no value of it."""
+        return next((one for one in self.metrics if one.metric == name), None)
+
 
 @dataclass(frozen=True)
 class SetScores:
@@ -57,10 +68,45 @@ class SetScores:
     manifest: Manifest
     baseline: str
     scorers: tuple[ScorerInfo, ...]
-    higher_is_better: dict[str, bool]
+    jaq: JaqRecord | None
     arms: tuple[ArmScores, ...]
     images: tuple[dict[str, object], ...]  # image_id, arm, prompt_id, sample_index and the metrics
-    frechet_name: str | None
+    frechet: FrechetRecord | None
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """JAQ first, then the scorers as they were asked for."""
+        return (*((JAQ,) if self.jaq else ()), *(info.name for info in self.scorers))
+
+    def info(self, metric: str) -> ScorerInfo | None:
+        """The scorer of that name; None for `jaq`, which is made of two."""
+        return next((info for info in self.scorers if info.name == metric), None)
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Which way the metric goes; JAQ is a sum to be maximised."""
+        info = self.info(metric)
+        return info is None or info.higher_is_better
+
+    def against_twin(self, metric: str) -> bool:
+        """True for a metric of a picture against its twin in the baseline arm."""
+        info = self.info(metric)
+        return info is not None and info.kind == "reference"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know beside the table: twins that are missing, distances of too few pictures."""
+        told = []
+        for arm in self.arms:
+            name = arm.arm.name
+            if arm.n_missing:
+                told.append(f"{name} lacks {arm.n_missing} picture(s) that {self.baseline} has")
+            if arm.n_without_twin:
+                told.append(f"{arm.n_without_twin} picture(s) of {name} have no twin in {self.baseline}")
+            if arm.n_missing or arm.n_without_twin:
+                told[-1] += f"; {arm.n_pairs} pair(s) are compared"
+        if self.frechet is not None:
+            told += self.frechet.warnings({arm.arm.name: arm.n_images for arm in self.arms})
+        return tuple(told)
 
 
 def score_set(
@@ -77,8 +123,9 @@ def score_set(
 
     Where a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added.
     `frechet` is (features, reference): a folder, an .npz file, or "baseline".
-    Raises InputError for an unknown arm, IntegrityError for a row without its picture.
+    Raises InputError for an unknown arm or a k out of range, IntegrityError for a picture that is not its row's.
     """
+    checked_k(k)
     manifest = read_manifest(folder)
     rows = sorted(iter_rows(folder), key=lambda row: (row.arm, row.prompt_id, row.sample_index))
     base = _baseline(manifest, baseline)
@@ -87,22 +134,34 @@ def score_set(
     if empty:
         raise InputError(f"{folder} has no pictures of {empty[0]!r} yet; finish it with `qsched generate-pairs`")
     values = _score_rows(folder, rows, by_arm[base], scorers, references, on_progress)
-    _add_jaq(values, scorers, k)
+    record = _add_jaq(values, scorers, k)
+    distances: dict[str, float] = {}
+    distance_record = None
+    if frechet is not None:
+        files = {name: [folder / row.file_name for row in some] for name, some in by_arm.items()}
+        distance_record, distances = score_frechet(files, *frechet, baseline=base)
+    infos = tuple(s.info for s in [*scorers, *references])
+    names = [*([JAQ] if record else []), *(info.name for info in infos)]
+    against_twin = {info.name for info in infos if info.kind == "reference"}
     arms = tuple(
         _arm_scores(
-            arm, by_arm[arm.name], by_arm[base], values, manifest, base, _frechet(folder, by_arm, arm, base, frechet)
+            arm,
+            by_arm[arm.name],
+            None if arm.name == base else by_arm[base],
+            metrics=_arm_metrics(by_arm[arm.name], by_arm[base], arm.name == base, values, names, against_twin),
+            manifest=manifest,
+            frechet=distances.get(arm.name),
         )
         for arm in manifest.arms
     )
-    higher = {s.info.name: s.info.higher_is_better for s in [*scorers, *references]}
     return SetScores(
         manifest=manifest,
         baseline=base,
-        scorers=tuple(s.info for s in [*scorers, *references]),
-        higher_is_better={**higher, "jaq": True},
+        scorers=infos,
+        jaq=record,
         arms=arms,
         images=tuple({**_place(row), **values[row.image_id]} for row in rows),
-        frechet_name=None if frechet is None else f"{_distance_name(frechet[0])} to {frechet[1]}",
+        frechet=distance_record,
     )
 
 
@@ -121,20 +180,23 @@ def _score_rows(
     references: Sequence[ReferenceMetric],
     on_progress: Callable[[int, int], None] | None,
 ) -> dict[str, dict[str, float]]:
-    """Metric values by image id. A picture whose twin is missing has no reference metrics."""
-    twins = {(row.prompt_id, row.sample_index): row for row in base_rows}
+    """Metric values by image id.
+
+    A picture whose twin is missing has no reference metrics; nor has one of the baseline, its own twin.
+    """
+    twins = {_pair_key(row): row for row in base_rows}
     values: dict[str, dict[str, float]] = {row.image_id: {} for row in rows}
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        images = [_open(folder, row) for row in batch]
+        images = [open_picture(folder, row) for row in batch]
         names = [f"{row.file_name} ({row.arm}, {row.prompt_id})" for row in batch]
         for scorer in scorers:
             scores = scorer.score(images, [row.prompt for row in batch], names=names)
             for row, score in zip(batch, scores, strict=True):
                 values[row.image_id][scorer.info.name] = score
         if references:
-            kept = [i for i, row in enumerate(batch) if (row.prompt_id, row.sample_index) in twins]
-            against = [_open(folder, twins[batch[i].prompt_id, batch[i].sample_index]) for i in kept]
+            kept = [i for i, row in enumerate(batch) if twins.get(_pair_key(row), row) is not row]
+            against = [open_picture(folder, twins[_pair_key(batch[i])]) for i in kept]
             for metric in references:
                 scores = metric.score_against([images[i] for i in kept], against, names=[names[i] for i in kept])
                 for i, score in zip(kept, scores, strict=True):
@@ -144,38 +206,61 @@ def _score_rows(
     return values
 
 
-def _add_jaq(values: dict[str, dict[str, float]], scorers: Sequence[Scorer], k: float) -> None:
+def _add_jaq(values: dict[str, dict[str, float]], scorers: Sequence[Scorer], k: float) -> JaqRecord | None:
     # The ground-truth check reads the prompt too, but it is no text-compatibility model: it does not enter.
-    tc = next((s.info.name for s in scorers if s.info.kind == "text" and s.info.name != "tiny-check"), None)
-    iq = next((s.info.name for s in scorers if s.info.kind == "image" and s.info.higher_is_better), None)
-    if tc and iq:
-        for one in values.values():
-            one["jaq"] = jaq(one[tc], one[iq], k=k)
+    tc = next((s.info for s in scorers if s.info.kind == "text" and s.info.name != "tiny-check"), None)
+    iq = next((s.info for s in scorers if s.info.kind == "image" and s.info.higher_is_better), None)
+    if tc is None or iq is None:
+        return None
+    for one in values.values():
+        one[JAQ] = jaq(one[tc.name], one[iq.name], k=k)
+    return JaqRecord(tc, iq, k)
+
+
+def _arm_metrics(
+    rows: list[ImageRow],
+    base_rows: list[ImageRow],
+    is_baseline: bool,
+    values: dict[str, dict[str, float]],
+    names: Sequence[str],
+    against_twin: set[str],
+) -> tuple[MetricOfArm, ...]:
+    """Every metric that at least one picture of the arm has; no single picture decides which those are."""
+    metrics = []
+    for name in names:
+        found = [values[row.image_id][name] for row in rows if name in values[row.image_id]]
+        if not found:
+            continue
+        mean, n = sum(found) / len(found), len(found)
+        if name in against_twin:
+            per_prompt = _prompt_means(rows, values, name)
+            interval = mean_interval(per_prompt) if len(per_prompt) >= 2 else None
+            metrics.append(MetricOfArm(name, mean, n, None, interval))
+        else:
+            metrics.append(MetricOfArm(name, mean, n, None if is_baseline else _paired(rows, base_rows, values, name)))
+    return tuple(metrics)
 
 
 def _arm_scores(
     arm: ArmRecord,
     rows: list[ImageRow],
-    base_rows: list[ImageRow],
-    values: dict[str, dict[str, float]],
+    base_rows: list[ImageRow] | None,
+    *,
+    metrics: tuple[MetricOfArm, ...],
     manifest: Manifest,
-    baseline: str,
     frechet: float | None,
 ) -> ArmScores:
-    metrics = []
-    for name in values[rows[0].image_id]:
-        found = [values[row.image_id][name] for row in rows if name in values[row.image_id]]
-        difference = None
-        if arm.name != baseline and name in values[base_rows[0].image_id]:
-            difference = _paired(rows, base_rows, values, name)
-        metrics.append(MetricOfArm(name, sum(found) / len(found), len(found), difference))
-    mine = {(row.prompt_id, row.sample_index) for row in rows}
+    """The arm's row of the table; `base_rows` is None for the baseline itself."""
+    mine = {_pair_key(row) for row in rows}
+    theirs = mine if base_rows is None else {_pair_key(row) for row in base_rows}
     memory = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
     return ArmScores(
         arm=arm,
-        metrics=tuple(metrics),
+        metrics=metrics,
         n_images=len(rows),
-        n_missing=len({(row.prompt_id, row.sample_index) for row in base_rows} - mine),
+        n_missing=len(theirs - mine),
+        n_without_twin=len(mine - theirs),
+        n_pairs=len(mine & theirs),
         seconds_per_image=sum(row.seconds for row in rows) / len(rows),
         peak_memory_bytes=max(memory) if memory else None,
         packed_bytes=_packed_bytes(manifest, arm),
@@ -196,52 +281,28 @@ def _paired(
     rows: list[ImageRow], base_rows: list[ImageRow], values: dict[str, dict[str, float]], metric: str
 ) -> PairedDifference | None:
     """Difference to the baseline over prompts; the samples of a prompt are averaged first, they are not independent."""
-    base = {(row.prompt_id, row.sample_index): values[row.image_id][metric] for row in base_rows}
+    base = {_pair_key(row): values[row.image_id][metric] for row in base_rows if metric in values[row.image_id]}
     differences: dict[str, list[float]] = {}
     for row in rows:
-        twin = base.get((row.prompt_id, row.sample_index))
+        twin = base.get(_pair_key(row))
         if twin is not None and metric in values[row.image_id]:
             differences.setdefault(row.prompt_id, []).append(values[row.image_id][metric] - twin)
     means = [sum(some) / len(some) for some in differences.values()]
     return paired_difference(means, [0.0] * len(means)) if len(means) >= 2 else None
 
 
-def _frechet(
-    folder: Path,
-    by_arm: dict[str, list[ImageRow]],
-    arm: ArmRecord,
-    base: str,
-    frechet: tuple[FeatureExtractor, str] | None,
-) -> float | None:
-    if frechet is None:
-        return None
-    extractor, reference = frechet
-
-    def files(name: str) -> list[Path]:
-        return [folder / row.file_name for row in by_arm[name]]
-
-    target = (
-        measure_statistics(files(base), extractor)
-        if reference == BASELINE
-        else reference_statistics(Path(reference), extractor)
-    )
-    return frechet_distance(measure_statistics(files(arm.name), extractor), target)
+def _prompt_means(rows: list[ImageRow], values: dict[str, dict[str, float]], metric: str) -> list[float]:
+    """The metric averaged over the samples of each prompt that has it."""
+    by_prompt: dict[str, list[float]] = {}
+    for row in rows:
+        if metric in values[row.image_id]:
+            by_prompt.setdefault(row.prompt_id, []).append(values[row.image_id][metric])
+    return [sum(some) / len(some) for some in by_prompt.values()]
 
 
-def _distance_name(extractor: FeatureExtractor) -> str:
-    return "FID" if extractor.name.startswith("inception") else f"Fréchet distance on {extractor.name}"
-
-
-def _open(folder: Path, row: ImageRow) -> Image.Image:
-    path = folder / row.file_name
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise IntegrityError(
-            f"{path} ({row.arm}, {row.prompt_id}) cannot be read: {error}. `qsched verify` lists what is wrong with a "
-            "set; the same `qsched generate-pairs` command mends it"
-        ) from error
+def _pair_key(row: ImageRow) -> tuple[str, int]:
+    """What the pictures of a pair have in common: prompt and noise."""
+    return row.prompt_id, row.sample_index
 
 
 def _place(row: ImageRow) -> dict[str, object]:

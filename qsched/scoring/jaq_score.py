@@ -28,6 +28,7 @@ from qsched.scoring.protocol import (
 )
 
 DEFAULT_K = 2.0
+LARGEST_K = 1e6  # IQ alone is left long before; above, a sum can leave the range of a float
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def jaq(tc: float, iq: float, *, k: float = DEFAULT_K) -> float:
     return tc + k * iq
 
 
+def checked_k(k: float) -> float:
+    """k itself; InputError for one that is negative, not finite or beyond all use."""
+    if not (math.isfinite(k) and 0 <= k <= LARGEST_K):
+        raise InputError(f"k is {k}; it must be a number from 0 to {LARGEST_K:,.0f} (the paper takes 2)")
+    return k
+
+
 class Jaq:
     """Scores images by JAQ; one CLIP pass an image where both scorers stand on the same CLIP."""
 
@@ -68,9 +76,7 @@ class Jaq:
         for scorer in (tc, iq):
             if not scorer.info.higher_is_better:
                 raise InputError(f"{scorer.info.name!r} is better when lower; JAQ is a sum to be maximised")
-        if not (math.isfinite(k) and k >= 0):
-            raise InputError(f"k is {k}; it must be a finite number, 0 or above")
-        self.tc, self.iq, self.k = tc, iq, k
+        self.tc, self.iq, self.k = tc, iq, checked_k(k)
 
     @property
     def record(self) -> JaqRecord:

@@ -1,4 +1,4 @@
-"""Paired differences: the mean with its t interval. Same prompts and same noise in both makes them paired."""
+"""Means over prompts with their t interval. Same prompts and same noise in both arms make a difference paired."""
 
 from __future__ import annotations
 
@@ -29,6 +29,23 @@ class PairedDifference:
     def to_json(self) -> dict[str, float | int | str]:
         """A plain dictionary with the method named."""
         return {**asdict(self), "method": "paired t interval over prompts"}
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """Mean of n values, one a prompt, with a two-sided t interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    level: float
+
+
+def mean_interval(values: Sequence[float], *, level: float = 0.95) -> MeanInterval:
+    """Mean of the values with its interval; needs two or more. The assumptions are those of `paired_difference`."""
+    found = paired_difference(values, [0.0] * len(values), level=level)
+    return MeanInterval(found.mean, found.low, found.high, found.n, found.level)
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95) -> PairedDifference:

@@ -10,7 +10,6 @@ tensors are renamed to open_clip's (see hf_clip.py), which computes the same fun
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from qsched.errors import InputError
 from qsched.scoring.clip_model import CONFIG_NAME, ClipModel, build_clip, read_clip_config
 from qsched.scoring.clip_scorers import ClipScorer, clip_info
 from qsched.scoring.hf_clip import read_hf_clip
-from qsched.scoring.weights import Weights, resolve_weights
+from qsched.scoring.weights import UNREADABLE, Weights, reason_of, resolve_weights
 
 HPS_FILE = "HPS_v2.1_compressed.pt"
 HPS_WEIGHTS = "xswu/HPSv2@697403c78157020a1ae59d23f111aa58ced35b0a"
@@ -65,8 +64,11 @@ def load_hps(weights: Weights, *, device: str) -> ClipModel:
         raise InputError(f"{weights.path} holds no {HPS_FILE}; it comes from the hub repository {HPS_WEIGHTS}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} cannot be read as a torch checkpoint: {error}") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path} cannot be read as a torch checkpoint ({reason_of(error)}); it is cut short or another kind of "
+            f"file: fetch it again from {HPS_WEIGHTS}"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} has no `state_dict`; HPSv2.1's checkpoint keeps the model under that key")
     config_path = path.with_name(CONFIG_NAME)

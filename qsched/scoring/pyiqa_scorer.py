@@ -6,7 +6,6 @@ only. Its metrics take images as [B, 3, H, W] in 0..1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +14,8 @@ from PIL import Image
 from qsched.errors import InputError
 from qsched.scoring.extra_packages import import_extra
 from qsched.scoring.pixels import pixels_of
-from qsched.scoring.protocol import BatchedScorer, ScorerInfo, checked_scores, image_labels, same_length
+from qsched.scoring.protocol import BatchedScorer, ScorerInfo
+from qsched.scoring.reference_metrics import ReferenceMetric
 
 PREFIX = "pyiqa:"
 
@@ -54,7 +54,7 @@ class PyiqaScorer(BatchedScorer):
         return torch.atleast_1d(self._metric(pixels_BCHW).squeeze()).float().tolist()
 
 
-class PyiqaReference:
+class PyiqaReference(ReferenceMetric):
     """A full-reference metric of pyiqa: the image against its twin."""
 
     def __init__(self, metric: str, *, device: str = "cpu", batch_size: int = 8) -> None:
@@ -63,18 +63,10 @@ class PyiqaReference:
             raise InputError(f"pyiqa:{metric} takes no reference; load it as a no-reference scorer")
         self.info = pyiqa_info(metric, self._metric, "reference", device, batch_size)
 
-    def score_against(
-        self, images: Sequence[Image.Image], references: Sequence[Image.Image], *, names: Sequence[str] | None = None
-    ) -> list[float]:
-        """One value an image against the reference at the same place."""
-        labels = image_labels(images, names)
-        same_length(self.info.name, images=images, references=references)
-        scores: list[float] = []
-        for image, reference, label in zip(images, references, labels, strict=True):
-            pair = [pixels_of(one)[None].to(self.info.device) for one in (image, reference)]
-            with torch.inference_mode():
-                scores += checked_scores(self.info.name, [float(self._metric(*pair))], [label])
-        return scores
+    def _score_pair(self, image: Image.Image, reference: Image.Image) -> float:
+        pair = [pixels_of(one)[None].to(self.info.device) for one in (image, reference)]
+        with torch.inference_mode():
+            return float(self._metric(*pair))
 
 
 def pyiqa_info(metric: str, loaded: Any, kind: str, device: str, batch_size: int) -> ScorerInfo:

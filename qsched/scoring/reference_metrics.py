@@ -26,6 +26,7 @@ from qsched.scoring.errors import ScoringError
 from qsched.scoring.extra_packages import import_extra
 from qsched.scoring.pixels import pixels_of
 from qsched.scoring.protocol import LIBRARY_ERRORS, ScorerInfo, as_rgb, checked_scores, image_labels, same_length
+from qsched.scoring.weights import UNREADABLE, reason_of
 
 # Two equal pictures have infinite PSNR. An 8-bit picture cannot differ by less than one level in one
 # channel of one pixel; equal pictures are stated as this ceiling, so that a mean stays a number.
@@ -141,14 +142,27 @@ def _load_lpips(alexnet: Path | None) -> Any:
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     if not alexnet.is_file():
         raise InputError(f"lpips weights {alexnet} are no file; give torchvision's AlexNet state dict (.pth)")
-    state = torch.load(alexnet, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(alexnet, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise InputError(
+            f"lpips weights {alexnet} cannot be read as a torch checkpoint ({reason_of(error)}); give torchvision's "
+            "alexnet-owt-7be5be79.pth"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(
+            f"lpips weights {alexnet} hold a {type(state).__name__}; give torchvision's AlexNet state dict"
+        )
     # torchvision keeps the convolutions under `features.<n>`, lpips under `net.slice<k>.<n>`, with the same <n>.
     ours = net.net.state_dict()
     theirs = {name: f"features.{name.split('.', 1)[1]}" for name in ours}
     missing = sorted(set(theirs.values()) - set(state))
     if missing:
         raise InputError(f"{alexnet} is not torchvision's AlexNet: it lacks {missing[:3]}")
-    net.net.load_state_dict({name: state[source] for name, source in theirs.items()})
+    try:
+        net.net.load_state_dict({name: state[source] for name, source in theirs.items()})
+    except UNREADABLE as error:
+        raise InputError(f"{alexnet} is not torchvision's AlexNet: {reason_of(error)}") from error
     return net
 
 

@@ -13,6 +13,7 @@ from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 
 SCORERS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "tiny-check")
 REFERENCE_METRICS = ("psnr", "ssim", "lpips")
+WITH_WEIGHTS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "lpips")
 
 
 def load_scorer(name: str, *, weights: str | None = None, device: str = "cpu", batch_size: int | None = None) -> Scorer:
@@ -49,9 +50,7 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
     raise InputError(f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)} or {PREFIX}<metric>")
 
 
-def load_reference_metric(
-    name: str, *, weights: str | None = None, device: str = "cpu"
-) -> ReferenceMetric | PyiqaReference:
+def load_reference_metric(name: str, *, weights: str | None = None, device: str = "cpu") -> ReferenceMetric:
     """A metric of an image against its twin: psnr, ssim, lpips or pyiqa:<full-reference metric>."""
     if name == "lpips":
         return Lpips(weights, device=device)
@@ -65,16 +64,34 @@ def load_reference_metric(
     raise InputError(f"reference metric {name!r} is unknown; choose {', '.join(REFERENCE_METRICS)} or {PREFIX}<metric>")
 
 
-def load_metrics(
-    names: str, *, weights: dict[str, str], device: str = "cpu"
-) -> tuple[list[Scorer], list[ReferenceMetric | PyiqaReference]]:
-    """(scorers, reference metrics) of a comma-separated list; InputError for a name twice or weights without use."""
+def parse_metrics(names: str) -> list[str]:
+    """The names of a comma-separated list; InputError for an empty one or one named twice."""
     wanted = [name.strip() for name in names.split(",")]
+    if not all(wanted):
+        raise InputError(f"metrics {names!r} hold an empty name; write names with a comma between: clipscore,clip-iqa")
     doubled = sorted({name for name in wanted if wanted.count(name) > 1})
-    if doubled or not all(wanted):
-        raise InputError(f"metrics {names!r}: {doubled[0] if doubled else 'an empty name'} is named twice or empty")
+    if doubled:
+        raise InputError(f"metrics {names!r}: {doubled[0]} is named twice; name it once")
+    return wanted
+
+
+def load_metrics(
+    names: str, *, weights: dict[str, str], device: str = "cpu", also: Sequence[str] = ()
+) -> tuple[list[Scorer], list[ReferenceMetric]]:
+    """(scorers, reference metrics) of a comma-separated list.
+
+    `also` are scorers that somebody else loads from the same weights. Raises InputError for an unknown name, a name
+    twice and weights of a scorer that is not in use.
+    """
+    wanted = parse_metrics(names)
+    for name in weights:
+        if name not in (*wanted, *also):
+            raise InputError(
+                f"weights are given for {name!r}, which is not among the metrics {', '.join(wanted)}; add it to them "
+                "or leave its weights out"
+            )
     scorers: list[Scorer] = []
-    references: list[ReferenceMetric | PyiqaReference] = []
+    references: list[ReferenceMetric] = []
     for name in wanted:
         if name in REFERENCE_METRICS or (name.startswith(PREFIX) and needs_reference(name.removeprefix(PREFIX))):
             references.append(load_reference_metric(name, weights=weights.get(name), device=device))
@@ -84,12 +101,16 @@ def load_metrics(
 
 
 def parse_weights(items: Sequence[str]) -> dict[str, str]:
-    """`scorer=path` options as a map; InputError for one without the equals sign."""
-    weights = {}
+    """`scorer=path` options as a map; InputError for one without the equals sign, an unknown name, or a name twice."""
+    weights: dict[str, str] = {}
     for item in items:
         name, equals, path = item.partition("=")
         if not (name and equals and path):
             raise InputError(f"--weights {item!r}; write scorer=path, for example clipscore=tiny-clip")
+        if name not in WITH_WEIGHTS:
+            raise InputError(f"--weights {item!r}: {name!r} takes no weights; choose one of {', '.join(WITH_WEIGHTS)}")
+        if name in weights:
+            raise InputError(f"--weights names {name!r} twice, {weights[name]!r} and {path!r}; give it once")
         weights[name] = path
     return weights
 

@@ -8,10 +8,14 @@ org/name@<40 hex digits>               a hub repository at one commit; fetched o
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from qsched.errors import InputError
 
@@ -20,6 +24,12 @@ COMMIT = re.compile(r"^[0-9a-f]{40}$")
 SHIPPED = ("tiny-clip",)
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 CONFIG_NAMES = ("open_clip_config.json", "config.json", "tokenizer.json", "vocab.json", "merges.txt")
+# What the readers of checkpoints (safetensors, torch, open_clip) raise on a file or a config that is not theirs. Each
+# has its own way, and none documents it: a file that a person names may not end in a traceback.
+UNREADABLE = (
+    OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, EOFError,
+    ZeroDivisionError, pickle.UnpicklingError, struct.error, SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,12 @@ def resolve_weights(spec: str | Path, *, files: tuple[str, ...] = ()) -> Weights
             f"{match['repo']}@<40 hex digits of the commit>"
         )
     return Weights(_fetch(match["repo"], revision, files), text, f"revision {revision}")
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of a checkpoint reader in one line; torch's runs to a page of advice that does not apply."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
 
 
 def _fetch(repo: str, revision: str, files: tuple[str, ...]) -> Path:

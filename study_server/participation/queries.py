@@ -40,8 +40,8 @@ SEEN_PAIRS = Statement("""
 """)
 
 STANDING = Statement("""
-    SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status
-    FROM sessions s JOIN studies st ON st.id = s.study_id
+    SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status, ps.external_session
+    FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
     WHERE s.id = :session AND st.slug = :slug
 """)
 

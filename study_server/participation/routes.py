@@ -42,6 +42,8 @@ from study_server.voting.schemas import ScreeningBody
 
 router = APIRouter()
 CARRIED = (*service.PROLIFIC_NAMES, "simulated")
+# As the platforms write themselves, for "return to ...".
+PLATFORM_NAMES = {"prolific": "Prolific"}
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
 
 
@@ -59,11 +61,11 @@ async def arrive(slug: str, request: Request) -> Response:
     """The consent page; a person with a session goes on where they were."""
     server = server_of(request)
     study, status = await server.studies.get_with_status(slug)
-    session_id = find_session(request, slug)
-    if session_id is not None and "simulated" not in request.query_params:
-        standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=session_id, slug=slug))
+    if "simulated" not in request.query_params:
+        _, standing = await _standing(request, slug)
+        submission = request.query_params.get("SESSION_ID")
         # Another submission of the same person on a platform is a new session: consent is asked again.
-        if standing is not None and not request.query_params.get("SESSION_ID"):
+        if standing is not None and submission in (None, "", standing.external_session):
             onward = RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
             server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
             return onward
@@ -92,7 +94,7 @@ async def consent(slug: str, request: Request) -> Response:
     if status != "open":
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     if form.get("consent") != "yes":
-        return _message(request, study, "declined")
+        return await _decline(request, server, study, form)
     hidden = {name: form[name][:200] for name in CARRIED if form.get(name)}
     try:
         visit = service.platform_visit(study.design, form)
@@ -102,13 +104,7 @@ async def consent(slug: str, request: Request) -> Response:
     session_id = await server.writer.run(
         service.join, study, visit=visit, simulated=simulated, demographics=demographics
     )
-    answer = RedirectResponse(f"/s/{slug}/instructions", status_code=303)
-    answer.set_cookie(
-        SESSION_COOKIE, server.keys.sign(session_subject(slug, session_id)), path=f"/s/{slug}", httponly=True,
-        samesite="lax", secure=server.settings.secure_cookies, max_age=30 * 86_400,
-    )  # fmt: skip
-    answer.delete_cookie(CSRF_COOKIE, path=f"/s/{slug}")
-    return answer
+    return _enter(server, study, session_id, "instructions")
 
 
 @router.get("/s/{slug}/instructions")
@@ -184,24 +180,57 @@ async def thanks(slug: str, request: Request) -> Response:
         return _message(
             request, study, "screened_out", completion=_completion(platform.name, platform.screened_out_code, None)
         )
-    if standing.state != "finished" and standing.status == "open":
+    if standing.state != "finished" and standing.status == "paused":
+        return _message(request, study, "paused")
+    if standing.state != "finished" and standing.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
     completion = _completion(platform.name, platform.completion_code, platform.completion_url)
     return _render(request, study, ThanksPage(standing.answered, completion or Completion()), session_id)
 
 
 async def _standing(request: Request, slug: str) -> tuple[int | None, service.Standing | None]:
-    session_id = find_session(request, slug)
-    if session_id is None:
+    number = find_session(request, slug)
+    if number is None:
         return None, None
-    number = session_id
     return number, await server_of(request).reader.run(
         lambda tx: service.read_standing(tx, session_id=number, slug=slug)
     )
 
 
+def _enter(server: Server, study: Study, session_id: int, place: str) -> Response:
+    """To a place of the study, as this session from now on."""
+    answer = RedirectResponse(f"/s/{study.slug}/{place}", status_code=303)
+    answer.set_cookie(
+        SESSION_COOKIE, server.keys.sign(session_subject(study.slug, session_id)), path=f"/s/{study.slug}",
+        httponly=True, samesite="lax", secure=server.settings.secure_cookies, max_age=30 * 86_400,
+    )  # fmt: skip
+    answer.delete_cookie(CSRF_COOKIE, path=f"/s/{study.slug}")
+    return answer
+
+
+async def _decline(request: Request, server: Server, study: Study, form: dict[str, str]) -> Response:
+    """Nothing was stored of this person, or, where something was, back to its place."""
+    known: int | None = None
+    if form.get("PROLIFIC_PID"):
+        try:
+            visit = service.platform_visit(study.design, form)
+        except BadRequest:  # no such names can have a session
+            visit = None
+        if visit is not None:
+            known = await server.reader.run(lambda tx: service.find_sitting(tx, study, visit))
+    if known is None:
+        known = find_session(request, study.slug)
+    if known is None:
+        return _message(request, study, "declined")
+    number = known
+    standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=number, slug=study.slug))
+    if standing is None:
+        return _message(request, study, "declined")
+    return _enter(server, study, number, _place(standing))
+
+
 def _place(standing: service.Standing) -> str:
-    if standing.state != "active":
+    if standing.state != "active" or standing.status == "closed":
         return "thanks"
     return "task" if standing.started else "instructions"
 
@@ -211,7 +240,7 @@ def _completion(platform: str, code: str | None, url: str | None) -> Completion 
         return None
     if url is None and platform == "prolific" and code is not None:
         url = PROLIFIC_COMPLETE + quote(code)
-    return Completion(code=code, url=url, platform=platform if platform != "open" else None)
+    return Completion(code=code, url=url, platform=PLATFORM_NAMES.get(platform))
 
 
 def _consent(
@@ -220,11 +249,12 @@ def _consent(
 ) -> Response:  # fmt: skip
     design = study.design
     pay = design.pay
-    pairs = min(design.pairs_per_annotator or study.task_pairs, study.task_pairs)
+    pairs = service.planned_trials(study)
+    minutes = max(1, round(pairs * design.seconds_per_vote / 60))
     page = ConsentPage(
         consent_paragraphs=tuple(part.strip() for part in design.consent.text.split("\n\n") if part.strip()),
         consent_version=design.consent.version,
-        minutes=max(1, round(pairs * design.seconds_per_vote / 60)),
+        minutes=minutes if design.max_minutes is None else min(minutes, design.max_minutes),
         pairs=pairs,
         pay=None if pay is None else f"{pay.per_hour:.2f} {pay.currency}/h",
         contact=design.consent.contact,

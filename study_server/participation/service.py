@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from study_server.assignment.records import Study
-from study_server.assignment.service import Desk, new_plan
+from study_server.assignment.service import Desk, load_sitting, new_plan
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict, NotSignedIn
 from study_server.participation import queries
@@ -41,6 +42,7 @@ class Standing:
     screening: dict[str, Any] | None
     simulated: bool
     status: str
+    external_session: str | None
 
     @property
     def passed_screening(self) -> bool:
@@ -92,12 +94,9 @@ def join(tx: Tx, desk: Desk, *, visit: PlatformVisit | None, simulated: bool, de
     study: Study = desk.study
     annotator: int | None = None
     if visit is not None:
-        row = tx.one(queries.KNOWN_PERSON, study=study.id, platform=visit.platform, external=visit.external_id)
-        annotator = None if row is None else row[0]
-        if annotator is not None:
-            sitting = tx.one(queries.KNOWN_SITTING, annotator=annotator, external=visit.external_session)
-            if sitting is not None:
-                return int(sitting[0])
+        annotator, known = _find_known(tx, study, visit)
+        if known is not None:
+            return known
     seen = 0
     if annotator is None:
         annotator = tx.scalar(
@@ -125,31 +124,59 @@ def join(tx: Tx, desk: Desk, *, visit: PlatformVisit | None, simulated: bool, de
     return session_id
 
 
+def find_sitting(tx: Tx, study: Study, visit: PlatformVisit) -> int | None:
+    """The session that this person and submission already have."""
+    return _find_known(tx, study, visit)[1]
+
+
+def _find_known(tx: Tx, study: Study, visit: PlatformVisit) -> tuple[int | None, int | None]:
+    person = tx.one(queries.KNOWN_PERSON, study=study.id, platform=visit.platform, external=visit.external_id)
+    if person is None:
+        return None, None
+    sitting = tx.one(queries.KNOWN_SITTING, annotator=person[0], external=visit.external_session)
+    return int(person[0]), None if sitting is None else int(sitting[0])
+
+
+def planned_trials(study: Study) -> int:
+    """Trials of a newcomer's sitting, all kinds together: chance decides about their order only."""
+    return len(new_plan(study, Random(0)))
+
+
 def read_standing(tx: Tx, *, session_id: int, slug: str) -> Standing | None:
     """Where the session stands, None where it does not exist."""
     row = tx.one(queries.STANDING, session=session_id, slug=slug)
     if row is None:
         return None
-    state, done, practice_done, screening, simulated, status = row
+    state, done, practice_done, screening, simulated, status, external_session = row
     return Standing(
         state, done, done + practice_done > 0, None if screening is None else json.loads(screening),
-        bool(simulated), status,
+        bool(simulated), status, external_session,
     )  # fmt: skip
 
 
 def record_screening(tx: Tx, desk: Desk, *, session_id: int, body: ScreeningBody) -> Screened:
-    """Store what the device is; screened out after the allowed attempts where the study requires a pass."""
+    """Store what the device is; screened out after the allowed attempts where the study requires a pass.
+
+    The first outcome stands: Conflict for another report after the check is done or a pair was handed out. The same
+    report again, whose answer was lost, is answered again.
+    """
     design = desk.study.design
+    sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
     standing = read_standing(tx, session_id=session_id, slug=desk.study.slug)
     if standing is None:
         raise NotSignedIn("this session is unknown or over; open the study's link again")
     if standing.state == "screened_out":
         raise Conflict("this device was found not to fit the study", code="screened_out")
     problems = find_problems(design.screening, body, simulated=standing.simulated)
-    attempts = (standing.screening or {}).get("attempts", 0) + 1
+    told, before = body.model_dump(mode="json"), standing.screening or {}
+    if standing.passed_screening and told.items() <= before.items():
+        return Screened(problems, ok=True, retry=False)
+    if standing.passed_screening or sitting.position > 0:
+        raise Conflict("the check of this device is over; go on with the study", code="screening_over")
+    attempts = before.get("attempts", 0) + 1
     ok = not problems or not design.screening.required
     out = not ok and attempts >= design.screening.attempts
-    record = body.model_dump(mode="json") | {
+    record = told | {
         "attempts": attempts, "problems": [code for code, _ in problems], "done": ok or out, "passed": not problems,
     }  # fmt: skip
     tx.run(

@@ -16,6 +16,14 @@ MAX_ADAPTIVE_ARMS = 30
 ImageKey = tuple[str, int, str]  # prompt_id, sample_index, arm
 
 
+class MisfitError(InputError):
+    """A design that does not fit its image set; `location` is the part of study.yaml that says so."""
+
+    def __init__(self, message: str, location: tuple[int | str, ...]) -> None:
+        super().__init__(message)
+        self.location = location
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedPair:
     """Two arms of one prompt and one seed."""
@@ -33,8 +41,8 @@ class PlannedPair:
 def study_arms(design: StudyDesign, arms: Sequence[str]) -> tuple[str, ...]:
     """The arms of the study in the set's order; an arm that the set lacks is an error."""
     chosen = design.arms if design.arms is not None else tuple(arms)
-    for arm in chosen:
-        _known_arm(arm, arms)
+    for place, arm in enumerate(chosen):
+        _known_arm(arm, arms, ("arms", place))
     if len(chosen) < 2:
         raise InputError(f"the image set has only the arm {', '.join(arms)}; a comparison needs two")
     return tuple(arm for arm in arms if arm in chosen)
@@ -45,21 +53,21 @@ def study_comparisons(design: StudyDesign, arms: Sequence[str]) -> tuple[tuple[s
     if design.adaptivity is not None and len(arms) > MAX_ADAPTIVE_ARMS:
         raise InputError(f"{len(arms)} arms; an adaptive study has at most {MAX_ADAPTIVE_ARMS}: name fewer in arms")
     order = {arm: place for place, arm in enumerate(arms)}
-    wanted: Iterable[tuple[str, str]]
+    wanted: Sequence[tuple[str, str]]
     if isinstance(design.comparisons, str):
         return tuple(itertools.combinations(arms, 2))
     if isinstance(design.comparisons, Baseline):
         baseline = design.comparisons.baseline
-        _known_arm(baseline, arms)
+        _known_arm(baseline, arms, ("comparisons", "baseline"))
         wanted = [(baseline, arm) for arm in arms if arm != baseline]
     else:
         wanted = design.comparisons
     result: dict[tuple[str, str], None] = {}
-    for left, right in wanted:
-        _known_arm(left, arms)
-        _known_arm(right, arms)
+    for number, (left, right) in enumerate(wanted):
+        _known_arm(left, arms, ("comparisons", number))
+        _known_arm(right, arms, ("comparisons", number))
         if left == right:
-            raise InputError(f"comparison {left} with itself; name two arms")
+            raise MisfitError(f"comparison of {left} with itself; name two arms", ("comparisons", number))
         result[(left, right) if order[left] < order[right] else (right, left)] = None
     return tuple(result)
 
@@ -74,11 +82,11 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
     available = set(images)
     chosen = study_arms(design, arms)
     comparisons = study_comparisons(design, chosen)
-    practice = [_known_pair(item, "practice", arms, available) for item in design.practice]
-    gold = [_known_pair(item, "gold", arms, available) for item in design.gold]
+    practice = [_known_pair(item, ("practice", n), arms, available) for n, item in enumerate(design.practice)]
+    gold = [_known_pair(item, ("gold", n), arms, available) for n, item in enumerate(design.gold)]
     practised = {item.prompt for item in design.practice}
     taken = {pair.pair_key for pair in practice + gold}
-    _refuse_twice(practice + gold)
+    _refuse_twice(practice, gold)
 
     units = sorted({(prompt, sample) for prompt, sample, _ in available if prompt not in practised})
     rng = random.Random(_seed(design.slug))
@@ -100,9 +108,10 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
         )
     capacity = len(task) * design.votes_per_pair
     if design.votes_total is not None and design.votes_total > capacity:
-        raise InputError(
+        raise MisfitError(
             f"votes_total is {design.votes_total}, but {len(task)} pairs x {design.votes_per_pair} votes are "
-            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out"
+            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out",
+            ("votes_total",),
         )
     return practice + gold + task
 
@@ -118,13 +127,17 @@ def missing_images(pairs: Sequence[PlannedPair], *, units: int, comparisons: int
     return units * comparisons - sum(pair.pool == "task" for pair in pairs)
 
 
-def _known_pair(item: KnownItem, pool: str, arms: Sequence[str], available: set[ImageKey]) -> PlannedPair:
-    for arm in (item.better, item.worse):
-        _known_arm(arm, arms)
+def _known_pair(
+    item: KnownItem, location: tuple[str, int], arms: Sequence[str], available: set[ImageKey]
+) -> PlannedPair:
+    pool, _ = location
+    for key, arm in (("better", item.better), ("worse", item.worse)):
+        _known_arm(arm, arms, (*location, key))
         if (item.prompt, item.sample_index, arm) not in available:
-            raise InputError(
+            raise MisfitError(
                 f"{pool}: the image set has no image of prompt {item.prompt!r}, sample {item.sample_index}, "
-                f"arm {arm!r}; take a prompt id from its images.jsonl"
+                f"arm {arm!r}; take a prompt id from its images.jsonl",
+                (*location, "prompt"),
             )
     order: Mapping[str, int] = {arm: place for place, arm in enumerate(arms)}
     first, second = sorted((item.better, item.worse), key=order.__getitem__)
@@ -134,17 +147,21 @@ def _known_pair(item: KnownItem, pool: str, arms: Sequence[str], available: set[
     )  # fmt: skip
 
 
-def _refuse_twice(pairs: Sequence[PlannedPair]) -> None:
+def _refuse_twice(*pools: Sequence[PlannedPair]) -> None:
     seen: set[str] = set()
-    for pair in pairs:
-        if pair.pair_key in seen:
-            raise InputError(f"{pair.pool}: prompt {pair.prompt_key!r} with the same two arms stands twice")
-        seen.add(pair.pair_key)
+    for pool in pools:
+        for number, pair in enumerate(pool):
+            if pair.pair_key in seen:
+                raise MisfitError(
+                    f"{pair.pool}: prompt {pair.prompt_key!r} with the same two arms stands twice",
+                    (pair.pool, number),
+                )
+            seen.add(pair.pair_key)
 
 
-def _known_arm(arm: str, arms: Sequence[str]) -> None:
+def _known_arm(arm: str, arms: Sequence[str], location: tuple[int | str, ...]) -> None:
     if arm not in arms:
-        raise InputError(f"the image set has no arm {arm!r}; it has {', '.join(arms)}")
+        raise MisfitError(f"the image set has no arm {arm!r}; it has {', '.join(arms)}", location)
 
 
 def _seed(slug: str) -> int:

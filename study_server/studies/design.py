@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from study_server.catalogue import languages as catalogue_languages
+
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -18,7 +20,7 @@ MAX_PROMPT_GAP = 8
 class Section(BaseModel):
     """Frozen, and closed to keys that the documentation does not name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Question(Section):
@@ -93,6 +95,9 @@ class DemographicQuestion(Section):
     def _choices_fit(self) -> DemographicQuestion:
         if (self.kind == "choice") != bool(self.choices):
             raise ValueError(f"{self.id}: choices belong to kind: choice, which needs at least one")
+        twice = sorted({choice for choice in self.choices if self.choices.count(choice) > 1})
+        if twice:
+            raise ValueError(f"{self.id}: the choice {twice[0]!r} stands twice; each is offered once")
         return self
 
 
@@ -173,6 +178,17 @@ class StudyDesign(Section):
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} stands twice")
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _have_catalogues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for code in value:
+            if code not in catalogue_languages():
+                raise ValueError(
+                    f"no catalogue for {code!r}: the annotator's pages speak {', '.join(catalogue_languages())}; "
+                    "docs/annotator-page.md tells how one is added"
+                )
         return value
 
     @model_validator(mode="after")

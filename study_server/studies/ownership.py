@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
+from qsched.records.image_set import first_problem
 from study_server.db.database import Database
 from study_server.db.models import Assignment, Pair, Session, Study, Vote
 from study_server.errors import NotFound
@@ -18,15 +20,16 @@ STATUSES = ("open", "paused", "closed")
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """One line of `qsched study list`."""
+    """One line of `qsched study list`. `problem` says why the stored design cannot be read; the target is then None."""
 
     slug: str
     title: str
     status: str
     pairs: int
-    target_votes: int
+    target_votes: int | None
     valid_votes: int
     sessions: int
+    problem: str | None = None
 
 
 def list_studies(database: Database) -> list[StudyRow]:
@@ -44,10 +47,22 @@ def list_studies(database: Database) -> list[StudyRow]:
                 .where(Session.study_id == study.id, Assignment.state == "voted", Assignment.counted)
             )
             sessions = session.scalar(sa.select(sa.func.count()).where(Session.study_id == study.id))
-            design = StudyDesign.model_validate_json(study.design)
-            target = design.votes_total or (pairs or 0) * design.votes_per_pair
-            rows.append(StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0))
+            target, problem = _target(study.design, pairs or 0)
+            rows.append(
+                StudyRow(
+                    study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0, problem
+                )
+            )  # fmt: skip
         return rows
+
+
+def _target(stored: str, pairs: int) -> tuple[int | None, str | None]:
+    """The votes that a stored design asks for, or why it cannot be read."""
+    try:
+        design = StudyDesign.model_validate_json(stored)
+    except ValidationError as error:
+        return None, first_problem(error)
+    return design.votes_total or pairs * design.votes_per_pair, None
 
 
 def set_status(database: Database, slug: str, status: str) -> None:

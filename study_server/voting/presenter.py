@@ -130,4 +130,4 @@ class Presenter:
 
     @staticmethod
     def _retry(outcome: Outcome) -> dict[str, Any]:
-        return {"retry_after": RETRY_SECONDS} if outcome.state == "waiting" else {}
+        return {"retry_after": RETRY_SECONDS} if outcome.state in ("waiting", "paused") else {}

@@ -25,6 +25,8 @@ SAME_KEY = Statement("""
     WHERE v.session_id = :session AND v.idempotency_key = :key ORDER BY v.id LIMIT 1
 """)
 
+SCREENING = Statement("SELECT screening FROM sessions WHERE id = :session")
+
 # The answers that stand: no later row supersedes them.
 EFFECTIVE = Statement("""
     SELECT v.id, v.question, v.choice FROM votes v

@@ -6,6 +6,7 @@ decides stands in the database and a repeated idempotency key finds the first an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -75,6 +76,7 @@ def submit_vote(tx: Tx, desk: Desk, answer: Answer) -> Outcome:
     same_key = tx.ask(queries.SAME_KEY, session=answer.session_id, key=answer.key)
     sitting = read_sitting(locked)
     row, known = asked.fetchone(), same_key.fetchone()
+    _refuse_screened_out(sitting)
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
     assignment = Assignment(*row)
@@ -140,9 +142,12 @@ def open_session(
 ) -> Outcome:
     """Where the sitting stands and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
 
-    Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS.
+    Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening that the
+    study requires is passed.
     """
     sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
+    if sitting.state == "active" and desk.study.design.screening.required:
+        _check_screening(tx, sitting)
     if sitting.tab_token is None or tab_token != sitting.tab_token:
         silent = desk.now - (sitting.tab_seen_ms or 0) > TAB_SILENCE_MS
         if sitting.tab_token is not None and not silent and not take_over:
@@ -150,8 +155,10 @@ def open_session(
         sitting.tab_token = new_tab
     sitting.tab_seen_ms = desk.now
     if sitting.state == "active" and sitting.status != "open":
+        if sitting.status == "paused" and sitting.outstanding == 0 and _has_run_out(desk, sitting):
+            sitting.state = "finished"
         save_sitting(tx, sitting, now=desk.now)
-        return Outcome(sitting, "closed")
+        return Outcome(sitting, "finished" if sitting.state == "finished" else sitting.status)
     shown = resume(tx, desk, sitting) if sitting.state == "active" else []
     following: Shown | NoWork | None = None
     while sum(not item.assignment.reopened for item in shown) < QUEUE_DEPTH:
@@ -169,8 +176,9 @@ def open_session(
 
 
 def undo_vote(tx: Tx, desk: Desk, *, session_id: int, vote_id: int, tab_token: str | None) -> Outcome:
-    """Open the latest vote for correction. Its row stands until a new one supersedes it."""
+    """Open the latest vote for correction, until the next is given. Its row stands until a new one supersedes it."""
     sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
+    _refuse_screened_out(sitting)
     if tab_token is not None:
         _check_tab(sitting, tab_token)
     row = None
@@ -192,6 +200,7 @@ def undo_vote(tx: Tx, desk: Desk, *, session_id: int, vote_id: int, tab_token: s
 def keep_leases(tx: Tx, desk: Desk, *, session_id: int, assignments: tuple[int, ...], tab_token: str) -> list[int]:
     """Renew the leases of a living page; returns the assignments that were given away."""
     sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
+    _refuse_screened_out(sitting)  # what it holds is swept soon
     _check_tab(sitting, tab_token)
     lost = []
     for number in assignments:
@@ -216,6 +225,7 @@ def report_problem(
 ) -> Outcome:  # fmt: skip
     """Take a pair that cannot be judged out of the queue and lease another in its place."""
     sitting = load_sitting(tx, session_id=session_id, slug=desk.study.slug)
+    _refuse_screened_out(sitting)
     known = tx.one(queries.SAME_REPORT, session=sitting.id, key=key)
     if known is not None:
         if known[0] != assignment_id:
@@ -278,6 +288,17 @@ def _check_answers(desk: Desk, answer: Answer) -> None:
         )
 
 
+def _check_screening(tx: Tx, sitting: Sitting) -> None:
+    row = tx.one(queries.SCREENING, session=sitting.id)
+    if row is None or row[0] is None or not json.loads(row[0])["passed"]:
+        raise Conflict("this study begins with a check of your screen; open its instructions first", code="screening")
+
+
+def _refuse_screened_out(sitting: Sitting) -> None:
+    if sitting.state == "screened_out":
+        raise Conflict("this device was found not to fit the study", code="screened_out")
+
+
 def _check_tab(sitting: Sitting, tab_token: str) -> None:
     if sitting.tab_token != tab_token:
         raise Conflict("the study is open in another tab or browser", code="other_tab")
@@ -325,8 +346,13 @@ def _again(tx: Tx, desk: Desk, sitting: Sitting, successor: int | None) -> Outco
     if row is not None and row[6] == "leased":
         following = Assignment(*row)
         shown = (Shown(following, desk.cache.get(tx, following.pair_id)),)
-    over = sitting.state == "finished"
-    return Outcome(sitting, "finished" if over else "task" if sitting.outstanding else "waiting", shown)
+    if sitting.state == "finished":
+        state = "finished"
+    elif sitting.outstanding:
+        state = "task"
+    else:
+        state = "waiting" if sitting.status == "open" else sitting.status
+    return Outcome(sitting, state, shown)
 
 
 def _state(desk: Desk, sitting: Sitting, following: Shown | NoWork | None, *, after: Assignment | None) -> str:
@@ -342,9 +368,14 @@ def _state(desk: Desk, sitting: Sitting, following: Shown | NoWork | None, *, af
             and sitting.done < sitting.total
         )
         return "break" if block_over else "task"
-    if sitting.status != "open":
-        return "closed"
+    if sitting.status == "closed" or (sitting.status == "paused" and not _has_run_out(desk, sitting)):
+        return sitting.status
     if isinstance(following, NoWork) and not following.final:
         return "waiting"
     sitting.state = "finished"
     return "finished"
+
+
+def _has_run_out(desk: Desk, sitting: Sitting) -> bool:
+    """Whether nothing would be handed out even if the study went on: the plan is worked off or the time is over."""
+    return sitting.position >= len(sitting.plan) or sitting.seconds_left(desk.study.design, desk.now) == 0

@@ -6,12 +6,13 @@ import io
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.person import enter, next_shown, pass_screening, shown, skip_practice, wait_for
 
@@ -118,6 +119,28 @@ def test_no_page_on_a_phone_has_a_violation(new_page, study, axe_source):
     check(page, axe_source, "consent")
     enter(page, study.url)
     check(page, axe_source, "pair")
+
+
+def test_no_text_that_goes_on_and_no_study_that_stands_still_has_a_violation(new_page, two_questions, axe_source):
+    page = new_page(width=360, height=740, ratio=3.0, touch=True)
+    enter(page, two_questions.url)
+    page.locator("#prompt-text").evaluate("e => { e.textContent = 'a long description '.repeat(30) }")
+    check(page, axe_source, "long description")
+    page.keyboard.press("1")
+    page.keyboard.press("1")
+    expect(page.locator("#feedback-next")).to_be_focused()
+    page.locator("#feedback-text").evaluate("e => { e.textContent = 'Another look at the roof. '.repeat(40) }")
+    check(page, axe_source, "long feedback")
+    for state in ("paused", "closed"):
+        page.route("**/api/session", answer_with(status=403, code=state))
+        page.reload()
+        expect(page.locator(f"#panel[data-kind={state}]")).to_be_visible()
+        check(page, axe_source, state)
+
+
+def answer_with(*, status: int, code: str) -> Callable[[Route], None]:
+    """A server that says no."""
+    return lambda route: route.fulfill(status=status, json={"error": {"code": code}})
 
 
 @pytest.mark.parametrize("width", [1280, 400])

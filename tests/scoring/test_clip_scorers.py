@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -96,6 +97,33 @@ def test_hps_weights_that_do_not_fit_are_refused(hps_folder, tmp_path):
         HpsV21(tmp_path)
     with pytest.raises(InputError, match=r"HPS_v2\.1_compressed\.pt"):
         HpsV21(hps_folder.parent)
+
+
+def test_weight_files_that_are_cut_short_are_refused_with_their_folder(
+    clip_folder, hps_folder, pickscore_folder, tmp_path
+):
+    files = (
+        ("clipscore", clip_folder, "open_clip_model.safetensors"), ("pickscore", pickscore_folder, "model.safetensors"),
+        ("hpsv2.1", hps_folder, "HPS_v2.1_compressed.pt"),
+    )  # fmt: skip
+    for name, folder, file in files:
+        for size in (0, 5, 300, 20_000):
+            copy = shutil.copytree(folder, tmp_path / f"{name}-{size}")
+            (copy / file).write_bytes((folder / file).read_bytes()[:size])
+            with pytest.raises(InputError, match=f"{name}-{size}"):
+                load_scorer(name, weights=str(copy))
+
+
+@pytest.mark.parametrize("config", ['{"model_cfg": 3}', '{"model_cfg": []}', "[]", "3", '{"model_cfg": {}}', "{"])
+def test_a_clip_config_that_describes_no_clip_is_refused(clip_folder, hps_folder, pickscore_folder, tmp_path, config):
+    for name, folder, file in (
+        ("clipscore", clip_folder, "open_clip_config.json"), ("hpsv2.1", hps_folder, "open_clip_config.json"),
+        ("pickscore", pickscore_folder, "config.json"),
+    ):  # fmt: skip
+        copy = shutil.copytree(folder, tmp_path / name)
+        (copy / file).write_text(config)
+        with pytest.raises(InputError, match=name):
+            load_scorer(name, weights=str(copy))
 
 
 def test_weights_are_loaded_once(clip_folder, monkeypatch):

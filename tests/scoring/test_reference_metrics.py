@@ -1,4 +1,4 @@
-"""PSNR, SSIM, LPIPS and the Fréchet distance against values made elsewhere or worked by hand."""
+"""PSNR, SSIM, LPIPS and pyiqa against values made elsewhere or worked by hand."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ import torch
 from PIL import Image
 
 from qsched.errors import InputError, MissingExtraError
-from qsched.scoring import ScoringError, frechet_distance, load_reference_metric, load_scorer
-from qsched.scoring.frechet import (
-    ClipFeatures,
-    FeatureStatistics,
-    measure_statistics,
-    read_statistics,
-    reference_statistics,
-    write_statistics,
-)
+from qsched.scoring import ScoringError, load_reference_metric, load_scorer
 from tests.scoring.pictures import picture
 
 
@@ -64,45 +56,11 @@ def test_lpips_loads_an_alexnet_from_disk_and_is_zero_for_twins(tmp_path):
         load_reference_metric("lpips", weights=str(tmp_path / "other.pth"))
 
 
-def test_frechet_distance_of_gaussians_is_the_closed_form():
-    # Diagonal covariances: |mu|^2 + sum (sqrt(a) - sqrt(b))^2 = 9 + (1-2)^2 + (3-1)^2 = 14.
-    one = FeatureStatistics("f", 10, np.zeros(2), np.diag([1.0, 9.0]))
-    two = FeatureStatistics("f", 10, np.array([3.0, 0.0]), np.diag([4.0, 1.0]))
-    assert frechet_distance(one, two) == pytest.approx(14.0)
-    assert frechet_distance(one, one) == pytest.approx(0.0, abs=1e-9)
-    with pytest.raises(InputError, match="different features"):
-        frechet_distance(one, FeatureStatistics("g", 10, np.zeros(2), np.eye(2)))
-
-
-def test_frechet_distance_agrees_with_the_matrix_square_root():
-    from scipy.linalg import sqrtm
-
-    rng = np.random.default_rng(0)
-    a, b = (rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6)) for _ in range(2))
-    stats = [FeatureStatistics("f", 40, x.mean(0), np.cov(x, rowvar=False)) for x in (a, b)]
-    slow = ((stats[0].mu - stats[1].mu) ** 2).sum() + np.trace(
-        stats[0].sigma + stats[1].sigma - 2 * sqrtm(stats[0].sigma @ stats[1].sigma).real
-    )
-    assert frechet_distance(*stats) == pytest.approx(slow, rel=1e-6)
-
-
-def test_stored_statistics_round_trip_and_a_folder_gives_the_same(clip_folder, tmp_path):
-    files = []
-    for seed in range(6):
-        files.append(tmp_path / "set" / f"{seed}.png")
-        files[-1].parent.mkdir(exist_ok=True)
-        picture(seed).save(files[-1])
-    extractor = ClipFeatures(clip_folder, batch_size=4)
-    statistics = measure_statistics(files, extractor)
-    assert statistics.count == 6 and statistics.mu.shape == (24,)
-    write_statistics(tmp_path / "stored.npz", statistics)
-    stored = reference_statistics(tmp_path / "stored.npz", extractor)
-    assert frechet_distance(stored, reference_statistics(tmp_path / "set", extractor)) == pytest.approx(0.0, abs=1e-7)
-    np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=np.eye(2))
-    with pytest.raises(InputError, match="do not belong together"):
-        read_statistics(tmp_path / "bad.npz", features="f")
-    with pytest.raises(InputError, match="no covariance"):
-        measure_statistics(files[:1], extractor)
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short", b"\x80\x02}q\x00."])
+def test_lpips_weights_that_are_no_alexnet_are_refused_with_their_path(tmp_path, content):
+    (tmp_path / "alexnet.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"alexnet\.pth"):
+        load_reference_metric("lpips", weights=str(tmp_path / "alexnet.pth"))
 
 
 def test_pyiqa_that_is_not_installed_says_how_to_get_it(monkeypatch):
@@ -121,3 +79,10 @@ def test_pyiqa_scores_by_name_where_it_is_installed():
         load_scorer("pyiqa:nique")
     with pytest.raises(InputError, match="needs a reference"):
         load_scorer("pyiqa:ssim")
+
+
+def test_a_pyiqa_twin_of_another_size_is_an_error_that_names_the_image():
+    pytest.importorskip("pyiqa")
+    metric = load_reference_metric("pyiqa:ssim")
+    with pytest.raises(ScoringError, match=r"pyiqa:ssim cannot score image p1: it is \(20, 20\)"):
+        metric.score_against([picture(1, (20, 20))], [picture(1, (24, 20))], names=["p1"])

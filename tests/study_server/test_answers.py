@@ -7,6 +7,7 @@ import re
 import pytest
 
 from study_server.catalogue import FOLDER
+from study_server.voting.presenter import RETRY_SECONDS
 from study_server.voting.schemas import LONGEST_MS
 from study_server.writing import desks
 from tests.study_server.visiting import Visitor, query, run, serving, votes
@@ -189,9 +190,12 @@ def test_a_paused_study_takes_the_answers_on_screen_and_hands_out_nothing(settin
             first = await visitor.vote()
             assert (first["next"], first["state"]) == (None, "task")
             second = await visitor.vote()
-            assert (second["next"], second["state"]) == (None, "closed")
+            assert (second["next"], second["state"], second["retry_after"]) == (None, "paused", RETRY_SECONDS)
             state = await visitor.begin()
-            assert (state["state"], state["queue"]) == ("closed", [])
+            assert (state["state"], state["queue"], state["retry_after"]) == ("paused", [], RETRY_SECONDS)
+            set_status(database, "s", "closed")
+            state = await visitor.begin()
+            assert (state["state"], state["queue"]) == ("closed", []) and "retry_after" not in state
             set_status(database, "s", "open")
             assert (await visitor.begin())["queue"]
 

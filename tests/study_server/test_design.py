@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from qsched.errors import InputError, RowError
+from study_server.resources import PACKAGE
 from study_server.studies.comparisons import plan_pairs
 from study_server.studies.design import StudyDesign
 from study_server.studies.estimate import estimate_study
+from study_server.studies.ownership import list_studies
 from study_server.studies.yaml_file import read_study_file
+from tests.study_server.visiting import query
 
 HEAD = "slug: s\ntitle: A study\nimages: set\n"
 ARMS = ("fp32", "w4a4", "w4a4+qsched")
@@ -43,6 +48,27 @@ def write(tmp_path, text):
         (HEAD + "adaptive: {floor: 0}\n", 4, "adaptive.floor"),
         (HEAD + "adaptive: {question: text}\n", 1, "the questions are overall"),
         (HEAD + "votes_total: 0\n", 4, "votes_total"),
+        (HEAD + "languages: [en, fr]\n", 4, "no catalogue for 'fr': the annotator's pages speak en, ar, de, es"),
+        (HEAD + "seconds_per_vote: .inf\n", 4, "finite number"),
+        (HEAD + "pay: {per_hour: .nan}\n", 4, "finite number"),
+        (HEAD + "gold:\n  - {{prompt: p1}}\n", 5, "where a key should"),
+        (HEAD + "? [a, b]\n: 1\n", 4, "where a key should"),
+        (HEAD + "gold: " + "[" * 3000 + "]" * 3000 + "\n", 4, "in one another"),
+        (HEAD + "gold:\n" + "".join("  " * n + "- \n" for n in range(1, 300)), 24, "in one another"),
+        (HEAD + "gold: &a []\npractice: *a\n", 5, "aliases"),
+        (HEAD + "consent: {version: 2026-13-45}\n", 4, "put it in quotes"),
+        (HEAD + "consent: {version: !!python/name:os.system 1}\n", 4, "not valid YAML"),
+        (HEAD + "consent: {version: 2}\n", 4, "(got 2); put it in quotes"),
+        (HEAD + "platform: {completion_code: 12345}\n", 4, "(got 12345); put it in quotes"),
+        (
+            HEAD + "demographics:\n  - {id: a, label: b, kind: choice, choices: [yes, no]}\n",
+            5,
+            "(got True); put it in quotes",
+        ),
+        (HEAD + "demographics:\n  - {id: a, label: b, kind: choice, choices: [x, x]}\n", 5, "'x' stands twice"),
+        (HEAD + "demographics:\n  - {id: a, label: Well?, kind: text}\n", 5, "put the text in quotes"),
+        ("slug: s\ntitle: Which: this or that\nimages: set\n", 2, "put the text in quotes"),
+        (HEAD + "comparisons: [[a, b, c]]\n", 4, "a list of pairs of arms"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, text, line, words):
@@ -50,6 +76,84 @@ def test_a_mistake_is_named_with_its_line(tmp_path, text, line, words):
         read_study_file(write(tmp_path, text))
     assert caught.value.line == line, caught.value
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("arms:\n  - fp32\n  - int2\n", 6, "no arm 'int2'"),
+        ("comparisons: {baseline: int2}\n", 4, "no arm 'int2'"),
+        ("comparisons:\n  - [fp32, w4a4]\n  - [fp32, int2]\n", 6, "no arm 'int2'"),
+        ("comparisons: [[fp32, fp32]]\n", 4, "name two arms"),
+        ("gold:\n  - {prompt: p1, better: fp32, worse: int2}\n", 5, "no arm 'int2'"),
+        ("gold:\n  - {better: fp32, worse: w4a4,\n     prompt: p99}\n", 6, "no image of prompt 'p99'"),
+        ("gold:\n" + 2 * "  - {prompt: p1, better: fp32, worse: w4a4}\n", 6, "stands twice"),
+        ("votes_total: 91\n", 4, "votes_total is 91"),
+    ],
+)
+def test_what_does_not_fit_the_image_set_is_named_with_its_line_by_check_and_create(
+    tmp_path, small_image_set, text, line, words
+):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    path = write(tmp_path, f"slug: s\ntitle: t\nimages: {small_image_set}\n{text}")
+    database = f"sqlite:///{tmp_path / 'study.db'}"
+    for command in (["check", str(path)], ["create", str(path), "--db", database]):
+        done = CliRunner().invoke(app, ["study", *command])
+        assert isinstance(done.exception, RowError), done.output
+        assert done.exception.line == line, done.exception
+        assert words in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["check", "create"])
+def test_a_file_that_is_not_there_is_said_not_to_exist(tmp_path, command):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    done = CliRunner().invoke(app, ["study", command, str(tmp_path / "sutdy.yaml")])
+    assert isinstance(done.exception, InputError)
+    assert "sutdy.yaml does not exist" in str(done.exception)
+
+
+def test_every_example_of_the_commented_file_can_be_uncommented(tmp_path):
+    template = (PACKAGE / "studies" / "template.yaml").read_text(encoding="utf-8").format(slug="s", images="set")
+    lines: list[str] = []
+    uncommented = 0
+    for line in template.splitlines():
+        example = re.fullmatch(r"( *)#( *)((?:- \{|[a-z_]+:).*)", line)
+        if example is None:
+            lines.append(line)
+            continue
+        uncommented += 1
+        indent, gap, words = example.groups()
+        if words.startswith("- {"):  # an item of the list above, which is empty there
+            lines[-1] = lines[-1].replace(" []", "", 1)
+            lines.append(f"{indent}{gap}{words}")
+        else:
+            lines.append(f"{indent}{gap[1:]}{words}")
+    design = read_study_file(write(tmp_path, "\n".join(lines)))
+    assert uncommented == 18
+    assert design.gold and design.practice and design.demographics and design.pay and design.adaptive and design.arms
+
+
+def test_the_list_of_studies_survives_one_whose_design_cannot_be_read(make_study, database, settings, monkeypatch):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    for slug in ("good", "bad", "last"):
+        make_study(slug)
+    query(database, "UPDATE studies SET design = '{\"slug\": \"bad\", \"seconds_per_vote\": null}' WHERE slug = 'bad' "
+                    "RETURNING id")  # fmt: skip
+    assert [(row.slug, row.target_votes) for row in list_studies(database)] == [
+        ("good", 36), ("bad", None), ("last", 36)
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, ["study", "list", "--db", settings.database_url])
+    assert done.exit_code == 0, done.output
+    assert "the design of bad cannot be read" in done.output and "last" in done.output
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_refused(tmp_path):

@@ -157,6 +157,28 @@ def test_an_undone_vote_is_superseded_by_a_new_row_and_only_the_last_counts(sett
     assert query(database, "SELECT SUM(load) FROM pairs")[0][0] == 4  # two votes, two leases
 
 
+def test_the_last_answer_of_a_block_can_be_taken_back_in_the_break_and_not_after_the_next_answer(settings, make_study):
+    make_study(block_length=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            await visitor.vote()
+            last = await visitor.vote()
+            assert last["state"] == "break"
+            undo = {"vote_id": last["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            undone = await visitor.post("api/undo", undo)
+            assert undone.status_code == 200, undone.text
+            again = await visitor.post("api/votes", visitor.ballot(undone.json()["assignment"], "right"))
+            assert again.status_code == 200, again.text
+            await visitor.vote()
+            late = await visitor.post("api/undo", undo | {"vote_id": again.json()["vote_id"]})
+            assert (late.status_code, late.json()["error"]["code"]) == (409, "undo_closed")
+
+    run(scenario())
+
+
 def test_after_a_reload_the_same_pairs_come_back(settings, make_study):
     make_study()
 

@@ -46,6 +46,7 @@ export class Choices {
     this.questions = study.questions;
     this.options = optionsOf(study);
     this.form.classList.toggle("graded", study.strength);
+    this.form.classList.toggle("several", study.questions.length > 1);
     this.form.replaceChildren(...study.questions.map((question, index) => this.#row(question, index)));
     this.reset();
   }

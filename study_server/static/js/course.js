@@ -16,10 +16,10 @@ import { listenToFeedback, showFeedback } from "./feedback.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
 import { Pace } from "./pace.js";
-import { hidePanel, showBreak, showClosed, showPending, showWaiting } from "./panel.js";
+import { hidePanel, showBreak, showClosed, showPaused, showPending, showWaiting } from "./panel.js";
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
-import { showHint, showProgress, showSaving } from "./signs.js";
+import { clearHint, showHint, showProgress, showSaving } from "./signs.js";
 import { t } from "./text.js";
 import { RETRY_SECONDS, Trouble } from "./trouble.js";
 import { Undo } from "./undo.js";
@@ -96,6 +96,7 @@ export class Course {
 
   /** Take the last answer back. */
   async undo() {
+    clearHint();
     if (this.outbox && this.outbox.size > 0) return showHint(t("task.undo_wait"));
     if (this.ended) return showHint(t("task.undo_nothing"));
     return this.lastAnswer.take();
@@ -128,13 +129,21 @@ export class Course {
     }
     this.presenter.hide();
     if (this.outbox && this.outbox.size > 0) showPending(); // `#accepted` goes on from here
-    else if (state === "finished") location.assign(`${base()}/thanks`);
+    else if (state === "finished") toThanks();
     else if (state === "break") this.#breakNow();
-    else if (state === "closed") showClosed("closed");
-    else {
-      showWaiting();
-      this.enterIn(retry_after ?? RETRY_SECONDS);
-    }
+    else this.stand(state, retry_after);
+  }
+
+  /**
+   * There is no pair to show: say why, and ask again by itself where one may come.
+   * @param {"waiting"|"paused"|"closed"} why
+   * @param {number|null} [retryAfter] seconds
+   */
+  stand(why, retryAfter) {
+    if (why === "closed") return showClosed(toThanks);
+    if (why === "paused") showPaused();
+    else showWaiting();
+    this.enterIn(retryAfter ?? RETRY_SECONDS);
   }
 
   /** Stop for good: the study goes on elsewhere. */
@@ -184,6 +193,7 @@ export class Course {
   #submit(said, input) {
     const pair = this.presenter.pair;
     if (!pair || !this.outbox || !this.session) return;
+    clearHint();
     const key = newKey();
     const practice = pair.kind_public === "practice";
     const seen = this.presenter.close({ keepVisible: practice });
@@ -259,6 +269,10 @@ export class Course {
     const practice = this.queue.current?.kind_public === "practice";
     showProgress(this.session.progress, this.outbox?.size ?? 0, practice, this.pace);
   }
+}
+
+function toThanks() {
+  location.assign(`${base()}/thanks`);
 }
 
 /** @returns {string} */

@@ -1,4 +1,7 @@
-/** What practice tells after an answer: the pictures stay on the stage, the words take the buttons' place. */
+/**
+ * What practice tells after an answer: the pictures stay on the stage, the words lie over the buttons. The buttons keep
+ * their room, unseen: if the band changed its height, the pictures would be laid out anew under the person's eyes.
+ */
 
 import { announce, byId } from "./announce.js";
 import { t } from "./text.js";
@@ -10,7 +13,7 @@ let next = null;
 export function listenToFeedback() {
   byId("feedback-next").addEventListener("click", () => {
     byId("feedback").hidden = true;
-    byId("choices").hidden = false;
+    byId("choices").classList.remove("covered");
     byId("stage").focus({ preventScroll: true });
     next?.();
   });
@@ -26,7 +29,7 @@ export function showFeedback({ correct, text }, onNext) {
   const title = t(correct ? "feedback.right" : "feedback.wrong");
   byId("feedback-title").textContent = title;
   byId("feedback-text").textContent = text;
-  byId("choices").hidden = true;
+  byId("choices").classList.add("covered");
   byId("feedback").hidden = false;
   byId("feedback-next").focus();
   announce(`${title}. ${text}`);

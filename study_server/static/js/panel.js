@@ -1,6 +1,7 @@
 /** The panel that takes the stage's place: break, waiting, another tab, no connection, the end. */
 
 import { byId } from "./announce.js";
+import { clearHint } from "./signs.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Progress} Progress */
@@ -16,6 +17,7 @@ let action = null;
  * @param {PanelContent} content
  */
 function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
+  clearHint(); // it was about the pair that stood here
   const title = byId("panel-heading");
   const same = panelShown() && title.textContent === heading;
   title.textContent = heading;
@@ -90,9 +92,17 @@ export function showMoved() {
   showPanel({ heading: t("tab.moved.heading"), text: t("tab.moved.text"), kind: "other-tab" });
 }
 
-/** @param {"closed"|"paused"} why */
-export function showClosed(why) {
-  showPanel({ heading: t(`message.${why}.title`), text: t(`message.${why}.text`), kind: why });
+/** The owner has paused the study; the page asks again by itself. */
+export function showPaused() {
+  showPanel({ heading: t("message.paused.title"), text: t("paused.text"), kind: "paused" });
+}
+
+/** @param {() => void} onFinish leads to the last page, where the completion code is */
+export function showClosed(onFinish) {
+  showPanel({
+    heading: t("message.closed.title"), text: t("closed.text"), kind: "closed",
+    button: t("thanks.return_plain"), onButton: onFinish,
+  });
 }
 
 /** @param {string} message the server's words, or empty */

@@ -55,6 +55,7 @@ export class Presenter {
     hidePanel();
     document.body.classList.remove("loading");
     byId("stage-note").hidden = true;
+    bringIntoView(this.viewer.stage);
     this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
     await nextFrame();
     if (turn !== this.turn) return "overtaken";
@@ -107,6 +108,19 @@ export class Presenter {
     if (this.pair?.kind_public === "practice") announce(t("task.shown.practice"));
     else announce(t("task.shown", { n: Math.min(n, total), total }));
   }
+}
+
+/**
+ * On a page that is enlarged so far that it scrolls, a pair must not appear above or below the window; the description
+ * comes along where both fit.
+ * @param {HTMLElement} stage
+ */
+function bringIntoView(stage) {
+  const { top, bottom } = stage.getBoundingClientRect();
+  if (top >= -1 && top < window.innerHeight - 1) return;
+  const prompt = byId("prompt");
+  const both = !prompt.hidden && bottom - prompt.getBoundingClientRect().top <= window.innerHeight;
+  (both ? prompt : stage).scrollIntoView({ block: "start", behavior: "instant" });
 }
 
 /** Prompts longer than this are set smaller, so that the room for them, and with it the pictures' scale, stays the same. */

@@ -117,16 +117,29 @@ function showFacts(section) {
   const minWidth = limit(section.dataset.minWidth);
   const minHeight = limit(section.dataset.minHeight);
   const maxZoom = limit(section.dataset.maxZoom);
-  fact("window", t("screening.window_value", { width: String(w), height: String(h) }),
+  fact("window", measured(t("screening.window_value", { width: String(w), height: String(h) })),
     (minWidth !== null && w < minWidth) || (minHeight !== null && h < minHeight));
-  fact("density", t("screening.density_value", { ratio: dpr }), false);
-  fact("zoom", zoom === null ? t("screening.zoom_unknown") : t("screening.zoom_value", { percent: Math.round(zoom * 100) }),
+  fact("density", measured(t("screening.density_value", { ratio: dpr })), false);
+  const percent = zoom === null ? 0 : Math.round(zoom * 100);
+  fact("zoom", zoom === null ? t("screening.zoom_unknown") : measured(t("screening.zoom_value", { percent })),
     maxZoom !== null && zoom !== null && zoom > maxZoom);
 }
 
 /**
+ * Width before height, and a sign after its number, in every language.
+ * @param {string} text
+ * @returns {HTMLElement}
+ */
+function measured(text) {
+  const element = document.createElement("bdi");
+  element.dir = "ltr";
+  element.textContent = text;
+  return element;
+}
+
+/**
  * @param {string} name
- * @param {string} value
+ * @param {string|Node} value
  * @param {boolean} low
  */
 function fact(name, value, low) {
@@ -145,6 +158,7 @@ function showProblems(problems) {
   const box = byId("screening-problems");
   box.replaceChildren(...problems.map((text) => {
     const line = document.createElement("p");
+    line.dir = "auto";
     line.textContent = text;
     return line;
   }));

@@ -86,6 +86,17 @@ export function showHint(text) {
 }
 
 /**
+ * Take the hint away when its cause is gone.
+ * @param {string} [text] only this hint; whichever is shown, when absent
+ */
+export function clearHint(text) {
+  const hint = byId("hint");
+  if (text !== undefined && hint.textContent !== text) return;
+  clearTimeout(hintTimer);
+  hint.textContent = "";
+}
+
+/**
  * The scale in words: 1:1, 4×, or a percentage for reduced pictures.
  * @param {number} scale device pixels per picture pixel
  * @returns {string}

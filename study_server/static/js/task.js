@@ -5,8 +5,9 @@ import { base } from "./api.js";
 import { Course } from "./course.js";
 import { listenToGestures } from "./gestures.js";
 import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
+import { markMore } from "./more.js";
 import { listenToPanel, panelShown, showMoved, showOtherTab } from "./panel.js";
-import { scaleText } from "./signs.js";
+import { clearHint, scaleText } from "./signs.js";
 import { claimTab } from "./tabs.js";
 import { loadTexts, t } from "./text.js";
 import { Viewer } from "./viewer.js";
@@ -27,6 +28,8 @@ listenToGestures(stage, viewer);
 listenToKeys();
 listenToToolbar();
 listenToHelp();
+markMore(byId("prompt-text"));
+markMore(byId("feedback-words"));
 await start(new URLSearchParams(location.search).has("take_over"));
 
 /**
@@ -183,7 +186,10 @@ function reflectView() {
   byId("scale").setAttribute("aria-label", t("task.scale.label", { scale: scaleText(viewer.scale) }));
   byId("tool-swap").setAttribute("aria-pressed", String(viewer.swapped));
   byId("swapped-sign").hidden = !viewer.swapped;
-  if (!viewer.swapped) swapLocked = false;
+  if (!viewer.swapped) {
+    swapLocked = false;
+    clearHint(t("task.unswap_first"));
+  }
   const atMost = viewer.scale >= viewer.steps[viewer.steps.length - 1];
   byId("tool-zoom-in").setAttribute("aria-disabled", String(atMost));
   byId("tool-zoom-out").setAttribute("aria-disabled", String(!viewer.zoomed));

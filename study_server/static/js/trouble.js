@@ -1,7 +1,7 @@
 /** What the course does when the server says no, when it says nothing, and when a pair cannot be judged. */
 
 import { HttpError, NetworkError, base, newKey, post } from "./api.js";
-import { showClosed, showConnecting, showError, showOtherTab } from "./panel.js";
+import { showConnecting, showError, showOtherTab } from "./panel.js";
 import { showHint, showRefusal } from "./signs.js";
 import { t } from "./text.js";
 
@@ -37,7 +37,7 @@ export class Trouble {
       this.course.heartbeat?.stop();
       showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
     } else if (error.status === 401) location.assign(base());
-    else if (error.code === "closed" || error.code === "paused") showClosed(error.code);
+    else if (error.code === "closed" || error.code === "paused") this.course.stand(error.code, error.retryAfter);
     else showError(error.message);
   }
 

@@ -1,0 +1,194 @@
+"""The figure of metrics.html: quality against the size of the denoiser, as inline SVG."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from qsched.scoring.image_set_scores import SetScores
+
+FRONT, BEHIND, QUIET = "#2b6cb0", "#c05621", "#55606f"
+# In shares of the axes: a letter and a line of a label, half a bar's cap, how far arms of one size are set
+# apart, and half the room of a line.
+LETTER, LINE, CAP, APART, THIN = 0.019, 0.05, 0.014, 0.035, 0.004
+LONGEST_LABEL = 24
+
+
+@dataclass(frozen=True)
+class Point:
+    """One arm: size in MB, mean and interval of its quality."""
+
+    arm: str
+    size: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in shares of the axes."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def meets(self, other: Box) -> bool:
+        """True where the two share an area."""
+        return (
+            self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
+        )
+
+
+def pareto_front(points: list[tuple[float, float]]) -> list[int]:
+    """Indices of (size, quality) points that no other point beats in both, by growing size."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def plan_points(scores: SetScores, metric: str) -> list[Point]:
+    """The arms that have a size and an interval: differences to the baseline, which itself stands at 0.
+
+    A metric against the twin is a comparison already and is shown as it is, without the baseline.
+    """
+    points = []
+    for arm in scores.arms:
+        one = arm.metric(metric)
+        if one is None or arm.size_bytes is None:
+            continue
+        if arm.arm.name == scores.baseline and one.interval is None:
+            points.append(Point(arm.arm.name, arm.size_bytes / 1e6, 0.0, 0.0, 0.0))
+        elif (found := one.difference or one.interval) is not None:
+            points.append(Point(arm.arm.name, arm.size_bytes / 1e6, found.mean, found.low, found.high))
+    return points
+
+
+def spread_sizes(sizes: Sequence[float], *, least: float) -> list[float]:
+    """The sizes, those nearer to each other than `least` set apart by it about their middle, in their order."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(sizes)), key=lambda i: sizes[i]):
+        groups.append([i])
+        # Neighbours that would touch become one group, about the middle of all of them.
+        while len(groups) > 1 and _edge(groups[-1], sizes, least, -1) - _edge(groups[-2], sizes, least, 1) < least:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    placed = list(sizes)
+    for group in groups:
+        start = _edge(group, sizes, least, -1)
+        for rank, i in enumerate(group):
+            placed[i] = start + rank * least
+    return placed
+
+
+def _edge(group: Sequence[int], sizes: Sequence[float], least: float, side: int) -> float:
+    """Where a group begins (side -1) or ends (side 1) once its members are `least` apart."""
+    return sum(sizes[i] for i in group) / len(group) + side * (len(group) - 1) / 2 * least
+
+
+def place_labels(spots: Sequence[tuple[float, float]], bars: Sequence[Box], labels: Sequence[str]) -> list[Box]:
+    """A free place for each label beside its spot, all in shares of the axes; the nearest wins, the right side first.
+
+    Where everything is taken the first place inside the axes is used: a label that touches is better than none.
+    """
+    taken = list(bars)
+    placed = []
+    for (x, y), label in zip(spots, labels, strict=True):
+        width = LETTER * len(label)
+        candidates = []
+        for step in range(20):
+            for side in (1, -1):
+                for gap in (CAP, CAP + APART, CAP + 2 * APART):
+                    for up in {step, -step}:
+                        left = x + gap if side > 0 else x - gap - width
+                        middle = y + up * LINE / 2
+                        box = Box(left, left + width, middle - LINE / 2, middle + LINE / 2)
+                        if left >= 0 and left + width <= 1 and box.bottom >= 0 and box.top <= 1:
+                            candidates.append(box)
+        fallback = candidates[0] if candidates else Box(x, x + width, y - LINE / 2, y + LINE / 2)
+        found = next((box for box in candidates if not any(box.meets(other) for other in taken)), fallback)
+        taken.append(found)
+        placed.append(found)
+    return placed
+
+
+def _line_boxes(corners: Sequence[tuple[float, float]]) -> list[Box]:
+    """Small boxes along a line through the corners, so that labels keep off it."""
+    boxes = []
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        for step in range(41):
+            x, y = x0 + (x1 - x0) * step / 40, y0 + (y1 - y0) * step / 40
+            boxes.append(Box(x - THIN, x + THIN, y - THIN, y + THIN))
+    return boxes
+
+
+def render_figure(scores: SetScores, metric: str) -> str:
+    """The SVG with its note, or a sentence where there is nothing to draw."""
+    points = plan_points(scores, metric)
+    if len(points) < 2:
+        return "<p class='note'>No figure: fewer than two arms have a known size and an interval.</p>"
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4, 4.4))
+    panel: Any = figure.subplots()
+    sizes = [point.size for point in points]
+    span = max(max(sizes) - min(sizes), 0.1 * max(sizes), 1e-6)
+    left, right = min(sizes) - 0.15 * span, max(sizes) + 0.15 * span
+    lows, highs = min(point.low for point in points), max(point.high for point in points)
+    tall = max(highs - lows, 1e-9)
+    bottom, top = lows - 0.1 * tall, highs + 0.1 * tall
+    xs = spread_sizes(sizes, least=APART * (right - left))
+    sign = 1.0 if scores.higher_is_better(metric) else -1.0
+    front = pareto_front([(point.size, sign * point.mean) for point in points])
+    panel.plot([xs[i] for i in front], [points[i].mean for i in front], color="#9aa7b8", lw=1.2, zorder=1)
+
+    spots, bars = [], []
+    for x, point in zip(xs, points, strict=True):
+        share = (x - left) / (right - left)
+        low, mean, high = ((value - bottom) / (top - bottom) for value in (point.low, point.mean, point.high))
+        spots.append((share, mean))
+        bars.append(Box(share - CAP, share + CAP, min(low, mean - CAP), max(high, mean + CAP)))
+    # A metric against the twin has no line at 0: it is no difference.
+    at_zero = -bottom / (top - bottom)
+    zero = [] if scores.against_twin(metric) else [Box(0.0, 1.0, at_zero - THIN, at_zero + THIN)]
+    labels = [p.arm if len(p.arm) <= LONGEST_LABEL else p.arm[: LONGEST_LABEL - 1] + "…" for p in points]
+    boxes = place_labels(spots, bars + _line_boxes([spots[i] for i in front]) + zero, labels)
+    for i, (x, point, box, label) in enumerate(zip(xs, points, boxes, labels, strict=True)):
+        colour = FRONT if i in front else BEHIND
+        bar = [[point.mean - point.low], [point.high - point.mean]]
+        panel.errorbar(x, point.mean, yerr=bar, fmt="o" if i in front else "s", color=colour, capsize=4, ms=5)
+        beside = box.left if box.left >= spots[i][0] else box.right
+        side = "left" if box.left >= spots[i][0] else "right"
+        panel.annotate(
+            label, spots[i], xytext=(beside, (box.bottom + box.top) / 2), xycoords="axes fraction",
+            textcoords="axes fraction", ha=side, va="center", fontsize=9, color=colour, parse_math=False,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0, "shrinkB": 3},
+        )  # fmt: skip
+    if not scores.against_twin(metric):
+        panel.axhline(0, color=QUIET, lw=0.8, ls=":", zorder=0)
+    panel.set_xlim(left, right)
+    panel.set_ylim(bottom, top)
+    panel.set_xlabel("denoiser (MB): measured,\nfor simulated precisions computed as packed")
+    what = "against" if scores.against_twin(metric) else "difference to"
+    panel.set_ylabel(f"{metric}: {what} {scores.baseline}", parse_math=False)
+    figure.tight_layout()
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "qsched", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    told = html.escape(f"{metric} of {len(points)} arms against the size of the denoiser; the tables hold the values")
+    note = "Line and round marks: arms that no other arm beats in both size and mean quality."
+    if xs != sizes:
+        note += " Arms of nearly one size are set a little apart."
+    return (
+        svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{told}" ', 1)
+        + f"<p class='note'>{note}</p>"
+    )

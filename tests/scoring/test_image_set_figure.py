@@ -1,0 +1,33 @@
+"""The figure of quality against size: what is drawn, and that nothing lies on anything."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qsched.scoring.image_set_figure import Box, pareto_front, place_labels, spread_sizes
+
+
+def test_the_pareto_front_keeps_what_nothing_beats():
+    assert pareto_front([(4.0, 1.0), (1.0, 0.2), (2.0, 0.1), (3.0, 1.0)]) == [1, 3]
+
+
+def test_arms_of_one_size_are_set_apart_about_it_and_others_stay():
+    assert spread_sizes([3.0, 30.0, 3.0, 3.0], least=1.0) == [2.0, 30.0, 3.0, 4.0]
+
+
+@given(st.lists(st.floats(0.0, 10.0), min_size=2, max_size=8))
+def test_arms_of_nearly_one_size_never_share_a_bar(sizes):
+    placed = sorted(spread_sizes(sizes, least=0.3))
+    assert all(b - a > 0.29 for a, b in pairwise(placed))
+
+
+def test_labels_of_arms_that_lie_together_do_not_touch_each_other_or_a_bar():
+    spots = [(0.1, 0.5), (0.14, 0.5), (0.9, 0.5), (0.94, 0.52)]
+    bars = [Box(x - 0.014, x + 0.014, 0.2, 0.8) for x, _ in spots]
+    boxes = place_labels(spots, bars, ["w4a4", "w4a4+qsched", "fp32", "w8a8"])
+    assert not any(a.meets(b) for a, b in combinations(boxes, 2))
+    assert not any(box.meets(bar) for box in boxes for bar in bars)
+    assert all(box.left >= 0 and box.right <= 1 for box in boxes)

@@ -1,0 +1,255 @@
+"""Coming, coming back, and leaving: whose place is kept, who is told what, and who gets the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from study_server.studies.ownership import set_status
+from tests.study_server.visiting import Visitor, query, run, serving, votes
+
+CODE = "C0DE77"
+LINK = "?PROLIFIC_PID=person&STUDY_ID=study&SESSION_ID=first"
+OTHER = "?PROLIFIC_PID=person&STUDY_ID=study&SESSION_ID=second"
+DEVICE = {"viewport_width": 1000, "viewport_height": 800, "device_pixel_ratio": 1}
+
+
+@pytest.fixture
+def prolific(make_study):
+    def make(**values):
+        return make_study(platform={"name": "prolific", "completion_code": CODE}, **values)
+
+    return make
+
+
+def test_a_pause_gives_nobody_the_completion_code_who_has_not_finished(settings, prolific, database):
+    prolific(pairs_per_annotator=6)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            done, busy = await Visitor(browser()).enter(LINK), await Visitor(browser()).enter("?PROLIFIC_PID=other")
+            await done.vote_all()
+            await busy.vote_all(limit=2)
+            for status, gets_it in (("open", False), ("paused", False), ("closed", True)):
+                set_status(database, "s", status)
+                assert CODE in (await done.client.get("/s/s/thanks")).text
+                answer = await busy.client.get("/s/s/thanks")
+                assert (CODE in answer.text) is gets_it, status
+                if status == "paused":
+                    assert answer.status_code == 200 and "This study is paused" in answer.text
+
+    run(scenario())
+
+
+def test_who_answers_the_last_pair_during_a_pause_has_finished(settings, prolific, database):
+    prolific(pairs_per_annotator=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            await visitor.begin()
+            set_status(database, "s", "paused")
+            assert (await visitor.vote())["state"] == "task"
+            assert (await visitor.vote())["state"] == "finished"
+            assert CODE in (await visitor.client.get("/s/s/thanks")).text
+
+    run(scenario())
+
+
+def test_a_repeated_post_during_a_pause_says_that_the_study_is_paused(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            set_status(database, "s", "paused")
+            await visitor.vote()
+            ballot = visitor.ballot(visitor.queue[0])
+            told = [(await visitor.post("api/votes", ballot)).json()["state"] for _ in range(2)]
+            assert told == ["paused", "paused"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", ["open", "closed"])
+def test_the_same_prolific_link_leads_back_to_the_place_and_to_the_code(settings, prolific, database, status):
+    prolific(pairs_per_annotator=4)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            assert (await visitor.client.get(f"/s/s{LINK}")).headers["location"] == "/s/s/instructions"
+            await visitor.vote_all(limit=1)
+            assert (await visitor.client.get(f"/s/s{LINK}")).headers["location"] == "/s/s/task"
+            if status == "open":
+                await visitor.vote_all()
+            set_status(database, "s", status)
+            back = await visitor.client.get(f"/s/s{LINK}", follow_redirects=True)
+            assert back.status_code == 200 and CODE in back.text
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
+
+
+def test_another_submission_of_the_same_person_is_asked_for_consent_again(settings, prolific, database):
+    prolific(pairs_per_annotator=4)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            await visitor.vote_all()
+            await visitor.enter(OTHER)
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(2,)]
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(1,)]
+
+
+@pytest.mark.parametrize("keeps_cookies", [True, False])
+def test_who_declines_after_answers_were_stored_is_not_told_that_nothing_was(
+    settings, prolific, database, keeps_cookies
+):
+    prolific()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            await visitor.vote_all(limit=2)
+            client = visitor.client if keeps_cookies else browser()
+            # Another browser, or another submission in this one: both show the consent page.
+            page = await client.get("/s/s" + (OTHER if keeps_cookies else LINK))
+            fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+            answer = await client.post("/s/s/consent", data={**fields, "consent": "no"})
+            assert (answer.status_code, answer.headers["location"]) == (303, "/s/s/task")
+            assert (await client.get("/s/s/task")).status_code == 200
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
+
+
+def test_who_declines_at_first_is_told_that_nothing_was_stored_and_nothing_is(settings, prolific, database):
+    prolific()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            client = browser()
+            page = await client.get(f"/s/s{LINK}")
+            fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+            answer = await client.post("/s/s/consent", data={**fields, "consent": "no"})
+            assert answer.status_code == 200 and "nothing about you was stored" in answer.text
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(0,)]
+
+
+def test_a_required_screening_is_required_by_the_api_too(settings, make_study, database):
+    make_study(screening={"required": True, "min_viewport_width": 800})
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            for sent in (None, DEVICE | {"viewport_width": 799}):
+                if sent is not None:
+                    assert (await visitor.post("screening", sent)).json()["retry"] is True
+                answer = await visitor.post("api/session", {})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (409, "screening")
+            assert query(database, "SELECT COUNT(*) FROM assignments") == [(0,)]
+            assert (await visitor.post("screening", DEVICE)).json()["ok"] is True
+            assert (await visitor.begin())["state"] == "task"
+
+    run(scenario())
+
+
+def test_the_outcome_of_the_screening_stands(settings, make_study, database):
+    make_study(screening={"required": True, "min_viewport_width": 800})
+    make_study("free", screening={"min_viewport_width": 800})
+    narrow = DEVICE | {"viewport_width": 799}
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            assert (await visitor.post("screening", DEVICE)).json()["ok"] is True
+            # The answer was lost on its way: the page sends the same again.
+            assert (await visitor.post("screening", DEVICE)).json()["ok"] is True
+            for begun in (False, True):
+                if begun:
+                    await visitor.begin()
+                again = await visitor.post("screening", narrow)
+                assert (again.status_code, again.json()["error"]["code"]) == (409, "screening_over")
+            working = await Visitor(browser(), "free").enter()
+            await working.begin()
+            late = await working.post("screening", narrow)
+            assert (late.status_code, late.json()["error"]["code"]) == (409, "screening_over")
+            failing = await Visitor(browser()).enter()
+            assert [(await failing.post("screening", narrow)).json()["ok"] for _ in range(2)] == [False, False]
+            over = await failing.post("screening", DEVICE)
+            assert (over.status_code, over.json()["error"]["code"]) == (409, "screened_out")
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM sessions WHERE state = 'screened_out'") == [(1,)]
+
+
+def test_a_session_that_was_screened_out_can_neither_vote_nor_hold_its_pairs(
+    settings, make_study, database, monkeypatch
+):
+    make_study(lease_seconds=60)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            query(database, "UPDATE sessions SET state = 'screened_out' RETURNING id")
+            tokens = [assignment["token"] for assignment in visitor.queue]
+            report = {"assignment": tokens[0], "problem": "cannot_judge", "idempotency_key": "report-key"}
+            for path, body in (
+                ("api/votes", visitor.ballot(visitor.queue[0])),
+                ("api/heartbeat", {"assignments": tokens}),
+                ("api/report", report),
+            ):
+                answer = await visitor.post(path, {**body, "tab_token": visitor.tab})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (409, "screened_out"), path
+            state = await visitor.begin()
+            assert (state["state"], state["queue"]) == ("finished", [])
+            # Nothing renews the leases, so the sweep frees them.
+            other = await Visitor(browser()).enter()
+            query(database, "UPDATE assignments SET lease_expires_ms = 0 RETURNING id")
+            await other.vote_all()
+
+    run(scenario())
+    assert len(votes(database)) == 18
+    assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
+
+
+def test_the_consent_page_counts_every_trial_and_no_more_minutes_than_are_allowed(settings, make_study, database):
+    kinds = {
+        "pairs_per_annotator": 10, "repeat_rate": 0.2, "warmup": 2, "instructed": 1, "seconds_per_vote": 12,
+        "gold": [{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
+        "practice": [{"prompt": "p0", "better": "fp32", "worse": "w4a4"}],
+    }  # fmt: skip
+    make_study(**kinds, max_minutes=None)
+    make_study("short", **kinds, max_minutes=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for slug, minutes in (("s", "about 3 min"), ("short", "about 2 min")):
+                page = await browser().get(f"/s/{slug}")
+                assert re.findall(r"<dd>([^<]*)</dd>", page.text)[:2] == ["17", minutes]
+            visitor = await Visitor(browser()).enter()
+            assert await visitor.vote_all() == 17
+
+    run(scenario())
+
+
+def test_the_way_back_names_the_platform_as_it_writes_itself(settings, prolific):
+    prolific(pairs_per_annotator=2, languages=("de",))
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            await visitor.vote_all()
+            page = (await visitor.client.get("/s/s/thanks")).text
+            assert "Prolific" in re.search(r'id="return-link"[^>]*>([^<]*)<', page)[1]
+
+    run(scenario())
