@@ -107,7 +107,7 @@ def winrates(
         ),
         rules=ExclusionRules(
             kinds=kinds,
-            annotators=tuple(exclude_annotator or ()),
+            annotators=tuple(dict.fromkeys(exclude_annotator or ())),
             simulated="auto" if simulated is None else "keep" if simulated else "drop",
             min_gold_accuracy=min_gold_accuracy or None,
             max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,

@@ -7,6 +7,7 @@ from analysis.report.table import Column, Table, Value
 
 ANNOTATORS_SHOWN = 40
 INFLUENCE_SHOWN = 10
+RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; no verdict on a person."
 
 
 def agreement_table(found: Findings) -> Table:
@@ -85,8 +86,16 @@ def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -
             )
             for row in shown
         ),
-        note=f"Fast: answered in less than {FAST_MS} ms. Reliability: the estimated chance of judging rather than "
-        "guessing; no verdict on a person.",
+        note=" ".join(
+            (
+                *(
+                    (f"Fast: answered in less than {FAST_MS} ms.",)
+                    if any(r.fast_share is not None for r in shown)
+                    else ()
+                ),
+                *((RELIABILITY_NOTE,) if reliability else ()),
+            )
+        ),
     )
 
 

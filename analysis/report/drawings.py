@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib
 
 from analysis.report.figures.annotators import draw_annotators
+from analysis.report.figures.fonts import quiet_fonts
 from analysis.report.figures.influence import draw_influence
 from analysis.report.figures.matrix import draw_matrix
 from analysis.report.figures.session import draw_session
@@ -17,7 +18,7 @@ from analysis.report.findings import Findings
 
 def draw_all(found: Findings) -> dict[str, Drawing]:
     """Every figure that the findings allow, by name."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context({**RC, "font.family": list(found.fonts.families)}), quiet_fonts():
         return {draft.name: finish(draft, found.settings.formats) for draft in _drafts(found)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Literal
@@ -12,13 +11,15 @@ import polars as pl
 
 from analysis.errors import NoEstimateError
 from analysis.report.adjusted import Adjusted, adjusted
+from analysis.report.caveats import listed, own_notes, own_warnings, refuse_baseline, refuse_mixture, refuse_nothing
+from analysis.report.figures.fonts import Fonts, fonts_for
+from analysis.report.figures.influence import SHOWN as INFLUENCE_DRAWN
 from analysis.report.order import OrderBin, Times, order_bins, response_times, time_histogram
 from analysis.report.orient import best_first, turn_raw
 from analysis.report.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.report.sensitivity import Variant, variants
 from analysis.report.settings import ReportSettings
 from analysis.report.strata import Stratum, strata_of
-from analysis.report.table import percent
 from analysis.report.words import Finding, judge_all
 from analysis.stats import (
     AnytimeRate,
@@ -86,6 +87,7 @@ class Findings:
     most_agreed: tuple[Example, ...]
     least_agreed: tuple[Example, ...]
     image_set: ImageSet | None
+    fonts: Fonts
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: dict[str, str]
@@ -95,20 +97,24 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
     chosen = choose(votes, settings)
     kept, exclusions = exclude(chosen, settings.rules)
-    _refuse_mixture(exclusions, settings)
-    _refuse_nothing(exclusions)
+    refuse_mixture(exclusions, settings)
+    refuse_nothing(exclusions)
     counts = count_votes(kept.frame)
     existence, found = _estimate(counts, settings)
-    if settings.baseline is not None and settings.baseline not in counts.arms:
-        raise InputError(f"--baseline {settings.baseline!r} is none of the arms: {_listed(counts.arms)}.")
+    refuse_baseline(settings.baseline, counts.arms, exclusions)
     settings = replace(settings, by=_by(kept, settings.by))
     strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
-    has_annotators = _known(kept.frame, "annotator")
+    has_annotators, has_prompts = _known(kept.frame, "annotator"), _known(kept.frame, "prompt_id")
     reliability = _reliability(counts) if found is not None and has_annotators else None
     image_set = None if settings.image_set is None else load_image_set(settings.image_set)
     most, least = find_examples(kept.frame, image_set)
     side = kept.frame.get_column("choice").cast(pl.String)
-    warnings = [*(found.warnings if found else ()), *_own_warnings(exclusions, image_set, counts.arms)]
+    by_annotator, by_prompt = _influence(found, counts, "annotator"), _influence(found, counts, "prompt")
+    moving = (*by_annotator[:INFLUENCE_DRAWN], *by_prompt[:INFLUENCE_DRAWN])
+    drawn = (*counts.arms, *(stratum.name for stratum in strata), *(row.cluster for row in moving))
+    fonts = fonts_for(drawn)
+    warnings = [*(found.warnings if found else ()), *own_warnings(exclusions, image_set, counts.arms, fonts, drawn)]
+    own = own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts)
     return Findings(
         settings=settings,
         sources=votes.sources,
@@ -137,16 +143,19 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         order=order_bins(kept.frame),
         times=response_times(kept.frame),
         histogram=time_histogram(kept.frame),
-        agreement=_agreement(kept.frame, settings) if has_annotators else None,
+        agreement=_agreement(kept.frame, settings) if has_annotators and has_prompts else None,
         annotators=_annotators(chosen.frame, settings) if has_annotators else (),
         reliability=None if isinstance(reliability, str) else reliability,
-        influence_annotators=_influence(found, counts, "annotator"),
-        influence_prompts=_influence(found, counts, "prompt"),
+        influence_annotators=by_annotator,
+        influence_prompts=by_prompt,
         most_agreed=most,
         least_agreed=least,
         image_set=image_set,
+        fonts=fonts,
         warnings=tuple(dict.fromkeys(warnings)),
-        notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ())))),
+        notes=tuple(
+            dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(settings, strata)))
+        ),
         versions=used_versions(),
     )
 
@@ -157,9 +166,13 @@ def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:
     for column, option in (("study", "--study"), ("question", "--question")):
         names = chosen.values(column)
         if len(names) > 1:
+            remedy = (
+                f"Add {option} NAME: the report is then about that one, and --by {column} compares it with the others."
+                if settings.by == column
+                else f"Choose one with {option} NAME; --by {column} beside it compares that one with the others."
+            )
             raise InputError(
-                f"The votes hold {len(names)} values of {column} ({_listed(names)}); one estimate takes one. "
-                f"Choose with {option}, and compare them with --by {column}."
+                f"The votes hold {len(names)} values of {column} ({listed(names)}); one estimate takes one. {remedy}"
             )
     return chosen
 
@@ -170,6 +183,12 @@ def _by(kept: VotesTable, asked: str | None) -> str | None:
     return "category" if 2 <= len(kept.categories) <= MOST_CATEGORIES else None
 
 
+def _single(settings: ReportSettings, strata: tuple[Stratum, ...]) -> list[str]:
+    if len(strata) != 1:
+        return []
+    return [f"--by {settings.by}: all votes have one {settings.by} ({strata[0].name!r}); there is nothing to compare."]
+
+
 def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings) -> VotesTable:
     """Categories divide the kept votes; questions and studies lie outside the one that was chosen."""
     if settings.by == "question":
@@ -177,23 +196,6 @@ def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings)
     if settings.by == "study":
         return exclude(votes.select(question=settings.question), settings.rules)[0]
     return kept
-
-
-def _refuse_mixture(exclusions: ExclusionReport, settings: ReportSettings) -> None:
-    if exclusions.simulated == "mixed" and settings.rules.simulated == "auto":
-        raise InputError(
-            "The votes of people and of simulated annotators are mixed; one estimate must not take both unasked. "
-            "Say --exclude-simulated (people only) or --include-simulated (both; the report says so in red)."
-        )
-
-
-def _refuse_nothing(exclusions: ExclusionReport) -> None:
-    if exclusions.n_kept == 0:
-        counted = "; ".join(f"{row.reason}: {row.n_votes}" for row in exclusions.rows if row.n_votes)
-        raise InputError(
-            f"None of the {exclusions.n_read} votes is left after the exclusions ({counted or 'no rule applied'}). "
-            "Loosen them, for instance with --min-response-ms 0."
-        )
 
 
 def _estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Existence | None, Estimate | None]:
@@ -249,25 +251,6 @@ def _influence(
     return influence(found.fit, counts, found.uncertainty, by=by)
 
 
-def _own_warnings(exclusions: ExclusionReport, image_set: ImageSet | None, arms: tuple[str, ...]) -> list[str]:
-    warnings = []
-    chosen_kinds = sum(row.n_votes for row in exclusions.rows if row.reason.startswith("kind: "))
-    by_conduct = exclusions.n_excluded - chosen_kinds
-    eligible = exclusions.n_read - chosen_kinds
-    if eligible and by_conduct > 0.2 * eligible:
-        warnings.append(
-            f"{by_conduct} of {eligible} votes ({percent(by_conduct / eligible)}) were excluded by rules of conduct; "
-            "see how the estimate changes when they are put back."
-        )
-    if image_set is not None:
-        unknown = [arm for arm in arms if arm not in {record.name for record in image_set.manifest.arms}]
-        if unknown:
-            warnings.append(
-                f"The image set {image_set.manifest.set_id} has no arm {_listed(unknown)}: is it the right one?"
-            )
-    return warnings
-
-
 def used_versions() -> dict[str, str]:
     """Versions of everything that can change a number or a byte of the report."""
     packages = ("numpy", "scipy", "polars", "matplotlib", "jinja2")
@@ -285,7 +268,3 @@ def _distinct(frame: pl.DataFrame, column: str) -> int | None:
 def _only(votes: VotesTable, column: str) -> str | None:
     names = votes.values(column)
     return names[0] if len(names) == 1 else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)

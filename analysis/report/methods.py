@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analysis.report.findings import Findings
+from analysis.report.no_estimate import methods_words
 from analysis.stats import Estimate
 
 Cite = Callable[..., str]
@@ -20,6 +21,8 @@ REFERENCES: dict[str, str] = {
     "model. Journal of the American Statistical Association 62:194–204.",
     "side": "Davidson RR, Beaver RJ (1977). On extending the Bradley-Terry model to incorporate within-pair order "
     "effects. Biometrics 33:693–702.",
+    "albert": "Albert A, Anderson JA (1984). On the existence of maximum likelihood estimates in logistic regression "
+    "models. Biometrika 71:1–10.",
     "firth": "Firth D (1993). Bias reduction of maximum likelihood estimates. Biometrika 80:27–38.",
     "cgm": "Cameron AC, Gelbach JB, Miller DL (2011). Robust inference with multiway clustering. Journal of "
     "Business & Economic Statistics 29:238–249.",
@@ -53,11 +56,8 @@ def methods_paragraphs(found: Findings) -> tuple[tuple[str, ...], tuple[str, ...
             _intervals(found.estimate, cite),
             _multiplicity(found.estimate, cite),
         ]
-    else:
-        paragraphs.append(
-            "No model was fitted: the directed graph of wins is not strongly connected, so that no finite, unique "
-            f"estimate exists {cite('ford')}. Only counts and raw win rates are reported."
-        )
+    elif found.existence is not None:
+        paragraphs.append(methods_words(found.existence, found.settings.estimate, cite))
     if found.agreement is not None:
         paragraphs.append(
             "Agreement is measured on items (one prompt, one sample, one pair of arms) that at least two "
@@ -123,7 +123,7 @@ def _intervals(estimate: Estimate, cite: Cite) -> str:
             f" Quantiles are of Student's t with {unsure.df:.4g} degrees of freedom: one less than the effective "
             f"number of clusters, which counts unequal clusters as fewer {cite('kish')}, of the fewer kind."
         )
-    if unsure.kind == "two-way":
+    if unsure.kind in ("two-way", "annotator", "prompt"):
         text += " No interval is narrower than the one that takes votes as independent."
     if unsure.truncated:
         text += " The resulting matrix was not positive semi-definite; its negative eigenvalues were set to zero."

@@ -48,6 +48,8 @@ def order_bins(frame: pl.DataFrame) -> tuple[OrderBin, ...]:
     )
     if placed.is_empty():
         return ()
+    if "response_ms" not in placed.columns:
+        placed = placed.with_columns(pl.lit(None, pl.Int64).alias("response_ms"))
     longest = int(placed.select(pl.col("place").max()).item())
     width = max(1, -(-longest // BINS))
     grouped = (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from analysis.report.table import Table
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
+LEAST_SCALE = 0.85
+PARAGRAPH_PX = 46 * 16  # 46rem in page.css
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class Figure:
     svg: Markup
     caption: str
     width_px: int
+
+    @property
+    def least_px(self) -> int:
+        """The width below which the page scrolls the figure: its smallest label (8 points) is then 9 pixels high."""
+        return math.ceil(LEAST_SCALE * self.width_px)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs more than the width of a paragraph."""
+        return self.least_px > PARAGRAPH_PX
 
 
 @dataclass(frozen=True)

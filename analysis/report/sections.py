@@ -51,6 +51,7 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
         Section(
             "agreement",
             "Agreement and annotators",
+            paragraphs=_agreement_words(found),
             figures=figures("annotators"),
             tables=_full(annotator_tables.agreement_table(found), annotator_tables.annotators_table(found)),
         ),
@@ -149,6 +150,12 @@ def _times(found: Findings) -> str:
     )
 
 
+def _agreement_words(found: Findings) -> tuple[str, ...]:
+    if found.agreement is not None or not found.annotators:
+        return ()
+    return ("How far annotators agree cannot be said: the votes have no prompt ids that would tell equal items.",)
+
+
 def _influence_words(found: Findings) -> tuple[str, ...]:
     rows = (*found.influence_annotators, *found.influence_prompts)
     if not rows:
@@ -169,6 +176,9 @@ def _influence_words(found: Findings) -> tuple[str, ...]:
         if touched
         else "None of these is a pair whose difference was detected."
     )
+    if len(turning) == 1:
+        verdict = f"The difference of this pair was {'' if touched else 'not '}detected."
+        return (f"Leaving out a single one turns the order of two arms round in one case: {named}. {verdict}",)
     return (
         f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}. {verdict}",
     )

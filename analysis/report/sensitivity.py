@@ -14,7 +14,10 @@ from analysis.votes import ExclusionRules, VotesTable, exclude
 
 @dataclass(frozen=True)
 class Variant:
-    """Strengths by arm under one other choice; `strengths` is None where that choice has no estimate (`problem`)."""
+    """Strengths by arm under one other choice; `strengths` is None where that choice has no estimate (`problem`).
+
+    `n_votes`: those that the choice uses; where it drops ties, the decided ones.
+    """
 
     name: str
     n_votes: int
@@ -30,10 +33,12 @@ def variants(
     `reliability` is the re-fit, the reason why there is none, or None where the votes name no annotators.
     """
     rows = [_fitted("as reported", counts, settings)]
+    n_before = counts.n_votes
     rules = settings.rules
     lenient = ExclusionRules(
         kinds=rules.kinds,
         skips=True,
+        annotators=rules.annotators,
         simulated=rules.simulated,
         min_gold_accuracy=None,
         max_instructed_failures=None,
@@ -41,11 +46,12 @@ def variants(
     )
     for name, other in (
         ("exclusions by conduct put back", lenient),
-        ("every comparison of two arms put back", replace(lenient, kinds=("practice", "instructed"))),
+        ("every comparison of two arms put back", replace(lenient, kinds=("practice", "instructed"), annotators=())),
     ):
         more = count_votes(exclude(chosen, other)[0])
-        if more.n_votes != rows[-1].n_votes:
+        if more.n_votes != n_before:
             rows.append(_fitted(name, more, settings))
+            n_before = more.n_votes
     ties: Ties = "drop" if settings.estimate.ties == "half" else "half"
     if settings.estimate.model == "bradley-terry":
         other_ties = replace(settings, estimate=replace(settings.estimate, ties=ties))
@@ -66,7 +72,7 @@ def variants(
 
 def _fitted(name: str, counts: VoteCounts, settings: ReportSettings) -> Variant:
     chosen = settings.estimate
-    n = round(counts.n_votes)
+    n = round((counts.without_ties() if chosen.ties == "drop" else counts).n_votes)
     try:
         fit = fit_model(
             counts, model=chosen.model, ties=chosen.ties, position_effect=chosen.position_effect, penalty=chosen.penalty

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from analysis.report.escape import visible_text
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules
+from qsched.records import InputError
 
 Format = Literal["svg", "png", "pdf"]
 FORMATS: tuple[Format, ...] = ("svg", "png", "pdf")
@@ -39,6 +41,10 @@ class ReportSettings:
     simulation: dict[str, object] | None = None
     formats: tuple[Format, ...] = FORMATS
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if not visible_text(self.title).strip():
+            raise InputError(f"The title {self.title!r} has nothing to read. Give one with --title, or leave it out.")
 
     @property
     def alpha(self) -> float:

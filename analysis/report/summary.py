@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.report.findings import Findings
+from analysis.report.no_estimate import summary_words
 from analysis.report.table import percent, signed
 from analysis.report.words import Finding, headline, interval_words, share_words, wins_in_brief
 from analysis.stats import Estimate, win_probability
@@ -27,10 +28,8 @@ def summary_points(found: Findings) -> tuple[str, ...]:
             "Numbers from such a mixture say nothing about what people see."
         )
     if found.estimate is None:
-        points.append(
-            "There is no estimate of strengths: the votes do not connect the arms in a way that gives each a "
-            "finite strength. The counts below are what the votes say; no ranking of all arms follows from them."
-        )
+        if found.existence is not None:
+            points.append(summary_words(found.existence, found.settings.estimate))
         return tuple(points)
     if len(_chosen(found)) > 1:
         points.append(headline(_chosen(found), baseline=found.settings.baseline))

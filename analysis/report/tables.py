@@ -157,13 +157,15 @@ def contrasts_table(estimate: Estimate) -> Table:
             Column("high_all", "High, all pairs", "percent"),
             Column("p", "p", "p"),
             Column("p_holm", "p (Holm)", "p"),
+            Column("prob_superior", "P(stronger)", "p"),
             Column("detected", "Detected", "yes"),
             Column("detectable", "Detectable from", "percent"),
         ),
         rows=tuple(_contrast_cells(pair, 1 - estimate.settings.confidence) for pair in estimate.pairwise),
         note=(
             f"Low and High: {_percent(estimate)} interval of the pair alone; 'all pairs': intervals that hold for "
-            "all pairs at once. Detected: Holm-adjusted p below "
+            "all pairs at once. P(stronger): one-sided confidence that the first arm is the stronger. "
+            "Detected: Holm-adjusted p below "
             f"{1 - estimate.settings.confidence:.3g}. Detectable from: the true win rate that four of five such "
             "studies would have detected; 'not detected' says nothing about differences below it."
             + "".join(f" {warning}" for warning in estimate.uncertainty.warnings)
@@ -182,8 +184,30 @@ def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
         win_probability(pair.high_all),
         pair.p,
         pair.p_holm,
+        pair.prob_superior,
         pair.p_holm < alpha,
         win_probability(abs(pair.detectable)),
+    )
+
+
+def contrasts_csv_table(estimate: Estimate) -> Table:
+    """What `contrasts.csv` holds: the table of the page, then the contrast as log-odds and on the Elo scale."""
+    shown = contrasts_table(estimate)
+    more = {
+        "log_odds": "log_odds",
+        "log_odds_se": "se",
+        "log_odds_low": "low",
+        "log_odds_high": "high",
+        "log_odds_low_all": "low_all",
+        "log_odds_high_all": "high_all",
+        "elo_difference": "elo_difference",
+    }
+    rows = zip(shown.rows, estimate.pairwise, strict=True)
+    return Table(
+        name="contrasts",
+        caption=shown.caption,
+        columns=(*shown.columns, *(Column(name, "") for name in more)),
+        rows=tuple((*cells, *(getattr(pair, field) for field in more.values())) for cells, pair in rows),
     )
 
 

@@ -68,7 +68,7 @@ def _csv_tables(found: Findings) -> dict[str, Table]:
         "exclusions": tables.exclusions_table(found),
     }
     if found.estimate is not None:
-        listed["contrasts"] = tables.contrasts_table(found.estimate)
+        listed["contrasts"] = tables.contrasts_csv_table(found.estimate)
     if found.annotators:
         listed["annotators"] = annotator_tables.annotators_table(found, limit=None)
     if found.strata:

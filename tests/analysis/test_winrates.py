@@ -136,6 +136,8 @@ def test_a_bad_row_ends_with_code_two_its_line_and_no_report(  # type: ignore[no
         (["--image-set", "no/such/set"], ["no/such/set"]),
         (["--by", "study", "--study", "other"], ["other", "demo"]),
         (["--min-response-ms", "999999"], ["None of the 480 votes", "--min-response-ms 0"]),
+        (["--min-votes", "999"], ["None of the 480 votes", "--min-votes 0"]),
+        (["--title", " \u200b"], ["--title"]),
     ],
 )
 def test_a_bad_option_ends_with_code_two_and_the_choices(  # type: ignore[no-untyped-def]
@@ -174,6 +176,52 @@ def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) ->
     assert code == 0
     document = json.loads((tmp_path / "out" / "winrates.json").read_text())
     assert document["n_votes"] == 480 and len(document["strata"]["strata"]) == 2
+
+
+def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    one = simulated_votes(votes_each=20)
+    two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("second").alias("study"))
+    path = tmp_path / "votes.parquet"
+    pl.concat([one, two]).write_parquet(path)
+    code, _, err = run(path, "--out", tmp_path / "out", *QUICK, "--by", "study")
+    assert code == 2 and "Add --study NAME" in err and "'demo', 'second'" in err
+    assert run(path, "--out", tmp_path / "out", *QUICK, "--by", "study", "--study", "second")[0] == 0
+
+
+@pytest.mark.parametrize("n_votes", [1, 480])
+@pytest.mark.parametrize("arena", [True, False])
+def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missing(  # type: ignore[no-untyped-def]
+    n_votes: int, arena: bool, run, tmp_path: Path
+) -> None:
+    frame = simulated_votes(votes_each=20).head(n_votes).select("left_arm", "right_arm", "choice", "annotator")
+    if arena:
+        frame = frame.with_columns(pl.col("choice").replace({"left": "model_a", "right": "model_b"})).rename(
+            {"left_arm": "model_a", "right_arm": "model_b", "choice": "winner", "annotator": "judge"}
+        )
+    frame.write_csv(tmp_path / "votes.csv")
+    code, _, err = run(tmp_path / "votes.csv", "--out", tmp_path / "out", *QUICK)
+    assert code == (3 if n_votes == 1 else 0), err
+    document = json.loads((tmp_path / "out" / "winrates.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    assert document["agreement"] is None and document["annotators"]
+    assert any("Agreement" in note and "prompt_id" in note for note in document["notes"])
+    assert "How far annotators agree cannot be said" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_annotator_excluded_twice_by_name_is_listed_once(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    twice = ("--exclude-annotator", "anno-001") * 2
+    assert run(votes, "--out", tmp_path / "out", *QUICK, *twice)[0] == 0
+    document = json.loads((tmp_path / "out" / "winrates.json").read_text(encoding="utf-8"))
+    assert document["excluded"]["annotators"] == [{"annotator": "anno-001", "reason": "named annotator"}]
+
+
+def test_a_baseline_that_lost_all_its_votes_is_refused_with_the_rule_and_its_remedy(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    hasty = (pl.col("left_arm") == "w4a4") | (pl.col("right_arm") == "w4a4")
+    frame = simulated_votes(votes_each=20).with_columns(response_ms=pl.when(hasty).then(20).otherwise("response_ms"))
+    frame.write_parquet(tmp_path / "votes.parquet")
+    code, _, err = run(tmp_path / "votes.parquet", "--out", tmp_path / "out", *QUICK, "--baseline", "w4a4")
+    assert code == 2 and "'w4a4' has no votes left" in err
+    assert "too fast" in err and "--min-response-ms 0" in err and "'fp32'" in err
 
 
 def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -29,7 +29,7 @@ def draw_influence(annotators: tuple[InfluenceRow, ...], prompts: tuple[Influenc
         panel.barh(places, values, height=0.6, color=[ORANGE if row.changes_order else BLUE for row in rows])
         for place, row in zip(places, rows, strict=True):
             if not math.isfinite(row.change_in_se):
-                panel.text(0.03 * edge, place, "no estimate without it", va="center", color=PAPER, fontsize=7)
+                panel.text(0.03 * edge, place, "no estimate without it", va="center", color=PAPER, fontsize=8)
         panel.set_yticks(places, short_labels(tuple(row.cluster for row in rows), width=16))
         panel.set_title(f"leaving out one {name}", loc="left")
         panel.set_xlabel("largest change, in standard errors")

@@ -47,9 +47,9 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
             )
             if written and rate is not None:
                 axes.text(j, i - 0.1, f"{100 * rate:.1f} %", ha="center", va="center", color=CELL_INK, fontsize=8.5)
-                axes.text(j, i + 0.24, f"n = {n:,}", ha="center", va="center", color=CELL_INK, fontsize=6.5)
+                axes.text(j, i + 0.24, f"n = {n:,}", ha="center", va="center", color=CELL_INK, fontsize=8)
             elif written and i != j:
-                axes.text(j, i, "no votes", ha="center", va="center", color=MUTED, fontsize=7)
+                axes.text(j, i, "no votes", ha="center", va="center", color=MUTED, fontsize=8)
     axes.set_xlim(-0.5, k - 0.5)
     axes.set_ylim(k - 0.5, -0.5)
     axes.set_xticks(

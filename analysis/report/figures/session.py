@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from analysis.report.figures.style import BLUE, GRID, INK, MUTED, ORANGE, PALE, Draft, new_figure
 from analysis.report.order import OrderBin
@@ -11,7 +12,7 @@ from analysis.report.order import OrderBin
 def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, float, int], ...]) -> Draft:
     """Left: share of left and tie answers by place in the session. Middle: median time. Right: all times."""
     panels_wanted = [bool(order), any(b.median_ms is not None for b in order), bool(histogram)]
-    figure = new_figure(6.4, 2.5)
+    figure = new_figure(6.4, 2.8)
     panels = figure.subplots(1, sum(panels_wanted), squeeze=False)[0]
     index = 0
     places = [(b.first + b.last) / 2 for b in order]
@@ -37,10 +38,10 @@ def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, floa
             markersize=3.5,
             label="tie, of all",
         )
-        panel.set_ylim(0, 100)
+        panel.set_ylim(-3, 103)  # a point at 0 or 100 % is drawn whole
         panel.set_ylabel("% of answers")
         panel.set_xlabel("place in the session")
-        panel.legend(loc="upper right")
+        _legend_above(panel)
     if panels_wanted[1]:
         panel = panels[index]
         index += 1
@@ -53,10 +54,10 @@ def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, floa
             label="middle half",
         )
         panel.plot(places, [_seconds(b.median_ms) for b in order], "o-", color=BLUE, markersize=3.5, label="median")
-        panel.set_ylim(0, 1.4 * max(_seconds(b.quartile_high_ms) for b in order if b.quartile_high_ms is not None))
+        panel.set_ylim(0, 1.1 * max(_seconds(b.quartile_high_ms) for b in order if b.quartile_high_ms is not None))
         panel.set_ylabel("seconds to answer")
         panel.set_xlabel("place in the session")
-        panel.legend(loc="upper right")
+        _legend_above(panel)
     if panels_wanted[2]:
         panel = panels[index]
         edges = np.array([low for low, _, _ in histogram] + [histogram[-1][1]]) / 1000
@@ -81,6 +82,11 @@ def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, floa
             "times. A drift towards one side, towards ties or towards haste would show here; no test is made of it."
         ),
     )
+
+
+def _legend_above(panel: Axes) -> None:
+    """Inside the axes it would lie on some curve: shares and times may be anywhere."""
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.4)
 
 
 def _seconds(value: float | None) -> float:

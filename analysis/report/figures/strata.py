@@ -38,7 +38,7 @@ def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, 
                     ha="center",
                     va="center",
                     color=MUTED,
-                    fontsize=7,
+                    fontsize=8,
                 )
                 continue
             panel.plot([row.elo_low, row.elo_high], [place, place], color=BLUE, linewidth=1.6)

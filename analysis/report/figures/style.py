@@ -18,6 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from analysis.report.figures.fonts import BASE
 from analysis.report.settings import Format
 
 INK = "#1f2328"
@@ -47,7 +48,7 @@ RC: Any = {
     "pdf.compression": 6,
     # An arm named "$x$" is a name, not mathematics.
     "text.parse_math": False,
-    "font.family": "DejaVu Sans",
+    "font.family": BASE,
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.labelsize": 8.5,
@@ -57,7 +58,8 @@ RC: Any = {
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
-    "axes.facecolor": PAPER,
+    # No ground of their own: inside the page the shadow that says "scroll" lies below the drawing (page.css).
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,

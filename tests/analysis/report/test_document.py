@@ -164,3 +164,29 @@ def test_votes_without_a_tie_make_a_report_that_says_which_choice_has_no_estimat
     refitted = rows["annotators weighed by reliability"]["strengths"]
     reported = {row["arm"]: row["log_strength"] for row in document["strengths"]}
     assert refitted == pytest.approx(reported, abs=0.3)
+
+
+def test_where_ties_are_dropped_the_decided_votes_are_counted(make_report: MakeReport) -> None:
+    votes = simulated_votes()
+    decided = votes.filter(pl.col("choice") != "tie").height
+    half = {row["name"]: row["n_votes"] for row in make_report(votes).document["sensitivity"]}
+    assert half["as reported"] == 960 and half["ties dropped"] == decided < 960
+    document = make_report(votes, estimate=EstimateSettings(ties="drop", resamples=200)).document
+    drop = {row["name"]: row["n_votes"] for row in document["sensitivity"]}
+    assert drop["as reported"] == drop["with a position effect"] == decided
+    assert drop["ties as half a win"] == drop["Davidson's model of ties"] == 960
+    assert not any("put back" in name for name in drop)
+    assert sum(row["n_votes"] for row in document["strengths"]) == 2 * decided
+
+
+def test_the_file_of_contrasts_has_every_scale_of_the_json(report: Report) -> None:
+    rows = pl.read_csv(report.folder / "contrasts.csv").to_dicts()
+    names = ("log_odds", "log_odds_se", "log_odds_low", "log_odds_high", "log_odds_low_all", "log_odds_high_all")
+    pairs = {(row["arm_a"], row["arm_b"]): row for row in report.document["pairwise"]}
+    assert len(rows) == len(pairs)
+    for row in rows:
+        pair = pairs[row["arm_a"], row["arm_b"]]
+        for name in (*names, "elo_difference", "prob_superior", "model_win_rate"):
+            assert row[name] == pytest.approx(pair[name], abs=1e-12), name
+    assert "P(stronger)" in report.page
+    assert "P(stronger)" in (report.folder / "tables" / "contrasts.tex").read_text(encoding="utf-8")

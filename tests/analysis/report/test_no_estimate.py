@@ -8,6 +8,10 @@ import polars as pl
 import pytest
 
 from analysis.report import SCHEMA_PATH
+from analysis.report.methods import methods_paragraphs
+from analysis.report.summary import summary_points
+from analysis.stats import EstimateSettings
+from analysis.stats.results import Model
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes
 from tests.analysis.report.test_document import check_schema
@@ -64,3 +68,35 @@ def test_the_arm_that_never_won_is_named(never_won: Report) -> None:
 def test_the_strengths_file_has_a_header_and_no_rows(halves: Report) -> None:
     lines = (halves.folder / "strengths.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 and lines[0].startswith("arm,log_strength,se,low,high,elo")
+
+
+@pytest.mark.parametrize("model", ["davidson", "rao-kupper"])
+@pytest.mark.parametrize(("tie_share", "cause"), [(0.0, "here is no tie"), (1.1, "very vote is a tie")])
+def test_a_model_of_ties_without_an_estimate_blames_the_ties_and_not_the_graph(
+    make_report: MakeReport, model: Model, tie_share: float, cause: str
+) -> None:
+    votes = simulated_votes(tie_share=tie_share, votes_each=20)
+    made = make_report(votes, estimate=EstimateSettings(model=model, resamples=200))
+    check_schema(made.document)
+    paragraphs, references = methods_paragraphs(made.found)
+    for text in (" ".join(summary_points(made.found)), " ".join(paragraphs)):
+        assert cause in text
+        assert "connect" not in text and "ranking" not in text
+    assert "--model bradley-terry" in " ".join(summary_points(made.found))
+    assert (
+        not any("Ford" in reference for reference in references)
+        and ("Davidson" if model == "davidson" else "Kupper") in references[0]
+    )
+
+
+def test_arms_on_one_side_only_blame_the_position_effect(make_report: MakeReport) -> None:
+    votes = simulated_votes({"a": 0.2, "b": 0.0}).filter(pl.col("left_arm") == "a")
+    made = make_report(votes, estimate=EstimateSettings(position_effect=True, resamples=200), by="none")
+    assert "position effect" in summary_points(made.found)[0]
+    methods = " ".join(methods_paragraphs(made.found)[0])
+    assert "effect of the left position" in methods and "strongly connected" not in methods
+
+
+def test_groups_that_were_never_compared_still_blame_the_graph(halves: Report) -> None:
+    assert "do not connect the arms" in summary_points(halves.found)[0]
+    assert "strongly connected" in " ".join(methods_paragraphs(halves.found)[0])

@@ -7,13 +7,17 @@ from dataclasses import fields
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 from jinja2 import Environment, FileSystemLoader, meta
 
 import analysis.report.page as page_module
 from analysis.report.figures.style import CSS_VARIABLES
 from analysis.report.page import TEMPLATE, PageContext
-from tests.analysis.report.conftest import Report
+from analysis.report.sections import _influence_words
+from analysis.stats.annotator_results import InfluenceRow
+from tests.analysis.report.conftest import MakeReport, Report
+from tests.analysis.report.simulated import simulated_votes
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -129,3 +133,18 @@ def test_pictures_of_the_examples_stand_in_the_page(report: Report) -> None:
     outline = Outline(report.page)
     assert len(outline.all("img")) == 12  # three most and three least agreed pairs, two pictures each
     assert "a plain square called prompt-" in report.page
+
+
+def test_notes_under_the_annotators_explain_only_columns_that_are_there(
+    report: Report, make_report: MakeReport
+) -> None:
+    assert "Fast: answered in less than" in report.page
+    timeless = make_report(simulated_votes(votes_each=20).drop("response_ms")).page
+    assert "Fast: answered in less than" not in timeless and "Reliability: the estimated chance" in timeless
+
+
+def test_one_turned_pair_is_one_case() -> None:
+    row = InfluenceRow("prompt", "p1", 9, "a", "b", 0.1, 0.5, changes_order=True, method="exact")
+    found = SimpleNamespace(influence_annotators=(), influence_prompts=(row,), claims=())
+    (text,) = _influence_words(found)  # type: ignore[arg-type]
+    assert "in one case: prompt p1 (a and b)." in text and "cases" not in text

@@ -1,0 +1,133 @@
+"""What a report warns of, notes or refuses because of the votes that were left out or the columns that are missing."""
+
+from __future__ import annotations
+
+from analysis.report.figures.fonts import Fonts
+from analysis.report.pictures import ImageSet
+from analysis.report.settings import ReportSettings
+from analysis.report.table import percent
+from analysis.votes import ExclusionReport
+from analysis.votes.exclude import LostArm
+from qsched.records import InputError
+
+# Above this share of votes excluded by rules of conduct the reader should look at both estimates.
+CONDUCT_SHARE = 0.2
+NAMES_SHOWN = 5
+# Kinds that the design shows for another purpose: an arm that appears in them alone is none of the study's.
+APART = ("kind: practice", "kind: warmup", "kind: gold", "kind: instructed")
+# What lets the votes of a reason in again.
+REMEDIES = {
+    "kind: repeat": "Keep repeated pairs with --include-repeats.",
+    "skip": "Answers without a preference decide nothing; collect votes with one.",
+    "named annotator": "Name fewer persons with --exclude-annotator.",
+    "simulated": "Keep them with --include-simulated.",
+    "gold failures": "Switch the rule off with --min-gold-accuracy 0, or ask for less.",
+    "instructed failures": "Switch the rule off with --max-instructed-failures -1, or allow more.",
+    "too fast": "Switch the rule off with --min-response-ms 0, or set a lower limit.",
+    "too few votes": "Switch the rule off with --min-votes 0, or ask for fewer.",
+}
+
+
+def refuse_mixture(exclusions: ExclusionReport, settings: ReportSettings) -> None:
+    """InputError where votes of people and of simulated annotators are mixed and nobody said what to do."""
+    if exclusions.simulated == "mixed" and settings.rules.simulated == "auto":
+        raise InputError(
+            "The votes of people and of simulated annotators are mixed; one estimate must not take both unasked. "
+            "Say --exclude-simulated (people only) or --include-simulated (both; the report says so in red)."
+        )
+
+
+def refuse_nothing(exclusions: ExclusionReport) -> None:
+    """InputError where no vote is left; the remedy is that of the rule that left out most."""
+    if exclusions.n_kept == 0:
+        rows = [row for row in exclusions.rows if row.n_votes]
+        counted = "; ".join(f"{row.reason}: {row.n_votes}" for row in rows)
+        largest = max(rows, key=lambda row: row.n_votes).reason if rows else ""
+        raise InputError(
+            f"None of the {exclusions.n_read} votes is left after the exclusions ({counted or 'no rule applied'}). "
+            + remedy(largest)
+        )
+
+
+def refuse_baseline(baseline: str | None, arms: tuple[str, ...], exclusions: ExclusionReport) -> None:
+    """InputError where the baseline is no arm of the kept votes: it lost them all, or was never there."""
+    if baseline is None or baseline in arms:
+        return
+    lost = next((arm for arm in exclusions.lost_arms if arm.arm == baseline), None)
+    if lost is None:
+        raise InputError(f"--baseline {baseline!r} is none of the arms: {listed(arms)}.")
+    raise InputError(
+        f"--baseline {baseline!r} has no votes left: {_lost_words(lost)}. {remedy(lost.n_votes_by_reason[0][0])} "
+        f"Arms with votes: {listed(arms)}."
+    )
+
+
+def remedy(reason: str) -> str:
+    """What to do about votes that were left out for `reason`."""
+    return REMEDIES.get(reason, "These kinds of votes are never estimated; give votes of kind task.")
+
+
+def own_warnings(
+    exclusions: ExclusionReport, image_set: ImageSet | None, arms: tuple[str, ...], fonts: Fonts, drawn: tuple[str, ...]
+) -> list[str]:
+    """Warnings that come from the report and not from the estimate. `drawn`: the names in its figures."""
+    warnings = []
+    by_conduct = exclusions.n_by_conduct
+    eligible = exclusions.n_kept + by_conduct
+    if by_conduct > CONDUCT_SHARE * eligible:
+        warnings.append(
+            f"{by_conduct} of {eligible} votes ({percent(by_conduct / eligible)}) were excluded by rules of conduct; "
+            "see how the estimate changes when they are put back."
+        )
+    warnings += [
+        f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}."
+        for lost in exclusions.lost_arms
+        if not _apart(lost)
+    ]
+    if image_set is not None:
+        unknown = [arm for arm in arms if arm not in {record.name for record in image_set.manifest.arms}]
+        if unknown:
+            warnings.append(
+                f"The image set {image_set.manifest.set_id} has no arm {listed(unknown)}: is it the right one?"
+            )
+    unreadable = fonts.lacking(dict.fromkeys(drawn))
+    if unreadable:
+        more = len(unreadable) - NAMES_SHOWN
+        warnings.append(
+            f"The figures show boxes for some characters of {listed(unreadable[:NAMES_SHOWN])}"
+            f"{f' and {more} more names' if more > 0 else ''}: no installed font has them. Install one that does, such "
+            "as Noto Sans CJK (Noto Emoji for emoji), and run again; the tables of the page hold the names as they are."
+        )
+    return warnings
+
+
+def own_notes(exclusions: ExclusionReport, *, has_annotators: bool, has_prompts: bool) -> list[str]:
+    """What was not computed, or stands nowhere in the report, and why that is no fault."""
+    notes = [
+        f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}." for lost in exclusions.lost_arms if _apart(lost)
+    ]
+    if has_annotators and not has_prompts:
+        notes.append(
+            "Agreement of annotators is not given: it needs prompt ids (a column prompt_id), without which nobody can "
+            "be said to have judged the same item."
+        )
+    return notes
+
+
+def _apart(lost: LostArm) -> bool:
+    return all(reason in APART for reason, _ in lost.n_votes_by_reason)
+
+
+def _lost_words(lost: LostArm) -> str:
+    total = sum(n for _, n in lost.n_votes_by_reason)
+    counted = "; ".join(f"{reason}: {n:,}" for reason, n in lost.n_votes_by_reason)
+    return (
+        "its only vote was excluded" + f" ({counted})"
+        if total == 1
+        else f"all its {total:,} votes were excluded ({counted})"
+    )
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """Names in quotation marks, with commas."""
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,108 @@
+"""Which fonts the figures need for the names in them, and which characters no installed font has.
+
+Names in Latin, Greek, Cyrillic and the like are drawn with the font that matplotlib brings; only where it lacks a
+character are others tried, so that the usual report does not depend on what is installed.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+
+from analysis.report.escape import visible_text
+
+BASE = "DejaVu Sans"
+#: Tried in this order: scripts of East Asia, then symbols, then other scripts. Colour emoji fonts hold no outlines.
+FALLBACKS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "Source Han Sans",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "IPAexGothic",
+    "NanumGothic",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Noto Emoji",
+    "Noto Sans Symbols 2",
+    "Segoe UI Symbol",
+    "Symbola",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Arial Unicode MS",
+    "Unifont",
+)
+
+
+@dataclass(frozen=True)
+class Fonts:
+    """Font families for the figures, and the characters that none of them has."""
+
+    families: tuple[str, ...] = (BASE,)
+    missing: frozenset[str] = frozenset()
+
+    def lacking(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` that hold a missing character."""
+        return tuple(name for name in names if not self.missing.isdisjoint(name))
+
+
+def fonts_for(names: Iterable[str]) -> Fonts:
+    """The base font, and as many installed fallbacks as `names` need."""
+    missing = {character for name in names for character in visible_text(name) if not character.isspace()}
+    families: list[str] = []
+    with quiet_fonts():
+        for family in (BASE, *(_installed_fallbacks() if missing - _characters(BASE) else ())):
+            found = missing & _characters(family)
+            if found or family == BASE:
+                families.append(family)
+                missing -= found
+    return Fonts(tuple(families), frozenset(missing))
+
+
+@contextmanager
+def quiet_fonts() -> Iterator[None]:
+    """The report names missing characters in a warning of its own (report.caveats), once and with a remedy."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it tells each time that a fallback has no normal weight
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@cache
+def _characters(family: str) -> frozenset[str]:
+    return frozenset(map(chr, FT2Font(font_manager.findfont(family)).get_charmap()))
+
+
+@cache
+def _installed_fallbacks() -> tuple[str, ...]:
+    """The fallbacks that are there. matplotlib remembers the fonts of its first run; newer files are added here."""
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in sorted(set(font_manager.findSystemFonts()) - known):
+        try:
+            font_manager.fontManager.addfont(path)
+        except (OSError, RuntimeError):
+            continue  # a file that is no font that FreeType can scale: it cannot serve as a fallback either
+    names = {font.name for font in font_manager.fontManager.ttflist}
+    return tuple(family for family in FALLBACKS if family in names)

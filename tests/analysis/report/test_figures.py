@@ -1,0 +1,83 @@
+"""Figures: nothing covers the data, labels can be read, and every character is drawn or named as missing."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import combinations
+
+import matplotlib
+import pytest
+from matplotlib.text import Text
+
+from analysis.report.drawings import draw_all
+from analysis.report.figures import fonts
+from analysis.report.figures.matrix import draw_matrix
+from analysis.report.figures.session import draw_session
+from analysis.report.figures.style import RC
+from analysis.report.order import OrderBin
+from analysis.report.page import LEAST_SCALE, Figure
+from analysis.report.settings import Format
+from analysis.stats import RawPair
+from tests.analysis.report.conftest import MakeReport
+from tests.analysis.report.simulated import simulated_votes
+
+NOWHERE = "\U000f1234"  # private use: no font of the list has it
+
+
+def test_legends_of_the_session_figure_lie_outside_the_data_and_extreme_points_inside() -> None:
+    bins = tuple(OrderBin(4 * i + 1, 4 * i + 4, 4, 4 * (i % 2), 4 * (1 - i % 2), 0, 900, 800, 2000) for i in range(4))
+    with matplotlib.rc_context(RC):
+        figure = draw_session(bins, ((100.0, 200.0, 3), (200.0, 400.0, 5))).figure
+        figure.draw_without_rendering()
+        for panel in figure.axes[:2]:
+            legend = panel.get_legend()
+            assert legend is not None
+            assert legend.get_window_extent().y0 >= panel.get_window_extent().y1 - 1
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0 and high > 100
+
+
+@pytest.mark.parametrize("n_arms", [3, 14, 30])
+def test_the_smallest_label_of_a_win_rate_matrix_is_nine_pixels_high_on_the_page(n_arms: int) -> None:
+    arms = tuple(f"arm{i:02d}" for i in range(n_arms))
+    raw = tuple(
+        RawPair(a, b, 1234, 600, 600, 34, 0.5, 0.4, 0.6, 0.05, 0.5, 0.03, 10, 10, "clustered")
+        for a, b in combinations(arms, 2)
+    )
+    with matplotlib.rc_context(RC):
+        figure = draw_matrix(raw, arms).figure
+        figure.draw_without_rendering()
+    points = min(float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text())  # type: ignore[attr-defined]
+    assert points * 96 / 72 * LEAST_SCALE >= 9
+
+
+def test_the_page_never_shrinks_a_figure_below_its_least_width_however_wide_it_is(make_report: MakeReport) -> None:
+    made = make_report(simulated_votes({f"arm{i:02d}": 0.1 * i for i in range(16)}, votes_each=60), by="none")
+    width = draw_all(made.found)["winrates"].width_px
+    figure = Figure("winrates", "", made.page, "", width)  # type: ignore[arg-type]
+    assert figure.least_px >= LEAST_SCALE * width
+    assert f"min-width:{figure.least_px}px" in made.page
+    assert not Figure("small", "", figure.svg, "", 600).is_wide and Figure("big", "", figure.svg, "", 1200).is_wide
+
+
+def test_a_character_that_no_font_has_gives_one_warning_of_ours_that_names_the_arm(make_report: MakeReport) -> None:
+    formats: tuple[Format, ...] = ("svg", "png", "pdf")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        made = make_report(simulated_votes({f"x{NOWHERE}": 0.2, "plain": 0.0}, votes_each=10), formats=formats)
+    told = [warning for warning in made.document["warnings"] if "boxes" in warning]
+    assert len(told) == 1
+    assert repr(f"x{NOWHERE}") in told[0] and "'plain'" not in told[0] and "Install" in told[0]
+
+
+def test_names_in_common_scripts_need_no_other_font() -> None:
+    assert fonts.fonts_for(("fp32", "Größe", "модель", "μ≈3 → ok")) == fonts.Fonts()
+
+
+def test_an_installed_font_stands_in_for_characters_that_the_first_one_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Fonts that come with matplotlib: the second has a sign of its own that the first lacks.
+    sign = min(fonts._characters("STIXGeneral") - fonts._characters(fonts.BASE))
+    monkeypatch.setattr(fonts, "_installed_fallbacks", lambda: ("cmr10", "STIXGeneral"))
+    found = fonts.fonts_for((f"a{sign}", f"b{NOWHERE}"))
+    assert found.families[-1] == "STIXGeneral" and found.missing == {NOWHERE}
+    assert found.lacking(("a", f"b{NOWHERE}")) == (f"b{NOWHERE}",)
