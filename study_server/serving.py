@@ -26,7 +26,7 @@ from study_server.security import read_or_make_secret
 from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings, known_database
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
-from study_server.studies.yaml_file import read_study_file
+from study_server.studies.yaml_file import lines_of, read_study_file
 from study_server.workers import run_workers
 
 
@@ -64,9 +64,10 @@ def launch(request: Launch) -> None:
         slug = None
         if request.image_set is not None:
             design, folder = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
-            made = create_study(
-                database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
-            )
+            with lines_of(request.image_set):
+                made = create_study(
+                    database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+                )
             slug = made.slug
             request.say(describe(made))
     finally:

@@ -22,7 +22,7 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BudgetSpent, Evaluator, Progress
 from qsched.calibration.families import Family, Point
 from qsched.calibration.journal import Journal
-from qsched.calibration.search import planned_pictures, run_search
+from qsched.calibration.search import checked_size, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface, fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
@@ -31,7 +31,8 @@ from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, Scorer
 from qsched.scoring.paired import PairedDifference, paired_difference
 
-Verdict = Literal["gain", "no gain", "forced"]
+# "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
+Verdict = Literal["gain", "no gain", "forced", "not searched"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class CalibrationResult:
     search_seconds: float
     check_nfe: int  # held-out and control
     pictures: int
+    reused: int  # of these, pictures that another search of the journal had measured: not in this one's cost
+    most_nfe: int  # what the whole search can take
     budget_spent: bool
 
     @property
@@ -93,7 +96,11 @@ def calibrate(
         family,
         prompts,
         _seeds(prompts, settings),
-        Journal(journal, {**identity, **_own_identity(settings, family, prompts, objective)}),
+        Journal(
+            journal,
+            {**identity, **_own_identity(settings, family, prompts, objective)},
+            search=search_name(settings, family),
+        ),
         budget=settings.budget,
         planned=planned_pictures(settings.strategy, family, len(prompts), size=settings.size),
         batch_rows=settings.batch_rows,
@@ -114,11 +121,13 @@ def calibrate(
         control = compare_on(plain, objective, heldout, _seeds(heldout, settings), found, also=also)
         check_nfe += plain.nfe
     verdict = _verdict(checked.gain(), settings)
+    if budget_spent and set(measured) == {family.identity}:
+        verdict = "not searched"
     gains = evaluator.paired_gains()
     return CalibrationResult(
         settings=settings,
         family=family,
-        coefficients=Coefficients.constant() if verdict == "no gain" else found,
+        coefficients=found if verdict in ("gain", "forced") else Coefficients.constant(),
         found=found,
         found_point=best,
         verdict=verdict,
@@ -133,6 +142,8 @@ def calibrate(
         search_seconds=search_seconds,
         check_nfe=check_nfe,
         pictures=sum(len(values) for values in gains.values()),
+        reused=evaluator.reused,
+        most_nfe=evaluator.most_nfe,
         budget_spent=budget_spent,
     )
 
@@ -144,8 +155,9 @@ def _search(evaluator: Evaluator, family: Family, settings: CalibrationSettings)
     except BudgetSpent:
         if family.identity not in evaluator.measured_on_all():
             raise CalibrationError(
-                f"the budget ({settings.budget}) does not pay for the stock scheduler on {evaluator.n_prompts} "
-                "prompts; raise it or take fewer prompts"
+                f"a budget of {settings.budget.words} does not pay for the stock scheduler on {evaluator.n_prompts} "
+                f"prompts ({evaluator.n_prompts * family.steps:,} NFE); raise it or take fewer prompts. The whole "
+                f"search takes at most {evaluator.most_nfe:,} NFE"
             ) from None
         return True
     return False
@@ -185,6 +197,13 @@ def _own_identity(
         "prompts": prompts_digest(prompts),
         "objective": [record.k, record.tc.name, record.tc.version, record.iq.name, record.iq.version],
     }
+
+
+def search_name(settings: CalibrationSettings, family: Family) -> str:
+    """Which search of a journal's values this is: its cost is counted under this name. A budget may be raised later."""
+    ranges = dict(zip(family.kinds, family.bounds, strict=True))
+    parts = [f"{kind} {low!r}..{high!r}" for kind, (low, high) in ranges.items()]
+    return ", ".join([f"{settings.strategy} {checked_size(settings.strategy, settings.size)}", *parts])
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:

@@ -12,6 +12,7 @@ has the range of its own kind.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -36,9 +37,10 @@ class Box:
 
     def __post_init__(self) -> None:
         for name, (low, high) in (("model", self.model), ("sample", self.sample)):
-            if not 0 < low <= 1 <= high or low == high:
+            if not 0 < low <= 1 <= high < math.inf or low == high:
                 raise InputError(
-                    f"the {name} range {low}..{high} must satisfy 0 < low <= 1 <= high: (1, 1) is always a candidate"
+                    f"the {name} range {low}..{high} must be finite with 0 < low <= 1 <= high and not empty: (1, 1) is "
+                    "always a candidate"
                 )
 
 

@@ -84,11 +84,21 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         levels = np.linspace(floor, max(top, floor + 1e-9), 16)
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
         figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
-    panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, color="white", edgecolors="#1c2430", linewidths=0.5)
-    panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5)
-    panel.plot(*result.found_point, marker="o", mfc="none", color=ORANGE, ms=13, mew=2.2)
+    # Not clipped: the points at the ends of the ranges lie on the frame, and matter.
+    panel.scatter(
+        points[:, 0], points[:, 1], s=sizes / 3, color="white", edgecolors="#1c2430", linewidths=0.5, clip_on=False,
+        zorder=3,
+    )  # fmt: skip
+    panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)
+    panel.plot(*result.found_point, marker="o", mfc="none", color=ORANGE, ms=13, mew=2.2, clip_on=False, zorder=5)
     if result.surface is not None:
-        panel.plot(*result.surface.optimum, marker="*", color=ORANGE, ms=11, mec="white", mew=0.6)
+        face = ORANGE if result.surface.optimum in result.gains else "white"
+        panel.plot(
+            *result.surface.optimum, marker="*", mfc=face, ms=11, mec="white" if face == ORANGE else ORANGE,
+            mew=0.6 if face == ORANGE else 1.2, clip_on=False, zorder=6,
+        )  # fmt: skip
+    panel.set_xlim(x_low, x_high)
+    panel.set_ylim(y_low, y_high)
     panel.set_xlabel(f"{result.family.axes[0]} coefficient")
     panel.set_ylabel(f"{result.family.axes[1]} coefficient")
     figure.tight_layout()

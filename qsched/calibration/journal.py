@@ -1,14 +1,17 @@
 """Every measured (candidate, prompt) on disk the moment it is known, so that a killed search goes on.
 
 JSON lines: a header that says what the values belong to, then one line a value. Lines are appended whole,
-flushed and synced a batch at a time; a half-written last line is cut off and measured again.
+flushed and synced a batch at a time. A half-written last batch is cut off and measured again as a whole: a picture's
+last bits depend on its batch, and a resumed search shall find the values of an uninterrupted one.
+
+The values are a cache that searches of other ranges or strategies share; what was spent is kept search by search.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsched.calibration.errors import CalibrationError
@@ -24,32 +27,36 @@ class Measured:
     tc: float
     iq: float
     jaq: float
+    search: str = ""  # that measured it
 
 
 class Journal:
-    """The values of one search. `spent` is what the runs so far took, killed ones included."""
+    """The values of every search with this identity. `spent` is what the runs of `search` took."""
 
-    def __init__(self, path: Path, identity: dict[str, object]) -> None:
-        self.path = path
+    def __init__(self, path: Path, identity: dict[str, object], *, search: str = "") -> None:
+        self.path, self.search = path, search
         self.values: dict[tuple[Point, str], Measured] = {}
         self.spent_nfe = 0
         self.spent_seconds = 0.0
         header = json.dumps({"journal": 1, "identity": identity}, sort_keys=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size:
-            self._read(header)
-        else:
-            self._append([header])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size:
+                self._read(header)
+            else:
+                self._append([header])
+        except OSError as error:
+            raise CalibrationError(f"the journal {path} cannot be written ({error}); give another --out") from error
 
     def append(self, measured: list[Measured], *, nfe: int, seconds: float) -> None:
-        """Store values; `nfe` and `seconds` are the totals of all runs so far."""
+        """Store the values of a batch; `nfe` and `seconds` are the totals of this search's runs so far."""
         self.spent_nfe, self.spent_seconds = nfe, seconds
-        spent = {"nfe": nfe, "seconds": round(seconds, 3)}
+        spent = {"nfe": nfe, "seconds": round(seconds, 3), "search": self.search}
         lines = []
-        for one in measured:
-            self.values[one.point, one.prompt_id] = one
+        for row, one in enumerate(measured):
+            self.values[one.point, one.prompt_id] = replace(one, search=self.search)
             record = {"point": one.point, "prompt": one.prompt_id, "tc": one.tc, "iq": one.iq, "jaq": one.jaq}
-            lines.append(json.dumps({**record, **spent}))
+            lines.append(json.dumps({**record, **spent, "row": row, "rows": len(measured)}))
         self._append(lines)
 
     def _append(self, lines: list[str]) -> None:
@@ -60,29 +67,38 @@ class Journal:
 
     def _read(self, header: str) -> None:
         data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
+        lines = data[: data.rfind(b"\n") + 1].decode(errors="replace").splitlines()
+        if not lines and header.encode().startswith(data):
+            self.path.write_bytes(b"")
+            self._append([header])
+            return
+        if not lines or lines[0] != header:
+            raise CalibrationError(
+                f"{self.path} holds the values of another calibration ({_difference(''.join(lines[:1]), header)}); "
+                "give another --out, or delete that journal to start afresh"
+            )
+        read = [self._measured(line, number) for number, line in enumerate(lines[1:], start=2)]
+        if read and (half := read[-1][1]):
+            del read[-half:]
+        for measured, _, nfe, seconds in read:
+            self.values[measured.point, measured.prompt_id] = measured
+            if measured.search == self.search:
+                self.spent_nfe, self.spent_seconds = nfe, seconds
+        whole = b"".join(data.splitlines(keepends=True)[: 1 + len(read)])
         if len(whole) < len(data):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
-        lines = whole.decode().splitlines()
-        if not lines:
-            self._append([header])
-            return
-        if lines[0] != header:
-            raise CalibrationError(
-                f"{self.path} holds the values of another calibration ({_difference(lines[0], header)}); "
-                "give another --out, or delete that journal to start afresh"
-            )
-        for number, line in enumerate(lines[1:], start=2):
-            try:
-                r = json.loads(line)
-                measured = Measured(tuple(r["point"]), r["prompt"], r["tc"], r["iq"], r["jaq"])
-                self.spent_nfe, self.spent_seconds = int(r["nfe"]), float(r["seconds"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise CalibrationError(
-                    f"{self.path}:{number}: not a journal line ({error}); delete the file"
-                ) from error
-            self.values[measured.point, measured.prompt_id] = measured
+
+    def _measured(self, line: str, number: int) -> tuple[Measured, int, int, float]:
+        """(value, lines of its batch so far or 0 where this is the last of them, NFE, seconds)."""
+        try:
+            r = json.loads(line)
+            # An older journal names no search and no rows: its values serve, its cost is nobody's.
+            measured = Measured(tuple(r["point"]), r["prompt"], r["tc"], r["iq"], r["jaq"], r.get("search", ""))
+            seen, rows = r.get("row", 0) + 1, r.get("rows", 1)
+            return measured, 0 if seen == rows else seen, int(r["nfe"]), float(r["seconds"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CalibrationError(f"{self.path}:{number}: not a journal line ({error}); delete the file") from error
 
 
 def _difference(stored: str, wanted: str) -> str:

@@ -57,6 +57,8 @@ def build_record(
                 "check_nfe": result.check_nfe,
                 "candidates": len(result.gains),
                 "pictures": result.pictures,
+                "pictures_of_other_searches": result.reused,
+                "most_nfe": result.most_nfe,
                 "ended_by_budget": result.budget_spent,
             },
             "smooth_optimum": _smooth(result),
@@ -96,5 +98,6 @@ def _smooth(result: CalibrationResult) -> dict[str, object] | None:
         "gain": surface.gain,
         "standard_error": surface.standard_error,
         "points_used": surface.n_points,
+        "prompts_measured": len(result.gains.get(surface.optimum, ())),
         "length": surface.length,
     }

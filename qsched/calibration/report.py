@@ -21,6 +21,9 @@ th:first-child,td:first-child{text-align:left}
 .verdict{padding:.8rem 1rem;border-left:5px solid #2b6cb0;background:#eef4fb}
 .none{border-color:#a0522d;background:#fbf3ee}
 figure{margin:1rem 0}figcaption{color:#55606f;font-size:.9rem}svg{max-width:100%;height:auto}
+.scroll{overflow-x:auto}
+h1,p,td:first-child{overflow-wrap:anywhere}
+@media(max-width:40rem){th,td{padding:.3rem .4rem;font-size:.85rem}td:first-child{min-width:5.5rem}}
 pre{background:#f5f6f8;padding:.8rem;overflow:auto;font-size:.8rem}
 """
 
@@ -34,7 +37,9 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
     """The page as text; figures are inline SVG, nothing is fetched."""
     title = f"Calibration of {record['backbone']} at {record['precision']}, {record['steps']} steps"
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{_e(title)}</title><style>{STYLE}</style>",
+        "<!doctype html><html lang='en'><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<title>{_e(title)}</title><style>{STYLE}</style>",
         f"<h1>{_e(title)}</h1>",
         _verdict(result),
         "<h2>Gain in JAQ over the stock scheduler (1, 1)</h2>",
@@ -68,9 +73,21 @@ def _verdict(result: CalibrationResult) -> str:
             f"<p class='verdict none'><b>No gain shown, kept by force.</b> {found} changes JAQ by {interval}; the "
             "interval does not lie above 0.</p>"
         )
+    if result.verdict == "not searched":
+        return f"<p class='verdict none'><b>Not searched.</b> {_e(not_searched_words(result))}</p>"
     return (
         f"<p class='verdict none'><b>No gain.</b> The best candidate, {found}, changes JAQ by {interval}; the interval "
         "does not lie above 0, so the stock scheduler (1, 1) is written.</p>"
+    )
+
+
+def not_searched_words(result: CalibrationResult) -> str:
+    """Why there is no verdict, and what one takes."""
+    return (
+        f"The budget of {result.settings.budget.words} ended the search before any candidate but (1, 1) was measured "
+        f"on all {len(result.prompts)} prompts, so nothing is known of a gain and the stock scheduler (1, 1) is "
+        f"written. The whole search takes at most {result.most_nfe:,} NFE; raise the budget and run the same command "
+        "again, or take fewer prompts or a smaller grid."
     )
 
 
@@ -97,7 +114,7 @@ def _gain_table(result: CalibrationResult) -> str:
                 _gain_row(f"held-out, {metric}", result.heldout.gain(metric), result.heldout.stock.mean(metric))
             )
     head = "<tr><th></th><th>stock</th><th>gain</th><th>95 % interval</th><th>prompts</th></tr>"
-    return f"<table>{head}{''.join(rows)}</table>{_control_words(result)}"
+    return f"<div class='scroll'><table>{head}{''.join(rows)}</table></div>{_control_words(result)}"
 
 
 def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> str:
@@ -148,30 +165,40 @@ def _surface_words(result: CalibrationResult) -> str:
     smooth = ", ".join(f"{axis} {c:.4g}" for axis, c in zip(result.family.axes, result.surface.optimum, strict=True))
     return (
         f"{words} Optimum of the smooth fit (its mean less one standard error): {smooth}, gain "
-        f"{result.surface.gain:+.4f} &plusmn; {result.surface.standard_error:.4f} (standard error).</p>"
+        f"{result.surface.gain:+.4f} &plusmn; {result.surface.standard_error:.4f} (standard error), "
+        f"{_smooth_measured(result)}.</p>"
     )
+
+
+def _smooth_measured(result: CalibrationResult) -> str:
+    optimum = result.surface.optimum if result.surface is not None else ()
+    seen = len(result.gains.get(optimum, ()))
+    return f"measured on {seen} prompts" if seen else "<b>not measured</b>: a value of the fit alone"
 
 
 def _surface_caption(result: CalibrationResult) -> str:
     if len(result.family.bounds) == 2:
         return (
             "Gain over (1, 1) on the calibration prompts: the smooth fit (colour), the measured candidates (dots, "
-            "larger where more prompts were seen), stock (cross), best measured (ring), smooth optimum (star)."
+            "larger where more prompts were seen), stock (cross), best measured (ring), smooth optimum (star, "
+            "white where it was not measured)."
         )
     return "Gain over (1, 1) on the calibration prompts along each axis; dots are larger where more prompts were seen."
 
 
 def _spent_table(result: CalibrationResult) -> str:
     ended = " (ended by the budget)" if result.budget_spent else ""
+    reused = f" ({result.reused:,} of them known from another search, not counted below)" if result.reused else ""
     rows = {
         "strategy": result.settings.strategy + ended,
         "candidates": f"{len(result.gains):,}",
-        "pictures": f"{result.pictures:,}",
+        "pictures": f"{result.pictures:,}" + reused,
         "model evaluations (NFE) of the search": f"{result.search_nfe:,}",
         "wall time of the search": f"{result.search_seconds:.1f} s",
         "model evaluations of the held-out check and control": f"{result.check_nfe:,}",
     }
-    return "<table>" + "".join(f"<tr><td>{_e(k)}</td><td>{_e(v)}</td></tr>" for k, v in rows.items()) + "</table>"
+    cells = "".join(f"<tr><td>{_e(k)}</td><td>{_e(v)}</td></tr>" for k, v in rows.items())
+    return f"<div class='scroll'><table>{cells}</table></div>"
 
 
 def _figure(svg: str, caption: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ from qsched.calibration.settings import CalibrationSettings
 from qsched.generation import Prompt, read_prompts
 from qsched.generation.provenance import folder_fingerprint
 from qsched.precision import PrecisionReport, apply_precision, find_recipe
+from qsched.scheduling import CoefficientError, read_coefficients
 from qsched.scoring import Jaq, load_scorer
+from qsched.scoring.jaq_score import checked_k
 
 TINY = ("tiny-flux", "tiny-sdxl")
 DEFAULT_PROMPTS = 25
@@ -65,14 +68,11 @@ class JobResult:
 
 def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], None] | None = None) -> JobResult:
     """Do the job and write `out` (.json), the report beside it (.html) and the journal it resumes from."""
-    if job.out.suffix != ".json":
-        raise CalibrationError(f"--out {job.out} does not end in .json; the report is written beside it as .html")
+    quiet_libraries()
+    check_job(job)
     spec, recipe = find_spec(job.backbone), find_recipe(job.precision)
     device = str(checked_device(job.device))
-    quiet_libraries()
-    dtype = recipe.dtype_name or job.dtype or default_dtype(job.backbone, device)
-    if dtype not in DTYPES:
-        raise CalibrationError(f"dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    dtype = _dtype(job, device)
     prompts, heldout = split_prompts(job)
     objective = load_objective(job, device)
     also = [load_scorer(name, device=device, weights=_weights_of(name, job)) for name in job.also]
@@ -89,7 +89,7 @@ def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], No
         "size": [backbone.width, backbone.height],
         "guidance_scale": backbone.guidance_scale,
     }
-    journal = job.out.with_suffix(".journal.jsonl")
+    coefficients_path, report_path, journal = output_paths(job.out)
     result = calibrate(
         backbone,
         objective,
@@ -104,12 +104,61 @@ def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], No
     )
     arm = {**_arm(report), **identity}
     record = build_record(result, objective, backbone=spec.name, precision=recipe.name, arm=arm)
-    write_record(job.out, record)
-    report_path = job.out.with_suffix(".html")
+    write_record(coefficients_path, record)
     from qsched.calibration.report import write_report
 
     write_report(report_path, result, record)
-    return JobResult(result, record, job.out, report_path)
+    return JobResult(result, record, coefficients_path, report_path)
+
+
+def check_job(job: CalibrationJob) -> None:
+    """Everything that can be refused before a model is loaded; InputError with the rule and the remedy."""
+    find_spec(job.backbone)
+    find_recipe(job.precision)
+    _dtype(job, str(checked_device(job.device)))
+    checked_k(job.k)
+    _check_outputs(job)
+    split_prompts(job)
+
+
+def output_paths(out: Path) -> tuple[Path, Path, Path]:
+    """(coefficients, report, journal)."""
+    return out, out.with_suffix(".html"), out.with_suffix(".journal.jsonl")
+
+
+def _check_outputs(job: CalibrationJob) -> None:
+    """The three files can be written, and nothing that is not a calibration's is overwritten."""
+    out = job.out
+    if out.suffix != ".json":
+        raise CalibrationError(f"--out {out} does not end in .json; the report is written beside it as .html")
+    for path in output_paths(out):
+        for option, read in (("--prompts", job.prompts), ("--heldout", job.heldout)):
+            if read is not None and _same_file(path, read):
+                raise CalibrationError(f"--out {out} would write over {option} {read}; give another --out")
+        if path.is_dir():
+            raise CalibrationError(f"--out {out}: {path} is a folder; give another --out")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise CalibrationError(f"--out {out}: {above} is not a folder that can be written to; give another --out")
+    if out.exists():
+        try:
+            read_coefficients(out)
+        except CoefficientError as error:
+            raise CalibrationError(
+                f"--out {out} exists and is no coefficients file, so it is not overwritten ({error}); give another "
+                "--out"
+            ) from error
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _dtype(job: CalibrationJob, device: str) -> str:
+    dtype = find_recipe(job.precision).dtype_name or job.dtype or default_dtype(job.backbone, device)
+    if dtype not in DTYPES:
+        raise CalibrationError(f"dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    return dtype
 
 
 def split_prompts(job: CalibrationJob) -> tuple[list[Prompt], list[Prompt]]:

@@ -2,8 +2,8 @@
 
     grid             every point of an even grid on all prompts
     coarse-to-fine   three levels of 7x7, each centred on the best so far, a third as wide
-    race             9x9 then 5x5 on growing prompt subsets; a candidate that is worse than the leader on the
-                     same prompts with the same noise is dropped, and at most a share goes on
+    race             9x9 (one axis: 9), then 5x5 on growing prompt subsets; a candidate that is worse than the
+                     leader on the same prompts with the same noise is dropped, and at most a share goes on
 
 (1, 1) is always a candidate and always measured on all prompts. All are deterministic for a seed. A race ends
 with the smooth optimum of what it saw, as one more candidate measured like the others.
@@ -21,7 +21,9 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.families import Family, Point, around, even_grid, spread_points
 from qsched.calibration.surface import fit_surface
 
-STRATEGIES = ("race", "coarse-to-fine", "grid", "optuna")
+# Values an axis of the (first) grid where none are asked for; optuna makes that number squared of trials.
+DEFAULT_SIZES = {"race": 9, "coarse-to-fine": 7, "grid": 9, "optuna": 9}
+STRATEGIES = tuple(DEFAULT_SIZES)
 
 # Share of the prompts that a stage of the race has seen, and how many candidates go on from it at most.
 STAGES = (0.2, 0.4, 1.0)
@@ -31,7 +33,7 @@ ELIMINATION_LEVEL = 0.05  # one-sided
 
 
 class Objective(Protocol):
-    """What a search sees of the evaluator."""
+    """What a search sees of the evaluator: only what it has itself asked for, whatever else a cache may know."""
 
     @property
     def n_prompts(self) -> int: ...
@@ -43,33 +45,41 @@ class Objective(Protocol):
 
 def run_search(strategy: str, objective: Objective, family: Family, *, seed: int, size: int | None = None) -> None:
     """Measure candidates as the strategy says; `size` is the values an axis of the (first) grid."""
+    size = checked_size(strategy, size)
     if strategy == "grid":
-        search_grid(objective, family, size=size or 9)
+        search_grid(objective, family, size=size)
     elif strategy == "coarse-to-fine":
-        search_coarse_to_fine(objective, family, size=size or 7)
+        search_coarse_to_fine(objective, family, size=size)
     elif strategy == "race":
-        search_race(objective, family, seed=seed, size=size or 9)
-    elif strategy == "optuna":
+        search_race(objective, family, seed=seed, size=size)
+    else:
         from qsched.calibration.optuna_search import search_optuna
 
-        search_optuna(objective, family, seed=seed, trials=(size or 9) ** 2)
-    else:
+        search_optuna(objective, family, seed=seed, trials=size**2)
+
+
+def checked_size(strategy: str, size: int | None) -> int:
+    """The values an axis that a strategy takes; CalibrationError for an unknown strategy or fewer than 2."""
+    if strategy not in DEFAULT_SIZES:
         raise CalibrationError(f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}")
+    if size is not None and size < 2:
+        raise CalibrationError(f"a grid of {size} value(s) an axis has no extent; give --grid-size 2 or more")
+    return DEFAULT_SIZES[strategy] if size is None else size
 
 
 def planned_pictures(strategy: str, family: Family, n_prompts: int, *, size: int | None = None) -> int:
     """Upper bound of the (candidate, prompt) pictures that a strategy measures, (1, 1) included."""
-    dimension = len(family.bounds)
+    dimension, size = len(family.bounds), checked_size(strategy, size)
     if strategy == "grid":
-        return (len(even_grid(family, size or 9)) + 1) * n_prompts
+        return (len(even_grid(family, size)) + 1) * n_prompts
     if strategy == "coarse-to-fine":
-        return (3 * (size or 7) ** dimension + 1) * n_prompts
+        return (3 * size**dimension + 1) * n_prompts
     if strategy == "optuna":
-        return ((size or 9) ** 2 + 1) * n_prompts
-    first = (size or 9) ** min(dimension, 2)
+        return (size**2 + 1) * n_prompts
+    first = size ** min(dimension, 2)
     seen = _stage_sizes(n_prompts)
     total = n_prompts
-    for count, keep in ((first, FIRST_KEEP), (25 if dimension <= 2 else 32, REFINED_KEEP)):
+    for count, keep in ((first, FIRST_KEEP), (5**dimension if dimension <= 2 else 32, REFINED_KEEP)):
         before = 0
         for stage, upto in enumerate(seen):
             going = count if stage == 0 else keep[min(stage, len(keep)) - 1]
@@ -100,8 +110,11 @@ def search_race(objective: Objective, family: Family, *, seed: int, size: int) -
     """A race over the whole box, a second one around its winner, and the smooth optimum at the end."""
     order = np.random.default_rng(seed).permutation(objective.n_prompts).tolist()
     objective.values([family.identity])
-    survivors = _race(objective, spread_points(family, size**2, seed=seed), order, FIRST_KEEP)
+    survivors = _race(
+        objective, spread_points(family, size ** min(len(family.bounds), 2), seed=seed), order, FIRST_KEEP
+    )
     best = leader(objective, among=survivors)
+    # Half the spacing of the first grid on one or two axes; the box of the Sobol set on more.
     spacing = [(high - low) / (size - 1) / 2 for low, high in family.bounds]
     refined = around(family, best, spacing, half_width=2, seed=seed + 1)
     known = set(objective.paired_gains())

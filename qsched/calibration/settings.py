@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, Family, Vary
-from qsched.calibration.search import STRATEGIES
+from qsched.calibration.search import checked_size
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
     """The search: family, ranges, strategy, budget, and the seed of noise and search alike.
 
-    size     values an axis of the first grid (None: the strategy's own)
+    size     values an axis of the first grid (None: the strategy's own); optuna makes size^2 trials
     force    keep the best coefficients even where held-out prompts show no gain
     """
 
@@ -29,8 +29,11 @@ class CalibrationSettings:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise CalibrationError(f"strategy {self.strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}")
+        checked_size(self.strategy, self.size)
+        if self.seed < 0:
+            raise CalibrationError(f"seed {self.seed}; give 0 or more")
+        if self.batch_rows < 1:
+            raise CalibrationError(f"batch of {self.batch_rows} rows; give 1 or more")
 
     def family_for(self, steps: int) -> Family:
         """The family for runs of `steps` steps; raises InputError where the settings do not fit."""

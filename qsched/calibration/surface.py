@@ -1,9 +1,10 @@
 """A smooth fit to noisy gains: a Gaussian process over the coefficients, and its optimum.
 
-Squared-exponential kernel with one length for all axes, each point's noise its own standard error; length
-and amplitude by the largest marginal likelihood on a small grid (Rasmussen and Williams 2006, eq. 2.30).
-The mean of many noisy neighbours is less lucky than the best single one. The optimum is that of the mean minus one
-standard error, so that it does not run into a corner where nothing was measured.
+Squared-exponential kernel with one length for all axes. A point's noise is the pooled variance over its number of
+prompts; (1, 1) has none, its gain over itself is 0 exactly. Length and amplitude by the largest marginal likelihood
+on a small grid (Rasmussen and Williams 2006, eq. 2.30). The mean of many noisy neighbours is less lucky than the best
+single one. The optimum is that of the mean minus one standard error, so that it does not run into a corner where
+nothing was measured.
 """
 
 from __future__ import annotations
@@ -56,9 +57,12 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
     spread = float(y.std())
     if spread == 0:
         return None
-    pooled = math.sqrt(np.mean([known[p].var(ddof=1) for p in chosen]))
-    noise = np.array([pooled**2 / len(known[p]) for p in chosen]) + (1e-3 * spread) ** 2
-    offset = float(np.average(y, weights=1 / noise))
+    exact = np.array([p == family.identity for p in chosen])
+    pooled = math.sqrt(np.mean([known[p].var(ddof=1) for p, sure in zip(chosen, exact, strict=True) if not sure]))
+    jitter = (1e-3 * spread) ** 2
+    noise = np.array([pooled**2 / len(known[p]) for p in chosen]) + jitter
+    offset = float(np.average(y, weights=1 / noise))  # the level far from all points: no one point decides it
+    noise[exact] = jitter
     fits = [
         (_log_likelihood(x, y - offset, noise, length, amplitude * spread), length, amplitude * spread)
         for length in LENGTHS

@@ -9,6 +9,10 @@ all of them; the first step's outputs are kept from call to call. For T prompts,
 Nothing of a pipeline is copied: `render_batch` runs as it always does, with the scheduler adapter carrying one
 row of coefficients a picture, while the denoiser's `forward` and the pipeline's `encode_prompt` are wrapped.
 
+The last bits of an output depend on which rows were evaluated with it (BLAS rounds differently at other sizes), and
+rounding to few bits amplifies that. A search that is to be resumed calls `evaluate_first_step` with all of its prompts
+before it renders: always the same batches, so the first step has the same values before and after a kill.
+
 Holds for every denoiser that treats the rows of its batch independently (all of ours; per-token activation
 quantization too). One NFE is the denoiser on one picture at one step; with classifier-free guidance each
 NFE runs it on two rows.
@@ -68,7 +72,16 @@ class TrajectoryRenderer:
             images += self._render_batch(rows[start : start + self._batch_rows])
         return images
 
-    def _render_batch(self, rows: Sequence[Row]) -> list[Image.Image]:
+    def evaluate_first_step(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> None:
+        """Remember the first step's outputs of these prompts, evaluated in batches that depend on nothing else."""
+        rows = [Row(prompt, seed, Coefficients.constant()) for prompt, seed in zip(prompts, seeds, strict=True)]
+        for start in range(0, len(rows), self._batch_rows):
+            try:
+                self._render_batch(rows[start : start + self._batch_rows], only_first=True)
+            except _FirstStepDone:
+                continue
+
+    def _render_batch(self, rows: Sequence[Row], *, only_first: bool = False) -> list[Image.Image]:
         n = self.steps
         model_BS = [[row.coefficients.model_at(i, n) for i in range(n)] for row in rows]
         sample_BS = [[row.coefficients.sample_at(i, n) for i in range(n)] for row in rows]
@@ -78,16 +91,16 @@ class TrajectoryRenderer:
         def key(row: int, step: int) -> Any:
             return (*starts[row], *model_BS[row][:step], *sample_BS[row][:step])
 
-        with self._remembering(len(rows), key):
+        with self._remembering(len(rows), key, only_first):
             return render_batch(
                 self._backbone, [row.prompt for row in rows], [row.seed for row in rows], steps=n, coefficients=None
             )
 
     @contextmanager
-    def _remembering(self, n_rows: int, key: Callable[[int, int], Any]) -> Iterator[None]:
+    def _remembering(self, n_rows: int, key: Callable[[int, int], Any], only_first: bool) -> Iterator[None]:
         """While open, the pipeline has our scheduler, prompts are encoded once and distinct keys evaluated once."""
         pipeline, denoiser = self._backbone.pipeline, self._backbone.denoiser
-        shared = _SharedForward(self, denoiser.forward, n_rows, key)
+        shared = _SharedForward(self, denoiser.forward, n_rows, key, only_first)
         stock, before = pipeline.scheduler, vars(denoiser).get("forward")  # a hook may sit on forward already
         pipeline.scheduler, pipeline.encode_prompt, denoiser.forward = self._scheduler, self._encode_prompt, shared
         try:
@@ -104,6 +117,10 @@ class TrajectoryRenderer:
             )
 
 
+class _FirstStepDone(Exception):
+    """Leaves a pipeline after its first model call, where only that was wanted. Never seen by a user."""
+
+
 class _SharedForward:
     """The denoiser's `forward` for one batch: equal keys are evaluated once, known ones not at all."""
 
@@ -113,8 +130,10 @@ class _SharedForward:
         forward: Callable[..., Any],
         n_rows: int,
         key: Callable[[int, int], Any],
+        only_first: bool,
     ) -> None:
         self._memory, self._forward, self._n_rows, self._key = memory, forward, n_rows, key
+        self._only_first = only_first
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
@@ -134,6 +153,8 @@ class _SharedForward:
             for row, i in enumerate(fresh):
                 # A copy: a view would keep the whole batch's output alive.
                 outputs[keys[i]] = kept[keys[i]] = result[row].clone()
+        if self._only_first:
+            raise _FirstStepDone
         return (torch.stack([outputs[k] for k in keys]),)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import typer
@@ -19,13 +20,20 @@ def calibrate(
         ..., "--prompts", help="A prompts file, or a shipped set (calibration, eval, demo); the first N are used."
     ),
     out: Path = typer.Option(Path("coefficients.json"), "--out", help="Result; report and journal lie beside it."),
-    heldout: Path | None = typer.Option(None, "--heldout", help="Held-out prompts; default: those after the first N."),
+    heldout: str | None = typer.Option(
+        None, "--heldout", help="Held-out prompts, a file or a shipped set; default: those after the first N."
+    ),
     n_prompts: int | None = typer.Option(None, "--n-prompts", help="N: 25, or half of a shorter file."),
     n_heldout: int | None = typer.Option(None, "--n-heldout", help="Held-out prompts; default: N."),
     family: str = typer.Option("constant", "--family", help="constant, linear-to-one (the paper's), linear, per-step."),
     vary: str = typer.Option("both", "--vary", help="both, or only the model or the sample coefficient."),
     strategy: str = typer.Option("race", "--strategy", help="race, coarse-to-fine, grid, or optuna (extra)."),
-    grid_size: int | None = typer.Option(None, "--grid-size", help="Values an axis of the (first) grid; race: 9."),
+    grid_size: int | None = typer.Option(
+        None,
+        "--grid-size",
+        min=2,
+        help="Values an axis of the (first) grid (race: 9); optuna: its square is the trials.",
+    ),
     model_range: str = typer.Option("0.8,1.2", "--model-range", help="Range of the model coefficient (c_eps)."),
     sample_range: str = typer.Option("0.8,1.2", "--sample-range", help="Range of the sample coefficient (c_x)."),
     steps: int | None = typer.Option(None, "--steps", help="Inference steps; default: the backbone's."),
@@ -38,7 +46,7 @@ def calibrate(
     also: list[str] = typer.Option([], "--also", help="Further scorer for the held-out pictures, e.g. tiny-check."),
     budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Most model evaluations of the search."),
     budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Most minutes of the search."),
-    seed: int = typer.Option(0, "--seed", help="Seed of noise and search."),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of noise and search."),
     batch: int = typer.Option(32, "--batch", min=1, help="Pictures a batch."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda."),
     dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
@@ -60,7 +68,7 @@ def calibrate(
     quiet_libraries()
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
-    from qsched.calibration.run import CalibrationJob, run_calibration
+    from qsched.calibration.run import CalibrationJob, check_job, run_calibration
     from qsched.calibration.settings import CalibrationSettings
     from qsched.scoring.registry import parse_weights
 
@@ -81,7 +89,7 @@ def calibrate(
         prompts=_prompts_file(prompts),
         out=out,
         settings=settings,
-        heldout=heldout,
+        heldout=None if heldout is None else _prompts_file(heldout),
         n_prompts=n_prompts,
         n_heldout=n_heldout,
         steps=steps,
@@ -94,6 +102,7 @@ def calibrate(
         dtype=dtype,
         control=not no_control,
     )
+    check_job(job)
     with _Display() as display:
         done = run_calibration(job, on_progress=display.show)
     _report(done)
@@ -118,9 +127,12 @@ def _range(option: str, text: str) -> tuple[float, float]:
 
 
 class _Display:
-    """A progress bar with the best candidate so far and the time left."""
+    """A bar with the best candidate so far and the time left; on anything but a terminal, a line now and then."""
+
+    SECONDS_A_LINE = 15.0
 
     def __enter__(self) -> _Display:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = [
@@ -129,9 +141,13 @@ class _Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
         ]
-        self._bar = Progress(*columns)
-        self._task = self._bar.add_task("pictures (at most)", total=None, note="")
+        self._console = Console(stderr=True, soft_wrap=True)
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("pictures (at most)", total=None, note="loading the backbone")
         self._bar.start()
+        self._last_line = float("-inf")
+        if not self._console.is_terminal:
+            self._console.print("loading the backbone")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -142,21 +158,29 @@ class _Display:
         best = ", ".join(f"{c:g}" for c in progress.best)
         note = f"best ({best}) {progress.best_gain:+.4f} JAQ, {progress.nfe:,} NFE{left}"
         self._bar.update(self._task, completed=progress.done, total=progress.planned, note=note)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= self.SECONDS_A_LINE:
+            self._last_line = now
+            self._console.print(f"{progress.done:,} of at most {progress.planned:,} pictures, {note}", highlight=False)
 
 
 def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is imported late
     result = done.result
     gain = result.heldout.gain()
     interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
-    from qsched.calibration.report import coefficient_words
+    from qsched.calibration.report import coefficient_words, not_searched_words
 
-    typer.echo(f"best found: {coefficient_words(result.found)}")
+    if result.verdict == "not searched":
+        typer.echo(f"not searched: {not_searched_words(result)}")
+    else:
+        typer.echo(f"best found: {coefficient_words(result.found)}")
     if result.at_the_edge:
         typer.echo(
             f"it lies at the end of the range of {', '.join(result.at_the_edge)}; a wider range may hold a better one"
         )
-    typer.echo(f"gain over (1, 1): {interval}")
-    if result.control is not None:
+    if result.verdict != "not searched":
+        typer.echo(f"gain over (1, 1): {interval}")
+    if result.control is not None and result.verdict != "not searched":
         control = result.control.gain()
         typer.echo(f"the same on full precision: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
     if result.verdict == "no gain":
@@ -164,5 +188,7 @@ def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is impor
     if result.verdict == "forced":
         typer.echo("no gain shown on held-out prompts; the best found is written by --force")
     spent = f"{result.search_nfe:,} NFE, {result.search_seconds:.1f} s, {result.pictures:,} pictures"
+    if result.reused:
+        spent += f" ({result.reused:,} of them known from another search in the journal, not counted)"
     typer.echo(f"search: {spent}" + (", ended by the budget" if result.budget_spent else ""))
     typer.echo(f"written: {done.coefficients_path}, {done.report_path}")

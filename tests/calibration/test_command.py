@@ -76,12 +76,72 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
     (["--k", "nan"], "k is nan"),
     (["--budget-nfe", "0"], "above 0"),
     (["--weights", "clipscore"], "write scorer=path"),
+    (["--k", "-1"], "k is -1"),
+    (["--precision", "w99a1"], "is unknown; choose for example"),
+    (["--model-range", "0.9,inf"], "must be finite"),
+    (["--sample-range", "nan,1.2"], "must be finite"),
+    (["--heldout", "demos"], "demos"),
     (["--out", "c.txt"], "does not end in .json"),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_refused_before_any_picture(folder, clip_folder, tmp_path, more, rule):
     done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
     assert isinstance(done.exception, QschedError) and rule in str(done.exception), done.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [
+    ["--seed", "-1"], ["--grid-size", "0"], ["--grid-size", "1"], ["--grid-size", "-3"],
+])  # fmt: skip
+def test_numbers_below_their_least_are_refused_on_the_command_line_and_in_settings(folder, clip_folder, tmp_path, more):
+    done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
+    assert done.exit_code == 2 and isinstance(done.exception, SystemExit) and not list(tmp_path.iterdir())
+    with pytest.raises(QschedError, match="or more"):
+        CalibrationSettings(**{{"--seed": "seed", "--grid-size": "size"}[more[0]]: int(more[1])})
+
+
+def test_outputs_never_overwrite_prompts_or_a_strange_file(folder, clip_folder, tmp_path):
+    prompts = tmp_path / "p.json"
+    prompts.write_text(json.dumps({f"p{i}": f"a small red ring {i}" for i in range(8)}))
+    before = prompts.read_text()
+    strange = tmp_path / "other.json"
+    strange.write_text('{"settings": 1}')
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "words.journal.jsonl").write_text("my diary, without a line end")
+    refused = [
+        (prompts, ["--prompts", str(prompts)], "would write over --prompts"),
+        (prompts, ["--heldout", str(prompts)], "would write over --heldout"),
+        (strange, [], "is no coefficients file"),
+        (tmp_path / "file" / "c.json", [], "not a folder that can be written to"),
+        (tmp_path / "folder.json", [], "is a folder"),
+        (tmp_path / "words.json", ["--no-control"], "another calibration"),
+    ]
+    for out, more, rule in refused:
+        done = invoke(folder, clip_folder, out, *more)
+        assert isinstance(done.exception, QschedError) and rule in str(done.exception), (rule, done.exception)
+    assert prompts.read_text() == before and strange.read_text() == '{"settings": 1}'
+    assert "diary" in (tmp_path / "words.journal.jsonl").read_text()
+
+
+def test_a_shipped_set_serves_as_heldout_prompts_and_a_file_gets_lines_of_progress(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--heldout", "demo", "--n-heldout", "2", "--no-control", "--n-prompts", "3")
+    assert done.exit_code == 0, done.output
+    assert json.loads(out.read_text())["gain"]["heldout"]["n"] == 2
+    assert "loading the backbone" in done.stderr and "of at most" in done.stderr
+    page = out.with_suffix(".html").read_text()
+    assert "name='viewport'" in page and page.count("<div class='scroll'><table>") == page.count("<table>") == 2
+
+
+def test_a_budget_too_small_for_any_candidate_says_what_would_be_needed(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--no-control", "--budget-nfe", "12")
+    assert done.exit_code == 0, done.output
+    assert json.loads(out.read_text())["verdict"] == "not searched"
+    for text in (done.output, out.with_suffix(".html").read_text()):
+        assert "12 NFE ended the search before any candidate" in text and "takes at most" in text
+    done = invoke(folder, clip_folder, tmp_path / "d.json", "--no-control", "--budget-nfe", "3")
+    assert "a budget of 3 NFE does not pay for the stock scheduler on 4 prompts (8 NFE)" in str(done.exception)
 
 
 def test_heldout_prompts_of_their_own_leave_the_whole_file_for_the_search(folder, tmp_path):

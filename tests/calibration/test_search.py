@@ -97,6 +97,16 @@ def test_the_smooth_fit_is_nearer_the_truth_than_the_luckiest_point():
     assert smooth < lucky
 
 
+def test_the_smooth_fit_knows_that_stock_gains_nothing_over_itself():
+    family = Family("constant", 4)
+    for seed in range(3):
+        noisy = Noisy(family, (1.08, 0.95), noise=2.0, n_prompts=6, seed=seed)
+        run_search("grid", noisy, family, seed=0, size=5)
+        gains = noisy.paired_gains()
+        spread = np.std([values.mean() for values in gains.values()])
+        assert abs(fit_surface(gains, family).at([family.identity])[0]) < 0.01 * spread
+
+
 def test_a_surface_without_variation_or_with_few_points_is_not_fitted():
     family = Family("constant", 4)
     flat = {p: np.zeros(5) for p in even_grid(family, 4)}

@@ -80,6 +80,18 @@ def test_the_first_step_is_shared_from_call_to_call():
     assert renderer.nfe == 3 * 4 + 3 * 3
 
 
+@pytest.mark.parametrize("build", [random_flux, lambda: random_sdxl(guidance_scale=3.0)])
+def test_the_first_step_can_be_evaluated_alone_and_leaves_the_backbone_as_it_was(build):
+    backbone = build()
+    renderer = TrajectoryRenderer(backbone, steps=4, batch_rows=2)
+    renderer.evaluate_first_step(PROMPTS, SEEDS)
+    assert renderer.nfe == 3 and "forward" not in vars(backbone.denoiser)
+    ours = renderer.render(rows(CANDIDATES[1:2]))
+    assert renderer.nfe == 3 + 3 * 3
+    for image, theirs in zip(ours, plain(backbone, rows(CANDIDATES[1:2])), strict=True):
+        assert np.abs(np.asarray(image, dtype=int) - theirs).max() <= 1
+
+
 def test_a_common_prefix_of_coefficients_is_evaluated_once():
     backbone = random_flux()
     counted = count_rows(backbone)
