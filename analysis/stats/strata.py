@@ -117,7 +117,11 @@ def _differences(
         return values, Spread(by_vote, np.zeros(len(pairs)), np.inf)
     variance = {name: _variance(part) for name, part in shared.items()}
     if kind in ("annotator", "prompt"):
-        return values, Spread(np.sqrt(variance[kind]), by_vote, _degrees(sides, (kind,)))
+        own_se = np.sqrt(variance[kind])
+        # What clusters of both strata have in common cancels, so that less than the vote-level error may be true; not
+        # nothing, though.
+        floor = np.where(own_se <= 1e-6 * by_vote, by_vote, 0.0)
+        return values, Spread(own_se, floor, _degrees(sides, (kind,)))
     if all(_overlap(sides, name) for name in ("annotator", "prompt")):
         # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
         # prompt adds is in both terms and is not known here. The larger one-way variance is used.
