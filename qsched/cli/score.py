@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:  # torch and rich are loaded late
+    from rich.table import Table
+
+    from qsched.scoring.image_set_scores import MetricOfArm, SetScores
 
 
 def register(app: typer.Typer) -> None:
@@ -106,7 +112,7 @@ def _device(name: str) -> str:
     return str(checked_device(name))
 
 
-def _print_tables(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores is imported late
+def _print_tables(scores: SetScores) -> None:
     """One row a metric and arm: a column a metric would be cut at the width of a terminal."""
     from rich.console import Console
 
@@ -134,7 +140,7 @@ def _print_tables(scores) -> None:  # type: ignore[no-untyped-def]  # SetScores 
     console.print(cost)
 
 
-def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
     """A table whose names may be broken over lines and whose numbers may not."""
     from rich import box
     from rich.markup import escape
@@ -148,13 +154,13 @@ def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]):  # typ
     return table
 
 
-def _add_row(table, *cells: str) -> None:  # type: ignore[no-untyped-def]
+def _add_row(table: Table, *cells: str) -> None:
     from rich.markup import escape
 
     table.add_row(*(escape(cell) for cell in cells))
 
 
-def _metric_cells(metric) -> tuple[str, str, str, str]:  # type: ignore[no-untyped-def]
+def _metric_cells(metric: MetricOfArm | None) -> tuple[str, str, str, str]:
     """Count, mean, difference and interval; that of a difference has signs, that of a mean has none."""
     if metric is None:
         return "", "", "", ""
