@@ -194,7 +194,7 @@ def test_the_outcome_of_the_screening_stands(settings, make_study, database):
 def test_a_session_that_was_screened_out_can_neither_vote_nor_hold_its_pairs(
     settings, make_study, database, monkeypatch
 ):
-    make_study(lease_seconds=60)
+    make_study(lease_seconds=60, votes_per_pair=1)
 
     async def scenario():
         async with serving(settings) as browser:
@@ -212,7 +212,7 @@ def test_a_session_that_was_screened_out_can_neither_vote_nor_hold_its_pairs(
                 assert (answer.status_code, answer.json()["error"]["code"]) == (409, "screened_out"), path
             state = await visitor.begin()
             assert (state["state"], state["queue"]) == ("finished", [])
-            # Nothing renews the leases, so the sweep frees them.
+            # Nothing renews the leases, so whoever finds no other pair gets theirs.
             other = await Visitor(browser()).enter()
             query(database, "UPDATE assignments SET lease_expires_ms = 0 RETURNING id")
             await other.vote_all()
