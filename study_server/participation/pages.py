@@ -24,6 +24,16 @@ class DemographicItem:
     kind: str
     choices: tuple[str, ...]
     required: bool
+    entered: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormProblem:
+    """Why the form came back: a text of the catalogue with its values, and the question it is about."""
+
+    key: str
+    values: dict[str, str]
+    question: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class ConsentPage:
     contact: str | None
     hidden: dict[str, str]
     demographics: tuple[DemographicItem, ...]
-    error: str | None = None
+    problem: FormProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)

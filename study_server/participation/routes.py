@@ -20,12 +20,13 @@ from study_server.context import (
     server_of,
     session_subject,
 )
-from study_server.errors import BadRequest, Forbidden
+from study_server.errors import Forbidden
 from study_server.participation import service
 from study_server.participation.pages import (
     Completion,
     ConsentPage,
     DemographicItem,
+    FormProblem,
     IndexPage,
     InstructionsPage,
     MessagePage,
@@ -99,8 +100,10 @@ async def consent(slug: str, request: Request) -> Response:
     try:
         visit = service.platform_visit(study.design, form)
         demographics = service.read_demographics(study.design, form)
-    except BadRequest as error:
-        return _consent(request, server, study, nonce=nonce, hidden=hidden, error=str(error), status=422)
+    except service.FormMisfit as misfit:
+        problem = FormProblem(misfit.key, misfit.values, misfit.question)
+        entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
+        return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
     session_id = await server.writer.run(
         service.join, study, visit=visit, simulated=simulated, demographics=demographics
     )
@@ -214,7 +217,7 @@ async def _decline(request: Request, server: Server, study: Study, form: dict[st
     if form.get("PROLIFIC_PID"):
         try:
             visit = service.platform_visit(study.design, form)
-        except BadRequest:  # no such names can have a session
+        except service.FormMisfit:  # no such names can have a session
             visit = None
         if visit is not None:
             known = await server.reader.run(lambda tx: service.find_sitting(tx, study, visit))
@@ -244,9 +247,16 @@ def _completion(platform: str, code: str | None, url: str | None) -> Completion 
 
 
 def _consent(
-    request: Request, server: Server, study: Study, *, nonce: str, hidden: dict[str, str], error: str | None = None,
-    status: int = 200,
-) -> Response:  # fmt: skip
+    request: Request,
+    server: Server,
+    study: Study,
+    *,
+    nonce: str,
+    hidden: dict[str, str],
+    problem: FormProblem | None = None,
+    entered: dict[str, str] | None = None,
+) -> Response:
+    """The consent page, again with what was entered where something of it does not fit."""
     design = study.design
     pay = design.pay
     pairs = service.planned_trials(study)
@@ -260,13 +270,17 @@ def _consent(
         contact=design.consent.contact,
         hidden=hidden,
         demographics=tuple(
-            DemographicItem(item.id, item.label, item.kind, item.choices, item.required) for item in design.demographics
+            DemographicItem(
+                item.id, item.label, item.kind, item.choices, item.required, (entered or {}).get(item.id, "")
+            )
+            for item in design.demographics
         ),
-        error=error,
+        problem=problem,
     )
     answer = server.pages.render(
         request, page, study=_heading(study), languages=design.languages,
-        csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"), status=status,
+        csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"),
+        status=200 if problem is None else 422,
     )  # fmt: skip
     answer.set_cookie(
         CSRF_COOKIE, server.keys.sign(nonce), path=f"/s/{study.slug}", httponly=True, samesite="lax",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from random import Random
@@ -10,6 +11,7 @@ from typing import Any
 
 from study_server.assignment.records import Study
 from study_server.assignment.service import Desk, load_sitting, new_plan
+from study_server.catalogue import load_catalogue
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict, NotSignedIn
 from study_server.participation import queries
@@ -20,6 +22,7 @@ from study_server.voting.schemas import ScreeningBody
 PROLIFIC_NAMES = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 MAX_EXTERNAL = 128
 MAX_ANSWER = 500
+NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +62,42 @@ class Screened:
     retry: bool
 
 
+class FormMisfit(BadRequest):
+    """What the consent form cannot be taken with: a text of the catalogue, its values, and the question it is about."""
+
+    code = "form"
+
+    def __init__(self, key: str, *, question: str | None = None, **values: str) -> None:
+        super().__init__(load_catalogue().text(key, **values))
+        self.key, self.question, self.values = key, question, values
+
+
 def platform_visit(design: StudyDesign, fields: dict[str, str]) -> PlatformVisit | None:
-    """The platform's names from the link; BadRequest where the study needs them and they are missing."""
+    """The platform's names from the link; FormMisfit where the study needs them and they are missing."""
     pid = fields.get("PROLIFIC_PID", "")
     if not pid:
         if design.platform.name == "prolific" and not fields.get("simulated"):
-            raise BadRequest("this study is open to Prolific participants: please come through its link on Prolific")
+            raise FormMisfit("consent.problem.prolific")
         return None
     for name in PROLIFIC_NAMES:
         if len(fields.get(name, "")) > MAX_EXTERNAL:
-            raise BadRequest(f"{name} is longer than {MAX_EXTERNAL} characters; open the study's link again")
+            raise FormMisfit("consent.problem.link", name=name, limit=str(MAX_EXTERNAL))
     return PlatformVisit("prolific", pid, fields.get("STUDY_ID") or None, fields.get("SESSION_ID") or None)
 
 
 def read_demographics(design: StudyDesign, fields: dict[str, str]) -> dict[str, str]:
-    """The answers about oneself; BadRequest for a required one that is missing or a choice that is not offered."""
+    """The answers about oneself; FormMisfit for a required one that is missing or a choice that is not offered."""
     answers = {}
     for question in design.demographics:
         value = fields.get(f"d_{question.id}", "").strip()[:MAX_ANSWER]
         if not value:
             if question.required:
-                raise BadRequest(f"please answer: {question.label}", code="demographics")
+                raise FormMisfit("consent.problem.required", question=question.id, label=question.label)
             continue
         if question.kind == "choice" and value not in question.choices:
-            raise BadRequest(f"{value!r} is not offered for: {question.label}", code="demographics")
-        if question.kind == "number" and not value.lstrip("-").replace(".", "", 1).isdigit():
-            raise BadRequest(f"please give a number: {question.label}", code="demographics")
+            raise FormMisfit("consent.problem.choice", question=question.id, label=question.label, value=value)
+        if question.kind == "number" and not NUMBER.fullmatch(value):
+            raise FormMisfit("consent.problem.number", question=question.id, label=question.label, value=value)
         answers[question.id] = value
     return answers
 

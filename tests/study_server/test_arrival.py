@@ -222,6 +222,36 @@ def test_a_session_that_was_screened_out_can_neither_vote_nor_hold_its_pairs(
     assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
 
 
+def test_a_consent_form_that_does_not_fit_comes_back_with_what_was_entered(settings, make_study, database):
+    make_study(
+        demographics=[
+            {"id": "eyes", "label": "Eyesight", "kind": "choice", "choices": ["good", "poor"], "required": True},
+            {"id": "age", "label": "Age", "kind": "number", "required": True},
+            {"id": "work", "label": "Work", "kind": "text"},
+        ]
+    )
+    misfits = {
+        "eyes": ({"d_age": "40"}, "Please answer this question: Eyesight"),
+        "age": ({"d_eyes": "poor", "d_age": "forty"}, "“forty” is not a number. Please give one: Age"),
+    }
+
+    async def scenario():
+        async with serving(settings) as browser:
+            client = browser()
+            for question, (answers, problem) in misfits.items():
+                csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s")).text)[1]
+                entered = {"csrf": csrf, "consent": "yes", "d_work": '"><b>x', **answers}
+                page = await client.post("/s/s/consent", data=entered)
+                assert page.status_code == 422 and problem in page.text
+                assert re.findall(r'id="d_(\w+)"[^>]*aria-invalid="true"', page.text) == [question]
+                assert 'value="&#34;&gt;&lt;b&gt;x"' in page.text and "<b>x" not in page.text
+                assert ('<option value="poor" dir="auto" selected>' in page.text) is ("d_eyes" in answers)
+            await Visitor(client).enter(d_eyes="good", d_age="40")
+
+    run(scenario())
+    assert query(database, "SELECT count(*) FROM sessions") == [(1,)]
+
+
 def test_the_consent_page_counts_every_trial_and_no_more_minutes_than_are_allowed(settings, make_study, database):
     kinds = {
         "pairs_per_annotator": 10, "repeat_rate": 0.2, "warmup": 2, "instructed": 1, "seconds_per_vote": 12,

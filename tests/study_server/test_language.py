@@ -34,6 +34,7 @@ def test_the_language_of_the_link_lasts_from_consent_to_thanks(settings, make_st
             csrf = re.search(r'name="csrf" value="([^"]+)"', consent.text)[1]
             again = await visitor.client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
             assert again.status_code == 422 and '<html lang="de"' in again.text
+            assert load_catalogue("de").text("consent.problem.required", label="Age") in again.text
             await visitor.enter(d_age="40")
             for page in ("instructions", "task"):
                 assert spoken(await visitor.client.get(f"/s/s/{page}")) == "de"
