@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.person import next_shown, pass_screening, shown, wait_for
+from tests.e2e.person import enter, next_shown, pass_screening, shown, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -116,6 +118,35 @@ def test_a_wrong_device_check_says_what_to_do_and_can_be_repeated(new_page, arri
     pass_screening(page)
     page.reload()
     expect(page.locator("#start")).to_be_visible()  # a passed check is not asked again
+
+
+def test_a_device_check_that_was_done_in_another_tab_leads_on_to_the_study(new_page, arrival):
+    page = new_page(known_plates=True)
+    page.goto(arrival)
+    page.locator("select").select_option("No")
+    page.get_by_role("button", name="I agree").click()
+    page.wait_for_url(re.compile("/instructions$"))
+    late = page.context.new_page()
+    late.goto(page.url)
+    pass_screening(page)
+    page.locator("#start").click()
+    shown(page)
+    late.get_by_label("I see no number").check()
+    for strip in ("Dark strip", "Light strip"):
+        late.get_by_label(strip, exact=True).select_option("2")
+    late.locator("#screening-form button[type=submit]").click()
+    expect(late.locator("#start")).to_be_visible()
+
+
+def test_who_is_screened_out_midway_is_told_so_and_not_that_an_answer_is_refused(new_page, study):
+    page = new_page()
+    enter(page, study.url)
+    with contextlib.closing(sqlite3.connect(study.database)) as connection, connection:
+        newest = "(SELECT max(id) FROM sessions)"
+        connection.execute(f"UPDATE sessions SET state = 'screened_out' WHERE id = {newest}")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(re.compile("/thanks$"))
+    expect(page.get_by_role("heading", name="does not fit your device")).to_be_visible()
 
 
 def test_who_declines_leaves_without_a_trace(new_page, study):

@@ -1,7 +1,7 @@
 /** The device check before the instructions: facts of the screen, and what the person sees on it. */
 
 import { byId } from "./announce.js";
-import { HttpError, NetworkError, post } from "./api.js";
+import { HttpError, NetworkError, base, post } from "./api.js";
 import { deviceFacts, pageZoom, viewport } from "./device.js";
 import { drawColourPlate, drawGreyStrip } from "./plates.js";
 import { t } from "./text.js";
@@ -104,6 +104,8 @@ async function send(report) {
   try {
     return await post("screening", report);
   } catch (error) {
+    // The check was done meanwhile, in another tab: the front door knows where the study goes on.
+    if (error instanceof HttpError && error.status === 409) location.assign(base());
     if (error instanceof NetworkError || error instanceof HttpError) return null;
     throw error;
   }

@@ -9,6 +9,8 @@ import { t } from "./text.js";
 /** @typedef {import("./course.js").Course} Course */
 
 export const RETRY_SECONDS = 5;
+// What the server says where the study goes on, or ended, on another page; its front door knows which.
+const MOVED = ["session_expired", "screening", "screened_out"];
 
 export class Trouble {
   /** @param {Course} course */
@@ -36,7 +38,7 @@ export class Trouble {
     if (error.code === "other_tab") {
       this.course.heartbeat?.stop();
       showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
-    } else if (error.status === 401) location.assign(base());
+    } else if (error.status === 401 || MOVED.includes(error.code)) location.assign(base());
     else if (error.code === "closed" || error.code === "paused") this.course.stand(error.code, error.retryAfter);
     else showError(error.message);
   }
@@ -48,7 +50,7 @@ export class Trouble {
    * @returns {"drop"|"stop"} whether the outbox goes on without it or stops altogether
    */
   voteRefused(key, error) {
-    if (error.code === "other_tab" || error.code === "session_expired" || error.status === 401) {
+    if (error.code === "other_tab" || error.status === 401 || MOVED.includes(error.code)) {
       this.refused(error);
       return "stop";
     }
