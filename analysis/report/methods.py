@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from analysis.report.findings import Findings
 from analysis.report.no_estimate import methods_words
+from analysis.report.words import percent_words
 from analysis.stats import Estimate
 
 Cite = Callable[..., str]
@@ -102,7 +103,7 @@ def _model(estimate: Estimate, cite: Cite) -> str:
 
 def _intervals(estimate: Estimate, cite: Cite) -> str:
     settings, unsure = estimate.settings, estimate.uncertainty
-    text = f"{100 * settings.confidence:g} % intervals "
+    text = f"{percent_words(settings.confidence)} intervals "
     match unsure.kind:
         case "two-way":
             text += (

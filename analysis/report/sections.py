@@ -6,13 +6,17 @@ import math
 
 from markupsafe import Markup
 
-from analysis.report import annotator_tables, tables
 from analysis.report.covariates import covariate_section
 from analysis.report.figures.style import Drawing
 from analysis.report.findings import Findings
 from analysis.report.page import Figure, Section
 from analysis.report.summary import position_words
 from analysis.report.table import Table
+from analysis.report.tables.annotators import agreement_table, annotators_table, influence_table
+from analysis.report.tables.choices import exclusions_table, variants_table
+from analysis.report.tables.pairs import contrasts_table, raw_table, sequential_table
+from analysis.report.tables.strata import strata_contrasts_table, strata_table
+from analysis.report.tables.strengths import baseline_table, intervals_table, strengths_table
 
 # A page is read, a file is searched: longer tables go on in their CSV file.
 ROWS_SHOWN = 60
@@ -34,9 +38,7 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
             "strata",
             f"By {by}",
             figures=figures(f"by-{by}"),
-            tables=_full(
-                tables.strata_table(found).first(ROWS_SHOWN, file="strata.csv"), tables.strata_contrasts_table(found)
-            ),
+            tables=_full(strata_table(found).first(ROWS_SHOWN, file="strata.csv"), strata_contrasts_table(found)),
             points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
         ),
         covariate_section(found.adjusted, found.settings.alpha),
@@ -53,14 +55,14 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
             "Agreement and annotators",
             paragraphs=_agreement_words(found),
             figures=figures("annotators"),
-            tables=_full(annotator_tables.agreement_table(found), annotator_tables.annotators_table(found)),
+            tables=_full(agreement_table(found), annotators_table(found)),
         ),
         Section(
             "influence",
             "Who drives the result",
             paragraphs=_influence_words(found),
             figures=figures("influence"),
-            tables=_full(annotator_tables.influence_table(found)),
+            tables=_full(influence_table(found)),
         ),
         Section(
             "exclusions",
@@ -69,7 +71,7 @@ def page_sections(found: Findings, drawings: dict[str, Drawing]) -> tuple[Sectio
                 f"{found.exclusions.n_read:,} votes were read, {found.exclusions.n_excluded:,} excluded, "
                 f"{found.n_votes:,} kept.",
             ),
-            tables=_full(tables.exclusions_table(found), tables.variants_table(found)),
+            tables=_full(exclusions_table(found), variants_table(found)),
             points=tuple(f"{v.name}: {v.problem}" for v in found.variants if v.problem),
         ),
     ]
@@ -87,16 +89,16 @@ def _strengths(found: Findings, figures: tuple[Figure, ...]) -> Section:
             "Strengths",
             paragraphs=("No strengths are given, because no finite, unique estimate exists. See the box at the top.",),
         )
-    listed = [tables.strengths_table(found.estimate)]
+    listed = [strengths_table(found.estimate)]
     if found.settings.baseline is not None:
-        listed.append(tables.baseline_table(found.estimate, found.settings.baseline))
+        listed.append(baseline_table(found.estimate, found.settings.baseline))
     return Section("strengths", "Strengths", figures=figures, tables=tuple(listed))
 
 
 def _pairs(found: Findings, figures: tuple[Figure, ...]) -> Section:
-    listed = [tables.raw_table(found).first(ROWS_SHOWN, file="winrates.csv")]
+    listed = [raw_table(found).first(ROWS_SHOWN, file="winrates.csv")]
     if found.estimate is not None:
-        listed.append(tables.contrasts_table(found.estimate).first(ROWS_SHOWN, file="contrasts.csv"))
+        listed.append(contrasts_table(found.estimate).first(ROWS_SHOWN, file="contrasts.csv"))
     return Section("pairs", "Win rates of pairs", figures=figures, tables=tuple(listed))
 
 
@@ -113,7 +115,7 @@ def _intervals(found: Findings) -> Section:
         "intervals",
         "How sure: the intervals beside the vote-level ones",
         paragraphs=(text, *unsure.warnings, *unsure.notes),
-        tables=(tables.intervals_table(found.estimate),),
+        tables=(intervals_table(found.estimate),),
     )
 
 
@@ -127,7 +129,7 @@ def _sequential(found: Findings) -> Section:
             "and are wider for it. The rate is the mean over annotators, each counted once, in the order in which they "
             "finished. Differences between prompts and the number of pairs are not counted.",
         ),
-        tables=_full(tables.sequential_table(found)),
+        tables=_full(sequential_table(found)),
     )
 
 

@@ -117,6 +117,11 @@ def _p_words(pair: PairRow, n_pairs: int) -> str:
     return f"{name} {shown}" if shown[0] in "<>" else f"{name} = {shown}"
 
 
+def percent_words(confidence: float) -> str:
+    """A confidence level in percent."""
+    return f"{100 * confidence:g} %"
+
+
 def share_words(estimate: Estimate) -> str:
     """How the model's win rate takes ties."""
     if estimate.settings.model == "bradley-terry" and estimate.settings.ties == "half":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.report import annotator_tables, tables
 from analysis.report.covariates import terms_table
 from analysis.report.document import report_json
 from analysis.report.drawings import draw_all
@@ -13,7 +12,12 @@ from analysis.report.findings import Findings
 from analysis.report.page import page_context, render_page
 from analysis.report.sections import page_sections
 from analysis.report.settings import FORMATS
-from analysis.report.table import Column, Table, table_csv, table_latex
+from analysis.report.table import Table, table_csv, table_latex
+from analysis.report.tables.annotators import agreement_table, annotators_table, kappas_table
+from analysis.report.tables.choices import exclusions_table, variants_table
+from analysis.report.tables.pairs import contrasts_csv_table, contrasts_table, raw_table, winrates_csv_table
+from analysis.report.tables.strata import strata_contrasts_table, strata_table
+from analysis.report.tables.strengths import strengths_csv_table, strengths_table
 from qsched.records import InputError
 
 # What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.
@@ -63,51 +67,35 @@ def _remove_stale(out: Path, written: set[Path]) -> None:
 
 def _csv_tables(found: Findings) -> dict[str, Table]:
     listed = {
-        "winrates": tables.winrates_csv_table(found),
-        "strengths": tables.strengths_csv_table(found.estimate),
-        "exclusions": tables.exclusions_table(found),
+        "winrates": winrates_csv_table(found),
+        "strengths": strengths_csv_table(found.estimate),
+        "exclusions": exclusions_table(found),
     }
     if found.estimate is not None:
-        listed["contrasts"] = tables.contrasts_csv_table(found.estimate)
+        listed["contrasts"] = contrasts_csv_table(found.estimate)
     if found.annotators:
-        listed["annotators"] = annotator_tables.annotators_table(found, limit=None)
+        listed["annotators"] = annotators_table(found, limit=None)
     if found.strata:
-        listed["strata"] = tables.strata_table(found)
+        listed["strata"] = strata_table(found)
     if found.strata_contrasts:
-        listed["strata-contrasts"] = tables.strata_contrasts_table(found, limit=None)
+        listed["strata-contrasts"] = strata_contrasts_table(found, limit=None)
     if found.adjusted is not None and found.adjusted.fit is not None:
         listed["covariates"] = terms_table(found.adjusted.fit)
     if found.variants:
-        listed["sensitivity"] = tables.variants_table(found)
+        listed["sensitivity"] = variants_table(found)
     if found.agreement is not None and found.agreement.kappas:
-        listed["kappas"] = _kappas(found)
+        listed["kappas"] = kappas_table(found)
     return listed
 
 
 def _latex_tables(found: Findings) -> dict[str, Table]:
-    listed = {"winrates": tables.raw_table(found), "exclusions": tables.exclusions_table(found)}
+    listed = {"winrates": raw_table(found), "exclusions": exclusions_table(found)}
     if found.estimate is not None:
-        listed["strengths"] = tables.strengths_table(found.estimate)
-        listed["contrasts"] = tables.contrasts_table(found.estimate)
+        listed["strengths"] = strengths_table(found.estimate)
+        listed["contrasts"] = contrasts_table(found.estimate)
     if found.agreement is not None:
-        listed["agreement"] = annotator_tables.agreement_table(found)
+        listed["agreement"] = agreement_table(found)
     return listed
-
-
-def _kappas(found: Findings) -> Table:
-    kappas = found.agreement.kappas if found.agreement else ()
-    return Table(
-        name="kappas",
-        caption="Cohen's kappa of each two annotators on the items that both judged",
-        columns=(
-            Column("annotator_a", "Annotator", "text"),
-            Column("annotator_b", "And", "text"),
-            Column("n_items", "Items", "count"),
-            Column("observed", "Agreement"),
-            Column("kappa", "Kappa"),
-        ),
-        rows=tuple((k.annotator_a, k.annotator_b, k.n_items, k.observed, k.kappa) for k in kappas),
-    )
 
 
 def _write(path: Path, data: bytes) -> Path:

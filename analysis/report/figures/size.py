@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis.report.escape import short_label
 from analysis.report.figures.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, new_figure
 from analysis.report.table import data_size, signed
+from analysis.report.words import percent_words
 from analysis.stats import Estimate, StrengthRow
 
 LABEL_POINTS = 8
@@ -51,7 +52,7 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
     axes.grid(axis="y")
     figure.draw_without_rendering()  # settles the layout, so that labels can be placed in points
     _write_labels(axes, rows, x_of)
-    percent = f"{100 * estimate.settings.confidence:g} %"
+    percent = percent_words(estimate.settings.confidence)
     spoken = "; ".join(
         f"{short_label(row.arm)} {data_size(sizes[row.arm])}, Elo {signed(row.elo, 0)} "
         f"({signed(row.elo_low, 0)} to {signed(row.elo_high, 0)})"

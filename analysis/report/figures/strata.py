@@ -7,6 +7,7 @@ import numpy as np
 from analysis.report.escape import short_label, short_labels
 from analysis.report.figures.style import BLUE, GRID, MUTED, Draft, new_figure
 from analysis.report.strata import Stratum
+from analysis.report.words import percent_words
 
 MOST_STRATA = 24
 MOST_ARMS = 12
@@ -60,7 +61,7 @@ def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, 
         figure=figure,
         title=f"Strength of each arm by {by}",
         alt=(
-            f"{len(arms)} panels, one an arm, with {100 * confidence:g} % intervals of its Elo in {len(shown)} "
+            f"{len(arms)} panels, one an arm, with {percent_words(confidence)} intervals of its Elo in {len(shown)} "
             f"strata of {by}. The numbers stand in the table below the figure."
         ),
         caption=(

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.report.escape import short_labels
 from analysis.report.figures.style import BLUE, GRID, INK, MUTED, ORANGE, Draft, new_figure
 from analysis.report.table import signed
+from analysis.report.words import percent_words
 from analysis.stats import Estimate, elo
 
 
@@ -45,7 +46,7 @@ def draw_strengths(estimate: Estimate) -> Draft:
     top = axes.secondary_xaxis("top", functions=(_log_strength_of, _elo_of))
     top.set_xlabel("log strength (natural logarithm of the odds)", color=MUTED)
     top.tick_params(colors=MUTED, labelcolor=MUTED)
-    percent = f"{100 * estimate.settings.confidence:g} %"
+    percent = percent_words(estimate.settings.confidence)
     handles = [axes.plot([], [], color=BLUE, linewidth=1.8, marker="o", markersize=5)[0]]
     names = [f"{percent} interval ({estimate.uncertainty.kind})"]
     if two_bars:

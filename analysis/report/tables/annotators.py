@@ -120,3 +120,20 @@ def influence_table(found: Findings) -> Table:
             for r in rows
         ),
     )
+
+
+def kappas_table(found: Findings) -> Table:
+    """What `kappas.csv` holds: agreement of each two annotators."""
+    kappas = found.agreement.kappas if found.agreement else ()
+    return Table(
+        name="kappas",
+        caption="Cohen's kappa of each two annotators on the items that both judged",
+        columns=(
+            Column("annotator_a", "Annotator", "text"),
+            Column("annotator_b", "And", "text"),
+            Column("n_items", "Items", "count"),
+            Column("observed", "Agreement"),
+            Column("kappa", "Kappa"),
+        ),
+        rows=tuple((k.annotator_a, k.annotator_b, k.n_items, k.observed, k.kappa) for k in kappas),
+    )
