@@ -9,10 +9,9 @@ More than 4,000 clusters are drawn at random into 4,000 groups of equal size (on
 as clusters are: the random-group method (Wolter 2007, Introduction to Variance Estimation, ch. 2). The variance's
 expectation is the same, and the sandwich below has every cluster of its own; time and memory stay those of 4,000.
 
-Each resample is refitted by chord iteration (the information of the original fit, factored once) and by Newton's
-method where that is slow. The covariance of the refits is taken around their linear part, whose covariance is known
-exactly (Efron 1990, JASA 85:79-89): V = sandwich + cov(refits) - cov(linear parts). That removes most of the
-simulation noise.
+Each resample is refitted (`analysis.stats.refits`). The covariance of the refits is taken around their linear part,
+whose covariance is known exactly (Efron 1990, JASA 85:79-89): V = sandwich + cov(refits) - cov(linear parts). That
+removes most of the simulation noise.
 """
 
 from __future__ import annotations
@@ -24,23 +23,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import expit
 
-from analysis.errors import AnalysisError, NotConvergedError
-from analysis.stats.cells import cell_terms
+from analysis.errors import AnalysisError
 from analysis.stats.counts import ClusterCounts, Table, VoteCounts
 from analysis.stats.covariance import FittedDesign
-from analysis.stats.existence import examine
-from analysis.stats.fit import make_design, newton
-from analysis.stats.penalty import smooth_penalty
+from analysis.stats.fit import make_design
+from analysis.stats.refits import refit
 from analysis.stats.results import Array
 from qsched.records import InputError
 
 Weights = Literal["exponential", "multinomial"]
 Unit = Literal["vote", "annotator", "prompt"]
 
-_CHORD_ITERATIONS = 40
-_CHORD_TOLERANCE = 1e-9
 #: Resamples are worked on in blocks of about this many table entries.
 _BLOCK_ENTRIES = 8_000_000
 #: More clusters than these are drawn into this many random groups.
@@ -196,89 +190,3 @@ def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator, we
 def _sizes(total: int, block: int) -> Iterator[int]:
     for start in range(0, total, block):
         yield min(block, total - start)
-
-
-def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Refits, first steps (the linear parts), and which resamples have an estimate. outcomes (B, C, 3 or 2)."""
-    b = len(outcomes)
-    beta = np.tile(ready.fit.parameters, (b, 1))
-    linear = np.zeros_like(beta)
-    ok = np.ones(b, dtype=bool)
-    if ready.fit.penalty.kind == "firth":
-        linear = _chord_gradient(ready, _sufficient(ready, outcomes), beta) @ ready.bread
-        return _refit_one_by_one(ready, outcomes, np.arange(b), beta, linear, ok)
-    active = np.arange(b)
-    current = _sufficient(ready, outcomes)
-    previous = np.full(b, np.inf)
-    for iteration in range(_CHORD_ITERATIONS):
-        step = _chord_gradient(ready, current, beta[active]) @ ready.bread
-        if iteration == 0:
-            linear = step.copy()
-        size = np.abs(step).max(axis=1)
-        beta[active] += step
-        going = size > _CHORD_TOLERANCE
-        worse = size > np.maximum(previous, 1.0)
-        if worse.any():
-            beta[active[worse]] = np.nan
-            going &= ~worse
-        active, previous = active[going], size[going]
-        if not len(active):
-            break
-        if not going.all():
-            current = tuple(part[going] for part in current)
-    slow = np.union1d(active, np.flatnonzero(np.isnan(beta).any(axis=1)))
-    return _refit_one_by_one(ready, outcomes, slow, beta, linear, ok) if len(slow) else (beta, linear, ok)
-
-
-def _sufficient(ready: FittedDesign, outcomes: Array) -> tuple[Array, ...]:
-    """What the gradient needs of a table: (wins of the left arm, votes), (B, C) each; the table in tie models."""
-    if ready.fit.model != "bradley-terry":
-        return (outcomes,)
-    if outcomes.shape[-1] == 2:
-        return outcomes[..., 0].copy(), outcomes.sum(axis=-1)
-    wins = outcomes[..., 0] + 0.5 * outcomes[..., 2]
-    return wins, wins + outcomes[..., 1] + 0.5 * outcomes[..., 2]
-
-
-def _chord_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -> Array:
-    design, fit = ready.design, ready.fit
-    eta, tau = design.eta(beta), design.tau(beta)
-    if fit.model == "bradley-terry":
-        wins, votes = data
-        p = expit(eta, out=eta)
-        gradient = design.pull_back(wins - np.multiply(votes, p, out=p), None)
-    else:
-        outcomes = data[0]
-        # A chord step may leave Rao and Kupper's tau > 0; such a resample goes to Newton's method.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            terms = cell_terms(fit.model, outcomes, eta, tau)
-        gradient = design.pull_back(terms.score_eta, terms.score_tau)
-        gradient[~np.isfinite(gradient).all(axis=1)] = np.inf
-    if fit.penalty.kind in ("ridge", "gamma"):
-        gradient[:, : design.k] += smooth_penalty(fit.penalty, beta[:, : design.k])[1]
-    return gradient
-
-
-def _refit_one_by_one(
-    ready: FittedDesign,
-    outcomes: Array,
-    which: NDArray[np.int64],
-    beta: Array,
-    linear: Array,
-    ok: NDArray[np.bool_],
-) -> tuple[Array, Array, NDArray[np.bool_]]:
-    fit = ready.fit
-    if outcomes.shape[-1] == 2:
-        outcomes = np.concatenate([outcomes, np.zeros((*outcomes.shape[:-1], 1))], axis=-1)
-    for index in which:
-        counts = ready.counts.with_outcomes(outcomes[index])
-        diagnosis = examine(counts, model=fit.model, position_effect=fit.has_position, penalty=fit.penalty)
-        if not diagnosis.exists:
-            ok[index] = False
-            continue
-        try:
-            beta[index] = newton(ready.design, outcomes[index], fit.model, fit.penalty, fit.parameters)[0]
-        except NotConvergedError:
-            # Counted, reported, and an error when they are many: see `resample`.
-            ok[index] = False
-    return beta, linear, ok

@@ -83,20 +83,21 @@ def _rao_kupper(n: Array, eta: Array, tau: Array) -> CellTerms:
     )
 
 
-def outcome_scores(model: Model, eta: Array, tau: float | None) -> Array:
-    """Score of a single vote by its outcome: shape (C, 3, d), d = 1 (eta) or 2 (eta, tau)."""
+def outcome_scores(model: Model, eta: Array, tau: float | Array | None) -> Array:
+    """Score of a single vote by its outcome: eta (..., C), tau one number or (..., 1) -> (..., C, 3, d), d = 1 (eta) or
+    2 (eta, tau)."""
     scores = []
     for outcome in range(3):
         one = np.zeros((*eta.shape, 3))
         one[..., outcome] = 1.0
-        terms = cell_terms(model, one, eta, None if tau is None else np.array([tau]))
+        terms = cell_terms(model, one, eta, None if tau is None else np.atleast_1d(tau))
         parts = [terms.score_eta] if terms.score_tau is None else [terms.score_eta, terms.score_tau]
         scores.append(np.stack(parts, axis=-1))
     return np.stack(scores, axis=-2)
 
 
-def outcome_probabilities(model: Model, eta: Array, tau: float | None) -> Array:
-    """P(left), P(right), P(tie), shape (C, 3); Bradley-Terry gives ties no probability."""
+def outcome_probabilities(model: Model, eta: Array, tau: float | Array | None) -> Array:
+    """P(left), P(right), P(tie), shape (..., C, 3); Bradley-Terry gives ties no probability."""
     if model == "bradley-terry" or tau is None:
         return np.stack([expit(eta), expit(-eta), np.zeros_like(eta)], axis=-1)
     if model == "davidson":
@@ -108,8 +109,8 @@ def outcome_probabilities(model: Model, eta: Array, tau: float | None) -> Array:
     return np.stack([p_left, p_right, np.expm1(2 * tau) * p_left * p_right], axis=-1)
 
 
-def information_and_slope(model: Model, eta: Array, tau: float | None) -> tuple[Array, Array]:
-    """Expected information of one vote, M (C, d, d), and its derivative, (C, d, d, d) with the last axis in (eta, tau).
+def information_and_slope(model: Model, eta: Array, tau: float | Array | None) -> tuple[Array, Array]:
+    """Expected information of one vote, M (..., C, d, d), and its derivative by eta and tau, (..., C, d, d, d).
 
     With p the probabilities and g, h the first and second derivatives of log p:
     M_ab = sum p g_a g_b and dM_ab/dc = sum p (g_a g_b g_c + h_ac g_b + g_a h_bc).
@@ -118,24 +119,24 @@ def information_and_slope(model: Model, eta: Array, tau: float | None) -> tuple[
     g = outcome_scores(model, eta, tau)
     h = _outcome_curves(model, eta, tau)
     if model == "bradley-terry":
-        g, h = g[:, :2], h[:, :2]
-        p = p[:, :2]
-    information = np.einsum("co,coa,cob->cab", p, g, g)
+        g, h = g[..., :2, :], h[..., :2, :, :]
+        p = p[..., :2]
+    information = np.einsum("...o,...oa,...ob->...ab", p, g, g)
     slope = (
-        np.einsum("co,coa,cob,coe->cabe", p, g, g, g)
-        + np.einsum("co,coae,cob->cabe", p, h, g)
-        + np.einsum("co,coa,cobe->cabe", p, g, h)
+        np.einsum("...o,...oa,...ob,...oe->...abe", p, g, g, g)
+        + np.einsum("...o,...oae,...ob->...abe", p, h, g)
+        + np.einsum("...o,...oa,...obe->...abe", p, g, h)
     )
     return information, slope
 
 
-def _outcome_curves(model: Model, eta: Array, tau: float | None) -> Array:
-    """Second derivatives of log p by outcome, shape (C, 3, d, d)."""
+def _outcome_curves(model: Model, eta: Array, tau: float | Array | None) -> Array:
+    """Second derivatives of log p by outcome, shape (..., C, 3, d, d)."""
     curves = []
     for outcome in range(3):
         one = np.zeros((*eta.shape, 3))
         one[..., outcome] = 1.0
-        terms = cell_terms(model, one, eta, None if tau is None else np.array([tau]))
+        terms = cell_terms(model, one, eta, None if tau is None else np.atleast_1d(tau))
         if terms.curve_eta_tau is None or terms.curve_tau is None:
             curves.append(-terms.curve_eta[..., None, None])
             continue

@@ -201,8 +201,8 @@ def _objective(
     gradient = design.pull_back(terms.score_eta, terms.score_tau)
     curve = design.hessian(terms)
     if penalty.kind == "firth":
-        extra, slope, information = firth_terms(design, outcomes, model, beta)
-        return value + extra, gradient + slope, information, terms
+        extra, slope, information = firth_terms(design, outcomes.sum(axis=1), model, beta)
+        return value + float(extra), gradient + slope, information, terms
     if penalty.kind != "none":
         extra_value, extra_gradient, extra_curve = smooth_penalty(penalty, beta[: design.k])
         value += float(extra_value)
@@ -211,38 +211,35 @@ def _objective(
     return value, gradient, curve, terms
 
 
-def firth_terms(design: Design, outcomes: Array, model: Model, beta: Array) -> tuple[float, Array, Array]:
-    """Half the log determinant of the expected information, its gradient, and that information (P, P).
+def firth_terms(design: Design, votes: Array, model: Model, beta: Array) -> tuple[Array, Array, Array]:
+    """Half the log determinant of the expected information, its gradient (..., P), and that information (..., P, P).
 
-    d/d beta_k of 1/2 log det I = 1/2 tr(I^-1 dI/d beta_k); with I a sum over cells this is a score by cell.
+    votes (..., C), beta (..., P). d/d beta_k of 1/2 log det I = 1/2 tr(I^-1 dI/d beta_k); with I a sum over cells this
+    is a score by cell. Where I has no inverse the value and the gradient are not a number.
     """
-    total = outcomes.sum(axis=1)
-    tau = design.tau(beta)
-    m, slope = information_and_slope(model, design.eta(beta), None if tau is None else float(tau[0]))
+    m, slope = information_and_slope(model, design.eta(beta), design.tau(beta))
     two = m.shape[-1] == 2
-    expected = CellTerms(
-        log_likelihood=total,
-        score_eta=total,
-        score_tau=None,
-        curve_eta=total * m[:, 0, 0],
-        curve_eta_tau=total * m[:, 0, 1] if two else None,
-        curve_tau=total * m[:, 1, 1] if two else None,
-    )
-    information = design.hessian(expected)
-    anchored = design.anchored(information)
-    inverse = np.linalg.inv(anchored)
     x = design.x.toarray() if sparse.issparse(design.x) else np.asarray(design.x)
+    lin = design.n_linear
+    information = np.zeros((*beta.shape, beta.shape[-1]))
+    information[..., :lin, :lin] = (x.T * (votes * m[..., 0, 0])[..., None, :]) @ x
+    if two:
+        information[..., :lin, -1] = information[..., -1, :lin] = (votes * m[..., 0, 1]) @ x
+        information[..., -1, -1] = (votes * m[..., 1, 1]).sum(axis=-1)
+    anchored = design.anchored(information)
+    sign, log_determinant = np.linalg.slogdet(anchored)
+    singular = ~((sign > 0) & np.isfinite(log_determinant))
+    inverse = np.linalg.inv(np.where(singular[..., None, None], np.eye(beta.shape[-1]), anchored))
     # Q_c = X_c I^-1 X_c', the covariance of (eta, tau) in cell c.
     q = np.empty_like(m)
-    lin = design.n_linear
-    xv = x @ inverse[:lin, :lin]
-    q[:, 0, 0] = (xv * x).sum(axis=1)
+    q[..., 0, 0] = ((x @ inverse[..., :lin, :lin]) * x).sum(axis=-1)
     if two:
-        q[:, 0, 1] = q[:, 1, 0] = x @ inverse[:lin, -1]
-        q[:, 1, 1] = inverse[-1, -1]
-    by_cell = 0.5 * total[:, None] * np.einsum("cab,cabe->ce", q, slope)
-    gradient = design.pull_back(by_cell[:, 0], by_cell[:, 1] if two else None)
-    return 0.5 * float(np.linalg.slogdet(anchored)[1]), gradient, information
+        q[..., 0, 1] = q[..., 1, 0] = inverse[..., -1, :lin] @ x.T
+        q[..., 1, 1] = inverse[..., -1:, -1]
+    by_cell = 0.5 * votes[..., None] * np.einsum("...ab,...abe->...e", q, slope)
+    gradient = design.pull_back(by_cell[..., 0], by_cell[..., 1] if two else None)
+    gradient = np.where(singular[..., None], np.nan, gradient)
+    return np.where(singular, np.nan, 0.5 * log_determinant), gradient, information
 
 
 def bread(design: Design, terms: CellTerms, penalty: Penalty, beta: Array) -> Array:

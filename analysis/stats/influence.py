@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from analysis.stats.annotator_results import InfluenceRow
-from analysis.stats.bootstrap import refit
 from analysis.stats.counts import VoteCounts
 from analysis.stats.covariance import cluster_scores, prepare
+from analysis.stats.refits import refit
 from analysis.stats.results import PairwiseFit, Uncertainty
 from analysis.stats.spread import spread_of
 from qsched.records import InputError

@@ -112,6 +112,21 @@ def test_running_again_changes_nothing(finished, folder) -> None:
     assert pictures(finished) == before and (finished / "images.jsonl").read_bytes() == rows
 
 
+def killed_halfway(command: list[str], out: Path) -> bool:
+    """Start a run afresh, kill it once it has five of its 24 rows; False where it had all of them by then."""
+    shutil.rmtree(out, ignore_errors=True)
+    rows = out / "images.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while process.poll() is None and not (rows.exists() and rows.read_bytes().count(b"\n") >= 5):
+        assert time.monotonic() < deadline, "no row in ten minutes"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert process.returncode in (0, -signal.SIGKILL), "the run failed by itself"
+    return rows.read_bytes().count(b"\n") < 24
+
+
 @pytest.mark.load
 def test_a_run_killed_with_sigkill_and_resumed_equals_an_uninterrupted_one(folder, finished, tmp_path) -> None:
     out = tmp_path / "set"
@@ -120,16 +135,8 @@ def test_a_run_killed_with_sigkill_and_resumed_equals_an_uninterrupted_one(folde
         "--arms", "fp32,fp32+qsched,w4a4,w4a4+qsched", "--prompts", str(folder / "p.yaml"), "--out", str(out),
         "--samples", "2", "--batch-size", "4",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    rows = out / "images.jsonl"
-    deadline = time.monotonic() + 600
-    while not (rows.exists() and rows.read_bytes().count(b"\n") >= 5):
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = rows.read_bytes().count(b"\n")
-    assert done < 24, "the run was over before the signal came"
+    # On a machine that is busy elsewhere the small run may be over before this process looks again.
+    assert any(killed_halfway(command, out) for _ in range(5)), "the run was over before the signal came, five times"
     report = generate_pairs(request(folder, out))
     assert report.kept >= 5 and report.made == 24 - report.kept and report.unlike == 0
     assert pictures(out) == pictures(finished) and rows_of(out) == rows_of(finished)

@@ -143,6 +143,16 @@ def test_a_cluster_without_which_nothing_can_be_estimated_has_infinite_influence
         influence(result.fit, counts, result.uncertainty, by="prompt")
 
 
+@pytest.mark.parametrize("penalty", ["none", "firth"])
+def test_the_only_judge_of_an_arm_has_infinite_influence(penalty):
+    left, right, choice = ["a", "b"] * 12 + ["a", "c"] * 3, ["b", "a"] * 12 + ["c", "a"] * 3, ["left"] * 30
+    who = ["u", "u", "v", "v", "w", "w"] * 4 + ["only"] * 6
+    counts = count_arrays(left, right, choice, annotator=who)
+    result = estimate(counts, EstimateSettings(intervals="annotator", method="sandwich", penalty=penalty))
+    rows = influence(result.fit, counts, result.uncertainty, by="annotator")
+    assert [row.cluster for row in rows if np.isinf(row.change_in_se)] == ["only"]
+
+
 def test_guessers_are_found_and_the_strengths_they_dilute_restored():
     rng = np.random.default_rng(3)
     study = draw_study(annotators=40, prompts=30, each=120, taste=0.0, side=0.0, seed=4)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.errors import AnalysisError
 from analysis.stats import (
     EstimateSettings,
     VoteCounts,
@@ -42,7 +43,7 @@ def test_the_bootstrap_agrees_with_the_sandwich_on_a_study_of_fair_size(kind, we
 
 
 @pytest.mark.parametrize("model", ["bradley-terry", "davidson", "rao-kupper"])
-@pytest.mark.parametrize("penalty", ["none", "ridge:2"])
+@pytest.mark.parametrize("penalty", ["none", "ridge:2", "firth"])
 def test_chord_iteration_finds_what_newton_finds_on_each_resample(model: Model, penalty: str, counts: VoteCounts):
     fit = fit_model(counts, model=model, position_effect=True, penalty=penalty)
     ready = prepare(fit, counts)
@@ -55,6 +56,19 @@ def test_chord_iteration_finds_what_newton_finds_on_each_resample(model: Model, 
         table = (weights[b] @ by_cluster).reshape(-1, 3)
         exact = newton(ready.design, table, model, fit.penalty, fit.parameters)[0]
         assert drawn.draws[b] == pytest.approx(exact, abs=1e-8)
+
+
+@pytest.mark.parametrize("penalty", ["none", "firth"])
+@pytest.mark.parametrize("position_effect", [False, True])
+def test_a_resample_in_which_an_arm_has_no_votes_is_no_estimate(penalty, position_effect):
+    study = draw_study(arms=3, annotators=12, each=30)
+    columns = study["left"], study["right"], study["annotator"]
+    weak, only = max(study["left"]), min(study["annotator"])
+    keep = [i for i, row in enumerate(zip(*columns, strict=True)) if weak not in row or only in row]
+    counts = counts_of({name: [values[i] for i in keep] for name, values in study.items()})
+    fit = fit_bradley_terry(counts, penalty=penalty, position_effect=position_effect)
+    with pytest.raises(AnalysisError, match="resamples by annotator have no finite estimate"):
+        uncertainty_of(fit, counts, intervals="annotator", resamples=200, weights="multinomial")
 
 
 def test_a_plain_loop_bootstrap_by_annotator_gives_the_same_errors():

@@ -1,0 +1,146 @@
+"""Many fits of one model to tables of the same cells: resamples of a bootstrap, or votes without one cluster.
+
+All tables at once by chord iteration (the information of the original fit, factored once), those for which that is slow
+one by one by Newton's method.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
+
+from analysis.errors import NotConvergedError
+from analysis.stats.cells import cell_terms
+from analysis.stats.covariance import FittedDesign
+from analysis.stats.existence import examine
+from analysis.stats.fit import firth_terms, newton
+from analysis.stats.penalty import smooth_penalty
+from analysis.stats.results import Array
+
+_CHORD_ITERATIONS = 40
+_CHORD_TOLERANCE = 1e-9
+#: Firth's term takes this many entries (tables, cells and parameters multiplied) at once.
+_FIRTH_ENTRIES = 4_000_000
+
+
+def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Refits, first steps (the linear parts), and which tables have an estimate. outcomes (B, C, 3 or 2)."""
+    b = len(outcomes)
+    beta = np.tile(ready.fit.parameters, (b, 1))
+    linear = np.zeros_like(beta)
+    ok = _determined(ready, outcomes)
+    active = np.flatnonzero(ok)
+    current = _sufficient(ready, outcomes if ok.all() else outcomes[ok])
+    previous = np.full(len(active), np.inf)
+    for iteration in range(_CHORD_ITERATIONS):
+        if not len(active):
+            break
+        gradient = _chord_gradient(ready, current, beta[active])
+        if iteration == 0:
+            linear[active] = gradient @ ready.bread
+        if ready.fit.penalty.kind == "firth":
+            gradient += _firth_gradient(ready, current, beta[active])
+        with np.errstate(invalid="ignore"):
+            step = gradient @ ready.bread
+        size = np.abs(step).max(axis=1)
+        beta[active] += step
+        going = size > _CHORD_TOLERANCE
+        worse = ~(size <= np.maximum(previous, 1.0))
+        if worse.any():
+            beta[active[worse]] = np.nan
+            going &= ~worse
+        active, previous = active[going], size[going]
+        if not going.all():
+            current = tuple(part[going] for part in current)
+    slow = np.union1d(active, np.flatnonzero(np.isnan(beta).any(axis=1)))
+    if len(slow):
+        _refit_one_by_one(ready, outcomes, slow, beta, ok)
+    return beta, linear, ok
+
+
+def _determined(ready: FittedDesign, outcomes: Array) -> NDArray[np.bool_]:
+    """Whether the cells that have votes determine every parameter of eta.
+
+    Along a direction in which no vote speaks the gradient is zero: the chord would stay there and call it converged.
+    """
+    has = outcomes.sum(axis=-1) > 0
+    ok = np.ones(len(has), dtype=bool)
+    fewer = np.flatnonzero((~has & (ready.counts.outcomes.sum(axis=-1) > 0)).any(axis=1))
+    k, x = ready.design.k, ready.design.x
+    held = ready.fit.penalty.kind in ("ridge", "gamma")
+    if ready.design.n_linear == k:
+        for row in [] if held else fewer.tolist():
+            left, right = ready.counts.left[has[row]], ready.counts.right[has[row]]
+            graph = sparse.coo_array((np.ones(len(left)), (left, right)), shape=(k, k))
+            ok[row] = connected_components(graph, directed=False, return_labels=False) == 1
+        return ok
+    dense = x.toarray() if sparse.issparse(x) else np.asarray(x)
+    anchor = np.eye(k) if held else np.full((k, k), 1.0 / k)
+    for row in fewer.tolist():
+        gram = dense[has[row]].T @ dense[has[row]]
+        gram[:k, :k] += anchor
+        values = np.linalg.eigvalsh(gram)
+        ok[row] = values[0] > 1e-10 * values[-1]
+    return ok
+
+
+def _sufficient(ready: FittedDesign, outcomes: Array) -> tuple[Array, ...]:
+    """What the gradient needs of a table: (wins of the left arm, votes), (B, C) each; the table in tie models."""
+    if ready.fit.model != "bradley-terry":
+        return (outcomes,)
+    if outcomes.shape[-1] == 2:
+        return outcomes[..., 0].copy(), outcomes.sum(axis=-1)
+    wins = outcomes[..., 0] + 0.5 * outcomes[..., 2]
+    return wins, wins + outcomes[..., 1] + 0.5 * outcomes[..., 2]
+
+
+def _chord_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -> Array:
+    design, fit = ready.design, ready.fit
+    eta, tau = design.eta(beta), design.tau(beta)
+    if fit.model == "bradley-terry":
+        wins, votes = data
+        p = expit(eta, out=eta)
+        gradient = design.pull_back(wins - np.multiply(votes, p, out=p), None)
+    else:
+        outcomes = data[0]
+        # A chord step may leave Rao and Kupper's tau > 0; such a resample goes to Newton's method.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            terms = cell_terms(fit.model, outcomes, eta, tau)
+        gradient = design.pull_back(terms.score_eta, terms.score_tau)
+    if fit.penalty.kind in ("ridge", "gamma"):
+        gradient[:, : design.k] += smooth_penalty(fit.penalty, beta[:, : design.k])[1]
+    return gradient
+
+
+def _firth_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -> Array:
+    """Gradient (B, P) of half the log determinant of the information; not finite where there is none."""
+    votes = data[1] if ready.fit.model == "bradley-terry" else data[0].sum(axis=-1)
+    size = max(1, _FIRTH_ENTRIES // (votes.shape[1] * beta.shape[1]))
+    parts = [
+        firth_terms(ready.design, votes[start : start + size], ready.fit.model, beta[start : start + size])[1]
+        for start in range(0, len(votes), size)
+    ]
+    return np.concatenate(parts)
+
+
+def _refit_one_by_one(
+    ready: FittedDesign, outcomes: Array, which: NDArray[np.int64], beta: Array, ok: NDArray[np.bool_]
+) -> None:
+    """Newton's method on the tables `which`, into `beta` and `ok`."""
+    fit = ready.fit
+    if outcomes.shape[-1] == 2:
+        outcomes = np.concatenate([outcomes, np.zeros((*outcomes.shape[:-1], 1))], axis=-1)
+    for index in which:
+        counts = ready.counts.with_outcomes(outcomes[index])
+        diagnosis = examine(counts, model=fit.model, position_effect=fit.has_position, penalty=fit.penalty)
+        if not diagnosis.exists:
+            ok[index] = False
+            continue
+        try:
+            beta[index] = newton(ready.design, outcomes[index], fit.model, fit.penalty, fit.parameters)[0]
+        except NotConvergedError:
+            # Counted, reported, and an error when they are many: see `resample`.
+            ok[index] = False
