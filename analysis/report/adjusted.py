@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.errors import NoEstimateError
+from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import CovariateFit, fit_covariates
 from analysis.votes import VotesTable
@@ -24,5 +24,5 @@ def adjusted(kept: VotesTable, settings: ReportSettings) -> Adjusted | None:
         return None
     try:
         return Adjusted(fit_covariates(kept, settings.covariates, settings=settings.estimate), None)
-    except NoEstimateError as error:
+    except AnalysisError as error:
         return Adjusted(None, str(error))

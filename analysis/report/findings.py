@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from analysis.errors import NoEstimateError
+from analysis.errors import AnalysisError, NoEstimateError
 from analysis.report.adjusted import Adjusted, adjusted
 from analysis.report.caveats import listed, own_notes, own_warnings, refuse_baseline, refuse_mixture, refuse_nothing
 from analysis.report.figures.fonts import Fonts, fonts_for
@@ -222,7 +222,7 @@ def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSetting
         return found.position_effect
     try:
         return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
-    except NoEstimateError:
+    except AnalysisError:  # which one, stands among the other choices of the report
         return None
 
 
@@ -230,7 +230,7 @@ def _reliability(counts: VoteCounts) -> ReliabilityFit | str:
     """The re-fit, or why its own model of ties has no estimate although the reported one has."""
     try:
         return refit_reliability(counts)
-    except NoEstimateError as error:
+    except AnalysisError as error:
         return str(error)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from analysis.errors import NoEstimateError
+from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import VoteCounts, count_votes, fit_model
 from analysis.stats.annotator_results import ReliabilityFit
@@ -77,6 +77,6 @@ def _fitted(name: str, counts: VoteCounts, settings: ReportSettings) -> Variant:
         fit = fit_model(
             counts, model=chosen.model, ties=chosen.ties, position_effect=chosen.position_effect, penalty=chosen.penalty
         )
-    except NoEstimateError as error:
+    except AnalysisError as error:
         return Variant(name, n, None, str(error))
     return Variant(name, n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.errors import NoEstimateError
+from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import Estimate, VoteCounts, compare_strata, count_votes, estimate
 from analysis.stats.results import StratumContrast
@@ -63,5 +63,5 @@ def try_estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Estimate
     """The estimate, or None and the reason why there is none."""
     try:
         return estimate(counts, settings.estimate), None
-    except NoEstimateError as error:
+    except AnalysisError as error:
         return None, str(error)

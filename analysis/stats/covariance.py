@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from analysis.errors import AnalysisError
 from analysis.stats.cells import cell_terms, outcome_scores
 from analysis.stats.counts import INTERSECTION, Table, VoteCounts
 from analysis.stats.fit import Design, bread, make_design
@@ -84,7 +85,7 @@ def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
     """Sum of outer products of cluster scores, with the small-sample factor."""
     u_GP = cluster_scores(ready, name)
     if len(u_GP) < 2:
-        raise InputError(
+        raise AnalysisError(
             f"There is only {len(u_GP)} {name}: how much {name}s differ cannot be told. "
             f"Use --intervals vote, and say that the result is for this {name} alone."
         )

@@ -186,7 +186,7 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
         i = arms.index(row.arm)
         se = float(spread.shown[i])
         low, high = theta[i] - half[i], theta[i] + half[i]
-        if result.settings.shape == "percentile":
+        if result.settings.shape == "percentile" and not spread.collapsed[i]:
             draws = percentile_draws(result.uncertainty)
             low, high = percentile_bounds(draws[:, i] - draws[:, b], result.settings.confidence)
         rows.append(

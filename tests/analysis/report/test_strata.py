@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from analysis.stats.results import EstimateSettings
 from tests.analysis.report.conftest import MakeReport
 from tests.analysis.report.simulated import CATEGORIES, simulated_votes
 
@@ -38,6 +39,17 @@ def test_a_category_without_an_estimate_is_named_and_the_others_are_still_compar
     assert by_name["food"]["strengths"] == [] and "w4a4" in by_name["food"]["problem"]
     assert by_name["city"]["strengths"] and made.document["estimate"]
     assert "no estimate" in made.page
+
+
+def test_a_category_with_a_single_annotator_does_not_cost_the_report(make_report: MakeReport) -> None:
+    votes = simulated_votes(votes_each=60)
+    others = pl.col("annotator") != "anno-000"
+    votes = votes.filter(~((pl.col("category") == "food") & others))
+    made = make_report(votes, estimate=EstimateSettings(intervals="annotator", resamples=200))
+    by_name = {row["name"]: row for row in made.document["strata"]["strata"]}
+    assert "only 1 annotator" in by_name["food"]["problem"] and by_name["food"]["strengths"] == []
+    assert by_name["city"]["strengths"] and made.document["estimate"]
+    assert {(r["stratum_a"], r["stratum_b"]) for r in made.document["strata"]["contrasts"]} == {("animals", "city")}
 
 
 def test_a_planted_difference_between_categories_is_found(make_report: MakeReport) -> None:
