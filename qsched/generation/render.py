@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -88,3 +89,12 @@ def with_coefficients(backbone: Backbone, coefficients: Coefficients | None) -> 
         yield pipeline.scheduler
     finally:
         pipeline.scheduler = stock
+
+
+def encode_png(image: Image) -> bytes:
+    """RGB pixels and nothing else: no text, profile, time or resolution chunk."""
+    bare = image.convert("RGB")
+    bare.info.clear()
+    buffer = io.BytesIO()
+    bare.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import io
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from qsched.backbones.spec import BackboneSpec, find_spec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, parse_arms
+from qsched.generation.manifest import environment_of, make_manifest, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
-from qsched.generation.prompts import Prompt
 from qsched.generation.sheet import write_contact_sheet
 from qsched.generation.store import Store, open_store
-from qsched.precision import hash_of
-from qsched.records import ImageRow, Manifest, image_id_for
+from qsched.records import ImageRow, image_id_for
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from qsched.backbones.load import Backbone
     from qsched.precision.apply import PrecisionReport
-
-TOOL = "qsched generate-pairs"
 
 
 @dataclass(frozen=True)
@@ -119,8 +112,8 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
     steps = request.steps or spec.steps or 4
     plan = _plan(request, spec, steps)
     backbone = _load(request, plan.arms[0])
-    manifest = _manifest(request, plan, backbone, steps)
-    environment = _environment(manifest)
+    manifest = make_manifest(plan, backbone, steps=steps, prompts_file=request.prompts.name, limit=request.limit)
+    environment = environment_of(manifest)
     made: dict[str, list[float]] = {arm.name: [] for arm in plan.arms}
     reports: dict[str, PrecisionReport] = {}
     unlike = 0
@@ -222,24 +215,7 @@ def _quantize(backbone: Backbone, group: tuple[Arm, ...], store: Store) -> Preci
     from qsched.precision import apply_precision
 
     report = apply_precision(backbone, group[0].recipe)
-    names = {arm.name for arm in group}
-    arms = tuple(
-        record.model_copy(
-            update={
-                "denoiser_bytes": report.resident_bytes,
-                "layers_converted": len(report.converted),
-                "layers_skipped": report.skipped,
-            }
-        )
-        if record.name in names
-        else record
-        for record in store.manifest.arms
-    )
-    told = dict(store.manifest.provenance.get("arms") or {})  # type: ignore[call-overload]
-    told[report.precision] = report.to_dict()
-    store.replace_manifest(
-        store.manifest.model_copy(update={"arms": arms, "provenance": {**store.manifest.provenance, "arms": told}})
-    )
+    store.replace_manifest(with_precision(store.manifest, {arm.name for arm in group}, report))
     return report
 
 
@@ -253,7 +229,7 @@ def _render(
     """Make the whole batch, as always; (rows and pictures that are missing, count of kept ones it contradicts)."""
     import torch
 
-    from qsched.generation.render import render_batch
+    from qsched.generation.render import encode_png, render_batch
 
     on_gpu = backbone.device.type == "cuda"
     if on_gpu:
@@ -300,80 +276,3 @@ def _render(
         )
         pictures.append(png)
     return rows, pictures, unlike
-
-
-def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:
-    """Ids of the prompts whose end the text encoder does not see, because they have more tokens than it reads.
-
-    FLUX reads its prompt through T5 (its CLIP gives one pooled vector), the others through CLIP.
-    """
-    pipeline = backbone.pipeline
-    if backbone.layout == "packed":
-        tokenizer, limit = pipeline.tokenizer_2, backbone.call_options["max_sequence_length"]
-    else:
-        tokenizer, limit = pipeline.tokenizer, pipeline.tokenizer.model_max_length
-    return [p.prompt_id for p in prompts if len(tokenizer(p.prompt, truncation=False).input_ids) > limit]
-
-
-def encode_png(image: Image) -> bytes:
-    """RGB pixels and nothing else: no text, profile, time or resolution chunk."""
-    bare = image.convert("RGB")
-    bare.info.clear()
-    buffer = io.BytesIO()
-    bare.save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
-
-
-def _manifest(request: Request, plan: Plan, backbone: Backbone, steps: int) -> Manifest:
-    import platform
-
-    import torch
-
-    from qsched.generation.provenance import folder_fingerprint, git_commit, versions
-
-    spec = backbone.spec
-    weights = folder_fingerprint(Path(spec.source)) if spec.is_local else spec.revision
-    provenance: dict[str, object] = {
-        "tool": TOOL,
-        "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
-        "backbone_weights": weights,
-        "pipeline": type(backbone.pipeline).__name__,
-        "scheduler": backbone.pipeline.scheduler.config.get("_class_name", type(backbone.pipeline.scheduler).__name__),
-        "guidance_scale": backbone.guidance_scale,
-        "call_options": backbone.call_options,
-        "components_left_out": list(backbone.dropped),
-        "base_dtype": plan.arms[0].base_dtype,
-        "batch_size": plan.batch_size,
-        "device": backbone.device.type,
-        "truncated_prompts": truncated_prompts(backbone, plan.prompts),
-        "prompts_file": request.prompts.name,
-        "limit": request.limit,
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-    }
-    arms = tuple(arm.record() for arm in plan.arms)
-    identity = [plan.prompts_sha256, plan.set_seed, plan.samples, steps, weights, [a.recipe_hash for a in arms]]
-    return Manifest(
-        set_id=f"{spec.name}-{hash_of(identity)[:12]}",
-        created_at=datetime.now(UTC).replace(microsecond=0),
-        backbone=spec.name,
-        arms=arms,
-        prompts_sha256=plan.prompts_sha256,
-        n_prompts=len(plan.prompts),
-        samples=plan.samples,
-        set_seed=plan.set_seed,
-        steps=steps,
-        width=backbone.width,
-        height=backbone.height,
-        provenance=provenance,
-    )
-
-
-def _environment(manifest: Manifest) -> dict[str, str]:
-    found: dict[str, str] = dict(manifest.provenance["versions"])  # type: ignore[call-overload]
-    found["threads"] = str(manifest.provenance["threads"])
-    if manifest.provenance["git_commit"] is not None:
-        found["git_commit"] = str(manifest.provenance["git_commit"])
-    return found

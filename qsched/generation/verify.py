@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from qsched.generation.manifest import TOOL
 from qsched.generation.noise import image_seed
-from qsched.generation.run import TOOL
 from qsched.precision import hash_of
 from qsched.records import ImageRow, Manifest, image_id_for, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME, first_problem

@@ -13,8 +13,7 @@ from diffusers import DiffusionPipeline
 
 from qsched.backbones import load_backbone
 from qsched.generation import Prompt, image_seed, initial_latents, render_batch, with_coefficients
-from qsched.generation.render import RenderError
-from qsched.generation.run import encode_png
+from qsched.generation.render import RenderError, encode_png
 from qsched.generation.verify import png_chunks
 from qsched.scheduling import Coefficients, apply_coefficients, remove_coefficients
 

@@ -1,0 +1,99 @@
+"""The manifest of an image set as `generate-pairs` fills it: what was asked for, which weights, on what machine."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qsched.generation.plan import Plan
+from qsched.generation.prompts import Prompt
+from qsched.generation.provenance import folder_fingerprint, git_commit, versions
+from qsched.precision import hash_of
+from qsched.records import Manifest
+
+if TYPE_CHECKING:
+    from qsched.backbones.load import Backbone
+    from qsched.precision.apply import PrecisionReport
+
+TOOL = "qsched generate-pairs"
+
+
+def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: str, limit: int | None) -> Manifest:
+    """The manifest of a set before its first image; what precisions take is added by `with_precision`."""
+    import torch
+
+    spec = backbone.spec
+    weights = folder_fingerprint(Path(spec.source)) if spec.is_local else spec.revision
+    provenance: dict[str, object] = {
+        "tool": TOOL,
+        "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
+        "backbone_weights": weights,
+        "pipeline": type(backbone.pipeline).__name__,
+        "scheduler": backbone.pipeline.scheduler.config.get("_class_name", type(backbone.pipeline.scheduler).__name__),
+        "guidance_scale": backbone.guidance_scale,
+        "call_options": backbone.call_options,
+        "components_left_out": list(backbone.dropped),
+        "base_dtype": plan.arms[0].base_dtype,
+        "batch_size": plan.batch_size,
+        "device": backbone.device.type,
+        "truncated_prompts": truncated_prompts(backbone, plan.prompts),
+        "prompts_file": prompts_file,
+        "limit": limit,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+    }
+    arms = tuple(arm.record() for arm in plan.arms)
+    identity = [plan.prompts_sha256, plan.set_seed, plan.samples, steps, weights, [a.recipe_hash for a in arms]]
+    return Manifest(
+        set_id=f"{spec.name}-{hash_of(identity)[:12]}",
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        backbone=spec.name,
+        arms=arms,
+        prompts_sha256=plan.prompts_sha256,
+        n_prompts=len(plan.prompts),
+        samples=plan.samples,
+        set_seed=plan.set_seed,
+        steps=steps,
+        width=backbone.width,
+        height=backbone.height,
+        provenance=provenance,
+    )
+
+
+def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) -> Manifest:
+    """The manifest with what a precision did to these arms' denoiser."""
+    measured = {
+        "denoiser_bytes": report.resident_bytes,
+        "layers_converted": len(report.converted),
+        "layers_skipped": report.skipped,
+    }
+    records = tuple(record.model_copy(update=measured) if record.name in arms else record for record in manifest.arms)
+    told = dict(manifest.provenance.get("arms") or {})  # type: ignore[call-overload]
+    told[report.precision] = report.to_dict()
+    return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": told}})
+
+
+def environment_of(manifest: Manifest) -> dict[str, str]:
+    """What made the images of this run, as each row tells it: versions, threads, commit."""
+    found: dict[str, str] = dict(manifest.provenance["versions"])  # type: ignore[call-overload]
+    found["threads"] = str(manifest.provenance["threads"])
+    if manifest.provenance["git_commit"] is not None:
+        found["git_commit"] = str(manifest.provenance["git_commit"])
+    return found
+
+
+def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:
+    """Ids of the prompts whose end the text encoder does not see, because they have more tokens than it reads.
+
+    FLUX reads its prompt through T5 (its CLIP gives one pooled vector), the others through CLIP.
+    """
+    pipeline = backbone.pipeline
+    if backbone.layout == "packed":
+        tokenizer, limit = pipeline.tokenizer_2, backbone.call_options["max_sequence_length"]
+    else:
+        tokenizer, limit = pipeline.tokenizer, pipeline.tokenizer.model_max_length
+    return [p.prompt_id for p in prompts if len(tokenizer(p.prompt, truncation=False).input_ids) > limit]
