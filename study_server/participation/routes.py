@@ -71,6 +71,11 @@ async def arrive(slug: str, request: Request) -> Response:
             server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
             return onward
     if status != "open":
+        # Who comes by the platform's link without the cookie has a place here too, perhaps with a completion code.
+        known = await _sitting_of(server, study, dict(request.query_params))
+        back = None if known is None else await _back(server, study, known)
+        if back is not None:
+            return back
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     nonce = new_token()
     hidden = {name: request.query_params[name][:200] for name in CARRIED if name in request.query_params}
@@ -213,23 +218,28 @@ def _enter(server: Server, study: Study, session_id: int, place: str) -> Respons
 
 async def _decline(request: Request, server: Server, study: Study, form: dict[str, str]) -> Response:
     """Nothing was stored of this person, or, where something was, back to its place."""
-    known: int | None = None
-    if form.get("PROLIFIC_PID"):
-        try:
-            visit = service.platform_visit(study.design, form)
-        except service.FormMisfit:  # no such names can have a session
-            visit = None
-        if visit is not None:
-            known = await server.reader.run(lambda tx: service.find_sitting(tx, study, visit))
+    known = await _sitting_of(server, study, form)
     if known is None:
         known = find_session(request, study.slug)
-    if known is None:
-        return _message(request, study, "declined")
-    number = known
-    standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=number, slug=study.slug))
-    if standing is None:
-        return _message(request, study, "declined")
-    return _enter(server, study, number, _place(standing))
+    back = None if known is None else await _back(server, study, known)
+    return back or _message(request, study, "declined")
+
+
+async def _sitting_of(server: Server, study: Study, fields: dict[str, str]) -> int | None:
+    """The session that the platform's names, from a link or a form, belong to."""
+    if not fields.get("PROLIFIC_PID"):
+        return None
+    try:
+        visit = service.platform_visit(study.design, fields)
+    except service.FormMisfit:  # no such names can have a session
+        return None
+    return None if visit is None else await server.reader.run(lambda tx: service.find_sitting(tx, study, visit))
+
+
+async def _back(server: Server, study: Study, session_id: int) -> Response | None:
+    """To the place where a session stands; None where it is not of this study."""
+    standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=session_id, slug=study.slug))
+    return None if standing is None else _enter(server, study, session_id, _place(standing))
 
 
 def _place(standing: service.Standing) -> str:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from study_server.studies import book
 from study_server.studies.ownership import set_status
 from tests.study_server.visiting import Visitor, query, run, serving, votes
 
@@ -88,6 +89,26 @@ def test_the_same_prolific_link_leads_back_to_the_place_and_to_the_code(settings
             set_status(database, "s", status)
             back = await visitor.client.get(f"/s/s{LINK}", follow_redirects=True)
             assert back.status_code == 200 and CODE in back.text
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
+
+
+def test_who_lost_the_cookie_comes_back_to_the_code_of_a_closed_study_and_strangers_do_not(
+    settings, prolific, database, monkeypatch
+):
+    monkeypatch.setattr(book, "FRESH_SECONDS", 0)
+    prolific(pairs_per_annotator=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            await (await Visitor(browser()).enter(LINK)).vote_all()
+            set_status(database, "s", "closed")
+            back = await browser().get(f"/s/s{LINK}", follow_redirects=True)
+            assert back.status_code == 200 and CODE in back.text
+            for link in ("", OTHER, "?PROLIFIC_PID=stranger", f"?PROLIFIC_PID={'x' * 500}"):
+                answer = await browser().get(f"/s/s{link}", follow_redirects=True)
+                assert answer.status_code == 410 and CODE not in answer.text, link
 
     run(scenario())
     assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
