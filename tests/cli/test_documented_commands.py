@@ -1,0 +1,62 @@
+"""Every `qsched` command line that the documentation, or a command's own help, shows is one that the parser takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from qsched.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Typer brings a click of its own, whose classes are private: hence no types below.
+ROOT_COMMAND: Any = typer.main.get_command(app)
+
+
+def shown_in(page: Path) -> list[str]:
+    """The command lines of a page's code blocks, continued lines joined; a synopsis with alternatives is none."""
+    text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+    lines = re.findall(r"^ *(?:\$ )?(qsched [^\n`]*)$", text, flags=re.MULTILINE)
+    return [re.split(r"  +(?!--)| \(", line)[0] for line in lines if "|" not in line and "<" not in line]
+
+
+def examples(command: Any = ROOT_COMMAND) -> Iterator[str]:
+    """The examples in the help of a command and of those below it."""
+    yield from re.findall(r"(?:Example|Then): +(qsched [^\n]*(?:\n(?! *\n)[^\n]*)*)", command.help or "")
+    for below in getattr(command, "commands", {}).values():
+        yield from examples(below)
+
+
+def parse(line: str) -> None:
+    """Find the command and parse its arguments without running it; the parser's error says what is wrong."""
+    words = shlex.split(line.replace("...", "x"), comments=True)[1:]
+    command: Any = ROOT_COMMAND
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    context = command.context_class(command)
+    _, left, _ = command.make_parser(context).parse_args(words)
+    assert not left, f"{left} too many"
+
+
+LINES = [(page.name, line) for page in PAGES for line in shown_in(page)]
+LINES += [("--help", " ".join(line.split())) for line in examples()]
+
+
+def test_there_are_such_lines() -> None:
+    assert len(LINES) > 30 and {"README.md", "--help", "calibration.md"} <= {name for name, _ in LINES}
+
+
+@pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{name}: {line[:60]}" for name, line in LINES])
+def test_a_documented_command_line_is_understood(where: str, line: str) -> None:
+    parse(line)
+
+
+def test_an_option_that_does_not_exist_is_noticed() -> None:
+    with pytest.raises(Exception, match="No such option: --study"):
+        parse("qsched serve runs/flux --study study.yaml")
