@@ -222,7 +222,7 @@ def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSetting
         return found.position_effect
     try:
         return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
-    except AnalysisError:  # which one, stands among the other choices of the report
+    except AnalysisError:  # the table of other choices says why
         return None
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from analysis.report.escape import csv_cell, latex_text, visible_text
 
@@ -36,6 +37,14 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
     note: str = ""
+
+    @classmethod
+    def of(
+        cls, name: str, records: Iterable[object], *, caption: str, columns: tuple[Column, ...], note: str = ""
+    ) -> Self:
+        """One row a record: its attributes by the names of the columns."""
+        rows = tuple(tuple(getattr(record, column.name) for column in columns) for record in records)
+        return cls(name, caption, columns, rows, note)
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -102,8 +102,9 @@ def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -
 def influence_table(found: Findings) -> Table:
     """The annotators and prompts whose absence moves a contrast most."""
     rows = (*found.influence_annotators[:INFLUENCE_SHOWN], *found.influence_prompts[:INFLUENCE_SHOWN])
-    return Table(
-        name="influence",
+    return Table.of(
+        "influence",
+        rows,
         caption="Leaving one out: the contrast that moves most",
         columns=(
             Column("cluster", "Left out", "text"),
@@ -115,18 +116,15 @@ def influence_table(found: Findings) -> Table:
             Column("change_in_se", "Change, SE", digits=2),
             Column("changes_order", "Order turns", "yes"),
         ),
-        rows=tuple(
-            (r.cluster, r.kind, r.n_votes, r.arm_a, r.arm_b, r.change_log_odds, r.change_in_se, r.changes_order)
-            for r in rows
-        ),
     )
 
 
 def kappas_table(found: Findings) -> Table:
     """What `kappas.csv` holds: agreement of each two annotators."""
     kappas = found.agreement.kappas if found.agreement else ()
-    return Table(
-        name="kappas",
+    return Table.of(
+        "kappas",
+        kappas,
         caption="Cohen's kappa of each two annotators on the items that both judged",
         columns=(
             Column("annotator_a", "Annotator", "text"),
@@ -135,5 +133,4 @@ def kappas_table(found: Findings) -> Table:
             Column("observed", "Agreement"),
             Column("kappa", "Kappa"),
         ),
-        rows=tuple((k.annotator_a, k.annotator_b, k.n_items, k.observed, k.kappa) for k in kappas),
     )

@@ -133,8 +133,9 @@ def winrates_csv_table(found: Findings) -> Table:
 
 def sequential_table(found: Findings) -> Table:
     """Anytime-valid intervals of each pair; no rows where they were not asked for."""
-    return Table(
-        name="sequential",
+    return Table.of(
+        "sequential",
+        found.anytime,
         caption=f"Win rate with {percent_words(found.settings.estimate.confidence)} bounds that hold at every look",
         columns=(
             Column("arm_a", "Arm", "text"),
@@ -145,9 +146,5 @@ def sequential_table(found: Findings) -> Table:
             Column("low", "Low", "percent"),
             Column("high", "High", "percent"),
             Column("decided_after", "Even rate excluded after", "count"),
-        ),
-        rows=tuple(
-            (r.arm_a, r.arm_b, r.n_annotators, r.n_votes, r.win_rate, r.low, r.high, r.decided_after)
-            for r in found.anytime
         ),
     )

@@ -40,8 +40,9 @@ def strata_contrasts_table(found: Findings, *, limit: int | None = CONTRASTS_SHO
     """How contrasts of arms differ between strata, smallest p first."""
     rows = sorted(found.strata_contrasts, key=lambda r: (r.p, r.stratum_a, r.stratum_b, r.arm_a, r.arm_b))
     shown = rows if limit is None else rows[:limit]
-    return Table(
-        name="strata-contrasts",
+    return Table.of(
+        "strata-contrasts",
+        shown,
         caption=f"Difference of each contrast of arms between two values of {found.settings.by}, in log-odds"
         + (
             f"; {len(shown)} with the smallest p, all {len(rows)} in strata-contrasts.csv"
@@ -58,8 +59,5 @@ def strata_contrasts_table(found: Findings, *, limit: int | None = CONTRASTS_SHO
             Column("high", "High", digits=3),
             Column("p", "p", "p"),
             Column("p_holm", "p (Holm)", "p"),
-        ),
-        rows=tuple(
-            (r.stratum_a, r.stratum_b, r.arm_a, r.arm_b, r.difference, r.low, r.high, r.p, r.p_holm) for r in shown
         ),
     )

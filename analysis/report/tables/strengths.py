@@ -12,8 +12,9 @@ from analysis.stats import Estimate, StrengthRow, rebase, win_probability
 def strengths_table(estimate: Estimate) -> Table:
     """Arms, best first: strength, Elo, both intervals, ranks."""
     percent = percent_words(estimate.settings.confidence)
-    return Table(
-        name="strengths",
+    return Table.of(
+        "strengths",
+        estimate.strengths,
         caption=f"Strength of each arm with {percent} intervals, strongest estimate first",
         columns=(
             Column("arm", "Arm", "text"),
@@ -28,22 +29,6 @@ def strengths_table(estimate: Estimate) -> Table:
             Column("rank_high", "Worst rank", "count"),
             Column("n_votes", "Votes", "count"),
         ),
-        rows=tuple(
-            (
-                row.arm,
-                row.log_strength,
-                row.se,
-                row.low,
-                row.high,
-                row.elo,
-                row.elo_low,
-                row.elo_high,
-                row.rank_low,
-                row.rank_high,
-                row.n_votes,
-            )
-            for row in estimate.strengths
-        ),
         note=" ".join(
             (
                 "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
@@ -55,16 +40,16 @@ def strengths_table(estimate: Estimate) -> Table:
 
 def strengths_csv_table(estimate: Estimate | None) -> Table:
     """What `strengths.csv` holds: every column of a strength; no rows where there is no estimate."""
-    names = [item.name for item in fields(StrengthRow)]
-    rows = () if estimate is None else tuple(tuple(getattr(row, name) for name in names) for row in estimate.strengths)
-    return Table(name="strengths", caption="", columns=tuple(Column(name, "") for name in names), rows=rows)
+    columns = tuple(Column(item.name, "") for item in fields(StrengthRow))
+    return Table.of("strengths", () if estimate is None else estimate.strengths, caption="", columns=columns)
 
 
 def intervals_table(estimate: Estimate) -> Table:
     """The default interval of each arm beside the one that takes votes as independent."""
     kind, percent = estimate.uncertainty.kind, percent_words(estimate.settings.confidence)
-    return Table(
-        name="intervals",
+    return Table.of(
+        "intervals",
+        estimate.strengths,
         caption=f"Width of the {percent} intervals of log strength: {kind} beside vote level",
         columns=(
             Column("arm", "Arm", "text"),
@@ -74,7 +59,6 @@ def intervals_table(estimate: Estimate) -> Table:
             Column("high_vote", "High (votes independent)", digits=3),
             Column("design_effect", "Design effect", digits=2),
         ),
-        rows=tuple((r.arm, r.low, r.high, r.low_vote, r.high_vote, r.design_effect) for r in estimate.strengths),
         note=(
             "Design effect: variance over the variance if every vote were independent. 2 means that the study "
             "knows what an independent study of half its size would know."
