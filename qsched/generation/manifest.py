@@ -72,15 +72,16 @@ def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) 
         "layers_skipped": report.skipped,
     }
     records = tuple(record.model_copy(update=measured) if record.name in arms else record for record in manifest.arms)
-    told = dict(manifest.provenance.get("arms") or {})  # type: ignore[call-overload]
-    told[report.precision] = report.to_dict()
-    return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": told}})
+    told = manifest.provenance.get("arms")
+    arms_told = {**(told if isinstance(told, dict) else {}), report.precision: report.to_dict()}
+    return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": arms_told}})
 
 
 def environment_of(manifest: Manifest) -> dict[str, str]:
     """What made the images of this run, as each row tells it: versions, threads, commit."""
-    found: dict[str, str] = dict(manifest.provenance["versions"])  # type: ignore[call-overload]
-    found["threads"] = str(manifest.provenance["threads"])
+    told = manifest.provenance["versions"]
+    assert isinstance(told, dict), "make_manifest wrote it"
+    found: dict[str, str] = {**told, "threads": str(manifest.provenance["threads"])}
     if manifest.provenance["git_commit"] is not None:
         found["git_commit"] = str(manifest.provenance["git_commit"])
     return found

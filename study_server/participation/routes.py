@@ -75,6 +75,7 @@ async def arrive(slug: str, request: Request) -> Response:
         known = await _sitting_of(server, study, dict(request.query_params))
         back = None if known is None else await _back(server, study, known)
         if back is not None:
+            server.pages.keep_language(request, back, slug=slug, languages=study.design.languages)
             return back
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     nonce = new_token()

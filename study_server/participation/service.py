@@ -22,7 +22,7 @@ from study_server.voting.schemas import ScreeningBody
 PROLIFIC_NAMES = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 MAX_EXTERNAL = 128
 MAX_ANSWER = 500
-NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,9 @@ async function send(report) {
     return await post("screening", report);
   } catch (error) {
     // The check was done meanwhile, in another tab: the front door knows where the study goes on.
-    if (error instanceof HttpError && error.status === 409) location.assign(base());
+    if (error instanceof HttpError && error.status === 409) {
+      return { ok: false, problems: [], retry: false, redirect: base() };
+    }
     if (error instanceof NetworkError || error instanceof HttpError) return null;
     throw error;
   }
