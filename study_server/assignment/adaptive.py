@@ -30,7 +30,8 @@ def selection_probabilities(opened: Sequence[int], shares: Mapping[int, float], 
     even = 1 / len(opened) if opened else 0.0
     if known <= 0:
         return dict.fromkeys(opened, even)
-    return {number: floor * even + (1 - floor) * shares.get(number, 0.0) / known for number in opened}
+    # The share is divided first: (1 - floor) share / known can round to more than one where one comparison is open.
+    return {number: floor * even + (1 - floor) * (shares.get(number, 0.0) / known) for number in opened}
 
 
 def draw_comparison(

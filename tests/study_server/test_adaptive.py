@@ -71,6 +71,14 @@ def test_every_open_comparison_keeps_the_floor_and_probabilities_sum_to_one(open
     assert found.keys() == opened
     assert sum(found.values()) == pytest.approx(1)
     assert min(found.values()) >= floor / len(opened) - 1e-12
+    assert max(found.values()) <= 1
+
+
+@pytest.mark.parametrize("last", range(3))
+@pytest.mark.parametrize("votes", [(1, 4, 0), (2, 2, 1), (3, 1, 1)])
+def test_the_only_open_comparison_is_drawn_for_certain_whatever_its_share(votes, last):
+    shares = {number: count / 5 for number, count in enumerate(votes)}
+    assert selection_probabilities([last], shares, floor=0.2) == {last: 1.0}
 
 
 def test_the_probability_of_a_draw_is_how_often_it_is_drawn():
