@@ -1,4 +1,4 @@
-"""Every `qsched` command line that the documentation, or a command's own help, shows is one that the parser takes."""
+"""Every command line of ours that the documentation, or a command's own help, shows is one that the parser takes."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from typing import Any
 import pytest
 import typer
 
+from analysis import power, winrates
 from qsched.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Typer brings a click of its own, whose classes are private: hence no types below.
-ROOT_COMMAND: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {
+    "qsched": typer.main.get_command(app),
+    "python analysis/winrates.py": typer.main.get_command(winrates.app),
+    "python analysis/power.py": typer.main.get_command(power.app),
+}
+OURS = "|".join(map(re.escape, COMMANDS))
 
 
 def shown_in(page: Path) -> list[str]:
     """The command lines of a page's code blocks, continued lines joined; a synopsis with alternatives is none."""
     text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-    lines = re.findall(r"^ *(?:\$ )?(qsched [^\n`]*)$", text, flags=re.MULTILINE)
+    lines = re.findall(rf"^ *(?:\$ )?((?:{OURS}) [^\n`]*)$", text, flags=re.MULTILINE)
     return [re.split(r"  +(?!--)| \(", line)[0] for line in lines if "|" not in line and "<" not in line]
 
 
-def examples(command: Any = ROOT_COMMAND) -> Iterator[str]:
+def examples(command: Any) -> Iterator[str]:
     """The examples in the help of a command and of those below it."""
-    yield from re.findall(r"(?:Example|Then): +(qsched [^\n]*(?:\n(?! *\n)[^\n]*)*)", command.help or "")
+    yield from re.findall(
+        rf"(?:(?:Example|Then): +|\n\n +)((?:{OURS}) [^\n]*(?:\n(?! *\n)[^\n]*)*)", command.help or ""
+    )
     for below in getattr(command, "commands", {}).values():
         yield from examples(below)
 
 
 def parse(line: str) -> None:
     """Find the command and parse its arguments without running it; the parser's error says what is wrong."""
-    words = shlex.split(line.replace("...", "x"), comments=True)[1:]
-    command: Any = ROOT_COMMAND
+    name = next(name for name in COMMANDS if line.startswith(f"{name} "))
+    command, words = COMMANDS[name], shlex.split(line.removeprefix(name).replace("...", "x"), comments=True)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     context = command.context_class(command)
@@ -45,11 +53,12 @@ def parse(line: str) -> None:
 
 
 LINES = [(page.name, line) for page in PAGES for line in shown_in(page)]
-LINES += [("--help", " ".join(line.split())) for line in examples()]
+LINES += [("--help", " ".join(line.split())) for command in COMMANDS.values() for line in examples(command)]
 
 
 def test_there_are_such_lines() -> None:
     assert len(LINES) > 30 and {"README.md", "--help", "calibration.md"} <= {name for name, _ in LINES}
+    assert {name for name in COMMANDS if any(line.startswith(name) for _, line in LINES)} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(("where", "line"), LINES, ids=[f"{name}: {line[:60]}" for name, line in LINES])
