@@ -24,10 +24,13 @@ SAVE_SITTING = Statement("""
     WHERE id = :session
 """)
 
-_SEEN = """
-    SELECT 1 FROM assignments a
-    WHERE a.annotator_id = :annotator AND a.pair_id = p.id
-      AND a.kind IN ('task', 'warmup', 'gold') AND a.state <> 'void'
+# A scalar subquery: one probe of uq_assignments_once a pair. PostgreSQL may turn EXISTS into a join over every pair or,
+# while the tables have no statistics, of each candidate with all that the person has seen (30 ms after 600 pairs).
+_UNSEEN = """
+    (SELECT a.id FROM assignments a
+     WHERE a.annotator_id = :annotator AND a.pair_id = p.id
+       AND a.kind IN ('task', 'warmup', 'gold') AND a.state <> 'void'
+     LIMIT 1) IS NULL
 """
 
 # Walks one range of ix_pairs_open and stops after `window` rows: its cost does not depend on the study's size.
@@ -36,13 +39,13 @@ OPEN_PAIRS = Statement(f"""
     FROM pairs p
     WHERE p.study_id = :study AND p.pool = :pool AND p.disabled = FALSE AND p.load < :target
       AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-      AND NOT EXISTS ({_SEEN})
+      AND {_UNSEEN}
     ORDER BY p.load, p.rank
     LIMIT :window
 """)
 
 # One probe of ix_pairs_comparison a comparison: its cost grows with the number of comparisons, not of pairs. A scalar
-# subquery, because PostgreSQL may turn EXISTS into a join over every pair.
+# subquery as above.
 OPEN_COMPARISONS = Statement(f"""
     SELECT c.id
     FROM comparisons c
@@ -50,7 +53,7 @@ OPEN_COMPARISONS = Statement(f"""
       SELECT p.id FROM pairs p
       WHERE p.comparison_id = c.id AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
         AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-        AND NOT EXISTS ({_SEEN})
+        AND {_UNSEEN}
       ORDER BY p.load, p.rank LIMIT 1
     ) IS NOT NULL
     ORDER BY c.id
@@ -61,7 +64,7 @@ OPEN_PAIRS_OF = Statement(f"""
     FROM pairs p
     WHERE p.comparison_id = :comparison AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
       AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-      AND NOT EXISTS ({_SEEN})
+      AND {_UNSEEN}
     ORDER BY p.load, p.rank
     LIMIT :window
 """)
@@ -137,7 +140,7 @@ HELD_BY_OTHERS = Statement(f"""
     SELECT 1
     FROM pairs p
     WHERE p.study_id = :study AND p.pool = 'task' AND p.disabled = FALSE AND p.load >= :target
-      AND NOT EXISTS ({_SEEN})
+      AND {_UNSEEN}
       AND EXISTS (SELECT 1 FROM assignments l WHERE l.pair_id = p.id AND l.state = 'leased' AND l.kind = 'task')
     LIMIT 1
 """)

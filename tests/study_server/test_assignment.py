@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 
 import pytest
 
@@ -276,3 +277,20 @@ def test_the_statements_of_assignment_walk_an_index(database, statement):
             plan = "\n".join(row[0] for row in tx._execute("EXPLAIN " + chosen.postgresql, values).fetchall())
             assert "Seq Scan" not in plan, plan
             assert statement != "OPEN_PAIRS" or "Sort" not in plan, plan
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("statement", ["OPEN_PAIRS", "OPEN_PAIRS_OF", "OPEN_COMPARISONS", "HELD_BY_OTHERS"])
+def test_whether_a_person_saw_a_pair_is_one_probe_of_an_index_in_tables_without_statistics(database, statement):
+    """Joined by the annotator alone, each candidate is compared with everything that the person has seen."""
+    values = {f"r{i}": -1 for i in range(8)} | dict(
+        study=1, pool="task", target=5, annotator=1, window=12, comparison=1
+    )
+    with database.transaction() as tx:
+        tx.command("SET LOCAL enable_seqscan = off")
+        chosen = getattr(queries, statement).postgresql
+        plan = "\n".join(row[0] for row in tx._execute("EXPLAIN " + chosen, values).fetchall())
+    assert re.search(r"using uq_assignments_once.*\n *Index Cond: .*annotator_id = .* AND \(pair_id = p.id\)", plan), (
+        plan
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
 
 import pytest
 
@@ -52,6 +53,36 @@ def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database
     assert isinstance(results[1], Conflict) and isinstance(results[3], ZeroDivisionError)
     assert isinstance(results[4], NotSaved)  # breaks the unique slug, alone as well
     assert slugs(database) == ["a", "c", "e"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_two_groups_that_wait_for_each_other_both_get_through(database):
+    """PostgreSQL only: SQLite has one writer at a time."""
+    bump = Statement("UPDATE studies SET created_ms = created_ms + 1 WHERE slug = :slug")
+    first_locks = threading.Barrier(2)
+
+    def touch(slug, *, meet):
+        tries = []
+
+        def job(tx):
+            tries.append(tx.run(bump, slug=slug))
+            if meet and len(tries) == 1:
+                first_locks.wait(60)
+            return len(tries)
+
+        return job
+
+    async def scenario():
+        await together(database, [add("a"), add("b")])
+        return await asyncio.gather(
+            together(database, [touch("a", meet=True), touch("b", meet=False)]),
+            together(database, [touch("b", meet=True), touch("a", meet=False)]),
+        )
+
+    tries = [count for group in run(scenario()) for count in group]
+    assert max(tries) == 2, "no group was given up"
+    assert query(database, "SELECT slug, created_ms FROM studies ORDER BY slug") == [("a", 2), ("b", 2)]
 
 
 def test_where_the_common_commit_fails_every_job_is_tried_alone(database, monkeypatch):
