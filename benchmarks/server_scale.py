@@ -1,7 +1,7 @@
 """`python benchmarks/server_scale.py`: the cost of one vote and assignment from 1,000 to 1,000,000 pairs.
 
-Times the very job that the writer runs (submit_vote: check, insert, choose, lease) on SQLite without HTTP and
-without fsync, in studies that are half done: a random half of the pairs have one vote more than the others.
+Times the very job that the writer runs (submit_vote: check, insert, choose, lease) on SQLite and PostgreSQL, without
+HTTP and without fsync, in studies that are half done: a random half of the pairs have one vote more than the others.
 Writes JSON and a plot to benchmarks/results/.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sqlite3
 import sys
 import tempfile
 import time
@@ -21,10 +22,12 @@ from pydantic import SecretStr
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
+from benchmarks.server import database as running_database
 from qsched.records import Choice
 from study_server.assignment.records import Study
 from study_server.assignment.service import Desk, PairCache
 from study_server.clock import now_ms
+from study_server.db import models
 from study_server.db.database import Database
 from study_server.db.migrate import upgrade
 from study_server.db.statements import Tx
@@ -39,45 +42,36 @@ PROMPTS, PEOPLE, VOTES = 1000, 20, 40
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="1000,10000,100000,1000000")
+    parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "server_scale.json")
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine("sqlalchemy", "pydantic"), "microseconds": {}}
-    for size in (int(part) for part in options.sizes.split(",")):
-        with tempfile.TemporaryDirectory(prefix="qsched-scale-") as folder:
-            found["microseconds"][size] = measure(size, Path(folder))
-        print(f"{size:9,} pairs: {found['microseconds'][size]}", flush=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    plot(found["microseconds"], options.out.with_suffix(".png"))
+    microseconds: dict[str, dict[int, dict[str, float]]] = {}
+    for kind in options.databases.split(","):
+        with tempfile.TemporaryDirectory(prefix="qsched-scale-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            with running_database(kind, folder) as make_url:
+                for size in (int(part) for part in options.sizes.split(",")):
+                    found = measure(size, folder, make_url(f"scale{size}"))
+                    microseconds.setdefault(kind, {})[size] = found
+                    print(f"{kind:10} {size:9,} pairs: {found}", flush=True)
+    results: dict[str, Any] = {"machine": machine("sqlalchemy", "pydantic", "psycopg"), "microseconds": microseconds}
+    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    plot(microseconds, options.out.with_suffix(".png"))
 
 
-def measure(size: int, folder: Path) -> dict[str, float]:
+def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     """Median and 95th percentile of a vote's job in microseconds."""
-    settings = Settings(
-        database_url=f"sqlite:///{folder / 'scale.db'}", data_folder=folder, secret_key=SecretStr("s" * 40)
-    )
-    database = Database(settings)
+    database = Database(Settings(database_url=url, data_folder=folder, secret_key=SecretStr("s" * 40)))
     upgrade(database)
     design = StudyDesign(
         slug="s", title="Scale", images="none", votes_per_pair=10, pairs_per_annotator=None, max_minutes=None,
         repeat_rate=0,
     )  # fmt: skip
-    connection: Any = database.connect()
     rng = random.Random(0)
-    connection.execute("BEGIN")
-    connection.execute(
-        "INSERT INTO studies VALUES (1, 's', 'Scale', 'open', ?, 'x', 'x', 0)", (design.model_dump_json(),)
-    )
-    connection.executemany(
-        "INSERT INTO prompts VALUES (?, 1, ?, 'a prompt', NULL)", ((n, f"p{n}") for n in range(1, PROMPTS + 1))
-    )
-    connection.executemany("INSERT INTO images VALUES (?, 1, 1, 0, ?, 'x', 'x', 64, 64)", ((1, "fp32"), (2, "w4a8")))
-    connection.executemany(
-        "INSERT INTO pairs (id, study_id, pair_key, prompt_id, sample_index, first_image_id, second_image_id, pool, "
-        "rank, load) VALUES (?, 1, ?, ?, ?, 1, 2, 'task', ?, ?)",
-        ((n, f"k{n}", 1 + n % PROMPTS, n // PROMPTS, n, rng.choice((4, 5))) for n in range(size)),
-    )
-    connection.execute("COMMIT")
-    tx = Tx(connection, "sqlite")
+    fill(database, size, design, rng)
+    connection = database.connect_writer()
+    tx = Tx(connection, database.dialect)
     # A plan is as long as the sitting; here 100 trials, so that only the study's size changes.
     study = Study(1, "s", "Scale", design, task_pairs=100, practice_pairs=0, gold_pairs=0)
     cache = PairCache()
@@ -105,19 +99,55 @@ def measure(size: int, folder: Path) -> dict[str, float]:
     return {"p50": round(times[len(times) // 2], 1), "p95": round(times[int(0.95 * len(times))], 1)}
 
 
-def plot(found: dict[int, dict[str, float]], path: Path) -> None:
+def fill(database: Database, size: int, design: StudyDesign, rng: random.Random) -> None:
+    """A study of `size` pairs, half done."""
+    columns = ("id, study_id, pair_key, prompt_id, sample_index, first_image_id, second_image_id, pool, rank, load, "
+               "side_balance, disabled")  # fmt: skip
+    pairs = (
+        (n, 1, f"k{n}", 1 + n % PROMPTS, n // PROMPTS, 1, 2, "task", n, rng.choice((4, 5)), 0, False)
+        for n in range(size)
+    )
+    with database.session() as session:
+        design_text = design.model_dump_json()
+        session.add(
+            models.Study(
+                slug="s", title="Scale", status="open", design=design_text, set_id="x", set_path="x", created_ms=0
+            )
+        )
+        session.flush()
+        session.add_all(models.Prompt(study_id=1, prompt_key=f"p{n}", prompt="a prompt") for n in range(PROMPTS))
+        session.flush()
+        session.add_all(
+            models.Image(study_id=1, prompt_id=1, sample_index=0, arm=arm, sha256="x", file="x", width=64, height=64)
+            for arm in ("fp32", "w4a8")
+        )
+    connection: Any = database.connect()
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("BEGIN")
+        connection.executemany(f"INSERT INTO pairs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", pairs)
+        connection.execute("COMMIT")
+    else:
+        with connection.cursor().copy(f"COPY pairs ({columns}) FROM STDIN") as copy:
+            for pair in pairs:
+                copy.write_row(pair)
+    connection.close()
+
+
+def plot(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     """Cost against size on a logarithmic axis: a straight line is logarithmic growth."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, style in (("p50", "o-"), ("p95", "s--")):
-        axes.plot(list(found), [row[name] for row in found.values()], style, label=name)
-    axes.set(xscale="log", xlabel="pairs in the study", ylabel="µs a vote with its assignment", ylim=(0, None))
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, panels = pyplot.subplots(1, len(found), figsize=(5 * len(found), 3.4), layout="constrained", squeeze=False)
+    for axes, (kind, sizes) in zip(panels[0], found.items(), strict=True):
+        for name, style in (("p50", "o-"), ("p95", "s--")):
+            axes.plot(list(sizes), [row[name] for row in sizes.values()], style, label=name)
+        axes.set(title=kind, xscale="log", xlabel="pairs in the study", ylabel="µs a vote with its assignment")
+        axes.set_ylim(0, 1.1 * max(row["p95"] for row in sizes.values()))
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
 
 
