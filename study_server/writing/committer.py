@@ -65,9 +65,13 @@ class Committer:
         """Run them, together where they are several; every one is settled afterwards."""
         if len(jobs) > 1:
             self._connection = self._together(self._connection, jobs)
+        attempts = ATTEMPTS
         for job in jobs:
             if not job.settled:
-                self._connection = self._alone(self._connection, job)
+                self._connection = self._alone(self._connection, job, attempts)
+            if isinstance(job.error, NotSaved):
+                # The patience with a database that does not answer is spent once; a page tries again by itself.
+                attempts = 1
 
     def close(self) -> None:
         """Close the connection."""
@@ -107,15 +111,15 @@ class Committer:
             job.settle(result, failure)
         return connection
 
-    def _alone(self, connection: RawConnection | None, job: Job) -> RawConnection | None:
-        for attempt in range(1, ATTEMPTS + 1):
+    def _alone(self, connection: RawConnection | None, job: Job, attempts: int) -> RawConnection | None:
+        for attempt in range(1, attempts + 1):
             try:
                 connection = connection or self._database.connect_writer()
                 result = self._in_transaction(connection, job.function)
             except DRIVER_ERRORS as error:
                 _discard(connection)
                 connection = None
-                if attempt == ATTEMPTS or not _may_pass(error):
+                if attempt == attempts or not _may_pass(error):
                     log.error("a job was not saved: %s: %s", type(error).__name__, error)
                     job.settle(error=NotSaved())
                     return connection

@@ -7,11 +7,13 @@ import contextlib
 import sqlite3
 import threading
 
+import psycopg
 import pytest
 
 from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
 from study_server.writing import Desks, ThreadWriter
+from study_server.writing.committer import ATTEMPTS
 from tests.study_server.visiting import query, run
 
 ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
@@ -121,6 +123,19 @@ def test_a_database_that_cannot_be_reached_is_told_as_not_saved(database, monkey
     (result,) = run(together(database, [add("a")], max_batch=128))
     assert isinstance(result, NotSaved)
     assert "not saved" in str(result)
+
+
+def test_many_votes_that_wait_for_a_lost_database_are_all_told_soon(database, monkeypatch):
+    tries = []
+
+    def refuse():
+        tries.append(1)
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(database, "connect", refuse)
+    results = run(together(database, [add(f"s{number}") for number in range(20)], max_batch=128))
+    assert len(results) == 20 and all(isinstance(result, NotSaved) for result in results)
+    assert len(tries) == 1 + ATTEMPTS + 19, "together once, the first one patiently, the others once"
 
 
 def test_a_lost_connection_is_replaced(database, monkeypatch):
