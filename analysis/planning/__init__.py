@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.planning.formula import PlannedPower, detectable_win_rate, planned_power
-from analysis.planning.plan import StudyPlan
 from analysis.planning.simulation import SimulatedPower, simulate_power
+from qsched.planning import PlannedPower, StudyPlan, detectable_win_rate, planned_power
 
 __all__ = ["PlannedPower", "SimulatedPower", "StudyPlan", "detectable_win_rate", "planned_power", "simulate_power"]

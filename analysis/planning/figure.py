@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.planning.formula import planned_power
-from analysis.planning.plan import StudyPlan
 from analysis.planning.simulation import SimulatedPower
+from qsched.planning import StudyPlan, planned_power
 from qsched.records import InputError
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Power by simulation: studies drawn from the plan, analysed by the estimator and the default two-way intervals.
 
-The model of votes is that of `analysis.planning.formula`, whose approximations (first order, equal numbers, a t
+The model of votes is that of `qsched.planning.power`, whose approximations (first order, equal numbers, a t
 distribution of known degrees of freedom) are what this checks.
 """
 
@@ -13,9 +13,8 @@ import numpy as np
 from scipy.special import expit
 
 from analysis.errors import NoEstimateError
-from analysis.planning.formula import vote_moments
-from analysis.planning.plan import StudyPlan
 from analysis.stats import Estimate, EstimateSettings, VoteCounts, count_codes, estimate, holm
+from qsched.planning import StudyPlan, vote_moments
 from qsched.records import InputError
 
 

@@ -64,10 +64,10 @@ def check(
 
     Example: qsched study check study.yaml
     """
+    from qsched.planning import Assumptions
     from qsched.records import iter_rows, read_manifest
     from study_server.serving import read_design
     from study_server.studies.comparisons import plan_pairs
-    from study_server.studies.detectable import Assumptions
     from study_server.studies.estimate import estimate_study
     from study_server.studies.yaml_file import lines_of
 
@@ -92,8 +92,8 @@ def check(
 
 def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, str]]:
     each = f"{found.pairs} x {design.votes_per_pair}"
-    best, assumed = found.detectable, found.assumed
-    where = "" if found.comparisons == 1 else f" in its weakest comparison ({' against '.join(best.weakest)})"
+    best, assumed = found.weakest, found.assumed
+    where = "" if found.comparisons == 1 else f" in its weakest comparison ({' against '.join(best.pair)})"
     return [
         ("comparisons of arms", f"{found.comparisons}" + (", drawn adaptively" if design.adaptivity else "")),
         (

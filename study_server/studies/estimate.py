@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
-from study_server.studies.detectable import Assumptions, Detectable, find_detectable
 
 # A study that cannot tell 60/40 from even is hardly worth its annotators.
 COARSEST = 0.6
@@ -33,7 +33,7 @@ class StudyEstimate:
     cost: float | None
     currency: str | None
     votes_per_comparison: int
-    detectable: Detectable
+    weakest: WeakestComparison
     assumed: Assumptions
     islands: tuple[tuple[str, ...], ...]
     warnings: tuple[str, ...]
@@ -62,7 +62,7 @@ def estimate_study(
     hours = annotators * minutes / 60
     by_comparison = {key: size * votes / len(task) for key, size in sizes.items()}
     prompts = len({pair.prompt_key for pair in task})
-    found = find_detectable(by_comparison, annotators=annotators, prompts=prompts, assumed=assumed)
+    found = weakest_comparison(by_comparison, annotators=annotators, prompts=prompts, assumed=assumed)
     islands = connected_arms(sizes, also=design.arms or ())
     pay = design.pay
     return StudyEstimate(
@@ -70,7 +70,7 @@ def estimate_study(
         annotators=annotators, minutes_per_annotator=minutes, hours=hours,
         cost=None if pay is None else hours * pay.per_hour * (1 + pay.platform_fee),
         currency=None if pay is None else pay.currency, votes_per_comparison=math.floor(min(by_comparison.values())),
-        detectable=found, assumed=assumed, islands=islands,
+        weakest=found, assumed=assumed, islands=islands,
         warnings=tuple(_warnings(design, minutes, found, islands, {"people": annotators, "prompts": prompts})),
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def connected_arms(comparisons: Iterable[tuple[str, str]], *, also: Iterable[str
 
 
 def _warnings(
-    design: StudyDesign, minutes: float, found: Detectable, islands: Sequence[tuple[str, ...]],
+    design: StudyDesign, minutes: float, found: WeakestComparison, islands: Sequence[tuple[str, ...]],
     sizes: Mapping[str, int],
 ) -> list[str]:  # fmt: skip
     warnings = []
@@ -97,7 +97,7 @@ def _warnings(
         )
     if found.win_rate is None or found.win_rate > COARSEST:
         warnings.append(
-            f"{found.weakest[0]} against {found.weakest[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
+            f"{found.pair[0]} against {found.pair[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
             "probably not be found: more people, more prompts or more votes a pair (analysis/power.py compares them)"
         )
     for name, size in sizes.items():

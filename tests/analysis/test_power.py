@@ -14,8 +14,8 @@ from scipy import stats
 from scipy.special import expit
 
 from analysis.planning import StudyPlan, detectable_win_rate, planned_power, simulate_power
-from analysis.planning.formula import t_power, vote_moments
 from analysis.planning.simulation import draw_study
+from qsched.planning import t_power, vote_moments
 from qsched.records import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_a_drawn_study_is_the_one_planned():
 def test_numbers_that_make_no_study_are_named(values, words):
     with pytest.raises(InputError, match=words):
         StudyPlan(**{"annotators": 40, "prompts": 100, "votes_per_pair": 3, **values})
-    with pytest.raises(InputError, match="cannot be with 40% ties"):
+    with pytest.raises(InputError, match="cannot occur with 40% ties"):
         vote_moments(0.9, tie_rate=0.4, annotator_sd=0, prompt_sd=0)
 
 

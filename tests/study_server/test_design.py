@@ -226,7 +226,7 @@ def test_the_estimate_counts_people_hours_and_money():
     assert found.cost == pytest.approx(0.5 * 12 * 1.25)
     assert found.votes_per_comparison == 60
     # Six prompts: next to nothing can be shown, whatever the number of votes.
-    assert found.detectable.win_rate is not None and found.detectable.win_rate > 0.75
+    assert found.weakest.win_rate is not None and found.weakest.win_rate > 0.75
     assert any("would probably not be found" in warning for warning in found.warnings)
     assert "only 6 prompts: with fewer than 15 the report's intervals are rough" in found.warnings
 
@@ -238,7 +238,7 @@ def images_of(prompts: int, arms=ARMS):
 def test_what_a_study_can_show_grows_with_people_and_prompts_and_is_nothing_like_that_of_independent_votes():
     def found(**values):
         plan = design(**{"votes_per_pair": 5, "arms": ["fp32", "w4a4"], "pairs_per_annotator": 20, **values})
-        return estimate_study(plan, plan_pairs(plan, arms=ARMS, images=images_of(100))).detectable
+        return estimate_study(plan, plan_pairs(plan, arms=ARMS, images=images_of(100))).weakest
 
     base = found()
     # 500 independent untied votes would show 0.5 + 2.8016 / (2 sqrt(500)) = 56.3 %.

@@ -27,23 +27,31 @@ with m the numbers of ordered pairs of distinct votes that share an annotator (c
 prompt (all comparisons on each prompt). The test is the default of the report: |t| with min(A, P) - 1 degrees of
 freedom; its power is that of the noncentral t at level alpha / M. For Holm's procedure that is its first step, a lower
 bound.
+
+Only numpy is needed: roots are found by bisection, the noncentral t by Gauss-Legendre quadrature; a test compares both
+with scipy.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import integrate, optimize, stats
-from scipy.special import expit, ndtr
+from numpy.typing import NDArray
 
-from analysis.planning.plan import StudyPlan
-from analysis.stats.results import Array
-from qsched.records import InputError
+from qsched.errors import InputError
+from qsched.planning.plan import StudyPlan
+
+Array = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_LEGENDRE_NODES, _LEGENDRE_WEIGHTS = np.polynomial.legendre.leggauss(300)
+#: Beyond so many standard deviations a normal tail is zero for our purposes (1e-19).
+_NEGLIGIBLE = 9.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,14 @@ class VoteMoments:
     variance: float
     same_annotator: float
     same_prompt: float
+
+
+@dataclass(frozen=True)
+class ContrastVariance:
+    """Variance of a contrast in log-odds, and what it would be if all votes were independent."""
+
+    total: float
+    independent: float
 
 
 @dataclass(frozen=True)
@@ -80,25 +96,21 @@ class PlannedPower:
 def vote_moments(rate: float, *, tie_rate: float, annotator_sd: float, prompt_sd: float) -> VoteMoments:
     """Moments of a vote whose population win rate (ties half) is `rate`.
 
-    Raises InputError where so many ties leave no room for the rate: it lies in (tau/2, 1 - tau/2).
+    Raises InputError if so many ties leave no room for the rate: it lies in (tau/2, 1 - tau/2).
     """
     if not tie_rate / 2 < rate < 1 - tie_rate / 2:
         raise InputError(
-            f"The win rate {rate} cannot be with {tie_rate:.0%} ties (half a win each): it lies between "
+            f"The win rate {rate} cannot occur with {tie_rate:.0%} ties (half a win each): it must be between "
             f"{tie_rate / 2} and {1 - tie_rate / 2}. Give another win rate or fewer ties."
         )
     decided = (rate - tie_rate / 2) / (1 - tie_rate)
     sa, sp = math.sqrt(2) * annotator_sd, math.sqrt(2) * prompt_sd
     both = math.hypot(sa, sp)
-
-    def excess(theta: float) -> float:
-        return float(expit(theta + both * _NODES) @ _WEIGHTS) - decided
-
-    theta = float(optimize.brentq(excess, -60.0, 60.0, xtol=1e-12))
+    theta = find_root(lambda at: float(_expit(at + both * _NODES) @ _WEIGHTS) - decided, -60.0, 60.0)
 
     def variance_of_mean(own: float, other: float) -> float:
         """Var over one kind of taste of the mean over the other."""
-        mean = expit(theta + own * _NODES[:, None] + other * _NODES[None, :]) @ _WEIGHTS
+        mean = _expit(theta + own * _NODES[:, None] + other * _NODES[None, :]) @ _WEIGHTS
         return float((mean - decided) ** 2 @ _WEIGHTS)
 
     scale = (1 - tie_rate) ** 2
@@ -121,8 +133,8 @@ def contrast_variance(
     prompts: int,
     even: VoteMoments,
     uneven: VoteMoments,
-) -> tuple[float, float]:
-    """Variance of strength i - j in log-odds, and what it would be with independent votes.
+) -> ContrastVariance:
+    """Variance of strength i - j in log-odds.
 
     `pairs` (C) are the comparisons by arm number, `votes_C` their votes. Arm `ahead` differs from all the others:
     comparisons with it have the moments `uneven`, the others `even`.
@@ -137,7 +149,7 @@ def contrast_variance(
     target = np.zeros(k)
     target[contrast[0]], target[contrast[1]] = 1.0, -1.0
     h_C = d_CK @ np.linalg.pinv(information) @ target
-    single = float(votes_C * h_C**2 @ np.array([m.variance for m in moments]))
+    independent = float(votes_C * h_C**2 @ np.array([m.variance for m in moments]))
 
     total = float(votes_C.sum())
     load = total / annotators
@@ -152,14 +164,14 @@ def contrast_variance(
         (np.array([m.same_prompt for m in moments]), by_prompt),
     ):
         shared += float(h_C @ (number * alike * np.sqrt(np.outer(covariance, covariance))) @ h_C)
-    return single + shared, single
+    return ContrastVariance(total=independent + shared, independent=independent)
 
 
 def planned_power(plan: StudyPlan, win_rate: float) -> PlannedPower:
     """Power of one contrast: the arm that differs against one of the others, at population win rate `win_rate`."""
     tastes = {"tie_rate": plan.tie_rate, "annotator_sd": plan.annotator_sd, "prompt_sd": plan.prompt_sd}
     pairs = plan.pairs_of_arms
-    variance, single = contrast_variance(
+    variance = contrast_variance(
         pairs,
         np.full(len(pairs), float(plan.votes_per_comparison)),
         contrast=pairs[0],
@@ -174,34 +186,75 @@ def planned_power(plan: StudyPlan, win_rate: float) -> PlannedPower:
     log_odds = abs(math.log(win_rate / (1 - win_rate)))
     return PlannedPower(
         win_rate=win_rate,
-        power=t_power(log_odds / math.sqrt(variance), df=df, level=level),
-        power_if_independent=t_power(log_odds / math.sqrt(single), df=math.inf, level=level),
-        se=math.sqrt(variance),
-        design_effect=variance / single,
+        power=t_power(log_odds / math.sqrt(variance.total), df=df, level=level),
+        power_if_independent=t_power(log_odds / math.sqrt(variance.independent), df=math.inf, level=level),
+        se=math.sqrt(variance.total),
+        design_effect=variance.total / variance.independent,
         df=df,
         level=level,
     )
 
 
-def t_power(shift: float, *, df: float, level: float) -> float:
-    """P(|T| beyond the two-sided critical value) of a noncentral t; normal for df = inf."""
-    if math.isinf(df):
-        bound = float(stats.norm.isf(level / 2))
-        return float(stats.norm.sf(bound - shift) + stats.norm.cdf(-bound - shift))
-    bound = float(stats.t.isf(level / 2, df))
-    # The normal integrated over the chi distribution of the standard error: scipy's nct is NaN for large shifts.
-    s = np.linspace(max(1e-9, 1 - 12 / math.sqrt(df)), 1 + 12 / math.sqrt(df), 2001)
-    density = stats.chi.pdf(s * math.sqrt(df), df) * math.sqrt(df)
-    return float(integrate.simpson(density * (ndtr(shift - bound * s) + ndtr(-shift - bound * s)), x=s))
-
-
 def detectable_win_rate(plan: StudyPlan, *, power: float = 0.8) -> float | None:
-    """The smallest win rate above one half that is found with `power`; None where even the largest possible is not."""
+    """The smallest win rate above one half that is found with `power`; None if not even the largest possible is."""
+    return smallest_rate(lambda rate: planned_power(plan, rate).power, tie_rate=plan.tie_rate, power=power)
+
+
+def smallest_rate(power_at: Callable[[float], float], *, tie_rate: float, power: float) -> float | None:
+    """The smallest win rate at which `power_at`, which rises with the rate, reaches `power`; None if it never does."""
     if not 0 < power < 1:
         raise InputError(f"The power is {power}; it must be between 0 and 1, such as 0.8.")
-    low, high = 0.5 + 1e-6, 1 - plan.tie_rate / 2 - 1e-4
-    if planned_power(plan, high).power < power:
+    low, high = 0.5 + 1e-6, 1 - tie_rate / 2 - 1e-4
+    if power_at(high) < power:
         return None
-    if planned_power(plan, low).power >= power:
+    if power_at(low) >= power:
         return low
-    return float(optimize.brentq(lambda rate: planned_power(plan, rate).power - power, low, high, xtol=1e-7))
+    return find_root(lambda rate: power_at(rate) - power, low, high, steps=26)
+
+
+def t_power(shift: float, *, df: float, level: float) -> float:
+    """P(|T| beyond the two-sided critical value) of a noncentral t; normal for df = inf."""
+    bound = t_bound(df=df, level=level)
+    return t_tail(bound, df=df, shift=shift) + t_tail(bound, df=df, shift=-shift)
+
+
+def t_bound(*, df: float, level: float) -> float:
+    """The critical value of the two-sided t test at `level`."""
+    normal = NormalDist().inv_cdf(1 - level / 2)
+    if math.isinf(df):
+        return normal
+    high = max(2 * normal, 10.0)
+    while t_tail(high, df=df, shift=0.0) > level / 2:
+        high *= 4
+    return find_root(lambda bound: t_tail(bound, df=df, shift=0.0) - level / 2, 0.0, high)
+
+
+def t_tail(bound: float, *, df: float, shift: float) -> float:
+    """P(T > bound) of the noncentral t: the normal tail integrated over the chi distribution of the standard error."""
+    if math.isinf(df):
+        return math.erfc((bound - shift) / math.sqrt(2)) / 2
+    low, high = max(0.0, 1 - 12 / math.sqrt(df)), 1 + 12 / math.sqrt(df)
+    if bound > 0:  # beyond this point the normal tail is zero; for a large bound it is far inside (low, high)
+        high = min(high, (shift + _NEGLIGIBLE) / bound)
+    if high <= low:
+        return 0.0
+    s = low + (high - low) * (_LEGENDRE_NODES + 1) / 2
+    log_density = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2) + (df - 1) * np.log(s) - df * s**2 / 2
+    beyond = np.array([math.erfc((bound * value - shift) / math.sqrt(2)) / 2 for value in s])
+    return float(_LEGENDRE_WEIGHTS @ (np.exp(log_density) * beyond) * (high - low) / 2)
+
+
+def find_root(function: Callable[[float], float], low: float, high: float, *, steps: int = 60) -> float:
+    """The point between `low` and `high` at which a monotone function changes sign, by bisection."""
+    rising = function(high) > function(low)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if (function(middle) > 0) == rising:
+            high = middle
+        else:
+            low = middle
+    return (low + high) / 2
+
+
+def _expit(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))

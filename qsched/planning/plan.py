@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal
 
-from qsched.records import InputError
+from qsched.errors import InputError
 
 Comparisons = Literal["all", "baseline"]
 Adjust = Literal["holm", "bonferroni", "none"]
