@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,3 +76,14 @@ def random_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: Playwright's sync API keeps an event loop running in this thread until the session ends."""
     items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With QSCHED_REQUIRE_ALL a browser or database test that is skipped is a failure."""
+    report = yield
+    needed = {"browser", "postgres", "load"} & {marker.name for marker in item.iter_markers()}
+    if report.skipped and needed and os.environ.get("QSCHED_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and QSCHED_REQUIRE_ALL forbids to skip a {min(needed)} test: {report.longreprtext}"
+    return report

@@ -162,6 +162,7 @@ def test_two_steps_train_a_loadable_pipeline(
     assert state is not None and state["step"] == 2
     assert diffusers.DiffusionPipeline.from_pretrained(tmp_path / name) is not None
     assert (tmp_path / name / "training.json").exists()
+    assert not [path for path in (tmp_path / name).rglob("*.json") if str(prepared) in path.read_text(encoding="utf-8")]
 
 
 def test_two_steps_train_a_clip_that_open_clip_loads(prepared: Path, tmp_path: Path) -> None:

@@ -105,14 +105,18 @@ def save_in_half(pipeline: DiffusionPipeline, folder: Path) -> None:
     """Write the folder with float16 weights that load as float32 when nothing else is asked for.
 
     diffusers loads its own models in float32 by default, transformers in the dtype that the config names:
-    so the config of each text encoder says float32, whatever its file holds.
+    so the config of each text encoder says float32, whatever its file holds. `_name_or_path`, a path of this machine,
+    is left out of every config.
     """
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     pipeline.to(torch.float32)
-    for path in folder.glob("text_encoder*/config.json"):
+    for path in folder.glob("*/config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+        config.pop("_name_or_path", None)
+        if path.parent.name.startswith("text_encoder"):
+            config["dtype"] = "float32"
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)
 

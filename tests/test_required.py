@@ -1,0 +1,36 @@
+"""QSCHED_REQUIRE_ALL: in CI no browser or database test can be skipped quietly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = """
+import pytest
+
+@pytest.mark.{marker}
+def test_that_cannot_run():
+    pytest.skip("it is not installed")
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "required", "status"), [("postgres", "1", 1), ("browser", "1", 1), ("slow", "1", 0), ("postgres", "", 0)]
+)
+def test_a_skipped_test_fails_only_where_it_is_required(tmp_path, marker, required, status):
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_runtest_makereport\n", encoding="utf-8")
+    (tmp_path / "test_one.py").write_text(SKIPPED.format(marker=marker), encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", tmp_path],
+        env={**os.environ, "QSCHED_REQUIRE_ALL": required, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == status, run.stdout + run.stderr
+    assert ("it is not installed" in run.stdout) or status == 0
