@@ -20,6 +20,7 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
+from qsched.files import write_atomic
 from qsched.records import QschedError
 
 if TYPE_CHECKING:
@@ -195,8 +196,7 @@ def record(
 
 
 def _write(path: Path, values: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode(), parents=True)
 
 
 def main() -> None:

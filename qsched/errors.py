@@ -3,6 +3,7 @@
 QschedError                 base: message = the value, the rule, the remedy; the CLI exits with 2
 +-- InputError              a file or an option that breaks its contract
 |   +-- RowError            ... in one row of a file: carries the path and the line number
+|   +-- WriteError          a file that the disk did not take (qsched.files)
 +-- IntegrityError          a stored image set that contradicts itself
 +-- MissingExtraError       a package of an optional extra is not installed
 """

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 from pathlib import Path
 
+from qsched.files import create_once
 from study_server.errors import Forbidden, NotFound
 
 TAG_BYTES = 12
@@ -102,16 +101,8 @@ def new_token(n_bytes: int = 16) -> str:
 def read_or_make_secret(path: Path) -> str:
     """The secret in `path`; made there (mode 0600) when the file does not exist. Never a default."""
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A link fails where another process was faster; then its secret is the one.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
+        # If another process was faster, its secret is the one.
+        create_once(path, f"{secrets.token_hex(32)}\n".encode(), mode=0o600)
     return path.read_text(encoding="ascii").strip()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from analysis.report.covariates import terms_table
@@ -18,7 +17,7 @@ from analysis.report.tables.choices import exclusions_table, variants_table
 from analysis.report.tables.pairs import contrasts_csv_table, contrasts_table, raw_table, winrates_csv_table
 from analysis.report.tables.strata import strata_contrasts_table, strata_table
 from analysis.report.tables.strengths import strengths_csv_table, strengths_table
-from qsched.records import InputError
+from qsched.files import write_atomic
 
 # What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.
 FIGURES = ("strengths", "winrates", "elo-size", "by-*", "session", "annotators", "influence")
@@ -99,11 +98,5 @@ def _latex_tables(found: Findings) -> dict[str, Table]:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}. Name another folder with --out.") from error
+    write_atomic(path, data, parents=True)
     return path

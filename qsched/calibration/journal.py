@@ -10,12 +10,12 @@ The values are a cache that searches of other ranges or strategies share; what w
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.families import Point
+from qsched.files import append_synced, write_atomic
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,13 @@ class Journal:
         self._append(lines)
 
     def _append(self, lines: list[str]) -> None:
-        with self.path.open("ab") as file:
-            file.write("".join(line + "\n" for line in lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        append_synced(self.path, "".join(line + "\n" for line in lines).encode())
 
     def _read(self, header: str) -> None:
         data = self.path.read_bytes()
         lines = data[: data.rfind(b"\n") + 1].decode(errors="replace").splitlines()
         if not lines and header.encode().startswith(data):
-            self.path.write_bytes(b"")
-            self._append([header])
+            write_atomic(self.path, f"{header}\n".encode())
             return
         if not lines or lines[0] != header:
             raise CalibrationError(

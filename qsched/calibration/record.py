@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from qsched.calibration.calibrate import CalibrationResult, prompts_digest
+from qsched.files import write_atomic
 from qsched.generation.provenance import git_commit, versions
 from qsched.scoring import Jaq
 
@@ -78,13 +78,7 @@ def build_record(
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write the document whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(record, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomic(path, (json.dumps(record, indent=1) + "\n").encode(), parents=True)
 
 
 def _smooth(result: CalibrationResult) -> dict[str, object] | None:

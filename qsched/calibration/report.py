@@ -9,6 +9,7 @@ from typing import Any
 
 from qsched.calibration.calibrate import CalibrationResult
 from qsched.calibration.figures import gains_figure, surface_figure
+from qsched.files import write_atomic
 from qsched.scheduling import Coefficients
 from qsched.scoring.paired import PairedDifference
 
@@ -30,7 +31,7 @@ pre{background:#f5f6f8;padding:.8rem;overflow:auto;font-size:.8rem}
 
 def write_report(path: Path, result: CalibrationResult, record: dict[str, Any]) -> None:
     """Write the page."""
-    path.write_text(render_report(result, record), encoding="utf-8")
+    write_atomic(path, render_report(result, record).encode())
 
 
 def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ def simulate(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from qsched.files import write_atomic
     from qsched.simulation import Population, draw_annotators, visit_study
     from qsched.tiny.check import check
 
@@ -67,6 +68,6 @@ def simulate(
             "score": "ground-truth check of the tiny models' procedural domain, 0..1",
             "population": population.as_dict(),
         }
-        parameters_out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_atomic(parameters_out, (json.dumps(record, indent=2) + "\n").encode())
     counts = ", ".join(f"{name} {count}" for name, count in summary.choices.items() if count)
     typer.echo(f"{summary.votes} simulated votes by {summary.annotators} annotators ({counts})")

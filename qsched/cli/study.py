@@ -37,6 +37,7 @@ def init(
     """
     import os
 
+    from qsched.files import write_atomic
     from qsched.records import read_manifest
     from study_server.resources import PACKAGE
     from study_server.studies.design import slug_of
@@ -46,7 +47,8 @@ def init(
         raise InputError(f"{out} exists; name another file with --out")
     relative = os.path.relpath(images.resolve(), out.resolve().parent)
     template = (PACKAGE / "studies" / "template.yaml").read_text(encoding="utf-8")
-    out.write_text(template.format(slug=slug_of(images.resolve().name), images=_quoted(relative)), encoding="utf-8")
+    text = template.format(slug=slug_of(images.resolve().name), images=_quoted(relative))
+    write_atomic(out, text.encode())
     typer.echo(f"wrote {out}; next: qsched study check {out}")
 
 

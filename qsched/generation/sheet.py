@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from qsched.generation.store import write_atomic
+from qsched.files import write_atomic
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest
 
 SHEET_NAME = "contact_sheet.html"

@@ -1,8 +1,8 @@
 """The image-set folder on disk: one writer, atomic files, whole rows, and recovery after a crash.
 
-A picture is written to a temporary name, synced and renamed; then its row is appended in one write and
-synced. After a kill at any point the folder holds whole pictures, whole rows and at most one torn row, which
-`open_store` removes together with rows whose picture is missing or has other bytes.
+A picture is written whole (`qsched.files`); then its row is appended in one write and synced. After a kill at any
+point the folder holds whole pictures, whole rows and at most one torn row, which `open_store` removes together with
+rows whose picture is missing or has other bytes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from qsched.errors import InputError, QschedError
+from qsched.errors import InputError
+from qsched.files import TEMPORARY_PREFIX, append_synced, write_atomic
 from qsched.records import ImageRow, Manifest, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
 
 LOCK_NAME = ".qsched.lock"
-_OURS = re.compile(r"[0-9a-f]{24}\.png|\.new-.*")
+_OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Measured when an arm is loaded, so not part of what was asked for.
 _MEASURED = ("denoiser_bytes", "layers_converted", "layers_skipped")
@@ -31,10 +32,6 @@ _MEASURED = ("denoiser_bytes", "layers_converted", "layers_skipped")
 _CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine")
 
 Key = tuple[str, str, int]
-
-
-class StoreError(QschedError):
-    """The disk did not take a file; what was finished before is safe."""
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Store:
     def add(self, row: ImageRow, png: bytes) -> None:
         """Make one image durable: the picture first, then its row."""
         write_atomic(self.folder / row.file_name, png)
-        append_row(self.folder / ROWS_NAME, row.model_dump_json().encode() + b"\n")
+        append_synced(self.folder / ROWS_NAME, row.model_dump_json().encode() + b"\n")
         self.rows[(row.arm, row.prompt_id, row.sample_index)] = row
 
     def replace_manifest(self, manifest: Manifest) -> None:
@@ -93,43 +90,6 @@ def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> 
         yield store
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut."""
-    new = path.with_name(f".new-{path.name}-{os.getpid()}")
-    try:
-        with new.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StoreError(_not_written(path, error)) from error
-
-
-def append_row(path: Path, line: bytes) -> None:
-    """Append one line in one write and sync it; a line that only half fits is mended by the next run."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            written = os.write(file, line)
-            os.fsync(file)
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise StoreError(_not_written(path, error)) from error
-    if written != len(line):
-        raise StoreError(f"{path}: {written} of {len(line)} bytes written. Make room and run the same command again.")
-
-
-def _not_written(path: Path, error: OSError) -> str:
-    return f"{path} cannot be written: {error.strerror or error}. Make room, and run the same command again to go on."
-
-
 def remove_set(folder: Path) -> None:
     """Delete the files of the image set in a folder; anything else in it is left."""
     # The manifest goes last: until then the folder is still recognised as a set.
@@ -166,7 +126,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _is_unborn(folder: Path) -> bool:
     """True for what a run killed before its manifest leaves: the lock and a temporary manifest."""
-    return all(p.name in (LOCK_NAME, IMAGES_FOLDER) or p.name.startswith(".new-") for p in folder.iterdir())
+    return all(p.name in (LOCK_NAME, IMAGES_FOLDER) or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir())
 
 
 def _refuse_other_plan(folder: Path, found: Manifest, asked: Manifest) -> None:
@@ -223,7 +183,7 @@ def _recover(store: Store) -> None:
     for picture in (store.folder / IMAGES_FOLDER).iterdir():
         if _OURS.fullmatch(picture.name) and f"{IMAGES_FOLDER}/{picture.name}" not in owned:
             picture.unlink()
-    for leftover in store.folder.glob(".new-*"):
+    for leftover in store.folder.glob(f"{TEMPORARY_PREFIX}*"):
         leftover.unlink()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from qsched.files import TEMPORARY_PREFIX
 from qsched.generation.manifest import TOOL
 from qsched.generation.noise import image_seed
 from qsched.precision import hash_of
@@ -199,7 +200,7 @@ def _check_extra(folder: Path, rows: list[ImageRow]) -> Iterator[Finding]:
     for path in sorted(pictures.iterdir()) if pictures.is_dir() else ():
         if f"{IMAGES_FOLDER}/{path.name}" not in owned:
             yield Finding("extra", f"{IMAGES_FOLDER}/{path.name}", "no row names this file")
-    for path in sorted(folder.glob(".new-*")):
+    for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         yield Finding("extra", path.name, "left by an interrupted write; run the same command again")
 
 

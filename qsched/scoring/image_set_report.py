@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsched.errors import InputError
+from qsched.files import write_atomic
 from qsched.scoring.image_set_figure import render_figure
 from qsched.scoring.image_set_scores import ArmScores, MetricOfArm, SetScores
 
@@ -52,12 +53,7 @@ def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
         "metrics.html": render_set_scores(scores),
     }
     for name, text in texts.items():
-        try:
-            (folder / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"{folder / name} cannot be written: {error.strerror or error}; give another folder with --out"
-            ) from error
+        write_atomic(folder / name, text.encode())
     return [folder / name for name in texts]
 
 

@@ -6,7 +6,6 @@ transaction as the rows, and the file appears whole or not at all.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from qsched.errors import InputError, IntegrityError
+from qsched.files import atomic_file
 from qsched.records import COLUMNS, Vote
 from qsched.records.image_set import first_problem
 from study_server.db.database import Database
@@ -112,9 +112,7 @@ def _checked(rows: Sequence[tuple[Any, ...]], study: str) -> list[dict[str, Any]
 
 
 def _write_whole(table: pl.DataFrame, path: Path) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, parents=True) as draft:
         if path.suffix == ".parquet":
             table.write_parquet(draft)
         else:
@@ -123,9 +121,3 @@ def _write_whole(table: pl.DataFrame, path: Path) -> None:
                 text.write_csv(draft)
             else:
                 text.write_ndjson(draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error}") from error

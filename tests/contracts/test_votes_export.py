@@ -46,7 +46,7 @@ def test_an_export_holds_every_effective_vote_of_the_database(voted, tmp_path, e
     assert read.height == in_view and tuple(read.columns) == COLUMNS
     assert read["simulated"].all() and summary.simulated == in_view
     assert set(read["question"]) == {"overall", "text"}
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".new-*"))
 
 
 def test_the_analysis_reads_files_and_database_alike(voted, tmp_path):

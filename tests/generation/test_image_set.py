@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from qsched.errors import InputError
+from qsched.files import WriteError
 from qsched.generation import Request, generate_pairs, verify_set
 from qsched.generation.store import open_store
 from qsched.records import iter_rows, read_manifest
@@ -254,15 +255,13 @@ def test_prompts_that_the_text_encoder_cuts_off_are_counted_and_named(folder, tm
 
 
 def test_a_full_disk_is_one_message_and_the_set_can_be_finished_later(folder, finished, broken, monkeypatch) -> None:
-    from qsched.generation import store
-
     lines = (broken / "images.jsonl").read_bytes().splitlines(keepends=True)
     (broken / "images.jsonl").write_bytes(b"".join(lines[:-1]))
     real = os.write
-    monkeypatch.setattr(store.os, "write", lambda file, data: real(file, data[:50]))
-    with pytest.raises(store.StoreError, match=r"50 of .* Make room"):
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:50]))
+    with pytest.raises(WriteError, match=r"50 of .* disk space"):
         generate_pairs(request(folder, broken))
-    monkeypatch.setattr(store.os, "write", real)
+    monkeypatch.setattr(os, "write", real)
     assert generate_pairs(request(folder, broken)).made == 1
     assert pictures(broken) == pictures(finished) and verify_set(broken).ok
 
