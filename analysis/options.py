@@ -131,7 +131,8 @@ PositionEffect = Annotated[
 Penalty = Annotated[
     str,
     typer.Option(
-        help="none, firth or ridge:X; gives an estimate where none exists otherwise.", rich_help_panel=ESTIMATE
+        help="none, firth, ridge:X or gamma:A; gives a finite, shrunken estimate if the votes alone determine none.",
+        rich_help_panel=ESTIMATE,
     ),
 ]
 Baseline = Annotated[str | None, typer.Option(help="Compare every arm with this one.", rich_help_panel=ESTIMATE)]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from analysis.errors import NoEstimateError
 from analysis.stats import Estimate, EstimateSettings, VoteCounts, count_codes, estimate, holm
+from analysis.stats.errors import NoEstimateError
 from qsched.planning import StudyPlan, vote_moments
 from qsched.records import InputError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import CovariateFit, fit_covariates
+from analysis.stats.errors import AnalysisError
 from analysis.votes import VotesTable
 
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 import polars as pl
 
-from analysis.errors import AnalysisError, NoEstimateError
 from analysis.report.adjusted import Adjusted, adjusted
 from analysis.report.caveats import listed, own_notes, own_warnings, refuse_baseline, refuse_mixture, refuse_nothing
 from analysis.report.figures.fonts import Fonts, fonts_for
@@ -37,6 +36,7 @@ from analysis.stats import (
     refit_reliability,
 )
 from analysis.stats.annotator_results import Agreement, AnnotatorRow, InfluenceRow, ReliabilityFit
+from analysis.stats.errors import AnalysisError, NoEstimateError
 from analysis.stats.results import PositionEffect, StratumContrast
 from analysis.votes import ExclusionReport, VotesTable, exclude
 from qsched import __version__

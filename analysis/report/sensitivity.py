@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import VoteCounts, count_votes, fit_model
 from analysis.stats.annotator_results import ReliabilityFit
+from analysis.stats.errors import AnalysisError
 from analysis.stats.results import Ties
 from analysis.votes import ExclusionRules, VotesTable, exclude
 

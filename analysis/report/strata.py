@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.errors import AnalysisError
 from analysis.report.settings import ReportSettings
 from analysis.stats import Estimate, VoteCounts, compare_strata, count_votes, estimate
+from analysis.stats.errors import AnalysisError
 from analysis.stats.results import StratumContrast
 from analysis.votes import VotesTable
 from qsched.records import InputError

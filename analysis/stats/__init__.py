@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from analysis.errors import AnalysisError, NoEstimateError, NotConvergedError
 from analysis.stats.agreement import agreement
 from analysis.stats.bootstrap import resample
-from analysis.stats.bradley_terry import fit_bradley_terry
 from analysis.stats.conduct import annotator_rows
 from analysis.stats.contrasts import holm, pair_contrasts
 from analysis.stats.counts import VoteCounts, count_arrays, count_codes, count_table, count_votes
 from analysis.stats.covariance import prepare
 from analysis.stats.covariates import CovariateFit, fit_covariates
-from analysis.stats.davidson import fit_davidson
+from analysis.stats.errors import AnalysisError, NoEstimateError, NotConvergedError
 from analysis.stats.estimate import estimate, rebase
 from analysis.stats.existence import examine
-from analysis.stats.fit import fit_model
+from analysis.stats.fit import fit_bradley_terry, fit_model
 from analysis.stats.influence import influence
 from analysis.stats.krippendorff import krippendorff_alpha
 from analysis.stats.penalty import parse_penalty
-from analysis.stats.rao_kupper import fit_rao_kupper
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.reliability import refit_reliability
 from analysis.stats.results import (
@@ -70,9 +67,7 @@ __all__ = [
     "examine",
     "fit_bradley_terry",
     "fit_covariates",
-    "fit_davidson",
     "fit_model",
-    "fit_rao_kupper",
     "holm",
     "influence",
     "krippendorff_alpha",

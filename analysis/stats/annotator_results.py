@@ -34,7 +34,7 @@ class KappaRow:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far annotators agree on the same item (same prompt, arms and sample), whichever side an arm lay on."""
+    """How far annotators agree on the same item (same prompt, arms and sample), whichever side an arm was on."""
 
     raw: float | None
     raw_low: float | None
@@ -49,7 +49,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AnnotatorRow:
-    """One annotator's conduct. Shares are in 0..1, times in milliseconds, entropy in bits; None = cannot be known.
+    """One annotator's conduct. Shares are in 0..1, times in milliseconds, entropy in bits; None = unknown.
 
     `side_p`: two-sided exact binomial test of left against right among decided votes, `side_p_holm` over annotators.
     `agreement_with_rest`: mean share of the others' votes on the same item that equal the annotator's own.

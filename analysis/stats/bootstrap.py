@@ -1,9 +1,8 @@
 """Bootstrap of the whole fit on reweighted count tables: by vote, by annotator or by prompt, all resamples at once.
 
-A resample gives each cluster a weight: its table is weights (B, G) times counts by cluster (G, 3 C). Weights:
-- "exponential" (default): Exp(1), scaled to mean one (Rubin 1981, Ann. Statist. 9:130-134). No cluster drops out,
-  so where the estimate exists it exists in every resample.
-- "multinomial": how often each cluster is drawn in G draws (Efron 1979). A resample may have no estimate; counted.
+A resample gives each cluster a weight: its table is weights (B, G) times counts by cluster (G, 3 C). The weights are
+Exp(1), scaled to mean one (Rubin 1981, Ann. Statist. 9:130-134): no cluster drops out, so if the estimate exists at all
+it exists in every resample.
 
 More than 4,000 clusters are drawn at random into 4,000 groups of equal size (one more or less), which are then weighed
 as clusters are: the random-group method (Wolter 2007, Introduction to Variance Estimation, ch. 2). The variance's
@@ -24,15 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.errors import AnalysisError
 from analysis.stats.counts import ClusterCounts, Table, VoteCounts
 from analysis.stats.covariance import FittedDesign
+from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import make_design
 from analysis.stats.refits import refit
 from analysis.stats.results import Array
 from qsched.records import InputError
 
-Weights = Literal["exponential", "multinomial"]
 Unit = Literal["vote", "annotator", "prompt"]
 
 #: Resamples are worked on in blocks of about this many table entries.
@@ -55,7 +53,6 @@ class Resampling:
     """
 
     unit: Unit
-    weights: Weights
     draws: Array
     linear: Array
     n_units: int
@@ -63,18 +60,15 @@ class Resampling:
 
     @property
     def factor(self) -> float:
-        """Makes the weights' variance that of independent units: G/(G-1); (G+1)/(G-1) for Dirichlet weights."""
-        g = self.n_units
-        return (g + 1) / (g - 1) if self.weights == "exponential" else g / (g - 1)
+        """Makes the variance of Dirichlet weights that of independent units: (G+1)/(G-1)."""
+        return (self.n_units + 1) / (self.n_units - 1)
 
     def correction(self) -> Array:
         """cov(refits) - cov(linear parts), on the scale of the sandwich."""
         return self.factor * (np.cov(self.draws, rowvar=False) - np.cov(self.linear, rowvar=False))
 
 
-def resample(
-    ready: FittedDesign, *, unit: Unit, resamples: int, seed: int, weights: Weights = "exponential"
-) -> Resampling:
+def resample(ready: FittedDesign, *, unit: Unit, resamples: int, seed: int) -> Resampling:
     """Refit `resamples` reweighted tables; the same seed gives the same draws."""
     if resamples < 50:
         raise InputError(f"{resamples} resamples are too few for a covariance; use 200 or more (default 1000).")
@@ -84,11 +78,11 @@ def resample(
     draws, linear, failed = [], [], 0
     if present is None:
         units = max(round(ready.counts.n_votes), 2)
-        tables = _tables_by_vote(ready.counts.outcomes.ravel(), resamples, rng, weights)
+        tables = _tables_by_vote(ready.counts.outcomes.ravel(), resamples, rng)
     else:
         by_unit = _by_unit(ready.counts.clusters[unit].counts, present, rng)
         units = by_unit.shape[0]
-        tables = _tables_by_unit(by_unit, resamples, rng, weights)
+        tables = _tables_by_unit(by_unit, resamples, rng)
     for table in tables:
         outcomes = table.reshape(len(table), *ready.counts.outcomes.shape)
         beta, first, ok = refit(ready, outcomes)
@@ -99,9 +93,9 @@ def resample(
     if failed > resamples // 20:
         raise AnalysisError(
             f"{failed} of {resamples} resamples by {unit} have no finite estimate: too few votes for this bootstrap. "
-            "Use exponential weights, --method sandwich, or a penalty."
+            "Use --method sandwich, or a penalty."
         )
-    return Resampling(unit, weights, kept, np.concatenate(linear), units, failed)
+    return Resampling(unit, kept, np.concatenate(linear), units, failed)
 
 
 def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
@@ -144,17 +138,14 @@ def _folded(ready: FittedDesign, unit: Unit) -> FittedDesign:
     return replace(ready, counts=folded, design=design)
 
 
-def _tables_by_vote(flat: Array, resamples: int, rng: np.random.Generator, weights: Weights) -> Iterator[Array]:
+def _tables_by_vote(flat: Array, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
     """Blocks of reweighted tables (b, slots) of single votes."""
     total = float(flat.sum())
     filled = np.flatnonzero(flat > 0)
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(len(flat), 1))):
         table = np.zeros((size, len(flat)))
-        if weights == "exponential":
-            drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
-            drawn *= total / drawn.sum(axis=1, keepdims=True)
-        else:
-            drawn = rng.multinomial(round(total), flat[filled] / total, size=size).astype(np.float64)
+        drawn = rng.standard_gamma(flat[filled], size=(size, len(filled)))
+        drawn *= total / drawn.sum(axis=1, keepdims=True)
         table[:, filled] = drawn
         yield table
 
@@ -170,7 +161,7 @@ def _by_unit(by_cluster: Table, present: NDArray[np.int64], rng: np.random.Gener
     return sparse.csr_array(grouped) if sparse.issparse(grouped) else np.asarray(grouped)
 
 
-def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator, weights: Weights) -> Iterator[Array]:
+def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
     """Blocks of reweighted tables (b, slots)."""
     g, slots = by_unit.shape
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(slots, 1))):
@@ -178,11 +169,8 @@ def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator, we
         rows = max(1, min(size, _WEIGHTS_AT_ONCE // g))
         for start in range(0, size, rows):
             end = min(start + rows, size)
-            if weights == "exponential":
-                drawn_BG = rng.standard_exponential((end - start, g))
-                drawn_BG *= g / drawn_BG.sum(axis=1, keepdims=True)
-            else:
-                drawn_BG = rng.multinomial(g, np.full(g, 1 / g), size=end - start).astype(np.float64)
+            drawn_BG = rng.standard_exponential((end - start, g))
+            drawn_BG *= g / drawn_BG.sum(axis=1, keepdims=True)
             table[start:end] = (by_unit.T @ drawn_BG.T).T if sparse.issparse(by_unit) else drawn_BG @ by_unit
         yield table
 

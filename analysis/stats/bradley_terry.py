@@ -1,26 +1,34 @@
 """The Bradley-Terry model (Bradley and Terry 1952, Biometrika 39:324-345), optionally with a position effect.
 
-P(i beats j, i on the left) = 1 / (1 + exp(-(theta_i - theta_j + delta)))
+    P(i wins) = 1 / (1 + exp(-eta)),  P(j wins) = 1 / (1 + exp(eta));  i on the left, j on the right
+
+eta = theta_i - theta_j, plus the position effect delta if it is fitted (Davidson and Beaver 1977, Biometrics
+33:693-702). A tie counts as half a win for each side, or is left out before.
 """
 
 from __future__ import annotations
 
-from analysis.stats.counts import VoteCounts
-from analysis.stats.fit import fit_model
-from analysis.stats.results import PairwiseFit, Penalty, Ties
+import numpy as np
+from scipy.special import expit, log_expit
+
+from analysis.stats.cells import CellTerms
+from analysis.stats.results import Array
 
 
-def fit_bradley_terry(
-    counts: VoteCounts,
-    *,
-    ties: Ties = "half",
-    position_effect: bool = False,
-    penalty: str | Penalty = "none",
-) -> PairwiseFit:
-    """Maximum likelihood strengths (natural log-odds, summing to zero).
+def bradley_terry_terms(n: Array, eta: Array) -> CellTerms:
+    """Log likelihood, score and curvature: n (..., C, 3) counts of left wins, right wins and ties; eta (..., C)."""
+    wins, total = n[..., 0] + 0.5 * n[..., 2], n.sum(axis=-1)
+    p = expit(eta)
+    return CellTerms(
+        log_likelihood=wins * log_expit(eta) + (total - wins) * log_expit(-eta),
+        score_eta=wins - total * p,
+        score_tau=None,
+        curve_eta=total * p * expit(-eta),
+        curve_eta_tau=None,
+        curve_tau=None,
+    )
 
-    `ties`: half a win for each side, or dropped. `position_effect`: fit delta (Davidson and Beaver 1977).
-    `penalty`: none, firth, ridge:X or gamma:A (see `analysis.stats.penalty`).
-    Raises NoEstimateError, with the arms named, where the estimate is infinite or not unique.
-    """
-    return fit_model(counts, model="bradley-terry", ties=ties, position_effect=position_effect, penalty=penalty)
+
+def bradley_terry_probabilities(eta: Array) -> Array:
+    """P(left), P(right) and 0 for a tie, shape (..., C, 3)."""
+    return np.stack([expit(eta), expit(-eta), np.zeros_like(eta)], axis=-1)

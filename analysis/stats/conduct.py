@@ -23,7 +23,7 @@ def annotator_rows(
     """One row an annotator, by name, from votes of all kinds (before exclusions).
 
     Sides, ties, skips, entropy, times and agreement are of task votes; a repeat is compared with the same annotator's
-    task vote on the same item, whichever side an arm lay on. `fast_ms`: what `fast_share` counts as fast.
+    task vote on the same item, whichever side an arm was on. `fast_ms`: what `fast_share` counts as fast.
     """
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     if "annotator" not in frame.columns:
@@ -57,7 +57,7 @@ def annotator_rows(
 
 
 def side_test(left: Array, right: Array) -> Array:
-    """Two-sided exact binomial test of equal chances, elementwise; nan where nothing was decided."""
+    """Two-sided exact binomial test of equal chances, elementwise; nan if nothing was decided."""
     n = left + right
     p = np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(left, right), n, 0.5))
     return np.where(n > 0, p, np.nan)

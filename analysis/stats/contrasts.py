@@ -82,7 +82,7 @@ def _detectable(spread: Spread, confidence: float) -> Array:
 
 
 def percentile_draws(unc: Uncertainty) -> Array:
-    """The bootstrap draws of a one-way interval; InputError where there are none to take percentiles of."""
+    """The bootstrap draws of a one-way interval; InputError if there are none."""
     if unc.draws is None:
         raise InputError(
             f"Percentile intervals need the draws of a one-way bootstrap; this one is {unc.kind} by {unc.method}. "

@@ -60,8 +60,8 @@ class ClusterCounts:
 
 @dataclass(frozen=True)
 class VoteCounts:
-    """Aggregated votes. `left`, `right`: arm codes (C,); `position` (C,): 1 where lying on the left may matter,
-    0 where the order means nothing; `covariates` (C, q); `outcomes` (C, 3); `clusters` by name."""
+    """Aggregated votes. `left`, `right`: arm codes (C,); `position` (C,): 1 if being on the left may matter,
+    0 if the order means nothing; `covariates` (C, q); `outcomes` (C, 3); `clusters` by name."""
 
     arms: tuple[str, ...]
     left: IntArray
@@ -84,7 +84,7 @@ class VoteCounts:
 
     @property
     def n_votes(self) -> float:
-        """Votes in the table (fractional where rows were weighted)."""
+        """Votes in the table (fractional if rows were weighted)."""
         return float(self.outcomes.sum())
 
     def votes_of_arms(self) -> Array:
@@ -141,7 +141,7 @@ def _scale_columns(counts: Table, factor: Array) -> Table:
 
 
 def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] = ()) -> VoteCounts:
-    """Count votes with columns left_arm, right_arm and choice; by annotator and by prompt where those ids are there.
+    """Count votes with columns left_arm, right_arm and choice; by annotator and by prompt if the votes have those ids.
 
     `covariates`: numeric columns added to the left arm's log-odds (say, left minus right file size).
     Raises InputError for a choice other than left, right or tie (exclude skips first) and for no votes at all.
@@ -158,7 +158,7 @@ def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] =
 
 
 def count_coded(coded: Mapping[str, Coded], *, covariates: Mapping[str, Array] | None = None) -> VoteCounts:
-    """Count votes given as coded columns: left_arm, right_arm, choice; annotator and prompt_id where there are."""
+    """Count votes given as coded columns: left_arm, right_arm, choice; annotator and prompt_id if there are any."""
     (left_labels, left), (right_labels, right) = coded["left_arm"], coded["right_arm"]
     arms = tuple(sorted({*left_labels, *right_labels}))
     place = {arm: index for index, arm in enumerate(arms)}
@@ -204,7 +204,7 @@ def count_codes(
 ) -> VoteCounts:
     """Count votes given as integer codes, the fastest way in: arms 0..K-1, outcome 0 left, 1 right, 2 tie.
 
-    Annotators and prompts are codes from 0; a code without votes is no cluster.
+    Annotators and prompts are codes from 0; a code without votes does not count as a cluster.
     """
     for name, code, limit in (("left", left, len(arms)), ("right", right, len(arms)), ("outcome", outcome, 3)):
         if len(code) == 0 or code.min() < 0 or code.max() >= limit:
@@ -319,7 +319,7 @@ def _by_cluster(name: str, labels: tuple[str, ...], code: IntArray, slot: IntArr
 def _by_intersection(
     annotator: tuple[tuple[str, ...], IntArray], prompt: tuple[tuple[str, ...], IntArray], slot: IntArray, m: int
 ) -> ClusterCounts | None:
-    """Counts by (annotator, prompt), or None where none has two votes: an intersection is then a vote."""
+    """Counts by (annotator, prompt), or None if none has two votes: every intersection is then a single vote."""
     # Sorted by intersection, then slot: equal neighbours are votes of one annotator on one prompt.
     code = annotator[1] * len(prompt[0]) + prompt[1]
     if len(annotator[0]) * len(prompt[0]) * m > _LARGEST_KEY:

@@ -4,7 +4,7 @@
     V   = V_annotator + V_prompt - V_both                 (Cameron, Gelbach and Miller 2011, JBES 29:238-249)
 
 A is the observed information, n the votes, p the free parameters (the factors of Stata and statsmodels). V_both is by
-intersection of annotator and prompt: by vote where nobody judged a prompt twice. The difference need not be positive
+intersection of annotator and prompt: by vote if nobody judged a prompt twice. The difference need not be positive
 semi-definite; negative eigenvalues are then set to zero (their section 2.3) and the result says so. Clusters without
 votes do not count.
 """
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from analysis.errors import AnalysisError
-from analysis.stats.cells import cell_terms, outcome_scores
 from analysis.stats.counts import INTERSECTION, Table, VoteCounts
+from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import Design, bread, make_design
+from analysis.stats.likelihood import cell_terms, outcome_scores
 from analysis.stats.results import Array, PairwiseFit
 from qsched.records import InputError
 
@@ -86,7 +86,7 @@ def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
     u_GP = cluster_scores(ready, name)
     if len(u_GP) < 2:
         raise AnalysisError(
-            f"There is only {len(u_GP)} {name}: how much {name}s differ cannot be told. "
+            f"There is only {len(u_GP)} {name}: so how much {name}s differ cannot be estimated. "
             f"Use --intervals vote, and say that the result is for this {name} alone."
         )
     return u_GP.T @ u_GP * small_sample_factor(ready, len(u_GP))
@@ -118,7 +118,7 @@ def sandwich(ready: FittedDesign, meat: Array) -> Array:
 
 
 def mend(covariance: Array) -> tuple[Array, bool]:
-    """Set negative eigenvalues to zero; True where one was more than rounding."""
+    """Set negative eigenvalues to zero; True if one was more than rounding."""
     symmetric = (covariance + covariance.T) / 2
     values, vectors = np.linalg.eigh(symmetric)
     largest = float(np.abs(values).max())

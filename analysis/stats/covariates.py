@@ -99,7 +99,7 @@ def fit_covariates(
     """Fit the model of the settings with covariates `names`.
 
     Raises InputError for a column that is missing or constant or has too many words, and for fewer than ten votes a
-    parameter; NoEstimateError where a covariate cannot be told from the strengths.
+    parameter; NoEstimateError if a covariate cannot be distinguished from the strengths.
     """
     settings = EstimateSettings() if settings is None else settings
     frame = votes.frame if isinstance(votes, VotesTable) else votes

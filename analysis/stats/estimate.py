@@ -42,7 +42,7 @@ from qsched.records import InputError
 def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Estimate:
     """Fit, covariance, strengths (best first) and all pairwise contrasts, by the settings.
 
-    Raises NoEstimateError (with a diagnosis) where the votes do not determine the strengths; `raw_pairs` still works.
+    Raises NoEstimateError (with a diagnosis) if the votes do not determine the strengths; `raw_pairs` still works.
     """
     settings = EstimateSettings() if settings is None else settings
     fit = fit_model(

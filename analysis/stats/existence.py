@@ -58,7 +58,7 @@ def examine(
         separated = _separated(used, model, position_effect, kind)
         if separated:
             problems.append(_separation_words(used, model, position_effect))
-            remedies.append(_separation_remedy(used, model, position_effect))
+            remedies.append(_separation_remedy(used, position_effect))
     return Existence(
         exists=not problems,
         components=components,
@@ -100,7 +100,7 @@ def _graph_problems(
         problems.append(f"Never lost: {_listed(never_lost)}; the strength is infinite.")
     one_way = False
     for island in connected:
-        # Groups that were never compared are told above; here only those within one island, where wins went one way.
+        # Groups that were never compared are named above; these lie within one island, and their wins went one way.
         tiers = [part for part in components if set(part) <= set(island)]
         one_way |= len(tiers) > 1
         named = sum(arm in island for arm in (*never_won, *never_lost))
@@ -264,8 +264,8 @@ def _separation_words(counts: VoteCounts, model: Model, position_effect: bool) -
         if total[0] == 0 or total[1] == 0:
             return f"The {'right' if total[0] == 0 else 'left'} image won every vote: the position effect is infinite."
         return (
-            "The position effect cannot be told apart from the strengths: some arms lay on one side only, or every win "
-            "follows the side."
+            "The position effect cannot be separated from the strengths: some arms were shown on one side only, "
+            "or every win follows the side."
         )
     words = "Davidson's" if model == "davidson" else "Rao and Kupper's"
     return (
@@ -274,7 +274,7 @@ def _separation_words(counts: VoteCounts, model: Model, position_effect: bool) -
     )
 
 
-def _separation_remedy(counts: VoteCounts, model: Model, position_effect: bool) -> str:
+def _separation_remedy(counts: VoteCounts, position_effect: bool) -> str:
     if counts.covariates.shape[1]:
         return "Leave out a covariate, or add votes in which it varies within a pair of arms."
     if position_effect:

@@ -14,10 +14,11 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import xlogy
 
-from analysis.errors import NoEstimateError, NotConvergedError
-from analysis.stats.cells import CellTerms, cell_terms, information_and_slope
+from analysis.stats.cells import CellTerms
 from analysis.stats.counts import Table, VoteCounts
+from analysis.stats.errors import NoEstimateError, NotConvergedError
 from analysis.stats.existence import examine
+from analysis.stats.likelihood import cell_terms, information_and_slope
 from analysis.stats.penalty import parse_penalty, smooth_penalty
 from analysis.stats.results import Array, Model, PairwiseFit, Penalty, Ties
 from qsched.records import InputError
@@ -103,7 +104,7 @@ def fit_model(
     position_effect: bool = False,
     penalty: str | Penalty = "none",
 ) -> PairwiseFit:
-    """Maximise the (penalised) likelihood. Raises NoEstimateError where no finite, unique maximum exists."""
+    """Maximise the (penalised) likelihood. Raises NoEstimateError if no finite, unique maximum exists."""
     if model not in ("bradley-terry", "davidson", "rao-kupper"):
         raise InputError(f"Model {model!r} is not known. Choose bradley-terry, davidson or rao-kupper.")
     if ties not in ("half", "drop"):
@@ -138,6 +139,17 @@ def fit_model(
     )
 
 
+def fit_bradley_terry(
+    counts: VoteCounts, *, ties: Ties = "half", position_effect: bool = False, penalty: str | Penalty = "none"
+) -> PairwiseFit:
+    """Maximum likelihood strengths of the Bradley-Terry model (natural log-odds, summing to zero).
+
+    `ties`: half a win for each side, or left out. `penalty`: none, firth, ridge:X or gamma:A.
+    Raises NoEstimateError, which names the arms, if the estimate is infinite or not unique.
+    """
+    return fit_model(counts, ties=ties, position_effect=position_effect, penalty=penalty)
+
+
 def _names(counts: VoteCounts, position_effect: bool, model: Model) -> tuple[str, ...]:
     tie = {"bradley-terry": (), "davidson": ("log nu",), "rao-kupper": ("log kappa",)}[model]
     return (*counts.arms, *(("position",) if position_effect else ()), *counts.covariate_names, *tie)
@@ -159,7 +171,7 @@ def newton(
 ) -> tuple[Array, CellTerms, float, int]:
     """The maximum, the cell terms there, the largest gradient and the number of iterations."""
     beta = start.copy()
-    value, gradient, curve, terms = _objective(design, outcomes, model, penalty, beta)
+    value, gradient, curve, terms = objective(design, outcomes, model, penalty, beta)
     for iteration in range(1, MAX_ITERATIONS + 1):
         try:
             step = cho_solve(cho_factor(design.anchored(curve)), gradient)
@@ -172,7 +184,7 @@ def newton(
         for _ in range(60):
             trial = beta + scale * step
             if model != "rao-kupper" or trial[-1] > 0:
-                new = _objective(design, outcomes, model, penalty, trial)
+                new = objective(design, outcomes, model, penalty, trial)
                 # Near the top the value changes by less than rounding; a tiny loss is then no reason to halve.
                 if new[0] >= value - 1e-12 * (1 + abs(value)):
                     break
@@ -193,9 +205,10 @@ def _centred(beta: Array, k: int) -> Array:
     return centred
 
 
-def _objective(
+def objective(
     design: Design, outcomes: Array, model: Model, penalty: Penalty, beta: Array
 ) -> tuple[float, Array, Array, CellTerms]:
+    """Penalised log likelihood, its gradient (P,), the curvature of Newton's step (P, P), and the cell terms."""
     terms = cell_terms(model, outcomes, design.eta(beta), design.tau(beta))
     value = float(terms.log_likelihood.sum())
     gradient = design.pull_back(terms.score_eta, terms.score_tau)

@@ -25,7 +25,7 @@ def influence(
 ) -> tuple[InfluenceRow, ...]:
     """One row a cluster, the largest change first: the contrast of arms that moves most, in its standard errors.
 
-    `method` tells "exact" (refitted without the cluster) from "one-step" (the linear part, for very large tables).
+    `method` is "exact" (refitted without the cluster) or "one-step" (the linear part, for very large tables).
     A change of infinity means that without this cluster the votes determine no finite estimate.
     """
     if by not in counts.clusters:

@@ -1,6 +1,6 @@
-"""Votes as judgements of items: the same prompt, sample and two arms, whichever side an arm lay on.
+"""Votes as judgements of items: the same prompt, sample and two arms, whichever side an arm was on.
 
-The value of a vote is 0 where the arm first in the alphabet won, 1 for a tie, 2 where the other arm won.
+The value of a vote is 0 if the arm first in the alphabet won, 1 for a tie, 2 if the other arm won.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
     """
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     if "prompt_id" not in frame.columns:
-        raise InputError("The votes have no prompt ids, so nobody can be said to have judged the same item.")
+        raise InputError("The votes have no prompt ids, so it is not known who judged the same item.")
     frame = frame.filter(pl.col("choice") != "skip")
     n = frame.height
     left_names, left = codes(frame["left_arm"])

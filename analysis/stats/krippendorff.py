@@ -33,7 +33,7 @@ def krippendorff_alpha(
     """Alpha of a table of counts, shape (units, values), values in order; units of fewer than two values do not count.
 
     The interval is by percentiles of a bootstrap of `clusters` (codes by unit, say prompts), else of the units.
-    None where there is nothing to compare, or where all values are alike (alpha is 0/0).
+    None if there is nothing to compare, or if all values are alike (alpha is 0/0).
     """
     counts = np.asarray(values, dtype=np.float64)
     paired = counts.sum(axis=1) >= 2

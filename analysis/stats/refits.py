@@ -12,11 +12,11 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from analysis.errors import NotConvergedError
-from analysis.stats.cells import cell_terms
 from analysis.stats.covariance import FittedDesign
+from analysis.stats.errors import NotConvergedError
 from analysis.stats.existence import examine
 from analysis.stats.fit import firth_terms, newton
+from analysis.stats.likelihood import cell_terms
 from analysis.stats.penalty import smooth_penalty
 from analysis.stats.results import Array
 
@@ -116,7 +116,7 @@ def _chord_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -
 
 
 def _firth_gradient(ready: FittedDesign, data: tuple[Array, ...], beta: Array) -> Array:
-    """Gradient (B, P) of half the log determinant of the information; not finite where there is none."""
+    """Gradient (B, P) of half the log determinant of the information; not finite if the information is singular."""
     votes = data[1] if ready.fit.model == "bradley-terry" else data[0].sum(axis=-1)
     size = max(1, _FIRTH_ENTRIES // (votes.shape[1] * beta.shape[1]))
     parts = [

@@ -1,6 +1,6 @@
 """A re-fit that weighs annotators by how reliable they are: a sensitivity analysis, not the main result.
 
-Each vote of annotator a is a judgement with probability r_a, drawn from Davidson's model (Bradley-Terry where there are
+Each vote of annotator a is a judgement with probability r_a, drawn from Davidson's model (Bradley-Terry if there are
 no ties), and otherwise a guess drawn from a's own habit q_a over (left, right, tie), whatever the arms:
 
     P(vote) = r_a P_model(vote) + (1 - r_a) q_a(vote)
@@ -19,9 +19,9 @@ from scipy import sparse
 from scipy.special import xlogy
 
 from analysis.stats.annotator_results import ReliabilityFit, ReliabilityRow
-from analysis.stats.cells import outcome_probabilities
 from analysis.stats.counts import VoteCounts, count_votes
 from analysis.stats.fit import Design, fit_model, make_design, newton
+from analysis.stats.likelihood import outcome_probabilities
 from analysis.stats.results import Array, Model, Penalty
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
@@ -35,7 +35,7 @@ _TOLERANCE = 1e-4
 def refit_reliability(votes: VotesTable | pl.DataFrame | VoteCounts) -> ReliabilityFit:
     """Strengths (sum zero), reliability of each annotator (lowest first) and the average habit of guesses.
 
-    Raises InputError without annotator ids, NoEstimateError where the plain model has no estimate.
+    Raises InputError without annotator ids, NoEstimateError if the plain model has no estimate.
     """
     counts = votes if isinstance(votes, VoteCounts) else count_votes(votes)
     if "annotator" not in counts.clusters:
@@ -87,5 +87,5 @@ def _share_judged(
     p_S = outcome_probabilities(model, design.eta(beta), None if tau is None else float(tau[0])).ravel()
     judged = r_A[:, None] * p_S
     mixed = judged + (1 - r_A[:, None]) * np.tile(q_A3, (1, cells))
-    # 0 / 0 where nobody ties and no model of ties is fitted: there is no such vote to be judged.
+    # 0 / 0 if nobody ties and no model of ties is fitted: no such vote exists.
     return np.divide(judged, mixed, out=np.zeros_like(judged), where=mixed > 0), mixed

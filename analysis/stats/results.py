@@ -41,7 +41,6 @@ class Existence:
 
     `components` are the strongly connected components of the directed graph of wins (a tie counts in
     both directions), the winning ones first; `islands` are the connected components of the comparison graph.
-    `tiers_are_ordered`: every later component lost every comparison with an earlier one.
     """
 
     exists: bool
@@ -88,7 +87,7 @@ class PairwiseFit:
 
     @property
     def position_effect(self) -> float | None:
-        """Log-odds gained by lying on the left, or None where it was not fitted."""
+        """Log-odds gained by being on the left, or None if it was not fitted."""
         return float(self.parameters[len(self.arms)]) if self.has_position else None
 
     @property
@@ -136,7 +135,7 @@ class TieParameter:
 
 @dataclass(frozen=True)
 class PositionEffect:
-    """Log-odds gained by lying on the left; `left_win_rate` is what two equal arms would give."""
+    """Log-odds gained by being on the left; `left_win_rate` is what two equal arms would give."""
 
     log_odds: float
     se: float
@@ -188,7 +187,7 @@ class StrengthRow:
 class RawPair:
     """What was voted in one pair of arms, ties as half a win, with a clustered interval (logit scale, t).
 
-    `win_rate` is of `arm_a`; None where the pair has no votes. `interval` names how the bounds were made:
+    `win_rate` is of `arm_a`; None if the pair has no votes. `interval` names how the bounds were made:
     "clustered", "exact" (Clopper and Pearson on the number of independent units; all votes alike) or "none".
     """
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from analysis.stats.bootstrap import Resampling, Unit, Weights, resample
+from analysis.stats.bootstrap import Resampling, Unit, resample
 from analysis.stats.counts import INTERSECTION, VoteCounts
 from analysis.stats.covariance import (
     FittedDesign,
@@ -53,7 +53,6 @@ def uncertainty_of(
     method: Method = "bootstrap",
     resamples: int = 1000,
     seed: int = 0,
-    weights: Weights = "exponential",
 ) -> Uncertainty:
     """Covariance of the fit's parameters.
 
@@ -80,7 +79,7 @@ def uncertainty_of(
     for unit in units:
         covariance = sandwich(ready, _meat(ready, unit, kind))
         if method == "bootstrap":
-            draws[unit] = resample(ready, unit=unit, resamples=resamples, seed=seed, weights=weights)
+            draws[unit] = resample(ready, unit=unit, resamples=resamples, seed=seed)
             covariance = covariance + draws[unit].correction()
             if draws[unit].without_estimate:
                 warnings = (

@@ -14,7 +14,7 @@ from analysis.stats import (
     count_arrays,
     estimate,
     fit_bradley_terry,
-    fit_davidson,
+    fit_model,
     influence,
     krippendorff_alpha,
     refit_reliability,
@@ -54,9 +54,12 @@ def frame_of(study: dict[str, list[str]], **more: list) -> pl.DataFrame:
 def test_agreement_counts_the_same_judgement_on_either_side_as_equal():
     # Both judge the same item alike, once with the sides swapped; then they differ.
     rows = {
-        "left": ["a", "b", "a", "a"], "right": ["b", "a", "b", "b"], "choice": ["left", "right", "left", "right"],
-        "annotator": ["u", "v", "u", "v"], "prompt": ["p", "p", "q", "q"],
-    }  # fmt: skip
+        "left": ["a", "b", "a", "a"],
+        "right": ["b", "a", "b", "b"],
+        "choice": ["left", "right", "left", "right"],
+        "annotator": ["u", "v", "u", "v"],
+        "prompt": ["p", "p", "q", "q"],
+    }
     found = agreement(frame_of(rows))
     assert (found.raw, found.n_items, found.n_comparisons) == (0.5, 2, 2)
 
@@ -92,9 +95,18 @@ def test_conduct_finds_sides_speed_gold_repeats_and_agreement():
 
     def add(who: str, prompt: str, choice: str, **more) -> None:
         rows.append(
-            {"left_arm": "a", "right_arm": "b", "choice": choice, "annotator": who, "prompt_id": prompt, "kind": "task",
-             "expected": None, "response_ms": 1000, **more}
-        )  # fmt: skip
+            {
+                "left_arm": "a",
+                "right_arm": "b",
+                "choice": choice,
+                "annotator": who,
+                "prompt_id": prompt,
+                "kind": "task",
+                "expected": None,
+                "response_ms": 1000,
+                **more,
+            }
+        )
 
     for number in range(20):
         add("lefty", f"p{number}", "left", response_ms=100 if number < 5 else 900)
@@ -133,9 +145,11 @@ def test_leaving_one_out_equals_a_refit_without_those_votes():
 
 def test_a_cluster_without_which_nothing_can_be_estimated_has_infinite_influence():
     counts = count_arrays(
-        ["a", "a", "b", "a", "a"], ["b", "b", "a", "b", "b"], ["left", "left", "left", "left", "left"],
+        ["a", "a", "b", "a", "a"],
+        ["b", "b", "a", "b", "b"],
+        ["left", "left", "left", "left", "left"],
         annotator=["u", "v", "w", "x", "y"],
-    )  # fmt: skip
+    )
     result = estimate(counts, EstimateSettings(intervals="annotator", method="sandwich"))
     rows = influence(result.fit, counts, result.uncertainty, by="annotator")
     assert rows[0].cluster == "w" and np.isinf(rows[0].change_in_se)
@@ -168,7 +182,7 @@ def test_guessers_are_found_and_the_strengths_they_dilute_restored():
     assert max(reliability[f"ann{x:02d}"] for x in range(6)) < 0.3, "always left is plain to see"
     assert min(value for name, value in reliability.items() if name not in guesser) > 0.8, "the others are believed"
     truth = np.linspace(-0.6, 0.6, 4)
-    plain = fit_davidson(counts).log_strengths
+    plain = fit_model(counts, model="davidson").log_strengths
     assert np.abs(found.log_strengths - truth).max() < np.abs(plain - truth).max()
 
 
@@ -191,8 +205,10 @@ def test_annotators_shared_by_strata_are_accounted_for():
     """Two halves of one study: the variance of the difference equals that of one joint stacked sandwich, by a loop."""
     study = draw_study(seed=6, annotators=15, prompts=20, each=60, taste=0.8, arms=3)
     half = [name < "pr10" for name in study["prompt"]]
-    parts = [{n: [v for v, h in zip(values, half, strict=True) if h == side] for n, values in study.items()}
-             for side in (True, False)]  # fmt: skip
+    parts = [
+        {n: [v for v, h in zip(values, half, strict=True) if h == side] for n, values in study.items()}
+        for side in (True, False)
+    ]
     settings = EstimateSettings(intervals="annotator")
     (row,) = compare_strata({"x": counts_of(parts[0]), "y": counts_of(parts[1])}, settings, arms=[("arm0", "arm2")])
     total: dict[str, float] = {}

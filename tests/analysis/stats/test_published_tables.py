@@ -12,7 +12,6 @@ from analysis.stats import (
     count_table,
     examine,
     fit_bradley_terry,
-    fit_davidson,
     fit_model,
 )
 from analysis.stats.results import PairwiseFit
@@ -30,10 +29,22 @@ CITATIONS = [
 ]
 # Davidson 1970, JASA 65:317-328, example 2: preferences between six brands of chocolate pudding, with ties.
 PUDDING = [
-    (1, 2, 19, 22, 16), (1, 3, 16, 19, 12), (2, 3, 19, 19, 10), (1, 4, 18, 23, 13), (2, 4, 23, 19, 9),
-    (3, 4, 19, 20, 15), (1, 5, 13, 19, 18), (2, 5, 16, 20, 12), (3, 5, 16, 15, 17), (4, 5, 17, 14, 16),
-    (1, 6, 18, 21, 12), (2, 6, 22, 20, 12), (3, 6, 13, 18, 10), (4, 6, 14, 19, 18), (5, 6, 11, 21, 12),
-]  # fmt: skip
+    (1, 2, 19, 22, 16),
+    (1, 3, 16, 19, 12),
+    (2, 3, 19, 19, 10),
+    (1, 4, 18, 23, 13),
+    (2, 4, 23, 19, 9),
+    (3, 4, 19, 20, 15),
+    (1, 5, 13, 19, 18),
+    (2, 5, 16, 20, 12),
+    (3, 5, 16, 15, 17),
+    (4, 5, 17, 14, 16),
+    (1, 6, 18, 21, 12),
+    (2, 6, 22, 20, 12),
+    (3, 6, 13, 18, 10),
+    (4, 6, 14, 19, 18),
+    (5, 6, 11, 21, 12),
+]
 
 
 def against(fit: PairwiseFit, reference: str) -> dict[str, float]:
@@ -62,7 +73,7 @@ def test_journal_citations_give_the_published_bias_reduced_abilities():
 
 
 def test_chocolate_puddings_give_davidsons_tie_parameter_and_standard_errors():
-    fit = fit_davidson(count_table(PUDDING))
+    fit = fit_model(count_table(PUDDING), model="davidson")
     published = {"1": 0.0, "2": 0.2202419, "3": 0.1529777, "4": 0.1751449, "5": 0.1338652, "6": 0.3771349}
     assert against(fit, "1") == pytest.approx(published, abs=2e-6)
     assert fit.tie_parameter == pytest.approx(0.7468230, abs=1e-6)
@@ -119,7 +130,7 @@ def test_firth_case_reproduces_its_abilities():
 def test_pudding_case_reproduces_worths_errors_and_likelihood():
     case = load_case("pudding_davidson_ties")
     expected, tolerance = case["expected"], case["tolerance"]
-    fit = fit_davidson(case_counts(case))
+    fit = fit_model(case_counts(case), model="davidson")
     assert against(fit, "1") == pytest.approx(expected["abilities"], abs=tolerance["abilities"])
     assert standard_errors(fit, "1") == pytest.approx(expected["se"], abs=tolerance["se"])
     worth = np.exp(fit.log_strengths) / np.exp(fit.log_strengths).sum()

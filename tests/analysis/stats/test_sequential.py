@@ -84,10 +84,12 @@ def frame_of(rows: list[tuple[str, str, str, str, int]]) -> pl.DataFrame:
 
 def test_each_annotator_counts_once_when_the_last_vote_is_in():
     rows = [
-        ("a", "b", "left", "early", 1), ("b", "a", "tie", "early", 2),
-        ("b", "a", "left", "late", 0), ("a", "c", "left", "late", 9),
+        ("a", "b", "left", "early", 1),
+        ("b", "a", "tie", "early", 2),
+        ("b", "a", "left", "late", 0),
+        ("a", "c", "left", "late", 9),
         ("a", "b", "skip", "early", 3),
-    ]  # fmt: skip
+    ]
     ab, ac = anytime_win_rates(frame_of(rows))
     assert (ab.arm_a, ab.arm_b, ab.n_annotators, ab.n_votes) == ("a", "b", 2, 3)
     # "late" began first but finished last: the sequence starts with "early", whose mean is (1 + 1/2) / 2.

@@ -24,8 +24,8 @@ from analysis.stats import (
     resample,
     uncertainty_of,
 )
-from analysis.stats.cells import cell_terms, outcome_probabilities
-from analysis.stats.fit import _objective, firth_terms, make_design
+from analysis.stats.fit import firth_terms, make_design, objective
+from analysis.stats.likelihood import cell_terms, outcome_probabilities
 from analysis.stats.results import Model
 from tests.analysis.conftest import counts_of, draw_study
 
@@ -81,7 +81,7 @@ def test_gradient_and_hessian_equal_finite_differences(model: Model, penalty: st
     chosen = parse_penalty(penalty)
 
     def at(b: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        return _objective(design, counts.outcomes, model, chosen, b)[:3]
+        return objective(design, counts.outcomes, model, chosen, b)[:3]
 
     value, gradient, curve = at(beta)
     step = 1e-5
