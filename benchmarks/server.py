@@ -229,10 +229,20 @@ def write_set(folder: Path) -> Path:
             sha = hashlib.sha256(data).hexdigest()
             row = ImageRow(
                 image_id=image_id_for(sha256=sha, arm=arm, prompt_id=f"p{number}", sample_index=0),
-                prompt_id=f"p{number}", prompt=f"a plain field of colour number {number}", arm=arm, sample_index=0,
-                seed=number, width=32, height=32, sha256=sha, seconds=0.0, batch=(), simulated=False,
-                recipe_hash="0" * 64, versions={},
-            )  # fmt: skip
+                prompt_id=f"p{number}",
+                prompt=f"a plain field of colour number {number}",
+                arm=arm,
+                sample_index=0,
+                seed=number,
+                width=32,
+                height=32,
+                sha256=sha,
+                seconds=0.0,
+                batch=(),
+                simulated=False,
+                recipe_hash="0" * 64,
+                versions={},
+            )
             (folder / row.file_name).write_bytes(data)
             rows.append(row.model_dump_json())
     (folder / "images.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -240,9 +250,18 @@ def write_set(folder: Path) -> Path:
         ArmRecord(name=arm, precision=arm, recipe={}, recipe_hash="0" * 64, simulated=False) for arm in ("fp32", "w4a8")
     )
     manifest = Manifest(
-        set_id="benchmark", created_at=datetime.now(UTC), backbone="none", arms=arms, prompts_sha256="0" * 64,
-        n_prompts=PAIRS, samples=1, set_seed=0, steps=1, width=32, height=32,
-    )  # fmt: skip
+        set_id="benchmark",
+        created_at=datetime.now(UTC),
+        backbone="none",
+        arms=arms,
+        prompts_sha256="0" * 64,
+        n_prompts=PAIRS,
+        samples=1,
+        set_seed=0,
+        steps=1,
+        width=32,
+        height=32,
+    )
     (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
     (folder / "study.yaml").write_text(
         f"slug: set\ntitle: Benchmark\nimages: .\nvotes_per_pair: {VOTES_PER_PAIR}\npairs_per_annotator: null\n"

@@ -132,10 +132,16 @@ class StudyServer:
                 return False
         key = str(uuid.uuid4())
         ballot = {
-            "assignment": state.queue.pop(0), "answers": {"overall": "left"}, "response_ms": 900, "hidden_ms": 0,
-            "idempotency_key": key, "tab_token": state.tab, "input": "key", "painted_at": 1_700_000_000_000,
+            "assignment": state.queue.pop(0),
+            "answers": {"overall": "left"},
+            "response_ms": 900,
+            "hidden_ms": 0,
+            "idempotency_key": key,
+            "tab_token": state.tab,
+            "input": "key",
+            "painted_at": 1_700_000_000_000,
             "viewport": {"w": 1440, "h": 900, "dpr": 1.0},
-        }  # fmt: skip
+        }
         status, body = await self._post(connection, state, "votes", ballot)
         if status != 200:
             return False
@@ -205,6 +211,14 @@ async def drive(
 
     keys = [key for seat in seats if isinstance(seat, Seat) for key in seat.acknowledged]
     return LoadResult(
-        annotators, elapsed, len(latencies), failures, len(latencies) / elapsed, at(0.5), at(0.95), at(0.99), at(1.0),
+        annotators,
+        elapsed,
+        len(latencies),
+        failures,
+        len(latencies) / elapsed,
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        at(1.0),
         keys,
-    )  # fmt: skip
+    )

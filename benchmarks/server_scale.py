@@ -24,16 +24,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.machine import machine
 from benchmarks.server import database as running_database
 from qsched.records import Choice
-from study_server.assignment.records import Study
-from study_server.assignment.service import Desk, PairCache
+from study_server.assignment.service import AssignmentContext, PairCache
 from study_server.clock import now_ms
 from study_server.db import models
 from study_server.db.database import Database
 from study_server.db.migrate import upgrade
 from study_server.db.statements import Tx
 from study_server.participation.service import join
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
 from study_server.studies.design import StudyDesign
+from study_server.studies.study import Study
 from study_server.voting import service
 
 PROMPTS, PEOPLE, VOTES = 1000, 20, 40
@@ -62,25 +62,35 @@ def main() -> None:
 
 def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     """Median and 95th percentile of a vote's job in microseconds."""
-    database = Database(Settings(database_url=url, data_folder=folder, secret_key=SecretStr("s" * 40)))
+    database = Database(ServerSettings(database_url=url, data_folder=folder, secret_key=SecretStr("s" * 40)))
     upgrade(database)
     design = StudyDesign(
-        slug="s", title="Scale", images="none", votes_per_pair=10, pairs_per_annotator=None, max_minutes=None,
+        slug="s",
+        title="Scale",
+        images="none",
+        votes_per_pair=10,
+        pairs_per_annotator=None,
+        max_minutes=None,
         repeat_rate=0,
-    )  # fmt: skip
+    )
     rng = random.Random(0)
     fill(database, size, design, rng)
     connection = database.connect_writer()
     tx = Tx(connection, database.dialect)
-    # A plan is as long as the sitting; here 100 trials, so that only the study's size changes.
+    # A plan is as long as the session; here 100 trials, so that only the study's size changes.
     study = Study(1, "s", "Scale", design, task_pairs=100, practice_pairs=0, gold_pairs=0)
     cache = PairCache()
     times = []
     for _ in range(PEOPLE):
         tx.command("BEGIN")
-        session = join(tx, Desk(study, cache, rng, now_ms()), visit=None, simulated=True, demographics={})
+        session = join(tx, AssignmentContext(study, cache, rng, now_ms()), visit=None, simulated=True, demographics={})
         opened = service.open_session(
-            tx, Desk(study, cache, rng, now_ms()), session_id=session, tab_token=None, new_tab="tab", take_over=False
+            tx,
+            AssignmentContext(study, cache, rng, now_ms()),
+            session_id=session,
+            tab_token=None,
+            new_tab="tab",
+            take_over=False,
         )
         queue = [shown.assignment.id for shown in opened.shown]
         tx.command("COMMIT")
@@ -89,7 +99,7 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
             answers = {"overall": Choice.LEFT}
             answer = service.Answer(session, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
             start = time.perf_counter()
-            outcome = service.submit_vote(tx, Desk(study, cache, rng, now_ms()), answer)
+            outcome = service.submit_vote(tx, AssignmentContext(study, cache, rng, now_ms()), answer)
             times.append(1e6 * (time.perf_counter() - start))
             queue.append(outcome.shown[0].assignment.id)
         tx.command("COMMIT")
@@ -101,8 +111,10 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
 
 def fill(database: Database, size: int, design: StudyDesign, rng: random.Random) -> None:
     """A study of `size` pairs, half done."""
-    columns = ("id, study_id, pair_key, prompt_id, sample_index, first_image_id, second_image_id, pool, rank, load, "
-               "side_balance, disabled")  # fmt: skip
+    columns = (
+        "id, study_id, pair_key, prompt_id, sample_index, first_image_id, second_image_id, pool, rank, load, "
+        "side_balance, disabled"
+    )
     pairs = (
         (n, 1, f"k{n}", 1 + n % PROMPTS, n // PROMPTS, 1, 2, "task", n, rng.choice((4, 5)), 0, False)
         for n in range(size)

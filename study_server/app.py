@@ -16,26 +16,26 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from study_server.assignment.slots import expire_leases
-from study_server.catalogue import load_catalogue
 from study_server.clock import now_ms
-from study_server.context import Server, server_of
 from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
 from study_server.errors import NotSaved, StudyError
-from study_server.headers import API_HEADERS, SecurityHeaders
-from study_server.limits import RateLimit
-from study_server.media import routes as media
 from study_server.media.store import ImageStore
 from study_server.participation import routes as participation
 from study_server.participation.pages import MessagePage
 from study_server.resources import PACKAGE
-from study_server.security import Keyring, fingerprint
-from study_server.settings import Settings
-from study_server.studies.book import ALIVE, StudyBook
-from study_server.templating import Pages
+from study_server.settings import ServerSettings
+from study_server.studies.cache import ALIVE, StudyCache
+from study_server.voting import pictures
 from study_server.voting import routes as voting
-from study_server.writing import Desks, ProcessWriter, ThreadWriter, Writer
+from study_server.web.catalogue import load_catalogue
+from study_server.web.context import Server, server_of
+from study_server.web.headers import API_HEADERS, SecurityHeaders
+from study_server.web.limits import RateLimit
+from study_server.web.security import Keyring, fingerprint
+from study_server.web.templating import Pages
+from study_server.writing import AssignmentContexts, ProcessWriter, ThreadWriter, Writer
 
 log = logging.getLogger(__name__)
 STATIC = PACKAGE / "static"
@@ -72,7 +72,7 @@ async def _endpoint_answer(request: Request, endpoint: voting.Endpoint) -> Respo
         return await _answer_error(request, error)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: ServerSettings) -> FastAPI:
     """The study server. Nothing is opened before its lifespan starts."""
     static_root = f"/static/{static_version(STATIC)}"
 
@@ -97,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
             database.close()
 
     app = StudyApp(title="Q-Sched study server", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.routes.extend([*voting.ROUTES, *media.ROUTES])
+    app.router.routes.extend([*voting.ROUTES, *pictures.ROUTES])
     app.include_router(participation.router)
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
@@ -109,7 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def open_server(settings: Settings, database: Database, *, static_root: str) -> Server:
+def open_server(settings: ServerSettings, database: Database, *, static_root: str) -> Server:
     """Every resource of a process, not yet started."""
     reader = Reader(database)
     load_catalogue()
@@ -118,7 +118,7 @@ def open_server(settings: Settings, database: Database, *, static_root: str) -> 
         database=database,
         writer=_make_writer(settings, database, reader),
         reader=reader,
-        studies=StudyBook(reader),
+        studies=StudyCache(reader),
         images=ImageStore(reader, settings.data_folder),
         keys=Keyring(settings.secret_key.get_secret_value()),
         pages=Pages(static_root=static_root, secure_cookies=settings.secure_cookies),
@@ -127,10 +127,10 @@ def open_server(settings: Settings, database: Database, *, static_root: str) -> 
     )
 
 
-def _make_writer(settings: Settings, database: Database, reader: Reader) -> Writer:
+def _make_writer(settings: ServerSettings, database: Database, reader: Reader) -> Writer:
     if settings.writer == "process":
         return ProcessWriter(settings, processes=1 if settings.is_sqlite else POSTGRESQL_PROCESSES)
-    return ThreadWriter(database, Desks(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS)
+    return ThreadWriter(database, AssignmentContexts(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS)
 
 
 def static_version(folder: Path) -> str:

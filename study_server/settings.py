@@ -13,7 +13,7 @@ SECRET_VARIABLE = "QSCHED_SECRET_KEY"
 DATABASE_VARIABLE = "QSCHED_DATABASE_URL"
 
 
-class Settings(BaseModel):
+class ServerSettings(BaseModel):
     """Everything the server needs to know before it starts.
 
     `data_folder` holds the copies of the study images. `secret_key` signs cookies and tokens: at least 32
@@ -52,7 +52,7 @@ class Settings(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _long_secret(self) -> Settings:
+    def _long_secret(self) -> ServerSettings:
         if len(self.secret_key.get_secret_value()) < 32:
             raise ValueError("secret_key is shorter than 32 characters; make one with: openssl rand -hex 32")
         return self

@@ -265,7 +265,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     # A table takes its indices with it.
     for table in (
-        "votes", "reports", "assignments", "platform_sessions", "pairs", "sessions", "platform_identities",
-        "images", "prompts", "annotators", "studies",
-    ):  # fmt: skip
+        "votes",
+        "reports",
+        "assignments",
+        "platform_sessions",
+        "pairs",
+        "sessions",
+        "platform_identities",
+        "images",
+        "prompts",
+        "annotators",
+        "studies",
+    ):
         op.drop_table(table)

@@ -40,7 +40,7 @@ def serve(
 
     Example: qsched serve runs/demo --port 8000
     """
-    from study_server.serving import Launch, launch
+    from study_server.running.serving import Launch, launch
 
     launch(
         Launch(

@@ -68,7 +68,7 @@ def check(
     """
     from qsched.planning import Assumptions
     from qsched.records import iter_rows, read_manifest
-    from study_server.serving import read_design
+    from study_server.owner import read_design
     from study_server.studies.comparisons import plan_pairs
     from study_server.studies.estimate import estimate_study
     from study_server.studies.yaml_file import lines_of
@@ -145,7 +145,7 @@ def create(
 
     Example: qsched study create study.yaml --db sqlite:///runs/study.db
     """
-    from study_server.serving import add_study, default_database
+    from study_server.owner import add_study, default_database
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
@@ -162,7 +162,7 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
     from rich.console import Console
     from rich.table import Table
 
-    from study_server.serving import existing_database
+    from study_server.owner import existing_database
     from study_server.studies.ownership import list_studies as read_studies
 
     database = existing_database(db)
@@ -208,7 +208,7 @@ def delete(
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
 ) -> None:
     """Delete a study, its votes and its picture copies, for good."""
-    from study_server.serving import default_data_folder, default_database, existing_database
+    from study_server.owner import default_data_folder, default_database, existing_database
     from study_server.studies.ownership import delete_study, vote_rows
 
     database = existing_database(db)
@@ -223,7 +223,7 @@ def delete(
 
 
 def _set_status(slug: str, status: str, db: str | None) -> None:
-    from study_server.serving import existing_database
+    from study_server.owner import existing_database
     from study_server.studies.ownership import set_status
 
     database = existing_database(db)

@@ -29,7 +29,7 @@ def export(
     Example: qsched votes export --study demo --db sqlite:///runs/study.db votes.parquet
     """
     from study_server.export import export_votes
-    from study_server.serving import existing_database
+    from study_server.owner import existing_database
 
     database = existing_database(db)
     try:

@@ -1,4 +1,4 @@
-"""The policies of assignment as pure functions: the plan of a sitting, the choice of a pair, the side.
+"""The policies of assignment as pure functions: the plan of a session, the choice of a pair, the side.
 
 The database offers a window of open pairs, fewest votes and leases first; these functions decide. They know
 nothing of SQL, time or HTTP, so that a simulation can try them on any order of events.
@@ -30,7 +30,7 @@ SIDE_SLACK = 1
 
 @dataclass(frozen=True, slots=True)
 class PlanCounts:
-    """How many trials of each kind a sitting has."""
+    """How many trials of each kind a session has."""
 
     practice: int
     warmup: int
@@ -56,7 +56,7 @@ class Person(NamedTuple):
     left_balance: int
 
 
-class Choice(NamedTuple):
+class ChosenPair(NamedTuple):
     """A pair and whether its first image goes to the left."""
 
     pair_id: int
@@ -65,7 +65,7 @@ class Choice(NamedTuple):
 
 
 def plan_session(counts: PlanCounts, rng: random.Random) -> str:
-    """The kinds of a sitting, one letter a trial.
+    """The kinds of a session, one letter a trial.
 
     Practice, then warm-up, then the rest: gold and instructed items are spread at random, one in each equal
     stretch, so that neither start nor end is free of them; a repeat never comes before REPEAT_GAP task trials.
@@ -89,7 +89,7 @@ def scored_length(plan: str) -> int:
     return len(plan) - plan.count("P")
 
 
-def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Random) -> Choice | None:
+def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Random) -> ChosenPair | None:
     """The pair to show: never a recent prompt while there is another, fewest votes first, ties at random.
 
     Among equals, a pair whose side is free or evens out the person's sides is preferred. None without candidates.
@@ -106,7 +106,7 @@ def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Ran
     ]
     best = min(ranked)
     chosen = rng.choice([candidate for candidate, rank in zip(candidates, ranked, strict=True) if rank == best])
-    return Choice(
+    return ChosenPair(
         chosen.pair_id,
         chosen.prompt_id,
         draw_side(pair_balance=chosen.side_balance, left_balance=person.left_balance, rng=rng),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from study_server.db import Statement
 
-SITTING_COLUMNS = """
+SESSION_COLUMNS = """
     s.id, s.study_id, s.annotator_id, s.simulated, s.state, s.started_ms, s.plan, s.position, s.done,
     s.practice_done, s.voided, s.left_balance, s.recent, s.last_assignment_id, s.tab_token, s.tab_seen_ms, st.status
 """
 
-LOCK_SITTING = Statement(f"""
-    SELECT {SITTING_COLUMNS}
+LOCK_SESSION = Statement(f"""
+    SELECT {SESSION_COLUMNS}
     FROM sessions s JOIN studies st ON st.id = s.study_id
     WHERE s.id = :session AND st.slug = :slug [[sqlite: | postgresql: FOR UPDATE OF s]]
 """)
 
-SAVE_SITTING = Statement("""
+SAVE_SESSION = Statement("""
     UPDATE sessions
     SET state = :state, plan = :plan, position = :position, done = :done, practice_done = :practice_done,
         voided = :voided, left_balance = :left_balance, recent = :recent,
@@ -150,7 +150,7 @@ PRACTICE_PAIR = Statement("""
     WHERE study_id = :study AND pool = 'practice' ORDER BY rank LIMIT 1 OFFSET :number
 """)
 
-# NOT IN, looked up once: a correlated NOT EXISTS reads the sitting again for each row, 90 ms after 600 trials.
+# NOT IN, looked up once: a correlated NOT EXISTS reads the session again for each row, 90 ms after 600 trials.
 REPEATABLE = Statement("""
     SELECT a.pair_id, p.prompt_id
     FROM assignments a JOIN pairs p ON p.id = a.pair_id

@@ -1,85 +1,18 @@
-"""What assignment works on: a sitting (one session in the transaction), an assignment, a pair's content."""
+"""What assignment works on: an assignment, a pair's content, and the context of a job."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qsched.records import Kind
 from study_server.assignment import queries
 from study_server.db import Tx
-from study_server.db.statements import Row
-from study_server.studies.design import StudyDesign
+from study_server.studies.study import Study
 
 CACHED_PAIRS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """A study as the server keeps it in memory; its status stands in the database."""
-
-    id: int
-    slug: str
-    title: str
-    design: StudyDesign
-    task_pairs: int
-    practice_pairs: int
-    gold_pairs: int
-
-    @property
-    def lease_ms(self) -> int:
-        """Length of a lease."""
-        return self.design.lease_seconds * 1000
-
-
-@dataclass(slots=True)
-class Sitting:
-    """One session, locked by this transaction; changes are written back by `save_sitting`."""
-
-    id: int
-    study_id: int
-    annotator_id: int
-    simulated: bool
-    state: str
-    started_ms: int
-    plan: str
-    position: int
-    done: int
-    practice_done: int
-    voided: int
-    left_balance: int
-    recent: tuple[int, ...]
-    last_assignment_id: int | None
-    tab_token: str | None
-    tab_seen_ms: int | None
-    status: str
-
-    @classmethod
-    def from_row(cls, row: Row) -> Sitting:
-        """From the columns of SITTING_COLUMNS."""
-        values: list[Any] = list(row)
-        values[3] = bool(values[3])
-        values[12] = tuple(int(part) for part in values[12].split(",")) if values[12] else ()
-        return cls(*values)
-
-    @property
-    def outstanding(self) -> int:
-        """Trials handed out and not yet answered."""
-        return self.position - self.done - self.practice_done - self.voided
-
-    @property
-    def total(self) -> int:
-        """Scored trials of the sitting."""
-        return len(self.plan) - self.plan.count("P") - self.voided
-
-    def seconds_left(self, design: StudyDesign, now: int) -> int | None:
-        """Until the sitting's time is over; None without a limit."""
-        if design.max_minutes is None:
-            return None
-        return max(0, (self.started_ms + design.max_minutes * 60_000 - now) // 1000)
 
 
 class Assignment(NamedTuple):
@@ -139,7 +72,7 @@ class PairCache:
         return content
 
 
-class Desk(NamedTuple):
+class AssignmentContext(NamedTuple):
     """What every assignment job needs besides its transaction; `shares` of comparisons in an adaptive study."""
 
     study: Study

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from qsched.records import Kind
 from study_server.assignment import queries
-from study_server.assignment.records import Assignment, Desk
+from study_server.assignment.records import Assignment, AssignmentContext
 from study_server.db import Tx
 
 EXPIRE_AT_ONCE = 500
 
 
-def take_slot(tx: Tx, desk: Desk, assignment: Assignment) -> bool:
+def take_slot(tx: Tx, context: AssignmentContext, assignment: Assignment) -> bool:
     """Count this assignment in its pair again; False when the pair, or the study, has its votes."""
-    design = desk.study.design
-    if design.votes_total is not None and not take_from_budget(tx, desk.study.id):
+    design = context.study.design
+    if design.votes_total is not None and not take_from_budget(tx, context.study.id):
         return False
     target = design.votes_per_pair
     taken = tx.run(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) == 1
     if design.votes_total is not None and not taken:
-        return_to_budget(tx, study_id=desk.study.id)
+        return_to_budget(tx, study_id=context.study.id)
     return taken
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from study_server.db.pipeline import Pipeline
 from study_server.db.statements import Dialect, RawConnection, Tx
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
 
 DRIVER_ERRORS: tuple[type[sqlite3.Error], type[psycopg.Error]] = (sqlite3.Error, psycopg.Error)
 
@@ -23,7 +23,7 @@ DRIVER_ERRORS: tuple[type[sqlite3.Error], type[psycopg.Error]] = (sqlite3.Error,
 class Database:
     """Opens connections; keeps none but the engine's pool."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.url: URL = make_url(settings.database_url)
         self.dialect: Dialect = "sqlite" if settings.is_sqlite else "postgresql"
         self._pragmas = (

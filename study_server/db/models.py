@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {str: Text, int: BigInteger().with_variant(Integer, "sqlite")}  # noqa: RUF012
 
 
-class Study(Base):
+class StudyRecord(Base):
     """One study; `design` is the validated study.yaml as JSON."""
 
     __tablename__ = "studies"
@@ -41,7 +41,7 @@ class Study(Base):
     created_ms: Mapped[int]
 
 
-class Prompt(Base):
+class PromptRecord(Base):
     __tablename__ = "prompts"
     __table_args__ = (UniqueConstraint("study_id", "prompt_key"),)
 
@@ -52,7 +52,7 @@ class Prompt(Base):
     category: Mapped[str | None]
 
 
-class Image(Base):
+class ImageRecord(Base):
     """`file` is the name of the server's copy below the data folder."""
 
     __tablename__ = "images"
@@ -69,7 +69,7 @@ class Image(Base):
     height: Mapped[int]
 
 
-class Comparison(Base):
+class ComparisonRecord(Base):
     """Two arms that an adaptive study compares; their pairs name it, so that one can be drawn and looked up."""
 
     __tablename__ = "comparisons"
@@ -81,7 +81,7 @@ class Comparison(Base):
     second_arm: Mapped[str]
 
 
-class VoteBudget(Base):
+class VoteBudgetRecord(Base):
     """What is left of a study's `votes_total`, in several rows so that many processes can take from it at once."""
 
     __tablename__ = "vote_budgets"
@@ -91,7 +91,7 @@ class VoteBudget(Base):
     remaining: Mapped[int]
 
 
-class Pair(Base):
+class PairRecord(Base):
     """Two images to compare. `load` counts valid votes and live leases together and never exceeds the target.
 
     `side_balance` is (first image on the left) - (on the right) over what `load` counts.
@@ -133,7 +133,7 @@ class Pair(Base):
     comparison_id: Mapped[int | None] = mapped_column(comment="of adaptive studies")
 
 
-class Annotator(Base):
+class AnnotatorRecord(Base):
     __tablename__ = "annotators"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -142,7 +142,7 @@ class Annotator(Base):
     created_ms: Mapped[int]
 
 
-class PlatformIdentity(Base):
+class PlatformIdentityRecord(Base):
     """Who an annotator is on a recruiting platform; never joined into an export."""
 
     __tablename__ = "platform_identities"
@@ -155,7 +155,7 @@ class PlatformIdentity(Base):
     external_id: Mapped[str]
 
 
-class PlatformSession(Base):
+class PlatformSessionRecord(Base):
     """The platform's own names of one participation (study and submission)."""
 
     __tablename__ = "platform_sessions"
@@ -168,8 +168,8 @@ class PlatformSession(Base):
     external_session: Mapped[str | None]
 
 
-class Session(Base):
-    """One sitting. `plan` has one letter a trial (see assignment.policy); `position` is the next to hand out."""
+class SessionRecord(Base):
+    """One session. `plan` has one letter a trial (see assignment.policy); `position` is the next to hand out."""
 
     __tablename__ = "sessions"
 
@@ -196,7 +196,7 @@ class Session(Base):
     demographics: Mapped[str | None]
 
 
-class Assignment(Base):
+class AssignmentRecord(Base):
     """One pair shown once to one person. `counted` says whether it holds one of the pair's slots."""
 
     __tablename__ = "assignments"
@@ -237,7 +237,7 @@ class Assignment(Base):
     selection_probability: Mapped[float | None] = mapped_column(Double)
 
 
-class Vote(Base):
+class VoteRecord(Base):
     """One answer to one question. Never changed: a correction is a new row that names the old one."""
 
     __tablename__ = "votes"
@@ -262,7 +262,7 @@ class Vote(Base):
     strength: Mapped[int | None] = mapped_column(comment="1 slightly, 2 clearly")
 
 
-class Report(Base):
+class ReportRecord(Base):
     """An annotator's word that a pair cannot be judged."""
 
     __tablename__ = "reports"

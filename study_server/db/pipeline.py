@@ -28,8 +28,15 @@ _FINE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 #: By the type's number in pg_type: bool, int8, int2, int4, text, float4, float8, varchar.
 READERS: dict[int, Callable[[bytes], Any]] = {
-    16: b"t".__eq__, 20: int, 21: int, 23: int, 25: bytes.decode, 700: float, 701: float, 1043: bytes.decode,
-}  # fmt: skip
+    16: b"t".__eq__,
+    20: int,
+    21: int,
+    23: int,
+    25: bytes.decode,
+    700: float,
+    701: float,
+    1043: bytes.decode,
+}
 
 
 @dataclass(slots=True)

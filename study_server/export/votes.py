@@ -82,9 +82,14 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
     table = pl.DataFrame({name: [row[name] for row in rows] for name in COLUMNS}, schema=SCHEMA)
     _write_whole(table, path)
     return ExportSummary(
-        path, total, table.height, superseded, surplus, int(table["simulated"].sum()),
+        path,
+        total,
+        table.height,
+        superseded,
+        surplus,
+        int(table["simulated"].sum()),
         dict(Counter(str(kind) for kind in table["kind"])),
-    )  # fmt: skip
+    )
 
 
 def _read(tx: Tx, study: str) -> tuple[list[dict[str, Any]], int, int, int]:

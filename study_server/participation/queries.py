@@ -9,7 +9,7 @@ KNOWN_PERSON = Statement("""
     WHERE study_id = :study AND platform = :platform AND external_id = :external
 """)
 
-KNOWN_SITTING = Statement("""
+KNOWN_SESSION = Statement("""
     SELECT session_id FROM platform_sessions WHERE annotator_id = :annotator AND external_session = :external
 """)
 
@@ -39,7 +39,7 @@ SEEN_PAIRS = Statement("""
     WHERE annotator_id = :annotator AND kind IN ('task', 'warmup') AND state <> 'void'
 """)
 
-STANDING = Statement("""
+SESSION_SUMMARY = Statement("""
     SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status, ps.external_session
     FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
     WHERE s.id = :session AND st.slug = :slug

@@ -8,18 +8,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from study_server.assignment.records import Study
-from study_server.context import (
-    CSRF_COOKIE,
-    SESSION_COOKIE,
-    Server,
-    find_session,
-    read_form,
-    read_json,
-    require_session,
-    server_of,
-    session_subject,
-)
 from study_server.errors import Forbidden
 from study_server.participation import service
 from study_server.participation.pages import (
@@ -36,10 +24,21 @@ from study_server.participation.pages import (
     TaskPage,
     ThanksPage,
 )
-from study_server.security import new_token
-from study_server.studies.book import STUDIES
-from study_server.templating import StudyHeading
-from study_server.voting.schemas import ScreeningBody
+from study_server.participation.schemas import ScreeningBody
+from study_server.studies.cache import STUDIES
+from study_server.studies.study import Study
+from study_server.web.bodies import read_form, read_json
+from study_server.web.context import (
+    CSRF_COOKIE,
+    SESSION_COOKIE,
+    Server,
+    find_session,
+    require_session,
+    server_of,
+    session_subject,
+)
+from study_server.web.security import new_token
+from study_server.web.templating import StudyHeading
 
 router = APIRouter()
 CARRIED = (*service.PROLIFIC_NAMES, "simulated")
@@ -63,16 +62,16 @@ async def arrive(slug: str, request: Request) -> Response:
     server = server_of(request)
     study, status = await server.studies.get_with_status(slug)
     if "simulated" not in request.query_params:
-        _, standing = await _standing(request, slug)
+        _, summary = await _read_session(request, slug)
         submission = request.query_params.get("SESSION_ID")
         # Another submission of the same person on a platform is a new session: consent is asked again.
-        if standing is not None and submission in (None, "", standing.external_session):
-            onward = RedirectResponse(f"/s/{slug}/{_place(standing)}", status_code=303)
+        if summary is not None and submission in (None, "", summary.external_session):
+            onward = RedirectResponse(f"/s/{slug}/{_place(summary)}", status_code=303)
             server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
             return onward
     if status != "open":
         # Who comes by the platform's link without the cookie has a place here too, perhaps with a completion code.
-        known = await _sitting_of(server, study, dict(request.query_params))
+        known = await _session_of(server, study, dict(request.query_params))
         back = None if known is None else await _back(server, study, known)
         if back is not None:
             server.pages.keep_language(request, back, slug=slug, languages=study.design.languages)
@@ -104,14 +103,14 @@ async def consent(slug: str, request: Request) -> Response:
         return await _decline(request, server, study, form)
     hidden = {name: form[name][:200] for name in CARRIED if form.get(name)}
     try:
-        visit = service.platform_visit(study.design, form)
+        participant = service.platform_participant(study.design, form)
         demographics = service.read_demographics(study.design, form)
     except service.FormMisfit as misfit:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
         entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
         return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
     session_id = await server.writer.run(
-        service.join, study, visit=visit, simulated=simulated, demographics=demographics
+        service.join, study, participant=participant, simulated=simulated, demographics=demographics
     )
     return _enter(server, study, session_id, "instructions")
 
@@ -121,23 +120,31 @@ async def instructions(slug: str, request: Request) -> Response:
     """What to do and with which keys; the device check, where the study has one."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, standing = await _standing(request, slug)
-    if standing is None or session_id is None:
+    session_id, summary = await _read_session(request, slug)
+    if summary is None or session_id is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
-    if standing.state != "active":
+    if summary.state != "active":
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
     design = study.design
     rules = design.screening
     page = InstructionsPage(
         questions=tuple(QuestionItem(question.id, question.text) for question in design.questions),
-        allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength,
-        show_prompt=design.show_prompt, block_length=design.block_length, has_practice=study.practice_pairs > 0,
+        allow_tie=design.allow_tie,
+        allow_skip=design.allow_skip,
+        strength=design.strength,
+        show_prompt=design.show_prompt,
+        block_length=design.block_length,
+        has_practice=study.practice_pairs > 0,
         screening=ScreeningItem(
-            needed=not standing.passed_screening, required=rules.required, colour_plate=rules.colour_plate,
-            grey_steps=rules.grey_steps, min_viewport_width=rules.min_viewport_width,
-            min_viewport_height=rules.min_viewport_height, max_zoom=rules.max_zoom,
+            needed=not summary.passed_screening,
+            required=rules.required,
+            colour_plate=rules.colour_plate,
+            grey_steps=rules.grey_steps,
+            min_viewport_width=rules.min_viewport_width,
+            min_viewport_height=rules.min_viewport_height,
+            max_zoom=rules.max_zoom,
         ),
-    )  # fmt: skip
+    )
     return _render(request, study, page, session_id)
 
 
@@ -164,12 +171,12 @@ async def task(slug: str, request: Request) -> Response:
     """The shell of the pair page; its script asks the API for everything else."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, standing = await _standing(request, slug)
-    if standing is None or session_id is None:
+    session_id, summary = await _read_session(request, slug)
+    if summary is None or session_id is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
-    if standing.state != "active":
+    if summary.state != "active":
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
-    if study.design.screening.required and not standing.passed_screening:
+    if study.design.screening.required and not summary.passed_screening:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     design = study.design
     page = TaskPage(allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength)
@@ -181,28 +188,28 @@ async def thanks(slug: str, request: Request) -> Response:
     """The end, with the completion code: only for those who came to it."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, standing = await _standing(request, slug)
-    if standing is None or session_id is None:
+    session_id, summary = await _read_session(request, slug)
+    if summary is None or session_id is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     platform = study.design.platform
-    if standing.state == "screened_out":
+    if summary.state == "screened_out":
         return _message(
             request, study, "screened_out", completion=_completion(platform.name, platform.screened_out_code, None)
         )
-    if standing.state != "finished" and standing.status == "paused":
+    if summary.state != "finished" and summary.status == "paused":
         return _message(request, study, "paused")
-    if standing.state != "finished" and standing.status != "closed":
+    if summary.state != "finished" and summary.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
     completion = _completion(platform.name, platform.completion_code, platform.completion_url)
-    return _render(request, study, ThanksPage(standing.answered, completion or Completion()), session_id)
+    return _render(request, study, ThanksPage(summary.answered, completion or Completion()), session_id)
 
 
-async def _standing(request: Request, slug: str) -> tuple[int | None, service.Standing | None]:
+async def _read_session(request: Request, slug: str) -> tuple[int | None, service.SessionSummary | None]:
     number = find_session(request, slug)
     if number is None:
         return None, None
     return number, await server_of(request).reader.run(
-        lambda tx: service.read_standing(tx, session_id=number, slug=slug)
+        lambda tx: service.read_summary(tx, session_id=number, slug=slug)
     )
 
 
@@ -210,43 +217,52 @@ def _enter(server: Server, study: Study, session_id: int, place: str) -> Respons
     """To a place of the study, as this session from now on."""
     answer = RedirectResponse(f"/s/{study.slug}/{place}", status_code=303)
     answer.set_cookie(
-        SESSION_COOKIE, server.keys.sign(session_subject(study.slug, session_id)), path=f"/s/{study.slug}",
-        httponly=True, samesite="lax", secure=server.settings.secure_cookies, max_age=30 * 86_400,
-    )  # fmt: skip
+        SESSION_COOKIE,
+        server.keys.sign(session_subject(study.slug, session_id)),
+        path=f"/s/{study.slug}",
+        httponly=True,
+        samesite="lax",
+        secure=server.settings.secure_cookies,
+        max_age=30 * 86_400,
+    )
     answer.delete_cookie(CSRF_COOKIE, path=f"/s/{study.slug}")
     return answer
 
 
 async def _decline(request: Request, server: Server, study: Study, form: dict[str, str]) -> Response:
     """Nothing was stored of this person, or, where something was, back to its place."""
-    known = await _sitting_of(server, study, form)
+    known = await _session_of(server, study, form)
     if known is None:
         known = find_session(request, study.slug)
     back = None if known is None else await _back(server, study, known)
     return back or _message(request, study, "declined")
 
 
-async def _sitting_of(server: Server, study: Study, fields: dict[str, str]) -> int | None:
+async def _session_of(server: Server, study: Study, fields: dict[str, str]) -> int | None:
     """The session that the platform's names, from a link or a form, belong to."""
     if not fields.get("PROLIFIC_PID"):
         return None
     try:
-        visit = service.platform_visit(study.design, fields)
+        participant = service.platform_participant(study.design, fields)
     except service.FormMisfit:  # no such names can have a session
         return None
-    return None if visit is None else await server.reader.run(lambda tx: service.find_sitting(tx, study, visit))
+    return (
+        None
+        if participant is None
+        else await server.reader.run(lambda tx: service.find_known_session(tx, study, participant))
+    )
 
 
 async def _back(server: Server, study: Study, session_id: int) -> Response | None:
     """To the place where a session stands; None where it is not of this study."""
-    standing = await server.reader.run(lambda tx: service.read_standing(tx, session_id=session_id, slug=study.slug))
-    return None if standing is None else _enter(server, study, session_id, _place(standing))
+    summary = await server.reader.run(lambda tx: service.read_summary(tx, session_id=session_id, slug=study.slug))
+    return None if summary is None else _enter(server, study, session_id, _place(summary))
 
 
-def _place(standing: service.Standing) -> str:
-    if standing.state != "active" or standing.status == "closed":
+def _place(summary: service.SessionSummary) -> str:
+    if summary.state != "active" or summary.status == "closed":
         return "thanks"
-    return "task" if standing.started else "instructions"
+    return "task" if summary.started else "instructions"
 
 
 def _completion(platform: str, code: str | None, url: str | None) -> Completion | None:
@@ -289,14 +305,22 @@ def _consent(
         problem=problem,
     )
     answer = server.pages.render(
-        request, page, study=_heading(study), languages=design.languages,
+        request,
+        page,
+        study=_heading(study),
+        languages=design.languages,
         csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"),
         status=200 if problem is None else 422,
-    )  # fmt: skip
+    )
     answer.set_cookie(
-        CSRF_COOKIE, server.keys.sign(nonce), path=f"/s/{study.slug}", httponly=True, samesite="lax",
-        secure=server.settings.secure_cookies, max_age=86_400,
-    )  # fmt: skip
+        CSRF_COOKIE,
+        server.keys.sign(nonce),
+        path=f"/s/{study.slug}",
+        httponly=True,
+        samesite="lax",
+        secure=server.settings.secure_cookies,
+        max_age=86_400,
+    )
     return answer
 
 
@@ -305,9 +329,12 @@ def _render(
 ) -> Response:
     server = server_of(request)
     return server.pages.render(
-        request, page, study=_heading(study), languages=study.design.languages,
+        request,
+        page,
+        study=_heading(study),
+        languages=study.design.languages,
         csrf_token=server.keys.csrf_token(session_subject(study.slug, session_id)),
-    )  # fmt: skip
+    )
 
 
 def _message(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from study_server.participation.schemas import ScreeningBody
 from study_server.studies.design import Screening
-from study_server.voting.schemas import ScreeningBody
 
 
 def find_problems(rules: Screening, body: ScreeningBody, *, simulated: bool = False) -> tuple[tuple[str, str], ...]:

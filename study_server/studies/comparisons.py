@@ -142,9 +142,15 @@ def _known_pair(
     order: Mapping[str, int] = {arm: place for place, arm in enumerate(arms)}
     first, second = sorted((item.better, item.worse), key=order.__getitem__)
     return PlannedPair(
-        pair_key(item.prompt, item.sample_index, first, second), item.prompt, item.sample_index, first, second,
-        pool=pool, better="first" if item.better == first else "second", why=item.why,
-    )  # fmt: skip
+        pair_key(item.prompt, item.sample_index, first, second),
+        item.prompt,
+        item.sample_index,
+        first,
+        second,
+        pool=pool,
+        better="first" if item.better == first else "second",
+        why=item.why,
+    )
 
 
 def _refuse_twice(*pools: Sequence[PlannedPair]) -> None:

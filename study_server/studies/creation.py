@@ -21,7 +21,14 @@ from qsched.errors import InputError, IntegrityError
 from qsched.records import ImageRow, Manifest, iter_rows, read_manifest
 from study_server.clock import now_ms
 from study_server.db.database import Database
-from study_server.db.models import Comparison, Image, Pair, Prompt, Study, VoteBudget
+from study_server.db.models import (
+    ComparisonRecord,
+    ImageRecord,
+    PairRecord,
+    PromptRecord,
+    StudyRecord,
+    VoteBudgetRecord,
+)
 from study_server.media.importing import StoredImage, store_images
 from study_server.studies.comparisons import PlannedPair, plan_pairs, study_arms
 from study_server.studies.design import StudyDesign
@@ -86,7 +93,7 @@ def create_study(
     # Once for all copies: a study that is open has its pictures on disk.
     os.sync()
     with database.session() as session:
-        session.execute(sa.update(Study).where(Study.id == study_id).values(status="open"))
+        session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(status="open"))
     return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed))
 
 
@@ -98,21 +105,23 @@ class _Stored:
 
 def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
     with database.session() as session:
-        row = session.execute(sa.select(Study.slug, Study.set_id, Study.status).where(Study.slug == slug)).one_or_none()
+        row = session.execute(
+            sa.select(StudyRecord.slug, StudyRecord.set_id, StudyRecord.status).where(StudyRecord.slug == slug)
+        ).one_or_none()
         return None if row is None else (row[0], row[1], row[2])
 
 
 def _counts(database: Database, slug: str) -> tuple[int, int]:
     with database.session() as session:
-        study = sa.select(Study.id).where(Study.slug == slug).scalar_subquery()
-        pairs = session.scalar(sa.select(sa.func.count()).where(Pair.study_id == study))
-        images = session.scalar(sa.select(sa.func.count()).where(Image.study_id == study))
+        study = sa.select(StudyRecord.id).where(StudyRecord.slug == slug).scalar_subquery()
+        pairs = session.scalar(sa.select(sa.func.count()).where(PairRecord.study_id == study))
+        images = session.scalar(sa.select(sa.func.count()).where(ImageRecord.study_id == study))
         return pairs or 0, images or 0
 
 
 def _remove_half_made(database: Database, slug: str, data_folder: Path) -> None:
     with database.session() as session:
-        session.execute(sa.delete(Study).where(Study.slug == slug))
+        session.execute(sa.delete(StudyRecord).where(StudyRecord.slug == slug))
     shutil.rmtree(data_folder / slug, ignore_errors=True)
 
 
@@ -133,10 +142,15 @@ def _check_rows(rows: Sequence[ImageRow], manifest: Manifest, folder: Path) -> N
 
 def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path) -> int:
     with database.session() as session:
-        study = Study(
-            slug=design.slug, title=design.title, status="importing", design=design.model_dump_json(),
-            set_id=manifest.set_id, set_path=str(folder.resolve()), created_ms=now_ms(),
-        )  # fmt: skip
+        study = StudyRecord(
+            slug=design.slug,
+            title=design.title,
+            status="importing",
+            design=design.model_dump_json(),
+            set_id=manifest.set_id,
+            set_path=str(folder.resolve()),
+            created_ms=now_ms(),
+        )
         session.add(study)
         session.flush()
         return study.id
@@ -156,7 +170,7 @@ def _store(
     for part in _parts(sorted(texts.items())):
         with database.session() as session:
             inserted = session.execute(
-                sa.insert(Prompt).returning(Prompt.id, Prompt.prompt_key),
+                sa.insert(PromptRecord).returning(PromptRecord.id, PromptRecord.prompt_key),
                 [{"study_id": study_id, "prompt_key": k, "prompt": t, "category": c} for k, (t, c) in part],
             )
             prompts.update({key: number for number, key in inserted})
@@ -164,7 +178,9 @@ def _store(
     for stored in _parts(_stored(rows, source, target, removed)):
         with database.session() as session:
             inserted_images = session.execute(
-                sa.insert(Image).returning(Image.id, Image.prompt_id, Image.sample_index, Image.arm),
+                sa.insert(ImageRecord).returning(
+                    ImageRecord.id, ImageRecord.prompt_id, ImageRecord.sample_index, ImageRecord.arm
+                ),
                 [_image_values(study_id, prompts[item.row.prompt_id], item) for item in stored],
             )
             names = {number: key for key, number in prompts.items()}
@@ -184,16 +200,24 @@ def _stored(rows: Sequence[ImageRow], source: Path, target: Path, removed: Count
 def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str, Any]:
     row = item.row
     return {
-        "study_id": study_id, "prompt_id": prompt_id, "sample_index": row.sample_index, "arm": row.arm,
-        "sha256": row.sha256, "file": item.file, "width": row.width, "height": row.height,
-    }  # fmt: skip
+        "study_id": study_id,
+        "prompt_id": prompt_id,
+        "sample_index": row.sample_index,
+        "arm": row.arm,
+        "sha256": row.sha256,
+        "file": item.file,
+        "width": row.width,
+        "height": row.height,
+    }
 
 
 def _write_comparisons(database: Database, study_id: int, planned: Sequence[PlannedPair]) -> dict[tuple[str, str], int]:
     arms = dict.fromkeys((pair.first_arm, pair.second_arm) for pair in planned if pair.pool == "task")
     with database.session() as session:
         inserted = session.execute(
-            sa.insert(Comparison).returning(Comparison.id, Comparison.first_arm, Comparison.second_arm),
+            sa.insert(ComparisonRecord).returning(
+                ComparisonRecord.id, ComparisonRecord.first_arm, ComparisonRecord.second_arm
+            ),
             [{"study_id": study_id, "first_arm": first, "second_arm": second} for first, second in sorted(arms)],
         )
         return {(first, second): number for number, first, second in inserted}
@@ -203,7 +227,7 @@ def _write_budget(database: Database, study_id: int, total: int) -> None:
     rows = min(BUDGET_ROWS, total)
     with database.session() as session:
         session.execute(
-            sa.insert(VoteBudget),
+            sa.insert(VoteBudgetRecord),
             [{"study_id": study_id, "remaining": total // rows + (n < total % rows)} for n in range(rows)],
         )
 
@@ -218,21 +242,26 @@ def _write_pairs(
     for part in _parts(enumerate(planned)):
         with database.session() as session:
             session.execute(
-                sa.insert(Pair),
+                sa.insert(PairRecord),
                 [
                     {
-                        "study_id": study_id, "pair_key": pair.pair_key, "rank": rank,
-                        "prompt_id": images.prompts[pair.prompt_key], "sample_index": pair.sample_index,
+                        "study_id": study_id,
+                        "pair_key": pair.pair_key,
+                        "rank": rank,
+                        "prompt_id": images.prompts[pair.prompt_key],
+                        "sample_index": pair.sample_index,
                         "first_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.first_arm)],
                         "second_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.second_arm)],
-                        "pool": pair.pool, "better": pair.better, "why": pair.why,
+                        "pool": pair.pool,
+                        "better": pair.better,
+                        "why": pair.why,
                         "comparison_id": (
                             comparisons.get((pair.first_arm, pair.second_arm)) if pair.pool == "task" else None
                         ),
                     }
                     for rank, pair in part
                 ],
-            )  # fmt: skip
+            )
     return len(planned)
 
 

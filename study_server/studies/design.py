@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from study_server.catalogue import languages as catalogue_languages
+from study_server.resources import languages as catalogue_languages
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -17,20 +17,20 @@ Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, s
 MAX_PROMPT_GAP = 8
 
 
-class Section(BaseModel):
+class DesignSection(BaseModel):
     """Frozen, and closed to keys that the documentation does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Question(Section):
+class Question(DesignSection):
     """One question about each pair, worded as a comparison."""
 
     id: Identifier
     text: Word
 
 
-class KnownItem(Section):
+class KnownItem(DesignSection):
     """A pair whose right answer is known: of this prompt, `better` is better than `worse`."""
 
     prompt: Word
@@ -46,13 +46,13 @@ class KnownItem(Section):
         return self
 
 
-class Baseline(Section):
+class Baseline(DesignSection):
     """Every other arm against this one."""
 
     baseline: Word
 
 
-class Screening(Section):
+class Screening(DesignSection):
     """What a device must be. With `required: false` a failed check is recorded and the person goes on."""
 
     required: bool = False
@@ -70,7 +70,7 @@ class Screening(Section):
         return self != Screening(required=self.required, attempts=self.attempts)
 
 
-class Consent(Section):
+class Consent(DesignSection):
     """What a person agrees to; `version` is stored with the agreement."""
 
     version: Word = "1"
@@ -82,7 +82,7 @@ class Consent(Section):
     contact: str | None = Field(default=None, max_length=200)
 
 
-class DemographicQuestion(Section):
+class DemographicQuestion(DesignSection):
     """One optional question about the person."""
 
     id: Identifier
@@ -101,7 +101,7 @@ class DemographicQuestion(Section):
         return self
 
 
-class Platform(Section):
+class Platform(DesignSection):
     """Where people come from and where they go at the end."""
 
     name: Literal["open", "prolific"] = "open"
@@ -116,7 +116,7 @@ class Platform(Section):
         return self
 
 
-class Pay(Section):
+class Pay(DesignSection):
     """For `qsched study check` and the consent page; the server pays nobody."""
 
     per_hour: float = Field(gt=0)
@@ -124,7 +124,7 @@ class Pay(Section):
     platform_fee: float = Field(default=0.0, ge=0, le=1, description="share on top, 0.333 for Prolific")
 
 
-class Adaptive(Section):
+class Adaptive(DesignSection):
     """Comparisons drawn by what a vote on them tells about the ranking (assignment/ranking.py)."""
 
     floor: float = Field(default=0.2, gt=0, le=1, description="share of votes spread evenly whatever is known")
@@ -134,7 +134,7 @@ class Adaptive(Section):
     design_effect: float = Field(default=2.0, ge=1, description="votes that tell as much as one independent vote")
 
 
-class StudyDesign(Section):
+class StudyDesign(DesignSection):
     """study.yaml, validated. `docs/study-yaml.md` explains each key."""
 
     schema_version: Literal[1] = 1

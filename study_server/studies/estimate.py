@@ -66,13 +66,22 @@ def estimate_study(
     islands = connected_arms(sizes, also=design.arms or ())
     pay = design.pay
     return StudyEstimate(
-        comparisons=len(sizes), pairs=len(task), prompts=prompts, valid_votes=votes, trials_per_annotator=trials,
-        annotators=annotators, minutes_per_annotator=minutes, hours=hours,
+        comparisons=len(sizes),
+        pairs=len(task),
+        prompts=prompts,
+        valid_votes=votes,
+        trials_per_annotator=trials,
+        annotators=annotators,
+        minutes_per_annotator=minutes,
+        hours=hours,
         cost=None if pay is None else hours * pay.per_hour * (1 + pay.platform_fee),
-        currency=None if pay is None else pay.currency, votes_per_comparison=math.floor(min(by_comparison.values())),
-        weakest=found, assumed=assumed, islands=islands,
+        currency=None if pay is None else pay.currency,
+        votes_per_comparison=math.floor(min(by_comparison.values())),
+        weakest=found,
+        assumed=assumed,
+        islands=islands,
         warnings=tuple(_warnings(design, minutes, found, islands, {"people": annotators, "prompts": prompts})),
-    )  # fmt: skip
+    )
 
 
 def connected_arms(comparisons: Iterable[tuple[str, str]], *, also: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
@@ -86,9 +95,12 @@ def connected_arms(comparisons: Iterable[tuple[str, str]], *, also: Iterable[str
 
 
 def _warnings(
-    design: StudyDesign, minutes: float, found: WeakestComparison, islands: Sequence[tuple[str, ...]],
+    design: StudyDesign,
+    minutes: float,
+    found: WeakestComparison,
+    islands: Sequence[tuple[str, ...]],
     sizes: Mapping[str, int],
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     warnings = []
     if len(islands) > 1:
         groups = " | ".join(", ".join(group) for group in islands)
@@ -104,5 +116,5 @@ def _warnings(
         if size < FEW:
             warnings.append(f"only {size} {name}: with fewer than {FEW} the report's intervals are rough")
     if design.max_minutes is not None and minutes > design.max_minutes:
-        warnings.append(f"a sitting takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator")
+        warnings.append(f"a session takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator")
     return warnings

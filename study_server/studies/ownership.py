@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from qsched.records.image_set import first_problem
 from study_server.db.database import Database
-from study_server.db.models import Assignment, Pair, Session, Study, Vote
+from study_server.db.models import AssignmentRecord, PairRecord, SessionRecord, StudyRecord, VoteRecord
 from study_server.errors import NotFound
 from study_server.studies.design import StudyDesign
 
@@ -36,23 +36,23 @@ def list_studies(database: Database) -> list[StudyRow]:
     """Every study with its counts, oldest first. `valid_votes` counts task pairs' filled slots, not leases."""
     with database.session() as session:
         rows = []
-        for study in session.scalars(sa.select(Study).order_by(Study.id)):
+        for study in session.scalars(sa.select(StudyRecord).order_by(StudyRecord.id)):
             pairs = session.scalar(
-                sa.select(sa.func.count()).where(Pair.study_id == study.id, Pair.pool == "task", ~Pair.disabled)
+                sa.select(sa.func.count()).where(
+                    PairRecord.study_id == study.id, PairRecord.pool == "task", ~PairRecord.disabled
+                )
             )
             votes = session.scalar(
                 sa.select(sa.func.count())
-                .select_from(Assignment)
-                .join(Session, Session.id == Assignment.session_id)
-                .where(Session.study_id == study.id, Assignment.state == "voted", Assignment.counted)
+                .select_from(AssignmentRecord)
+                .join(SessionRecord, SessionRecord.id == AssignmentRecord.session_id)
+                .where(SessionRecord.study_id == study.id, AssignmentRecord.state == "voted", AssignmentRecord.counted)
             )
-            sessions = session.scalar(sa.select(sa.func.count()).where(Session.study_id == study.id))
+            sessions = session.scalar(sa.select(sa.func.count()).where(SessionRecord.study_id == study.id))
             target, problem = _target(study.design, pairs or 0)
             rows.append(
-                StudyRow(
-                    study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0, problem
-                )
-            )  # fmt: skip
+                StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0, problem)
+            )
         return rows
 
 
@@ -70,7 +70,9 @@ def set_status(database: Database, slug: str, status: str) -> None:
     if status not in STATUSES:
         raise ValueError(f"{status!r} is not one of {STATUSES}")
     with database.session() as session:
-        done = session.execute(sa.update(Study).where(Study.slug == slug).values(status=status).returning(Study.id))
+        done = session.execute(
+            sa.update(StudyRecord).where(StudyRecord.slug == slug).values(status=status).returning(StudyRecord.id)
+        )
         if done.first() is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
 
@@ -80,10 +82,10 @@ def vote_rows(database: Database, slug: str) -> int:
     with database.session() as session:
         count = session.scalar(
             sa.select(sa.func.count())
-            .select_from(Vote)
-            .join(Session, Session.id == Vote.session_id)
-            .join(Study, Study.id == Session.study_id)
-            .where(Study.slug == slug)
+            .select_from(VoteRecord)
+            .join(SessionRecord, SessionRecord.id == VoteRecord.session_id)
+            .join(StudyRecord, StudyRecord.id == SessionRecord.study_id)
+            .where(StudyRecord.slug == slug)
         )
         return count or 0
 
@@ -91,7 +93,7 @@ def vote_rows(database: Database, slug: str) -> int:
 def delete_study(database: Database, slug: str, *, data_folder: Path) -> None:
     """Remove a study with its votes and picture copies, for good."""
     with database.session() as session:
-        done = session.execute(sa.delete(Study).where(Study.slug == slug).returning(Study.id))
+        done = session.execute(sa.delete(StudyRecord).where(StudyRecord.slug == slug).returning(StudyRecord.id))
         if done.first() is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
     shutil.rmtree(data_folder / slug, ignore_errors=True)

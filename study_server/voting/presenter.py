@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from qsched.records import Choice, Kind
-from study_server.assignment.records import Shown, Sitting, Study
-from study_server.catalogue import Catalogue
+from study_server.assignment.records import Shown
+from study_server.assignment.session import AnnotatorSession
 from study_server.clock import now_ms
-from study_server.security import Keyring
-from study_server.voting.service import Outcome
+from study_server.studies.study import Study
+from study_server.voting.outcome import Outcome
+from study_server.web.catalogue import Catalogue
+from study_server.web.security import Keyring
 
 RETRY_SECONDS = 5
 INSTRUCTED_PROMPT = {"left": "instructed.left", "right": "instructed.right"}
@@ -44,18 +46,18 @@ class Presenter:
             "lease_seconds": self._study.design.lease_seconds,
         }
 
-    def progress(self, sitting: Sitting) -> dict[str, Any]:
-        """Where the sitting stands; practice is counted apart."""
+    def progress(self, session: AnnotatorSession) -> dict[str, Any]:
+        """Where the session stands; practice is counted apart."""
         design = self._study.design
-        practice = sitting.plan.count("P")
+        practice = session.plan.count("P")
         return {
-            "done": sitting.done,
-            "total": max(sitting.total, sitting.done),
-            "block_done": sitting.done % design.block_length,
+            "done": session.done,
+            "total": max(session.total, session.done),
+            "block_done": session.done % design.block_length,
             "block_length": design.block_length,
             # Until max_minutes are over. How long the work will take only the page knows, from the person's own pace.
-            "limit_seconds_left": sitting.seconds_left(design, now_ms()),
-            "practice_left": max(0, practice - sitting.practice_done),
+            "limit_seconds_left": session.seconds_left(design, now_ms()),
+            "practice_left": max(0, practice - session.practice_done),
         }
 
     def session(self, outcome: Outcome) -> dict[str, Any]:
@@ -76,10 +78,10 @@ class Presenter:
                 "lease_seconds": design.lease_seconds,
                 "seconds_per_vote": design.seconds_per_vote,
             },
-            "progress": self.progress(outcome.sitting),
+            "progress": self.progress(outcome.session),
             "queue": [self.assignment(shown) for shown in outcome.shown],
             "state": outcome.state,
-            "tab_token": outcome.sitting.tab_token,
+            "tab_token": outcome.session.tab_token,
             "session_key": digest[:16],
             "undo": self._undo(outcome),
             "preview": False,
@@ -101,7 +103,7 @@ class Presenter:
     def after(self, outcome: Outcome) -> dict[str, Any]:
         """What follows: the next pair to prefetch (and `more` where the queue had run low), progress, state."""
         return {
-            "progress": self.progress(outcome.sitting),
+            "progress": self.progress(outcome.session),
             "next": self.assignment(outcome.shown[0]) if outcome.shown else None,
             "more": [self.assignment(shown) for shown in outcome.shown[1:]],
             "state": outcome.state,

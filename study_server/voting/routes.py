@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from study_server.assignment.records import Study
-from study_server.context import Server, read_json, require_session, server_of
 from study_server.errors import BadRequest, NotFound
-from study_server.security import new_token
-from study_server.voting import service
+from study_server.studies.study import Study
+from study_server.voting import service, sessions
 from study_server.voting.presenter import Presenter
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
+from study_server.web.bodies import read_json
+from study_server.web.context import Server, require_session, server_of
+from study_server.web.security import new_token
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -27,7 +28,7 @@ async def vote(request: Request) -> Response:
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, VoteBody)
-    answer = service.Answer(
+    submitted = service.SubmittedVote(
         session_id=session_id,
         assignment_id=_own(server, session_id, "assignment", body.assignment),
         answers=body.answers,
@@ -39,7 +40,7 @@ async def vote(request: Request) -> Response:
         display=body.display(),
         strengths=body.strengths,
     )
-    outcome = await server.writer.run(service.submit_vote, study, answer=answer)
+    outcome = await server.writer.run(service.submit_vote, study, vote=submitted)
     return _json(_presenter(request, server, study, session_id).vote(outcome))
 
 
@@ -51,9 +52,13 @@ async def session(request: Request) -> Response:
     body = await read_json(request, SessionBody)
     fresh = new_token()
     outcome = await server.writer.run(
-        service.open_session, study,
-        session_id=session_id, tab_token=body.tab_token, new_tab=fresh, take_over=body.take_over,
-    )  # fmt: skip
+        sessions.open_session,
+        study,
+        session_id=session_id,
+        tab_token=body.tab_token,
+        new_tab=fresh,
+        take_over=body.take_over,
+    )
     return _json(_presenter(request, server, study, session_id).session(outcome))
 
 
@@ -65,13 +70,13 @@ async def undo(request: Request) -> Response:
     body = await read_json(request, UndoBody)
     vote_id = _own(server, session_id, "vote", body.vote_id)
     outcome = await server.writer.run(
-        service.undo_vote, study, session_id=session_id, vote_id=vote_id, tab_token=body.tab_token
+        sessions.undo_vote, study, session_id=session_id, vote_id=vote_id, tab_token=body.tab_token
     )
     presenter = _presenter(request, server, study, session_id)
     return _json(
         {
             "assignment": presenter.assignment(outcome.shown[0]),
-            "progress": presenter.progress(outcome.sitting),
+            "progress": presenter.progress(outcome.session),
             "state": outcome.state,
         }
     )
@@ -85,7 +90,7 @@ async def heartbeat(request: Request) -> Response:
     body = await read_json(request, HeartbeatBody)
     tokens = {_own(server, session_id, "assignment", token): token for token in body.assignments}
     lost = await server.writer.run(
-        service.keep_leases, study, session_id=session_id, assignments=tuple(tokens), tab_token=body.tab_token
+        sessions.keep_leases, study, session_id=session_id, assignments=tuple(tokens), tab_token=body.tab_token
     )
     return _json(
         {
@@ -104,10 +109,15 @@ async def report(request: Request) -> Response:
     body = await read_json(request, ReportBody)
     number = _own(server, session_id, "assignment", body.assignment)
     outcome = await server.writer.run(
-        service.report_problem, study,
-        session_id=session_id, assignment_id=number, problem=body.problem, detail=body.detail,
-        key=body.idempotency_key, tab_token=body.tab_token,
-    )  # fmt: skip
+        sessions.report_problem,
+        study,
+        session_id=session_id,
+        assignment_id=number,
+        problem=body.problem,
+        detail=body.detail,
+        key=body.idempotency_key,
+        tab_token=body.tab_token,
+    )
     return _json(_presenter(request, server, study, session_id).after(outcome))
 
 

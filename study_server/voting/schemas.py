@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from qsched.records import Choice
+from study_server.web.bodies import Body
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
@@ -17,10 +18,6 @@ Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
 # How much better the chosen picture is: 1 slightly, 2 clearly.
 Strength = Annotated[int, Field(ge=1, le=2)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Viewport(Body):
@@ -84,19 +81,3 @@ class SessionBody(Body):
     tab_token: Token | None = None
     end_break: bool = False
     take_over: bool = False
-
-
-class ScreeningBody(Body):
-    """What the page measured of the device; checks are None where they were not shown."""
-
-    viewport_width: int = Field(ge=0, le=100_000)
-    viewport_height: int = Field(ge=0, le=100_000)
-    screen_width: int | None = Field(default=None, ge=0, le=100_000)
-    screen_height: int | None = Field(default=None, ge=0, le=100_000)
-    device_pixel_ratio: float = Field(gt=0, le=100)
-    zoom: float | None = Field(default=None, gt=0, le=100)
-    touch: bool = False
-    color_gamut: Literal["srgb", "p3", "rec2020"] | None = None
-    dark_mode: bool | None = None
-    colour_plate: Any = None
-    grey_steps: Any = None

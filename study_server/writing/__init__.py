@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from study_server.assignment.records import Study
-from study_server.writing.desks import Desks
+from study_server.studies.study import Study
+from study_server.writing.contexts import AssignmentContexts
 from study_server.writing.process import ProcessWriter
 from study_server.writing.threads import ThreadWriter
 
@@ -27,11 +27,11 @@ class Writer(Protocol):
         """Finish what was handed in, then end."""
 
     async def run(self, function: Callable[..., T], study: Study | None, /, **values: Any) -> T:
-        """The result of function(tx, desk of the study, **values), or of function(tx, **values) without a study.
+        """The result of function(tx, context of the study, **values), or of function(tx, **values) without a study.
 
         It is durable by then. Raises the function's StudyError, or NotSaved when the database fails. `function` is
         one of a module, and it and the values can be pickled: they may travel to another process.
         """
 
 
-__all__ = ["Desks", "ProcessWriter", "ThreadWriter", "Writer"]
+__all__ = ["AssignmentContexts", "ProcessWriter", "ThreadWriter", "Writer"]

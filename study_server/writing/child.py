@@ -11,12 +11,12 @@ import socket
 import sys
 from typing import Any
 
-from study_server.assignment.records import Study
 from study_server.db import Database, Reader
 from study_server.errors import StudyError
-from study_server.settings import Settings
-from study_server.writing.committer import Committer, Job
-from study_server.writing.desks import Desks
+from study_server.settings import ServerSettings
+from study_server.studies.study import Study
+from study_server.writing.committer import Committer, WriteJob
+from study_server.writing.contexts import AssignmentContexts
 from study_server.writing.frames import Frames, pack
 
 
@@ -33,10 +33,10 @@ def main() -> None:
         _work(settings, sock, frames, waiting)
 
 
-def _work(settings: Settings, sock: socket.socket, frames: Frames, waiting: list[Any]) -> None:
+def _work(settings: ServerSettings, sock: socket.socket, frames: Frames, waiting: list[Any]) -> None:
     database = Database(settings)
     reader = Reader(database)
-    desks, committer, studies = Desks(reader), Committer(database), dict[int, Study]()
+    desks, committer, studies = AssignmentContexts(reader), Committer(database), dict[int, Study]()
     records: list[Any] | None = waiting
     while records is not None:
         jobs = []
@@ -45,7 +45,7 @@ def _work(settings: Settings, sock: socket.socket, frames: Frames, waiting: list
                 studies[record.id] = record
                 continue
             ticket, function, study, values = record
-            jobs.append(Job(desks.bind(function, None if study is None else studies[study], values), ticket))
+            jobs.append(WriteJob(desks.bind(function, None if study is None else studies[study], values), ticket))
         for start in range(0, len(jobs), committer.at_once):
             batch = jobs[start : start + committer.at_once]
             committer.settle(batch)
@@ -61,7 +61,7 @@ def _work(settings: Settings, sock: socket.socket, frames: Frames, waiting: list
     database.close()
 
 
-def _answers(batch: list[Job]) -> bytes:
+def _answers(batch: list[WriteJob]) -> bytes:
     return pack([(job.ticket, job.result, _portable(job.error)) for job in batch])
 
 

@@ -36,7 +36,7 @@ GROUP_PATIENCE = "SET LOCAL lock_timeout = '200ms'"
 
 
 @dataclass(slots=True)
-class Job:
+class WriteJob:
     """What to do, whose it is (`ticket`), and what came of it."""
 
     function: Callable[[Tx], Any]
@@ -61,7 +61,7 @@ class Committer:
         self._connection: RawConnection | None = None
         self.at_once = SQLITE_BATCH if database.dialect == "sqlite" else POSTGRESQL_BATCH
 
-    def settle(self, jobs: Sequence[Job]) -> None:
+    def settle(self, jobs: Sequence[WriteJob]) -> None:
         """Run them, together where they are several; every one is settled afterwards."""
         if len(jobs) > 1:
             self._connection = self._together(self._connection, jobs)
@@ -79,9 +79,9 @@ class Committer:
             self._connection.close()
             self._connection = None
 
-    def _together(self, connection: RawConnection | None, batch: Sequence[Job]) -> RawConnection | None:
+    def _together(self, connection: RawConnection | None, batch: Sequence[WriteJob]) -> RawConnection | None:
         """One transaction for all; a job that is not settled afterwards has left no trace."""
-        done: list[tuple[Job, Any, BaseException | None]] = []
+        done: list[tuple[WriteJob, Any, BaseException | None]] = []
         try:
             connection = connection or self._database.connect_writer()
             tx = Tx(connection, self._database.dialect)
@@ -111,7 +111,7 @@ class Committer:
             job.settle(result, failure)
         return connection
 
-    def _alone(self, connection: RawConnection | None, job: Job, attempts: int) -> RawConnection | None:
+    def _alone(self, connection: RawConnection | None, job: WriteJob, attempts: int) -> RawConnection | None:
         for attempt in range(1, attempts + 1):
             try:
                 connection = connection or self._database.connect_writer()

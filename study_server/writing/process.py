@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from study_server.assignment.records import Study
 from study_server.errors import NotSaved
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
+from study_server.studies.study import Study
 from study_server.writing.frames import LENGTH_BYTES, body_length, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class _Clerk:
 class ProcessWriter:
     """A `Writer` whose jobs run in `processes` other processes; each job goes to the one that owes least."""
 
-    def __init__(self, settings: Settings, *, processes: int) -> None:
+    def __init__(self, settings: ServerSettings, *, processes: int) -> None:
         self._settings = settings
         self._processes = processes
         self._clerks: list[_Clerk] = []

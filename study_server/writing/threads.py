@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from study_server.assignment.records import Study
 from study_server.db import Database
-from study_server.writing.committer import Committer, Job
-from study_server.writing.desks import Desks
+from study_server.studies.study import Study
+from study_server.writing.committer import Committer, WriteJob
+from study_server.writing.contexts import AssignmentContexts
 
 T = TypeVar("T")
 
@@ -19,11 +19,13 @@ T = TypeVar("T")
 class ThreadWriter:
     """A `Writer`; each thread takes as many waiting jobs at once as may share a transaction, or `max_batch`."""
 
-    def __init__(self, database: Database, desks: Desks, *, threads: int, max_batch: int | None = None) -> None:
+    def __init__(
+        self, database: Database, desks: AssignmentContexts, *, threads: int, max_batch: int | None = None
+    ) -> None:
         self._database = database
         self._desks = desks
         self._max_batch = max_batch
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[WriteJob | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"writer-{number}", daemon=True) for number in range(threads)
         ]
@@ -45,7 +47,7 @@ class ThreadWriter:
     async def run(self, function: Callable[..., T], study: Study | None, /, **values: Any) -> T:
         """See `Writer`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(Job(self._desks.bind(function, study, values), future))
+        self._queue.put(WriteJob(self._desks.bind(function, study, values), future))
         return await future
 
     def _work(self) -> None:
@@ -70,12 +72,12 @@ class ThreadWriter:
             self._deliver(batch)
         committer.close()
 
-    def _deliver(self, batch: list[Job]) -> None:
+    def _deliver(self, batch: list[WriteJob]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, batch)
 
 
-def _resolve(batch: list[Job]) -> None:
+def _resolve(batch: list[WriteJob]) -> None:
     for job in batch:
         if job.ticket.done():  # the client went away
             continue

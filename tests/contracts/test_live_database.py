@@ -25,9 +25,24 @@ def test_the_report_reads_the_votes_of_a_running_server(
     if asked.startswith("postgresql"):
         asked = re.sub(r"//([^:@/]+)(:[^@/]*)?@", r"//\1:s3cret-word@", asked)
     monkeypatch.setattr(
-        sys, "argv", ["winrates.py", asked, "--out", str(out), "--resamples", "100", "--formats", "svg",
-                      "--min-response-ms", "0", "--sequential", "--penalty", "ridge:0.1"],
-    )  # fmt: skip
+        sys,
+        "argv",
+        [
+            "winrates.py",
+            asked,
+            "--out",
+            str(out),
+            "--resamples",
+            "100",
+            "--formats",
+            "svg",
+            "--min-response-ms",
+            "0",
+            "--sequential",
+            "--penalty",
+            "ridge:0.1",
+        ],
+    )
 
     def choose(assignment: dict[str, str]) -> str:
         return ("left", "right", "tie")[sum(map(ord, assignment["token"])) % 3]

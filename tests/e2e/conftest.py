@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-from study_server.serving import make_settings, open_database, read_design
+from study_server.owner import make_settings, open_database, read_design
 from study_server.studies.creation import create_study
 from tests.e2e.person import KNOWN_PLATES
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from study_server.catalogue import FOLDER, CatalogueError, choose_language, languages, load_catalogue
+from study_server.resources import CATALOGUES, languages
+from study_server.web.catalogue import CatalogueError, choose_language, load_catalogue
 
 ROOT = Path(__file__).parents[2]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -26,7 +27,7 @@ def test_every_language_has_every_key_and_placeholder_of_english_and_no_more(lan
 def test_every_key_that_templates_and_scripts_name_exists():
     texts = load_catalogue().texts
     used = set()
-    for path in [*(ROOT / "templates").rglob("*.html"), *(FOLDER.parent / "js").glob("*.js")]:
+    for path in [*(ROOT / "templates").rglob("*.html"), *(CATALOGUES.parent / "js").glob("*.js")]:
         source = path.read_text(encoding="utf-8")
         used |= set(re.findall(r"""\bt\(\s*["']([a-z_.]+)["']\s*[,)]""", source))
         for key in re.findall(r"""\btn\(\s*["']([a-z_.]+)["']""", source):

@@ -8,7 +8,8 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from study_server.catalogue import languages, load_catalogue
+from study_server.resources import languages
+from study_server.web.catalogue import load_catalogue
 from tests.e2e.person import Shown, enter, next_shown, shown, skip_practice, wait_for
 
 pytestmark = pytest.mark.browser

@@ -58,9 +58,12 @@ class Stubborn(StudyServer):
 
     async def _vote(self, connection: Connection, seat: Seat, token: str, key: str) -> None:
         ballot = {
-            "assignment": token, "answers": {"overall": "left"}, "response_ms": 900, "idempotency_key": key,
+            "assignment": token,
+            "answers": {"overall": "left"},
+            "response_ms": 900,
+            "idempotency_key": key,
             "tab_token": seat.tab,
-        }  # fmt: skip
+        }
         for _ in range(600):
             try:
                 status, body = await self._post(connection, seat, "votes", ballot)
@@ -88,11 +91,27 @@ class Stubborn(StudyServer):
 def serve(study: Path, url: str, port: int, data: Path, *, workers: int = 1) -> subprocess.Popen[bytes]:
     """`qsched serve` as its users start it; returns when it answers."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "qsched", "serve", str(study), "--db", url, "--port", str(port), "--data", str(data),
-         "--simulated-annotators", "--workers", str(workers)],
-        cwd=ROOT, env={**os.environ, "QSCHED_SECRET_KEY": SECRET}, stdout=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "qsched",
+            "serve",
+            str(study),
+            "--db",
+            url,
+            "--port",
+            str(port),
+            "--data",
+            str(data),
+            "--simulated-annotators",
+            "--workers",
+            str(workers),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "QSCHED_SECRET_KEY": SECRET},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert server.poll() is None, f"the server ended with {server.returncode}"
@@ -121,8 +140,10 @@ def audit(url: str, record: Record) -> None:
         assert not ask(
             f"SELECT p.id FROM pairs p WHERE p.load <> (SELECT COUNT(*) {valid} AND a.state IN ('leased', 'voted'))"
         ), "a pair's load is not its votes and leases"
-        orphans = ask("SELECT a.id FROM assignments a WHERE a.state = 'voted' AND NOT EXISTS "
-                      "(SELECT 1 FROM votes v WHERE v.assignment_id = a.id)")  # fmt: skip
+        orphans = ask(
+            "SELECT a.id FROM assignments a WHERE a.state = 'voted' AND NOT EXISTS "
+            "(SELECT 1 FROM votes v WHERE v.assignment_id = a.id)"
+        )
         assert not orphans, "an assignment is done without a vote"
         assert not ask("SELECT 1 FROM votes_table WHERE kind = 'task' GROUP BY annotator, pair_id HAVING COUNT(*) > 1")
     engine.dispose()

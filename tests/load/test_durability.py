@@ -20,7 +20,7 @@ import pytest
 from benchmarks.server_load import Connection
 from study_server.app import create_app
 from study_server.db.database import Database
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
 from tests.conftest import write_image_set
 from tests.load.annotators import SECRET, TARGET, Record, Stubborn, audit, serve
 
@@ -198,13 +198,15 @@ def test_a_full_disk_refuses_votes_honestly_and_voting_goes_on_when_there_is_roo
 
 def test_a_slow_disk_delays_votes_and_nothing_else(study, tmp_path, monkeypatch):
     """Each commit takes 0.2 s: many votes share one, pages and health answer meanwhile."""
-    from study_server.serving import read_design
+    from study_server.owner import read_design
     from study_server.studies.creation import create_study
 
-    settings = Settings(
-        database_url=f"sqlite:///{tmp_path / 'slow.db'}", data_folder=tmp_path / "images", secret_key=SECRET,
+    settings = ServerSettings(
+        database_url=f"sqlite:///{tmp_path / 'slow.db'}",
+        data_folder=tmp_path / "images",
+        secret_key=SECRET,
         allow_simulated=True,
-    )  # fmt: skip
+    )
     database = Database(settings)
     from study_server.db.migrate import upgrade
 

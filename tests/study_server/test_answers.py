@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from study_server.catalogue import FOLDER
+from study_server.resources import CATALOGUES
 from study_server.voting.presenter import RETRY_SECONDS
 from study_server.voting.schemas import LONGEST_MS
-from study_server.writing import desks
+from study_server.writing import contexts
 from tests.study_server.visiting import Visitor, query, run, serving, votes
 
 
@@ -88,11 +88,11 @@ def test_the_strength_of_a_preference_is_stored_with_it_and_corrected_with_it(se
 
     run(scenario())
     assert query(database, "SELECT choice, strength FROM votes ORDER BY id") == [
-        ("left", 2), ("right", 1), ("skip", None)
-    ]  # fmt: skip
-    assert query(database, "SELECT choice, strength FROM votes_table ORDER BY choice") == [
-        ("right", 1), ("skip", None)
-    ]  # fmt: skip
+        ("left", 2),
+        ("right", 1),
+        ("skip", None),
+    ]
+    assert query(database, "SELECT choice, strength FROM votes_table ORDER BY choice") == [("right", 1), ("skip", None)]
 
 
 def test_a_vote_on_another_persons_pair_is_refused(settings, make_study, database):
@@ -127,7 +127,7 @@ def test_a_laptop_closed_for_two_days_loses_no_answer(settings, make_study, data
 
 
 def test_the_page_sends_no_longer_time_than_the_server_takes():
-    source = (FOLDER.parent / "js" / "timing.js").read_text(encoding="utf-8")
+    source = (CATALOGUES.parent / "js" / "timing.js").read_text(encoding="utf-8")
     assert int(re.search(r"LONGEST_MS = ([\d_]+);", source)[1]) == LONGEST_MS
 
 
@@ -142,8 +142,9 @@ def test_a_skip_is_kept_but_fills_no_slot(settings, make_study, database):
 
     run(scenario())
     assert query(database, "SELECT choice, COUNT(*) FROM votes_table GROUP BY choice ORDER BY choice") == [
-        ("left", 18), ("skip", 18)
-    ]  # fmt: skip
+        ("left", 18),
+        ("skip", 18),
+    ]
     assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
 
 
@@ -151,9 +152,9 @@ def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real = desks.now_ms
+    real = contexts.now_ms
     offset = 0
-    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
+    monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
     monkeypatch.setattr("study_server.app.now_ms", lambda: real() + offset)
 
     async def scenario():
@@ -213,9 +214,11 @@ def test_a_reported_pair_is_replaced_and_two_reports_take_it_out(settings, make_
                 visitor = await Visitor(browser()).enter()
                 await visitor.begin()
                 body = {
-                    "assignment": visitor.queue[0]["token"], "problem": "image_missing", "tab_token": visitor.tab,
+                    "assignment": visitor.queue[0]["token"],
+                    "problem": "image_missing",
+                    "tab_token": visitor.tab,
                     "idempotency_key": "report-key",
-                }  # fmt: skip
+                }
                 answer = await visitor.post("api/report", body)
                 again = await visitor.post("api/report", body)
                 assert answer.status_code == again.status_code == 200, answer.text
@@ -239,8 +242,13 @@ def test_practice_tells_right_from_wrong_on_other_content_and_is_not_counted(set
             visitor = await Visitor(browser()).enter()
             await visitor.begin()
             assert visitor.state["progress"] | {"limit_seconds_left": 0} == {
-                "done": 0, "total": 15, "block_done": 0, "block_length": 20, "limit_seconds_left": 0, "practice_left": 1
-            }  # fmt: skip
+                "done": 0,
+                "total": 15,
+                "block_done": 0,
+                "block_length": 20,
+                "limit_seconds_left": 0,
+                "practice_left": 1,
+            }
             assert [a["kind_public"] for a in visitor.queue] == ["practice", "task"]
             answer = await visitor.vote("left")
             assert answer["feedback"]["text"] == "Look at the grain."
@@ -255,9 +263,12 @@ def test_practice_tells_right_from_wrong_on_other_content_and_is_not_counted(set
 
 def test_every_kind_is_told_apart_in_the_table_and_not_in_the_browser(settings, make_study, database):
     make_study(
-        warmup=2, instructed=1, repeat_rate=0.2, votes_per_pair=1,
+        warmup=2,
+        instructed=1,
+        repeat_rate=0.2,
+        votes_per_pair=1,
         gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
-    )  # fmt: skip
+    )
 
     async def scenario():
         async with serving(settings) as browser:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from study_server.studies import book
+from study_server.studies import cache
 from study_server.studies.ownership import set_status
 from tests.study_server.visiting import Visitor, query, run, serving, votes
 
@@ -97,7 +97,7 @@ def test_the_same_prolific_link_leads_back_to_the_place_and_to_the_code(settings
 def test_who_lost_the_cookie_comes_back_to_the_code_of_a_closed_study_and_strangers_do_not(
     settings, prolific, database, monkeypatch
 ):
-    monkeypatch.setattr(book, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0)
     prolific(pairs_per_annotator=2)
 
     async def scenario():
@@ -275,10 +275,14 @@ def test_a_consent_form_that_does_not_fit_comes_back_with_what_was_entered(setti
 
 def test_the_consent_page_counts_every_trial_and_no_more_minutes_than_are_allowed(settings, make_study, database):
     kinds = {
-        "pairs_per_annotator": 10, "repeat_rate": 0.2, "warmup": 2, "instructed": 1, "seconds_per_vote": 12,
+        "pairs_per_annotator": 10,
+        "repeat_rate": 0.2,
+        "warmup": 2,
+        "instructed": 1,
+        "seconds_per_vote": 12,
         "gold": [{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
         "practice": [{"prompt": "p0", "better": "fp32", "worse": "w4a4"}],
-    }  # fmt: skip
+    }
     make_study(**kinds, max_minutes=None)
     make_study("short", **kinds, max_minutes=2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from study_server.assignment import queries
 from study_server.assignment.service import expire_leases
-from study_server.writing import desks
+from study_server.writing import contexts
 from tests.study_server.visiting import Visitor, query, run, serving
 
 EXACT = """
@@ -25,8 +25,8 @@ def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(setti
     """
     make_study(votes_per_pair=5, lease_seconds=60, max_minutes=None)
     rng = random.Random(7)
-    now = desks.now_ms()
-    monkeypatch.setattr(desks, "now_ms", lambda: now)
+    now = contexts.now_ms()
+    monkeypatch.setattr(contexts, "now_ms", lambda: now)
     monkeypatch.setattr("study_server.app.now_ms", lambda: now)
 
     async def scenario():
@@ -115,8 +115,8 @@ def test_a_queue_that_ran_low_is_filled_up_as_soon_as_there_are_pairs_again(
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = desks.now_ms, 0
-    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
+    real, offset = contexts.now_ms, 0
+    monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -146,8 +146,8 @@ def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
 ):
     """The lease ran out, no sweep has seen it, and the vote's own search for the next pair is the one that sweeps."""
     make_study(votes_per_pair=1, pairs_per_annotator=None, lease_seconds=60)
-    real, offset = desks.now_ms, 0
-    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
+    real, offset = contexts.now_ms, 0
+    monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -193,8 +193,8 @@ def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings, make
 
 def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = desks.now_ms, 0
-    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
+    real, offset = contexts.now_ms, 0
+    monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -215,8 +215,8 @@ def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, 
 
 def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_study, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
-    real, offset = desks.now_ms, 0
-    monkeypatch.setattr(desks, "now_ms", lambda: real() + offset)
+    real, offset = contexts.now_ms, 0
+    monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
     async def scenario():
         nonlocal offset
@@ -263,9 +263,20 @@ def test_a_person_who_comes_back_through_prolific_is_the_same_and_sees_no_pair_a
 def test_the_statements_of_assignment_walk_an_index(database, statement):
     """No statement on the path of a vote reads a whole table, so its cost does not grow with the study."""
     values = {f"r{i}": -1 for i in range(8)} | dict(
-        study=1, pool="task", target=5, annotator=1, window=12, now=0, limit=10, assignment=1, session=1, pair=1,
-        load=0, balance=0, side=1,
-    )  # fmt: skip
+        study=1,
+        pool="task",
+        target=5,
+        annotator=1,
+        window=12,
+        now=0,
+        limit=10,
+        assignment=1,
+        session=1,
+        pair=1,
+        load=0,
+        balance=0,
+        side=1,
+    )
     chosen = getattr(queries, statement)
     with database.transaction() as tx:
         if database.dialect == "sqlite":

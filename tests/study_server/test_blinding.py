@@ -46,8 +46,14 @@ def telling_set(tmp_path):
 
 
 def test_nothing_that_a_browser_receives_tells_the_arm(settings, make_study, database, telling_set):
-    make_study(images=telling_set, votes_per_pair=4, repeat_rate=0.2, warmup=1, instructed=1,
-               gold=[{"prompt": "p1", "better": "reference-arm", "worse": "damaged-arm"}])  # fmt: skip
+    make_study(
+        images=telling_set,
+        votes_per_pair=4,
+        repeat_rate=0.2,
+        warmup=1,
+        instructed=1,
+        gold=[{"prompt": "p1", "better": "reference-arm", "worse": "damaged-arm"}],
+    )
     received: list[tuple[str, bytes, list[tuple[str, str]]]] = []
     pictures: list[tuple[str, str, bytes, dict]] = []
 

@@ -146,11 +146,15 @@ def test_the_list_of_studies_survives_one_whose_design_cannot_be_read(make_study
 
     for slug in ("good", "bad", "last"):
         make_study(slug)
-    query(database, "UPDATE studies SET design = '{\"slug\": \"bad\", \"seconds_per_vote\": null}' WHERE slug = 'bad' "
-                    "RETURNING id")  # fmt: skip
+    query(
+        database,
+        'UPDATE studies SET design = \'{"slug": "bad", "seconds_per_vote": null}\' WHERE slug = \'bad\' RETURNING id',
+    )
     assert [(row.slug, row.target_votes) for row in list_studies(database)] == [
-        ("good", 36), ("bad", None), ("last", 36)
-    ]  # fmt: skip
+        ("good", 36),
+        ("bad", None),
+        ("last", 36),
+    ]
     done = CliRunner().invoke(app, ["study", "list", "--db", settings.database_url])
     assert done.exit_code == 0, done.output
     assert "the design of bad cannot be read" in done.output and "last" in done.output
@@ -207,8 +211,9 @@ def test_practice_prompts_and_gold_pairs_are_kept_out_of_the_task():
             practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4"}],
             gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
         ),
-        arms=ARMS, images=IMAGES,
-    )  # fmt: skip
+        arms=ARMS,
+        images=IMAGES,
+    )
     assert [pair.pool for pair in pairs].count("task") == 3 * 5 - 1
     assert not [pair for pair in pairs if pair.pool == "task" and pair.prompt_key == "p0"]
     with pytest.raises(InputError, match="no image of prompt 'p99'"):
@@ -217,9 +222,12 @@ def test_practice_prompts_and_gold_pairs_are_kept_out_of_the_task():
 
 def test_the_estimate_counts_people_hours_and_money():
     plan = design(
-        votes_per_pair=10, pairs_per_annotator=9, repeat_rate=0, seconds_per_vote=10,
+        votes_per_pair=10,
+        pairs_per_annotator=9,
+        repeat_rate=0,
+        seconds_per_vote=10,
         pay={"per_hour": 12, "platform_fee": 0.25},
-    )  # fmt: skip
+    )
     found = estimate_study(plan, plan_pairs(plan, arms=ARMS, images=IMAGES))
     assert (found.pairs, found.valid_votes, found.annotators) == (18, 180, 20)
     assert found.hours == pytest.approx(20 * 90 / 3600)
@@ -259,8 +267,9 @@ def test_arms_that_no_comparison_joins_and_a_study_that_is_too_small_are_named()
     assert len(estimate_study(joined, plan_pairs(joined, arms=arms, images=images_of(100, arms))).islands) == 1
     forgotten = design(comparisons=[["a", "b"]], arms=["a", "b", "c"])
     assert estimate_study(forgotten, plan_pairs(forgotten, arms=arms, images=images_of(100, arms))).islands == (
-        ("a", "b"), ("c",),
-    )  # fmt: skip
+        ("a", "b"),
+        ("c",),
+    )
     small = design(votes_per_pair=2)
     warnings = estimate_study(small, plan_pairs(small, arms=arms, images=images_of(20, arms))).warnings
     assert any("could be 60% to 40% and would probably not be found" in warning for warning in warnings)
@@ -276,9 +285,12 @@ def test_the_check_says_what_it_rests_on(tmp_path, small_image_set):
     done = CliRunner().invoke(app, ["study", "check", str(path), "--tie-rate", "0.3", "--prompt-sd", "0.25"])
     assert done.exit_code == 0, done.output
     for words in (
-        "3, drawn adaptively", "18 with at most 5 votes, 60 valid votes together", "80% power",
-        "sd 0.5 between people and 0.25 between the 6 prompts", "30% are ties, votes are spread evenly",
+        "3, drawn adaptively",
+        "18 with at most 5 votes, 60 valid votes together",
+        "80% power",
+        "sd 0.5 between people and 0.25 between the 6 prompts",
+        "30% are ties, votes are spread evenly",
         "two-sided at 5% over 3 comparisons (Holm's first step), t with 3 degrees of freedom",
         "warning: only 6 prompts",
-    ):  # fmt: skip
+    ):
         assert words in done.output, done.output

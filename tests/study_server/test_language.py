@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from study_server.catalogue import load_catalogue
+from study_server.web.catalogue import load_catalogue
 from tests.study_server.visiting import Visitor, run, serving
 
 
@@ -21,8 +21,13 @@ def browsing_in_english():
 
 
 def test_the_language_of_the_link_lasts_from_consent_to_thanks(settings, make_study, browsing_in_english):
-    make_study(votes_per_pair=1, pairs_per_annotator=6, instructed=2, languages=("en", "de", "es"),
-               demographics=[{"id": "age", "label": "Age", "kind": "number", "required": True}])  # fmt: skip
+    make_study(
+        votes_per_pair=1,
+        pairs_per_annotator=6,
+        instructed=2,
+        languages=("en", "de", "es"),
+        demographics=[{"id": "age", "label": "Age", "kind": "number", "required": True}],
+    )
     checks = {load_catalogue("de").text(f"instructed.{side}") for side in ("left", "right")}
     prompts = set()
 

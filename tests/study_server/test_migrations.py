@@ -17,7 +17,7 @@ from study_server.db.pipeline import READERS, numbered
 from study_server.db.statements import Statement
 from study_server.export import votes
 from study_server.participation import queries as participation
-from study_server.studies import book
+from study_server.studies import cache
 from study_server.voting import queries as voting
 
 
@@ -42,7 +42,7 @@ def test_the_view_votes_table_has_the_columns_of_the_contract_in_their_order(dat
 
 def test_every_statement_fits_the_schema(database):
     """SQL text knows nothing of the models; the database checks each statement against the tables."""
-    assert assignment and participation and voting and book and votes
+    assert assignment and participation and voting and cache and votes
     with database.transaction() as tx:
         for statement in Statement.known:
             names = set(re.findall(r"(?<![:\w]):([a-z_][a-z0-9_]*)", statement.sqlite))

@@ -9,7 +9,7 @@ from jinja2 import meta, nodes
 
 from study_server.participation.pages import PAGES
 from study_server.resources import resource_folder
-from study_server.templating import GLOBALS, Pages
+from study_server.web.templating import GLOBALS, Pages
 
 FOLDER = resource_folder("templates")
 NAMES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.html"))

@@ -21,18 +21,26 @@ from study_server.assignment.policy import (
 
 COUNTS = st.builds(
     PlanCounts,
-    practice=st.integers(0, 3), warmup=st.integers(0, 3), task=st.integers(1, 60), gold=st.integers(0, 5),
-    instructed=st.integers(0, 3), repeats=st.integers(0, 5),
-)  # fmt: skip
+    practice=st.integers(0, 3),
+    warmup=st.integers(0, 3),
+    task=st.integers(1, 60),
+    gold=st.integers(0, 5),
+    instructed=st.integers(0, 3),
+    repeats=st.integers(0, 5),
+)
 
 
 @given(COUNTS, st.integers())
 def test_a_plan_holds_exactly_what_was_asked_practice_first(counts, seed):
     plan = plan_session(counts, random.Random(seed))
     assert {letter: plan.count(letter) for letter in "PWTGIR"} == {
-        "P": counts.practice, "W": counts.warmup, "T": counts.task, "G": counts.gold, "I": counts.instructed,
+        "P": counts.practice,
+        "W": counts.warmup,
+        "T": counts.task,
+        "G": counts.gold,
+        "I": counts.instructed,
         "R": counts.repeats,
-    }  # fmt: skip
+    }
     assert plan.startswith("P" * counts.practice + "W" * counts.warmup)
     assert scored_length(plan) == len(plan) - counts.practice
 
@@ -46,11 +54,15 @@ def test_a_repeat_never_comes_before_there_is_something_old_enough_to_repeat(tas
 CANDIDATES = st.lists(
     st.builds(
         Candidate,
-        pair_id=st.integers(1, 1000), prompt_id=st.integers(1, 6), load=st.integers(0, 4),
+        pair_id=st.integers(1, 1000),
+        prompt_id=st.integers(1, 6),
+        load=st.integers(0, 4),
         side_balance=st.integers(-2, 2),
     ),
-    min_size=1, max_size=12, unique_by=lambda c: c.pair_id,
-)  # fmt: skip
+    min_size=1,
+    max_size=12,
+    unique_by=lambda c: c.pair_id,
+)
 
 
 @given(CANDIDATES, st.lists(st.integers(1, 6), max_size=4, unique=True), st.integers(-5, 5), st.integers())

@@ -102,7 +102,7 @@ def test_jobs_of_a_study_have_its_desk_in_every_process(settings, database):
     study = Study(7, "s", "A test", design, task_pairs=1, practice_pairs=0, gold_pairs=0)
 
     async def scenario(writer):
-        return await asyncio.gather(*(writer.run(jobs.desk_of, study) for _ in range(20)))
+        return await asyncio.gather(*(writer.run(jobs.study_and_time_of, study) for _ in range(20)))
 
     assert {slug for slug, _ in writing(settings, scenario, processes=2)} == {"s"}
 

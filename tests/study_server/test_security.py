@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from qsched.errors import InputError
 from study_server.errors import NotFound
-from study_server.security import Keyring, read_or_make_secret
-from study_server.serving import make_settings
-from study_server.settings import Settings
+from study_server.owner import make_settings
+from study_server.settings import ServerSettings
+from study_server.web.security import Keyring, read_or_make_secret
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
@@ -149,7 +149,7 @@ def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study
             visitor = await Visitor(browser()).enter()
             stored = await visitor.post("api/session", {})
             refused = await browser().post("/s/s/api/votes", json={})
-            monkeypatch.setattr("study_server.voting.service.open_session", None)
+            monkeypatch.setattr("study_server.voting.sessions.open_session", None)
             broken = await visitor.post("api/session", {})
             wrong_method = await browser().get("/s/s/api/votes")
             return stored, refused, broken, wrong_method
@@ -190,8 +190,8 @@ def test_the_secret_is_made_once_for_its_owner_only_and_is_never_a_default(tmp_p
     with pytest.raises(InputError, match="QSCHED_SECRET_KEY"):
         make_settings(database_url="postgresql://nobody@localhost/none")
     with pytest.raises(ValidationError, match="32 characters"):
-        Settings(database_url=f"sqlite:///{path}", data_folder=tmp_path, secret_key="short")
-    settings = Settings(database_url=f"sqlite:///{path}", data_folder=tmp_path, secret_key="s" * 40)
+        ServerSettings(database_url=f"sqlite:///{path}", data_folder=tmp_path, secret_key="short")
+    settings = ServerSettings(database_url=f"sqlite:///{path}", data_folder=tmp_path, secret_key="s" * 40)
     assert "ssss" not in repr(settings)
 
 

@@ -104,9 +104,10 @@ def test_a_key_sent_on_two_pairs_at_once_stores_one_of_them(settings, make_study
             answers = await asyncio.gather(
                 *(
                     person.post("api/votes", visitor.ballot(pair, key="the-same-key"))
-                    for pair in visitor.queue for person in (visitor, elsewhere)
+                    for pair in visitor.queue
+                    for person in (visitor, elsewhere)
                 )
-            )  # fmt: skip
+            )
             assert sorted(answer.status_code for answer in answers) == [200, 200, 409, 409]
 
     run(scenario())

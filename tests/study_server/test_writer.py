@@ -12,17 +12,19 @@ import pytest
 
 from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
-from study_server.writing import Desks, ThreadWriter
+from study_server.writing import AssignmentContexts, ThreadWriter
 from study_server.writing.committer import ATTEMPTS
 from tests.study_server.visiting import query, run
 
-ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
-                "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)")  # fmt: skip
+ADD = Statement(
+    "INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
+    "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)"
+)
 
 
 async def together(database, jobs, **options):
     """Hand all jobs in before the writer starts, so that it meets them as one group."""
-    writer = ThreadWriter(database, Desks(Reader(database)), threads=1, **options)
+    writer = ThreadWriter(database, AssignmentContexts(Reader(database)), threads=1, **options)
     waiting = [asyncio.ensure_future(writer.run(job, None)) for job in jobs]
     await asyncio.sleep(0)
     await writer.start()
@@ -148,7 +150,7 @@ def test_a_lost_connection_is_replaced(database, monkeypatch):
     monkeypatch.setattr(database, "connect", connect)
 
     async def scenario():
-        writer = ThreadWriter(database, Desks(Reader(database)), threads=1, max_batch=1)
+        writer = ThreadWriter(database, AssignmentContexts(Reader(database)), threads=1, max_batch=1)
         await writer.start()
         await writer.run(add("a"), None)
         opened[0].close()

@@ -12,7 +12,7 @@ import httpx
 from study_server.app import create_app
 from study_server.db.database import Database
 from study_server.db.statements import Statement
-from study_server.settings import Settings
+from study_server.settings import ServerSettings
 
 
 def query(database: Database, sql: str, **values):
@@ -31,7 +31,7 @@ def run(scenario):
 
 
 @asynccontextmanager
-async def serving(settings: Settings):
+async def serving(settings: ServerSettings):
     """The application with its lifespan; yields a maker of browsers."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -86,9 +86,14 @@ class Visitor:
     def ballot(self, assignment: dict, choice: str = "left", *, key: str | None = None, **more) -> dict:
         questions = self.state["study"]["questions"]
         return {
-            "assignment": assignment["token"], "answers": {q["id"]: choice for q in questions}, "response_ms": 900,
-            "hidden_ms": 0, "idempotency_key": key or str(uuid.uuid4()), "tab_token": self.tab, **more,
-        }  # fmt: skip
+            "assignment": assignment["token"],
+            "answers": {q["id"]: choice for q in questions},
+            "response_ms": 900,
+            "hidden_ms": 0,
+            "idempotency_key": key or str(uuid.uuid4()),
+            "tab_token": self.tab,
+            **more,
+        }
 
     async def vote(self, choice: str = "left") -> dict:
         """Vote on the head of the queue; a 503 (not saved) is tried again with the same key, as the page does."""

@@ -8,8 +8,10 @@ import signal
 from study_server.db import Statement
 from study_server.errors import Conflict
 
-ADD = Statement("INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
-                "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)")  # fmt: skip
+ADD = Statement(
+    "INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
+    "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)"
+)
 
 
 def add(tx, *, slug):
@@ -32,8 +34,8 @@ def add_and_die(tx, *, slug):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def desk_of(tx, desk):
-    return desk.study.slug, desk.now
+def study_and_time_of(tx, context):
+    return context.study.slug, context.now
 
 
 def something_that_cannot_travel(tx):

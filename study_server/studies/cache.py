@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from study_server.assignment.records import Study
 from study_server.db import Reader, Statement, Tx
 from study_server.errors import NotFound, NotSaved
 from study_server.studies.design import StudyDesign
+from study_server.studies.study import Study
 
 FRESH_SECONDS = 5.0
 
@@ -19,7 +19,7 @@ STUDIES = Statement("SELECT slug, title, status FROM studies WHERE status <> 'im
 ALIVE = Statement("SELECT 1")
 
 
-class StudyBook:
+class StudyCache:
     """Looks studies up; a design never changes, so only existence is asked again every few seconds."""
 
     def __init__(self, reader: Reader) -> None:
@@ -60,8 +60,13 @@ def _load(tx: Tx, slug: str, known: Study | None) -> tuple[Study, str] | None:
     pools: dict[str, int] = dict(tx.all(POOLS, study=number))
     return (
         Study(
-            number, slug, title, StudyDesign.model_validate_json(design),
-            task_pairs=pools.get("task", 0), practice_pairs=pools.get("practice", 0), gold_pairs=pools.get("gold", 0),
+            number,
+            slug,
+            title,
+            StudyDesign.model_validate_json(design),
+            task_pairs=pools.get("task", 0),
+            practice_pairs=pools.get("practice", 0),
+            gold_pairs=pools.get("gold", 0),
         ),
         status,
-    )  # fmt: skip
+    )

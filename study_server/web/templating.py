@@ -9,15 +9,15 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from study_server.catalogue import Catalogue, choose_language, load_catalogue
 from study_server.resources import resource_folder
+from study_server.web.catalogue import Catalogue, choose_language, load_catalogue
 
 LANGUAGE_COOKIE = "qsched_lang"
 # What every template gets besides its own context.
 GLOBALS = frozenset({"lang", "dir", "t", "static_root", "csrf_token", "study", "base"})
 
 
-class PageContext(Protocol):
+class TemplateContext(Protocol):
     """A frozen dataclass that names its template."""
 
     template: ClassVar[str]
@@ -58,14 +58,19 @@ class Pages:
         code = request.query_params.get("lang")
         if code in languages:
             answer.set_cookie(
-                LANGUAGE_COOKIE, code, path=f"/s/{slug}", httponly=True, samesite="lax", secure=self._secure_cookies,
+                LANGUAGE_COOKIE,
+                code,
+                path=f"/s/{slug}",
+                httponly=True,
+                samesite="lax",
+                secure=self._secure_cookies,
                 max_age=30 * 86_400,
-            )  # fmt: skip
+            )
 
     def render(
         self,
         request: Request,
-        context: PageContext,
+        context: TemplateContext,
         *,
         study: StudyHeading | None = None,
         languages: tuple[str, ...] | None = None,

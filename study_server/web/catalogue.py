@@ -12,13 +12,11 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
 from qsched.errors import QschedError
+from study_server.resources import CATALOGUES, DEFAULT_LANGUAGE, languages
 
-FOLDER = Path(__file__).parent / "static" / "i18n"
-DEFAULT_LANGUAGE = "en"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -39,7 +37,7 @@ class Catalogue:
         try:
             text = self.texts[key]
         except KeyError as error:
-            raise CatalogueError(f"no text for {key!r} in {self.language}; add it to {FOLDER.name}/") from error
+            raise CatalogueError(f"no text for {key!r} in {self.language}; add it to {CATALOGUES.name}/") from error
         try:
             return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
         except KeyError as error:
@@ -47,18 +45,11 @@ class Catalogue:
 
 
 @cache
-def languages() -> tuple[str, ...]:
-    """Codes of the languages that have a catalogue, English first."""
-    codes = sorted(path.stem for path in FOLDER.glob("*.json"))
-    return (DEFAULT_LANGUAGE, *(code for code in codes if code != DEFAULT_LANGUAGE))
-
-
-@cache
 def load_catalogue(language: str = DEFAULT_LANGUAGE) -> Catalogue:
     """Read and check the catalogue of `language`; raises CatalogueError when it is absent or incomplete."""
     if language not in languages():
         raise CatalogueError(f"no catalogue for language {language!r}; there are {', '.join(languages())}")
-    texts: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    texts: dict[str, str] = json.loads((CATALOGUES / f"{language}.json").read_text(encoding="utf-8"))
     if language != DEFAULT_LANGUAGE:
         missing = load_catalogue().texts.keys() - texts.keys()
         if missing:

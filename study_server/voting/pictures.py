@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from study_server.context import server_of
+from study_server.web.context import server_of
 
 CACHING = "private, max-age=31536000, immutable"
 

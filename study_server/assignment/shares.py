@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from study_server.assignment import queries
-from study_server.assignment.records import Study
 from study_server.db import Reader, Tx
+from study_server.studies.study import Study
 
 log = logging.getLogger(__name__)
 # Looking at the votes takes at most this share of one thread, however many votes there are.
@@ -22,7 +22,7 @@ DUTY = 0.05
 
 
 @dataclass(slots=True)
-class _Standing:
+class _State:
     shares: Mapping[int, float] = field(default_factory=dict)
     asked: int = 0
     not_before: float = 0.0
@@ -30,14 +30,14 @@ class _Standing:
     running: bool = False
 
 
-class Board:
+class ComparisonShares:
     """Shares of comparisons by study; never waits for the database."""
 
     def __init__(self, reader: Reader, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._clock = clock
         self._lock = threading.Lock()
-        self._standings: dict[int, _Standing] = {}
+        self._states: dict[int, _State] = {}
 
     def shares(self, study: Study) -> Mapping[int, float]:
         """The latest shares of an adaptive study, empty before the first look; starts the next look when it is due."""
@@ -45,30 +45,30 @@ class Board:
         if adaptivity is None:
             return {}
         with self._lock:
-            standing = self._standings.setdefault(study.id, _Standing())
-            standing.asked += 1
+            state = self._states.setdefault(study.id, _State())
+            state.asked += 1
             now = self._clock()
-            due = standing.asked >= adaptivity.refresh_votes or now >= standing.due_at
-            start = due and not standing.running and now >= standing.not_before
+            due = state.asked >= adaptivity.refresh_votes or now >= state.due_at
+            start = due and not state.running and now >= state.not_before
             if start:
-                standing.running, standing.asked = True, 0
-            shares = standing.shares
+                state.running, state.asked = True, 0
+            shares = state.shares
         if start:
             # Outside the lock: a future that is done already calls back at once.
             future = self._reader.submit(lambda tx: read_shares(tx, study))
-            future.add_done_callback(lambda done: self._finish(standing, study, started=now, done=done))
+            future.add_done_callback(lambda done: self._finish(state, study, started=now, done=done))
         return shares
 
-    def _finish(self, standing: _Standing, study: Study, *, started: float, done: Future[Mapping[int, float]]) -> None:
+    def _finish(self, state: _State, study: Study, *, started: float, done: Future[Mapping[int, float]]) -> None:
         adaptivity = study.design.adaptivity
         error = done.exception()
         with self._lock:
             now = self._clock()
-            standing.running = False
-            standing.due_at = started + (adaptivity.refresh_seconds if adaptivity else 0.0)
-            standing.not_before = now + (now - started) * (1 / DUTY - 1)
+            state.running = False
+            state.due_at = started + (adaptivity.refresh_seconds if adaptivity else 0.0)
+            state.not_before = now + (now - started) * (1 / DUTY - 1)
             if error is None:
-                standing.shares = done.result()
+                state.shares = done.result()
         if error is not None:
             # The last shares, or even ones, go on being drawn from: every stored probability stays true.
             log.warning("study %s: the shares of its comparisons were not renewed: %s", study.slug, error)

@@ -1,89 +1,36 @@
-"""From the words of a command line to a running server: settings, secret key, import, uvicorn."""
+"""What an owner's commands need: settings, the database, designs, new studies. No web server is imported here."""
 
 from __future__ import annotations
 
-import gc
-import json
 import os
 import secrets
-import socket
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
 from qsched.records.image_set import first_problem
-from study_server.app import create_app
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
-from study_server.security import read_or_make_secret
-from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, Settings, known_database
+from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
-from study_server.studies.yaml_file import lines_of, read_study_file
-from study_server.workers import run_workers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """What `qsched serve` was asked for."""
-
-    image_set: Path | None
-    database_url: str | None
-    host: str
-    port: int
-    votes_per_pair: int
-    data: Path | None
-    allow_simulated: bool
-    workers: int
-    secure_cookies: bool
-    accel_prefix: str | None
-    say: Callable[[str], None]
-
-
-def launch(request: Launch) -> None:
-    """Prepare the database and the study, say where it is, and serve until stopped."""
-    settings = make_settings(
-        database_url=request.database_url or default_database(request.image_set),
-        data=request.data,
-        allow_simulated=request.allow_simulated,
-        secure_cookies=request.secure_cookies,
-        accel_prefix=request.accel_prefix,
-        workers=request.workers,
-    )
-    if request.workers > 1 and settings.is_sqlite:
-        raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
-    database = open_database(settings)
-    try:
-        slug = None
-        if request.image_set is not None:
-            design, folder = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
-            with lines_of(request.image_set):
-                made = create_study(
-                    database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
-                )
-            slug = made.slug
-            request.say(describe(made))
-    finally:
-        database.close()
-    sock = _listen(request.host, request.port)
-    shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host
-    url = f"http://{shown}:{sock.getsockname()[1]}"
-    request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
-    _serve(settings, sock, request.workers)
+from study_server.studies.yaml_file import read_study_file
+from study_server.web.security import read_or_make_secret
 
 
 def make_settings(
-    *, database_url: str, data: Path | None = None, allow_simulated: bool = False, secure_cookies: bool = False,
-    accel_prefix: str | None = None, workers: int = 1,
-) -> Settings:  # fmt: skip
-    """Settings with the secret from the environment or its file; InputError names what does not fit."""
+    *,
+    database_url: str,
+    data: Path | None = None,
+    allow_simulated: bool = False,
+    secure_cookies: bool = False,
+    accel_prefix: str | None = None,
+    workers: int = 1,
+) -> ServerSettings:
+    """ServerSettings with the secret from the environment or its file; InputError names what does not fit."""
     try:
         url = make_url(known_database(database_url))
         if url.get_backend_name() == "sqlite":
@@ -97,13 +44,16 @@ def make_settings(
                     f"with PostgreSQL the secret key must be in {SECRET_VARIABLE}, so that every process has the "
                     f"same: export {SECRET_VARIABLE}=$(openssl rand -hex 32)"
                 )
-        return Settings(
-            database_url=database_url, data_folder=(data or default_data_folder(database_url)).resolve(),
+        return ServerSettings(
+            database_url=database_url,
+            data_folder=(data or default_data_folder(database_url)).resolve(),
             secret_key=SecretStr(secret),
-            allow_simulated=allow_simulated, secure_cookies=secure_cookies, accel_prefix=accel_prefix,
+            allow_simulated=allow_simulated,
+            secure_cookies=secure_cookies,
+            accel_prefix=accel_prefix,
             # Several workers use several cores without processes of their own for writing.
             writer="process" if workers == 1 and _cores() > 1 else "thread",
-        )  # fmt: skip
+        )
     except ValidationError as error:
         raise InputError(first_problem(error)) from error
     except OSError as error:
@@ -126,7 +76,7 @@ def default_database(image_set: Path | None) -> str:
     return f"sqlite:///{folder / 'study.db'}"
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: ServerSettings) -> Database:
     """The database with its newest schema; InputError where it cannot be reached."""
     database = Database(settings)
     try:
@@ -148,7 +98,7 @@ def existing_database(database_url: str | None) -> Database:
         raise InputError(f"there is no database {parsed.database}; name it with --db sqlite:///path/to/study.db")
     try:
         # Nothing is signed here; the key only satisfies the rule that there is no default.
-        settings = Settings(
+        settings = ServerSettings(
             database_url=url, data_folder=default_data_folder(url), secret_key=SecretStr(secrets.token_hex(32))
         )
     except ValidationError as error:
@@ -196,49 +146,3 @@ def describe(made: CreatedStudy) -> str:
         chunks = ", ".join(f"{count} x {name}" for name, count in sorted(made.removed_chunks.items()))
         line += f"; left out of the served PNG files: {chunks} (could tell the arm; pixels unchanged)"
     return line
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; take another --port") from error
-    sock.listen(2048)
-    sock.set_inheritable(True)
-    return sock
-
-
-def _serve(settings: Settings, sock: socket.socket, workers: int) -> None:
-    if workers == 1:
-        _run(settings, sock)
-        return
-    told = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
-    run_workers(serve_worker, json.dumps(told), sock, workers=workers)
-
-
-def serve_worker(told: str, sock: socket.socket) -> None:
-    """One worker process, with the settings that its parent hands it (through a pipe, not the environment)."""
-    _run(Settings.model_validate_json(told), sock)
-
-
-def _run(settings: Settings, sock: socket.socket) -> None:
-    server = uvicorn.Server(_server_config(settings))
-    # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms. Here and
-    # not in the app, whose host may build many.
-    gc.collect()
-    gc.freeze()
-    # Each statement of the writer's thread gives the interpreter lock away and may have to wait this long for it while
-    # the event loop is busy. Python's 5 ms is longer than a vote takes.
-    sys.setswitchinterval(0.0005)
-    server.run([sock])
-
-
-def _server_config(settings: Settings) -> uvicorn.Config:
-    # No access log: it would hold addresses.
-    return uvicorn.Config(
-        create_app(settings), access_log=False, server_header=False, log_level="info", timeout_keep_alive=75
-    )

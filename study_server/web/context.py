@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, cast
-from urllib.parse import parse_qsl
+from typing import cast
 
-from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from qsched.records.image_set import first_problem
 from study_server.db import Database, Reader
-from study_server.errors import BadRequest, NotSignedIn, TooLarge
-from study_server.limits import RateLimit
+from study_server.errors import NotSignedIn
 from study_server.media.store import ImageStore
-from study_server.security import Keyring
-from study_server.settings import Settings
-from study_server.studies.book import StudyBook
-from study_server.templating import Pages
+from study_server.settings import ServerSettings
+from study_server.studies.cache import StudyCache
+from study_server.web.limits import RateLimit
+from study_server.web.security import Keyring
+from study_server.web.templating import Pages
 from study_server.writing import Writer
 
 SESSION_COOKIE = "qsched_session"
 CSRF_COOKIE = "qsched_csrf"
-B = TypeVar("B", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """Every resource of one server process; made and closed by the application's lifespan."""
 
-    settings: Settings
+    settings: ServerSettings
     database: Database
     writer: Writer
     reader: Reader
-    studies: StudyBook
+    studies: StudyCache
     images: ImageStore
     keys: Keyring
     pages: Pages
@@ -44,36 +40,6 @@ class Server:
 def server_of(request: Request) -> Server:
     """The server that handles `request`."""
     return cast(Server, request.app.state.server)
-
-
-async def read_body(request: Request) -> bytes:
-    """The whole body; TooLarge beyond the configured size, however it is sent."""
-    limit = server_of(request).settings.max_body_bytes
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"the request is larger than {limit} bytes")
-    return bytes(body)
-
-
-async def read_json(request: Request, model: type[B]) -> B:
-    """The body as `model`; BadRequest names the first field that does not fit."""
-    body = await read_body(request)
-    try:
-        return model.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise BadRequest(first_problem(error)) from error
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """An urlencoded form; the last value of a repeated field."""
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise BadRequest("the form was not sent as a form")
-    try:
-        return dict(parse_qsl((await read_body(request)).decode(), keep_blank_values=True, max_num_fields=100))
-    except ValueError as error:
-        raise BadRequest("the form cannot be read") from error
 
 
 def session_subject(slug: str, session_id: int) -> str:

@@ -1,0 +1,92 @@
+"""One person's session in a study: what the transaction locks, reads, changes and saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from study_server.assignment import queries
+from study_server.db import Tx
+from study_server.db.statements import Cursor, Row
+from study_server.errors import NotSignedIn
+from study_server.studies.design import StudyDesign
+
+
+@dataclass(slots=True)
+class AnnotatorSession:
+    """One session, locked by this transaction; changes are written back by `save_session`."""
+
+    id: int
+    study_id: int
+    annotator_id: int
+    simulated: bool
+    state: str
+    started_ms: int
+    plan: str
+    position: int
+    done: int
+    practice_done: int
+    voided: int
+    left_balance: int
+    recent: tuple[int, ...]
+    last_assignment_id: int | None
+    tab_token: str | None
+    tab_seen_ms: int | None
+    status: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> AnnotatorSession:
+        """From the columns of SESSION_COLUMNS."""
+        values: list[Any] = list(row)
+        values[3] = bool(values[3])
+        values[12] = tuple(int(part) for part in values[12].split(",")) if values[12] else ()
+        return cls(*values)
+
+    @property
+    def outstanding(self) -> int:
+        """Trials handed out and not yet answered."""
+        return self.position - self.done - self.practice_done - self.voided
+
+    @property
+    def total(self) -> int:
+        """Scored trials of the session."""
+        return len(self.plan) - self.plan.count("P") - self.voided
+
+    def seconds_left(self, design: StudyDesign, now: int) -> int | None:
+        """Until the session's time is over; None without a limit."""
+        if design.max_minutes is None:
+            return None
+        return max(0, (self.started_ms + design.max_minutes * 60_000 - now) // 1000)
+
+
+def load_session(tx: Tx, *, session_id: int, slug: str) -> AnnotatorSession:
+    """Lock and read a session; NotSignedIn where it does not exist (any more)."""
+    return read_session(tx.ask(queries.LOCK_SESSION, session=session_id, slug=slug))
+
+
+def read_session(asked: Cursor) -> AnnotatorSession:
+    """The session that LOCK_SESSION was asked for."""
+    row = asked.fetchone()
+    if row is None:
+        raise NotSignedIn("this session is unknown or over; open the study's link again")
+    return AnnotatorSession.from_row(row)
+
+
+def save_session(tx: Tx, session: AnnotatorSession, *, now: int) -> None:
+    """Write a session back."""
+    tx.put(
+        queries.SAVE_SESSION,
+        session=session.id,
+        state=session.state,
+        plan=session.plan,
+        position=session.position,
+        done=session.done,
+        practice_done=session.practice_done,
+        voided=session.voided,
+        left_balance=session.left_balance,
+        recent=",".join(map(str, session.recent)),
+        last_assignment_id=session.last_assignment_id,
+        tab_token=session.tab_token,
+        tab_seen_ms=session.tab_seen_ms,
+        now=now,
+    )

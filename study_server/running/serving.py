@@ -1,0 +1,116 @@
+"""`qsched serve`: prepare the database and the study, listen, run uvicorn."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from qsched.errors import InputError
+from study_server.app import create_app
+from study_server.owner import default_database, describe, make_settings, open_database, read_design
+from study_server.running.workers import run_workers
+from study_server.settings import ServerSettings
+from study_server.studies.creation import create_study
+from study_server.studies.yaml_file import lines_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What `qsched serve` was asked for."""
+
+    image_set: Path | None
+    database_url: str | None
+    host: str
+    port: int
+    votes_per_pair: int
+    data: Path | None
+    allow_simulated: bool
+    workers: int
+    secure_cookies: bool
+    accel_prefix: str | None
+    say: Callable[[str], None]
+
+
+def launch(request: Launch) -> None:
+    """Prepare the database and the study, say where it is, and serve until stopped."""
+    settings = make_settings(
+        database_url=request.database_url or default_database(request.image_set),
+        data=request.data,
+        allow_simulated=request.allow_simulated,
+        secure_cookies=request.secure_cookies,
+        accel_prefix=request.accel_prefix,
+        workers=request.workers,
+    )
+    if request.workers > 1 and settings.is_sqlite:
+        raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
+    database = open_database(settings)
+    try:
+        slug = None
+        if request.image_set is not None:
+            design, folder = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
+            with lines_of(request.image_set):
+                made = create_study(
+                    database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+                )
+            slug = made.slug
+            request.say(describe(made))
+    finally:
+        database.close()
+    sock = _listen(request.host, request.port)
+    shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host
+    url = f"http://{shown}:{sock.getsockname()[1]}"
+    request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
+    _serve(settings, sock, request.workers)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; take another --port") from error
+    sock.listen(2048)
+    sock.set_inheritable(True)
+    return sock
+
+
+def _serve(settings: ServerSettings, sock: socket.socket, workers: int) -> None:
+    if workers == 1:
+        _run(settings, sock)
+        return
+    told = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
+    run_workers(serve_worker, json.dumps(told), sock, workers=workers)
+
+
+def serve_worker(told: str, sock: socket.socket) -> None:
+    """One worker process, with the settings that its parent hands it (through a pipe, not the environment)."""
+    _run(ServerSettings.model_validate_json(told), sock)
+
+
+def _run(settings: ServerSettings, sock: socket.socket) -> None:
+    server = uvicorn.Server(_server_config(settings))
+    # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms. Here and
+    # not in the app, whose host may build many.
+    gc.collect()
+    gc.freeze()
+    # Each statement of the writer's thread gives the interpreter lock away and may have to wait this long for it while
+    # the event loop is busy. Python's 5 ms is longer than a vote takes.
+    sys.setswitchinterval(0.0005)
+    server.run([sock])
+
+
+def _server_config(settings: ServerSettings) -> uvicorn.Config:
+    # No access log: it would hold addresses.
+    return uvicorn.Config(
+        create_app(settings), access_log=False, server_header=False, log_level="info", timeout_keep_alive=75
+    )

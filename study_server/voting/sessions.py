@@ -1,0 +1,173 @@
+"""A session at the pair page: open it, undo its latest vote, keep its leases, report a pair that cannot be judged."""
+
+from __future__ import annotations
+
+import json
+
+from qsched.records import Kind
+from study_server.assignment.queries import ASSIGNMENT, RENEW_LEASE
+from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
+from study_server.assignment.service import QUEUE_DEPTH, lease_next, resume, revive, void
+from study_server.assignment.session import AnnotatorSession, load_session, save_session
+from study_server.db import Tx
+from study_server.errors import Conflict
+from study_server.voting import queries
+from study_server.voting.outcome import (
+    Outcome,
+    answer_again,
+    check_tab,
+    fill_queue,
+    has_run_out,
+    key_reused,
+    refuse_screened_out,
+    state_after,
+)
+
+# A tab that sent nothing for this long is taken for closed.
+TAB_SILENCE_MS = 45_000
+
+
+PROBLEMS_TO_DISABLE = 2
+
+
+def open_session(
+    tx: Tx, context: AssignmentContext, *, session_id: int, tab_token: str | None, new_tab: str, take_over: bool
+) -> Outcome:
+    """Where the session stands and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
+
+    Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening that the
+    study requires is passed.
+    """
+    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    if session.state == "active" and context.study.design.screening.required:
+        _check_screening(tx, session)
+    if session.tab_token is None or tab_token != session.tab_token:
+        silent = context.now - (session.tab_seen_ms or 0) > TAB_SILENCE_MS
+        if session.tab_token is not None and not silent and not take_over:
+            raise Conflict("the study is open in another tab or browser; go on there, or take over", code="other_tab")
+        session.tab_token = new_tab
+    session.tab_seen_ms = context.now
+    if session.state == "active" and session.status != "open":
+        if session.status == "paused" and session.outstanding == 0 and has_run_out(context, session):
+            session.state = "finished"
+        save_session(tx, session, now=context.now)
+        return Outcome(session, "finished" if session.state == "finished" else session.status)
+    shown = resume(tx, context, session) if session.state == "active" else []
+    following: Shown | NoWork | None = None
+    while sum(not item.assignment.reopened for item in shown) < QUEUE_DEPTH:
+        following = lease_next(tx, context, session)
+        if isinstance(following, NoWork):
+            break
+        shown.append(following)
+    state = "task" if shown else state_after(context, session, following, after=None)
+    undo_id = None
+    if session.last_assignment_id is not None and not any(item.assignment.reopened for item in shown):
+        standing = tx.all(queries.EFFECTIVE, assignment=session.last_assignment_id)
+        undo_id = standing[0][0] if standing else None
+    save_session(tx, session, now=context.now)
+    return Outcome(session, state, tuple(shown), undo_id=undo_id)
+
+
+def undo_vote(tx: Tx, context: AssignmentContext, *, session_id: int, vote_id: int, tab_token: str | None) -> Outcome:
+    """Open the latest vote for correction, until the next is given. Its row stands until a new one supersedes it."""
+    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    refuse_screened_out(session)
+    if tab_token is not None:
+        check_tab(session, tab_token)
+    row = None
+    if session.last_assignment_id is not None:
+        row = tx.one(ASSIGNMENT, assignment=session.last_assignment_id, session=session.id)
+    if row is None or vote_id not in [number for number, _, _ in tx.all(queries.EFFECTIVE, assignment=row[0])]:
+        raise Conflict("only the latest answer can be undone", code="undo_closed")
+    assignment = Assignment(*row)
+    if assignment.state != "voted" or assignment.kind == Kind.PRACTICE or session.status == "closed":
+        raise Conflict("this answer can no longer be undone", code="undo_closed")
+    tx.run(queries.REOPEN, assignment=assignment.id)
+    session.state = "active"
+    session.tab_seen_ms = context.now
+    save_session(tx, session, now=context.now)
+    reopened = assignment._replace(reopened=True)
+    return Outcome(session, "task", (Shown(reopened, context.cache.get(tx, assignment.pair_id)),))
+
+
+def keep_leases(
+    tx: Tx, context: AssignmentContext, *, session_id: int, assignments: tuple[int, ...], tab_token: str
+) -> list[int]:
+    """Renew the leases of a living page; returns the assignments that were given away."""
+    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    refuse_screened_out(session)  # what it holds is swept soon
+    check_tab(session, tab_token)
+    lost = []
+    for number in assignments:
+        expires = context.now + context.study.lease_ms
+        if tx.run(RENEW_LEASE, assignment=number, session=session.id, expires=expires):
+            continue
+        row = tx.one(ASSIGNMENT, assignment=number, session=session.id)
+        assignment = None if row is None else Assignment(*row)
+        if assignment is None or assignment.state in ("void", "reported"):
+            lost.append(number)
+        elif assignment.state == "expired" and not revive(tx, context, assignment):
+            void(tx, session, assignment, state="void")
+            lost.append(number)
+    session.tab_seen_ms = context.now
+    save_session(tx, session, now=context.now)
+    return lost
+
+
+def _check_screening(tx: Tx, session: AnnotatorSession) -> None:
+    row = tx.one(queries.SCREENING, session=session.id)
+    if row is None or row[0] is None or not json.loads(row[0])["passed"]:
+        raise Conflict("this study begins with a check of your screen; open its instructions first", code="screening")
+
+
+def report_problem(
+    tx: Tx,
+    context: AssignmentContext,
+    *,
+    session_id: int,
+    assignment_id: int,
+    problem: str,
+    detail: str | None,
+    key: str,
+    tab_token: str,
+) -> Outcome:
+    """Take a pair that cannot be judged out of the queue and lease another in its place."""
+    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    refuse_screened_out(session)
+    known = tx.one(queries.SAME_REPORT, session=session.id, key=key)
+    if known is not None:
+        if known[0] != assignment_id:
+            raise key_reused()
+        row = tx.one(ASSIGNMENT, assignment=known[0], session=session.id)
+        return answer_again(tx, context, session, None if row is None else row[10])
+    check_tab(session, tab_token)
+    row = tx.one(ASSIGNMENT, assignment=assignment_id, session=session.id)
+    if row is None or row[6] not in ("leased", "expired"):
+        raise Conflict("this pair is not open any more", code="lease_lost")
+    assignment = Assignment(*row)
+    tx.run(
+        queries.INSERT_REPORT,
+        session=session.id,
+        assignment=assignment.id,
+        problem=problem,
+        detail=detail,
+        now=context.now,
+        key=key,
+    )
+    if problem == "image_missing":
+        tx.run(queries.COUNT_PROBLEM, pair=assignment.pair_id, limit=PROBLEMS_TO_DISABLE)
+    void(tx, session, assignment, state="reported")
+    following = lease_next(tx, context, session)
+    if isinstance(following, Shown):
+        tx.run(
+            queries.FINISH_ASSIGNMENT,
+            assignment=assignment.id,
+            counted=False,
+            state="reported",
+            successor=following.assignment.id,
+        )
+    shown = fill_queue(tx, context, session, following)
+    session.tab_seen_ms = context.now
+    state = state_after(context, session, following, after=None)
+    save_session(tx, session, now=context.now)
+    return Outcome(session, state, shown)

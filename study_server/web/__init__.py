@@ -1,0 +1,1 @@
+"""What the routes of every room use: the server's resources, bodies, limits, security, templates, words."""
