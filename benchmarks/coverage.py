@@ -97,7 +97,7 @@ def _ranks_hold(rows, theta: NDArray[np.float64]) -> bool:  # type: ignore[no-un
 
 
 def table(results: dict[str, dict[str, float]], scenarios: dict[str, Scenario]) -> str:
-    """Markdown table, one line a scenario."""
+    """Markdown table, one row per scenario."""
     head = ["scenario", "sa", "sp", "careless", "annotators", "prompts", "votes each", "vote", "vote, percentile"]
     head += ["annotator", "prompt", "two-way sandwich", "**default**", "± (s.e.)", "width / vote-level"]
     head += ["strengths", "raw rates", "all pairs at once", "all ranks"]
@@ -127,22 +127,24 @@ def document(results: dict[str, dict[str, float]], args: argparse.Namespace) -> 
 Made by `python benchmarks/coverage.py --studies {args.studies} --resamples {args.resamples} --seed {args.seed}`
 in {seconds / 60:.1f} minutes on one core ({machine()}).
 
-Each line: {args.studies} simulated studies with 8 arms, pairs of arms drawn at random, annotators and prompts crossed.
-`sa`, `sp`: standard deviations (log-odds) of each annotator's and each prompt's own taste for each arm; `careless`:
-share of coin tosses; annotators differ in tie rate (5 to 35 %) and side preference (sd 0.2). The truth is the marginal
-win rate over infinitely many annotators and prompts. S10: loads from a lognormal (most annotators give few votes, some
-very many); S11: after a tenth of the votes two thirds of the pairs are drawn by closeness of the running strengths.
-Figures are shares of intervals that cover, averaged over the 28 pairs (win rates from the model); "raw rates" are the
-intervals of the raw win rate of each pair; "all pairs at once" and "all ranks" are shares of studies in which every
-interval holds.
+Each row is one scenario: {args.studies} simulated studies with 8 arms, pairs of arms drawn at random, annotators and
+prompts crossed. `sa` and `sp` are the standard deviations (log-odds) of each annotator's and each prompt's own taste
+for each arm; `careless` is the share of votes that are coin tosses. Annotators differ in tie rate (5 to 35 %) and
+side preference (sd 0.2). The truth is the marginal win rate over infinitely many annotators and prompts. In S10 the
+number of votes per annotator is lognormal (most give few votes, some very many). In S11, after a tenth of the votes,
+two thirds of the pairs are drawn by how close the running strengths are.
+
+Figures are shares of intervals that cover, averaged over the 28 pairs (win rates from the model). "raw rates" are the
+intervals of the raw win rate of each pair. "all pairs at once" and "all ranks" are shares of studies in which every
+interval covers.
 
 {table(results, {s.name: s for s in SCENARIOS})}
 
-**Default**: variance by annotator + by prompt - by both (bootstrap), t quantile with min(clusters) - 1 degrees of
-freedom, clusters of unequal size counting as their effective number (Kish; in S10 40 annotators count as about 18),
-never narrower than the vote-level interval (`analysis/stats/spread.py`). "two-way sandwich" is the same without
-resampling. "vote" (sandwich, normal quantile) and "vote, percentile" (bootstrap) are what arena tools print;
-"annotator" and "prompt" are one-way with t quantiles and the same floor.
+**Default** is variance by annotator + by prompt - by both (bootstrap), with a t quantile of min(clusters) - 1 degrees
+of freedom. Clusters of unequal size count as their effective number (Kish; the 40 annotators of S10 count as about
+18). The interval is never narrower than the vote-level one (`analysis/stats/spread.py`). "two-way sandwich" is the
+same without resampling. "vote" (sandwich, normal quantile) and "vote, percentile" (bootstrap) are what arena tools
+print. "annotator" and "prompt" are one-way intervals with t quantiles and the same floor.
 """
 
 
