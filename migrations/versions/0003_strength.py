@@ -1,0 +1,66 @@
+"""votes.strength: how much better, where a study asks for it; the view gets it as its last column"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+SQLITE_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
+POSTGRESQL_TIME = "to_timestamp({} / 1000.0)"
+
+VIEW = """
+CREATE VIEW votes_table AS
+SELECT studies.slug AS study,
+       votes.question AS question,
+       pairs.pair_key AS pair_id,
+       prompts.prompt_key AS prompt_id,
+       prompts.category AS category,
+       CASE WHEN assignments.first_on_left THEN first_image.arm ELSE second_image.arm END AS left_arm,
+       CASE WHEN assignments.first_on_left THEN second_image.arm ELSE first_image.arm END AS right_arm,
+       votes.choice AS choice,
+       annotators.pseudonym AS annotator,
+       sessions.pseudonym AS session,
+       {served} AS served_at,
+       {answered} AS answered_at,
+       votes.response_ms AS response_ms,
+       assignments.kind AS kind,
+       assignments.expected AS expected,
+       sessions.simulated AS simulated,
+       pairs.sample_index AS sample_index{strength}
+FROM votes
+JOIN assignments ON assignments.id = votes.assignment_id
+JOIN sessions ON sessions.id = votes.session_id
+JOIN annotators ON annotators.id = sessions.annotator_id
+JOIN studies ON studies.id = sessions.study_id
+JOIN pairs ON pairs.id = assignments.pair_id
+JOIN prompts ON prompts.id = pairs.prompt_id
+JOIN images AS first_image ON first_image.id = pairs.first_image_id
+JOIN images AS second_image ON second_image.id = pairs.second_image_id
+WHERE votes.surplus_reason IS NULL
+  AND NOT EXISTS (SELECT 1 FROM votes AS correction WHERE correction.supersedes_id = votes.id)
+"""
+
+
+def upgrade() -> None:
+    op.execute("DROP VIEW votes_table")
+    op.add_column("votes", sa.Column("strength", WHOLE, nullable=True, comment="1 slightly, 2 clearly"))
+    _make_view(",\n       votes.strength AS strength")
+
+
+def downgrade() -> None:
+    op.execute("DROP VIEW votes_table")
+    op.drop_column("votes", "strength")
+    _make_view("")
+
+
+def _make_view(strength: str) -> None:
+    time = SQLITE_TIME if op.get_bind().dialect.name == "sqlite" else POSTGRESQL_TIME
+    served, answered = time.format("assignments.served_ms"), time.format("votes.answered_ms")
+    # exec_driver_sql: a '%' here is strftime's, not a parameter.
+    op.get_bind().exec_driver_sql(VIEW.format(served=served, answered=answered, strength=strength))
