@@ -1,11 +1,16 @@
-"""The first tables"""
+"""The tables and the view `votes_table`: the schema of the first release
+
+Its name is 0004, because four migrations were made one before the release: a database that they built is up to date.
+The view has the columns of the votes contract, one row per effective vote: not superseded by a correction, and not
+surplus to its pair's target.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0004"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -14,6 +19,43 @@ depends_on = None
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 ONCE = sa.text("kind IN ('task', 'warmup', 'gold') AND state <> 'void'")
 LEASED = sa.text("state = 'leased'")
+ADAPTIVE = sa.text("comparison_id IS NOT NULL")
+SQLITE_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {} / 1000.0, 'unixepoch')"
+POSTGRESQL_TIME = "to_timestamp({} / 1000.0)"
+
+VIEW = """
+CREATE VIEW votes_table AS
+SELECT studies.slug AS study,
+       votes.question AS question,
+       pairs.pair_key AS pair_id,
+       prompts.prompt_key AS prompt_id,
+       prompts.category AS category,
+       CASE WHEN assignments.first_on_left THEN first_image.arm ELSE second_image.arm END AS left_arm,
+       CASE WHEN assignments.first_on_left THEN second_image.arm ELSE first_image.arm END AS right_arm,
+       votes.choice AS choice,
+       annotators.pseudonym AS annotator,
+       sessions.pseudonym AS session,
+       {served} AS served_at,
+       {answered} AS answered_at,
+       votes.response_ms AS response_ms,
+       assignments.kind AS kind,
+       assignments.expected AS expected,
+       sessions.simulated AS simulated,
+       pairs.sample_index AS sample_index,
+       votes.strength AS strength,
+       assignments.selection_probability AS selection_probability
+FROM votes
+JOIN assignments ON assignments.id = votes.assignment_id
+JOIN sessions ON sessions.id = votes.session_id
+JOIN annotators ON annotators.id = sessions.annotator_id
+JOIN studies ON studies.id = sessions.study_id
+JOIN pairs ON pairs.id = assignments.pair_id
+JOIN prompts ON prompts.id = pairs.prompt_id
+JOIN images AS first_image ON first_image.id = pairs.first_image_id
+JOIN images AS second_image ON second_image.id = pairs.second_image_id
+WHERE votes.surplus_reason IS NULL
+  AND NOT EXISTS (SELECT 1 FROM votes AS correction WHERE correction.supersedes_id = votes.id)
+"""
 
 
 def upgrade() -> None:
@@ -150,6 +192,7 @@ def upgrade() -> None:
         sa.Column("side_balance", KEY, server_default="0", nullable=False),
         sa.Column("problems", KEY, server_default="0", nullable=False),
         sa.Column("disabled", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("comparison_id", KEY, comment="of adaptive studies"),
         sa.ForeignKeyConstraint(["first_image_id"], ["images.id"], name="fk_pairs_first_image_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["prompt_id"], ["prompts.id"], name="fk_pairs_prompt_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
@@ -160,6 +203,33 @@ def upgrade() -> None:
         sa.UniqueConstraint("study_id", "pair_key", name="uq_pairs_study_id_pair_key"),
     )
     op.create_index("ix_pairs_open", "pairs", ["study_id", "pool", "disabled", "load", "rank"])
+    op.create_index(
+        "ix_pairs_comparison",
+        "pairs",
+        ["comparison_id", "pool", "disabled", "load", "rank"],
+        sqlite_where=ADAPTIVE,
+        postgresql_where=ADAPTIVE,
+    )
+
+    op.create_table(
+        "comparisons",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("study_id", KEY, nullable=False),
+        sa.Column("first_arm", sa.Text(), nullable=False),
+        sa.Column("second_arm", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_comparisons_study_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name="pk_comparisons"),
+        sa.UniqueConstraint("study_id", "first_arm", "second_arm", name="uq_comparisons_study_id_first_arm_second_arm"),
+    )
+    op.create_table(
+        "vote_budgets",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("study_id", KEY, nullable=False),
+        sa.Column("remaining", KEY, nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name="fk_vote_budgets_study_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name="pk_vote_budgets"),
+    )
+    op.create_index("ix_vote_budgets_study_id", "vote_budgets", ["study_id"])
 
     op.create_table(
         "platform_sessions",
@@ -195,6 +265,7 @@ def upgrade() -> None:
         sa.Column("served_ms", KEY, nullable=False),
         sa.Column("lease_expires_ms", KEY, nullable=False),
         sa.Column("successor_id", KEY),
+        sa.Column("selection_probability", sa.Double()),
         sa.ForeignKeyConstraint(["pair_id"], ["pairs.id"], name="fk_assignments_pair_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name="fk_assignments_session_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_assignments"),
@@ -248,6 +319,7 @@ def upgrade() -> None:
         sa.Column("display", sa.Text(), comment="JSON: input, viewport, layout as the page told it"),
         sa.Column("supersedes_id", KEY),
         sa.Column("surplus_reason", sa.Text()),
+        sa.Column("strength", KEY, comment="1 slightly, 2 clearly"),
         sa.ForeignKeyConstraint(
             ["assignment_id"], ["assignments.id"], name="fk_votes_assignment_id", ondelete="CASCADE"
         ),
@@ -261,14 +333,22 @@ def upgrade() -> None:
     )
     op.create_index("ix_votes_assignment", "votes", ["assignment_id"])
 
+    time = SQLITE_TIME if op.get_bind().dialect.name == "sqlite" else POSTGRESQL_TIME
+    served, answered = time.format("assignments.served_ms"), time.format("votes.answered_ms")
+    # exec_driver_sql: a '%' here is strftime's, not a parameter.
+    op.get_bind().exec_driver_sql(VIEW.format(served=served, answered=answered))
+
 
 def downgrade() -> None:
+    op.execute("DROP VIEW votes_table")
     # A table takes its indices with it.
     for table in (
         "votes",
         "reports",
         "assignments",
         "platform_sessions",
+        "vote_budgets",
+        "comparisons",
         "pairs",
         "sessions",
         "platform_identities",

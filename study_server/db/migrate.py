@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from qsched.errors import InputError
 from study_server.db.database import Database
 from study_server.resources import resource_folder
 
@@ -39,8 +40,15 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """Apply the migrations that are missing; do nothing if the schema is up to date."""
     if current_revision(database) != (NEWEST_REVISION if revision == "head" else revision):
         from alembic import command
+        from alembic.util import CommandError
 
-        command.upgrade(alembic_config(database), revision)
+        try:
+            command.upgrade(alembic_config(database), revision)
+        except CommandError as error:
+            raise InputError(
+                f"the database's schema cannot be brought to {revision}: {error}; it was made by a newer "
+                "version of qsched or before the first release: use that version, or another database"
+            ) from error
 
 
 def downgrade(database: Database, revision: str) -> None:
