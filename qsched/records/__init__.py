@@ -1,4 +1,4 @@
-"""The two contracts, image set and votes table, and the errors a user can mend. No torch here."""
+"""The contracts (image set, votes table, triplets table) and the errors a user can mend. No torch here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from qsched.records.image_set import (
     iter_rows,
     read_manifest,
 )
+from qsched.records.triplets import (
+    ESSENTIAL_TRIPLET_COLUMNS,
+    TRIPLET_COLUMNS,
+    Answer,
+    Presentation,
+    TripletKind,
+    TripletVote,
+)
 from qsched.records.votes import COLUMNS, REQUIRED_COLUMNS, Choice, Kind, Vote
 
 __all__ = [
     "COLUMNS",
+    "ESSENTIAL_TRIPLET_COLUMNS",
     "REQUIRED_COLUMNS",
+    "TRIPLET_COLUMNS",
+    "Answer",
     "ArmRecord",
     "Choice",
     "ImageRow",
@@ -24,8 +35,11 @@ __all__ = [
     "Kind",
     "Manifest",
     "MissingExtraError",
+    "Presentation",
     "QschedError",
     "RowError",
+    "TripletKind",
+    "TripletVote",
     "Vote",
     "image_id_for",
     "iter_rows",
