@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.calibration_replay import replay
 from benchmarks.machine import machine
+from qsched.calibration.command import CalibrationFiles, CalibrationRequest, run_calibration
 from qsched.calibration.families import Box, even_grid
 from qsched.calibration.record import write_record
-from qsched.calibration.run import CalibrationJob, JobResult, run_calibration
 from qsched.calibration.settings import CalibrationSettings
 from qsched.scoring.paired import paired_difference
 from qsched.tiny import prompts_path
@@ -36,7 +36,7 @@ from qsched.tiny import prompts_path
 def main() -> None:
     """Race, grid, comparison, file."""
     arguments = _parse()
-    job = CalibrationJob(
+    request = CalibrationRequest(
         backbone=arguments.backbone,
         precision=arguments.precision,
         prompts=prompts_path("calibration"),
@@ -50,30 +50,30 @@ def main() -> None:
         control=False,
     )
     box = Box((0.8, 1.2), (0.8, 1.2))
-    race = _run(job, arguments.work, CalibrationSettings(strategy="race", box=box, force=True))
+    race = _run(request, arguments.work, CalibrationSettings(strategy="race", box=box, force=True))
     grid = _run(
-        job, arguments.work, CalibrationSettings(strategy="grid", size=arguments.grid_size, box=box, force=True)
+        request, arguments.work, CalibrationSettings(strategy="grid", size=arguments.grid_size, box=box, force=True)
     )
     result = compare(race, grid, arguments.grid_size)
-    out = arguments.out or Path(__file__).parent / "results" / f"calibration-{job.backbone}.json"
+    out = arguments.out or Path(__file__).parent / "results" / f"calibration-{request.backbone}.json"
     write_record(out, result)
     draw(result, out.with_suffix(".png"))
     print(json.dumps({**result["against_the_grid"], "replay": result["replay"]}, indent=1))
 
 
-def _run(job: CalibrationJob, work: Path, settings: CalibrationSettings) -> JobResult:
+def _run(request: CalibrationRequest, work: Path, settings: CalibrationSettings) -> CalibrationFiles:
     name = settings.strategy + (str(settings.size) if settings.size else "")
-    out = work / f"{job.backbone}-{job.precision}-{name}.json"
+    out = work / f"{request.backbone}-{request.precision}-{name}.json"
     columns = TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns) as bar:
         task = bar.add_task(name, total=None)
         return run_calibration(
-            replace(job, out=out, settings=settings),
+            replace(request, out=out, settings=settings),
             on_progress=lambda p: bar.update(task, completed=p.done, total=p.planned),
         )
 
 
-def compare(race: JobResult, grid: JobResult, grid_size: int) -> dict[str, Any]:
+def compare(race: CalibrationFiles, grid: CalibrationFiles, grid_size: int) -> dict[str, Any]:
     """The record of the benchmark; gains over (1, 1) are paired over the held-out prompts."""
     ours, theirs = race.result, grid.result
     gains = {name: r.heldout.gain().to_json() for name, r in (("race", ours), ("grid", theirs))}
@@ -106,7 +106,7 @@ def compare(race: JobResult, grid: JobResult, grid_size: int) -> dict[str, Any]:
     }
 
 
-def _surface(grid: JobResult, size: int) -> dict[str, Any]:
+def _surface(grid: CalibrationFiles, size: int) -> dict[str, Any]:
     """Mean gain in JAQ over (1, 1) on the calibration prompts: rows by model, columns by sample coefficient."""
     points = even_grid(grid.result.family, size)
     means = [round(float(grid.result.gains[point].mean()), 6) for point in points]

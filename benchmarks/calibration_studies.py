@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
 from qsched.backbones import DTYPES, load_backbone, quiet_libraries
+from qsched.calibration.command import CalibrationRequest, load_objective, run_calibration
 from qsched.calibration.families import Box, Vary, even_grid
 from qsched.calibration.record import write_record
-from qsched.calibration.run import CalibrationJob, load_objective, run_calibration
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import image_seed, read_prompts
@@ -59,10 +59,10 @@ Values = dict[str, np.ndarray]
 class Judge:
     """Scores of coefficients on the evaluation prompts, in any precision, each rendered once."""
 
-    def __init__(self, job: CalibrationJob) -> None:
-        self._job = job
+    def __init__(self, request: CalibrationRequest) -> None:
+        self._request = request
         self._prompts = read_prompts(prompts_path("eval"))
-        self._objective = load_objective(job, "cpu")
+        self._objective = load_objective(request, "cpu")
         self._check = load_scorer("tiny-check", device="cpu")
         self._renderers: dict[str, TrajectoryRenderer] = {}
         self._known: dict[tuple[str, str, int, int], Values] = {}
@@ -96,7 +96,7 @@ class Judge:
         if precision not in self._renderers:
             recipe = find_recipe(precision)
             dtype = DTYPES[recipe.dtype_name or "fp32"]
-            backbone = load_backbone(self._job.backbone, dtype=dtype, device="cpu", steps=self._job.steps)
+            backbone = load_backbone(self._request.backbone, dtype=dtype, device="cpu", steps=self._request.steps)
             apply_precision(backbone, recipe)
             self._renderers[precision] = TrajectoryRenderer(backbone, steps=backbone.steps)
         return self._renderers[precision]
@@ -110,9 +110,9 @@ def jaq(values: Values, k: float = 2.0) -> np.ndarray:
 class Studies:
     """The searches and their verdicts; each method is one section of the page."""
 
-    def __init__(self, job: CalibrationJob, work: Path) -> None:
-        self._job, self._work, self._precision = job, work, job.precision
-        self._judge = Judge(job)
+    def __init__(self, request: CalibrationRequest, work: Path) -> None:
+        self._request, self._work, self._precision = request, work, request.precision
+        self._judge = Judge(request)
         self.searches: list[dict[str, Any]] = []
 
     def joint(self) -> list[dict[str, Any]]:
@@ -182,13 +182,20 @@ class Studies:
     ) -> Coefficients:  # fmt: skip
         precision = precision or self._precision
         wider = "" if box == BOX else f"-from{box.model[0]:g}"
-        out = self._work / f"{self._job.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}{wider}.json"
+        out = self._work / f"{self._request.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}{wider}.json"
         settings = CalibrationSettings(family=family, vary=vary, box=box, seed=seed, force=True)
         heldout = prompts_path("eval")  # unused beyond two prompts: the judge asks all of them, once
-        job = replace(
-            self._job, precision=precision, k=k, n_prompts=n, heldout=heldout, n_heldout=2, out=out, settings=settings
+        request = replace(
+            self._request,
+            precision=precision,
+            k=k,
+            n_prompts=n,
+            heldout=heldout,
+            n_heldout=2,
+            out=out,
+            settings=settings,
         )
-        result = run_calibration(job).result
+        result = run_calibration(request).result
         spent = {"nfe": result.search_nfe, "seconds": round(result.search_seconds, 1)}
         self.searches.append({"name": out.stem, "found": result.found.to_dict(), **spent})
         print(f"{out.stem}: {_point(result.found)}, {result.search_nfe} NFE, {result.search_seconds:.0f} s", flush=True)
@@ -284,13 +291,13 @@ def main() -> None:
     if unknown := set(wanted) - set(SECTIONS):
         parser.error(f"--sections {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
     quiet_libraries()
-    job = CalibrationJob(
+    request = CalibrationRequest(
         backbone=arguments.backbone, precision=arguments.precision, prompts=prompts_path("calibration"),
         out=Path("unset.json"), device="cpu", dtype="fp32", control=False,
     )  # fmt: skip
-    studies, started = Studies(job, arguments.work), time.monotonic()
+    studies, started = Studies(request, arguments.work), time.monotonic()
     result: dict[str, Any] = {
-        "benchmark": "calibration studies", "backbone": job.backbone, "precision": job.precision,
+        "benchmark": "calibration studies", "backbone": request.backbone, "precision": request.precision,
         "created_at": time.strftime("%Y-%m-%d"), "machine": machine("torch", "diffusers", "open_clip_torch", "scipy"),
     }  # fmt: skip
     for name in wanted:
@@ -298,7 +305,7 @@ def main() -> None:
         result[name] = getattr(studies, name)(*others)
     result["searches"] = studies.searches
     result["minutes"] = round((time.monotonic() - started) / 60, 1)
-    out = arguments.out or Path(__file__).parent / "results" / f"calibration_studies-{job.backbone}.json"
+    out = arguments.out or Path(__file__).parent / "results" / f"calibration_studies-{request.backbone}.json"
     write_record(out, result)
     out.with_suffix(".md").write_text(tables(result), encoding="utf-8")
     print(tables(result))

@@ -110,7 +110,7 @@ def find_spec(name_or_path: str) -> BackboneSpec:
         if known.is_local and not (Path(known.source) / "model_index.json").is_file():
             raise BackboneError(
                 f"the weights of {known.name} are not in {known.source}; reinstall qsched, or train them with "
-                "`python -m qsched.tiny.train`"
+                "`python -m tools.train_tiny`"
             )
         return known
     folder = Path(name_or_path)

@@ -4,6 +4,7 @@
     coarse-to-fine   three levels of 7x7, each centred on the best so far, a third as wide
     race             9x9 (one axis: 9), then 5x5 on growing prompt subsets; a candidate that is worse than the
                      leader on the same prompts with the same noise is dropped, and at most a share goes on
+    optuna           optuna's TPE (the extra `optuna`, imported late)
 
 (1, 1) is always a candidate and always measured on all prompts. All are deterministic for a seed. A race ends
 with the smooth optimum of what it saw, as one more candidate measured like the others.
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.families import Family, Point, around, even_grid, spread_points
+from qsched.calibration.families import Family, Point, around, as_point, even_grid, spread_points
 from qsched.calibration.surface import fit_surface
+from qsched.scoring.extra_packages import import_extra
 
 # Values an axis of the (first) grid where none are asked for; optuna makes that number squared of trials.
 DEFAULT_SIZES = {"race": 9, "coarse-to-fine": 7, "grid": 9, "optuna": 9}
@@ -53,8 +55,6 @@ def run_search(strategy: str, objective: Objective, family: Family, *, seed: int
     elif strategy == "race":
         search_race(objective, family, seed=seed, size=size)
     else:
-        from qsched.calibration.optuna_search import search_optuna
-
         search_optuna(objective, family, seed=seed, trials=size**2)
 
 
@@ -122,6 +122,22 @@ def search_race(objective: Objective, family: Family, *, seed: int, size: int) -
     surface = fit_surface(objective.paired_gains(), family)
     if surface is not None:
         objective.values([surface.optimum])
+
+
+def search_optuna(objective: Objective, family: Family, *, seed: int, trials: int) -> None:
+    """`trials` candidates on all prompts, proposed by TPE, (1, 1) first; for per-step families with many axes."""
+    optuna = import_extra("optuna", "optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stock = objective.values([family.identity]).mean()
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True))
+    study.enqueue_trial(dict(zip(family.axes, family.identity, strict=True)))
+
+    def gain(trial: Any) -> float:
+        axes = zip(family.axes, family.bounds, strict=True)
+        point = as_point([trial.suggest_float(name, low, high) for name, (low, high) in axes])
+        return float(objective.values([point]).mean() - stock)
+
+    study.optimize(gain, n_trials=trials, show_progress_bar=False)
 
 
 def leader(objective: Objective, *, among: Sequence[Point] | None) -> Point:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, K_HELP, WEIGHTS_HELP, number_range, prompts_file
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `qsched`."""
@@ -14,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    backbone: str = typer.Option(..., "--backbone", help="tiny-flux, tiny-sdxl, a known name, or a diffusers folder."),
+    backbone: str = typer.Option(..., "--backbone", help=BACKBONE_HELP),
     precision: str = typer.Option("w4a8", "--precision", help="Precision to calibrate, as in generate-pairs."),
     prompts: str = typer.Option(
         ..., "--prompts", help="A prompts file, or a shipped set (calibration, eval, demo); the first N are used."
@@ -39,16 +41,14 @@ def calibrate(
     steps: int | None = typer.Option(None, "--steps", help="Inference steps; default: the backbone's."),
     tc: str = typer.Option("clipscore", "--tc", help="Text compatibility: clipscore, hpsv2.1, pickscore."),
     iq: str = typer.Option("clip-iqa", "--iq", help="Image quality: clip-iqa, pyiqa:<metric>."),
-    k: float = typer.Option(2.0, "--k", help="Weight of image quality in JAQ = TC + k IQ."),
-    weights: list[str] = typer.Option(
-        [], "--weights", help="scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."
-    ),
+    k: float = typer.Option(2.0, "--k", help=K_HELP),
+    weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
     also: list[str] = typer.Option([], "--also", help="Further scorer for the held-out pictures, e.g. tiny-check."),
     budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Most model evaluations of the search."),
     budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Most minutes of the search."),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of noise and search."),
     batch: int = typer.Option(32, "--batch", min=1, help="Pictures a batch."),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
     dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
     no_control: bool = typer.Option(False, "--no-control", help="Leave out the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best found even where held-out prompts show no gain."),
@@ -66,16 +66,16 @@ def calibrate(
     from qsched.backbones import quiet_libraries
 
     quiet_libraries()
+    from qsched.calibration.command import CalibrationRequest, check_request, run_calibration
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
-    from qsched.calibration.run import CalibrationJob, check_job, run_calibration
     from qsched.calibration.settings import CalibrationSettings
     from qsched.scoring.registry import parse_weights
 
     settings = CalibrationSettings(
         family=family,
         vary=vary,  # type: ignore[arg-type]  # Family checks it, with a message
-        box=Box(model=_range("--model-range", model_range), sample=_range("--sample-range", sample_range)),
+        box=Box(model=number_range("--model-range", model_range), sample=number_range("--sample-range", sample_range)),
         strategy=strategy,
         size=grid_size,
         budget=Budget(budget_nfe, budget_minutes),
@@ -83,13 +83,13 @@ def calibrate(
         batch_rows=batch,
         force=force,
     )
-    job = CalibrationJob(
+    request = CalibrationRequest(
         backbone=backbone,
         precision=precision,
-        prompts=_prompts_file(prompts),
+        prompts=prompts_file(prompts),
         out=out,
         settings=settings,
-        heldout=None if heldout is None else _prompts_file(heldout),
+        heldout=None if heldout is None else prompts_file(heldout),
         n_prompts=n_prompts,
         n_heldout=n_heldout,
         steps=steps,
@@ -102,28 +102,10 @@ def calibrate(
         dtype=dtype,
         control=not no_control,
     )
-    check_job(job)
+    check_request(request)
     with _Display() as display:
-        done = run_calibration(job, on_progress=display.show)
+        done = run_calibration(request, on_progress=display.show)
     _report(done)
-
-
-def _prompts_file(prompts: str) -> Path:
-    """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
-    from qsched.tiny.paths import PROMPT_SETS, prompts_path
-
-    path = Path(prompts)
-    return prompts_path(prompts) if prompts in PROMPT_SETS and not path.exists() else path
-
-
-def _range(option: str, text: str) -> tuple[float, float]:
-    from qsched.errors import InputError
-
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"{option} {text!r}; write two numbers, for example 0.8,1.2") from error
-    return low, high
 
 
 class _Display:
@@ -164,7 +146,7 @@ class _Display:
             self._console.print(f"{progress.done:,} of at most {progress.planned:,} pictures, {note}", highlight=False)
 
 
-def _report(done) -> None:  # type: ignore[no-untyped-def]  # JobResult is imported late
+def _report(done) -> None:  # type: ignore[no-untyped-def]  # CalibrationFiles is imported late
     result = done.result
     gain = result.heldout.gain()
     interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qsched.errors import InputError
+from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, prompts_file
 
 if TYPE_CHECKING:
     from qsched.generation import RunReport
-
-SHIPPED_PROMPTS = ("demo", "eval", "calibration")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +22,7 @@ def generate_pairs(
     backbone: str = typer.Option(
         ...,
         "--backbone",
-        help="tiny-flux, tiny-sdxl, flux-schnell, sdxl-turbo, lcm-dreamshaper, or a diffusers folder.",
+        help=BACKBONE_HELP,
     ),
     arms: str = typer.Option(
         ..., "--arms", help="Comma-separated precision[+qsched[:coefficients.json]]; the first is the baseline."
@@ -40,7 +38,7 @@ def generate_pairs(
     guidance_scale: float | None = typer.Option(None, "--guidance-scale", min=0.0, help="[default: the backbone's]"),
     width: int | None = typer.Option(None, "--width", min=1, help="Pixels. [default: the backbone's]"),
     height: int | None = typer.Option(None, "--height", min=1, help="Pixels. [default: the backbone's]"),
-    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
     dtype: str | None = typer.Option(
         None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. [default: that of a dtype arm]"
     ),
@@ -62,7 +60,7 @@ def generate_pairs(
     from qsched.generation import generate_pairs as generate
 
     request = Request(
-        backbone=backbone, arms=arms, prompts=_prompts_file(prompts), out=out, samples=samples, set_seed=seed,
+        backbone=backbone, arms=arms, prompts=prompts_file(prompts), out=out, samples=samples, set_seed=seed,
         batch_size=batch_size, steps=steps, guidance_scale=guidance_scale, width=width, height=height,
         device=device, dtype=dtype, limit=limit, overwrite=overwrite,
     )  # fmt: skip
@@ -78,19 +76,6 @@ def generate_pairs(
         )
         raise typer.Exit(130) from None
     _tell(report)
-
-
-def _prompts_file(prompts: str) -> Path:
-    """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
-    path = Path(prompts)
-    if prompts not in SHIPPED_PROMPTS or path.exists():
-        return path
-    from qsched.tiny.paths import prompts_path
-
-    shipped: Path = prompts_path(prompts)
-    if not shipped.is_file():
-        raise InputError(f"the shipped prompts {prompts} are not at {shipped}; reinstall qsched, or give a file")
-    return shipped
 
 
 def _tell(report: RunReport) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qsched.cli.options import DEVICE_HELP, K_HELP, WEIGHTS_HELP, torch_device
+
 if TYPE_CHECKING:  # torch and rich are loaded late
     from rich.table import Table
 
-    from qsched.scoring.image_set_scores import MetricOfArm, SetScores
+    from qsched.scoring.image_set.scores import MetricOfArm, SetScores
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +29,15 @@ def score(
         "Default: clipscore,clip-iqa,psnr,ssim, and tiny-check for the tiny models.",
     ),
     baseline: str | None = typer.Option(None, "--baseline", help="Arm to compare with; default: the first."),
-    weights: list[str] = typer.Option(
-        [], "--weights", help="scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."
-    ),
-    k: float = typer.Option(2.0, "--k", help="Weight of image quality in JAQ = TC + k IQ."),
+    weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
+    k: float = typer.Option(2.0, "--k", help=K_HELP),
     fid: str | None = typer.Option(
         None, "--fid", help="FID to a folder, an .npz of statistics, or 'baseline' (pyiqa)."
     ),
     frechet: str | None = typer.Option(
         None, "--frechet-clip", help="The same distance on CLIP features (not an FID) to a folder, .npz or 'baseline'."
     ),
-    device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
+    device: str = typer.Option("cpu", "--device", help=DEVICE_HELP),
     out: Path | None = typer.Option(None, "--out", help="Folder for the results; default: the image set itself."),
 ) -> None:
     """Score every picture and compare the arms: mean, paired difference to the baseline, bytes, time, memory.
@@ -56,14 +56,14 @@ def score(
         raise InputError("--fid and --frechet-clip are two distances; give one of them")
     manifest = read_manifest(image_set)
     from qsched.scoring.frechet import ClipFeatures, InceptionFeatures
-    from qsched.scoring.image_set_report import make_result_folder, write_set_scores
-    from qsched.scoring.image_set_scores import score_set
+    from qsched.scoring.image_set.report import make_result_folder, write_set_scores
+    from qsched.scoring.image_set.scores import score_set
     from qsched.scoring.jaq_score import checked_k
     from qsched.scoring.registry import load_metrics, parse_metrics, parse_weights
 
     # What can be wrong is asked before the minutes of work.
     checked_k(k)
-    place = _device(device)
+    place = torch_device(device)
     target = out or image_set
     make_result_folder(target)
     tiny = manifest.backbone.startswith("tiny-")
@@ -100,16 +100,6 @@ def score(
     for warning in scores.warnings:
         typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
     typer.echo("written: " + ", ".join(str(path) for path in paths))
-
-
-def _device(name: str) -> str:
-    """The device as torch calls it; asking for a GPU that is not there is an error in words."""
-    if name == "cpu":
-        return name  # the check lives with the backbones, and importing them takes seconds
-    from qsched.backbones import checked_device, quiet_libraries
-
-    quiet_libraries()
-    return str(checked_device(name))
 
 
 def _print_tables(scores: SetScores) -> None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qsched.cli.options import DB_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
     from study_server.studies.design import StudyDesign
     from study_server.studies.estimate import StudyEstimate
-
-DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from qsched.cli.options import DB_HELP
+
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
@@ -17,9 +19,7 @@ def register(app: typer.Typer) -> None:
 def export(
     out: Path = typer.Argument(help="File to write: .parquet, .csv or .jsonl"),
     study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
-    db: str | None = typer.Option(
-        None, "--db", help="sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db here."
-    ),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:
     """Write the votes table: every effective vote of every kind, one row an answer.
 

@@ -68,6 +68,7 @@ def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) 
     """The manifest with what a precision did to these arms' denoiser."""
     measured = {
         "denoiser_bytes": report.resident_bytes,
+        "packed_bytes": report.packed_bytes,
         "layers_converted": len(report.converted),
         "layers_skipped": report.skipped,
     }

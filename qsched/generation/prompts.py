@@ -7,8 +7,7 @@
     .txt         one prompt a line; the ids are line-0001, line-0002, ...
 
 A duplicate id, an empty prompt, a value of the wrong type, an undecodable byte: all are errors. Nothing is
-skipped, coerced or renamed. YAML is read as a stream of events, so aliases, tags and deep nesting are refused
-where they stand and nothing is built from them.
+skipped, coerced or renamed.
 """
 
 from __future__ import annotations
@@ -23,11 +22,13 @@ from pathlib import Path
 import yaml
 
 from qsched.errors import InputError, RowError
+from qsched.records.yaml_file import line_of, parse_yaml, read_utf8
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_CHARACTERS = 20_000
 _ID_FIELDS = ("id", "prompt_id")
-_PLAIN_TEXT = "tag:yaml.org,2002:str"
+_YAML_TAGS = "tag:yaml.org,2002:"
+_PLAIN_TEXT = f"{_YAML_TAGS}str"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: prompts are read from {', '.join(readers)}, not from {path.suffix or 'no suffix'!r}")
-    text = _read_text(path)
+    text = read_utf8(path, max_bytes=MAX_BYTES, missing="give the path of a prompts file")
     prompts: list[Prompt] = []
     seen: dict[str, int] = {}
     for entry in reader(path, text):
@@ -77,22 +78,6 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     if not prompts:
         raise InputError(f"{path}: no prompts in it; give at least one")
     return prompts
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; split it into several files")
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give the path of a prompts file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RowError(path, line, f"byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8") from error
 
 
 def _checked(path: Path, entry: _Entry) -> Prompt:
@@ -242,76 +227,29 @@ def _unique_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _yaml_entries(path: Path, text: str) -> Iterator[_Entry]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    events = yaml.parse(text, Loader=loader)
-    try:
-        yield from _walk_yaml(path, events)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise RowError(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem or error}") from error
-    except yaml.YAMLError as error:
-        position = getattr(error, "position", 0)
-        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
-        raise RowError(path, line, f"not YAML: {error}".splitlines()[0]) from error
-
-
-def _walk_yaml(path: Path, events: Iterator[yaml.Event]) -> Iterator[_Entry]:
-    documents = 0
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise RowError(path, event.start_mark.line + 1, "a second YAML document; keep one map {id: prompt}")
-        elif isinstance(event, yaml.MappingStartEvent):
-            yield from _walk_map(path, events)
-        elif isinstance(event, yaml.NodeEvent):
-            raise RowError(path, event.start_mark.line + 1, "the file must be one map {id: prompt}")
-
-
-def _walk_map(path: Path, events: Iterator[yaml.Event]) -> Iterator[_Entry]:
-    for event in events:
-        if isinstance(event, yaml.MappingEndEvent):
-            return
-        line = event.start_mark.line + 1
-        key = _yaml_scalar(path, event, "an id")
-        value = next(events)
-        if not isinstance(value, yaml.MappingStartEvent):
-            yield _Entry(line, key, _yaml_text(path, value, "prompt"))
+    root = parse_yaml(path, text).root
+    if root is None:
+        return
+    if not isinstance(root, yaml.MappingNode):
+        raise RowError(path, line_of(root), "the file must be one map {id: prompt}")
+    for key, value in root.value:
+        prompt_id = _yaml_text(path, key, "id", any_type=True)
+        if not isinstance(value, yaml.MappingNode):
+            yield _Entry(line_of(key), prompt_id, _yaml_text(path, value, "prompt"))
             continue
-        fields: dict[str, object] = {}
-        for inner in events:
-            if isinstance(inner, yaml.MappingEndEvent):
-                break
-            name = _yaml_scalar(path, inner, "a field name")
-            if name in fields:
-                raise RowError(
-                    path, inner.start_mark.line + 1, f"field {name!r} of {key!r} is named twice; name it once"
-                )
-            fields[name] = _yaml_text(path, next(events), name)
+        fields: dict[str, object] = {name.value: _yaml_text(path, field, name.value) for name, field in value.value}
         try:
-            yield _from_pair(line, key, fields)
+            yield _from_pair(line_of(key), prompt_id, fields)
         except ValueError as error:
-            raise RowError(path, line, str(error)) from error
+            raise RowError(path, line_of(key), str(error)) from error
 
 
-def _yaml_scalar(path: Path, event: yaml.Event, what: str) -> str:
-    line = event.start_mark.line + 1
-    if isinstance(event, yaml.AliasEvent):
-        raise RowError(path, line, f"alias *{event.anchor}: aliases are not read; write the text out")
-    if not isinstance(event, yaml.ScalarEvent):
-        raise RowError(path, line, f"a list or map where {what} is expected; the file must be one map {{id: prompt}}")
-    if event.tag is not None and event.tag not in ("!", _PLAIN_TEXT):
-        raise RowError(path, line, f"tag {event.tag}: tags are not read; write plain text")
-    return str(event.value)
-
-
-def _yaml_text(path: Path, event: yaml.Event, name: str) -> str:
+def _yaml_text(path: Path, node: yaml.Node, name: str, *, any_type: bool = False) -> str:
     """A scalar that YAML itself calls a string: an unquoted 12, yes or 2024-01-01 is something else."""
-    text = _yaml_scalar(path, event, f"the {name}")
-    plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.style
-    if plain and text.strip():
-        tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
-        if tag != _PLAIN_TEXT:
-            kind = tag.rpartition(":")[2]
-            raise RowError(path, event.start_mark.line + 1, f"{name} {text!r} is a YAML {kind}; put it into quotes")
-    return text
+    if not isinstance(node, yaml.ScalarNode):
+        problem = f"a list or map is given as the {name}; the file must be one map {{id: prompt}}"
+        raise RowError(path, line_of(node), problem)
+    if node.tag != _PLAIN_TEXT and node.value.strip() and not any_type:
+        kind = node.tag.removeprefix(_YAML_TAGS)
+        raise RowError(path, line_of(node), f"{name} {node.value!r} is a YAML {kind}; put it into quotes")
+    return str(node.value)

@@ -27,7 +27,7 @@ LOCK_NAME = ".qsched.lock"
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Measured when an arm is loaded, so not part of what was asked for.
-_MEASURED = ("denoiser_bytes", "layers_converted", "layers_skipped")
+_MEASURED = ("denoiser_bytes", "packed_bytes", "layers_converted", "layers_skipped")
 # Where and when a run happened may change between a run and its resumption; rows keep it for each image.
 _CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from qsched.errors import InputError, RowError
 
@@ -41,6 +41,9 @@ class ArmRecord(Record):
     recipe_hash: Sha256
     simulated: bool = Field(description="True where low-precision arithmetic is imitated in floating point")
     denoiser_bytes: int | None = Field(default=None, description="measured size of the denoiser's tensors")
+    packed_bytes: int | None = Field(
+        default=None, description="size if the codes and scales of a simulated precision were packed; computed"
+    )
     layers_converted: int | None = None
     layers_skipped: tuple[str, ...] = ()
 
@@ -61,6 +64,16 @@ class Manifest(Record):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     provenance: dict[str, object] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _packed_bytes_of_older_manifests(self) -> Manifest:
+        # Until version 0.1 the size was kept in the provenance, by precision.
+        reports = self.provenance.get("arms")
+        if not isinstance(reports, dict) or all(arm.packed_bytes is not None for arm in self.arms):
+            return self
+        arms = tuple(_with_packed_bytes(arm, reports.get(arm.precision)) for arm in self.arms)
+        object.__setattr__(self, "arms", arms)
+        return self
 
 
 class ImageRow(Record):
@@ -88,6 +101,13 @@ class ImageRow(Record):
     def file_name(self) -> str:
         """Path of the picture relative to the set's folder."""
         return f"{IMAGES_FOLDER}/{self.image_id}.png"
+
+
+def _with_packed_bytes(arm: ArmRecord, report: object) -> ArmRecord:
+    packed = report.get("packed_bytes") if isinstance(report, dict) else None
+    if arm.packed_bytes is not None or not isinstance(packed, int):
+        return arm
+    return arm.model_copy(update={"packed_bytes": packed})
 
 
 def image_id_for(*, sha256: str, arm: str, prompt_id: str, sample_index: int) -> str:

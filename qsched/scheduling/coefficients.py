@@ -80,11 +80,6 @@ class Coefficients:
         """One coefficient of each kind for every inference step, first step first."""
         return cls("per_step", tuple(model), tuple(sample))
 
-    @property
-    def is_identity(self) -> bool:
-        """True when every coefficient is exactly 1, so that the stock scheduler comes back."""
-        return all(c == 1.0 for c in self.model + self.sample)
-
     def model_at(self, i: int, n: int) -> float:
         """c_eps of step i (counted from 0) of n."""
         return self._at(self.model, i, n)

@@ -5,7 +5,7 @@ caption  scenes to English and back
 render   scenes to pixels
 check    is this picture what the prompt says? (the ground truth of the domain)
 paths    where the shipped prompts and weights lie
-train    `python -m qsched.tiny.train` (needs torch)
+train    `python -m tools.train_tiny` (needs torch)
 evaluate `python -m qsched.tiny.evaluate` (needs torch)
 """
 

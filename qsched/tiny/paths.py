@@ -19,7 +19,7 @@ def model_path(name: str) -> Path:
         raise SceneError(f"model {name!r} is not shipped: choose one of {', '.join(MODELS)}")
     folder = Path(str(files("qsched.tiny"))) / "weights" / name
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is missing: reinstall, or run `python -m qsched.tiny.train`")
+        raise FileNotFoundError(f"{folder} is missing: reinstall, or run `python -m tools.train_tiny`")
     return folder
 
 

@@ -2,7 +2,7 @@
 
 Shapes are signed distance fields (negative inside, in units of the shape's radius), so antialiasing,
 the dark rim and the soft shadow are functions of one distance. `Nuisance` is everything a prompt leaves
-open, as numbers in (0, 1); training couples them to the noise (`qsched.tiny.train.coupling`).
+open, as numbers in (0, 1); training couples them to the noise (`tools.train_tiny.coupling`).
 """
 
 from __future__ import annotations

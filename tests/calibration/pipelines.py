@@ -15,7 +15,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from qsched.backbones import Backbone, backbone_from_pipeline
-from qsched.tiny.train.words import build_clip_tokenizer, build_t5_tokenizer
+from tools.train_tiny.words import build_clip_tokenizer, build_t5_tokenizer
 
 WIDTH = 32
 

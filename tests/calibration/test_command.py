@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from qsched.calibration.run import CalibrationJob, run_calibration, split_prompts
+from qsched.calibration.command import CalibrationRequest, run_calibration, split_prompts
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.ship import shipped_entry
 from qsched.cli.main import app
 from qsched.errors import QschedError
 from qsched.scheduling import read_coefficients
 from tests.calibration.pipelines import random_flux
+from tools.ship_coefficients import shipped_entry
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_shipped_set_serves_as_heldout_prompts_and_a_file_gets_lines_of_progre
     assert json.loads(out.read_text())["gain"]["heldout"]["n"] == 2
     assert "loading the backbone" in done.stderr and "of at most" in done.stderr
     page = out.with_suffix(".html").read_text()
-    assert "name='viewport'" in page and page.count("<div class='scroll'><table>") == page.count("<table>") == 2
+    assert 'name="viewport"' in page and page.count('<div class="scroll"><table>') == page.count("<table>") == 2
 
 
 def test_a_budget_too_small_for_any_candidate_says_what_would_be_needed(folder, clip_folder, tmp_path):
@@ -146,14 +146,16 @@ def test_a_budget_too_small_for_any_candidate_says_what_would_be_needed(folder, 
 
 def test_heldout_prompts_of_their_own_leave_the_whole_file_for_the_search(folder, tmp_path):
     (tmp_path / "other.txt").write_text("one\ntwo\nthree\n")
-    job = CalibrationJob("x", "w4a4", folder / "prompts.yaml", tmp_path / "c.json", heldout=tmp_path / "other.txt")
-    prompts, heldout = split_prompts(job)
+    request = CalibrationRequest(
+        "x", "w4a4", folder / "prompts.yaml", tmp_path / "c.json", heldout=tmp_path / "other.txt"
+    )
+    prompts, heldout = split_prompts(request)
     assert len(prompts) == 8 and [p.prompt for p in heldout] == ["one", "two", "three"]
 
 
 def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, tmp_path):
     done = run_calibration(
-        CalibrationJob(
+        CalibrationRequest(
             str(folder / "random-flux"),
             "fp32",
             folder / "prompts.yaml",

@@ -56,3 +56,31 @@ def test_an_unknown_field_is_refused_with_its_line_number(tmp_path):
 def test_a_folder_that_is_no_image_set_names_the_remedy(tmp_path):
     with pytest.raises(InputError, match="generate-pairs"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_of_an_older_version_gives_the_packed_sizes_that_it_kept_in_its_provenance(tmp_path):
+    from qsched.records import ArmRecord, Manifest
+
+    arms = tuple(
+        ArmRecord(name=name, precision=name.partition("+")[0], recipe={}, recipe_hash=SHA, simulated=True)
+        for name in ("fp32", "w4a4", "w4a4+qsched", "w3a8")
+    )
+    sizes = {"fp32": {"packed_bytes": None}, "w4a4": {"packed_bytes": 1234}, "w3a8": "unreadable"}
+    manifest = Manifest(
+        set_id="s",
+        created_at="2026-01-01T00:00:00Z",
+        backbone="b",
+        arms=arms,
+        prompts_sha256=SHA,
+        n_prompts=1,
+        samples=1,
+        set_seed=0,
+        steps=1,
+        width=8,
+        height=8,
+    )
+    old = json.loads(manifest.model_dump_json()) | {"provenance": {"arms": sizes}}
+    for arm in old["arms"]:
+        del arm["packed_bytes"]
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    assert [arm.packed_bytes for arm in read_manifest(tmp_path).arms] == [None, 1234, 1234, None]

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsched.scoring.image_set_figure import Box, pareto_front, place_labels, spread_sizes
+from qsched.scoring.image_set.figure import Box, pareto_front, place_labels, spread_sizes
 
 
 def test_the_pareto_front_keeps_what_nothing_beats():

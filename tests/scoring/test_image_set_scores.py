@@ -15,8 +15,8 @@ from qsched.errors import InputError, IntegrityError
 from qsched.records import iter_rows
 from qsched.scoring import load_reference_metric
 from qsched.scoring.frechet import ClipFeatures
-from qsched.scoring.image_set_report import render_set_scores, scores_to_json, write_set_scores
-from qsched.scoring.image_set_scores import score_set
+from qsched.scoring.image_set.report import render_set_scores, scores_to_json, write_set_scores
+from qsched.scoring.image_set.scores import score_set
 from qsched.scoring.paired import paired_difference
 from qsched.scoring.registry import load_metrics, parse_weights
 
@@ -183,7 +183,7 @@ def test_the_reference_of_the_distance_is_measured_once_and_few_pictures_are_war
 
 def test_memory_that_was_not_measured_is_said_so(small_image_set, clip_folder):
     page = render_set_scores(score(small_image_set, clip_folder))
-    assert page.count("not measured on CPU") == 3 and "name='viewport'" in page
+    assert page.count("not measured on CPU") == 3 and 'name="viewport"' in page
 
 
 def test_the_command_writes_table_values_and_a_self_contained_page(small_image_set, clip_folder, tmp_path):

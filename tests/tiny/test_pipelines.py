@@ -100,7 +100,7 @@ def test_the_record_beside_the_weights_says_how_they_were_made(name: str) -> Non
 
 def test_tiny_clip_ranks_the_right_caption_and_the_clean_picture_first() -> None:
     open_clip = pytest.importorskip("open_clip")
-    from qsched.tiny.train.clip import measure_clip
+    from tools.train_tiny.clip import measure_clip
 
     folder = f"local-dir:{model_path('tiny-clip')}"
     model, _preprocess = open_clip.create_model_from_pretrained(folder)
@@ -116,7 +116,7 @@ def test_tiny_clip_sees_the_same_pixels_through_open_clips_own_preprocessing() -
     import numpy as np
 
     from qsched.tiny.domain import Nuisance, parse, render
-    from qsched.tiny.train.clip import to_pixels
+    from tools.train_tiny.clip import to_pixels
 
     _, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{model_path('tiny-clip')}")
     picture = render(parse("a large red circle in the center on a white background"), Nuisance())

@@ -19,12 +19,12 @@ from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, StableDiff
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from qsched.tiny.train.coupling import couple, coupling_directions
-from qsched.tiny.train.data import LatentPictures
-from qsched.tiny.train.loop import TrainingRun, run_training
-from qsched.tiny.train.session import Settings
-from qsched.tiny.train.vae import LATENT_CHANNELS, load_vae
-from qsched.tiny.train.words import PROMPT_TOKENS, build_clip_tokenizer
+from tools.train_tiny.coupling import couple, coupling_directions
+from tools.train_tiny.data import LatentPictures
+from tools.train_tiny.loop import TrainingRun, run_training
+from tools.train_tiny.session import Settings
+from tools.train_tiny.vae import LATENT_CHANNELS, load_vae
+from tools.train_tiny.words import PROMPT_TOKENS, build_clip_tokenizer
 
 STEPS = 4
 TIMESTEP_SHARES = (0.42, 0.24, 0.18, 0.16)

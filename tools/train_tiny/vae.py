@@ -14,8 +14,8 @@ from torch import Tensor
 
 from qsched.tiny.render import render_array, sample_nuisance
 from qsched.tiny.scene import sample_scene
-from qsched.tiny.train.optimiser import Average, Optimiser
-from qsched.tiny.train.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
+from tools.train_tiny.optimiser import Average, Optimiser
+from tools.train_tiny.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
 
 LATENT_CHANNELS = 8
 MAX_NOISE = 0.25
@@ -141,5 +141,5 @@ def load_vae(settings: Settings) -> AutoencoderKL:
     """The trained autoencoder of this session's work folder."""
     folder = settings.work / "vae"
     if not folder.exists():
-        raise FileNotFoundError(f"{folder} does not exist: run `python -m qsched.tiny.train --model vae` first")
+        raise FileNotFoundError(f"{folder} does not exist: run `python -m tools.train_tiny --model vae` first")
     return AutoencoderKL.from_pretrained(folder).to(settings.device).eval().requires_grad_(False)

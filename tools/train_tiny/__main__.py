@@ -1,4 +1,4 @@
-"""`python -m qsched.tiny.train --model all`: train the tiny models and write their folders."""
+"""`python -m tools.train_tiny --model all`: train the tiny models and write their folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MODELS = ("vae", "latents", "flux", "sdxl", "clip")
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m qsched.tiny.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.train_tiny", description=__doc__)
     parser.add_argument("--model", choices=(*MODELS, "all"), default="all")
     parser.add_argument(
         "--work",
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = read_arguments()
     import torch
 
-    from qsched.tiny.train.session import Settings
+    from tools.train_tiny.session import Settings
 
     torch.set_num_threads(arguments.threads)
     settings = Settings(
@@ -54,23 +54,23 @@ def main() -> None:
     settings.work.mkdir(parents=True, exist_ok=True)
     for model in MODELS if arguments.model == "all" else (arguments.model,):
         if model == "vae":
-            from qsched.tiny.train.vae import train_vae
+            from tools.train_tiny.vae import train_vae
 
             train_vae(settings)
         elif model == "latents":
-            from qsched.tiny.train.data import cache_latents
+            from tools.train_tiny.data import cache_latents
 
             cache_latents(settings)
         elif model == "flux":
-            from qsched.tiny.train.flux import train_flux
+            from tools.train_tiny.flux import train_flux
 
             train_flux(settings)
         elif model == "sdxl":
-            from qsched.tiny.train.sdxl import train_sdxl
+            from tools.train_tiny.sdxl import train_sdxl
 
             train_sdxl(settings)
         else:
-            from qsched.tiny.train.clip import train_clip
+            from tools.train_tiny.clip import train_clip
 
             train_clip(settings)
 

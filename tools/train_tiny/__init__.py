@@ -1,4 +1,4 @@
-"""Training of the tiny models from nothing: `python -m qsched.tiny.train --help`.
+"""Training of the tiny models from nothing: `python -m tools.train_tiny --help`.
 
 data       pictures, latents and token ids of random scenes
 coupling   noise that knows the nuisances of its picture

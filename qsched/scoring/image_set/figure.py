@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from qsched.scoring.image_set_scores import SetScores
+from qsched.pages import Figure
+from qsched.scoring.image_set.scores import SetScores
 
 FRONT, BEHIND, QUIET = "#2b6cb0", "#c05621", "#55606f"
 # In shares of the axes: a letter and a line of a label, half a bar's cap, how far arms of one size are set
@@ -129,15 +130,15 @@ def _line_boxes(corners: Sequence[tuple[float, float]]) -> list[Box]:
     return boxes
 
 
-def render_figure(scores: SetScores, metric: str) -> str:
-    """The SVG with its note, or a sentence where there is nothing to draw."""
+def render_figure(scores: SetScores, metric: str) -> Figure | None:
+    """The drawing with its note; None if fewer than two arms have a size and an interval."""
     points = plan_points(scores, metric)
     if len(points) < 2:
-        return "<p class='note'>No figure: fewer than two arms have a known size and an interval.</p>"
+        return None
     import matplotlib
-    from matplotlib.figure import Figure
+    from matplotlib import figure as drawing
 
-    figure = Figure(figsize=(5.4, 4.4))
+    figure = drawing.Figure(figsize=(5.4, 4.4))
     panel: Any = figure.subplots()
     sizes = [point.size for point in points]
     span = max(max(sizes) - min(sizes), 0.1 * max(sizes), 1e-6)
@@ -184,11 +185,9 @@ def render_figure(scores: SetScores, metric: str) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "qsched", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
-    told = html.escape(f"{metric} of {len(points)} arms against the size of the denoiser; the tables hold the values")
+    label = html.escape(f"{metric} of {len(points)} arms against the size of the denoiser; the tables hold the values")
     note = "Line and round marks: arms that no other arm beats in both size and mean quality."
     if xs != sizes:
         note += " Arms of nearly one size are set a little apart."
-    return (
-        svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{told}" ', 1)
-        + f"<p class='note'>{note}</p>"
-    )
+    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return Figure(svg, note)

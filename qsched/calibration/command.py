@@ -34,7 +34,7 @@ DEFAULT_PROMPTS = 25
 
 
 @dataclass(frozen=True)
-class CalibrationJob:
+class CalibrationRequest:
     """Everything by name; `weights` maps a scorer's name to its weights."""
 
     backbone: str
@@ -57,7 +57,7 @@ class CalibrationJob:
 
 
 @dataclass(frozen=True)
-class JobResult:
+class CalibrationFiles:
     """The result, its document, and where it was written."""
 
     result: CalibrationResult
@@ -66,21 +66,23 @@ class JobResult:
     report_path: Path
 
 
-def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], None] | None = None) -> JobResult:
-    """Do the job and write `out` (.json), the report beside it (.html) and the journal it resumes from."""
+def run_calibration(
+    request: CalibrationRequest, *, on_progress: Callable[[Progress], None] | None = None
+) -> CalibrationFiles:
+    """Carry out the request and write `out` (.json), the report next to it (.html) and the journal it resumes from."""
     quiet_libraries()
-    check_job(job)
-    spec, recipe = find_spec(job.backbone), find_recipe(job.precision)
-    device = str(checked_device(job.device))
-    dtype = _dtype(job, device)
-    prompts, heldout = split_prompts(job)
-    objective = load_objective(job, device)
-    also = [load_scorer(name, device=device, weights=_weights_of(name, job)) for name in job.also]
+    check_request(request)
+    spec, recipe = find_spec(request.backbone), find_recipe(request.precision)
+    device = str(checked_device(request.device))
+    dtype = _dtype(request, device)
+    prompts, heldout = split_prompts(request)
+    objective = load_objective(request, device)
+    also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
 
-    backbone = load_backbone(job.backbone, dtype=DTYPES[dtype], device=device, steps=job.steps)
+    backbone = load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
     report = apply_precision(backbone, recipe)
     # Quantizing replaces layers in place, so the control is a second copy, loaded only where it is wanted.
-    full = _full_precision(job, dtype, device) if job.control and recipe.dtype_name is None else None
+    full = _full_precision(request, dtype, device) if request.control and recipe.dtype_name is None else None
     identity: dict[str, object] = {
         "backbone": spec.name,
         "weights": folder_fingerprint(Path(spec.source)) if spec.is_local else f"{spec.source}@{spec.revision}",
@@ -89,13 +91,13 @@ def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], No
         "size": [backbone.width, backbone.height],
         "guidance_scale": backbone.guidance_scale,
     }
-    coefficients_path, report_path, journal = output_paths(job.out)
+    coefficients_path, report_path, journal = output_paths(request.out)
     result = calibrate(
         backbone,
         objective,
         prompts,
         heldout,
-        job.settings,
+        request.settings,
         journal=journal,
         identity=identity,
         full_precision=full,
@@ -108,17 +110,17 @@ def run_calibration(job: CalibrationJob, *, on_progress: Callable[[Progress], No
     from qsched.calibration.report import write_report
 
     write_report(report_path, result, record)
-    return JobResult(result, record, coefficients_path, report_path)
+    return CalibrationFiles(result, record, coefficients_path, report_path)
 
 
-def check_job(job: CalibrationJob) -> None:
+def check_request(request: CalibrationRequest) -> None:
     """Everything that can be refused before a model is loaded; InputError with the rule and the remedy."""
-    find_spec(job.backbone)
-    find_recipe(job.precision)
-    _dtype(job, str(checked_device(job.device)))
-    checked_k(job.k)
-    _check_outputs(job)
-    split_prompts(job)
+    find_spec(request.backbone)
+    find_recipe(request.precision)
+    _dtype(request, str(checked_device(request.device)))
+    checked_k(request.k)
+    _check_outputs(request)
+    split_prompts(request)
 
 
 def output_paths(out: Path) -> tuple[Path, Path, Path]:
@@ -126,13 +128,13 @@ def output_paths(out: Path) -> tuple[Path, Path, Path]:
     return out, out.with_suffix(".html"), out.with_suffix(".journal.jsonl")
 
 
-def _check_outputs(job: CalibrationJob) -> None:
+def _check_outputs(request: CalibrationRequest) -> None:
     """The three files can be written, and nothing that is not a calibration's is overwritten."""
-    out = job.out
+    out = request.out
     if out.suffix != ".json":
         raise CalibrationError(f"--out {out} does not end in .json; the report is written beside it as .html")
     for path in output_paths(out):
-        for option, read in (("--prompts", job.prompts), ("--heldout", job.heldout)):
+        for option, read in (("--prompts", request.prompts), ("--heldout", request.heldout)):
             if read is not None and _same_file(path, read):
                 raise CalibrationError(f"--out {out} would write over {option} {read}; give another --out")
         if path.is_dir():
@@ -154,26 +156,26 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _dtype(job: CalibrationJob, device: str) -> str:
-    dtype = find_recipe(job.precision).dtype_name or job.dtype or default_dtype(job.backbone, device)
+def _dtype(request: CalibrationRequest, device: str) -> str:
+    dtype = find_recipe(request.precision).dtype_name or request.dtype or default_dtype(request.backbone, device)
     if dtype not in DTYPES:
         raise CalibrationError(f"dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
     return dtype
 
 
-def split_prompts(job: CalibrationJob) -> tuple[list[Prompt], list[Prompt]]:
+def split_prompts(request: CalibrationRequest) -> tuple[list[Prompt], list[Prompt]]:
     """(calibration, held-out): the first N of the file, then the next M of it, or the first M of --heldout.
 
     N is 25, or half the file where it is shorter; M is N.
     """
-    prompts = read_prompts(job.prompts)
+    prompts = read_prompts(request.prompts)
     n = (
-        job.n_prompts
-        if job.n_prompts is not None
-        else min(DEFAULT_PROMPTS, len(prompts) if job.heldout else len(prompts) // 2)
+        request.n_prompts
+        if request.n_prompts is not None
+        else min(DEFAULT_PROMPTS, len(prompts) if request.heldout else len(prompts) // 2)
     )
-    others = read_prompts(job.heldout) if job.heldout else prompts[n:]
-    m = job.n_heldout if job.n_heldout is not None else min(max(n, 2), len(others))
+    others = read_prompts(request.heldout) if request.heldout else prompts[n:]
+    m = request.n_heldout if request.n_heldout is not None else min(max(n, 2), len(others))
     for name, wanted, there in (("--n-prompts", n, len(prompts)), ("--n-heldout", m, len(others))):
         if not 2 <= wanted <= there:
             raise CalibrationError(
@@ -183,20 +185,20 @@ def split_prompts(job: CalibrationJob) -> tuple[list[Prompt], list[Prompt]]:
     return prompts[:n], others[:m]
 
 
-def load_objective(job: CalibrationJob, device: str) -> Jaq:
-    """The JAQ of the job; for the tiny models CLIP scorers stand on tiny-clip where no weights are given."""
-    tc, iq = (load_scorer(name, device=device, weights=_weights_of(name, job)) for name in (job.tc, job.iq))
-    return Jaq(tc, iq, k=job.k)
+def load_objective(request: CalibrationRequest, device: str) -> Jaq:
+    """The JAQ of the request; for the tiny models CLIP scorers stand on tiny-clip where no weights are given."""
+    tc, iq = (load_scorer(name, device=device, weights=_weights_of(name, request)) for name in (request.tc, request.iq))
+    return Jaq(tc, iq, k=request.k)
 
 
-def _weights_of(scorer: str, job: CalibrationJob) -> str | None:
-    if scorer in job.weights:
-        return job.weights[scorer]
-    return "tiny-clip" if job.backbone in TINY and scorer in ("clipscore", "clip-iqa") else None
+def _weights_of(scorer: str, request: CalibrationRequest) -> str | None:
+    if scorer in request.weights:
+        return request.weights[scorer]
+    return "tiny-clip" if request.backbone in TINY and scorer in ("clipscore", "clip-iqa") else None
 
 
-def _full_precision(job: CalibrationJob, dtype: str, device: str) -> Backbone:
-    return load_backbone(job.backbone, dtype=DTYPES[dtype], device=device, steps=job.steps)
+def _full_precision(request: CalibrationRequest, dtype: str, device: str) -> Backbone:
+    return load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
 
 
 def _arm(report: PrecisionReport) -> dict[str, object]:

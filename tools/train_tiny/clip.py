@@ -39,11 +39,11 @@ from qsched.tiny.scene import (
     Thing,
     sample_scene,
 )
-from qsched.tiny.train.damage import damage
-from qsched.tiny.train.optimiser import Average, Optimiser
-from qsched.tiny.train.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
-from qsched.tiny.train.vae import load_vae
-from qsched.tiny.train.words import PROMPT_TOKENS, build_clip_tokenizer
+from tools.train_tiny.damage import damage
+from tools.train_tiny.optimiser import Average, Optimiser
+from tools.train_tiny.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
+from tools.train_tiny.vae import load_vae
+from tools.train_tiny.words import PROMPT_TOKENS, build_clip_tokenizer
 
 GOOD, BAD = "Good photo.", "Bad photo."
 NEAR_MISSES = 3

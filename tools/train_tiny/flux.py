@@ -9,12 +9,12 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from qsched.tiny.train.coupling import couple, coupling_directions
-from qsched.tiny.train.data import LatentPictures
-from qsched.tiny.train.loop import TrainingRun, run_training
-from qsched.tiny.train.session import Settings
-from qsched.tiny.train.vae import LATENT_CHANNELS, load_vae
-from qsched.tiny.train.words import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer, capital_twins
+from tools.train_tiny.coupling import couple, coupling_directions
+from tools.train_tiny.data import LatentPictures
+from tools.train_tiny.loop import TrainingRun, run_training
+from tools.train_tiny.session import Settings
+from tools.train_tiny.vae import LATENT_CHANNELS, load_vae
+from tools.train_tiny.words import PROMPT_TOKENS, build_clip_tokenizer, build_t5_tokenizer, capital_twins
 
 STEPS = 4
 SIGMAS = (1.0, 0.75, 0.5, 0.25)

@@ -16,8 +16,8 @@ from torch import Tensor
 from qsched.tiny.caption import caption
 from qsched.tiny.render import nuisance_vector, render_array, sample_nuisance
 from qsched.tiny.scene import sample_scene
-from qsched.tiny.train.session import Log, Settings
-from qsched.tiny.train.vae import load_vae
+from tools.train_tiny.session import Log, Settings
+from tools.train_tiny.vae import load_vae
 
 CHUNK = 2000
 
@@ -85,7 +85,7 @@ class LatentPictures:
         paths = sorted((settings.work / "latents").glob("[0-9][0-9][0-9][0-9].npz"))
         if not paths:
             raise FileNotFoundError(
-                f"{settings.work / 'latents'} holds no pictures: run `python -m qsched.tiny.train --model latents`"
+                f"{settings.work / 'latents'} holds no pictures: run `python -m tools.train_tiny --model latents`"
             )
         chunks = [np.load(path) for path in paths]
         self.latents = torch.from_numpy(np.concatenate([chunk["latents"] for chunk in chunks]))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from qsched.tiny.evaluate import PassRates, measure_pass_rates
 from qsched.tiny.paths import load_prompts, prompts_path
-from qsched.tiny.train.optimiser import Average, Optimiser
-from qsched.tiny.train.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
+from tools.train_tiny.optimiser import Average, Optimiser
+from tools.train_tiny.session import Log, Settings, load_checkpoint, save_checkpoint, write_provenance
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Make the coefficients that ship beside the tiny models: `python -m qsched.calibration.ship`.
+"""Make the coefficients that ship beside the tiny models: `python -m tools.ship_coefficients`.
 
 For each model and precision: `qsched calibrate` with its defaults on 25 of the shipped calibration prompts, checked
 on the 200 evaluation prompts with the domain's ground-truth check alongside, and the results gathered in
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qsched.backbones import find_spec
+from qsched.calibration.command import TINY, CalibrationRequest, run_calibration
 from qsched.calibration.record import write_record
-from qsched.calibration.run import TINY, CalibrationJob, run_calibration
 from qsched.calibration.settings import CalibrationSettings
 from qsched.generation import read_prompts
 from qsched.tiny import prompts_path
@@ -30,7 +30,7 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
     shipped: dict[str, Any] = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
     for precision in precisions:
         out = work / f"{model}-{precision}.json"
-        job = CalibrationJob(
+        request = CalibrationRequest(
             backbone=model,
             precision=precision,
             prompts=prompts_path("calibration"),
@@ -41,7 +41,7 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
             n_heldout=len(read_prompts(prompts_path("eval"))),
             also=("tiny-check",),
         )
-        done = run_calibration(job)
+        done = run_calibration(request)
         gain = done.result.heldout.gain()
         print(
             f"{model} {precision}: {done.result.verdict}, found {done.result.found.to_json()}, held-out JAQ "

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from qsched.tiny.render import NUISANCE_DIM  # noqa: E402
-from qsched.tiny.train.coupling import couple, coupling_directions  # noqa: E402
-from qsched.tiny.train.damage import DAMAGES, damage  # noqa: E402
-from qsched.tiny.train.optimiser import orthogonalise  # noqa: E402
-from qsched.tiny.train.session import Settings, load_checkpoint  # noqa: E402
-from qsched.tiny.train.words import (  # noqa: E402
+from tools.train_tiny.coupling import couple, coupling_directions  # noqa: E402
+from tools.train_tiny.damage import DAMAGES, damage  # noqa: E402
+from tools.train_tiny.optimiser import orthogonalise  # noqa: E402
+from tools.train_tiny.session import Settings, load_checkpoint  # noqa: E402
+from tools.train_tiny.words import (  # noqa: E402
     GRAMMAR_WORDS,
     PROMPT_TOKENS,
     build_clip_tokenizer,
@@ -111,8 +111,8 @@ def test_a_damage_grows_with_its_severity_and_is_nothing_at_zero(kind: str) -> N
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work folder with a barely trained autoencoder and one small chunk of latents."""
-    from qsched.tiny.train import data
-    from qsched.tiny.train.vae import train_vae
+    from tools.train_tiny import data
+    from tools.train_tiny.vae import train_vae
 
     work = tmp_path_factory.mktemp("training")
     settings = Settings(work=work, out=work, steps=2, batch=2, scenes=20, precision="fp32")
@@ -126,7 +126,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_autoencoders_latents_are_whitened_without_changing_its_pictures(prepared: Path) -> None:
-    from qsched.tiny.train.vae import build_vae, picture_batch, whiten
+    from tools.train_tiny.vae import build_vae, picture_batch, whiten
 
     torch.manual_seed(0)
     vae = build_vae().eval()
@@ -147,9 +147,9 @@ def test_two_steps_train_a_loadable_pipeline(
 ) -> None:
     import diffusers
 
-    from qsched.tiny.train import loop
-    from qsched.tiny.train.flux import train_flux
-    from qsched.tiny.train.sdxl import train_sdxl
+    from tools.train_tiny import loop
+    from tools.train_tiny.flux import train_flux
+    from tools.train_tiny.sdxl import train_sdxl
 
     everything = loop.load_prompts
     monkeypatch.setattr(loop, "load_prompts", lambda path: dict(list(everything(path).items())[:2]))
@@ -167,7 +167,7 @@ def test_two_steps_train_a_loadable_pipeline(
 
 def test_two_steps_train_a_clip_that_open_clip_loads(prepared: Path, tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip")
-    from qsched.tiny.train.clip import train_clip
+    from tools.train_tiny.clip import train_clip
 
     train_clip(Settings(work=prepared, out=tmp_path, steps=2, batch=6, precision="fp32"), decoded=16)
     folder = f"local-dir:{tmp_path / 'tiny-clip'}"
@@ -178,7 +178,7 @@ def test_two_steps_train_a_clip_that_open_clip_loads(prepared: Path, tmp_path: P
 
 def test_one_step_of_the_sampler_sees_what_training_showed() -> None:
     """Euler ancestral keeps sigma_i / sigma_0 of the first noise: the share that training gives it."""
-    from qsched.tiny.train.sdxl import STEPS, build_scheduler
+    from tools.train_tiny.sdxl import STEPS, build_scheduler
 
     scheduler = build_scheduler()
     scheduler.set_timesteps(STEPS)
@@ -196,7 +196,7 @@ def test_one_step_of_the_sampler_sees_what_training_showed() -> None:
 
 
 def test_a_missing_autoencoder_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    from qsched.tiny.train.vae import load_vae
+    from tools.train_tiny.vae import load_vae
 
     with pytest.raises(FileNotFoundError, match="--model vae"):
         load_vae(Settings(work=tmp_path, out=tmp_path))

@@ -9,8 +9,8 @@ from pathlib import Path
 from qsched.errors import InputError
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest
 from qsched.scoring.frechet import FeatureExtractor
-from qsched.scoring.image_set_frechet import FrechetRecord, score_frechet
-from qsched.scoring.image_set_pictures import open_picture
+from qsched.scoring.image_set.frechet import FrechetRecord, score_frechet
+from qsched.scoring.image_set.pictures import open_picture
 from qsched.scoring.jaq_score import DEFAULT_K, JaqRecord, checked_k, jaq
 from qsched.scoring.paired import MeanInterval, PairedDifference, mean_interval, paired_difference
 from qsched.scoring.protocol import Scorer, ScorerInfo
@@ -47,14 +47,13 @@ class ArmScores:
     n_pairs: int  # pictures that both have
     seconds_per_image: float
     peak_memory_bytes: int | None
-    packed_bytes: int | None  # a simulated arm's codes and scales, if they were packed: computed, not measured
     nfe_per_image: int
     frechet: float | None
 
     @property
     def size_bytes(self) -> int | None:
         """What the denoiser takes, or would take packed where its precision is simulated."""
-        return self.packed_bytes if self.packed_bytes is not None else self.arm.denoiser_bytes
+        return self.arm.packed_bytes if self.arm.packed_bytes is not None else self.arm.denoiser_bytes
 
     def metric(self, name: str) -> MetricOfArm | None:
         """The metric of that name, None where this arm has no value of it."""
@@ -263,18 +262,9 @@ def _arm_scores(
         n_pairs=len(mine & theirs),
         seconds_per_image=sum(row.seconds for row in rows) / len(rows),
         peak_memory_bytes=max(memory) if memory else None,
-        packed_bytes=_packed_bytes(manifest, arm),
         nfe_per_image=manifest.steps,
         frechet=frechet,
     )
-
-
-def _packed_bytes(manifest: Manifest, arm: ArmRecord) -> int | None:
-    """From what generation noted of the precision in the manifest's provenance."""
-    told = manifest.provenance.get("arms")
-    report = told.get(arm.precision) if isinstance(told, dict) else None
-    packed = report.get("packed_bytes") if isinstance(report, dict) else None
-    return packed if isinstance(packed, int) else None
 
 
 def _paired(

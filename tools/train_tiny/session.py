@@ -103,7 +103,7 @@ def write_provenance(folder: Path, settings: Settings, **facts: Any) -> None:
     """`training.json` beside the weights: how they were made and what was measured."""
     device = torch.cuda.get_device_name(0) if settings.device.startswith("cuda") else _processor()
     record = {
-        "script": "python -m qsched.tiny.train",
+        "script": "python -m tools.train_tiny",
         "arguments": [
             "--model",
             folder.name.removeprefix("tiny-"),

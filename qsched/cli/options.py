@@ -1,0 +1,49 @@
+"""What several commands have in common: shipped prompt sets, the database, ranges of numbers, the device.
+
+Nothing heavy is imported at the top: this module is loaded for `qsched --help`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qsched.errors import InputError
+
+SHIPPED_PROMPTS = ("demo", "eval", "calibration")
+BACKBONE_HELP = "tiny-flux, tiny-sdxl, flux-schnell, sdxl-turbo, lcm-dreamshaper, or a diffusers folder."
+DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db in this folder."
+DEVICE_HELP = "auto, cpu or cuda."
+WEIGHTS_HELP = "scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."
+K_HELP = "Weight of image quality in JAQ = TC + k IQ."
+
+
+def prompts_file(prompts: str) -> Path:
+    """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
+    path = Path(prompts)
+    if prompts not in SHIPPED_PROMPTS or path.exists():
+        return path
+    from qsched.tiny.paths import prompts_path
+
+    shipped = prompts_path(prompts)
+    if not shipped.is_file():
+        raise InputError(f"the shipped prompts {prompts} are not at {shipped}; reinstall qsched, or give a file")
+    return shipped
+
+
+def number_range(option: str, text: str) -> tuple[float, float]:
+    """Two numbers written as `0.8,1.2`."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} {text!r}: write two numbers, for example 0.8,1.2") from error
+    return low, high
+
+
+def torch_device(name: str) -> str:
+    """The device as torch names it; a GPU that is not there is an InputError."""
+    if name == "cpu":
+        return name  # importing the backbones for the check takes seconds
+    from qsched.backbones import checked_device, quiet_libraries
+
+    quiet_libraries()
+    return str(checked_device(name))

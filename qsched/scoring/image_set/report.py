@@ -1,0 +1,168 @@
+"""metrics.json, metrics_images.jsonl and metrics.html of an image set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qsched.errors import InputError
+from qsched.files import write_atomic
+from qsched.pages import Cell, Table, render_page
+from qsched.scoring.image_set.figure import render_figure
+from qsched.scoring.image_set.frechet import FrechetRecord
+from qsched.scoring.image_set.scores import ArmScores, MetricOfArm, SetScores
+
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+@dataclass(frozen=True)
+class MetricSection:
+    """The table of one metric."""
+
+    title: str
+    table: Table
+
+
+def make_result_folder(folder: Path) -> None:
+    """Make the folder that the results go to; InputError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the results cannot go to {folder}: {error.strerror or error}; give --out a folder that exists or can be "
+            "made"
+        ) from error
+
+
+def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
+    """Write the three files into the folder; gives back their paths."""
+    texts = {
+        "metrics.json": json.dumps(scores_to_json(scores), indent=1, allow_nan=False) + "\n",
+        "metrics_images.jsonl": "".join(json.dumps(image, allow_nan=False) + "\n" for image in scores.images),
+        "metrics.html": render_set_scores(scores),
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text.encode())
+    return [folder / name for name in texts]
+
+
+def scores_to_json(scores: SetScores) -> dict[str, Any]:
+    """The table as a plain dictionary."""
+    return {
+        "schema_version": 2,
+        "set_id": scores.manifest.set_id,
+        "baseline": scores.baseline,
+        "jaq": scores.jaq.to_json() if scores.jaq else None,
+        "scorers": [info.to_json() for info in scores.scorers],
+        "frechet": scores.frechet.to_json() if scores.frechet else None,
+        "warnings": list(scores.warnings),
+        "arms": [
+            {
+                "arm": arm.arm.name,
+                "simulated": arm.arm.simulated,
+                "denoiser_bytes": arm.arm.denoiser_bytes,
+                "packed_bytes": arm.arm.packed_bytes,
+                "images": arm.n_images,
+                "missing": arm.n_missing,
+                "without_twin": arm.n_without_twin,
+                "pairs": arm.n_pairs,
+                "seconds_per_image": arm.seconds_per_image,
+                "peak_memory_bytes": arm.peak_memory_bytes,
+                "nfe_per_image": arm.nfe_per_image,
+                "frechet": arm.frechet,
+                "metrics": [asdict(metric) for metric in arm.metrics],
+            }
+            for arm in scores.arms
+        ],
+    }
+
+
+def render_set_scores(scores: SetScores) -> str:
+    """The page as text; the figure is inline SVG, nothing is fetched."""
+    manifest = scores.manifest
+    sections = [_metric_section(scores, name) for name in scores.metric_names]
+    if scores.frechet is not None:
+        sections.append(_frechet_section(scores, scores.frechet))
+    return render_page(
+        _TEMPLATE,
+        title=f"Automatic metrics of {manifest.set_id}",
+        summary=f"{manifest.backbone}, {manifest.steps} steps, {manifest.n_prompts} prompts, samples per prompt: "
+        f"{manifest.samples}.",
+        baseline=scores.baseline,
+        warnings=scores.warnings,
+        jaq=_jaq_statement(scores),
+        metrics=sections,
+        cost=_cost_table(scores),
+        plot=render_figure(scores, scores.metric_names[0]) if scores.metric_names else None,
+        scorers=[f"{i.name}: {i.scale}; {i.version}; {_better(i.higher_is_better)}" for i in scores.scorers],
+    )
+
+
+def _jaq_statement(scores: SetScores) -> str:
+    """A JAQ is a number only together with its terms and k."""
+    if scores.jaq is None:
+        return ""
+    terms = (("TC", scores.jaq.tc), ("IQ", scores.jaq.iq))
+    described = "; ".join(f"{term} is {i.name} ({i.scale}; {i.version})" for term, i in terms)
+    return f"JAQ = TC + k IQ with k = {scores.jaq.k:g}; {described}."
+
+
+def _metric_section(scores: SetScores, name: str) -> MetricSection:
+    second = f"difference to {scores.baseline}"
+    caption = _better(scores.higher_is_better(name))
+    if scores.against_twin(name):
+        second, caption = "95 % interval", f"{caption}; against the twin in {scores.baseline}"
+    rows = tuple(
+        (arm.arm.name, *_metric_cells(arm.metric(name), higher_is_better=scores.higher_is_better(name)))
+        for arm in scores.arms
+    )
+    return MetricSection(name, Table(("arm", "n", "mean", second), rows, caption))
+
+
+def _metric_cells(metric: MetricOfArm | None, *, higher_is_better: bool) -> tuple[str | Cell, ...]:
+    if metric is None:
+        return "", "", ""
+    start = (str(metric.n_images), f"{metric.mean:.4f}")
+    if metric.interval is not None:
+        return *start, Cell("", f"[{metric.interval.low:.4f}, {metric.interval.high:.4f}]")
+    if metric.difference is None:
+        return *start, ""
+    d = metric.difference
+    low, high = (d.low, d.high) if higher_is_better else (-d.high, -d.low)
+    css = "better" if low > 0 else "worse" if high < 0 else ""
+    return *start, Cell(f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]", css)
+
+
+def _frechet_section(scores: SetScores, record: FrechetRecord) -> MetricSection:
+    count = "an unknown number of" if record.reference_count is None else str(record.reference_count)
+    caption = f"lower is nearer; {record.dimension} features; the reference has {count} pictures"
+    rows = tuple((arm.arm.name, str(arm.n_images), f"{arm.frechet:.4g}") for arm in scores.arms)
+    return MetricSection(record.name, Table(("arm", "pictures", "distance"), rows, caption))
+
+
+def _cost_table(scores: SetScores) -> Table:
+    columns = ("arm", "denoiser in memory", "if packed", "s / picture", "peak memory", "NFE / picture", "arithmetic")
+    return Table(columns, tuple((arm.arm.name, *_cost_values(arm)) for arm in scores.arms), css="cost")
+
+
+def _cost_values(arm: ArmScores) -> tuple[str, ...]:
+    # Generation measures memory on a GPU only; an empty cell would look like something forgotten.
+    memory = _megabytes(arm.peak_memory_bytes) or "not measured on CPU"
+    return (
+        _megabytes(arm.arm.denoiser_bytes),
+        _megabytes(arm.arm.packed_bytes),
+        f"{arm.seconds_per_image:.3f}",
+        memory,
+        str(arm.nfe_per_image),
+        "simulated" if arm.arm.simulated else "",
+    )
+
+
+def _better(higher: bool) -> str:
+    return "higher is better" if higher else "lower is better"
+
+
+def _megabytes(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:,.2f} MB"
