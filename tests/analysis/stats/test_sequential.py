@@ -22,6 +22,7 @@ def ever_wrong(draw, mean: float, *, runs: int, length: int) -> float:
     return wrong / runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mean"), [("coin", 0.5), ("skewed coin", 0.9), ("halves and ties", 0.6), ("annotator means", 0.55)]
 )

@@ -176,6 +176,25 @@ def test_intersections_are_the_same_by_sorting_one_key_or_two(
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_a_loop_over_its_definition(p: list[float]):
+    adjusted, least = [0.0] * len(p), 0.0
+    for step, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        least = max(least, min(1.0, (len(p) - step) * p[place]))
+        adjusted[place] = least
+    assert holm(np.array(p)) == pytest.approx(adjusted, abs=1e-12)
+
+
+# Each call of statsmodels collects the garbage of the whole test run (0.4 s), so that it is asked five times only.
+@pytest.mark.parametrize(
+    "p",
+    [
+        [0.03],
+        [0.01, 0.04, 0.03],
+        [0.2, 0.2, 0.001, 0.9],
+        [0.0, 1.0, 0.5],
+        list(np.random.default_rng(0).random(28) ** 4),
+    ],
+)
 def test_holm_equals_statsmodels(p: list[float]):
     assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
