@@ -47,8 +47,11 @@ def generate_pairs(
 ) -> None:
     """Make paired images: every arm starts each prompt from the same noise.
 
-    Precisions: fp32, bf16, fp16 (dtype); w8a8, w4a8 (torchao); nf4 (bitsandbytes); w4a4, w3a8, w4a4-channel
-    and so on (fake quantization, any bits from 2 to 8). +qsched scales the scheduler's inputs.
+    Precisions: fp32, bf16, fp16 (dtype); w8a8, w4a8 (torchao); nf4, int8 (bitsandbytes); w4a4, w3a8, w4a4-channel
+    and so on (fake quantization, any bits from 2 to 8); fp8, fp8-tensor, mxfp8, mxfp4, nvfp4, gguf-q8_0, gguf-q5_0,
+    gguf-q4_0 (number formats, simulated). Options follow a colon: w4a4:keep=time_embed*|proj_out leaves modules in
+    the base dtype, w4a4:bits=map.json gives modules their own bits, mxfp8:conv converts convolutions too.
+    +qsched scales the scheduler's inputs. docs/arms.md says what each arm does.
 
     Killed or stopped, the same command goes on where it was and ends with the same pictures.
 
@@ -95,9 +98,15 @@ def _tell(report: RunReport) -> None:
         r: Any = arm.report
         sizes = ["", "", "", "", ""]
         if r is not None:
-            packed = "" if r.packed_bytes is None else mebibytes(r.packed_bytes)
+            packed = mebibytes(r.packed_bytes) if r.simulated else ""
             kind = "simulated" if r.simulated else ""
-            sizes = [mebibytes(r.resident_bytes), packed, str(len(r.converted)), str(len(r.skipped)), kind]
+            sizes = [
+                mebibytes(r.resident_bytes),
+                packed,
+                str(len(r.converted)),
+                str(len(r.skipped) + len(r.kept)),
+                kind,
+            ]
         pace = "" if arm.seconds_an_image is None else f"{arm.seconds_an_image:.3f}"
         table.add_row(arm.name, str(arm.images_made), pace, *sizes)
     console.print(table)

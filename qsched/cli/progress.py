@@ -54,7 +54,8 @@ class PairsProgress:
     def loaded(self, report: Any) -> None:
         """The precision's layers are converted."""
         if report.converted:
-            kept = f", {len(report.skipped)} kept as they are" if report.skipped else ""
+            left = len(report.skipped) + len(report.kept)
+            kept = f", {left} kept as they are" if left else ""
             self._console.print(f"{report.precision}: {len(report.converted)} layers converted{kept}", highlight=False)
         self._since = time.perf_counter()
 

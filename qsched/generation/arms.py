@@ -58,6 +58,7 @@ def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, 
         raise InputError(f"arms {text!r}: an arm is empty; write for example fp32,w4a8,w4a8+qsched")
     split = [part.partition("+") for part in parts]
     recipes = [find_recipe(precision) for precision, _, _ in split]
+    _check_one_recipe_per_name(recipes)
     named = [recipe.dtype_name for recipe in recipes if recipe.dtype_name]
     base = dtype or (named[0] if named else default_dtype)
     arms = []
@@ -77,6 +78,14 @@ def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, 
     if doubled:
         raise InputError(f"arm {doubled[0]!r} is named twice; name each arm once (files of one name need renaming)")
     return tuple(arms)
+
+
+def _check_one_recipe_per_name(recipes: list[Recipe]) -> None:
+    """Files of the same name in two folders would be two precisions under one name."""
+    hashes: dict[str, str] = {}
+    for recipe in recipes:
+        if hashes.setdefault(recipe.name, recipe.hash) != recipe.hash:
+            raise InputError(f"precision {recipe.name!r} names two different files; rename one of the files")
 
 
 def shipped_coefficients(spec: BackboneSpec, precision: str) -> Coefficients:

@@ -15,7 +15,7 @@ from qsched.records import Manifest
 
 if TYPE_CHECKING:
     from qsched.backbones.load import Backbone
-    from qsched.precision.apply import PrecisionReport
+    from qsched.precision.report import PrecisionReport
 
 TOOL = "qsched generate-pairs"
 

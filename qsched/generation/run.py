@@ -20,7 +20,7 @@ from qsched.records import ImageRow, image_id_for
 
 if TYPE_CHECKING:
     from qsched.backbones.load import Backbone
-    from qsched.precision.apply import PrecisionReport
+    from qsched.precision.report import PrecisionReport
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qsched.precision.recipe import PrecisionError, Recipe, find_recipe, hash_of
+from qsched.precision.names import find_recipe
+from qsched.precision.recipe import PrecisionError, Recipe, hash_of
 
 if TYPE_CHECKING:
-    from qsched.precision.apply import PrecisionReport, apply_precision, tensor_bytes
+    from qsched.precision.apply import apply_precision
+    from qsched.precision.report import PrecisionReport, tensor_bytes
 
 __all__ = [
     "PrecisionError",
@@ -21,8 +23,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("PrecisionReport", "apply_precision", "tensor_bytes"):
-        from qsched.precision import apply
+    if name == "apply_precision":
+        from qsched.precision.apply import apply_precision
 
-        return getattr(apply, name)
+        return apply_precision
+    if name in ("PrecisionReport", "tensor_bytes"):
+        from qsched.precision import report
+
+        return getattr(report, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

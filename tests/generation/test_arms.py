@@ -57,6 +57,26 @@ def test_a_wrong_arm_is_an_error_with_the_remedy(spec, text, message) -> None:
         arms(text, spec)
 
 
+def test_options_of_a_precision_compose_with_coefficients(spec, tmp_path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text('{"family": "constant", "model": 0.9, "sample": 1.0}')
+    arms = parse_arms(
+        f"fp32,w4a4:keep=x_embedder|proj_out+qsched:{file}", spec, steps=4, dtype=None, default_dtype="fp32"
+    )
+    assert arms[1].name == "w4a4:keep=x_embedder|proj_out+qsched:mine"
+    assert arms[1].recipe.keep == ("x_embedder", "proj_out")
+    assert arms[1].record().recipe["precision"]["keep"] == ["x_embedder", "proj_out"]
+
+
+def test_two_bit_maps_of_one_file_name_are_refused(spec, tmp_path) -> None:
+    for folder, bits in (("a", 2), ("b", 8)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "map.json").write_text(f'{{"*": {bits}}}')
+    text = f"w4a4:bits={tmp_path}/a/map.json,w4a4:bits={tmp_path}/b/map.json+qsched"
+    with pytest.raises(InputError, match="two different files"):
+        parse_arms(text, spec, steps=4, dtype=None, default_dtype="fp32")
+
+
 def test_a_hub_backbone_has_no_shipped_coefficients(tmp_path) -> None:
     with pytest.raises(InputError, match=r"no coefficients come with sdxl-turbo; run `qsched calibrate"):
         arms("w4a8+qsched", BACKBONES["sdxl-turbo"])

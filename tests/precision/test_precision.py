@@ -17,8 +17,9 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from qsched.precision import PrecisionError, apply_precision, find_recipe
-from qsched.precision.apply import tensor_bytes
-from qsched.precision.fake import quantize_dequantize, quantize_weight
+from qsched.precision.integer import IntegerFormat, quantize_dequantize
+from qsched.precision.report import tensor_bytes
+from qsched.precision.simulated import round_weight
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "fake_quantization.json"
 FLOATS = hnp.arrays(
@@ -47,7 +48,7 @@ def test_fake_quantization_equals_the_naive_twin(x: np.ndarray, bits: int) -> No
 @settings(deadline=None, max_examples=100)
 @given(x=FLOATS, bits=st.integers(2, 8), group=st.integers(1, 12))
 def test_weight_groups_are_consecutive_inputs_and_the_last_may_be_short(x: np.ndarray, bits: int, group: int) -> None:
-    ours = quantize_weight(torch.from_numpy(x), bits=bits, group=group).numpy()
+    ours = round_weight(torch.from_numpy(x), IntegerFormat(bits, group)).numpy()
     for row, mine in zip(x, ours, strict=True):
         parts = [naive(row[i : i + group].tolist(), bits) for i in range(0, len(row), group)]
         assert mine.tolist() == [v for part in parts for v in part]
@@ -70,7 +71,7 @@ def test_golden_values_have_not_moved() -> None:
     assert golden["origin"] and len(golden["cases"]) >= 4
     for case in golden["cases"]:
         weight = torch.tensor(case["weight"])
-        assert quantize_weight(weight, bits=case["bits"], group=case["group"]).tolist() == case["quantized"]
+        assert round_weight(weight, IntegerFormat(case["bits"], case["group"])).tolist() == case["quantized"]
 
 
 def test_convolutions_group_channel_and_kernel_together_and_tokens_are_pixels() -> None:
@@ -162,6 +163,10 @@ X = torch.randn(5, 4, 2, 2, generator=torch.Generator().manual_seed(1))
             0.25,
         ),
         ("nf4", ["2", "3", "4"], ["0: Conv2d, and nf4 converts Linear only"], 0.25),
+        ("int8", ["2", "3", "4"], ["0: Conv2d, and int8 converts Linear only"], 0.03),
+        ("fp8", ["2", "3", "4"], ["0: Conv2d, and fp8 converts Linear only"], 0.1),
+        ("mxfp4:keep=4", ["2", "3"], ["0: Conv2d, and mxfp4 converts Linear only"], 0.5),
+        ("gguf-q8_0:keep=4", ["2", "3"], ["0: Conv2d, and gguf-q8_0 converts Linear only"], 0.02),
         ("w8a8-fake", ["0", "2", "3", "4"], [], 0.03),
         ("w4a4", ["0", "2", "3", "4"], [], 0.5),
     ],
@@ -185,9 +190,13 @@ def test_bytes_are_measured_where_they_lie_and_packed_bytes_follow_from_the_reci
     assert fake.packed_bytes == 4 * (floats - weights) + weights // 2 + 4 * scales
     int8 = apply_precision(mixed(), "w8a8")
     linear = 32 * 64 + 64 * 24 + 24 * 4
-    assert int8.packed_bytes is None
+    assert int8.packed_bytes == int8.resident_bytes
     # int8 codes, and a float32 scale and an int8 zero point an output channel
     assert int8.resident_bytes == 4 * (floats - linear) + linear + (4 + 1) * (64 + 24 + 4)
+    llm = apply_precision(mixed(), "int8")  # int8 codes and a float32 scale for each output channel
+    assert llm.resident_bytes == llm.packed_bytes == 4 * (floats - linear) + linear + 4 * (64 + 24 + 4)
+    assert llm.nominal_bytes == int8.nominal_bytes == 4 * (floats - linear) + linear
+    assert fake.nominal_bytes == 4 * (floats - weights) + weights // 2
     nf4 = apply_precision(mixed(), "nf4")
     assert 4 * (floats - linear) + linear // 2 < nf4.resident_bytes < 4 * (floats - linear) + linear
 
@@ -209,3 +218,31 @@ def test_a_recipe_that_matches_no_layer_a_second_recipe_and_a_wrong_dtype_are_er
         apply_precision(model, "w8a8")
     with pytest.raises(PrecisionError, match="load it with dtype"):
         apply_precision(mixed(), "bf16")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_int8_is_the_formula_of_llm_int8(dtype: torch.dtype) -> None:
+    """Also guards against bitsandbytes' training mode, which would leave the activations unquantized on a CPU."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 24).to(dtype)
+    weight, bias = layer.weight.detach().half().float().numpy(), layer.bias.detach().float().numpy()
+    model = Model(nn.Sequential(layer), dtype=dtype)
+    apply_precision(model, "int8")
+    x = torch.randn(2, 5, 64).to(dtype)
+    x[..., 3] *= 20
+    with torch.inference_mode():
+        output = model.denoiser(x).float().numpy().reshape(10, 24)
+    rows = x.half().float().numpy().reshape(10, 64)
+    outliers = (np.abs(rows) >= 6).any(0)
+    assert outliers.sum() == 1
+    weight_scale = np.abs(weight).max(1)
+    weight_codes = np.rint(weight * (np.float32(127) / weight_scale)[:, None])
+    row_scale = np.where(np.abs(rows) < 6, np.abs(rows), 0).max(1)
+    row_codes = np.rint(np.where(outliers, 0, rows) * (np.float32(127) / row_scale)[:, None])
+    expected = row_codes @ weight_codes.T * (row_scale[:, None] * weight_scale) / 127**2 + bias
+    expected += (
+        x.float().numpy().reshape(10, 64)[:, outliers] @ (weight_codes * weight_scale[:, None] / 127)[:, outliers].T
+    )
+    off = np.abs(output - expected).max()
+    assert off < (1e-4 if dtype is torch.float32 else 0.02)  # bfloat16: the sum of two rounded products
+    assert np.abs(expected - rows @ weight.T - bias).max() > 0.005
