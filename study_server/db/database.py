@@ -100,6 +100,23 @@ class Database:
             connection.close()
 
     @contextmanager
+    def snapshot(self) -> Iterator[Tx]:
+        """A read-only transaction that sees one moment of the database for as long as it takes; writers go on."""
+        connection = self.connect()
+        try:
+            tx = Tx(connection, self.dialect)
+            if self.dialect == "postgresql":
+                # The limit of 15 s is for annotators who wait; an export of millions of votes takes longer.
+                tx.command("SET statement_timeout = 0")
+                tx.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            else:
+                tx.command("PRAGMA query_only = ON")
+                tx.command("BEGIN")  # deferred: a read takes no lock from a writer
+            yield tx
+        finally:
+            connection.close()
+
+    @contextmanager
     def session(self) -> Iterator[Session]:
         """An ORM session that commits at its end, for bulk and owner's work."""
         with Session(self.engine) as session, session.begin():

@@ -7,7 +7,7 @@ models (db.models) stay the one definition of the tables; a test prepares every 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -54,9 +54,10 @@ class RawConnection(Protocol):
 class Tx:
     """An open transaction; whoever opened it commits."""
 
-    __slots__ = ("_execute", "_postgresql", "dialect")
+    __slots__ = ("_connection", "_execute", "_postgresql", "dialect")
 
     def __init__(self, connection: RawConnection, dialect: Dialect) -> None:
+        self._connection: Any = connection
         self._execute = connection.execute
         self._postgresql = dialect == "postgresql"
         self.dialect = dialect
@@ -69,6 +70,21 @@ class Tx:
         """Every row."""
         rows: list[Row] = self._run(statement, values).fetchall()
         return rows
+
+    def batches(self, statement: Statement, size: int, /, **values: object) -> Iterator[list[Row]]:
+        """Every row, `size` at a time: what is not yet asked for stays in the database."""
+        if self._postgresql:
+            # A cursor with a name stays in the server; any other would fetch the whole answer at once.
+            cursor = self._connection.cursor(name="batches")
+            cursor.execute(statement.postgresql, values)
+        else:
+            cursor = self._connection.cursor()
+            cursor.execute(statement.sqlite, values)
+        try:
+            while rows := cursor.fetchmany(size):
+                yield rows
+        finally:
+            cursor.close()
 
     def one(self, statement: Statement, /, **values: object) -> Row | None:
         """The first row, or None."""

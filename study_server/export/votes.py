@@ -1,57 +1,94 @@
 """Write the votes table of a study to parquet, csv or jsonl; the file holds exactly what the database does.
 
-Every row is checked against the contract before anything is written, the count is taken in the same
-transaction as the rows, and the file appears whole or not at all.
+The rows are read in batches from one snapshot of the database, so that memory stays flat and voting goes on. Every
+batch is checked against the contract before it is written, the counts are taken from the same snapshot, and the file
+appears whole or not at all. Rows are in the order in which the votes were stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from pydantic import ValidationError
 
 from qsched.errors import InputError, IntegrityError
 from qsched.files import atomic_file
-from qsched.records import COLUMNS, Vote
-from qsched.records.image_set import first_problem
+from qsched.records import COLUMNS
 from study_server.db.database import Database
-from study_server.db.statements import Statement, Tx
+from study_server.db.statements import Row, Statement, Tx
 from study_server.errors import NotFound
+from study_server.export.check import check_batch
+from study_server.export.formats import FORMATS, TIME, open_table
 
-FORMATS = (".parquet", ".csv", ".jsonl")
-_TIME = pl.Datetime("ms", "UTC")
-# Every other column is text.
-SCHEMA: dict[str, pl.DataType] = {name: pl.String() for name in COLUMNS} | {
-    "served_at": _TIME,
-    "answered_at": _TIME,
-    "response_ms": pl.Int64(),
-    "simulated": pl.Boolean(),
-    "sample_index": pl.Int64(),
-    "strength": pl.Int64(),
-    "selection_probability": pl.Float64(),
-}
+BATCH_ROWS = 50_000
 
-STUDY_EXISTS = Statement("SELECT id FROM studies WHERE slug = :slug")
-ROWS = Statement(f"SELECT {', '.join(COLUMNS)} FROM votes_table WHERE study = :slug ORDER BY answered_at, session")
+STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""
     SELECT COUNT(*),
-           SUM(CASE WHEN v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END),
-           SUM(CASE WHEN v.surplus_reason IS NULL
-                     AND EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id) THEN 1 ELSE 0 END)
-    FROM votes v JOIN sessions s ON s.id = v.session_id JOIN studies st ON st.id = s.study_id
-    WHERE st.slug = :slug
+           COALESCE(SUM(CASE WHEN v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN v.surplus_reason IS NULL
+                             AND EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id) THEN 1 ELSE 0 END), 0)
+    FROM votes v JOIN sessions s ON s.id = v.session_id
+    WHERE s.study_id = :study
 """)
+PAIRS = Statement("""
+    SELECT p.id, p.pair_key, r.prompt_key, r.category, f.arm, s.arm, p.sample_index
+    FROM pairs p
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    WHERE p.study_id = :study
+""")
+SESSIONS = Statement("""
+    SELECT s.id, s.pseudonym, a.pseudonym, s.simulated
+    FROM sessions s JOIN annotators a ON a.id = s.annotator_id
+    WHERE s.study_id = :study
+""")
+# NOT INDEXED: SQLite then reads in the order of ids; by the index on sessions it would sort all rows in memory.
+VOTES = Statement("""
+    SELECT v.session_id, a.pair_id, v.question, v.choice, a.first_on_left, a.served_ms, v.answered_ms, v.response_ms,
+           a.kind, a.expected, v.strength, a.selection_probability
+    FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
+    JOIN assignments a ON a.id = v.assignment_id
+    JOIN sessions s ON s.id = v.session_id
+    WHERE s.study_id = :study
+      AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id
+""")
+
+_PAIR_SCHEMA = {
+    "pair": pl.Int64,
+    "pair_id": pl.String,
+    "prompt_id": pl.String,
+    "category": pl.String,
+    "first_arm": pl.String,
+    "second_arm": pl.String,
+    "sample_index": pl.Int64,
+}
+_SESSION_SCHEMA = {"session_number": pl.Int64, "session": pl.String, "annotator": pl.String, "simulated": pl.Boolean}
+_VOTE_SCHEMA = {
+    "session_number": pl.Int64,
+    "pair": pl.Int64,
+    "question": pl.String,
+    "choice": pl.String,
+    "first_on_left": pl.Boolean,
+    "served_at": pl.Int64,
+    "answered_at": pl.Int64,
+    "response_ms": pl.Int64,
+    "kind": pl.String,
+    "expected": pl.String,
+    "strength": pl.Int64,
+    "selection_probability": pl.Float64,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What was written and what was left out: rows = written + superseded + surplus."""
+    """What was written and what was left out: rows_in_database = written + superseded + surplus."""
 
     path: Path
     rows_in_database: int
@@ -65,64 +102,68 @@ class ExportSummary:
 def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary:
     """Write the effective votes of `study` (every kind) to `path`; the ending gives the format.
 
-    Raises NotFound for an unknown study, InputError for an unknown ending, IntegrityError where a stored row
-    breaks the contract or the counts disagree (then nothing is written).
+    Raises NotFound for an unknown study, InputError for an unknown ending, IntegrityError if a stored row breaks the
+    contract or the counts disagree (then nothing is written).
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the ending {path.suffix!r} is not one of {', '.join(FORMATS)}")
-    with database.transaction() as tx:
-        if database.dialect == "postgresql":
-            tx.command("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        rows, total, surplus, superseded = _read(tx, study)
-    if len(rows) + surplus + superseded != total:
-        raise IntegrityError(
-            f"{study}: {total} vote rows, but {len(rows)} effective, {superseded} superseded and {surplus} surplus; "
-            "the database contradicts itself and nothing was written"
-        )
-    table = pl.DataFrame({name: [row[name] for row in rows] for name in COLUMNS}, schema=SCHEMA)
-    _write_whole(table, path)
-    return ExportSummary(
-        path,
-        total,
-        table.height,
-        superseded,
-        surplus,
-        int(table["simulated"].sum()),
-        dict(Counter(str(kind) for kind in table["kind"])),
+    written = simulated = 0
+    kinds: Counter[str] = Counter()
+    with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
+        number = _find_study(tx, study)
+        total, surplus, superseded = (int(value) for value in tx.one(COUNTS, study=number) or (0, 0, 0))
+        with open_table(draft) as write:
+            for frame in _batches(tx, number, study):
+                check_batch(frame, study=study, first_row=written + 1)
+                write(frame)
+                written += frame.height
+                simulated += int(frame["simulated"].sum())
+                kinds.update(dict(frame["kind"].value_counts().iter_rows()))
+        if written + surplus + superseded != total:
+            raise IntegrityError(
+                f"{study}: {total} vote rows, but {written} effective, {superseded} superseded and {surplus} surplus; "
+                "the database contradicts itself and nothing was written"
+            )
+    return ExportSummary(path, total, written, superseded, surplus, simulated, dict(kinds))
+
+
+def _find_study(tx: Tx, slug: str) -> int:
+    row = tx.one(STUDY, slug=slug)
+    if row is None:
+        raise NotFound(f"no study {slug!r} in this database; `qsched study list` shows them")
+    return int(row[0])
+
+
+def _batches(tx: Tx, study: int, slug: str) -> Iterator[pl.DataFrame]:
+    """The votes table in pieces, at least one, in the contract's columns and order."""
+    pairs = pl.DataFrame(tx.all(PAIRS, study=study), schema=_PAIR_SCHEMA, orient="row")
+    sessions = _frame(tx.all(SESSIONS, study=study), _SESSION_SCHEMA, ("simulated",))
+    empty = True
+    for rows in tx.batches(VOTES, BATCH_ROWS, study=study):
+        empty = False
+        yield _table(rows, pairs, sessions, slug)
+    if empty:
+        yield _table([], pairs, sessions, slug)
+
+
+def _table(rows: list[Row], pairs: pl.DataFrame, sessions: pl.DataFrame, slug: str) -> pl.DataFrame:
+    votes = _frame(rows, _VOTE_SCHEMA, ("first_on_left",))
+    votes = votes.join(pairs, on="pair", how="left", maintain_order="left")
+    votes = votes.join(sessions, on="session_number", how="left", maintain_order="left")
+    left, right = (
+        pl.when(pl.col("first_on_left") == is_first).then("first_arm").otherwise("second_arm")
+        for is_first in (True, False)
     )
+    return votes.with_columns(
+        study=pl.lit(slug, pl.String),
+        left_arm=left,
+        right_arm=right,
+        served_at=pl.col("served_at").cast(TIME),
+        answered_at=pl.col("answered_at").cast(TIME),
+    ).select(COLUMNS)
 
 
-def _read(tx: Tx, study: str) -> tuple[list[dict[str, Any]], int, int, int]:
-    if tx.one(STUDY_EXISTS, slug=study) is None:
-        raise NotFound(f"no study {study!r} in this database; `qsched study list` shows them")
-    rows = _checked(tx.all(ROWS, slug=study), study)
-    counts = tx.one(COUNTS, slug=study) or (0, 0, 0)
-    total, surplus, superseded = (int(value or 0) for value in counts)
-    return rows, total, surplus, superseded
-
-
-def _checked(rows: Sequence[tuple[Any, ...]], study: str) -> list[dict[str, Any]]:
-    checked = []
-    for number, row in enumerate(rows, start=1):
-        values = dict(zip(COLUMNS, row, strict=True))
-        for name in ("served_at", "answered_at"):
-            if isinstance(values[name], str):
-                values[name] = datetime.fromisoformat(values[name])
-        values["simulated"] = bool(values["simulated"])
-        try:
-            checked.append(Vote.model_validate(values).model_dump(mode="python"))
-        except ValidationError as error:
-            raise IntegrityError(f"{study}: vote {number} breaks the contract: {first_problem(error)}") from error
-    return checked
-
-
-def _write_whole(table: pl.DataFrame, path: Path) -> None:
-    with atomic_file(path, parents=True) as draft:
-        if path.suffix == ".parquet":
-            table.write_parquet(draft)
-        else:
-            text = table.with_columns(pl.col("served_at", "answered_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
-            if path.suffix == ".csv":
-                text.write_csv(draft)
-            else:
-                text.write_ndjson(draft)
+def _frame(rows: list[Row], schema: dict[str, type[pl.DataType]], flags: tuple[str, ...]) -> pl.DataFrame:
+    """Rows as columns; SQLite keeps booleans as 0 and 1."""
+    stored = {name: pl.Int8 if name in flags else dtype for name, dtype in schema.items()}
+    return pl.DataFrame(rows, schema=stored, orient="row").with_columns(pl.col(*flags).cast(pl.Boolean))
