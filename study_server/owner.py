@@ -142,6 +142,8 @@ def describe(made: CreatedStudy) -> str:
     line = f"study {made.slug}: {made.pairs} pairs from {made.images} images"
     if not made.created:
         return f"{line}, going on with it"
+    if made.identical:
+        line += f"; left out {made.identical} pairs whose two pictures are identical"
     if made.removed_chunks:
         chunks = ", ".join(f"{count} x {name}" for name, count in sorted(made.removed_chunks.items()))
         line += f"; left out of the served PNG files: {chunks} (could tell the arm; pixels unchanged)"

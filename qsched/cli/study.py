@@ -70,6 +70,7 @@ def check(
     from study_server.owner import read_design
     from study_server.studies.comparisons import plan_pairs
     from study_server.studies.estimate import estimate_study
+    from study_server.studies.identical import leave_out_identical
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
@@ -77,16 +78,18 @@ def check(
     manifest = read_manifest(folder)
     rows = list(iter_rows(folder))
     with lines_of(file):
-        pairs = plan_pairs(
-            design,
-            arms=[arm.name for arm in manifest.arms],
-            images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
-        )
+        looks = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
+        planned = plan_pairs(design, arms=[arm.name for arm in manifest.arms], images=looks)
+        to_show = leave_out_identical(planned, looks=looks, design=design)
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
-    found = estimate_study(design, pairs, assumed)
+    found = estimate_study(design, to_show.pairs, assumed)
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
     for name, text in _check_lines(design, found):
         typer.echo(f"  {name:<20} {text}")
+    if to_show.identical:
+        typer.echo(
+            f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"
+        )
     for warning in found.warnings:
         typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
 

@@ -1,8 +1,8 @@
 """Copy the images of a set into the data folder, checked, cleaned and padded to one length a prompt.
 
 Every picture of one (prompt, sample) is followed by zero bytes up to a common length: the arms of a prompt
-then cannot be told apart by the size of the answer. Decoders stop at the PNG's end chunk; the picture itself
-is the original, byte for byte, but for chunks that could name the arm.
+then cannot be told apart by the size of the answer. Decoders stop at the PNG's end chunk; pixels and
+their compression are the original's, byte for byte. What could tell the arm otherwise is left out or refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ FILE_NAME = re.compile(r"^[0-9a-f]{32}\.png$")
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A row of the set and the name of the server's copy."""
+    """A row of the set, the name of the server's copy, and a hash of how the picture looks."""
 
     row: ImageRow
     file: str
     removed: tuple[str, ...]
+    pixels: str
 
 
 def store_images(
@@ -37,16 +38,11 @@ def store_images(
 ) -> Iterator[StoredImage]:
     """Check and copy `rows` (all images of one prompt and sample); yields one StoredImage a row.
 
-    Raises IntegrityError where the file contradicts its row, InputError where it is no clean PNG or where
-    the arms would be shown in different colours.
+    Raises IntegrityError if a file contradicts its row, InputError if it is not a clean PNG or if the files of the
+    arms differ in more than their pixels.
     """
     cleaned = [(row, _read_checked(row, source)) for row in rows]
-    display = {picture.display for _, picture in cleaned}
-    if len(display) > 1:
-        raise InputError(
-            f"prompt {rows[0].prompt_id!r}: the arms' PNG files carry different colour chunks (gamma, profile or "
-            "palette), so a browser would show equal pixels differently; save every arm the same way"
-        )
+    _refuse_telling_files(rows, [picture for _, picture in cleaned])
     longest = max(len(picture.data) for _, picture in cleaned)
     length = -(-longest // PADDING_STEP) * PADDING_STEP
     for row, picture in cleaned:
@@ -57,7 +53,28 @@ def store_images(
             file.write(picture.data.ljust(length, b"\0"))
         if removed is not None:
             removed.update(picture.removed)
-        yield StoredImage(row, name, picture.removed)
+        yield StoredImage(row, name, picture.removed, picture.pixels)
+
+
+def _refuse_telling_files(rows: Sequence[ImageRow], pictures: Sequence[CleanPng]) -> None:
+    """The files of one prompt's arms may differ in their pixels only: all else tells the arm, or changes the look."""
+    first = pictures[0]
+    for row, picture in zip(rows, pictures, strict=True):
+        arms = f"prompt {row.prompt_id!r}: the files of arms {rows[0].arm!r} and {row.arm!r}"
+        if picture.header != first.header:
+            raise InputError(
+                f"{arms} are {first.header.words} and {picture.header.words}; save every arm in one format and size"
+            )
+        if picture.display != first.display:
+            raise InputError(
+                f"{arms} carry different colour chunks (gamma, profile or palette), so a browser would show equal "
+                "pixels differently; save every arm the same way"
+            )
+        if picture.encoding != first.encoding:
+            raise InputError(
+                f"{arms} are compressed with different settings, which tells them apart; save every arm with the same "
+                "program and compression level"
+            )
 
 
 def stored_path(target: Path, name: str) -> Path:
@@ -80,6 +97,8 @@ def _read_checked(row: ImageRow, source: Path) -> CleanPng:
     if digest != row.sha256:
         raise IntegrityError(f"{path} has sha256 {digest}, its row says {row.sha256}; `qsched verify` names all such")
     picture = clean_png(data, name=str(path))
-    if (picture.width, picture.height) != (row.width, row.height):
-        raise IntegrityError(f"{path} is {picture.width}x{picture.height}, its row says {row.width}x{row.height}")
+    if (picture.header.width, picture.header.height) != (row.width, row.height):
+        raise IntegrityError(
+            f"{path} is {picture.header.width}x{picture.header.height}, its row says {row.width}x{row.height}"
+        )
     return picture

@@ -1,101 +1,142 @@
 """What may stay in a PNG that a blind annotator receives. Pixels are never touched.
 
-Chunks that decide how the pixels look are kept byte for byte; everything else (text, time, EXIF, private
-chunks) could name the arm and is left out. Specification: PNG third edition, W3C 2025, section 11.
+Chunks that decide how the pixels look are kept byte for byte; the pieces of the compressed pixels are joined into one
+chunk, since their sizes tell which program wrote the file; everything else (text, time, EXIF, private chunks) could
+name the arm and is left out. Specification: PNG third edition, W3C 2025, sections 5 and 11.
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
 
 from qsched.errors import InputError
+from study_server.media.scanlines import Header, check_header, unpack_pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-KEPT = frozenset(
-    (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT", b"bKGD")
-)
-MAX_PIXELS = 64_000_000
+#: Chunks that shape how the pixels look, in the order in which they are written here (section 5.6 allows it: before
+#: the pixels, each at most once; those after PLTE depend on it).
+DISPLAY = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"PLTE", b"tRNS", b"bKGD")
+MAX_PROFILE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class CleanPng:
-    """A PNG without telling chunks; `removed` names what was left out, `display` what shapes the colours."""
+    """A PNG without telling chunks.
+
+    removed   names of what was left out
+    display   the chunks that shape the colours
+    encoding  header and method of compression: what may not differ between the arms of one prompt
+    pixels    SHA-256 of header, display chunks and unpacked pixels: equal if and only if the pictures look the same
+    """
 
     data: bytes
-    width: int
-    height: int
+    header: Header
     removed: tuple[str, ...]
     display: tuple[bytes, ...]
+    encoding: tuple[Header, bytes]
+    pixels: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    kind: bytes
+    body: bytes
+    raw: bytes
+    position: int
 
 
 def clean_png(data: bytes, *, name: str) -> CleanPng:
     """Check `data` chunk by chunk and leave out what could tell the arm.
 
-    Raises InputError for bytes that are no PNG, damaged or truncated chunks, an animation, a picture over
-    64 megapixels, or compressed data that does not unpack to exactly the stated size.
+    Raises InputError for bytes that are not a PNG, damaged, truncated, repeated or misplaced chunks, an animation, a
+    picture over 64 megapixels, a colour profile over 4 MiB, or compressed data that does not unpack to exactly the
+    scan lines that the header states, with nothing after them.
     """
+    chunks, end = _read_chunks(data, name)
+    header = check_header(chunks[0].body, name)
+    packed: list[bytes] = []
+    display: list[bytes] = []
+    removed: list[str] = []
+    last_kind = b"IHDR"
+    for chunk in chunks[1:-1]:
+        if chunk.kind == b"IDAT":
+            if packed and last_kind != b"IDAT":
+                raise InputError(f"{name} is damaged: its pixels are interrupted by a {last_kind!r} chunk")
+            packed.append(chunk.body)
+        elif chunk.kind in DISPLAY:
+            if packed or any(chunk.kind == other[4:8] for other in display):
+                raise InputError(f"{name} is damaged: a second or misplaced {chunk.kind!r} chunk at {chunk.position}")
+            _check_display(chunk, header, name)
+            display.append(chunk.raw)
+        else:
+            _refuse_if_needed(chunk, name)
+            removed.append(chunk.kind.decode("latin-1"))
+        last_kind = chunk.kind
+    if header.colour == 3 and not any(chunk[4:8] == b"PLTE" for chunk in display):
+        raise InputError(f"{name} is damaged: it has palette colours but no palette")
+    if end != len(data):
+        removed.append("bytes after the end")
+    display.sort(key=lambda raw: DISPLAY.index(raw[4:8]))
+    stream = b"".join(packed)
+    pixels = unpack_pixels(stream, header, name)
+    digest = hashlib.sha256(b"".join([chunks[0].raw, *display]))
+    digest.update(pixels)
+    cleaned = b"".join([SIGNATURE, chunks[0].raw, *display, _chunk(b"IDAT", stream), chunks[-1].raw])
+    return CleanPng(cleaned, header, tuple(removed), tuple(display), (header, stream[:2]), digest.hexdigest())
+
+
+def _read_chunks(data: bytes, name: str) -> tuple[list[_Chunk], int]:
+    """The chunks up to IEND, lengths and checksums checked, and the position after it."""
     if not data.startswith(SIGNATURE):
         raise InputError(f"{name} is not a PNG file (it begins with {data[:8]!r})")
-    parts, removed, display = [SIGNATURE], [], []
-    packed = bytearray()
-    header: tuple[int, ...] | None = None
+    chunks: list[_Chunk] = []
     position = len(SIGNATURE)
-    ended = False
-    while position < len(data) and not ended:
+    while position < len(data):
         if position + 12 > len(data):
             raise InputError(f"{name} is cut off at byte {position}")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
             raise InputError(f"{name} is cut off in its {kind!r} chunk at byte {position}")
-        chunk = data[position:end]
-        if zlib.crc32(chunk[4:-4]) != struct.unpack(">I", chunk[-4:])[0]:
+        raw = data[position:end]
+        if zlib.crc32(raw[4:-4]) != struct.unpack(">I", raw[-4:])[0]:
             raise InputError(f"{name} is damaged: the {kind!r} chunk at byte {position} fails its checksum")
-        if header is None:
-            if kind != b"IHDR" or length != 13:
-                raise InputError(f"{name} does not begin with a PNG header")
-            header = struct.unpack(">IIBBBBB", chunk[8:-4])
-            if header[0] * header[1] > MAX_PIXELS or 0 in header[:2]:
-                raise InputError(f"{name} is {header[0]}x{header[1]}; between 1 and {MAX_PIXELS} pixels are taken")
-        if kind == b"acTL":
-            raise InputError(f"{name} is an animation; only still pictures can be compared")
-        if kind == b"IDAT":
-            packed += chunk[8:-4]
-        if kind in KEPT:
-            parts.append(chunk)
-            if kind not in (b"IHDR", b"IDAT", b"IEND"):
-                display.append(chunk)
-        elif not kind[0] & 0x20:
-            raise InputError(f"{name} has the unknown critical chunk {kind!r}")
-        else:
-            removed.append(kind.decode("latin-1"))
-        ended = kind == b"IEND"
+        if (kind == b"IHDR") != (not chunks):
+            problem = "does not begin with a PNG header" if not chunks else "is damaged: it has two headers"
+            raise InputError(f"{name} {problem}")
+        chunks.append(_Chunk(kind, raw[8:-4], raw, position))
         position = end
-    if header is None or not ended:
-        raise InputError(f"{name} is cut off: it has no end chunk")
-    if position != len(data):
-        removed.append("bytes after the end")
-    _check_pixels(bytes(packed), header, name)
-    return CleanPng(b"".join(parts), header[0], header[1], tuple(removed), tuple(display))
+        if kind == b"IEND":
+            return chunks, position
+    raise InputError(f"{name} is cut off: it has no end chunk")
 
 
-def _check_pixels(packed: bytes, header: tuple[int, ...], name: str) -> None:
-    """The compressed pixels must unpack to the size in the header, and not to a byte more (no bombs)."""
-    width, height, depth, colour, _, _, interlace = header
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
-    if channels is None or depth not in (1, 2, 4, 8, 16):
-        raise InputError(f"{name} has the unknown colour type {colour} at depth {depth}")
-    passes = [(width, height)]
-    if interlace:
-        grid = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-        passes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in grid]
-    size = sum(h * (1 + -(-w * channels * depth // 8)) for w, h in passes if w > 0 and h > 0)
-    unpacker = zlib.decompressobj()
-    try:
-        pixels = unpacker.decompress(packed, size + 1)
-    except zlib.error as error:
-        raise InputError(f"{name} is damaged: its pixels do not unpack ({error})") from error
-    if len(pixels) != size:
-        raise InputError(f"{name} is damaged: its pixels unpack to another size than the {width}x{height} it states")
+def _refuse_if_needed(chunk: _Chunk, name: str) -> None:
+    if chunk.kind == b"acTL":
+        raise InputError(f"{name} is an animation; only still pictures can be compared")
+    if not chunk.kind[0] & 0x20:
+        raise InputError(f"{name} has the unknown critical chunk {chunk.kind!r}")
+
+
+def _check_display(chunk: _Chunk, header: Header, name: str) -> None:
+    if chunk.kind == b"PLTE":
+        colours, rest = divmod(len(chunk.body), 3)
+        most = 2**header.depth if header.colour == 3 else 256
+        if header.colour in (0, 4) or rest or not 1 <= colours <= most:
+            raise InputError(f"{name} is damaged: a palette of {len(chunk.body)} bytes in a picture of {header.words}")
+    if chunk.kind == b"iCCP":
+        profile = chunk.body.partition(b"\0")[2][1:]
+        unpacker = zlib.decompressobj()
+        try:
+            size = len(unpacker.decompress(profile, MAX_PROFILE_BYTES + 1))
+        except zlib.error as error:
+            raise InputError(f"{name} is damaged: its colour profile does not unpack ({error})") from error
+        if size > MAX_PROFILE_BYTES or not unpacker.eof:
+            raise InputError(f"{name} has a colour profile that is over {MAX_PROFILE_BYTES // 2**20} MiB or cut off")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

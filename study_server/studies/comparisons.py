@@ -106,13 +106,7 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
         raise InputError(
             f"no pair to show: no prompt has images of two compared arms ({', '.join(chosen)}) outside practice"
         )
-    capacity = len(task) * design.votes_per_pair
-    if design.votes_total is not None and design.votes_total > capacity:
-        raise MisfitError(
-            f"votes_total is {design.votes_total}, but {len(task)} pairs x {design.votes_per_pair} votes are "
-            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out",
-            ("votes_total",),
-        )
+    check_votes_total(design, task)
     return practice + gold + task
 
 
@@ -122,9 +116,16 @@ def pair_key(prompt: str, sample: int, first: str, second: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def missing_images(pairs: Sequence[PlannedPair], *, units: int, comparisons: int) -> int:
-    """How many task pairs the design asks for that the set cannot show."""
-    return units * comparisons - sum(pair.pool == "task" for pair in pairs)
+def check_votes_total(design: StudyDesign, pairs: Sequence[PlannedPair]) -> None:
+    """MisfitError if `votes_total` is more than the task pairs can take."""
+    task = sum(pair.pool == "task" for pair in pairs)
+    capacity = task * design.votes_per_pair
+    if design.votes_total is not None and design.votes_total > capacity:
+        raise MisfitError(
+            f"votes_total is {design.votes_total}, but {task} pairs x {design.votes_per_pair} votes are "
+            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out",
+            ("votes_total",),
+        )
 
 
 def _known_pair(

@@ -30,8 +30,9 @@ from study_server.db.models import (
     VoteBudgetRecord,
 )
 from study_server.media.importing import StoredImage, store_images
-from study_server.studies.comparisons import PlannedPair, plan_pairs, study_arms
+from study_server.studies.comparisons import ImageKey, PlannedPair, plan_pairs, study_arms
 from study_server.studies.design import StudyDesign
+from study_server.studies.identical import leave_out_identical
 
 ROWS_A_TRANSACTION = 2000
 # As many processes' threads can take from a study's total at the same moment.
@@ -41,13 +42,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CreatedStudy:
-    """What a creation did; `created` is False where the study was already there."""
+    """What a creation did; `created` is False if the study was already there.
+
+    identical    pairs left out because their two pictures look the same
+    """
 
     slug: str
     created: bool
     pairs: int
     images: int
     removed_chunks: dict[str, int]
+    identical: int = 0
 
 
 def create_study(
@@ -79,6 +84,8 @@ def create_study(
         arms=[arm.name for arm in manifest.arms],
         images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
     )
+    by_file = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
+    leave_out_identical(planned, looks=by_file, design=design)  # fails before anything is copied
     needed = {arm for pair in planned for arm in (pair.first_arm, pair.second_arm)} | set(arms)
     study_id = _begin(database, design, manifest, set_folder)
     removed: Counter[str] = Counter()
@@ -86,21 +93,24 @@ def create_study(
     target.mkdir(parents=True, exist_ok=True)
     shown = [row for row in rows if row.arm in needed]
     images = _store(database, study_id, shown, set_folder, target, removed, progress)
-    comparisons = _write_comparisons(database, study_id, planned) if design.adaptivity is not None else {}
-    n_pairs = _write_pairs(database, study_id, planned, images, comparisons)
+    # Two files can differ and look the same, so what counts now is the unpacked pixels.
+    to_show = leave_out_identical(planned, looks=images.looks, design=design)
+    comparisons = _write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
+    n_pairs = _write_pairs(database, study_id, to_show.pairs, images, comparisons)
     if design.votes_total is not None:
         _write_budget(database, study_id, design.votes_total)
     # Once for all copies: a study that is open has its pictures on disk.
     os.sync()
     with database.session() as session:
         session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(status="open"))
-    return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed))
+    return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed), to_show.identical)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     prompts: dict[str, int]
-    ids: dict[tuple[str, int, str], int]
+    ids: dict[ImageKey, int]
+    looks: dict[ImageKey, str]
 
 
 def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
@@ -174,7 +184,8 @@ def _store(
                 [{"study_id": study_id, "prompt_key": k, "prompt": t, "category": c} for k, (t, c) in part],
             )
             prompts.update({key: number for number, key in inserted})
-    ids: dict[tuple[str, int, str], int] = {}
+    ids: dict[ImageKey, int] = {}
+    looks: dict[ImageKey, str] = {}
     for stored in _parts(_stored(rows, source, target, removed)):
         with database.session() as session:
             inserted_images = session.execute(
@@ -185,8 +196,9 @@ def _store(
             )
             names = {number: key for key, number in prompts.items()}
             ids.update({(names[p], s, arm): number for number, p, s, arm in inserted_images})
+        looks.update({(item.row.prompt_id, item.row.sample_index, item.row.arm): item.pixels for item in stored})
         progress(len(ids))
-    return _Stored(prompts, ids)
+    return _Stored(prompts, ids, looks)
 
 
 def _stored(rows: Sequence[ImageRow], source: Path, target: Path, removed: Counter[str]) -> Iterator[StoredImage]:

@@ -149,6 +149,7 @@ class StudyDesign(DesignSection):
     allow_skip: bool = True
     strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
     show_prompt: bool = True
+    show_identical: bool = False
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
     votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)

@@ -36,7 +36,7 @@ def telling_set(tmp_path):
             chunks.add_itxt("Comment", "w4a4 " * 500)
         with Image.open(path) as picture:
             picture.load()
-            picture.save(path, pnginfo=chunks, compress_level=1 if row.arm == "damaged-arm" else 9)
+            picture.save(path, pnginfo=chunks)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()
         new = image_id_for(sha256=sha, arm=row.arm, prompt_id=row.prompt_id, sample_index=0)
         path.rename(folder / "images" / f"{new}.png")

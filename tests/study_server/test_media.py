@@ -39,7 +39,7 @@ def test_a_picture_without_telling_chunks_stays_as_it_is_byte_for_byte(mode):
     data = png(mode) if mode != "I;16" else png("L")
     cleaned = clean_png(data, name="x.png")
     assert cleaned.data == data
-    assert (cleaned.width, cleaned.height, cleaned.removed) == (9, 7, ())
+    assert (cleaned.header.width, cleaned.header.height, cleaned.removed) == (9, 7, ())
 
 
 def test_text_time_and_private_chunks_are_left_out_and_pixels_are_untouched():
@@ -85,6 +85,73 @@ def huge():
 def test_hostile_and_broken_files_are_refused(data, words):
     with pytest.raises(InputError, match=words):
         clean_png(data, name="evil.png")
+
+
+def built(*chunks, header=(4, 2, 8, 2, 0, 0, 0)):
+    """A PNG of 4x2 RGB pixels from parts, every checksum right."""
+    return b"".join([SIGNATURE, chunk(b"IHDR", struct.pack(">IIBBBBB", *header)), *chunks, chunk(b"IEND", b"")])
+
+
+LINES = (b"\0" + bytes(12)) * 2
+IDAT = chunk(b"IDAT", zlib.compress(LINES))
+PLTE = chunk(b"PLTE", bytes(6))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (built(chunk(b"IDAT", zlib.compress(b"\x05" + LINES[1:]))), "unknown filter 5"),
+        (built(chunk(b"IDAT", zlib.compress(LINES) + b"the arm is w4a8")), "15 bytes hidden after its pixels"),
+        (built(chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 2, 8, 2, 0, 0, 0)), IDAT), "two headers"),
+        (built(IDAT, header=(4, 2, 3, 2, 0, 0, 0)), "colour type 2 at depth 3"),
+        (built(IDAT, header=(4, 2, 16, 3, 0, 0, 0)), "colour type 3 at depth 16"),
+        (built(IDAT, header=(4, 2, 8, 2, 0, 0, 2)), "interlacing"),
+        (built(chunk(b"IDAT", zlib.compress(bytes(10))), header=(4, 2, 8, 3, 0, 0, 0)), "no palette"),
+        (built(PLTE, PLTE, IDAT), "second or misplaced"),
+        (built(IDAT, PLTE), "second or misplaced"),
+        (built(IDAT, chunk(b"tEXt", b"a\0b"), IDAT), "interrupted by a b'tEXt'"),
+        (built(chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(200_000_000))), IDAT), "over 4 MiB"),
+        (built(chunk(b"iCCP", b"p\0\0nonsense"), IDAT), "does not unpack"),
+        (built(chunk(b"PLTE", bytes(7)), IDAT), "palette of 7 bytes"),
+        (built(), "do not unpack|another size"),
+        (built(chunk(b"IDAT", zlib.compress(LINES)[:-4])), "another size"),
+    ],
+    ids=[
+        "filter",
+        "after-stream",
+        "two-headers",
+        "depth",
+        "palette-depth",
+        "interlace",
+        "no-palette",
+        "two-palettes",
+        "late-palette",
+        "interrupted",
+        "profile-bomb",
+        "profile",
+        "palette-size",
+        "no-pixels",
+        "no-checksum",
+    ],
+)
+def test_a_picture_that_breaks_the_specification_is_refused_although_checksums_hold(data, words):
+    with pytest.raises(InputError, match=words):
+        clean_png(data, name="odd.png")
+
+
+def test_the_pieces_of_the_compressed_pixels_are_joined_and_the_pixels_stay():
+    stream = zlib.compress(LINES)
+    pieces = built(*(chunk(b"IDAT", stream[at : at + 3]) for at in range(0, len(stream), 3)))
+    assert clean_png(pieces, name="x.png").data == clean_png(built(IDAT), name="x.png").data == built(IDAT)
+
+
+def test_pictures_have_one_look_if_and_only_if_their_pixels_and_colours_are_equal():
+    first = clean_png(built(IDAT), name="x")
+    packed_less = clean_png(built(chunk(b"IDAT", zlib.compress(LINES, 0))), name="x")
+    other_pixels = clean_png(built(chunk(b"IDAT", zlib.compress(LINES[:-1] + b"x"))), name="x")
+    other_gamma = clean_png(built(chunk(b"gAMA", bytes(4)), IDAT), name="x")
+    assert first.pixels == packed_less.pixels
+    assert len({first.pixels, other_pixels.pixels, other_gamma.pixels}) == 3
 
 
 @pytest.fixture
@@ -170,3 +237,77 @@ def test_a_half_made_study_is_made_again_and_a_whole_one_is_left_alone(settings,
 def test_only_names_that_the_import_made_are_read(tmp_path, name):
     with pytest.raises(IntegrityError):
         stored_path(tmp_path, name)
+
+
+def save_first_as(folder, **changes):
+    """Write the first picture again with other settings, and its row with it."""
+    path = first_file(folder)
+    with Image.open(path) as picture:
+        picture.load()
+        changed = picture.convert(changes.pop("mode", picture.mode))
+        changed = changed.resize(changes.pop("size", changed.size))
+    changed.save(path, "PNG", **changes)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(folder, lambda rows: rows[0].update(sha256=digest, width=changed.width, height=changed.height))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": "RGBA"}, "RGBA, 8 bits"),
+        ({"mode": "L"}, "grey, 8 bits"),
+        ({"size": (32, 32)}, "32x32"),
+        ({"compress_level": 1}, "compressed with different settings"),
+    ],
+    ids=["alpha", "grey", "size", "compression"],
+)
+def test_arms_whose_files_differ_in_more_than_pixels_are_refused(settings, database, own_set, change, words):
+    save_first_as(own_set, **change)
+    with pytest.raises(InputError, match=words):
+        create(database, settings, own_set)
+    assert query(database, "SELECT COUNT(*) FROM pairs") == [(0,)]
+
+
+def give_arms_the_same_picture(folder, *, prompts):
+    """The second arm's picture of each of these prompts becomes a copy of the first arm's."""
+    rows = list(iter_rows(folder))
+    arms = list(dict.fromkeys(row.arm for row in rows))[:2]
+    by_place = {(row.prompt_id, row.arm): row for row in rows}
+    changed = {}
+    for prompt in prompts:
+        source, target = (by_place[(prompt, arm)] for arm in arms)
+        (folder / target.file_name).write_bytes((folder / source.file_name).read_bytes())
+        changed[target.image_id] = source.sha256
+
+    def change(values):
+        for value in values:
+            value["sha256"] = changed.get(value["image_id"], value["sha256"])
+
+    rewrite(folder, change)
+    return arms
+
+
+def test_pairs_of_identical_pictures_are_left_out_and_counted(settings, database, own_set):
+    give_arms_the_same_picture(own_set, prompts=["p0", "p3"])
+    made = create(database, settings, own_set)
+    assert (made.pairs, made.identical) == (16, 2)
+    assert query(database, "SELECT COUNT(*) FROM pairs") == [(16,)]
+
+
+def test_a_study_shows_identical_pairs_if_its_design_says_so(settings, database, own_set):
+    give_arms_the_same_picture(own_set, prompts=["p0"])
+    design = StudyDesign(slug="s", title="t", images=str(own_set), show_identical=True)
+    made = create_study(database, design, set_folder=own_set, data_folder=settings.data_folder, progress=lambda n: None)
+    assert (made.pairs, made.identical) == (18, 0)
+
+
+def test_identical_pictures_are_no_gold_and_no_study(settings, database, own_set):
+    arms = give_arms_the_same_picture(own_set, prompts=[f"p{n}" for n in range(6)])
+    gold = ({"prompt": "p0", "better": arms[0], "worse": arms[1]},)
+    for values, words in (({"gold": gold}, "gold: the pictures"), ({"arms": arms}, "in all 6 pairs")):
+        design = StudyDesign(slug="s", title="t", images=str(own_set), **values)
+        with pytest.raises(InputError, match=words):
+            create_study(
+                database, design, set_folder=own_set, data_folder=settings.data_folder, progress=lambda n: None
+            )
+    assert query(database, "SELECT COUNT(*) FROM studies") == [(0,)]

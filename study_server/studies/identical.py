@@ -1,0 +1,54 @@
+"""Pairs of two identical pictures: nobody can answer which is better, so a study leaves them out and counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from study_server.studies.comparisons import ImageKey, MisfitError, PlannedPair, check_votes_total
+from study_server.studies.design import StudyDesign
+
+
+@dataclass(frozen=True, slots=True)
+class PairsToShow:
+    """The pairs of a study, and how many it leaves out because their two pictures are identical."""
+
+    pairs: list[PlannedPair]
+    identical: int
+
+
+def leave_out_identical(
+    planned: Sequence[PlannedPair], *, looks: Mapping[ImageKey, str], design: StudyDesign
+) -> PairsToShow:
+    """Leave out task pairs whose pictures look the same, unless the design shows them.
+
+    `looks` names how an image looks; images with the same name are identical. Raises MisfitError if a practice or gold
+    pair is identical, since its stated answer is false, or if nothing is left to show.
+    """
+    kept: list[PlannedPair] = []
+    identical = 0
+    numbers: dict[str, int] = {}
+    for pair in planned:
+        number = numbers[pair.pool] = numbers.get(pair.pool, -1) + 1
+        same = _look(looks, pair, pair.first_arm) == _look(looks, pair, pair.second_arm)
+        if same and pair.pool != "task":
+            raise MisfitError(
+                f"{pair.pool}: the pictures of {pair.first_arm!r} and {pair.second_arm!r} for prompt "
+                f"{pair.prompt_key!r} are identical, so neither can be better; take another prompt",
+                (pair.pool, number),
+            )
+        if same and not design.show_identical:
+            identical += 1
+        else:
+            kept.append(pair)
+    if all(pair.pool != "task" for pair in kept):
+        raise MisfitError(
+            f"in all {identical} pairs the two pictures are identical, so there is nothing to ask; compare other arms",
+            ("comparisons",),
+        )
+    check_votes_total(design, kept)
+    return PairsToShow(kept, identical)
+
+
+def _look(looks: Mapping[ImageKey, str], pair: PlannedPair, arm: str) -> str:
+    return looks[(pair.prompt_key, pair.sample_index, arm)]
