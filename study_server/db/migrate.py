@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from qsched.errors import InputError
 from study_server.db.database import Database
+from study_server.db.lock import exclusive_setup
 from study_server.resources import resource_folder
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ def migrations_folder() -> Path:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Apply the migrations that are missing; do nothing if the schema is up to date."""
-    if current_revision(database) != (NEWEST_REVISION if revision == "head" else revision):
+    """Apply the migrations that are missing; do nothing if the schema is up to date.
+
+    Servers that start together wait for the first: each looks again once it is its turn.
+    """
+    wanted = NEWEST_REVISION if revision == "head" else revision
+    if current_revision(database) == wanted:
+        return
+    with exclusive_setup(database):
+        if current_revision(database) == wanted:
+            return
         from alembic import command
         from alembic.util import CommandError
 

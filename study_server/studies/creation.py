@@ -21,6 +21,7 @@ from qsched.errors import InputError, IntegrityError
 from qsched.records import ImageRow, Manifest, iter_rows, read_manifest
 from study_server.clock import now_ms
 from study_server.db.database import Database
+from study_server.db.lock import exclusive_setup
 from study_server.db.models import (
     ComparisonRecord,
     ImageRecord,
@@ -61,8 +62,16 @@ def create_study(
     """Create the study of `design` from the image set in `set_folder`.
 
     A study of the same slug and image set is left as it is; another study of that slug is an error. `progress`
-    is called with the number of images copied so far.
+    is called with the number of images copied so far. Processes that create studies in one database take turns: a
+    second server that starts with the same study.yaml finds the study of the first.
     """
+    with exclusive_setup(database):
+        return _create(database, design, set_folder, data_folder, progress)
+
+
+def _create(
+    database: Database, design: StudyDesign, set_folder: Path, data_folder: Path, progress: Callable[[int], None]
+) -> CreatedStudy:
     manifest = read_manifest(set_folder)
     existing = _existing(database, design.slug)
     if existing is not None:
