@@ -78,7 +78,7 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     connection = database.connect_writer()
     tx = Tx(connection, database.dialect)
     # A plan is as long as the session; here 100 trials, so that only the study's size changes.
-    study = Study(1, "s", "Scale", design, task_pairs=100, practice_pairs=0, gold_pairs=0)
+    study = Study(1, "u1", "s", "Scale", design, task_pairs=100, practice_pairs=0, gold_pairs=0)
     cache = PairCache()
     times = []
     for _ in range(PEOPLE):

@@ -10,6 +10,10 @@ from study_server.db.models import Base
 database: Database = context.config.attributes["database"]
 
 with database.engine.connect() as connection:
+    if database.dialect == "sqlite":
+        # SQLite changes a table by copying and dropping it; with foreign keys on, that would delete its children.
+        # The setting has no effect inside a transaction, so it goes to the driver before one begins.
+        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -25,4 +29,8 @@ with database.engine.connect() as connection:
             connection.exec_driver_sql("SET lock_timeout = '5s'")
             connection.exec_driver_sql("SET statement_timeout = '10min'")
         context.run_migrations()
+        if database.dialect == "sqlite" and (orphans := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+            raise RuntimeError(f"the migration left rows without their parents: {orphans[:5]}; nothing was changed")
     connection.commit()
+    if database.dialect == "sqlite":
+        connection.connection.cursor().execute("PRAGMA foreign_keys = ON")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = typer.Typer(no_args_is_help=True, help="Design studies and run their lives.")
-    for command in (init, check, create):
+    for command in (init, check, create, update, history):
         group.command()(command)
     group.command("list")(list_studies)
     for command in (pause, resume, close, delete):
@@ -154,6 +154,55 @@ def create(
     with lines_of(file):
         line = add_study(file, database_url=db or default_database(None), data=data)
     typer.echo(line)
+
+
+def update(
+    file: Path = typer.Argument(help="The changed study.yaml."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Apply a changed study.yaml to a study that exists; the server may be running.
+
+    Texts, contact, codes, pay, time limits and more votes can change; a new consent text needs a new consent.version.
+    What would alter the meaning of votes (arms, questions, order, checks) is refused, with the reason.
+
+    Example: qsched study update study.yaml --db sqlite:///runs/study.db
+    """
+    from qsched.records import read_manifest
+    from study_server.owner import existing_database, read_design
+    from study_server.studies.update import update_study
+
+    _must_exist(file)
+    design, folder = read_design(file, votes_per_pair=1)
+    set_id = read_manifest(folder).set_id
+    database = existing_database(db)
+    try:
+        changes = update_study(database, design, set_id=set_id)
+    finally:
+        database.close()
+    for change in changes:
+        typer.echo(f"  {change.key}: {change.before} -> {change.after}")
+    typer.echo(f"study {design.slug}: " + (f"{len(changes)} keys changed" if changes else "nothing differs"))
+
+
+def history(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """Every version of a study's design: when it began, what it changed, and how many sessions began under it."""
+    from datetime import UTC, datetime
+
+    from study_server.owner import existing_database
+    from study_server.studies.update import design_history
+
+    database = existing_database(db)
+    try:
+        versions = design_history(database, slug)
+    finally:
+        database.close()
+    for version in versions:
+        since = datetime.fromtimestamp(version.changed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        changed = f"changed {', '.join(version.keys)}" if version.keys else "as created"
+        typer.echo(
+            f"version {version.version} since {since}: {changed}; consent version {version.consent_version}; "
+            f"{version.sessions} sessions began"
+        )
 
 
 def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:

@@ -26,12 +26,24 @@ class Base(DeclarativeBase):
     type_annotation_map = {str: Text, int: BigInteger().with_variant(Integer, "sqlite")}  # noqa: RUF012
 
 
+class DatabaseIdentityRecord(Base):
+    """One row: a random name, by which a running server notices that its database was replaced."""
+
+    __tablename__ = "database_identity"
+
+    uid: Mapped[str] = mapped_column(primary_key=True)
+
+
 class StudyRecord(Base):
-    """One study; `design` is the validated study.yaml as JSON."""
+    """One study; `design` is the validated study.yaml as JSON.
+
+    `uid` is random: unlike the slug it never names another study. `data_path` is the folder of its pictures.
+    """
 
     __tablename__ = "studies"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
+    uid: Mapped[str] = mapped_column(unique=True)
     slug: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]
     status: Mapped[str] = mapped_column(comment="importing | open | paused | closed")
@@ -39,6 +51,20 @@ class StudyRecord(Base):
     set_id: Mapped[str]
     set_path: Mapped[str]
     created_ms: Mapped[int]
+    data_path: Mapped[str | None]
+
+
+class DesignVersionRecord(Base):
+    """A design that a study had from `changed_ms` on; version 1 is the one it was created with."""
+
+    __tablename__ = "design_versions"
+    __table_args__ = (UniqueConstraint("study_id", "version"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    design: Mapped[str]
+    changed_ms: Mapped[int]
 
 
 class PromptRecord(Base):
@@ -169,7 +195,10 @@ class PlatformSessionRecord(Base):
 
 
 class SessionRecord(Base):
-    """One session. `plan` has one letter a trial (see assignment.policy); `position` is the next to hand out."""
+    """One session. `plan` has one letter per trial (see assignment.policy); `position` is the next to hand out.
+
+    `token_hash` is the SHA-256 of the random token in the cookie, `judged_ms` the time of the last vote or report.
+    """
 
     __tablename__ = "sessions"
 
@@ -192,6 +221,8 @@ class SessionRecord(Base):
     last_assignment_id: Mapped[int | None]
     tab_token: Mapped[str | None]
     tab_seen_ms: Mapped[int | None]
+    token_hash: Mapped[str | None] = mapped_column(unique=True)
+    judged_ms: Mapped[int | None]
     screening: Mapped[str | None]
     demographics: Mapped[str | None]
 
@@ -238,7 +269,10 @@ class AssignmentRecord(Base):
 
 
 class VoteRecord(Base):
-    """One answer to one question. Never changed: a correction is a new row that names the old one."""
+    """One answer to one question. Never changed: a correction is a new row that names the old one.
+
+    `doubt` says why a stored value is not credible.
+    """
 
     __tablename__ = "votes"
     __table_args__ = (
@@ -260,6 +294,7 @@ class VoteRecord(Base):
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("votes.id", ondelete="CASCADE"), unique=True)
     surplus_reason: Mapped[str | None]
     strength: Mapped[int | None] = mapped_column(comment="1 slightly, 2 clearly")
+    doubt: Mapped[str | None]
 
 
 class ReportRecord(Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from study_server.db import Reader, Statement, Tx
 from study_server.errors import NotFound, NotSaved
@@ -11,7 +12,9 @@ from study_server.studies.study import Study
 
 FRESH_SECONDS = 5.0
 
-STUDY = Statement("SELECT id, slug, title, status, design FROM studies WHERE slug = :slug AND status <> 'importing'")
+STUDY = Statement(
+    "SELECT id, uid, slug, title, status, design FROM studies WHERE slug = :slug AND status <> 'importing'"
+)
 POOLS = Statement("""
     SELECT pool, COUNT(*) FROM pairs WHERE study_id = :study AND disabled = FALSE GROUP BY pool
 """)
@@ -19,12 +22,25 @@ STUDIES = Statement("SELECT slug, title, status FROM studies WHERE status <> 'im
 ALIVE = Statement("SELECT 1")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read, when (seconds of the monotonic clock), and the stored design that it was made from."""
+
+    read_at: float
+    study: Study
+    status: str
+    stored: str
+
+
 class StudyCache:
-    """Looks studies up; a design never changes, so only existence is asked again every few seconds."""
+    """Looks studies up by slug; after FRESH_SECONDS the database is asked again.
+
+    A study is known by its random uid: a new study of an old slug is read anew, and so is a changed design.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known: dict[str, tuple[float, Study, str]] = {}
+        self._known: dict[str, _Known] = {}
 
     async def get(self, slug: str) -> Study:
         """The study of that slug; NotFound without one."""
@@ -33,40 +49,39 @@ class StudyCache:
     async def get_with_status(self, slug: str) -> tuple[Study, str]:
         """The study and its status, at most FRESH_SECONDS old (votes read the status in their transaction)."""
         known = self._known.get(slug)
-        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
-            return known[1], known[2]
+        if known is not None and time.monotonic() - known.read_at < FRESH_SECONDS:
+            return known.study, known.status
         try:
-            found = await self._reader.run(lambda tx: _load(tx, slug, None if known is None else known[1]))
+            found = await self._reader.run(lambda tx: _load(tx, slug, known))
         except NotSaved:
             if known is None:
                 raise
-            # A design never changes, so the last one holds; a vote then learns from the writer whether it is saved.
-            return known[1], known[2]
+            # The last design holds meanwhile; a vote then learns from the writer whether it is saved.
+            return known.study, known.status
         if found is None:
             self._known.pop(slug, None)
             raise NotFound("there is no such study; check the link")
-        study, status = found
-        self._known[slug] = (time.monotonic(), study, status)
-        return study, status
+        self._known[slug] = found
+        return found.study, found.status
 
 
-def _load(tx: Tx, slug: str, known: Study | None) -> tuple[Study, str] | None:
+def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
     row = tx.one(STUDY, slug=slug)
     if row is None:
         return None
-    number, slug, title, status, design = row
-    if known is not None and known.id == number:
-        return known, status
+    number, uid, slug, title, status, stored = row
+    now = time.monotonic()
+    if known is not None and (known.study.uid, known.stored) == (uid, stored):
+        return _Known(now, known.study, status, stored)
     pools: dict[str, int] = dict(tx.all(POOLS, study=number))
-    return (
-        Study(
-            number,
-            slug,
-            title,
-            StudyDesign.model_validate_json(design),
-            task_pairs=pools.get("task", 0),
-            practice_pairs=pools.get("practice", 0),
-            gold_pairs=pools.get("gold", 0),
-        ),
-        status,
+    study = Study(
+        number,
+        uid,
+        slug,
+        title,
+        StudyDesign.model_validate_json(stored),
+        task_pairs=pools.get("task", 0),
+        practice_pairs=pools.get("practice", 0),
+        gold_pairs=pools.get("gold", 0),
     )
+    return _Known(now, study, status, stored)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
 from study_server.db.models import (
     ComparisonRecord,
+    DesignVersionRecord,
     ImageRecord,
     PairRecord,
     PromptRecord,
@@ -31,6 +33,7 @@ from study_server.db.models import (
     VoteBudgetRecord,
 )
 from study_server.media.importing import StoredImage, store_images
+from study_server.studies.changes import design_changes
 from study_server.studies.comparisons import ImageKey, PlannedPair, plan_pairs, study_arms
 from study_server.studies.design import StudyDesign
 from study_server.studies.identical import leave_out_identical
@@ -61,7 +64,7 @@ def create_study(
 ) -> CreatedStudy:
     """Create the study of `design` from the image set in `set_folder`.
 
-    A study of the same slug and image set is left as it is; another study of that slug is an error. `progress`
+    A study of the same slug, image set and design is left as it is; another one of that slug is an error. `progress`
     is called with the number of images copied so far. Processes that create studies in one database take turns: a
     second server that starts with the same study.yaml finds the study of the first.
     """
@@ -79,6 +82,7 @@ def _create(
         if status == "importing":
             _remove_half_made(database, slug, data_folder)
         elif set_id == manifest.set_id:
+            _refuse_other_design(database, design)
             return CreatedStudy(slug, False, *_counts(database, slug), {})
         else:
             raise InputError(
@@ -130,6 +134,18 @@ def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
         return None if row is None else (row[0], row[1], row[2])
 
 
+def _refuse_other_design(database: Database, design: StudyDesign) -> None:
+    with database.session() as session:
+        stored = session.scalars(sa.select(StudyRecord.design).where(StudyRecord.slug == design.slug)).one()
+    changes = design_changes(StudyDesign.model_validate_json(stored), design)
+    if changes:
+        keys = ", ".join(change.key for change in changes)
+        raise InputError(
+            f"study {design.slug!r} exists with another design; these keys differ: {keys}. `qsched study update FILE` "
+            "applies what may change in a running study and says what may not; a new study needs another slug"
+        )
+
+
 def _counts(database: Database, slug: str) -> tuple[int, int]:
     with database.session() as session:
         study = sa.select(StudyRecord.id).where(StudyRecord.slug == slug).scalar_subquery()
@@ -162,6 +178,7 @@ def _check_rows(rows: Sequence[ImageRow], manifest: Manifest, folder: Path) -> N
 def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path) -> int:
     with database.session() as session:
         study = StudyRecord(
+            uid=secrets.token_hex(16),
             slug=design.slug,
             title=design.title,
             status="importing",
@@ -172,6 +189,7 @@ def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: 
         )
         session.add(study)
         session.flush()
+        session.add(DesignVersionRecord(study_id=study.id, version=1, design=study.design, changed_ms=study.created_ms))
         return study.id
 
 

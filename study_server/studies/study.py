@@ -9,9 +9,13 @@ from study_server.studies.design import StudyDesign
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study as the server keeps it in memory; its status stands in the database."""
+    """A study as the server keeps it in memory; its status is read from the database with each vote.
+
+    `uid` is random and never names another study; `id` is the key of this database's tables.
+    """
 
     id: int
+    uid: str
     slug: str
     title: str
     design: StudyDesign

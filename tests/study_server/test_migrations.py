@@ -73,14 +73,19 @@ def database_0004(settings):
 
 
 def test_a_database_of_revision_0004_is_taken_over_with_its_votes(database_0004, settings, tmp_path):
-    tables = [table.name for table in Base.metadata.sorted_tables]
-    before = {name: query(database_0004, f"SELECT * FROM {name} ORDER BY 1") for name in (*tables, "votes_table")}
+    inspector = sa.inspect(database_0004.engine)
+    columns = {name: ", ".join(c["name"] for c in inspector.get_columns(name)) for name in inspector.get_table_names()}
+    columns = {name: names for name, names in columns.items() if name != "alembic_version"} | {"votes_table": "*"}
+    before = {name: sorted(query(database_0004, f"SELECT {columns[name]} FROM {name}"), key=str) for name in columns}
     assert len(before["votes"]) == 4 and len(before["votes_table"]) == 3
 
     upgrade(database_0004)
 
     command.check(alembic_config(database_0004))
-    assert {name: query(database_0004, f"SELECT * FROM {name} ORDER BY 1") for name in before} == before
+    after = {name: sorted(query(database_0004, f"SELECT {columns[name]} FROM {name}"), key=str) for name in columns}
+    assert after == before and "votes" in before
+    (uid,) = query(database_0004, "SELECT uid FROM studies")[0]
+    assert len(uid) == 32 and query(database_0004, "SELECT version FROM design_versions") == [(1,)]
     summary = export_votes(database_0004, study="s", path=tmp_path / "votes.parquet")
     assert (summary.rows_in_database, summary.written, summary.superseded) == (4, 3, 1)
     table = pl.read_parquet(tmp_path / "votes.parquet").sort("answered_at")
@@ -94,6 +99,17 @@ def test_a_database_of_revision_0004_is_taken_over_with_its_votes(database_0004,
     assert len(query(database_0004, "SELECT id FROM votes")) == 6
     (row,) = list_studies(database_0004)
     assert (row.target_votes, row.sessions) == (5, 3)
+
+
+def test_the_number_of_a_deleted_row_is_not_given_out_again(database, make_study):
+    make_study("first")
+    ids = {table: query(database, f"SELECT MAX(id) FROM {table}") for table in ("studies", "pairs", "images")}
+    with database.transaction() as tx:
+        tx.command("DELETE FROM studies")
+    assert query(database, "SELECT COUNT(*) FROM pairs") == [(0,)]
+    make_study("second")
+    for table, highest in ids.items():
+        assert query(database, f"SELECT MIN(id) FROM {table}") > highest
 
 
 def test_a_schema_that_this_version_does_not_know_is_an_error_with_a_remedy(database, settings):

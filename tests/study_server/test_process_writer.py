@@ -99,7 +99,7 @@ def test_a_signal_to_the_whole_group_lets_it_finish(settings, database):
 
 def test_jobs_of_a_study_have_its_desk_in_every_process(settings, database):
     design = StudyDesign(slug="s", title="A test", images=".")
-    study = Study(7, "s", "A test", design, task_pairs=1, practice_pairs=0, gold_pairs=0)
+    study = Study(7, "u7", "s", "A test", design, task_pairs=1, practice_pairs=0, gold_pairs=0)
 
     async def scenario(writer):
         return await asyncio.gather(*(writer.run(jobs.study_and_time_of, study) for _ in range(20)))

@@ -1,0 +1,64 @@
+"""What may change in a study that exists: nothing that alters what votes mean. Pure functions of two designs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study_server.studies.design import StudyDesign
+
+#: Keys whose change leaves the meaning of votes as it is.
+HARMLESS = frozenset(
+    ("title", "consent", "pay", "seconds_per_vote", "platform", "languages", "max_minutes", "lease_seconds")
+)
+#: Keys that may grow: a pair or a study then gets more votes.
+MAY_GROW = frozenset(("votes_per_pair", "votes_total"))
+#: Where the files are says nothing about the study; its image set is compared by its id.
+NOT_COMPARED = frozenset(("images",))
+
+
+@dataclass(frozen=True, slots=True)
+class DesignChange:
+    """One key that differs, its two values as text, and why the change is refused (None: it may be applied)."""
+
+    key: str
+    before: str
+    after: str
+    refusal: str | None
+
+
+def design_changes(before: StudyDesign, after: StudyDesign) -> list[DesignChange]:
+    """The keys in which `after` differs from `before`, in the order of the design's keys."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    return [
+        DesignChange(key, _shown(old[key]), _shown(new[key]), _refusal(key, before, after))
+        for key in StudyDesign.model_fields
+        if key not in NOT_COMPARED and old[key] != new[key]
+    ]
+
+
+def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
+    if key == "consent":
+        texts_differ = before.consent.text != after.consent.text
+        if texts_differ and before.consent.version == after.consent.version:
+            return (
+                f"the consent text changed and consent.version is still {after.consent.version!r}; give it a new one, "
+                "so that the record says who agreed to what"
+            )
+    elif key == "languages":
+        missing = [code for code in before.languages if code not in after.languages]
+        if missing:
+            return f"people who take part in {', '.join(missing)} would lose their language; only add languages"
+    elif key in MAY_GROW:
+        old, new = getattr(before, key), getattr(after, key)
+        if old is None or new is None:
+            return "a total cannot be added or taken away once the study exists"
+        if new < old:
+            return "votes that were already asked for would be too many; it can only grow"
+    elif key not in HARMLESS:
+        return "it changes what is shown, asked or who takes part, so votes before and after could not be pooled"
+    return None
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
