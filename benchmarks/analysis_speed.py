@@ -74,7 +74,8 @@ def worker(task: str, name: str, path: str, repeats: int) -> None:
     maker = dict(TASKS[task])[name]
     work = maker(path)
     before = _peak_mib()
-    times, cpu_times = [], []
+    times: list[float] = []
+    cpu_times: list[float] = []
     while len(times) < repeats and sum(times) < ENOUGH:
         started, cpu_started = time.perf_counter(), _cpu_seconds()
         work()

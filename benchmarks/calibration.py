@@ -76,7 +76,9 @@ def _run(request: CalibrationRequest, work: Path, settings: CalibrationSettings)
 def compare(race: CalibrationFiles, grid: CalibrationFiles, grid_size: int) -> dict[str, Any]:
     """The record of the benchmark; gains over (1, 1) are paired over the held-out prompts."""
     ours, theirs = race.result, grid.result
-    gains = {name: r.heldout.gain().to_json() for name, r in (("race", ours), ("grid", theirs))}
+    gains: dict[str, dict[str, Any]] = {
+        name: r.heldout.gain().to_json() for name, r in (("race", ours), ("grid", theirs))
+    }
     between = paired_difference(ours.heldout.tuned.values["jaq"], theirs.heldout.tuned.values["jaq"])
     share = gains["race"]["mean"] / gains["grid"]["mean"] if gains["grid"]["mean"] else None
     return {

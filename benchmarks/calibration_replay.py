@@ -55,7 +55,8 @@ def replay(gains: dict[Point, np.ndarray], family: Family, size: int, *, splits:
     values_GGN = np.array([gains[point] for point in points]).reshape(size, size, -1)
     table = RegularGridInterpolator(sides, values_GGN)
     rng, n = np.random.default_rng(0), values_GGN.shape[2]
-    race, grid = [], []
+    race: list[float] = []
+    grid: list[float] = []
     for split in range(splits):
         order = rng.permutation(n)
         seen, held = order[: (n + 1) // 2], order[(n + 1) // 2 :]

@@ -18,15 +18,16 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from crossed_studies import SCENARIOS, Scenario, marginal_truth, simulate
 from numpy.typing import NDArray
 
 from analysis.stats import EstimateSettings, NoEstimateError, estimate, spread_of, uncertainty_of
+from benchmarks.crossed_studies import SCENARIOS, Scenario, marginal_truth, simulate
 
 ROOT = Path(__file__).resolve().parent.parent
-ALTERNATIVES = ("vote", "annotator", "prompt")
+ALTERNATIVES: tuple[Literal["vote", "annotator", "prompt"], ...] = ("vote", "annotator", "prompt")
 COLUMNS = (*ALTERNATIVES, "percentile", "sandwich", "default", "strengths", "raw rates", "all pairs", "ranks")
 
 
@@ -60,13 +61,14 @@ def run_scenario(s: Scenario, *, studies: int, resamples: int, seed: int) -> dic
         )
         by_arm = {row.arm: row for row in result.strengths}
         order = [by_arm[arm] for arm in result.fit.arms]
-        strength_bounds = (np.array([getattr(row, side) for row in order]) for side in ("low", "high"))
-        hits["strengths"].append(_share(*strength_bounds, theta))
+        strengths_low, strengths_high = (np.array([getattr(row, side) for row in order]) for side in ("low", "high"))
+        hits["strengths"].append(_share(strengths_low, strengths_high, theta))
         hits["ranks"].append(float(_ranks_hold(order, theta)))
         widths["default"].append(float((high - low).mean()))
         fit = result.fit
         difference = fit.log_strengths[first] - fit.log_strengths[second]
-        for kind in ("two-way", *ALTERNATIVES):
+        kinds: tuple[Literal["two-way", "vote", "annotator", "prompt"], ...] = ("two-way", *ALTERNATIVES)
+        for kind in kinds:
             unc = uncertainty_of(fit, counts, intervals=kind, method="sandwich")
             half = spread_of(unc, first, second).half_width(0.95)
             hits["sandwich" if kind == "two-way" else kind].append(_share(difference - half, difference + half, truth))
@@ -74,8 +76,10 @@ def run_scenario(s: Scenario, *, studies: int, resamples: int, seed: int) -> dic
                 widths["vote"].append(float(2 * half.mean()))
         # As arena tools do it: resampled votes and percentiles.
         unc = uncertainty_of(fit, counts, intervals="vote", resamples=resamples, seed=number)
+        assert unc.draws is not None, "resampling keeps its draws"
         draws = unc.draws[:, first] - unc.draws[:, second]
-        hits["percentile"].append(_share(*np.quantile(draws, [0.025, 0.975], axis=0), truth))
+        draws_low, draws_high = np.quantile(draws, [0.025, 0.975], axis=0)
+        hits["percentile"].append(_share(draws_low, draws_high, truth))
     out = {name: float(np.mean(values)) for name, values in hits.items()}
     out["error of default"] = float(np.std(hits["default"]) / np.sqrt(len(hits["default"])))
     out["relative width"] = float(np.mean(widths["default"]) / np.mean(widths["vote"]))

@@ -64,7 +64,7 @@ def true_strengths(k: int, spread: float) -> NDArray[np.float64]:
     """Conditional strengths: evenly spread, the middle two equal."""
     theta = np.linspace(-spread, spread, k)
     theta[k // 2] = theta[k // 2 - 1]
-    return theta - theta.mean()
+    return np.asarray(theta - theta.mean())
 
 
 def marginal_truth(s: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

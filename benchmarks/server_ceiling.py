@@ -30,6 +30,10 @@ def sqlite() -> FastAPI:
     """SQLite in WAL mode, synchronous=FULL, one thread that commits whatever waits."""
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
+    def answer(done: list[tuple[asyncio.Future[Any], Any]]) -> None:
+        for future, row in done:
+            future.set_result(row)
+
     def write(loop: asyncio.AbstractEventLoop) -> None:
         connection = sqlite3.connect(os.environ["CEILING_DATABASE"], isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -51,11 +55,11 @@ def sqlite() -> FastAPI:
                 row = connection.execute("SELECT id, prompt FROM items WHERE id = 1").fetchone()
                 done.append((future, row))
             connection.execute("COMMIT")
-            loop.call_soon_threadsafe(lambda done=done: [future.set_result(row) for future, row in done])
+            loop.call_soon_threadsafe(answer, done)
         connection.close()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         thread = threading.Thread(target=write, args=(asyncio.get_running_loop(),))
         thread.start()
         yield
@@ -79,7 +83,7 @@ def postgresql() -> FastAPI:
     from psycopg_pool import AsyncConnectionPool
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncConnectionPool(os.environ["CEILING_DATABASE"], min_size=8, max_size=8) as pool:
             async with pool.connection() as connection:
                 await connection.execute(

@@ -172,10 +172,9 @@ def _described(
     options = dict(spec.call_options)
     kind = type(pipeline).__name__
     # FluxPipeline assumes 128 latent pixels whatever its VAE; a U-Net knows its own size.
+    config: Any = module.config
     native = (
-        pipeline.vae.config.sample_size
-        if kind == "FluxPipeline"
-        else module.config.sample_size * pipeline.vae_scale_factor
+        pipeline.vae.config.sample_size if kind == "FluxPipeline" else config.sample_size * pipeline.vae_scale_factor
     )
     if kind == "FluxPipeline" and "max_sequence_length" not in options:
         options["max_sequence_length"] = min(512, int(pipeline.tokenizer_2.model_max_length))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,7 +105,7 @@ class Family:
         return Coefficients.per_step(model=model, sample=sample)
 
 
-def as_point(values: Sequence[float]) -> Point:
+def as_point(values: Iterable[float]) -> Point:
     """Numbers of a point to six decimals, so that equal candidates are equal keys."""
     return tuple(round(float(value), 6) for value in values)
 

@@ -73,9 +73,9 @@ def planned_pictures(strategy: str, family: Family, n_prompts: int, *, size: int
     if strategy == "grid":
         return (len(even_grid(family, size)) + 1) * n_prompts
     if strategy == "coarse-to-fine":
-        return (3 * size**dimension + 1) * n_prompts
+        return (3 * int(size**dimension) + 1) * n_prompts
     if strategy == "optuna":
-        return (size**2 + 1) * n_prompts
+        return int((size**2 + 1) * n_prompts)
     first = size ** min(dimension, 2)
     seen = _stage_sizes(n_prompts)
     total = n_prompts

@@ -41,7 +41,10 @@ class Surface:
     def at(self, points: Sequence[Point]) -> np.ndarray:
         """Fitted gains at points."""
         unit = (np.asarray(points, dtype=float) - self.low) / (np.array(self.high) - self.low)
-        return self._offset + self._amplitude2 * _kernel(unit, self._unit_points, self.length) @ self._weights
+        gains: np.ndarray = (
+            self._offset + self._amplitude2 * _kernel(unit, self._unit_points, self.length) @ self._weights
+        )
+        return gains
 
 
 def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | None:
@@ -79,7 +82,7 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
 
     def cautious(unit: np.ndarray) -> np.ndarray:
         mean, error = predict(unit)
-        return mean - error
+        return np.asarray(mean - error)
 
     best = _climb(cautious, x[int(cautious(x).argmax())])
     gain, standard_error = (float(value[0]) for value in predict(best[None]))
@@ -92,7 +95,7 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
 
 def _kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:
     distance2 = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
-    return np.exp(-0.5 * distance2 / length**2)
+    return np.asarray(np.exp(-0.5 * distance2 / length**2))
 
 
 def _log_likelihood(x: np.ndarray, y: np.ndarray, noise: np.ndarray, length: float, amplitude: float) -> float:

@@ -12,6 +12,7 @@ from qsched.cli.options import DEVICE_HELP, K_HELP, WEIGHTS_HELP, torch_device
 if TYPE_CHECKING:  # torch and rich are loaded late
     from rich.table import Table
 
+    from qsched.scoring.frechet import FeatureExtractor
     from qsched.scoring.image_set.scores import MetricOfArm, SetScores
 
 
@@ -74,7 +75,7 @@ def score(
         used = {*parse_metrics(chosen), *also}
         found = {**{name: "tiny-clip" for name in ("clipscore", "clip-iqa") if name in used}, **found}
     scorers, references = load_metrics(chosen, weights=found, device=place, also=also)
-    distance = None
+    distance: tuple[FeatureExtractor, str] | None = None
     if fid is not None:
         distance = InceptionFeatures(device=place), fid
     elif frechet is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = typer.Typer(no_args_is_help=True, help="Design studies and run their lives.")
-    for command in (init, check, create, update, history):
-        group.command()(command)
-    group.command("list")(list_studies)
-    for command in (pause, resume, close, delete):
-        group.command()(command)
+    listed: tuple[Callable[..., None], ...] = (init, check, create, update, history, list_studies)
+    for command in (*listed, pause, resume, close, delete):
+        group.command("list" if command is list_studies else None)(command)
     app.add_typer(group, name="study")
 
 

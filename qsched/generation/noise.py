@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -34,7 +34,8 @@ def initial_latents(backbone: Backbone, seeds: Sequence[int]) -> tuple[Tensor, l
 
     pipeline = backbone.pipeline
     scale = pipeline.vae_scale_factor
-    channels = backbone.denoiser.config.in_channels
+    config: Any = backbone.denoiser.config
+    channels: int = config.in_channels
     packed = backbone.layout == "packed"
     if packed:
         channels //= 4
@@ -43,5 +44,6 @@ def initial_latents(backbone: Backbone, seeds: Sequence[int]) -> tuple[Tensor, l
     rows = [torch.randn(shape, generator=g, dtype=torch.float32, device="cpu") for g in generators]
     latents = torch.cat(rows)
     if packed:
-        latents = pipeline._pack_latents(latents, len(seeds), channels, shape[2], shape[3])
+        # The pipeline has no public way to pack latents that were drawn outside.
+        latents = pipeline._pack_latents(latents, len(seeds), channels, shape[2], shape[3])  # noqa: SLF001
     return latents.to(device=backbone.device, dtype=backbone.dtype), generators

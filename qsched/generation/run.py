@@ -258,7 +258,7 @@ def _render(
         rows.append(
             ImageRow(
                 image_id=image_id_for(sha256=sha256, **place),  # type: ignore[arg-type]
-                **place,  # type: ignore[arg-type]
+                **place,
                 prompt=job.prompt.prompt,
                 category=job.prompt.category,
                 seed=job.seed,

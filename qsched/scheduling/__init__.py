@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from qsched.scheduling.coefficients import CoefficientError, Coefficients, read_coefficients
 
 if TYPE_CHECKING:
-    from qsched.scheduling.adapter import UnsupportedSchedulerError, apply_coefficients, remove_coefficients
+    from qsched.scheduling.adapter import apply_coefficients, remove_coefficients
+    from qsched.scheduling.persist import UnsupportedSchedulerError
 
 __all__ = [
     "CoefficientError",
@@ -25,7 +26,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("UnsupportedSchedulerError", "apply_coefficients", "remove_coefficients"):
+    if name == "UnsupportedSchedulerError":
+        from qsched.scheduling.persist import UnsupportedSchedulerError
+
+        return UnsupportedSchedulerError
+    if name in ("apply_coefficients", "remove_coefficients"):
         from qsched.scheduling import adapter
 
         return getattr(adapter, name)

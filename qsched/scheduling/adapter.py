@@ -38,7 +38,7 @@ UPCASTS_SAMPLE = frozenset(
 )
 
 
-def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) -> SchedulerMixin:
+def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) -> Any:
     """A new scheduler that scales its inputs by `coefficients`; the given one is left as it was.
 
     The result is an instance of the given scheduler's class and goes into any pipeline that takes it. A
@@ -48,13 +48,13 @@ def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) ->
         raise CoefficientError(
             f"coefficients is a {type(coefficients).__name__}; pass Coefficients.constant, .linear or .per_step"
         )
-    adapted = copy.deepcopy(scheduler)
+    adapted: Any = copy.deepcopy(scheduler)
     adapted.__class__ = adapter_class(stock_class(type(scheduler)))
     adapted.qsched_attach(coefficients)
     return adapted
 
 
-def remove_coefficients(scheduler: SchedulerMixin) -> SchedulerMixin:
+def remove_coefficients(scheduler: Any) -> Any:
     """A copy of the scheduler as stock diffusers has it; a stock scheduler is copied unchanged."""
     stock = stock_class(type(scheduler))
     if stock is type(scheduler):

@@ -49,7 +49,7 @@ def make_class(stock: type[SchedulerMixin], mixin: type[Any]) -> type[Any]:
         "step": _delegating(step, mixin.qsched_step),
         "set_timesteps": _delegating(getattr(stock, "set_timesteps", None), mixin.qsched_set_timesteps),
         # diffusers asks a class under this name which others may be loaded from its config.
-        "_get_compatibles": classmethod(lambda _cls: stock._get_compatibles()),
+        "_get_compatibles": classmethod(lambda _cls: stock._get_compatibles()),  # noqa: SLF001
     }
     return type(PREFIX + stock.__name__, (mixin, stock), body)
 

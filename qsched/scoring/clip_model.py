@@ -27,7 +27,7 @@ OPEN_CLIP_FILES = (CONFIG_NAME, "open_clip_model.safetensors", "*.json", "*.txt"
 class ClipModel:
     """A CLIP with its own preprocessing and tokenizer; `eq=False`: two are equal where they are the same."""
 
-    model: torch.nn.Module
+    model: Any  # open_clip.CLIP, which has no types
     preprocess: Callable[[Image.Image], torch.Tensor]
     tokenize: Callable[[list[str]], torch.Tensor]
     weights: Weights

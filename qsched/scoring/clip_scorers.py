@@ -70,7 +70,7 @@ class ClipIqa(ClipScorer):
         pair = f"{antonyms[0]!r} against {antonyms[1]!r}"
         super().__init__(clip_info("clip-iqa", "image", self.clip, f"softmax share of {pair}: 0..1", batch_size))
 
-    def score_features(self, image_features_BD: torch.Tensor, prompts: list[str]) -> list[float]:
+    def score_features(self, image_features_BD: torch.Tensor, _prompts: list[str]) -> list[float]:
         logits_B2 = self.clip.logit_scale * image_features_BD @ self._antonyms_2D.T
         return logits_B2.softmax(dim=-1)[:, 0].tolist()
 

@@ -129,11 +129,6 @@ def frechet_distance(one: FeatureStatistics, two: FeatureStatistics) -> float:
     return max(0.0, distance)
 
 
-def write_statistics(path: Path, statistics: FeatureStatistics) -> None:
-    """Store as .npz with the keys mu, sigma (as other FID tools), features and count."""
-    np.savez(path, mu=statistics.mu, sigma=statistics.sigma, features=statistics.features, count=statistics.count)
-
-
 def read_statistics(path: Path, *, features: str) -> FeatureStatistics:
     """Read .npz statistics. A file of another tool (mu, sigma only) is taken to be of `features`, count 0 (unknown)."""
     try:

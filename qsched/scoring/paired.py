@@ -10,6 +10,8 @@ import numpy as np
 
 from qsched.errors import InputError
 
+Values = Sequence[float] | np.ndarray
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -42,13 +44,13 @@ class MeanInterval:
     level: float
 
 
-def mean_interval(values: Sequence[float], *, level: float = 0.95) -> MeanInterval:
+def mean_interval(values: Values, *, level: float = 0.95) -> MeanInterval:
     """Mean of the values with its interval; needs two or more. The assumptions are those of `paired_difference`."""
     found = paired_difference(values, [0.0] * len(values), level=level)
     return MeanInterval(found.mean, found.low, found.high, found.n, found.level)
 
 
-def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, level: float = 0.95) -> PairedDifference:
+def paired_difference(ours: Values, theirs: Values, *, level: float = 0.95) -> PairedDifference:
     """Mean of ours - theirs over the pairs, with its interval; needs two pairs or more.
 
     The interval assumes independent prompts and a near-normal mean. Equal differences give a width of 0.

@@ -51,7 +51,8 @@ class PyiqaScorer(BatchedScorer):
         if len({image.size for image in images}) > 1:
             return [self._score_batch([image], [prompt])[0] for image, prompt in zip(images, prompts, strict=True)]
         pixels_BCHW = torch.stack([pixels_of(image) for image in images]).to(self.info.device)
-        return torch.atleast_1d(self._metric(pixels_BCHW).squeeze()).float().tolist()
+        values: list[float] = self._metric(pixels_BCHW).reshape(-1).float().tolist()
+        return values
 
 
 class PyiqaReference(ReferenceMetric):

@@ -144,9 +144,9 @@ def draw_damage(world: str, mean: float, prompts: int, *, rng: np.random.Generat
         rest = (mean - share * broken) / (1 - share)
         if rest < 0:
             raise InputError(f"a mean of {mean} JND is less than 7 % of the prompts at 1.25 JND give alone")
-        return np.where(rng.random(prompts) < share, broken, rest)
+        return np.asarray(np.where(rng.random(prompts) < share, broken, rest))
     if world == "half-normal":
-        return mean * np.sqrt(np.pi / 2) * np.abs(rng.standard_normal(prompts))
+        return np.asarray(mean * np.sqrt(np.pi / 2) * np.abs(rng.standard_normal(prompts)))
     if world == "uniform":
         return 2 * mean * rng.random(prompts)
-    return np.where(rng.random(prompts) < 1 / 3, 7, 1) * mean / 3
+    return np.asarray(np.where(rng.random(prompts) < 1 / 3, 7, 1) * mean / 3)

@@ -108,7 +108,8 @@ def _difference(pixels: Array, ground: Array) -> Array:
     scaled = ground * np.clip(brightness, 0.0, 1.0)[..., None]
     difference = pixels - scaled
     difference -= difference.mean(axis=2, keepdims=True)
-    return np.sqrt((difference * difference).sum(axis=2))
+    length: Array = np.sqrt((difference * difference).sum(axis=2))
+    return length
 
 
 def _hue_and_chroma(pixels_N3: Array) -> tuple[float, float]:
@@ -145,7 +146,7 @@ class _Templates:
 @lru_cache(maxsize=1)
 def _templates() -> _Templates:
     axis = (np.arange(_TEMPLATE_SIDE, dtype=np.float32) + 0.5) / _TEMPLATE_SIDE * 2 * _TEMPLATE_HALF - _TEMPLATE_HALF
-    x, y = np.meshgrid(axis, axis)
+    x, y = (grid.astype(np.float32) for grid in np.meshgrid(axis, axis))
     masks, owners, areas, centroids = [], [], [], []
     for owner, shape in enumerate(SHAPES):
         for degrees in TURNS_DEG:
@@ -169,8 +170,7 @@ def _shape_overlaps(mask: Mask, centroid: tuple[float, float], area: float) -> t
     t = _templates()
     radius = np.sqrt(area / t.area)
     axis = (np.arange(_TEMPLATE_SIDE, dtype=np.float32) + 0.5) / _TEMPLATE_SIDE * 2 * _TEMPLATE_HALF - _TEMPLATE_HALF
-    gx, gy = np.meshgrid(axis, axis)
-    gx, gy = gx.ravel(), gy.ravel()
+    gx, gy = (grid.ravel() for grid in np.meshgrid(axis, axis))
     px = centroid[0] + (gx[None] - t.centroid[:, :1]) * radius[:, None]
     py = centroid[1] + (gy[None] - t.centroid[:, 1:]) * radius[:, None]
     ix, iy = np.floor(px).astype(np.int32), np.floor(py).astype(np.int32)
@@ -268,7 +268,7 @@ def _fall(value: float, good: float, bad: float) -> float:
 
 
 def _check_thing(
-    pixels: Array, scene: Scene, index: int, difference: Array, ground: Array
+    pixels: Array, scene: Scene, index: int, difference: Array
 ) -> tuple[dict[str, bool], dict[str, float]]:
     thing: Thing = scene.things[index]
     radius, (x0, y0) = thing_radius(scene, index), thing_centre(scene, index)
@@ -335,12 +335,12 @@ def check(image: Image.Image, prompt: str) -> CheckResult:
     parts: dict[str, bool | float] = {"background": ground.word == scene.background}
     pooled: dict[str, list[float]] = {}
     for index in range(len(scene.things)):
-        verdicts, qualities = _check_thing(pixels, scene, index, difference, ground.picture)
+        verdicts, qualities = _check_thing(pixels, scene, index, difference)
         prefix = "" if scene.second is None else ("first_", "second_")[index]
         parts.update({prefix + name: verdict for name, verdict in verdicts.items()})
-        parts.update({prefix + name: round(quality, 4) for name, quality in qualities.items()})
-        for name, quality in qualities.items():
-            pooled.setdefault(name, []).append(quality)
+        parts.update({prefix + name: round(value, 4) for name, value in qualities.items()})
+        for name, value in qualities.items():
+            pooled.setdefault(name, []).append(value)
     quality = {name: float(np.mean(values)) for name, values in pooled.items()}
     quality["ground_flat"] = _fall(ground.roughness, 1.2, 7.0)
     quality["ground_colour"] = _fall(ground.drift, 10.0, 30.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,8 @@ def main() -> None:
     options = {**call_options(pipeline), "num_inference_steps": arguments.steps}
     pictures = render_prompts(pipeline, prompts, options=options, seed=arguments.seed)
     rates = rate_pictures(pictures, prompts)
-    print(json.dumps(rates.as_record(), indent=2) if arguments.json else rates)
+    text = json.dumps(rates.as_record(), indent=2) if arguments.json else str(rates)
+    sys.stdout.write(text + "\n")
     if arguments.sheet:
         rows = -(-len(pictures) // 10)
         sheet = Image.new("RGB", (1280, 128 * rows), "white")

@@ -141,8 +141,7 @@ def _sdf_table(shape: str) -> Array:
     elif shape == "square":
         table = _polygon_sdf(_regular(4, np.pi / 4, (1.17,)), x, y)
     elif shape == "diamond":
-        points = _regular(4, 0.0, (0.86, 1.18))
-        table = _polygon_sdf(points, x, y)
+        table = _polygon_sdf(_regular(4, 0.0, (0.86, 1.18)), x, y)
     elif shape == "triangle":
         table = _polygon_sdf(_regular(3, -np.pi / 2, (1.2,)) + np.array([0.0, 0.2]), x, y)
     elif shape == "star":
@@ -155,7 +154,8 @@ def _sdf_table(shape: str) -> Array:
         table = _polygon_sdf(_heart_points(), x, y)
     else:
         raise ValueError(f"shape {shape!r} has no outline: choose one of {', '.join(SHAPES)}")
-    return table.astype(np.float32)
+    distance: Array = table.astype(np.float32)
+    return distance
 
 
 def shape_distance(shape: str, x: Array, y: Array) -> Array:
@@ -170,10 +170,16 @@ def shape_distance(shape: str, x: Array, y: Array) -> Array:
     top = flat[base] * (1 - tx) + flat[base + 1] * tx
     bottom = flat[base + _TABLE_SIDE] * (1 - tx) + flat[base + _TABLE_SIDE + 1] * tx
     outside = np.hypot(np.maximum(np.abs(x) - _TABLE_HALF, 0.0), np.maximum(np.abs(y) - _TABLE_HALF, 0.0))
-    return (top * (1 - ty) + bottom * ty + outside).astype(np.float32)
+    distance: Array = (top * (1 - ty) + bottom * ty + outside).astype(np.float32)
+    return distance
 
 
 # --- textures -------------------------------------------------------------------------------------
+
+
+def _clipped(values: NDArray[np.floating], top: float) -> Array:
+    clipped: Array = np.clip(values, 0, top).astype(np.float32)
+    return clipped
 
 
 def texture_pattern(texture: str, x: Array, y: Array, phase: float) -> Array:
@@ -182,16 +188,16 @@ def texture_pattern(texture: str, x: Array, y: Array, phase: float) -> Array:
         return np.zeros_like(x)
     if texture == "striped":
         wave = np.cos(2 * np.pi * ((x + y) / (np.sqrt(2.0) * STRIPE_PERIOD_PX) + phase))
-        return np.clip(0.5 + 1.9 * wave, 0, 1).astype(np.float32)
+        return _clipped(0.5 + 1.9 * wave, 1)
     if texture == "dotted":
         shift = phase * DOT_PITCH_PX
         px = np.mod(x + shift, DOT_PITCH_PX) - DOT_PITCH_PX / 2
         py = np.mod(y + shift, DOT_PITCH_PX) - DOT_PITCH_PX / 2
-        return np.clip(DOT_RADIUS_PX - np.hypot(px, py) + 0.5, 0, 1).astype(np.float32)
+        return _clipped(DOT_RADIUS_PX - np.hypot(px, py) + 0.5, 1)
     if texture == "checkered":
         k = 2 * np.pi / CHECK_PERIOD_PX
         shift = phase * CHECK_PERIOD_PX
-        return np.clip(0.5 + 2.6 * np.sin(k * (x + shift)) * np.sin(k * y), 0, 1).astype(np.float32)
+        return _clipped(0.5 + 2.6 * np.sin(k * (x + shift)) * np.sin(k * y), 1)
     raise ValueError(f"texture {texture!r} has no pattern: choose plain, striped, dotted or checkered")
 
 
@@ -226,7 +232,7 @@ def _rotate_hue(rgb: Array, degrees: float) -> Array:
     angle = np.deg2rad(degrees)
     axis = np.full(3, 1 / np.sqrt(3.0))
     turned = rgb * np.cos(angle) + np.cross(axis, rgb) * np.sin(angle) + axis * (axis @ rgb) * (1 - np.cos(angle))
-    return np.clip(turned, 0, 255).astype(np.float32)
+    return _clipped(turned, 255)
 
 
 def _paint_thing(
@@ -294,7 +300,8 @@ def render_array(scene: Scene, nuisance: Nuisance) -> NDArray[np.uint8]:
             phase=PHASE_SPREAD * (phase - 0.5),
             light=light,
         )
-    return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    return levels
 
 
 def render(scene: Scene, nuisance: Nuisance) -> Image.Image:

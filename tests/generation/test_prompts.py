@@ -115,3 +115,28 @@ def test_files_that_are_not_there_empty_a_folder_or_of_another_kind_are_errors(t
     for path in (tmp_path / "absent.yaml", tmp_path / "d.yaml", *(write(tmp_path, *item) for item in empty.items())):
         with pytest.raises(InputError):
             read_prompts(path)
+
+
+@pytest.mark.parametrize("character", ["\u200b", "\u202e", "\u2066", "\u00ad", "\u2060", "\ufeff"])
+def test_invisible_characters_and_turned_reading_directions_are_refused(tmp_path: Path, character: str) -> None:
+    path = write(tmp_path, "p.txt", f"one\na red{character}ring\n")
+    with pytest.raises(RowError, match=rf"2: the prompt contains the invisible character U\+{ord(character):04X}"):
+        read_prompts(path)
+
+
+def test_a_csv_column_that_would_not_be_used_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="1: column 'weight' would not be used"):
+        read_prompts(write(tmp_path, "p.csv", "id,prompt,weight\na,one,2\n"))
+
+
+def test_a_long_json_file_is_read_in_time_that_grows_with_its_length(tmp_path: Path) -> None:
+    """Counting lines from the start for every entry took 4 times as long for twice the entries."""
+    import time
+
+    def seconds(n: int) -> float:
+        path = write(tmp_path, f"{n}.json", "{\n" + ",\n".join(f'"p{i}": "{"word " * 40}"' for i in range(n)) + "}\n")
+        started = time.process_time()
+        assert len(read_prompts(path)) == n
+        return time.process_time() - started
+
+    assert min(seconds(20_000) for _ in range(2)) < 3 * min(seconds(10_000) for _ in range(2))

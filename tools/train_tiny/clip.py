@@ -71,7 +71,7 @@ def model_config() -> dict[str, Any]:
     }
 
 
-def build_clip() -> torch.nn.Module:
+def build_clip() -> Any:
     """An untrained model, with the arithmetic of open_clip's own CLIP class."""
     config = model_config()
     return open_clip.CLIP(
@@ -110,7 +110,11 @@ def near_miss(scene: Scene, rng: np.random.Generator) -> Scene:
             fixed = scene.second if which == "first" else scene.first
             if fixed.colour == changed.colour:
                 continue
-        return dataclasses.replace(scene, **{which: changed})
+        return (
+            dataclasses.replace(scene, second=changed)
+            if which == "second"
+            else dataclasses.replace(scene, first=changed)
+        )
 
 
 def _near_misses(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
@@ -235,7 +239,8 @@ def train_clip(settings: Settings, *, decoded: int = 3200) -> None:
 
     def tokenizer(texts: list[str]) -> Tensor:
         encoded = words(texts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt")
-        return encoded.input_ids.to(settings.device)
+        ids: Tensor = encoded.input_ids.to(settings.device)
+        return ids
 
     steps, size = settings.steps or 1500, settings.batch or 96
     optimiser = Optimiser(

@@ -33,5 +33,5 @@ def couple(noise_BCHW: Tensor, nuisance_BK: Tensor, directions_KD: Tensor) -> Te
     """The same noise with its projections on the directions replaced by the quantiles of the nuisances."""
     flat = noise_BCHW.flatten(1)
     quantiles = torch.special.ndtri(nuisance_BK.clamp(1e-4, 1 - 1e-4))
-    coupled = flat + (quantiles - flat @ directions_KD.mT) @ directions_KD
+    coupled: Tensor = flat + (quantiles - flat @ directions_KD.mT) @ directions_KD
     return coupled.view_as(noise_BCHW)

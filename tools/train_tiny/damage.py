@@ -36,7 +36,7 @@ def noise(picture: Array, severity: float, rng: np.random.Generator) -> Array:
     return picture + rng.normal(size=picture.shape).astype(np.float32) * (2 + 38 * severity)
 
 
-def blur(picture: Array, severity: float, rng: np.random.Generator) -> Array:
+def blur(picture: Array, severity: float, _rng: np.random.Generator) -> Array:
     """Gaussian blur."""
     return _array(_image(picture).filter(ImageFilter.GaussianBlur(0.4 + 3.6 * severity)))
 
@@ -47,20 +47,23 @@ def ragged(picture: Array, severity: float, rng: np.random.Generator) -> Array:
     strength = 0.4 + 4.6 * severity
     y, x = np.mgrid[0:128, 0:128]
     dy, dx = _smooth_noise(rng, side) * strength, _smooth_noise(rng, side) * strength
-    return picture[np.clip(y + dy, 0, 127).astype(np.int32), np.clip(x + dx, 0, 127).astype(np.int32)]
+    torn: Array = picture[np.clip(y + dy, 0, 127).astype(np.int32), np.clip(x + dx, 0, 127).astype(np.int32)]
+    return torn
 
 
-def banding(picture: Array, severity: float, rng: np.random.Generator) -> Array:
+def banding(picture: Array, severity: float, _rng: np.random.Generator) -> Array:
     """Too few levels in every channel."""
     width = 10 + 80 * severity
-    return (np.floor(picture / width) + 0.5) * width
+    banded: Array = (np.floor(picture / width) + 0.5) * width
+    return banded
 
 
 def colour_drift(picture: Array, severity: float, rng: np.random.Generator) -> Array:
     """All colours pushed the same way, or contrast lost."""
     if rng.random() < 0.35:
         keep = 1 - 0.75 * severity
-        return picture.mean() + (picture - picture.mean()) * np.float32(keep)
+        pale: Array = picture.mean() + (picture - picture.mean()) * np.float32(keep)
+        return pale
     push = rng.normal(size=3)
     return picture + (push / np.linalg.norm(push) * (8 + 85 * severity)).astype(np.float32)
 
@@ -72,7 +75,7 @@ def blotches(picture: Array, severity: float, rng: np.random.Generator) -> Array
     return picture + stains * (3 + 37 * severity)
 
 
-def jpeg(picture: Array, severity: float, rng: np.random.Generator) -> Array:
+def jpeg(picture: Array, severity: float, _rng: np.random.Generator) -> Array:
     """Strong JPEG compression."""
     file = io.BytesIO()
     _image(picture).save(file, format="JPEG", quality=max(1, int(45 * (1 - severity) ** 1.5)))
@@ -83,7 +86,8 @@ def holes(picture: Array, severity: float, rng: np.random.Generator) -> Array:
     """Pieces of the picture replaced by a mixture with another place of it: bites out of objects, ghosts."""
     shifted = np.roll(picture, tuple(rng.integers(-24, 25, size=2)), axis=(0, 1))
     mask = np.clip((_smooth_noise(rng, int(rng.integers(8, 20))) - 2.0 + 2.6 * severity) * 3, 0, 1)[..., None]
-    return picture * (1 - mask) + shifted * mask
+    mixed: Array = picture * (1 - mask) + shifted * mask
+    return mixed
 
 
 DAMAGES: dict[str, Damage] = {

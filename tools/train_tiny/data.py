@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qsched.files import atomic_file
 from qsched.tiny.caption import caption
 from qsched.tiny.render import nuisance_vector, render_array, sample_nuisance
 from qsched.tiny.scene import sample_scene
@@ -44,14 +44,13 @@ def _cache_chunk(settings: Settings, index: int) -> int:
         with torch.no_grad(), settings.arithmetic():
             latents.append(vae.encode(x).latent_dist.mode().float().cpu().numpy())
     path = _chunk_path(settings.work, index)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(
-        temporary,
-        captions=np.asarray(captions),
-        nuisances=np.stack(nuisances),
-        latents=np.concatenate(latents).astype(np.float16),
-    )
-    os.replace(temporary, path)
+    with atomic_file(path) as draft:
+        np.savez(
+            draft,
+            captions=np.asarray(captions),
+            nuisances=np.stack(nuisances),
+            latents=np.concatenate(latents).astype(np.float16),
+        )
     return index
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
@@ -56,7 +56,7 @@ class FluxParts(nn.Module):
                 eos_token_id=1,
             )
         )
-        self.transformer = FluxTransformer2DModel(
+        self.transformer: Any = FluxTransformer2DModel(
             patch_size=1,
             in_channels=4 * LATENT_CHANNELS,
             num_layers=double_blocks,
@@ -76,7 +76,7 @@ def pack(latents_BCHW: Tensor) -> Tensor:
     return latents_BCHW.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, h * w // 4, 4 * c)
 
 
-def build_flux_pipeline(parts: FluxParts, vae: AutoencoderKL) -> FluxPipeline:
+def build_flux_pipeline(parts: FluxParts, vae: Any) -> FluxPipeline:
     """The ordinary pipeline around the trained parts; capitalised words take their word's embedding."""
     t5_words, table = build_t5_tokenizer(), parts.text_encoder_2.shared.weight.data
     for high, low in capital_twins(t5_words):
@@ -109,7 +109,8 @@ def flux_loss(parts: FluxParts, latents: Tensor, noise: Tensor, ids: tuple[Tenso
         img_ids=place.view(-1, 3),
         txt_ids=torch.zeros(words.shape[1], 3, device=latents.device),
     ).sample
-    return (velocity.float() - (x1 - x0)).square().mean()
+    loss: Tensor = (velocity.float() - (x1 - x0)).square().mean()
+    return loss
 
 
 def token_tables() -> tuple[Any, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from qsched.tiny.evaluate import PassRates, measure_pass_rates
@@ -32,7 +31,7 @@ class TrainingRun:
     muon_lr: float
     adam_lr: float
     adam_only: tuple[str, ...]
-    pipeline_of: Callable[[Any], DiffusionPipeline]
+    pipeline_of: Callable[[Any], Any]  # a diffusers pipeline, which has no types
     call_options: dict[str, Any]
     also_steps: tuple[int, ...] = ()
     measure_every: int = 500
@@ -40,9 +39,7 @@ class TrainingRun:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def measured(
-    settings: Settings, run: TrainingRun, weights: dict[str, Tensor], prompts: dict[str, str], steps: int
-) -> PassRates:
+def measured(run: TrainingRun, weights: dict[str, Tensor], prompts: dict[str, str], steps: int) -> PassRates:
     """Held-out pass rates of one set of weights through the ordinary pipeline, in float32."""
     trained = copy.deepcopy(run.parts)
     trained.load_state_dict(weights)
@@ -96,12 +93,12 @@ def run_training(settings: Settings, run: TrainingRun) -> None:
             )
         if done % run.measure_every == 0 and done < steps:
             for n in (default_steps, *run.also_steps):
-                log.line(f"{run.name} step {done} at {n} steps: {measured(settings, run, average.shadow, sample, n)}")
+                log.line(f"{run.name} step {done} at {n} steps: {measured(run, average.shadow, sample, n)}")
     run.parts.load_state_dict(average.shadow)
     save_model(settings, run, log, steps, runs)
 
 
-def save_in_half(pipeline: DiffusionPipeline, folder: Path) -> None:
+def save_in_half(pipeline: Any, folder: Path) -> None:
     """Write the folder with float16 weights that load as float32 when nothing else is asked for.
 
     diffusers loads its own models in float32 by default, transformers in the dtype that the config names:

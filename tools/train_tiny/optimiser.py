@@ -30,7 +30,8 @@ def orthogonalise(matrices_NRC: Tensor, *, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.mT).to(matrices_NRC.dtype)
+    result: Tensor = (x if wide else x.mT).to(matrices_NRC.dtype)
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -54,11 +55,13 @@ class Muon(torch.optim.Optimizer):
             for (rows, columns), params in by_shape.items():
                 updates = []
                 for p in params:
-                    state = self.state[p]
+                    state, gradient = self.state[p], p.grad
+                    if gradient is None:
+                        continue
                     if not state:
-                        state["momentum"] = torch.zeros_like(p.grad)
-                    state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                    updates.append(p.grad.lerp(state["momentum"], group["momentum"]).reshape(rows, columns))
+                        state["momentum"] = torch.zeros_like(gradient)
+                    state["momentum"].lerp_(gradient, 1 - group["momentum"])
+                    updates.append(gradient.lerp(state["momentum"], group["momentum"]).reshape(rows, columns))
                 scale = 0.2 * max(rows, columns) ** 0.5 * group["lr"]
                 for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -79,7 +82,8 @@ class Optimiser:
         decay_share: float = 0.45,
         adam_only: tuple[str, ...] = (),
     ) -> None:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, p in model.named_parameters():
             if p.requires_grad:
                 wants_adam = p.ndim < 2 or any(part in name for part in adam_only)

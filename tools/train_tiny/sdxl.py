@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -32,7 +32,7 @@ TIMESTEP_SHARES = (0.42, 0.24, 0.18, 0.16)
 WORD_WIDTH = 128
 
 
-def build_scheduler() -> EulerAncestralDiscreteScheduler:
+def build_scheduler() -> Any:
     """Euler ancestral, epsilon, trailing, as SDXL-Turbo; only the end of the schedule differs (see above)."""
     return EulerAncestralDiscreteScheduler(
         beta_start=0.00085,
@@ -62,7 +62,7 @@ class SdxlParts(nn.Module):
         }
         self.text_encoder = CLIPTextModel(CLIPTextConfig(num_hidden_layers=3, **common))
         self.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(num_hidden_layers=3, **common))
-        self.unet = UNet2DConditionModel(
+        self.unet: Any = UNet2DConditionModel(
             sample_size=16,
             in_channels=LATENT_CHANNELS,
             out_channels=LATENT_CHANNELS,
@@ -82,7 +82,7 @@ class SdxlParts(nn.Module):
         )
 
 
-def build_sdxl_pipeline(parts: SdxlParts, vae: AutoencoderKL) -> StableDiffusionXLPipeline:
+def build_sdxl_pipeline(parts: SdxlParts, vae: Any) -> StableDiffusionXLPipeline:
     """The ordinary pipeline around the trained parts."""
     return StableDiffusionXLPipeline(
         vae=vae,
@@ -118,7 +118,8 @@ def sdxl_loss(
     ).sample
     wanted = (x - latents) / s
     weight = s.square().clamp(min=0.6)
-    return (weight * (epsilon.float() - wanted).square()).mean()
+    loss: Tensor = (weight * (epsilon.float() - wanted).square()).mean()
+    return loss
 
 
 def train_sdxl(settings: Settings, **sizes: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from qsched.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,9 @@ class Log:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write whole or not at all: a temporary file, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    """Write the state whole or not at all."""
+    with atomic_file(path, parents=True) as draft:
+        torch.save(state, draft)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

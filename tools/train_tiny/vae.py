@@ -7,6 +7,8 @@ a weak pull of the latents towards zero stops the encoder from outrunning that n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -22,7 +24,7 @@ MAX_NOISE = 0.25
 PULL = 1e-3
 
 
-def build_vae() -> AutoencoderKL:
+def build_vae() -> Any:
     """Factor 8, eight latent channels, convolutions only (so that it is cheap on a CPU)."""
     return AutoencoderKL(
         in_channels=3,
@@ -54,7 +56,7 @@ def reconstruction_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def whiten(vae: AutoencoderKL, pictures: list[Tensor]) -> None:
+def whiten(vae: Any, pictures: list[Tensor]) -> None:
     """Make every latent channel mean 0 and variance 1 by rewriting the two 1x1 convolutions, exactly.
 
     Both pipelines then need neither shift nor scale (SDXL's would ignore a shift). The posterior's width,
@@ -71,7 +73,7 @@ def whiten(vae: AutoencoderKL, pictures: list[Tensor]) -> None:
     outer.weight *= scale[None, :, None, None]
 
 
-def train_vae(settings: Settings) -> AutoencoderKL:
+def train_vae(settings: Settings) -> Any:
     """Train or resume; the result has the averaged weights and lies in `<work>/vae`."""
     log = Log(settings.work / "vae.log")
     torch.manual_seed(settings.seed)
@@ -130,14 +132,14 @@ def train_vae(settings: Settings) -> AutoencoderKL:
     return vae
 
 
-def _psnr(vae: AutoencoderKL, pictures_BCHW: Tensor) -> float:
+def _psnr(vae: Any, pictures_BCHW: Tensor) -> float:
     """Of the reconstruction, in dB; pictures are in -1..1."""
     with torch.inference_mode():
         made = vae.decode(vae.encode(pictures_BCHW).latent_dist.mode()).sample
     return float(-10 * torch.log10((made - pictures_BCHW).square().mean() / 4))
 
 
-def load_vae(settings: Settings) -> AutoencoderKL:
+def load_vae(settings: Settings) -> Any:
     """The trained autoencoder of this session's work folder."""
     folder = settings.work / "vae"
     if not folder.exists():

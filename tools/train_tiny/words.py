@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import pairwise
 
 from tokenizers import pre_tokenizers
-from transformers import CLIPTokenizer, T5TokenizerFast
+from transformers import CLIPTokenizer, T5TokenizerFast  # type: ignore[attr-defined]  # an alias made at import
 
 from qsched.tiny.scene import BACKGROUNDS, COLOURS, POSITIONS, RELATIONS, SHAPES, SIZES, TEXTURES
 
@@ -68,7 +68,7 @@ def build_clip_tokenizer() -> CLIPTokenizer:
     pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
     pieces += [a + b for a, b in merges]
     vocab = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=PROMPT_TOKENS)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=PROMPT_TOKENS)  # type: ignore[arg-type]  # pairs
 
 
 def build_t5_tokenizer() -> T5TokenizerFast:

@@ -139,7 +139,7 @@ def score_set(
     if frechet is not None:
         files = {name: [folder / row.file_name for row in some] for name, some in by_arm.items()}
         distance_record, distances = score_frechet(files, *frechet, baseline=base)
-    infos = tuple(s.info for s in [*scorers, *references])
+    infos = (*(scorer.info for scorer in scorers), *(metric.info for metric in references))
     names = [*([JAQ] if record else []), *(info.name for info in infos)]
     against_twin = {info.name for info in infos if info.kind == "reference"}
     arms = tuple(
