@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = typer.Typer(no_args_is_help=True, help="Design studies and run their lives.")
-    listed: tuple[Callable[..., None], ...] = (init, check, create, update, history, list_studies)
-    for command in (*listed, pause, resume, close, delete):
-        group.command("list" if command is list_studies else None)(command)
+    first: tuple[Callable[..., None], ...] = (init, check, create, update, history)
+    for command in first:
+        group.command()(command)
+    group.command("list")(list_studies)
+    for command in (pause, resume, close, delete):
+        group.command()(command)
     app.add_typer(group, name="study")
 
 
