@@ -20,13 +20,12 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
+from qsched.extras import run_app
 from qsched.files import write_atomic
-from qsched.records import QschedError
 
 if TYPE_CHECKING:
     from analysis.planning import PlannedPower, SimulatedPower, StudyPlan
 
-EXIT_BAD_INPUT = 2
 STUDY, TASTE, TEST, OUT = "The study", "What is assumed", "The test", "Output"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -201,11 +200,7 @@ def _write(path: Path, values: dict[str, object]) -> None:
 
 def main() -> None:
     """Run the command; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    run_app(app)
 
 
 if __name__ == "__main__":

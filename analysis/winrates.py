@@ -22,12 +22,12 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis import options
-from qsched.records import InputError, QschedError
+from qsched.extras import run_app
+from qsched.records import InputError
 
 if TYPE_CHECKING:
     from analysis.report import Findings, ReportSettings
 
-EXIT_BAD_INPUT = 2
 EXIT_NO_ESTIMATE = 3
 
 
@@ -183,11 +183,7 @@ def shown_command(argv: list[str]) -> str:
 
 def main() -> None:
     """Run the command; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -67,13 +67,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_database(image_set: Path | None) -> str:
-    """The environment's database, else `study.db` beside the image set."""
-    named = os.environ.get(DATABASE_VARIABLE)
-    if named:
-        return named
-    folder = Path() if image_set is None else image_set.resolve().parent
-    return f"sqlite:///{folder / 'study.db'}"
+def default_database() -> str:
+    """The environment's database, else `study.db` in the current folder: one rule for every command."""
+    return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{Path('study.db').resolve()}"
 
 
 def open_database(settings: ServerSettings) -> Database:
@@ -89,13 +85,16 @@ def open_database(settings: ServerSettings) -> Database:
 
 def existing_database(database_url: str | None) -> Database:
     """An existing database for the owner's commands: no secret is needed and no file is made."""
-    url = database_url or default_database(None)
+    url = database_url or default_database()
     try:
         parsed = make_url(known_database(url))
     except ValueError as error:
         raise InputError(str(error)) from error
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
-        raise InputError(f"there is no database {parsed.database}; name it with --db sqlite:///path/to/study.db")
+        raise InputError(
+            f"there is no database {parsed.database}; `qsched serve` and `qsched study create` make one in the folder "
+            "in which they run. Go there, or name it: --db sqlite:///path/to/study.db"
+        )
     try:
         # Nothing is signed here; the key only satisfies the rule that there is no default.
         settings = ServerSettings(
@@ -117,6 +116,11 @@ def default_data_folder(database_url: str) -> Path:
 
 def read_design(path: Path, *, votes_per_pair: int) -> tuple[StudyDesign, Path]:
     """The design and its image-set folder, from a study.yaml or for a bare image set."""
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give the folder of an image set (qsched generate-pairs makes one) or a study.yaml "
+            "(qsched study init writes one)"
+        )
     if path.is_file():
         design = read_study_file(path)
         return design, (path.parent / design.images).resolve()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,6 +21,8 @@ from qsched.errors import QschedError
 STUDY = "demo"
 ARMS = "fp32,w3a8,w3a8+qsched"
 START_SECONDS = 60
+# -P: a folder in the current one that is named like a package of ours is not imported instead of it.
+QSCHED = (sys.executable, "-P", "-m", "qsched")
 
 
 class DemoError(QschedError):
@@ -53,10 +56,7 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     images, database = out / "demo", out / "demo.db"
     votes, report, simulation = out / "demo-votes.parquet", out / "demo-report", out / "demo-simulation.json"
-    if database.exists():
-        # A second demo starts a second study in full: old simulated votes would fill its pairs.
-        for leftover in out.glob("demo.db*"):
-            leftover.unlink()
+    _remove_simulated_study(database)
     prompts = str(prompts_path("demo"))
 
     _step(1, "images: the same prompts and the same noise in every arm")
@@ -78,10 +78,9 @@ def demo(
         _qsched("votes", "export", "--study", STUDY, "--db", f"sqlite:///{database.resolve()}", str(votes))
 
         _step(3, "the report")
-        _run(
-            [sys.executable, "-m", "analysis.winrates", str(votes), "--out", str(report), "--baseline",
-             arms.split(",")[0], "--image-set", str(images), "--simulation", str(simulation)]
-        )  # fmt: skip
+        baseline = ["--baseline", arms.split(",")[0]]
+        sources = ["--image-set", str(images), "--simulation", str(simulation)]
+        _qsched("winrates", str(votes), "--out", str(report), *baseline, *sources)
 
         typer.echo()
         typer.secho(f"Done in {time.monotonic() - started:.0f} s. All votes in it are simulated.", bold=True)
@@ -98,6 +97,27 @@ def demo(
             typer.echo(f"  vote yourself          qsched serve {images} --db sqlite:///{database}")
 
 
+def _remove_simulated_study(database: Path) -> None:
+    """Make room for a demo's study; DemoError if people voted in the one that is there.
+
+    A second demo starts a second study: the old simulated votes would fill its pairs.
+    """
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            (people,) = connection.execute("SELECT COUNT(*) FROM sessions WHERE NOT simulated").fetchone()
+    except sqlite3.Error as error:
+        raise DemoError(f"{database} is not a demo's database ({error}); move it, or choose another --out") from error
+    if people:
+        raise DemoError(
+            f"{database} holds {people} sessions of people; a new demo would delete their votes. "
+            "Export them (qsched votes export) and move the file, or choose another --out"
+        )
+    for leftover in database.parent.glob(f"{database.name}*"):
+        leftover.unlink()
+
+
 def _step(number: int, text: str) -> None:
     typer.echo()
     typer.secho(f"[{number}/3] {text}", bold=True)
@@ -111,7 +131,7 @@ def _run(command: Sequence[str]) -> None:
 
 def _qsched(*arguments: str) -> None:
     typer.secho(f"$ qsched {' '.join(arguments)}", dim=True)
-    _run([sys.executable, "-m", "qsched", *arguments])
+    _run([*QSCHED, *arguments])
 
 
 def _free_port() -> int:
@@ -124,7 +144,7 @@ def _free_port() -> int:
 def _server(arguments: Sequence[str], *, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "qsched", *arguments],
+            [*QSCHED, *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import typer
 
 from qsched import __version__
-from qsched.errors import QschedError
+from qsched.extras import run_app
 
 app = typer.Typer(
     name="qsched",
@@ -20,7 +19,7 @@ app = typer.Typer(
         "Is a quantized few-step image model, repaired with Q-Sched, as good as full precision?\n\n"
         "[bold]1.[/] generate-pairs makes paired image sets   "
         "[bold]2.[/] serve asks people   "
-        "[bold]3.[/] python analysis/winrates.py estimates win rates."
+        "[bold]3.[/] winrates turns votes into win rates."
     ),
 )
 
@@ -35,6 +34,7 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "study",
     "votes",
+    "analysis",
 )
 
 
@@ -57,8 +57,4 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Run the command line; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+    run_app(app)

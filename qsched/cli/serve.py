@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from qsched.cli.options import DB_HELP
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `qsched`."""
@@ -16,12 +18,10 @@ def serve(
     image_set: Path | None = typer.Argument(
         None, help="Folder of an image set (or a study.yaml): a study of it is made and served.", show_default=False
     ),
-    db: str | None = typer.Option(
-        None, "--db", help="sqlite:///file.db or postgresql://...; default: study.db beside the image set."
-    ),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; 0.0.0.0 for every network."),
     port: int = typer.Option(8000, "--port", min=0, max=65535, help="Port; 0 takes a free one."),
-    votes_per_pair: int = typer.Option(20, "--votes-per-pair", min=1, help="Votes a pair needs, without study.yaml."),
+    votes_per_pair: int = typer.Option(5, "--votes-per-pair", min=1, help="Votes a pair needs, without study.yaml."),
     data: Path | None = typer.Option(None, "--data", help="Folder for picture copies; default: beside the database."),
     simulated_annotators: bool = typer.Option(
         False, "--simulated-annotators", help="Let `qsched simulate` vote; its votes are marked simulated."

@@ -154,7 +154,7 @@ def create(
 
     _must_exist(file)
     with lines_of(file):
-        line = add_study(file, database_url=db or default_database(None), data=data)
+        line = add_study(file, database_url=db or default_database(), data=data)
     typer.echo(line)
 
 
@@ -269,7 +269,7 @@ def delete(
         count = vote_rows(database, slug)
         if not yes:
             typer.confirm(f"Delete study {slug} with {count} votes for good?", abort=True)
-        delete_study(database, slug, data_folder=data or default_data_folder(db or default_database(None)))
+        delete_study(database, slug, data_folder=data or default_data_folder(db or default_database()))
     finally:
         database.close()
     typer.echo(f"study {slug} with {count} votes is deleted")

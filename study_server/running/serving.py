@@ -41,7 +41,7 @@ class Launch:
 def launch(request: Launch) -> None:
     """Prepare the database and the study, say where it is, and serve until stopped."""
     settings = make_settings(
-        database_url=request.database_url or default_database(request.image_set),
+        database_url=request.database_url or default_database(),
         data=request.data,
         allow_simulated=request.allow_simulated,
         secure_cookies=request.secure_cookies,
@@ -61,6 +61,9 @@ def launch(request: Launch) -> None:
                 )
             slug = made.slug
             request.say(describe(made))
+            database_url = database.url.render_as_string(hide_password=True)
+            request.say(f"votes are kept in the database {database_url}")
+            request.say(f"export them with: qsched votes export votes.parquet --study {slug} --db {database_url}")
     finally:
         database.close()
     sock = _listen(request.host, request.port)

@@ -233,5 +233,4 @@ def default_design(*, name: str, images: str, votes_per_pair: int) -> StudyDesig
         title="Which picture do you prefer?",
         images=images,
         votes_per_pair=votes_per_pair,
-        pairs_per_annotator=60,
     )

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from qsched.cli.main import COMMANDS, app
+from qsched.cli.main import app
 
 HEAVY = ("torch", "diffusers", "transformers", "polars", "fastapi", "sqlalchemy", "pydantic", "numpy", "matplotlib")
 
@@ -22,7 +23,7 @@ def test_asking_for_help_imports_nothing_heavy():
     assert "generate-pairs" in done.stdout
 
 
-@pytest.mark.parametrize("name", [command.replace("_", "-") for command in COMMANDS])
+@pytest.mark.parametrize("name", sorted(typer.main.get_command(app).commands))
 def test_every_command_has_help_that_teaches(name):
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0

@@ -22,3 +22,33 @@ def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path)
     assert "simulated" in page.lower()
     assert "sensitivity_median" in page
     assert (tmp_path / "demo" / "contact_sheet.html").exists()
+
+
+def test_a_second_demo_does_not_delete_the_votes_of_people(tmp_path):
+    from pydantic import SecretStr
+
+    from study_server.db import Database
+    from study_server.db.migrate import upgrade
+    from study_server.settings import ServerSettings
+
+    database = tmp_path / "demo.db"
+    url = f"sqlite:///{database}"
+    opened = Database(ServerSettings(database_url=url, data_folder=tmp_path, secret_key=SecretStr("s" * 40)))
+    upgrade(opened)
+    with opened.transaction() as tx:
+        tx.command(
+            "INSERT INTO studies (id, uid, slug, title, status, design, set_id, set_path, created_ms) "
+            "VALUES (1, 'u', 's', 't', 'open', '{}', 'x', 'x', 0)"
+        )
+        tx.command("INSERT INTO annotators (id, study_id, pseudonym, created_ms) VALUES (1, 1, 'a', 0)")
+        tx.command(
+            "INSERT INTO sessions (study_id, annotator_id, pseudonym, simulated, state, consent_version, started_ms, "
+            "plan) VALUES (1, 1, 'b', 0, 'active', '1', 0, '')"
+        )
+    opened.close()
+    before = database.read_bytes()
+    command = [sys.executable, "-m", "qsched", "demo", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "1 sessions of people" in done.stderr and "another --out" in done.stderr
+    assert database.read_bytes() == before

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Typer brings a click of its own, whose classes are private: hence no types below.
 COMMANDS: dict[str, Any] = {
+    "qsched winrates": typer.main.get_command(winrates.app),
+    "qsched power": typer.main.get_command(power.app),
     "qsched": typer.main.get_command(app),
     "python analysis/winrates.py": typer.main.get_command(winrates.app),
     "python analysis/power.py": typer.main.get_command(power.app),

@@ -1,0 +1,31 @@
+"""`qsched winrates` and `qsched power`: the analysis, with the options of the scripts in analysis/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+import typer
+
+#: Name and what `qsched --help` says; each command's own help comes from its module in `analysis`.
+COMMANDS = {
+    "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
+    "power": "What a planned study can detect. The same as python analysis/power.py.",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `qsched`. Their modules are imported when one is run, so that `--help` stays fast."""
+    for name, words in COMMANDS.items():
+        settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+        app.command(name, help=words, context_settings=settings, add_help_option=False)(_forward(name))
+
+
+def _forward(name: str) -> Callable[[typer.Context], None]:
+    def command(context: typer.Context) -> None:
+        # The report quotes the command line, so the module must see its own part of it only.
+        sys.argv = [f"qsched {name}", *context.args]
+        import_module(f"analysis.{name}").app(args=context.args, prog_name=f"qsched {name}")
+
+    return command

@@ -1,0 +1,85 @@
+"""Which extra brings which package, and the end of every command line of ours: one sentence instead of a traceback.
+
+`pip install qsched` brings the commands; what a command needs beyond that comes with an extra. A missing package is
+named together with the line that installs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+
+from qsched.errors import MissingExtraError, QschedError
+
+EXIT_BAD_INPUT = 2
+
+#: By import name: the extras that bring the package.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "torch": ("generate",),
+    "diffusers": ("generate",),
+    "transformers": ("generate",),
+    "accelerate": ("generate",),
+    "safetensors": ("generate",),
+    "sentencepiece": ("generate",),
+    "torchao": ("generate",),
+    "bitsandbytes": ("generate",),
+    "open_clip": ("score",),
+    "lpips": ("score",),
+    "pyiqa": ("pyiqa",),
+    "optuna": ("optuna",),
+    "fastapi": ("server",),
+    "starlette": ("server",),
+    "uvicorn": ("server",),
+    "alembic": ("server",),
+    "psycopg": ("server",),
+    "filelock": ("server",),
+    "httpx": ("server",),
+    "sqlalchemy": ("server", "analysis"),
+    "polars": ("server", "analysis"),
+    "pyarrow": ("server", "analysis"),
+    "scipy": ("score", "analysis"),
+    "matplotlib": ("score", "analysis"),
+}
+#: By the package of ours that wanted the import: the extra that is meant if several bring it.
+_WANTED_BY = {"analysis": "analysis", "study_server": "server", "qsched": "score"}
+
+
+def run_app(app: Callable[[], object]) -> None:
+    """Run a command line. An error of ours, or a missing extra, is one message on stderr and exit code 2."""
+    try:
+        app()
+    except QschedError as error:
+        _refuse(error)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _refuse(missing)
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The extra that brings the module which could not be imported; None if no extra of ours does."""
+    module = (error.name or "").split(".")[0]
+    extras = EXTRAS.get(module)
+    if extras is None:
+        return None
+    wanted = _WANTED_BY.get(_our_package(error.__traceback__), "")
+    return MissingExtraError(module, wanted if wanted in extras else extras[0])
+
+
+def _our_package(trace: TracebackType | None) -> str:
+    """The package of ours in which the failed import stands: that of the last frame that belongs to one."""
+    package = ""
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+        package = name if name in _WANTED_BY else package
+        trace = trace.tb_next
+    return package
+
+
+def _refuse(error: QschedError) -> None:
+    import typer
+
+    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    sys.exit(EXIT_BAD_INPUT)
