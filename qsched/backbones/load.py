@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from qsched.backbones.spec import BackboneError, BackboneSpec, find_spec
+from qsched.backbones.components import component_classes, load_modules, pipeline_class
+from qsched.backbones.identity import model_identity
+from qsched.backbones.spec import DEFAULT_STEPS, BackboneError, BackboneSpec, find_spec
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,6 +34,8 @@ class Backbone:
     dtype          base dtype of every component
     call_options   further keywords of the pipeline's call
     dropped        components left out on purpose (a safety checker would blacken images of one arm)
+    assumed        'steps 4' and the like: what neither the folder nor the caller states
+    identity       hash of every tensor and of the configuration; None for a pipeline that was made in memory
     """
 
     name: str
@@ -47,6 +50,8 @@ class Backbone:
     device: torch.device
     spec: BackboneSpec
     dropped: tuple[str, ...] = ()
+    identity: str | None = None
+    assumed: tuple[str, ...] = ()
 
     @property
     def denoiser(self) -> nn.Module:
@@ -79,27 +84,20 @@ def load_backbone(
     spec = find_spec(name_or_path)
     place = checked_device(str(device))
     _check_fits(spec, dtype, place)
-    dropped = {"safety_checker": None, "requires_safety_checker": False} if _has_safety_checker(spec) else {}
+    folder = _folder_of(spec, dtype)
+    _check_class(spec, folder)
+    checked = "safety_checker" in component_classes(folder)
+    dropped = {"safety_checker": None, "requires_safety_checker": False} if checked else {}
+    modules = load_modules(
+        folder,
+        dtype=dtype,
+        variant=spec.fp16_variant if dtype is torch.float16 else None,
+        leave_out=frozenset(dropped),
+    )
     try:
-        with warnings.catch_warnings():
-            # `torch_dtype` is the name that every diffusers since 0.35 takes; new ones would like `dtype`.
-            warnings.filterwarnings("ignore", message="`torch_dtype` is deprecated", category=FutureWarning)
-            pipeline = DiffusionPipeline.from_pretrained(
-                spec.source,
-                revision=spec.revision,
-                torch_dtype=dtype,
-                use_safetensors=True,
-                local_files_only=spec.is_local,
-                variant=spec.fp16_variant if dtype is torch.float16 else None,
-                **dropped,
-            )
-    except (OSError, ValueError) as error:
+        pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **modules, **dropped)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(_load_failure(spec, error)) from error
-    kind = type(pipeline).__name__
-    if kind not in LAYOUTS:
-        raise BackboneError(
-            f"{spec.source} is a {kind}; qsched drives {', '.join(LAYOUTS)}. Use a folder of one of these classes."
-        )
     pipeline.set_progress_bar_config(disable=True)
     try:
         pipeline.to(place)
@@ -114,6 +112,7 @@ def load_backbone(
         dtype=dtype,
         device=place,
         dropped=tuple(k for k in dropped if k == "safety_checker"),
+        identity=model_identity(folder),
         overrides={"steps": steps, "guidance_scale": guidance_scale, "width": width, "height": height},
     )
 
@@ -166,6 +165,7 @@ def _described(
     device: torch.device,
     dropped: tuple[str, ...],
     overrides: dict[str, Any],
+    identity: str | None = None,
 ) -> Backbone:
     name, module = denoiser_of(pipeline)
     module.eval()
@@ -178,15 +178,13 @@ def _described(
     )
     if kind == "FluxPipeline" and "max_sequence_length" not in options:
         options["max_sequence_length"] = min(512, int(pipeline.tokenizer_2.model_max_length))
-    chosen: dict[str, Any] = {
-        "steps": spec.steps or 4,
-        "guidance_scale": spec.guidance_scale
-        if spec.guidance_scale is not None
-        else (8.0 if kind == "LatentConsistencyModelPipeline" else 0.0),
-        "width": spec.width or int(native),
-        "height": spec.height or int(native),
-    }
-    chosen.update({key: value for key, value in overrides.items() if value is not None})
+    stated = {key: getattr(spec, key) for key in ("steps", "guidance_scale", "width", "height")}
+    stated.update({key: value for key, value in overrides.items() if value is not None})
+    guidance = 8.0 if kind == "LatentConsistencyModelPipeline" else 0.0
+    # The native size is the model's own; steps and guidance are a guess.
+    defaults = {"steps": DEFAULT_STEPS, "guidance_scale": guidance, "width": int(native), "height": int(native)}
+    chosen: dict[str, Any] = {key: defaults[key] if value is None else value for key, value in stated.items()}
+    assumed = tuple(f"{key} {chosen[key]:g}" for key in ("steps", "guidance_scale") if stated[key] is None)
     multiple = pipeline.vae_scale_factor * (2 if LAYOUTS.get(kind) == "packed" else 1)
     for side in ("width", "height"):
         if chosen[side] < multiple or chosen[side] % multiple:
@@ -199,15 +197,40 @@ def _described(
             "could not be paired. Set stochastic_sampling to false in scheduler_config.json."
         )
     return Backbone(
-        name=spec.name, pipeline=pipeline, denoiser_name=name, call_options=options, dtype=dtype,
-        device=torch.device(device), spec=spec, dropped=dropped, **chosen,
-    )  # fmt: skip
+        name=spec.name,
+        pipeline=pipeline,
+        denoiser_name=name,
+        call_options=options,
+        dtype=dtype,
+        device=torch.device(device),
+        spec=spec,
+        dropped=dropped,
+        identity=identity,
+        assumed=assumed,
+        **chosen,
+    )
 
 
-def _has_safety_checker(spec: BackboneSpec) -> bool:
-    if not spec.is_local:
-        return spec.name == "lcm-dreamshaper"
-    return '"safety_checker"' in (Path(spec.source) / "model_index.json").read_text(encoding="utf-8", errors="replace")
+def _check_class(spec: BackboneSpec, folder: Path) -> None:
+    kind = pipeline_class(folder)
+    if kind not in LAYOUTS:
+        raise BackboneError(
+            f"{spec.source} is a {kind}; qsched drives {', '.join(LAYOUTS)}. Use a folder of one of these classes."
+        )
+
+
+def _folder_of(spec: BackboneSpec, dtype: torch.dtype) -> Path:
+    """The local folder, or that of the pinned hub revision, fetched if it is not there yet."""
+    if spec.is_local:
+        return Path(spec.source)
+    variant = spec.fp16_variant if dtype is torch.float16 else None
+    try:
+        folder = DiffusionPipeline.download(
+            spec.source, revision=spec.revision, use_safetensors=True, variant=variant, safety_checker=None
+        )
+    except (OSError, ValueError) as error:
+        raise BackboneError(_load_failure(spec, error)) from error
+    return Path(folder)
 
 
 def _check_fits(spec: BackboneSpec, dtype: torch.dtype, device: torch.device) -> None:

@@ -9,6 +9,7 @@ offered. A local folder that diffusers wrote needs no entry: its path is its nam
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ import qsched
 from qsched.errors import InputError
 
 DEFAULTS_NAME = "qsched.json"
+DEFAULT_STEPS = 4
+# What the renderer itself passes to a pipeline.
+_OWN_OPTIONS = frozenset(
+    ("prompt", "latents", "generator", "num_inference_steps", "guidance_scale", "width", "height", "output_type")
+)
 _WEIGHTS = Path(qsched.__file__).parent / "tiny" / "weights"
 
 
@@ -137,7 +143,33 @@ def _local_spec(folder: Path) -> BackboneSpec:
             defaults = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise BackboneError(f"{path} cannot be read as JSON: {error}") from error
-        allowed = {"steps", "guidance_scale", "width", "height", "gpu_dtype", "call_options"}
-        if not isinstance(defaults, dict) or set(defaults) - allowed:
-            raise BackboneError(f"{path} may hold only {', '.join(sorted(allowed))}, got {sorted(defaults)}")
+        _check_defaults(path, defaults)
     return BackboneSpec(folder.resolve().name, str(folder.resolve()), **defaults)
+
+
+def _check_defaults(path: Path, defaults: object) -> None:
+    """BackboneError for an unknown key, a value of another type, or an option that the renderer sets itself."""
+    rules: dict[str, tuple[str, Callable[[Any], bool]]] = {
+        "steps": ("a whole number above 0", lambda v: _is_whole(v) and v > 0),
+        "guidance_scale": (
+            "a number, 0 or more",
+            lambda v: (_is_whole(v) and v >= 0) or (isinstance(v, float) and v >= 0),
+        ),
+        "width": ("a whole number of pixels", lambda v: _is_whole(v) and v > 0),
+        "height": ("a whole number of pixels", lambda v: _is_whole(v) and v > 0),
+        "gpu_dtype": ("fp32, bf16 or fp16", lambda v: v in ("fp32", "bf16", "fp16")),
+        "call_options": ("an object of options", lambda v: isinstance(v, dict)),
+    }
+    if not isinstance(defaults, dict) or set(defaults) - set(rules):
+        keys = sorted(defaults) if isinstance(defaults, dict) else type(defaults).__name__
+        raise BackboneError(f"{path} may hold only {', '.join(sorted(rules))}, got {keys}")
+    for name, value in defaults.items():
+        words, holds = rules[name]
+        if not holds(value):
+            raise BackboneError(f"{path}: {name} is {value!r:.60}; it must be {words}")
+    if own := sorted(_OWN_OPTIONS & set(defaults.get("call_options", {}))):
+        raise BackboneError(f"{path}: call_options names {own[0]}, which generation sets itself; remove it")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

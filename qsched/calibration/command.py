@@ -23,7 +23,6 @@ from qsched.calibration.evaluate import Progress
 from qsched.calibration.record import build_record, write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.generation import Prompt, read_prompts
-from qsched.generation.provenance import folder_fingerprint
 from qsched.precision import PrecisionReport, apply_precision, find_recipe
 from qsched.scheduling import CoefficientError, read_coefficients
 from qsched.scoring import Jaq, load_scorer
@@ -85,7 +84,7 @@ def run_calibration(
     full = _full_precision(request, dtype, device) if request.control and recipe.dtype_name is None else None
     identity: dict[str, object] = {
         "backbone": spec.name,
-        "weights": folder_fingerprint(Path(spec.source)) if spec.is_local else f"{spec.source}@{spec.revision}",
+        "weights": backbone.identity,
         "recipe": report.recipe_hash,
         "dtype": dtype,
         "size": [backbone.width, backbone.height],

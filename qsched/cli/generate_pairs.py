@@ -44,6 +44,11 @@ def generate_pairs(
     ),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
+    allow_other_coefficients: bool = typer.Option(
+        False,
+        "--allow-other-coefficients",
+        help="Use coefficients that were calibrated for another model, precision or number of steps.",
+    ),
 ) -> None:
     """Make paired images: every arm starts each prompt from the same noise.
 
@@ -53,7 +58,7 @@ def generate_pairs(
     the base dtype, w4a4:bits=map.json gives modules their own bits, mxfp8:conv converts convolutions too.
     +qsched scales the scheduler's inputs. docs/arms.md says what each arm does.
 
-    Killed or stopped, the same command goes on where it was and ends with the same pictures.
+    If the run is interrupted, run the same command again: it resumes and produces identical images.
 
     Example: qsched generate-pairs --backbone tiny-flux --arms fp32,w4a4,w4a4+qsched --prompts demo --out runs/demo
     """
@@ -63,10 +68,23 @@ def generate_pairs(
     from qsched.generation import generate_pairs as generate
 
     request = Request(
-        backbone=backbone, arms=arms, prompts=prompts_file(prompts), out=out, samples=samples, set_seed=seed,
-        batch_size=batch_size, steps=steps, guidance_scale=guidance_scale, width=width, height=height,
-        device=device, dtype=dtype, limit=limit, overwrite=overwrite,
-    )  # fmt: skip
+        backbone=backbone,
+        arms=arms,
+        prompts=prompts_file(prompts),
+        out=out,
+        samples=samples,
+        set_seed=seed,
+        batch_size=batch_size,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        width=width,
+        height=height,
+        device=device,
+        dtype=dtype,
+        limit=limit,
+        overwrite=overwrite,
+        allow_other_coefficients=allow_other_coefficients,
+    )
     quiet_libraries()
     try:
         with PairsProgress() as progress:
@@ -107,9 +125,20 @@ def _tell(report: RunReport) -> None:
                 str(len(r.skipped) + len(r.kept)),
                 kind,
             ]
-        pace = "" if arm.seconds_an_image is None else f"{arm.seconds_an_image:.3f}"
+        pace = "" if arm.seconds_per_image is None else f"{arm.seconds_per_image:.3f}"
         table.add_row(arm.name, str(arm.images_made), pace, *sizes)
     console.print(table)
+    for arm in report.arms:
+        if arm.same_as is not None:
+            console.print(
+                f"[yellow]{escape(arm.name)} makes the same pictures as {escape(arm.same_as)} (its coefficients are "
+                "all 1): they were made once and copied. Nobody can tell these two arms apart[/]"
+            )
+    if report.assumed:
+        console.print(
+            f"[yellow]the model does not state its call: {escape(', '.join(report.assumed))} assumed; set --steps and "
+            "--guidance-scale, or put them into qsched.json in its folder[/]"
+        )
     if report.truncated:
         shown = ", ".join(report.truncated[:5]) + (" ..." if len(report.truncated) > 5 else "")
         console.print(
@@ -126,7 +155,8 @@ def _tell(report: RunReport) -> None:
     state = "complete" if report.made + report.kept >= report.n_images else "incomplete"
     console.print(
         f"{state}: {report.n_images} images in {report.folder} ({report.made} made, {report.kept} there already)",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"look at  {report.contact_sheet}", highlight=False, soft_wrap=True)
     console.print(f"check    qsched verify {report.folder}", highlight=False, soft_wrap=True)

@@ -9,26 +9,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsched.backbones.spec import BackboneSpec
 from qsched.errors import InputError
 from qsched.precision import Recipe, find_recipe, hash_of
 from qsched.records import ArmRecord
-from qsched.scheduling import CoefficientError, Coefficients, read_coefficients
+from qsched.scheduling import CoefficientError, Coefficients, Origin, calibrated_from, read_calibrated
 
 SHIPPED_NAME = "qsched_coefficients.json"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of making the images; `coefficients` is None for the stock scheduler."""
+    """One way of making the images.
+
+    coefficients   None for the stock scheduler
+    origin         where the coefficients come from
+    same_as        the arm that makes the same pictures: its coefficients are all 1, so they are made once and copied
+    """
 
     name: str
     recipe: Recipe
     base_dtype: str
     coefficients: Coefficients | None = None
+    origin: Origin | None = None
+    same_as: str | None = None
 
     def record(self) -> ArmRecord:
         """The arm as the manifest keeps it before anything was measured."""
@@ -44,6 +51,8 @@ class Arm:
             recipe=recipe,
             recipe_hash=hash_of(recipe),
             simulated=self.recipe.simulated,
+            coefficients_origin=None if self.origin is None else self.origin.to_dict(),
+            same_as=self.same_as,
         )
 
 
@@ -63,21 +72,49 @@ def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, 
     base = dtype or (named[0] if named else default_dtype)
     arms = []
     for part, recipe, (_, plus, schedule) in zip(parts, recipes, split, strict=True):
-        name, coefficients = part, None
+        name, coefficients, origin = part, None, None
         if plus:
             method, colon, file = schedule.partition(":")
             if method != "qsched" or (colon and not file):
                 raise InputError(f"arm {part!r}: write {recipe.name}+qsched or {recipe.name}+qsched:coefficients.json")
-            coefficients = read_coefficients(file) if file else shipped_coefficients(spec, recipe.name)
+            coefficients, origin = read_calibrated(Path(file)) if file else shipped_coefficients(spec, recipe.name)
             _check_steps(part, coefficients, steps)
             # The stem, not the path: a name travels into tables and figures.
             name = f"{recipe.name}+qsched:{Path(file).stem}" if file else part
-        arms.append(Arm(name, recipe, recipe.dtype_name or base, coefficients))
+        arms.append(Arm(name, recipe, recipe.dtype_name or base, coefficients, origin))
     names = [arm.name for arm in arms]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"arm {doubled[0]!r} is named twice; name each arm once (files of one name need renaming)")
-    return tuple(arms)
+    return tuple(replace(arm, same_as=_same_as(arm, arms)) for arm in arms)
+
+
+def check_origins(
+    arms: tuple[Arm, ...], spec: BackboneSpec, *, weights: str | None, steps: int, allowed: bool = False
+) -> None:
+    """Refuse coefficients of another model, precision or step count, unless `allowed`; `weights` None: not compared."""
+    for arm in arms:
+        if arm.origin is None or allowed:
+            continue
+        found = arm.origin.differences(backbone=spec.name, weights=weights, precision=arm.recipe.name, steps=steps)
+        if found:
+            raise CoefficientError(
+                f"arm {arm.name!r}: the coefficients of {arm.origin.file} were calibrated for {'; '.join(found)}. "
+                "Calibrate this combination with `qsched calibrate`, or pass --allow-other-coefficients"
+            )
+
+
+def _same_as(arm: Arm, arms: list[Arm]) -> str | None:
+    """The first earlier arm that differs from this one only by coefficients that change nothing."""
+    for other in arms[: arms.index(arm)]:
+        alike = (other.recipe.hash, other.base_dtype) == (arm.recipe.hash, arm.base_dtype)
+        if alike and _is_stock(arm) and _is_stock(other):
+            return other.name
+    return None
+
+
+def _is_stock(arm: Arm) -> bool:
+    return arm.coefficients is None or arm.coefficients.is_identity
 
 
 def _check_one_recipe_per_name(recipes: list[Recipe]) -> None:
@@ -88,8 +125,8 @@ def _check_one_recipe_per_name(recipes: list[Recipe]) -> None:
             raise InputError(f"precision {recipe.name!r} names two different files; rename one of the files")
 
 
-def shipped_coefficients(spec: BackboneSpec, precision: str) -> Coefficients:
-    """The coefficients beside the backbone's weights; InputError with the remedy where there are none."""
+def shipped_coefficients(spec: BackboneSpec, precision: str) -> tuple[Coefficients, Origin]:
+    """The coefficients that come with the backbone, and their origin; InputError with the remedy if there are none."""
     remedy = (
         f"run `qsched calibrate --backbone {spec.name} --precision {precision} --prompts calibration --out c.json` "
         f"and write {precision}+qsched:c.json"
@@ -106,10 +143,7 @@ def shipped_coefficients(spec: BackboneSpec, precision: str) -> Coefficients:
     if not isinstance(table, dict) or precision not in table:
         found = ", ".join(table) if isinstance(table, dict) else type(table).__name__
         raise InputError(f"arm {precision}+qsched: {path} has {found or 'nothing'}, not {precision}; {remedy}")
-    try:
-        return Coefficients.from_json(json.dumps(table[precision]))
-    except CoefficientError as error:
-        raise CoefficientError(f"{path}, {precision}: {error}") from error
+    return calibrated_from(table[precision], f"{path}, {precision}", file=SHIPPED_NAME)
 
 
 def _check_steps(arm: str, coefficients: Coefficients, steps: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qsched.generation.plan import Plan
 from qsched.generation.prompts import Prompt
-from qsched.generation.provenance import folder_fingerprint, git_commit, versions
+from qsched.generation.provenance import git_commit, versions
 from qsched.precision import hash_of
 from qsched.records import Manifest
 
@@ -25,16 +25,17 @@ def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: s
     import torch
 
     spec = backbone.spec
-    weights = folder_fingerprint(Path(spec.source)) if spec.is_local else spec.revision
     provenance: dict[str, object] = {
         "tool": TOOL,
         "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
-        "backbone_weights": weights,
+        "backbone_weights": backbone.identity,
+        "backbone_revision": spec.revision,
         "pipeline": type(backbone.pipeline).__name__,
         "scheduler": backbone.pipeline.scheduler.config.get("_class_name", type(backbone.pipeline.scheduler).__name__),
         "guidance_scale": backbone.guidance_scale,
         "call_options": backbone.call_options,
         "components_left_out": list(backbone.dropped),
+        "assumed": list(backbone.assumed),
         "base_dtype": plan.arms[0].base_dtype,
         "batch_size": plan.batch_size,
         "device": backbone.device.type,
@@ -47,7 +48,14 @@ def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: s
         "machine": platform.machine(),
     }
     arms = tuple(arm.record() for arm in plan.arms)
-    identity = [plan.prompts_sha256, plan.set_seed, plan.samples, steps, weights, [a.recipe_hash for a in arms]]
+    identity = [
+        plan.prompts_sha256,
+        plan.set_seed,
+        plan.samples,
+        steps,
+        backbone.identity,
+        [a.recipe_hash for a in arms],
+    ]
     return Manifest(
         set_id=f"{spec.name}-{hash_of(identity)[:12]}",
         created_at=datetime.now(UTC).replace(microsecond=0),
@@ -86,6 +94,12 @@ def environment_of(manifest: Manifest) -> dict[str, str]:
     if manifest.provenance["git_commit"] is not None:
         found["git_commit"] = str(manifest.provenance["git_commit"])
     return found
+
+
+def truncated_ids(manifest: Manifest) -> tuple[str, ...]:
+    """Ids of the prompts that are longer than the text encoder reads, as the manifest keeps them."""
+    ids = manifest.provenance.get("truncated_prompts")
+    return tuple(str(one) for one in ids) if isinstance(ids, list | tuple) else ()
 
 
 def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:

@@ -1,8 +1,7 @@
-"""What made an image: versions, machine, commit, and a fingerprint of the weights."""
+"""What made an image: versions, machine and commit."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +11,6 @@ from qsched import __file__ as package_file
 from qsched import __version__
 
 _PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "pillow", "numpy")
-_READ_WHOLE = 64 * 1024 * 1024
 
 
 def versions() -> dict[str, str]:
@@ -53,21 +51,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return run[0].stdout.strip() + ("-dirty" if run[1].stdout.strip() else "")
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """sha256 over the files of a model folder: names and contents, of files beyond 64 MiB names and sizes.
-
-    Files that do not change a picture (training records, notes, shipped coefficients) are left out.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        weights = path.suffix in (".safetensors", ".model", ".txt") or name == "model_index.json"
-        config = path.suffix == ".json" and "/" in name and path.name != "training.json"
-        if not path.is_file() or not (weights or config):
-            continue
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= _READ_WHOLE else str(size).encode()
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RenderError(QschedError):
-    """The model made something that is not a picture."""
+    """The model made no pictures, or something that is not a picture."""
 
 
 def render_batch(
@@ -44,19 +44,25 @@ def render_batch(
         raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a prompt, and at least one")
     texts = [p.prompt if isinstance(p, Prompt) else p for p in prompts]
     latents, generators = initial_latents(backbone, seeds)
-    with with_coefficients(backbone, coefficients), torch.inference_mode():
-        result = backbone.pipeline(
-            prompt=texts,
-            latents=latents,
-            generator=generators,
-            num_inference_steps=backbone.steps if steps is None else steps,
-            guidance_scale=backbone.guidance_scale,
-            width=backbone.width,
-            height=backbone.height,
-            # Not "pil": diffusers would turn a NaN into a black pixel without a word.
-            output_type="pt",
-            **backbone.call_options,
-        )
+    try:
+        with with_coefficients(backbone, coefficients), torch.inference_mode():
+            result = backbone.pipeline(
+                prompt=texts,
+                latents=latents,
+                generator=generators,
+                num_inference_steps=backbone.steps if steps is None else steps,
+                guidance_scale=backbone.guidance_scale,
+                width=backbone.width,
+                height=backbone.height,
+                # Not "pil": diffusers would turn a NaN into a black pixel without a word.
+                output_type="pt",
+                **backbone.call_options,
+            )
+    except torch.OutOfMemoryError as error:
+        raise RenderError(
+            f"a batch of {len(texts)} pictures of {backbone.width}x{backbone.height} does not fit into the memory of "
+            f"{backbone.device}; make the batch smaller (--batch-size of generate-pairs, --batch of calibrate)"
+        ) from error
     return to_pictures(backbone, result.images, texts)
 
 

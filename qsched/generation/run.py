@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from qsched.backbones.spec import BackboneSpec, find_spec
+from qsched.backbones.identity import model_identity
+from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, find_spec
 from qsched.errors import InputError
-from qsched.generation.arms import Arm, parse_arms
-from qsched.generation.manifest import environment_of, make_manifest, with_precision
+from qsched.generation.arms import Arm, check_origins, parse_arms
+from qsched.generation.manifest import environment_of, make_manifest, truncated_ids, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
 from qsched.generation.sheet import write_contact_sheet
 from qsched.generation.store import Store, open_store
@@ -21,6 +23,9 @@ from qsched.records import ImageRow, image_id_for
 if TYPE_CHECKING:
     from qsched.backbones.load import Backbone
     from qsched.precision.report import PrecisionReport
+
+# Path() makes one slash of two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Request:
     dtype: str | None = None
     limit: int | None = None
     overwrite: bool = False
+    allow_other_coefficients: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ class ArmSummary:
 
     name: str
     images_made: int
-    seconds_an_image: float | None
+    seconds_per_image: float | None
     report: PrecisionReport | None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class RunReport:
 
     unlike      number of kept images that came out different when their batch was made again
     truncated   ids of prompts that are longer than the text encoder reads
+    assumed     call options that neither the model folder nor the request states
     """
 
     folder: Path
@@ -69,12 +77,13 @@ class RunReport:
     remade: int
     unlike: int
     truncated: tuple[str, ...]
+    assumed: tuple[str, ...]
     arms: tuple[ArmSummary, ...]
     contact_sheet: Path
 
 
 class Progress(Protocol):
-    """Where a run tells how it goes."""
+    """Receives what a run does."""
 
     def planned(self, total: int, done: int) -> None: ...
 
@@ -109,31 +118,30 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     spec = find_spec(request.backbone)
-    steps = request.steps or spec.steps or 4
+    steps = request.steps or spec.steps or DEFAULT_STEPS
     plan = _plan(request, spec, steps)
     backbone = _load(request, plan.arms[0])
+    check_origins(plan.arms, spec, weights=backbone.identity, steps=steps, allowed=request.allow_other_coefficients)
     manifest = make_manifest(plan, backbone, steps=steps, prompts_file=request.prompts.name, limit=request.limit)
     environment = environment_of(manifest)
     made: dict[str, list[float]] = {arm.name: [] for arm in plan.arms}
     reports: dict[str, PrecisionReport] = {}
     unlike = 0
-    with open_store(request.out, manifest, overwrite=request.overwrite) as store:
+    with open_store(request.out, manifest, planned=plan.jobs(), overwrite=request.overwrite) as store:
         kept, remade = len(store.rows), store.dropped
         progress.planned(plan.n_images, kept)
         for group in plan.by_precision():
             todo = [(arm, batch) for arm in group for batch in plan.batches() if _missing(store, arm, batch)]
-            measured = next(a for a in store.manifest.arms if a.name == group[0].name).denoiser_bytes is not None
-            if not todo and measured:
-                continue
-            progress.loading(group)
-            if not _is_fresh(backbone, group[0]):
-                # The old denoiser goes before the new one comes: two would not fit where one just does.
-                del backbone
-                gc.collect()
-                torch.cuda.empty_cache()
-                backbone = _load(request, group[0])
-            reports[group[0].recipe.name] = report = _quantize(backbone, group, store)
-            progress.loaded(report)
+            if todo or not _is_measured(store, group[0]):
+                progress.loading(group)
+                if not _is_fresh(backbone, group[0]):
+                    # The old denoiser goes before the new one comes: two would not fit where one just does.
+                    del backbone
+                    gc.collect()
+                    torch.cuda.empty_cache()
+                    backbone = _load(request, group[0])
+                reports[group[0].recipe.name] = report = _quantize(backbone, group, store)
+                progress.loaded(report)
             for arm, batch in todo:
                 rows, pictures, differ = _render(backbone, arm, batch, store, environment, steps=steps)
                 for row, png in zip(rows, pictures, strict=True):
@@ -141,21 +149,27 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
                     made[arm.name].append(row.seconds)
                 unlike += differ
                 progress.advanced(arm, len(rows))
+            for arm in group:
+                if copied := _copy_rows(store, arm):
+                    progress.advanced(arm, copied)
         sheet = write_contact_sheet(request.out)
+        made_or_copied = len(store.rows) - kept
     return RunReport(
         folder=request.out,
         n_images=plan.n_images,
-        made=sum(map(len, made.values())),
+        made=made_or_copied,
         kept=kept,
         remade=remade,
         unlike=unlike,
-        truncated=tuple(manifest.provenance["truncated_prompts"]),  # type: ignore[arg-type]
+        truncated=truncated_ids(manifest),
+        assumed=backbone.assumed,
         arms=tuple(
             ArmSummary(
                 name=arm.name,
                 images_made=len(made[arm.name]),
-                seconds_an_image=sum(made[arm.name]) / len(made[arm.name]) if made[arm.name] else None,
+                seconds_per_image=sum(made[arm.name]) / len(made[arm.name]) if made[arm.name] else None,
                 report=reports.get(arm.recipe.name),
+                same_as=arm.same_as,
             )
             for arm in plan.arms
         ),
@@ -163,15 +177,41 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
     )
 
 
+def _is_measured(store: Store, arm: Arm) -> bool:
+    return next(a for a in store.manifest.arms if a.name == arm.name).denoiser_bytes is not None
+
+
+def _copy_rows(store: Store, arm: Arm) -> int:
+    """Give an arm that makes the pictures of another the other's pictures; returns how many were missing."""
+    if arm.same_as is None:
+        return 0
+    missing = [
+        row
+        for (name, prompt_id, sample), row in store.rows.items()
+        if name == arm.same_as and (arm.name, prompt_id, sample) not in store.rows
+    ]
+    record = next(a for a in store.manifest.arms if a.name == arm.name)
+    for row in missing:
+        image_id = image_id_for(sha256=row.sha256, arm=arm.name, prompt_id=row.prompt_id, sample_index=row.sample_index)
+        copy = {"arm": arm.name, "image_id": image_id, "recipe_hash": record.recipe_hash}
+        store.add(row.model_copy(update=copy), (store.folder / row.file_name).read_bytes())
+    return len(missing)
+
+
 def _plan(request: Request, spec: BackboneSpec, steps: int) -> Plan:
     from qsched.backbones import DTYPES, checked_device, default_dtype
 
     if request.dtype is not None and request.dtype not in DTYPES:
         raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    if _ADDRESS.match(str(request.out)):
+        raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
     device = checked_device(request.device)
     arms = parse_arms(
         request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype(request.backbone, device)
     )
+    # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
+    weights = model_identity(Path(spec.source)) if spec.is_local else None
+    check_origins(arms, spec, weights=weights, steps=steps, allowed=request.allow_other_coefficients)
     return make_plan(
         request.prompts,
         arms,
@@ -220,7 +260,9 @@ def _quantize(backbone: Backbone, group: tuple[Arm, ...], store: Store) -> Preci
 
 
 def _missing(store: Store, arm: Arm, batch: tuple[Job, ...]) -> bool:
-    return any((arm.name, job.prompt.prompt_id, job.sample_index) not in store.rows for job in batch)
+    return arm.same_as is None and any(
+        (arm.name, job.prompt.prompt_id, job.sample_index) not in store.rows for job in batch
+    )
 
 
 def _render(
@@ -254,11 +296,15 @@ def _render(
         if kept is not None:
             unlike += kept.sha256 != sha256
             continue
-        place = {"arm": arm.name, "prompt_id": job.prompt.prompt_id, "sample_index": job.sample_index}
+        image_id = image_id_for(
+            sha256=sha256, arm=arm.name, prompt_id=job.prompt.prompt_id, sample_index=job.sample_index
+        )
         rows.append(
             ImageRow(
-                image_id=image_id_for(sha256=sha256, **place),  # type: ignore[arg-type]
-                **place,
+                image_id=image_id,
+                arm=arm.name,
+                prompt_id=job.prompt.prompt_id,
+                sample_index=job.sample_index,
                 prompt=job.prompt.prompt,
                 category=job.prompt.category,
                 seed=job.seed,

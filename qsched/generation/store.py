@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,12 @@ from pydantic import ValidationError
 
 from qsched.errors import InputError
 from qsched.files import TEMPORARY_PREFIX, append_synced, write_atomic
-from qsched.records import ImageRow, Manifest, read_manifest
+from qsched.generation.plan import Job
+from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
 
 LOCK_NAME = ".qsched.lock"
+_PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl")
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Measured when an arm is loaded, so not part of what was asked for.
@@ -56,11 +58,15 @@ class Store:
 
 
 @contextmanager
-def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> Iterator[Store]:
+def open_store(
+    folder: Path, manifest: Manifest, *, planned: Sequence[Job] = (), overwrite: bool = False
+) -> Iterator[Store]:
     """Create the folder, or resume the set in it, under a lock that no second run can take.
 
-    Raises InputError where another run holds the folder, where it holds something else, or where the set in
-    it was asked for differently (then `overwrite` removes that set's own files first, and nothing else).
+    A row of a resumed set is kept if its picture has the bytes that it names and it is one of the `planned` images,
+    with their seed, prompt and category. Raises InputError if another run holds the folder, if it holds something
+    else, or if the set in it was asked for differently (then `overwrite` removes that set's own files first, and
+    nothing else).
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give --out a folder")
@@ -72,10 +78,8 @@ def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> 
         started = (folder / MANIFEST_NAME).exists()
         foreign = [p.name for p in folder.iterdir() if p.name != LOCK_NAME]
         if not started and foreign and not _is_unborn(folder):
-            raise InputError(
-                f"{folder} is not empty and not an image set ({foreign[0]} is in it); choose another --out"
-            )
-        if started and overwrite:
+            _refuse_foreign(folder, foreign, overwrite=overwrite)
+        if overwrite:
             remove_set(folder)
             started = False
         (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
@@ -83,7 +87,7 @@ def open_store(folder: Path, manifest: Manifest, *, overwrite: bool = False) -> 
             found = read_manifest(folder)
             _refuse_other_plan(folder, found, manifest)
             store = Store(folder, found)
-            _recover(store)
+            _recover(store, planned)
         else:
             store = Store(folder, manifest)
             store.replace_manifest(manifest)
@@ -95,9 +99,15 @@ def remove_set(folder: Path) -> None:
     # The manifest goes last: until then the folder is still recognised as a set.
     for path in (folder / IMAGES_FOLDER).glob("*"):
         if _OURS.fullmatch(path.name):
-            path.unlink()
-    for name in (ROWS_NAME, "contact_sheet.html", MANIFEST_NAME):
+            _remove_picture(path)
+    for name in (ROWS_NAME, *_PAGES, MANIFEST_NAME):
         (folder / name).unlink(missing_ok=True)
+
+
+def _remove_picture(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where a picture belongs; remove it and run the same command again")
+    path.unlink()
 
 
 @contextmanager
@@ -127,6 +137,19 @@ def _locked(folder: Path) -> Iterator[None]:
 def _is_unborn(folder: Path) -> bool:
     """True for what a run killed before its manifest leaves: the lock and a temporary manifest."""
     return all(p.name in (LOCK_NAME, IMAGES_FOLDER) or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir())
+
+
+def _refuse_foreign(folder: Path, names: list[str], *, overwrite: bool) -> None:
+    """A set whose manifest was deleted may be overwritten; a folder with anything else in it may not."""
+    ours = (LOCK_NAME, IMAGES_FOLDER, ROWS_NAME, *_PAGES)
+    other = [name for name in names if name not in ours and not name.startswith(TEMPORARY_PREFIX)]
+    if other:
+        raise InputError(f"{folder} is not empty and not an image set ({other[0]} is in it); choose another --out")
+    if not overwrite:
+        raise InputError(
+            f"{folder} holds pictures of an image set but no {MANIFEST_NAME}: it was deleted. Put it back, choose "
+            "another --out, or pass --overwrite to delete what is left and start again"
+        )
 
 
 def _refuse_other_plan(folder: Path, found: Manifest, asked: Manifest) -> None:
@@ -163,16 +186,20 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _recover(store: Store) -> None:
+def _recover(store: Store, planned: Sequence[Job]) -> None:
     """Keep the rows that can be trusted; rewrite the file without the others; delete pictures of no row."""
     path = store.folder / ROWS_NAME
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; remove it, or pass --overwrite") from error
     kept: list[bytes] = []
     hashes = {arm.name: arm.recipe_hash for arm in store.manifest.arms}
+    wanted = {(job.prompt.prompt_id, job.sample_index): job for job in planned}
     for line in data.splitlines(keepends=True):
         row = _trusted(store.folder, line, hashes)
         key = (row.arm, row.prompt_id, row.sample_index) if row else None
-        if row is None or key is None or key in store.rows:
+        if row is None or key is None or key in store.rows or (wanted and not _is_planned(row, wanted)):
             store.dropped += 1
             continue
         store.rows[key] = row
@@ -182,23 +209,30 @@ def _recover(store: Store) -> None:
     owned = {row.file_name for row in store.rows.values()}
     for picture in (store.folder / IMAGES_FOLDER).iterdir():
         if _OURS.fullmatch(picture.name) and f"{IMAGES_FOLDER}/{picture.name}" not in owned:
-            picture.unlink()
+            _remove_picture(picture)
     for leftover in store.folder.glob(f"{TEMPORARY_PREFIX}*"):
         leftover.unlink()
 
 
 def _trusted(folder: Path, line: bytes, recipe_hashes: dict[str, str]) -> ImageRow | None:
-    """The row, when it is whole, belongs to the set and its picture has the bytes it names; else None."""
+    """The row, if it is whole, belongs to the set and its picture has the bytes that it names; else None."""
     if not line.endswith(b"\n"):
         return None
     try:
         row = ImageRow.model_validate_json(line)
     except ValidationError:
         return None
-    if recipe_hashes.get(row.arm) != row.recipe_hash:
+    if recipe_hashes.get(row.arm) != row.recipe_hash or row.image_id != image_id_of(row):
         return None
     try:
         data = (folder / row.file_name).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     return row if hashlib.sha256(data).hexdigest() == row.sha256 else None
+
+
+def _is_planned(row: ImageRow, wanted: dict[tuple[str, int], Job]) -> bool:
+    job = wanted.get((row.prompt_id, row.sample_index))
+    if job is None:
+        return False
+    return (row.seed, row.prompt, row.category) == (job.seed, job.prompt.prompt, job.prompt.category)

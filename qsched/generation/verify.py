@@ -17,7 +17,7 @@ from qsched.files import TEMPORARY_PREFIX
 from qsched.generation.manifest import TOOL
 from qsched.generation.noise import image_seed
 from qsched.precision import hash_of
-from qsched.records import ImageRow, Manifest, image_id_for, read_manifest
+from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME, first_problem
 
 # What a picture needs and what only describes its pixels; everything else could tell where it comes from.
@@ -103,8 +103,7 @@ def _check_row(folder: Path, manifest: Manifest, row: ImageRow) -> Iterator[Find
         yield Finding("arms", where, f"arm {row.arm!r} is not in {MANIFEST_NAME}")
     elif (arm.recipe_hash, arm.simulated) != (row.recipe_hash, row.simulated):
         yield Finding("arms", where, f"recipe or simulated differs from arm {row.arm!r} in {MANIFEST_NAME}")
-    place = {"arm": row.arm, "prompt_id": row.prompt_id, "sample_index": row.sample_index}
-    if row.image_id != image_id_for(sha256=row.sha256, **place):  # type: ignore[arg-type]
+    if row.image_id != image_id_of(row):
         yield Finding("hashes", where, "image_id does not follow from the content hash")
     try:
         data = (folder / row.file_name).read_bytes()

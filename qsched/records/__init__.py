@@ -8,6 +8,7 @@ from qsched.records.image_set import (
     ImageRow,
     Manifest,
     image_id_for,
+    image_id_of,
     iter_rows,
     read_manifest,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "TripletVote",
     "Vote",
     "image_id_for",
+    "image_id_of",
     "iter_rows",
     "read_manifest",
 ]

@@ -44,6 +44,12 @@ class ArmRecord(Record):
     packed_bytes: int | None = Field(
         default=None, description="size if the codes and scales of a simulated precision were packed; computed"
     )
+    coefficients_origin: dict[str, object] | None = Field(
+        default=None, description="file, backbone, weights, precision and steps that the coefficients were made for"
+    )
+    same_as: Name | None = Field(
+        default=None, description="arm that makes the same pictures: they were made once and copied"
+    )
     layers_converted: int | None = None
     layers_skipped: tuple[str, ...] = ()
 
@@ -84,10 +90,10 @@ class ImageRow(Record):
     prompt: Annotated[str, StringConstraints(min_length=1)]
     category: str | None = None
     arm: Name
-    sample_index: int = Field(ge=0)
-    seed: int = Field(ge=0)
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    sample_index: int = Field(ge=0, le=1_000_000)
+    seed: int = Field(ge=0, le=2**53)
+    width: int = Field(ge=1, le=65_536)
+    height: int = Field(ge=1, le=65_536)
     sha256: Sha256
     seconds: float = Field(ge=0, description="wall time of the batch divided by its size")
     peak_memory_bytes: int | None = Field(default=None, ge=0)
@@ -114,6 +120,11 @@ def image_id_for(*, sha256: str, arm: str, prompt_id: str, sample_index: int) ->
     """Opaque id of an image: a hash of its bytes and of its place, so equal bytes in two arms differ in id."""
     key = json.dumps([sha256, arm, prompt_id, sample_index], ensure_ascii=True)
     return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def image_id_of(row: ImageRow) -> str:
+    """The id that follows from a row's hash and place."""
+    return image_id_for(sha256=row.sha256, arm=row.arm, prompt_id=row.prompt_id, sample_index=row.sample_index)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qsched.scheduling.coefficients import CoefficientError, Coefficients, read_coefficients
+from qsched.scheduling.origin import Origin, calibrated_from, read_calibrated
 
 if TYPE_CHECKING:
     from qsched.scheduling.adapter import apply_coefficients, remove_coefficients
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CoefficientError",
     "Coefficients",
+    "Origin",
     "UnsupportedSchedulerError",
     "apply_coefficients",
+    "calibrated_from",
+    "read_calibrated",
     "read_coefficients",
     "remove_coefficients",
 ]

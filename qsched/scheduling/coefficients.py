@@ -80,6 +80,11 @@ class Coefficients:
         """One coefficient of each kind for every inference step, first step first."""
         return cls("per_step", tuple(model), tuple(sample))
 
+    @property
+    def is_identity(self) -> bool:
+        """True if every coefficient is exactly 1: the scheduler is the stock one, and so are its pictures."""
+        return all(c == 1.0 for c in self.model + self.sample)
+
     def model_at(self, i: int, n: int) -> float:
         """c_eps of step i (counted from 0) of n."""
         return self._at(self.model, i, n)
@@ -141,11 +146,16 @@ class Coefficients:
 
     @classmethod
     def from_json(cls, text: str) -> Coefficients:
-        """Inverse of `to_json`. A document {"coefficients": {...}, "provenance": ...} is read too."""
+        """Inverse of `to_json`; a document with provenance is read too."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise CoefficientError(f"coefficients are not JSON: {error}") from error
+        return cls.from_document(data)
+
+    @classmethod
+    def from_document(cls, data: object) -> Coefficients:
+        """Coefficients of a JSON document: bare, or under the key `coefficients` with their provenance beside."""
         if isinstance(data, dict) and "coefficients" in data:
             data = data["coefficients"]
         return cls.from_dict(data)

@@ -51,7 +51,7 @@ def test_a_set_is_made_checked_damaged_and_found_out(qsched, random_pipelines, t
     [
         (["--arms", "w5"], "precision 'w5' is unknown"),
         (["--arms", "fp32,w4a4+qsched"], "run `qsched calibrate"),
-        (["--prompts", "absent.yaml"], "absent.yaml: no such file"),
+        (["--prompts", "absent.yaml"], "absent.yaml does not exist"),
         (["--backbone", "flux"], "neither a known name"),
         (["--device", "tpu"], "choose auto, cpu or cuda"),
         (["--dtype", "int8"], "choose fp32, bf16, fp16"),

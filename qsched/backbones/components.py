@@ -1,0 +1,125 @@
+"""Load the modules of a pipeline one by one, and refuse one whose weights do not fit.
+
+The libraries fill a missing tensor with random numbers and ignore one that they do not know; both only log a warning,
+and the pictures look like those of a bad model. Here every missing, unknown or misshapen tensor is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qsched.backbones.spec import BackboneError
+
+# Buffers that old checkpoints carry and newer releases compute.
+_HARMLESS_ENDINGS = ("position_ids",)
+_FP16 = "fp16"
+
+
+def load_modules(folder: Path, *, dtype: torch.dtype, variant: str | None, leave_out: frozenset[str]) -> dict[str, Any]:
+    """The pipeline's modules by component name; schedulers and tokenizers are left to diffusers.
+
+    variant     kind of files to prefer where a component has them, such as 'fp16'
+    leave_out   components that are not wanted
+    """
+    modules: dict[str, Any] = {}
+    for name, (library, kind) in component_classes(folder).items():
+        cls = None if name in leave_out else _module_class(library, kind)
+        if cls is not None:
+            modules[name] = _load_whole(cls, folder / name, dtype=dtype, variant=_variant_of(folder / name, variant))
+    return modules
+
+
+def component_classes(folder: Path) -> dict[str, tuple[str, str]]:
+    """Component name -> (library, class) from model_index.json, for the components that the folder has."""
+    entries = {name: value for name, value in _index(folder).items() if isinstance(value, list) and len(value) == 2}
+    return {name: (str(library), str(kind)) for name, (library, kind) in entries.items() if library is not None}
+
+
+def pipeline_class(folder: Path) -> str:
+    """Name of the pipeline's class."""
+    return str(_index(folder).get("_class_name"))
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / "model_index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(index, dict):
+            raise ValueError(f"it holds a {type(index).__name__}")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BackboneError(f"{path} cannot be read: {error}; save the pipeline again with save_pretrained") from error
+    return index
+
+
+def _module_class(library: str, kind: str) -> Any:
+    if library not in ("diffusers", "transformers"):
+        return None
+    cls = getattr(import_module(library), kind, None)
+    return cls if isinstance(cls, type) and issubclass(cls, nn.Module) else None
+
+
+def _variant_of(folder: Path, preferred: str | None) -> str | None:
+    """The variant to read: the preferred one if its files are there, and fp16 if there is nothing else."""
+    plain = [path for path in folder.glob("*.safetensors") if f".{_FP16}" not in path.name]
+    has_fp16 = any(folder.glob(f"*.{_FP16}*.safetensors"))
+    return _FP16 if has_fp16 and (preferred == _FP16 or not plain) else None
+
+
+def _load_whole(cls: Any, folder: Path, *, dtype: torch.dtype, variant: str | None) -> Any:
+    with warnings.catch_warnings():
+        # Both libraries know `torch_dtype`; newer releases would rather have `dtype`.
+        warnings.filterwarnings("ignore", message="`torch_dtype` is deprecated", category=FutureWarning)
+        try:
+            model, info = cls.from_pretrained(
+                folder,
+                torch_dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                variant=variant,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, NotImplementedError) as error:
+            raise BackboneError(f"{folder} does not load as {cls.__name__}: {_first_line(error)}; {_REMEDY}") from error
+    problems = [
+        *(
+            f"{name} is missing"
+            for name in sorted(info.get("missing_keys", ()))
+            if not name.endswith(_HARMLESS_ENDINGS)
+        ),
+        *(
+            f"{name} is unknown"
+            for name in sorted(info.get("unexpected_keys", ()))
+            if not name.endswith(_HARMLESS_ENDINGS)
+        ),
+        *(f"{_name_of(entry)} has another shape" for entry in info.get("mismatched_keys", ())),
+        *(str(message) for message in info.get("error_msgs", ())),
+    ]
+    if problems:
+        shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        lora = " (tensors of a LoRA: fuse it into the model before saving)" if "lora" in shown.lower() else ""
+        raise BackboneError(f"{folder} does not fit {cls.__name__}: {shown}{lora}. {_REMEDY}")
+    return model
+
+
+def _that_matter(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.endswith(_HARMLESS_ENDINGS))
+
+
+_REMEDY = "Download the model again, or save it again with save_pretrained"
+
+
+def _name_of(entry: object) -> str:
+    return str(entry[0]) if isinstance(entry, tuple | list) and entry else str(entry)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
