@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +45,7 @@ class Agreement:
     alpha_nominal: AlphaResult
     alpha_ordinal: AlphaResult
     mean_kappa: float | None
-    kappas: tuple[KappaRow, ...]
+    kappas: Sequence[KappaRow]
 
 
 @dataclass(frozen=True)
