@@ -1,7 +1,6 @@
 """Differences between arms: pointwise and simultaneous intervals, Holm p-values, ranks.
 
-- Simultaneous: the quantile of max |t| over all pairs, by simulation from the multivariate t with the estimated
-  covariance (Hothorn, Bretz and Westfall 2008, Biometrical J. 50:346-363).
+- Simultaneous: the level at which all intervals hold together (`analysis.stats.simultaneous`).
 - Holm (1979, Scand. J. Statist. 6:65-70) adjusts the two-sided p-values of all pairs.
 - Rank intervals: 1 + the number of arms that are better beyond doubt, to K less those that are worse beyond doubt, by
   the simultaneous intervals; they hold for all arms at once.
@@ -9,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +15,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.results import Array, Shape, Uncertainty
-from analysis.stats.spread import Spread, quantile, spread_of
+from analysis.stats.simultaneous import joint_level
+from analysis.stats.spread import Spread, spread_of
 from qsched.records import InputError
 
 #: Power at which `detectable` is stated.
 POWER = 0.8
-_SIMULATIONS = 20_000
-_BLOCK_ENTRIES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class PairContrasts:
     second: NDArray[np.int64]
     difference: Array
     se: Array
+    df: Array
     low: Array
     high: Array
     low_all: Array
@@ -57,14 +55,15 @@ def pair_contrasts(
         draws = percentile_draws(unc)
         bounds = percentile_bounds(draws[:, first] - draws[:, second], confidence)
         low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
-    wide, normal = max_t_quantiles(unc, first, second, spread.se, confidence=confidence, seed=seed)
-    half_all = np.maximum(half, np.maximum(wide * spread.se, normal * spread.floor))
+    joint = joint_level(unc, first, second, spread, confidence=confidence, seed=seed)
+    half_all = np.maximum(half, spread.half_width_at(joint.alpha, joint.normal))
     p = spread.p_value(difference)
     return PairContrasts(
         first=first,
         second=second,
         difference=difference,
         se=spread.shown,
+        df=spread.df,
         low=low,
         high=high,
         low_all=difference - half_all,
@@ -96,37 +95,6 @@ def percentile_bounds(draws: Array, confidence: float) -> tuple[Array, Array]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return low, high
-
-
-def max_t_quantiles(
-    unc: Uncertainty,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    se: Array,
-    *,
-    confidence: float,
-    seed: int,
-) -> tuple[float, float]:
-    """Quantiles of the largest |t| and of the largest |z| over the pairs (for the two-way part and for its floor)."""
-    real = se > 1e-6 * se.max()
-    if real.sum() <= 1:
-        return quantile(confidence, unc.df), quantile(confidence, math.inf)
-    k = int(max(first.max(), second.max())) + 1
-    v = unc.covariance[:k, :k]
-    values, vectors = np.linalg.eigh((v + v.T) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    rng = np.random.default_rng([seed, 3])
-    first, second, scale = first[real], second[real], se[real]
-    tops = []
-    block = max(1, _BLOCK_ENTRIES // len(scale))
-    for start in range(0, _SIMULATIONS, block):
-        z = rng.standard_normal((min(block, _SIMULATIONS - start), k)) @ root.T
-        tops.append(np.abs((z[:, first] - z[:, second]) / scale).max(axis=1))
-    top = np.concatenate(tops)
-    normal = float(np.quantile(top, confidence))
-    if math.isinf(unc.df):
-        return normal, normal
-    return float(np.quantile(top / np.sqrt(rng.chisquare(unc.df, len(top)) / unc.df), confidence)), normal
 
 
 def holm(p: Array) -> Array:

@@ -132,19 +132,14 @@ def fit_covariates(
         position_effect=settings.position_effect,
         penalty=settings.penalty,
     )
-    unc = uncertainty_of(fit, design, intervals=settings.intervals, method="sandwich")
     # All reported numbers are linear in the parameters: strengths first, then the terms of each covariate.
     k, start = counts.n_arms, counts.n_arms + int(fit.has_position)
     rows = np.zeros((k + len(maps), len(fit.parameters)))
     rows[:k, :k] = np.eye(k)
     rows[k:, start : start + maps.shape[1]] = maps
     value = rows @ fit.parameters
-    mapped = replace(
-        unc,
-        covariance=rows @ unc.covariance @ rows.T,
-        floor=None if unc.floor is None else rows @ unc.floor @ rows.T,
-    )
-    spread = spread_of(mapped, list(range(len(rows))))
+    unc = uncertainty_of(fit, design, intervals=settings.intervals, method="sandwich", rows=rows)
+    spread = spread_of(unc, list(range(len(rows))))
     se, half, p = spread.shown, spread.half_width(settings.confidence), spread.p_value(value)
     adjusted = holm(p[k:])
     labels = [label for each in coded for label in _labels(each, counts.arms)]

@@ -1,9 +1,13 @@
 """Raw win rates of each pair of arms, ties as half a win or dropped, with clustered intervals that need no model.
 
     rate = sum y / n,  y in {1, 1/2, 0};    variance by cluster sums of (y - rate) / n, two-way as everywhere here;
-    interval on the logit scale with t quantiles, clusters counted within the pair, never narrower than by vote.
+    interval on the logit scale with t quantiles, never narrower than by vote.
 
-Where all votes of a pair are alike the variance is zero by its formula and means nothing: the bounds are then those of
+Each pair has its own correction and degrees of freedom, from the numbers of votes n_g of its clusters: a cluster's sum
+has variance in proportion to n_g + kappa n_g^2, kappa (the tastes) estimated over all pairs together
+(`analysis.stats.small_samples`). If a few clusters gave most votes, both count them as few.
+
+If all votes of a pair are alike the variance is zero by its formula and means nothing: the bounds are then those of
 Clopper and Pearson (1934, Biometrika 26:404-413) for as many units as the smaller number of clusters.
 """
 
@@ -18,6 +22,7 @@ from scipy import sparse, stats
 from analysis.stats.counts import INTERSECTION, Table, VoteCounts
 from analysis.stats.results import Array, IntervalKind, RawPair, Ties
 from analysis.stats.scales import log_odds, win_probability
+from analysis.stats.small_samples import MOST_FACTOR, Correction, ShareSums, correction_of
 from analysis.stats.spread import Spread
 from analysis.stats.uncertainty import cluster_sizes, settle_kind
 
@@ -27,10 +32,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class _Moments:
-    """By pair, shape (M,): the variance of sum y - rate n by one kind of cluster, and how many clusters have votes."""
+    """By pair, shape (M,): the variance of sum y - rate n by one kind of cluster, how many clusters have votes, and the
+    degrees of freedom."""
 
     variance: Array
     clusters: Array
+    df: Array
 
 
 def raw_pairs(
@@ -56,15 +63,15 @@ def raw_pairs(
         rate = np.where(n > 0, votes_M3 @ score / n, np.nan)
         factor = np.where(n > 1, n / (n - 1), np.nan)
         residual = (score - rate[:, None]) * use
-        by_vote = _Moments((votes_M3 * residual**2).sum(axis=1) * factor, n)
+        by_vote = _Moments((votes_M3 * residual**2).sum(axis=1) * factor, n, np.full(len(n), np.inf))
     moments = {
-        name: _clustered(part.counts, fold, use, score, rate, votes_M3 if name == INTERSECTION else None)
+        name: _clustered(part.counts, fold, use, score, rate, by_vote, votes_M3 if name == INTERSECTION else None)
         for name, part in counts.clusters.items()
     }
     spread, units = _spread(kind, moments, by_vote, n)
     rows = []
     for m, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        one = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], _degrees(kind, float(units[m])))
+        one = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], spread.df[m : m + 1])
         low, high, how = _bounds(float(rate[m]), one, float(units[m]), confidence)
         decided = float(votes_M3[m, :2].sum())
         total = float(votes_M3[m].sum())
@@ -102,7 +109,15 @@ def _fold(counts: VoteCounts) -> Table:
     return sparse.csr_array(sparse.coo_array(entries, shape=(3 * c, 3 * (k * (k - 1) // 2))))
 
 
-def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array, votes_M3: Array | None) -> _Moments:
+def _clustered(
+    table: Table,
+    fold: Table,
+    use: Array,
+    score: Array,
+    rate: Array,
+    by_vote: _Moments,
+    votes_M3: Array | None,
+) -> _Moments:
     """Moments by the clusters of a table; with `votes_M3`, all votes by pair, the others are clusters of one vote."""
     part = sparse.csr_array(sparse.csr_array(table) @ fold)
     m = len(rate)
@@ -118,29 +133,47 @@ def _clustered(table: Table, fold: Table, use: Array, score: Array, rate: Array,
         single = np.maximum(votes_M3 - np.asarray(part.sum(axis=0)).reshape(-1, 3), 0.0)
         squares = squares + (single * residual**2).sum(axis=1)
         g = g + single @ use
-    return _Moments(squares * g / np.maximum(g - 1, 1), g)
+        return _Moments(squares * g / np.maximum(g - 1, 1), g, np.full(m, np.inf))
+    own = _correction(n_GM, squares, by_vote.variance)
+    return _Moments(squares * own.factor, g, own.df)
+
+
+def _correction(n_GM: Table, squares: Array, by_vote: Array) -> Correction:
+    """Of the variance by clusters with n_GM votes in each pair, whose sums have these squares."""
+
+    def power(exponent: int) -> Array:
+        raised = n_GM.copy()
+        raised.data = raised.data**exponent
+        return np.asarray(raised.sum(axis=0)).ravel()
+
+    n, n2, n3, n4, n5 = (power(exponent) for exponent in range(1, 6))
+    sums = ShareSums(s10=n, s01=n2, s20=n2, s11=n3, s02=n4, s30=n3, s21=n4, s12=n5)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Tastes are what the squares exceed those of independent votes, in units of one vote's variance.
+        single = by_vote / n
+        excess = squares / np.maximum(1 - n2 / n**2, 1 / MOST_FACTOR) / single - n
+    known = np.isfinite(excess)
+    taste = max(0.0, float(excess[known].sum() / n2[known].sum())) if known.any() else 0.0
+    return correction_of(sums, 1.0, taste)
 
 
 def _spread(kind: IntervalKind, moments: dict[str, _Moments], by_vote: _Moments, n: Array) -> tuple[Spread, Array]:
     """Standard errors of the rates on the rate scale, and the number of independent units in each pair."""
     floor = np.zeros_like(n)
-    units = by_vote.clusters
+    units, df = by_vote.clusters, by_vote.df
     if kind == "two-way":
         a, p = moments["annotator"], moments["prompt"]
         both = moments.get(INTERSECTION, by_vote)
         variance = np.maximum(a.variance + p.variance - both.variance, 0.0)
-        floor, units = by_vote.variance, np.minimum(a.clusters, p.clusters)
+        floor, units, df = by_vote.variance, np.minimum(a.clusters, p.clusters), np.minimum(a.df, p.df)
     elif kind in ("annotator", "prompt"):
-        variance, floor, units = moments[kind].variance, by_vote.variance, moments[kind].clusters
+        own = moments[kind]
+        variance, floor, units, df = own.variance, by_vote.variance, own.clusters, own.df
     else:
         variance = by_vote.variance
     with np.errstate(divide="ignore", invalid="ignore"):
         se, least = np.sqrt(variance) / n, np.sqrt(floor) / n
-    return Spread(np.nan_to_num(se), np.nan_to_num(least), math.inf), units
-
-
-def _degrees(kind: IntervalKind, units: float) -> float:
-    return math.inf if kind in ("vote", "model") else max(units - 1, 1.0)
+    return Spread(np.nan_to_num(se), np.nan_to_num(least), df), units
 
 
 def _bounds(rate: float, spread: Spread, units: float, confidence: float) -> tuple[float | None, float | None, str]:

@@ -97,10 +97,19 @@ class PairwiseFit:
 
 
 @dataclass(frozen=True)
+class Precision:
+    """Variances and degrees of freedom of the parameters (diagonal) and of their differences (off it), (P, P) each."""
+
+    variance: Array
+    df: Array
+
+
+@dataclass(frozen=True)
 class Uncertainty:
     """Covariance of a fit's parameters under one idea of what is random.
 
-    `df` is the t distribution's degrees of freedom (inf: normal). `floor`: the vote-level covariance that
+    `df` is the t distribution's degrees of freedom (inf: normal) of a contrast that all clusters carry; `precision`
+    has the variance and the degrees of freedom of each contrast (see `analysis.stats.small_samples`). `floor`: the vote-level covariance that
     no clustered interval goes below (see `analysis.stats.spread`). `draws` are bootstrap strengths,
     shape (B, K), for one-way bootstraps. `truncated`: negative eigenvalues of a difference of covariances
     were set to zero (Cameron, Gelbach and Miller 2011, section 2.3). `ignores` says in words what is not counted.
@@ -112,6 +121,7 @@ class Uncertainty:
     df: float
     n_clusters: dict[str, int]
     resamples: int | None = None
+    precision: Precision | None = field(default=None, repr=False)
     floor: Array | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
     truncated: bool = False

@@ -3,9 +3,10 @@
 Each stratum is fitted by itself. The difference of two contrasts has one linear part by cluster, summed over the strata
 in which the cluster (annotator, prompt) occurs, so shared annotators are accounted for:
 
-    d = (theta_i - theta_j in stratum 1) - (the same in stratum 2),   V_g = sum_g (I_1g - I_2g)^2 * G / (G - 1)
+    d = (theta_i - theta_j in stratum 1) - (the same in stratum 2),   V_g = sum_g (I_1g - I_2g)^2 * factor
 
-I_sg: the sum of cluster g's scores in stratum s times that fit's inverse information, at the contrast.
+I_sg: the sum of cluster g's scores in stratum s times that fit's inverse information, at the contrast. Factor and degrees
+of freedom are the more cautious of the two strata's own (`analysis.stats.small_samples`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from analysis.stats.covariance import (
 )
 from analysis.stats.fit import fit_model
 from analysis.stats.results import Array, EstimateSettings, StratumContrast
+from analysis.stats.small_samples import Correction, correction
 from analysis.stats.spread import Spread
-from analysis.stats.uncertainty import effective_clusters, settle_kind, vote_covariance
+from analysis.stats.uncertainty import settle_kind, vote_covariance
 from qsched.records import InputError
 
 
@@ -52,7 +54,7 @@ def compare_strata(
         if pairs:
             values, spread = _differences(ready[one], ready[two], pairs, settings)
             for m, (a, b) in enumerate(pairs):
-                single = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], spread.df)
+                single = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], spread.df[m : m + 1])
                 found.append((one, two, a, b, float(values[m]), single))
     p = np.array([spread.p_value(np.array([value]))[0] for *_, value, spread in found])
     adjusted = holm(p) if len(p) else p
@@ -114,27 +116,32 @@ def _differences(
     }
     kind = settle_kind(settings.intervals, {name: len(part) for name, part in shared.items()})[0]
     if kind in ("vote", "model"):
-        return values, Spread(by_vote, np.zeros(len(pairs)), np.inf)
-    variance = {name: _variance(part) for name, part in shared.items()}
+        return values, Spread(by_vote, np.zeros(len(pairs)), np.full(len(pairs), np.inf))
+    small = {name: _correction(sides, name, pairs) for name in shared}
+    variance = {name: (part**2).sum(axis=0) * small[name].factor for name, part in shared.items()}
     if kind in ("annotator", "prompt"):
         own_se = np.sqrt(variance[kind])
         # What clusters of both strata have in common cancels, so that less than the vote-level error may be true; not
         # nothing, though.
         floor = np.where(own_se <= 1e-6 * by_vote, by_vote, 0.0)
-        return values, Spread(own_se, floor, _degrees(sides, (kind,)))
+        return values, Spread(own_se, floor, small[kind].df)
     if all(_overlap(sides, name) for name in ("annotator", "prompt")):
         # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
         # prompt adds is in both terms and is not known here. The larger one-way variance is used.
         total = np.maximum(variance["annotator"], variance["prompt"])
     else:
         total = np.maximum(variance["annotator"] + variance["prompt"] - own(meat_by_intersection), 0.0)
-    return values, Spread(np.sqrt(total), by_vote, _degrees(sides, ("annotator", "prompt")))
+    return values, Spread(np.sqrt(total), by_vote, np.minimum(small["annotator"].df, small["prompt"].df))
 
 
-def _degrees(sides: list[tuple[FittedDesign, Array]], names: tuple[str, ...]) -> float:
-    """The smallest effective number of clusters of either stratum, less one."""
-    effective = [effective_clusters(ready.counts)[name] for ready, _ in sides for name in names]
-    return max(min(effective) - 1, 1.0)
+def _correction(sides: list[tuple[FittedDesign, Array]], name: str, pairs: Sequence[tuple[str, str]]) -> Correction:
+    """The larger factor and the fewer degrees of freedom of the two strata, by contrast."""
+    found = []
+    for ready, _ in sides:
+        own = correction(ready, name, vote_covariance(ready)[0])
+        at = tuple(np.array([[ready.fit.arms.index(arm) for arm in pair] for pair in pairs]).T)
+        found.append((own.factor[at], own.df[at]))
+    return Correction(np.maximum(found[0][0], found[1][0]), np.minimum(found[0][1], found[1][1]))
 
 
 def _by_label(sides: list[tuple[FittedDesign, Array]], name: str) -> Array:
@@ -151,11 +158,6 @@ def _by_label(sides: list[tuple[FittedDesign, Array]], name: str) -> Array:
     for influence, rows in blocks:
         np.add.at(total, rows, influence)
     return total
-
-
-def _variance(part: Array) -> Array:
-    g = len(part)
-    return np.asarray((part**2).sum(axis=0) * g / max(g - 1, 1))
 
 
 def _overlap(sides: list[tuple[FittedDesign, Array]], name: str) -> bool:

@@ -1,10 +1,12 @@
 """Choose what is random (annotators, prompts, votes) and how to find its covariance (bootstrap, sandwich).
 
 The default, two-way, is V_annotator + V_prompt - V_both (both: the votes of one annotator on one prompt, mostly a
-single one) with a t quantile of min(annotators, prompts) - 1 degrees of freedom: of the usual intervals the one whose
-coverage holds when annotators and prompts differ in taste (docs/coverage.md). Clusters of unequal size count as their
-effective number (sum n)^2 / sum n^2 (Kish 1965, Survey Sampling, section 8.2), which is the plain number for equal
-loads: without that, a few busy annotators make intervals too narrow.
+single one) with t quantiles: of the usual intervals the one whose coverage holds when annotators and prompts differ in
+taste (docs/coverage.md). Every contrast has its own degrees of freedom (`analysis.stats.small_samples`): the smaller of
+annotators - 1 and prompts - 1 if all of them carry it alike, fewer for an arm that few judged or if a few annotators
+gave most votes.
+`df` is that of a contrast carried by all votes alike, by Kish's effective number of clusters (sum n)^2 / sum n^2 (1965,
+Survey Sampling, section 8.2).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from analysis.stats.covariance import (
     prepare,
     sandwich,
 )
-from analysis.stats.results import Array, IntervalKind, Method, PairwiseFit, Uncertainty
+from analysis.stats.results import Array, IntervalKind, Method, PairwiseFit, Precision, Uncertainty
+from analysis.stats.small_samples import MOST_FACTOR, correction, pair_variances
 from analysis.votes.coded import IntArray
 from qsched.records import InputError
 
@@ -53,11 +56,12 @@ def uncertainty_of(
     method: Method = "bootstrap",
     resamples: int = 1000,
     seed: int = 0,
+    rows: Array | None = None,
 ) -> Uncertainty:
-    """Covariance of the fit's parameters.
+    """Covariance of the fit's parameters, or of `rows` (R, P) times them.
 
-    Where an id is missing or has a single value, two-way becomes one-way and a note says so. Raises InputError
-    for a one-way interval by an id that the votes do not have.
+    If an id is missing or has a single value, two-way becomes one-way and a note says so. Raises InputError for a
+    one-way interval by an id that the votes do not have.
     """
     if intervals not in IGNORES:
         raise InputError(f"Intervals {intervals!r} are not known. Choose {', '.join(IGNORES)}.")
@@ -68,7 +72,7 @@ def uncertainty_of(
     effective = effective_clusters(counts)
     warnings = (*warnings, *_unequal(kind, sizes, effective))
     if kind == "model":
-        covariance = fit.covariance
+        covariance = fit.covariance if rows is None else rows @ fit.covariance @ rows.T
         return Uncertainty(
             kind, method, covariance, math.inf, sizes, ignores=IGNORES[kind], warnings=warnings, notes=notes
         )
@@ -100,6 +104,9 @@ def uncertainty_of(
             *notes,
             "The two-way covariance had negative eigenvalues, set to zero (Cameron, Gelbach and Miller 2011).",
         )
+    if rows is not None:
+        total = rows @ total @ rows.T
+    precision, thin = _precision(ready, parts, total, by_vote, rows)
     return Uncertainty(
         kind=kind,
         method=method,
@@ -107,13 +114,46 @@ def uncertainty_of(
         df=_degrees(kind, effective),
         n_clusters=sizes,
         resamples=resamples if method == "bootstrap" else None,
-        floor=by_vote if kind != "vote" or degenerate else None,
+        precision=precision,
+        floor=_mapped(by_vote, rows) if kind != "vote" or degenerate else None,
         draws=draws[units[0]].draws if method == "bootstrap" and len(units) == 1 else None,
         truncated=truncated,
         ignores=IGNORES[kind],
-        warnings=warnings,
+        warnings=(*warnings, *thin),
         notes=notes,
     )
+
+
+def _mapped(covariance: Array, rows: Array | None) -> Array:
+    return covariance if rows is None else np.asarray(rows @ covariance @ rows.T)
+
+
+def _precision(
+    ready: FittedDesign, parts: dict[Unit, Array], total: Array, by_vote: Array, rows: Array | None
+) -> tuple[Precision, tuple[str, ...]]:
+    """Variance and degrees of freedom of each contrast; words about arms that a single cluster judged."""
+    variance = pair_variances(total)
+    df = np.full(variance.shape, np.inf)
+    warnings = []
+    for name in ("annotator", "prompt"):
+        if name not in parts:
+            continue
+        part = parts["annotator" if name == "annotator" else "prompt"]
+        g = int(ready.counts.clusters[name].present().sum())
+        own = correction(ready, name, by_vote, rows)
+        # The covariance already has the factor G / (G - 1) of clusters that carry every contrast alike.
+        variance += (own.factor * (g - 1) / g - 1) * pair_variances(_mapped(part, rows))
+        df = np.minimum(df, own.df)
+        if rows is None and g > 1:
+            k = len(ready.fit.arms)
+            few = np.flatnonzero((own.factor[:k, :k] + np.diag(np.full(k, np.inf)) >= MOST_FACTOR).all(axis=1))
+            if len(few):
+                named = ", ".join(ready.fit.arms[i] for i in few[:12])
+                warnings.append(
+                    f"Nearly all votes about {named} come from a single {name}: how much {name}s differ about it "
+                    "cannot be estimated, and its intervals are too narrow."
+                )
+    return Precision(variance, df), tuple(warnings)
 
 
 def _meat(ready: FittedDesign, unit: Unit, kind: IntervalKind) -> Array:
