@@ -196,10 +196,9 @@ def _strata(found: Findings) -> dict[str, Any] | None:
 def _agreement(found: Findings) -> dict[str, Any] | None:
     if found.agreement is None:
         return None
-    values: dict[str, Any] = plain(found.agreement)
-    # Pairs of annotators grow with the square of their number; the mean is kept here, the rows in agreement.csv.
-    del values["kappas"]
-    return values
+    agreed = found.agreement
+    # Pairs of annotators grow with the square of their number: the mean is kept here, the rows are in kappas.csv.
+    return {item.name: plain(getattr(agreed, item.name)) for item in fields(agreed) if item.name != "kappas"}
 
 
 def plain(value: Any) -> Any:

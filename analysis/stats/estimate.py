@@ -20,8 +20,11 @@ from analysis.stats.contrasts import (
 from analysis.stats.counts import VoteCounts
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_model
+from analysis.stats.quasi_variance import quasi_variances
+from analysis.stats.rank_chances import rank_chances
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.results import (
+    Array,
     CovariateEffect,
     Estimate,
     EstimateSettings,
@@ -34,7 +37,7 @@ from analysis.stats.results import (
     Uncertainty,
 )
 from analysis.stats.scales import ELO_PER_LOG_ODDS, elo, win_probability
-from analysis.stats.spread import quantile, spread_of
+from analysis.stats.spread import quantile, spread_of, t_quantile
 from analysis.stats.uncertainty import cluster_sizes, uncertainty_of, vote_level
 from qsched.records import InputError
 
@@ -107,6 +110,11 @@ def _strengths(
         bounds = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
         low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
     best, worst = rank_intervals(contrasts, k)
+    quasi = np.sqrt(quasi_variances(_pair_variances(contrasts, k)).q)
+    # An arm's own comparisons say how many clusters stand behind its quasi-variance.
+    quasi_df = np.array([np.median(contrasts.df[(contrasts.first == i) | (contrasts.second == i)]) for i in range(k)])
+    quasi_half = t_quantile(1 - settings.confidence, quasi_df) * quasi
+    chances = rank_chances(theta, unc, seed=settings.seed)
     votes = counts.votes_of_arms()
     if fit.ties == "drop":
         votes = counts.without_ties().votes_of_arms()
@@ -128,9 +136,21 @@ def _strengths(
             rank=place,
             rank_low=int(best[i]),
             rank_high=int(worst[i]),
+            df=float(spread.df[i]),
+            quasi_se=float(quasi[i]),
+            quasi_low=float(theta[i] - quasi_half[i]),
+            quasi_high=float(theta[i] + quasi_half[i]),
+            rank_chances=tuple(chances[i].tolist()),
         )
         for place, i in enumerate(order, start=1)
     )
+
+
+def _pair_variances(contrasts: PairContrasts, k: int) -> Array:
+    """The squared standard errors of all differences as a symmetric matrix."""
+    table = np.zeros((k, k))
+    table[contrasts.first, contrasts.second] = table[contrasts.second, contrasts.first] = contrasts.se**2
+    return table
 
 
 def _pair_rows(
@@ -159,6 +179,7 @@ def _pair_rows(
                 win_probability_low=win_probability(low),
                 win_probability_high=win_probability(high),
                 elo_difference=ELO_PER_LOG_ODDS * difference,
+                df=float(pairs.df[m]),
                 p=p,
                 p_holm=float(pairs.p_holm[m]),
                 prob_superior=1 - p / 2 if difference > 0 else p / 2,
@@ -175,7 +196,8 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
     if baseline not in arms:
         raise InputError(f"Baseline {baseline!r} is not an arm of these votes; they are {', '.join(arms)}.")
     k, b = len(arms), arms.index(baseline)
-    theta = result.fit.log_strengths - result.fit.log_strengths[b]
+    shift = float(result.fit.log_strengths[b])
+    theta = result.fit.log_strengths - shift
     others = list(range(k))
     spread = spread_of(result.uncertainty, others, [b] * k)
     half = spread.half_width(result.settings.confidence)
@@ -202,6 +224,9 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
                 low_vote=float(theta[i] - normal * se_vote[i]),
                 high_vote=float(theta[i] + normal * se_vote[i]),
                 design_effect=_ratio(se**2, float(se_vote[i]) ** 2),
+                df=float(spread.df[i]),
+                quasi_low=row.quasi_low - shift,
+                quasi_high=row.quasi_high - shift,
             )
         )
     return tuple(rows)

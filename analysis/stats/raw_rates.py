@@ -141,12 +141,10 @@ def _clustered(
 def _correction(n_GM: Table, squares: Array, by_vote: Array) -> Correction:
     """Of the variance by clusters with n_GM votes in each pair, whose sums have these squares."""
 
-    def power(exponent: int) -> Array:
-        raised = n_GM.copy()
-        raised.data = raised.data**exponent
-        return np.asarray(raised.sum(axis=0)).ravel()
-
-    n, n2, n3, n4, n5 = (power(exponent) for exponent in range(1, 6))
+    m = len(squares)
+    n, n2, n3, n4, n5 = (
+        np.bincount(n_GM.indices, n_GM.data**exponent, m).astype(np.float64) for exponent in range(1, 6)
+    )
     sums = ShareSums(s10=n, s01=n2, s20=n2, s11=n3, s02=n4, s30=n3, s21=n4, s12=n5)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Tastes are what the squares exceed those of independent votes, in units of one vote's variance.

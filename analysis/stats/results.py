@@ -109,9 +109,9 @@ class Uncertainty:
     """Covariance of a fit's parameters under one idea of what is random.
 
     `df` is the t distribution's degrees of freedom (inf: normal) of a contrast that all clusters carry; `precision`
-    has the variance and the degrees of freedom of each contrast (see `analysis.stats.small_samples`). `floor`: the vote-level covariance that
-    no clustered interval goes below (see `analysis.stats.spread`). `draws` are bootstrap strengths,
-    shape (B, K), for one-way bootstraps. `truncated`: negative eigenvalues of a difference of covariances
+    has the variance and the degrees of freedom of each contrast (see `analysis.stats.small_samples`). `floor`: the
+    vote-level covariance that no clustered interval goes below (see `analysis.stats.spread`). `draws` are bootstrap
+    strengths, shape (B, K), for one-way bootstraps. `truncated`: negative eigenvalues of a difference of covariances
     were set to zero (Cameron, Gelbach and Miller 2011, section 2.3). `ignores` says in words what is not counted.
     """
 
@@ -171,9 +171,12 @@ class CovariateEffect:
 class StrengthRow:
     """One arm's strength, best first.
 
-    `low_vote`, `high_vote`: the interval that takes votes as independent. `design_effect`: variance over the
-    vote-level one. `rank_low`, `rank_high`: ranks that no simultaneous comparison excludes (Mogstad, Romano, Shaikh
-    and Wilhelm 2024, Rev. Econ. Stud. 91:476-518).
+    `low`, `high` are of the strength against the mean of all arms, so an arm with few votes widens them all;
+    `quasi_low`, `quasi_high` (quasi-variances, `analysis.stats.quasi_variance`) depend on differences alone and may be
+    compared arm against arm. `low_vote`, `high_vote`: the interval that takes votes as independent. `design_effect`:
+    variance over the vote-level one. `df`: degrees of freedom. `rank_chances`: how likely each rank is, best first
+    (`analysis.stats.rank_chances`). `rank_low`, `rank_high`: ranks that no simultaneous comparison excludes (Mogstad,
+    Romano, Shaikh and Wilhelm 2024, Rev. Econ. Stud. 91:476-518).
     """
 
     arm: str
@@ -191,6 +194,16 @@ class StrengthRow:
     rank: int
     rank_low: int
     rank_high: int
+    df: float
+    quasi_se: float
+    quasi_low: float
+    quasi_high: float
+    rank_chances: tuple[float, ...]
+
+    @property
+    def chance_best(self) -> float:
+        """How likely this arm is to be the best of all, given these votes."""
+        return self.rank_chances[0]
 
 
 @dataclass(frozen=True)
@@ -241,6 +254,7 @@ class PairRow:
     win_probability_low: float
     win_probability_high: float
     elo_difference: float
+    df: float
     p: float
     p_holm: float
     prob_superior: float

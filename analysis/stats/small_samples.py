@@ -1,18 +1,19 @@
 """Few clusters behind one contrast: its own variance correction and its own degrees of freedom.
 
 The error of a contrast is a sum over clusters, c'(beta_hat - beta) = sum_g z_g, with z_g = c'B u_g (B: the bread,
-u_g: the sum of the scores of cluster g's votes), and the sandwich estimates its variance by sum_g z_g^2. How good that is
-depends on how many clusters carry *this* contrast: an arm that five of forty annotators judged has five. Under a
+u_g: the sum of the scores of cluster g's votes), and the sandwich estimates its variance by sum_g z_g^2. How good that
+is depends on how many clusters carry *this* contrast: an arm that five of forty annotators judged has five. Under a
 working model in which z_g has variance w_g,
 
     w_g = c'B A_g B c + s^2 |A_g B c|^2
 
-(A_g: the information of cluster g's votes; the first term is votes that are independent, the second a taste of standard
-deviation s that each cluster has for each arm; s^2 by the method of moments), the residuals are z_g - p_g sum_h z_h with
-p_g = c'B A_g B c / c'B c, a quadratic form with known mean and variance. Its mean gives the factor that makes the
-estimate unbiased (Bell and McCaffrey 2002, Survey Methodology 28:169-181), mean and variance together Satterthwaite's
-degrees of freedom; a working model with random effects is that of Imbens and Kolesar (2016, Rev. Econ. Statist.
-98:701-712). For G clusters of equal votes the factor is G / (G - 1) and the degrees of freedom are G - 1.
+(A_g: the information of cluster g's votes; the first term is votes that are independent, the second a taste of
+standard deviation s that each cluster has for each arm; s^2 by the method of moments), the residuals are
+z_g - p_g sum_h z_h with p_g = c'B A_g B c / c'B c, a quadratic form with known mean and variance. Its mean gives the
+factor that makes the estimate unbiased (Bell and McCaffrey 2002, Survey Methodology 28:169-181), mean and variance
+together Satterthwaite's degrees of freedom; a working model with random effects is that of Imbens and Kolesar (2016,
+Rev. Econ. Statist. 98:701-712). For G clusters of equal votes the factor is G / (G - 1), and there are G - 1 degrees of
+freedom.
 
 In a two-way variance the parts by annotator and by prompt get their own factors, and the degrees of freedom are the
 smaller of the two. (Satterthwaite's formula for the sum of the parts covered 97 to 99 % of small studies: the floor of
@@ -133,7 +134,8 @@ def _taste(ready: FittedDesign, name: str, by_vote: Array, sums: ShareSums) -> f
     with np.errstate(divide="ignore", invalid="ignore"):
         excess, unit = (observed / shrunk - expected) / expected, second / expected
     known = np.isfinite(excess) & np.isfinite(unit)
-    return max(0.0, float(excess[known].sum() / unit[known].sum())) if unit[known].sum() > 0 else 0.0
+    whole = float(unit[known].sum())
+    return max(0.0, float(excess[known].sum()) / whole) if whole > 0 else 0.0
 
 
 def _votes_by_cell(ready: FittedDesign, name: str) -> Array:
@@ -143,7 +145,8 @@ def _votes_by_cell(ready: FittedDesign, name: str) -> Array:
     if sparse.issparse(table):
         c = ready.counts.n_cells
         join = sparse.kron(sparse.eye_array(c, format="csr"), np.ones((3, 1)), format="csr")
-        return sparse.csr_array(table @ join)[np.flatnonzero(part.present())]
+        kept: Array = sparse.csr_array(table @ join)[np.flatnonzero(part.present())]
+        return kept
     return np.asarray(table.reshape(len(table), -1, 3).sum(axis=2))[part.present()]
 
 

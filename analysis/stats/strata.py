@@ -5,8 +5,8 @@ in which the cluster (annotator, prompt) occurs, so shared annotators are accoun
 
     d = (theta_i - theta_j in stratum 1) - (the same in stratum 2),   V_g = sum_g (I_1g - I_2g)^2 * factor
 
-I_sg: the sum of cluster g's scores in stratum s times that fit's inverse information, at the contrast. Factor and degrees
-of freedom are the more cautious of the two strata's own (`analysis.stats.small_samples`).
+I_sg: the sum of cluster g's scores in stratum s times that fit's inverse information, at the contrast. Factor and
+degrees of freedom are the more cautious of the two strata's own (`analysis.stats.small_samples`).
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def pair(log_odds: float, se: float, p_holm: float, *, p: float | None = None, w
         win_probability_low=win_probability(low),
         win_probability_high=win_probability(high),
         elo_difference=0.0,
+        df=20.0,
         p=p_holm if p is None else p,
         p_holm=p_holm,
         prob_superior=0.5,

@@ -9,6 +9,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import minimize
 from statsmodels.stats.multitest import multipletests
 
@@ -25,8 +26,10 @@ from analysis.stats import (
     uncertainty_of,
 )
 from analysis.stats.fit import firth_terms, make_design, objective
-from analysis.stats.likelihood import cell_terms, outcome_probabilities
+from analysis.stats.likelihood import cell_terms, information_and_slope, outcome_probabilities
 from analysis.stats.results import Model
+from analysis.stats.small_samples import correction
+from analysis.stats.uncertainty import vote_covariance
 from tests.analysis.conftest import counts_of, draw_study
 
 MODELS: tuple[Model, ...] = ("bradley-terry", "davidson", "rao-kupper")
@@ -199,34 +202,116 @@ def test_holm_equals_statsmodels(p: list[float]):
     assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
 
+def twin_correction(share: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
+    """Factor and degrees of freedom of sum_g (z_g - p_g sum_h z_h)^2, by matrices, z_g independent."""
+    ones = np.ones(len(share))
+    residual = np.eye(len(share)) - np.outer(share, ones)
+    form, d = residual.T @ residual, np.diag(variance)
+    mean = np.trace(form @ d)
+    if mean <= variance.sum() / 4:
+        return 4.0, 1.0
+    return variance.sum() / mean, max(mean**2 / np.trace(form @ d @ form @ d), 1.0)
+
+
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_raw_rates_and_their_two_way_error_equal_a_loop_over_votes(seed: int):
     study = draw_study(arms=3, annotators=5, prompts=4, each=12, seed=seed)
-    for row in raw_pairs(counts_of(study)):
-        votes = []
-        for i, (left, right) in enumerate(zip(study["left"], study["right"], strict=True)):
-            if {left, right} == {row.arm_a, row.arm_b}:
-                choice = study["choice"][i]
-                score = 0.5 if choice == "tie" else float((choice == "left") == (left == row.arm_a))
-                votes.append((score, study["annotator"][i], study["prompt"][i]))
-        assert row.n_votes == len(votes)
-        if not votes:
-            assert row.win_rate is None and row.low is None
+    rows = {(row.arm_a, row.arm_b): row for row in raw_pairs(counts_of(study))}
+    votes: dict[tuple[str, str], list[tuple[float, str, str]]] = {pair: [] for pair in rows}
+    for left, right, choice, annotator, prompt in zip(*study.values(), strict=True):
+        a, b = min(left, right), max(left, right)
+        score = 0.5 if choice == "tie" else float((choice == "left") == (left == a))
+        votes[a, b].append((score, annotator, prompt))
+    rate = {pair: sum(score for score, *_ in own) / len(own) for pair, own in votes.items() if own}
+    by_vote = {p: sum((v[0] - rate[p]) ** 2 for v in votes[p]) * len(votes[p]) / (len(votes[p]) - 1) for p in rate}
+
+    def sums(pair: tuple[str, str], which: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        total: dict[object, list[float]] = {}
+        for vote in votes[pair]:
+            total.setdefault(tuple(vote[i] for i in which), []).append(vote[0] - rate[pair])
+        return np.array([sum(own) for own in total.values()]), np.array([len(own) for own in total.values()])
+
+    def taste(which: int) -> float:
+        excess = squares = 0.0
+        for pair in rate:
+            z, n = sums(pair, (which,))
+            shrunk = max(1 - (n**2).sum() / n.sum() ** 2, 0.25)
+            excess += (z**2).sum() / shrunk / (by_vote[pair] / n.sum()) - n.sum()
+            squares += (n**2).sum()
+        return max(0.0, excess / squares)
+
+    tastes = {which: taste(which) for which in (1, 2)}
+    for pair, row in rows.items():
+        assert row.n_votes == len(votes[pair])
+        assert row.win_rate == pytest.approx(rate[pair])
+        if row.interval != "clustered":
             continue
-        rate = sum(score for score, *_ in votes) / len(votes)
-        assert row.win_rate == pytest.approx(rate)
+        total, df = 0.0, math.inf
+        for which, kappa in tastes.items():
+            z, n = sums(pair, (which,))
+            factor, own_df = twin_correction(n / n.sum(), n + kappa * n**2)
+            total, df = total + factor * (z**2).sum(), min(df, own_df)
+        z, n = sums(pair, (1, 2))
+        total -= (z**2).sum() * len(z) / (len(z) - 1)
+        error = math.sqrt(max(total, by_vote[pair])) / len(votes[pair])
+        assert row.se == pytest.approx(error, rel=1e-9)
+        own = math.sqrt(max(total, 0.0)) / len(votes[pair])
+        half = max(stats.t.ppf(0.975, df) * own, stats.norm.ppf(0.975) * math.sqrt(by_vote[pair]) / len(votes[pair]))
+        centre = math.log(rate[pair] / (1 - rate[pair]))
+        low = 1 / (1 + math.exp(half / (rate[pair] * (1 - rate[pair])) - centre))
+        assert row.low == pytest.approx(low, rel=1e-9)
 
-        def by(key, votes=votes, rate=rate) -> float:
-            sums: dict[object, float] = {}
-            for number, vote in enumerate(votes):
-                sums[key(number, vote)] = sums.get(key(number, vote), 0.0) + vote[0] - rate
-            g = len(sums)
-            return sum(v * v for v in sums.values()) * g / max(g - 1, 1) / len(votes) ** 2
 
-        if row.interval == "clustered":
-            two_way = by(lambda _, v: v[1]) + by(lambda _, v: v[2]) - by(lambda _, v: (v[1], v[2]))
-            assert row.se == pytest.approx(math.sqrt(max(two_way, by(lambda number, _: number))), rel=1e-9)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["annotator", "prompt"])
+def test_factor_and_degrees_of_freedom_of_contrasts_equal_matrices_built_vote_by_vote(model: Model, name: str):
+    study = draw_study(arms=4, annotators=9, prompts=7, each=40, taste=0.8, seed=17)
+    rare = [i for i in range(len(study["left"])) if "arm3" not in (study["left"][i], study["right"][i])]
+    keep = sorted({*rare, *(i for i, who in enumerate(study["annotator"]) if who < "ann04")})
+    counts = counts_of({key: [values[i] for i in keep] for key, values in study.items()})
+    fit = fit_model(counts, model=model)
+    ready = prepare(fit, counts)
+    by_vote = vote_covariance(ready)[0]
+    found = correction(ready, name, by_vote)
+    m = information_and_slope(model, ready.design.eta(fit.parameters), fit.parameters[-1:])[0]
+    part = counts.clusters[name]
+    u = np.asarray(part.counts @ ready.scores)
+    information = np.zeros((len(u), len(fit.parameters), len(fit.parameters)))
+    for g, row in enumerate(np.asarray(part.counts)):
+        for cell in range(counts.n_cells):
+            d = np.zeros((m.shape[1], len(fit.parameters)))
+            d[0, counts.left[cell]], d[0, counts.right[cell]] = 1, -1
+            d[1:, -1] = 1
+            information[g] += row[3 * cell : 3 * cell + 3].sum() * d.T @ m[cell] @ d
+
+    def parts(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        along = information @ ready.bread @ c
+        return np.array([c @ ready.bread @ v for v in along]), (along**2).sum(axis=1)
+
+    excess = unit = 0.0
+    for c in np.eye(len(fit.parameters))[:4]:
+        w1, w2 = parts(c)
+        observed = ((u @ ready.bread @ c) ** 2).sum() / max(1 - (w1**2).sum() / w1.sum() ** 2, 0.25)
+        excess, unit = excess + observed / (c @ by_vote @ c) - 1, unit + w2.sum() / (c @ by_vote @ c)
+    taste = max(0.0, excess / unit)
+    assert taste > 0
+    for i, j in ((0, 0), (0, 1), (0, 3), (2, 3)):
+        c = np.eye(len(fit.parameters))[i] - (np.eye(len(fit.parameters))[j] if i != j else 0)
+        w1, w2 = parts(c)
+        w = c @ by_vote @ c / w1.sum() * w1 + taste * w2
+        assert (found.factor[i, j], found.df[i, j]) == pytest.approx(twin_correction(w1 / w1.sum(), w), rel=1e-8)
+    assert name == "prompt" or found.df[0, 3] < found.df[0, 1], "four annotators judged arm3"
+
+
+def test_many_arms_take_the_more_cautious_of_two_arms(monkeypatch: pytest.MonkeyPatch, counts: VoteCounts):
+    ready = prepare(fit_bradley_terry(counts), counts)
+    by_vote = vote_covariance(ready)[0]
+    exact = correction(ready, "annotator", by_vote)
+    monkeypatch.setattr("analysis.stats.small_samples._MOST_PARAMETERS", 2)
+    rough = correction(ready, "annotator", by_vote)
+    assert rough.df == pytest.approx(exact.df, rel=0.15) and (rough.factor >= 1).all()
+    assert rough.df[0, 1] == min(rough.df[0, 0], rough.df[1, 1])
 
 
 def test_counting_equals_a_loop(study: dict[str, list[str]], counts: VoteCounts):
