@@ -12,10 +12,11 @@ Survey Sampling, section 8.2).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.bootstrap import Resampling, Unit, resample
+from analysis.stats.bootstrap import Unit, resample
 from analysis.stats.counts import INTERSECTION, VoteCounts
 from analysis.stats.covariance import (
     FittedDesign,
@@ -78,22 +79,10 @@ def uncertainty_of(
         )
     ready = prepare(fit, counts)
     units: tuple[Unit, ...] = ("annotator", "prompt", "vote") if kind == "two-way" else (kind,)
-    parts: dict[Unit, Array] = {}
-    draws: dict[Unit, Resampling] = {}
-    for unit in units:
-        covariance = sandwich(ready, _meat(ready, unit, kind))
-        if method == "bootstrap":
-            draws[unit] = resample(ready, unit=unit, resamples=resamples, seed=seed)
-            covariance = covariance + draws[unit].correction()
-            if draws[unit].without_estimate:
-                warnings = (
-                    *warnings,
-                    f"{draws[unit].without_estimate} of {resamples} resamples by {unit} had no estimate; left out.",
-                )
-            if unit != "vote" and draws[unit].n_units < sizes[unit]:
-                groups = f"{draws[unit].n_units:,} random groups (Wolter 2007)"
-                notes = (*notes, f"The {sizes[unit]:,} {unit}s were resampled as {groups}.")
-        parts[unit] = covariance
+    found = {unit: _part(ready, unit, kind, method, resamples=resamples, seed=seed) for unit in units}
+    parts = {unit: part.covariance for unit, part in found.items()}
+    warnings = (*warnings, *(words for part in found.values() for words in part.warnings))
+    notes = (*notes, *(words for part in found.values() for words in part.notes))
     total = parts["annotator"] + parts["prompt"] - parts["vote"] if kind == "two-way" else parts[units[0]]
     total, truncated = mend(total)
     by_vote, degenerate = vote_covariance(ready)
@@ -116,7 +105,7 @@ def uncertainty_of(
         resamples=resamples if method == "bootstrap" else None,
         precision=precision,
         floor=_mapped(by_vote, rows) if kind != "vote" or degenerate else None,
-        draws=draws[units[0]].draws if method == "bootstrap" and len(units) == 1 else None,
+        draws=found[units[0]].draws if len(units) == 1 else None,
         truncated=truncated,
         ignores=IGNORES[kind],
         warnings=(*warnings, *thin),
@@ -154,6 +143,31 @@ def _precision(
                     "cannot be estimated, and its intervals are too narrow."
                 )
     return Precision(variance, df), tuple(warnings)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The covariance by one kind of unit, with the refits if there were any."""
+
+    covariance: Array
+    draws: Array | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _part(ready: FittedDesign, unit: Unit, kind: IntervalKind, method: Method, *, resamples: int, seed: int) -> _Part:
+    covariance = sandwich(ready, _meat(ready, unit, kind))
+    if method == "sandwich":
+        return _Part(covariance)
+    drawn = resample(ready, unit=unit, resamples=resamples, seed=seed)
+    warnings: list[str] = []
+    notes: list[str] = []
+    if drawn.without_estimate:
+        warnings.append(f"{drawn.without_estimate} of {resamples} resamples by {unit} had no estimate; left out.")
+    n = 0 if unit == "vote" else int(ready.counts.clusters[unit].present().sum())
+    if drawn.n_units < n:
+        notes.append(f"The {n:,} {unit}s were resampled as {drawn.n_units:,} random groups (Wolter 2007).")
+    return _Part(covariance + drawn.correction(), drawn.draws, tuple(warnings), tuple(notes))
 
 
 def _meat(ready: FittedDesign, unit: Unit, kind: IntervalKind) -> Array:
