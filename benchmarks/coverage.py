@@ -1,9 +1,9 @@
 """How often 95 % intervals hold: simulated crossed studies with known truth, analysed by the project's own functions.
 
-    python benchmarks/coverage.py                         all scenarios, 400 studies each; rewrites docs/coverage.md
-    python benchmarks/coverage.py --only S1,T21           these only
-    python benchmarks/coverage.py --studies 1000          400 studies more than the run above: results are kept
-    python benchmarks/coverage.py --studies 50 --no-write
+    python -m benchmarks.coverage                       all scenarios, 400 studies each; rewrites docs/coverage.md
+    python -m benchmarks.coverage --only S1,T21         these only
+    python -m benchmarks.coverage --studies 1000        600 studies more than the first: results are kept
+    python -m benchmarks.coverage --studies 50 --no-write
 
 Interrupted, the same command resumes. Results of other code, settings or package versions are not continued but
 replaced. Exit code 1 if the default leaves 93 to 97 %, or all pairs at once fall below 93 %, by more than two standard
@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from crossed_studies import SCENARIOS, Array, Scenario, marginal_truth, simulate
-from machine import machine
 
 from analysis.stats import Estimate, EstimateSettings, NoEstimateError, VoteCounts, estimate, spread_of, uncertainty_of
 from analysis.stats.results import IntervalKind
+from benchmarks.crossed_studies import SCENARIOS, Array, Scenario, marginal_truth, simulate
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "coverage.json"
 ALTERNATIVES: tuple[IntervalKind, ...] = ("vote", "annotator", "prompt")
 #: The files of analysis/stats in which an interval is made.
-METHODS = ("bootstrap", "bradley_terry", "contrasts", "covariance", "fit", "likelihood", "raw_rates", "refits")
-METHODS += ("simultaneous", "small_samples", "spread", "uncertainty")
+METHODS = (
+    *("bootstrap", "bradley_terry", "contrasts", "covariance", "fit", "likelihood", "raw_rates", "refits"),
+    *("simultaneous", "small_samples", "spread", "uncertainty"),
+)
 #: A record is saved after this many studies.
 SAVE_EVERY = 25
 
@@ -79,8 +81,9 @@ def _alternatives(
     """The same contrasts with the analytic sandwich, and with what others call random."""
     first, second = np.triu_indices(counts.n_arms, 1)
     difference = result.fit.log_strengths[first] - result.fit.log_strengths[second]
-    found = {}
-    for kind in ("two-way", *kinds):
+    found: dict[str, float] = {}
+    wanted: tuple[IntervalKind, ...] = ("two-way", *kinds)
+    for kind in wanted:
         unc = uncertainty_of(result.fit, counts, intervals=kind, method="sandwich")
         half = spread_of(unc, first, second).half_width(0.95)
         found["sandwich" if kind == "two-way" else kind] = float((np.abs(difference - truth) <= half).mean())
@@ -177,7 +180,7 @@ def document(result: dict[str, Any]) -> str:
     studies = min(r["studies"] for r in records.values())
     return f"""# Which 95 % intervals hold: simulated studies
 
-Made by `python benchmarks/coverage.py --studies {studies} --resamples {settings["resamples"]} --seed
+Made by `python -m benchmarks.coverage --studies {studies} --resamples {settings["resamples"]} --seed
 {settings["seed"]}` in {minutes:.0f} minutes of one processor ({made["platform"]}, Python {made["python"]}, {packages},
 commit {made["commit"]}). All figures with their sums are in `benchmarks/results/coverage.json`.
 

@@ -120,7 +120,7 @@ def true_strengths(k: int, spread: float) -> Array:
     theta = np.linspace(-spread, spread, k)
     if k > 2:
         theta[k // 2] = theta[k // 2 - 1]
-    return theta - theta.mean()
+    return np.asarray(theta - theta.mean())
 
 
 def draw_tastes(s: Scenario, sd: float, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -128,10 +128,11 @@ def draw_tastes(s: Scenario, sd: float, shape: tuple[int, ...], rng: np.random.G
     if sd == 0:
         return np.zeros(shape)
     if s.taste == "t":
-        return sd * rng.standard_t(2.5, shape) / np.sqrt(2.5 / 0.5)
+        return np.asarray(sd * rng.standard_t(2.5, shape) / np.sqrt(2.5 / 0.5))
     if s.taste == "bimodal":
-        return sd * (0.9 * rng.choice([-1.0, 1.0], shape) + np.sqrt(1 - 0.81) * rng.standard_normal(shape))
-    return sd * rng.standard_normal(shape)
+        camps = 0.9 * rng.choice([-1.0, 1.0], shape)
+        return np.asarray(sd * (camps + np.sqrt(1 - 0.81) * rng.standard_normal(shape)))
+    return np.asarray(sd * rng.standard_normal(shape))
 
 
 @cache
@@ -198,7 +199,8 @@ def _loads(s: Scenario, rng: np.random.Generator) -> Codes:
         loads[: s.rare_people if s.rare_votes else 0] = s.rare_votes
         return loads
     share = rng.lognormal(0, 1, s.annotators) if s.loads == "lognormal" else rng.pareto(1.2, s.annotators) + 1
-    return np.maximum(np.round(share / share.sum() * s.annotators * s.votes_each), 1).astype(np.int64)
+    drawn = np.maximum(np.round(share / share.sum() * s.annotators * s.votes_each), 1)
+    return np.asarray(drawn, dtype=np.int64)
 
 
 def _prompts_of(s: Scenario, person: int, n: int, rng: np.random.Generator) -> Codes:

@@ -23,6 +23,9 @@ from analysis.stats.likelihood import cell_terms, outcome_scores
 from analysis.stats.results import Array, PairwiseFit
 from qsched.records import InputError
 
+#: Scores of clusters are multiplied in blocks of about this many.
+_BLOCK_ENTRIES = 4_000_000
+
 
 @dataclass(frozen=True)
 class FittedDesign:
@@ -83,13 +86,25 @@ def small_sample_factor(ready: FittedDesign, n_clusters: float) -> float:
 
 def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
     """Sum of outer products of cluster scores, with the small-sample factor."""
-    u_GP = cluster_scores(ready, name)
-    if len(u_GP) < 2:
+    part = ready.counts.clusters[name]
+    g = int(part.present().sum())
+    if g < 2:
         raise AnalysisError(
-            f"There is only {len(u_GP)} {name}: so how much {name}s differ cannot be estimated. "
+            f"There is only {g} {name}, so how much {name}s differ cannot be estimated. "
             f"Use --intervals vote, and say that the result is for this {name} alone."
         )
-    return u_GP.T @ u_GP * small_sample_factor(ready, len(u_GP))
+    return _outer_products(part.counts, ready.scores) * small_sample_factor(ready, g)
+
+
+def _outer_products(counts: Table, scores: Table) -> Array:
+    """sum_g u_g u_g' with u = counts @ scores, in blocks: there may be as many clusters as votes."""
+    p = scores.shape[1]
+    size = max(1, _BLOCK_ENTRIES // p)
+    total = np.zeros((p, p))
+    for start in range(0, counts.shape[0], size):
+        u_GP = _dense(counts[start : start + size] @ scores)
+        total += u_GP.T @ u_GP
+    return total
 
 
 def meat_by_vote(ready: FittedDesign) -> Array:
@@ -100,15 +115,14 @@ def meat_by_vote(ready: FittedDesign) -> Array:
 
 
 def meat_by_intersection(ready: FittedDesign) -> Array:
-    """As by cluster, for annotator and prompt together; through the Gram matrix, for there may be as many as votes."""
+    """As by cluster, for annotator and prompt together; intersections of a single vote are not in the table."""
     part = ready.counts.clusters.get(INTERSECTION)
     if part is None:
         return meat_by_vote(ready)
-    gram = part.counts.T @ part.counts
     single = np.maximum(ready.counts.outcomes.ravel() - np.asarray(part.counts.sum(axis=0)).ravel(), 0.0)
     column = single[:, None]
     weighted = ready.scores.multiply(column) if sparse.issparse(ready.scores) else ready.scores * column
-    meat = _dense(ready.scores.T @ (gram @ ready.scores)) + _dense(ready.scores.T @ weighted)
+    meat = _outer_products(part.counts, ready.scores) + _dense(ready.scores.T @ weighted)
     return meat * small_sample_factor(ready, float(part.present().sum() + single.sum()))
 
 
