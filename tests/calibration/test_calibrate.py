@@ -149,6 +149,7 @@ def test_a_half_written_last_line_is_measured_again(tmp_path, nearness):
         json.loads(line)
 
 
+@pytest.mark.slow
 def test_a_search_killed_in_the_middle_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "tests.calibration.killed_child", str(tmp_path / "killed.jsonl"), "7"]
     killed = subprocess.run(command, capture_output=True, text=True)

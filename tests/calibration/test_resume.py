@@ -176,6 +176,7 @@ def quantized():
     return backbone
 
 
+@pytest.mark.slow
 def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path, quantized):
     prompts = read_prompts(prompts_path("calibration"))
     scorers = [load_scorer(name, device="cpu", weights="tiny-clip") for name in ("clipscore", "clip-iqa")]
