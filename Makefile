@@ -1,19 +1,26 @@
-# Two commands do all:  make demo   (set up, make images, collect simulated votes, write the report)
-#                       make test   (set up, lint, types, import rules, all tests)
+# Three commands:  make demo    set up, make images, collect simulated votes, write the report
+#                  make check   set up, lint, import rules, the fast tests
+#                  make test    set up, lint, import rules, types, every test
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-peers/bin
 STAMP  := $(VENV)/.installed
 KEEP   ?= 0
+JOBS   ?= 2
 
-.PHONY: help setup demo serve test lint types unit browser bench clean
+# Test processes side by side, one thread each: two torch processes with two threads each are slower than one.
+# A file's tests stay in one process, which keeps its fixtures.
+PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+.PHONY: help setup demo check test lint types unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything in it"
 	@echo "make demo     the whole path on the embedded tiny models; KEEP=1 leaves the server running"
-	@echo "make test     lint, types, import rules and every test (browser and PostgreSQL for real)"
-	@echo "make bench    the benchmarks, side by side with peers (minutes; a quiet machine, please)"
+	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
+	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
+	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
 
 setup: $(STAMP)
 
@@ -38,8 +45,13 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+check: lint
+	$(PARALLEL) -q -m "not (slow or browser or postgres or load)"
+
+# Browser and load tests need the machine for themselves.
 unit: setup
-	$(BIN)/python -m pytest
+	$(PARALLEL) -m "not (browser or load)"
+	$(BIN)/python -m pytest -m "browser or load"
 
 test: setup browser lint types unit
 

@@ -110,6 +110,7 @@ PLANS = {
 }
 
 
+@pytest.mark.slow
 def test_the_formula_agrees_with_simulated_studies_and_the_same_seed_gives_the_same():
     plan, rate = PLANS["two arms"]
     formula = planned_power(plan, rate)
@@ -153,6 +154,7 @@ def command(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json_and_a_curve(tmp_path):
     done = command(
         "--annotators", "40", "--prompts", "100", "--votes-per-pair", "3", "--win-rate", "0.58", "--simulate", "20",

@@ -42,6 +42,7 @@ def votes(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_plain_script_runs_from_another_folder(votes: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -63,6 +64,7 @@ def test_the_plain_script_runs_from_another_folder(votes: Path, tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, _ = run(
         votes, "--out", tmp_path / "out", *QUICK, "--baseline", "fp32", "--model", "rao-kupper", "--position-effect",
@@ -148,6 +150,7 @@ def test_a_bad_option_ends_with_code_two_and_the_choices(  # type: ignore[no-unt
     assert [word for word in words if word not in err] == []
 
 
+@pytest.mark.slow
 def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     people = simulated_votes(votes_each=20)
     made = simulated_votes(votes_each=20, simulated=True, seed=2).with_columns(
@@ -165,6 +168,7 @@ def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made
     assert "480 of these 960 votes come from simulated annotators" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     one = simulated_votes(votes_each=20)
     two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("Which fits the text?").alias("question"))
@@ -178,6 +182,7 @@ def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) ->
     assert document["n_votes"] == 480 and len(document["strata"]["strata"]) == 2
 
 
+@pytest.mark.slow
 def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     one = simulated_votes(votes_each=20)
     two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("second").alias("study"))
@@ -188,6 +193,7 @@ def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) 
     assert run(path, "--out", tmp_path / "out", *QUICK, "--by", "study", "--study", "second")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_votes", [1, 480])
 @pytest.mark.parametrize("arena", [True, False])
 def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missing(  # type: ignore[no-untyped-def]
@@ -208,6 +214,7 @@ def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missi
     assert "How far annotators agree cannot be said" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_annotator_excluded_twice_by_name_is_listed_once(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     twice = ("--exclude-annotator", "anno-001") * 2
     assert run(votes, "--out", tmp_path / "out", *QUICK, *twice)[0] == 0
@@ -224,6 +231,7 @@ def test_a_baseline_that_lost_all_its_votes_is_refused_with_the_rule_and_its_rem
     assert "too fast" in err and "--min-response-ms 0" in err and "'fp32'" in err
 
 
+@pytest.mark.slow
 def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "votes.parquet"
     simulated_votes(votes_each=20, simulated=True).write_parquet(path)
@@ -246,6 +254,7 @@ def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:  # ty
     assert "winrates.py votes.parquet --out report/" in out and "no estimate" in out
 
 
+@pytest.mark.slow
 def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "votes.parquet"
     simulated_votes({"\x1b[31mred\x07": 0.9, "plain": 0.0}, votes_each=20).write_parquet(path)
@@ -255,6 +264,7 @@ def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path)
     assert "\x07" not in out + err and "\x1b[31mred" not in out + err
 
 
+@pytest.mark.slow
 def test_covariates_are_estimated_beside_the_reported_model(run, tmp_path: Path) -> None:
     frame = simulated_votes(votes_each=20)
     lengths = pl.int_range(frame.height, dtype=pl.Int64)
@@ -283,6 +293,7 @@ def test_covariates_are_estimated_beside_the_reported_model(run, tmp_path: Path)
     assert run(path, "--out", out, *QUICK)[0] == 0 and not (out / "covariates.csv").exists()
 
 
+@pytest.mark.slow
 def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: Path) -> None:
     assert run(votes, "--out", tmp_path / "report", *QUICK, "--sequential")[0] == 0
     document = json.loads((tmp_path / "report" / "winrates.json").read_text(encoding="utf-8"))
@@ -295,6 +306,7 @@ def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: P
     assert "Looking while the study runs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_votes_that_are_all_ties_have_a_report(run, tmp_path: Path) -> None:
     simulated_votes(votes_each=10, tie_share=1.1).write_parquet(tmp_path / "ties.parquet")
     code, _, stderr = run(tmp_path / "ties.parquet", "--out", tmp_path / "report", *QUICK)
@@ -304,6 +316,7 @@ def test_votes_that_are_all_ties_have_a_report(run, tmp_path: Path) -> None:
     assert all(claim["verdict"] == "undetected" for claim in document["claims"])
 
 
+@pytest.mark.slow
 def test_arena_votes_have_covariates_of_both_sides(run, tmp_path: Path) -> None:
     frame = simulated_votes(votes_each=20).select(
         model_a="left_arm", model_b="right_arm", judge="annotator", prompt_id="prompt_id", winner="choice"

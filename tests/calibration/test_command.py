@@ -36,6 +36,7 @@ def invoke(folder: Path, clip: Path, out: Path, *more: str):
     return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", "--grid-size", "3", *weights, *more])
 
 
+@pytest.mark.slow
 def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip_folder, tmp_path):
     out = tmp_path / "c.json"
     done = invoke(folder, clip_folder, out, "--strategy", "grid", "--device", "cpu")

@@ -99,6 +99,7 @@ def search(path: Path, **settings) -> Found:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vary", ["both", "sample"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_search_cut_anywhere_resumes_to_the_same_candidates_means_and_best(tmp_path, strategy, vary):

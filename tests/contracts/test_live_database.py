@@ -14,6 +14,7 @@ from analysis import winrates
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
+@pytest.mark.slow
 def test_the_report_reads_the_votes_of_a_running_server(
     settings, make_study, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):

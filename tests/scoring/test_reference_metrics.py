@@ -43,6 +43,7 @@ def test_a_twin_of_another_size_is_an_error_that_names_the_image():
         load_reference_metric("psnr").score_against([picture(1, (20, 20))], [picture(1, (24, 20))], names=["p1"])
 
 
+@pytest.mark.slow
 def test_lpips_loads_an_alexnet_from_disk_and_is_zero_for_twins(tmp_path):
     from torchvision.models import alexnet
 

@@ -77,6 +77,7 @@ def test_a_server_that_did_not_ask_for_them_turns_them_away(server):
         visit(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", [["--simulated-annotators"]], indirect=True)
 def test_a_prompt_that_the_judge_does_not_know_is_one_plain_error(server):
     def judge(_image, prompt):

@@ -52,6 +52,7 @@ def simulated_study(seed: int, *, adaptive: bool, votes: int, batch: int = 30) -
     return wrong
 
 
+@pytest.mark.slow
 def test_with_unequal_arms_it_needs_fewer_votes_than_even_sampling_for_the_same_accuracy():
     studies = range(40)
     even = np.mean([simulated_study(seed, adaptive=False, votes=1200) for seed in studies], axis=0)

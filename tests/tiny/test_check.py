@@ -29,6 +29,7 @@ def _pictures(count: int, seed: int = 11) -> list[tuple[Scene, Image.Image]]:
     return [(scene, render(scene, sample_nuisance(rng))) for scene in scenes]
 
 
+@pytest.mark.slow
 def test_clean_renders_pass() -> None:
     failed = [caption(scene) for scene, picture in _pictures(400) if not check(picture, caption(scene)).passed]
     assert len(failed) <= 2, failed
@@ -57,6 +58,7 @@ SWAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", sorted(SWAPS))
 def test_a_picture_fails_a_prompt_with_one_wrong_word(attribute: str) -> None:
     rng = np.random.default_rng(13)
@@ -124,6 +126,7 @@ def _drifted(picture: Image.Image, strength: float) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "strengths"),
     [

@@ -68,6 +68,7 @@ def test_pictures_are_128_square_repeatable_and_follow_the_seed(loaded: tuple[st
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
+@pytest.mark.slow
 def test_most_held_out_prompts_pass_the_check(loaded: tuple[str, Any]) -> None:
     name, pipeline = loaded
     prompts = dict(list(load_prompts(prompts_path("eval")).items())[:24])

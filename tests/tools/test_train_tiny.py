@@ -125,6 +125,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work
 
 
+@pytest.mark.slow
 def test_the_autoencoders_latents_are_whitened_without_changing_its_pictures(prepared: Path) -> None:
     from tools.train_tiny.vae import build_vae, picture_batch, whiten
 
@@ -141,6 +142,7 @@ def test_the_autoencoders_latents_are_whitened_without_changing_its_pictures(pre
     assert torch.allclose(latents.std((0, 2, 3)), torch.ones(8), atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-flux", "tiny-sdxl"])
 def test_two_steps_train_a_loadable_pipeline(
     prepared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
