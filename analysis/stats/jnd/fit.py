@@ -77,7 +77,9 @@ class JndFit:
         return float(np.sqrt(self.variance(np.eye(len(self.theta))[place])))
 
 
-def fit_jnd(codes: TripletCodes, *, form: MapForm = "none", side: bool = False, nodes: int = 1) -> JndFit:
+def fit_jnd(
+    codes: TripletCodes, *, form: MapForm = "none", side: bool = False, nodes: int = 1, people_sd: float = 0.0
+) -> JndFit:
     """The scale of these votes; existence must have been examined (`analysis.stats.jnd.existence`).
 
     `form` is the map from plain to boosted JND, and `none` where there are votes of one presentation only. `nodes` = 1
@@ -92,7 +94,7 @@ def fit_jnd(codes: TripletCodes, *, form: MapForm = "none", side: bool = False, 
     if form != "none" and shown != (PLAIN, BOOSTED):
         raise AnalysisError("A map from plain to boosted JND needs votes of both presentations.")
     place = _places(task)
-    layout = Layout(int(place.max()), shown, side, form, nodes > 1)
+    layout = Layout(int(place.max()), shown, side, form, nodes > 1, people_sd)
     counted = count_triplets(_renumber(task, place), by_prompt=nodes > 1)
     traps = count_traps(codes.where(codes.kind == TRAP), place=place, layout=layout)
     found, lapse, rounds = _solve(layout, counted, traps, nodes=nodes)
@@ -105,9 +107,21 @@ def fit_jnd(codes: TripletCodes, *, form: MapForm = "none", side: bool = False, 
     covariances = _covariances(layout, counted, traps, codes, found, lapse, nodes=nodes, clusters=clusters)
     pictures = tuple(codes.pictures[k] for k in np.flatnonzero(place))
     return JndFit(
-        layout, pictures, found.theta, lapse, *covariances, found.free, found.value.log_likelihood, rounds,
-        found.gradient, nodes, clusters, task.n_votes, codes.n_votes - task.n_votes, traps.notes,
-    )  # fmt: skip
+        layout,
+        pictures,
+        found.theta,
+        lapse,
+        *covariances,
+        found.free,
+        found.value.log_likelihood,
+        rounds,
+        found.gradient,
+        nodes,
+        clusters,
+        task.n_votes,
+        codes.n_votes - task.n_votes,
+        traps.notes,
+    )
 
 
 def _places(task: TripletCodes) -> Codes:
@@ -130,7 +144,7 @@ def _solve(layout: Layout, counted: Counts, traps: Traps, *, nodes: int) -> tupl
     theta, rounds = layout.start(), 0
     lapse = estimate_lapses(theta, layout, traps, nodes=nodes)
     if nodes > 1:  # from the pooled solution
-        alone = Layout(layout.pictures, layout.presentations, layout.side, layout.form, False)
+        alone = replace(layout, spread=False)
         summed = Counts(counted.patterns, counted.counts.sum(axis=0, keepdims=True), counted.row, counted.vote_pattern)
         pooled, lapse, rounds = _solve(alone, summed, traps, nodes=1)
         theta = np.append(pooled.theta, 0.4)

@@ -8,7 +8,9 @@ Q = Phi^-1(.75), damage d in plain JND (0 for the reference), lapse rate l_m and
 
 f_0(d) = d; f_1(d) = d (boosted JND on their own scale), g d (linear map) or g d^q (power map, odd in d). On a prompt of
 standard normal z the damage is d_kp = D_k exp(w z - w^2/2): D_k is the mean over prompts and may be negative; w = 0 is
-the pooled model. Symbols follow the equations: theta = [D, t, b, log g, q, w].
+the pooled model. People see s times the difference, log-normal with mean 1 and a spread v that is assumed, not
+estimated (`people_sd`; 0: all alike): P is then the mean over s, vote by vote. Symbols follow the equations: theta =
+[D, t, b, log g, q, w].
 
 For d^q near zero the code uses d (d^2 + s^2)^((q - 1)/2) with s = 0.02 JND, which has a derivative everywhere.
 """
@@ -32,6 +34,7 @@ MapForm = Literal["none", "linear", "power"]
 Q = 0.6744897501960817
 _SMOOTH = 0.02
 _LEAST = 1e-300
+PEOPLE_NODES = 5
 _SQRT_2PI = np.sqrt(2 * np.pi)
 
 
@@ -45,6 +48,7 @@ class Layout:
     side: bool
     form: MapForm
     spread: bool
+    people_sd: float = 0.0
 
     @property
     def n(self) -> int:
@@ -138,17 +142,39 @@ def terms(theta: Array, layout: Layout, patterns: Patterns, *, lapse: Array, z: 
     shown = patterns.presentation
     place = np.array([layout.threshold(m) for m in shown], dtype=np.int64)
     t = theta[place][:, None]
-    keep = (1 - lapse[shown])[:, None]
+    if layout.people_sd == 0:
+        attentive, by_eta, by_t = _answers(eta, t)
+        derivative = by_eta[..., None] * slope[:, :, None, :]
+    else:
+        b = theta[layout.side_at] if layout.side else 0.0
+        y, weight = nodes_of(PEOPLE_NODES)
+        attentive, by_t = np.zeros((*eta.shape, 3)), np.zeros((*eta.shape, 3))
+        derivative = np.zeros((*eta.shape, 3, layout.n))
+        for s, share in zip(np.exp(layout.people_sd * y - layout.people_sd**2 / 2), weight, strict=True):
+            h, h_eta, h_t = _answers(s * (eta - b) + b, t)
+            seen = s * slope
+            if layout.side:
+                seen[:, :, layout.side_at] = 1.0
+            attentive += share * h
+            by_t += share * h_t
+            derivative += share * h_eta[..., None] * seen[:, :, None, :]
+    derivative[np.arange(len(shown)), :, :, place] += by_t
+    keep = (1 - lapse[shown])[:, None, None]
+    p = np.maximum(keep * attentive + (lapse[shown] / 3)[:, None, None], _LEAST)
+    derivative *= (keep / p)[..., None]
+    return Terms(p, np.log(p), derivative, attentive)
+
+
+def _answers(eta: Array, t: Array) -> tuple[Array, Array, Array]:
+    """Probabilities of an attentive person's answers (C, N, 3), and their derivatives by eta and by t."""
     a, b = eta - t, -eta - t
-    attentive = np.stack([ndtr(b), ndtr(t - np.abs(eta)) - ndtr(-t - np.abs(eta)), ndtr(a)], axis=-1)
-    p = keep[..., None] * attentive + (lapse[shown] / 3)[:, None, None]
-    density_a, density_b = keep * _density(a), keep * _density(b)
-    by_eta = np.stack([-density_b, density_b - density_a, density_a], axis=-1)
-    by_t = np.stack([-density_b, density_a + density_b, -density_a], axis=-1)
-    safe = np.maximum(p, _LEAST)
-    derivative = (by_eta / safe)[..., None] * slope[:, :, None, :]
-    derivative[np.arange(len(shown)), :, :, place] += by_t / safe
-    return Terms(p, np.log(safe), derivative, attentive)
+    between = ndtr(t - np.abs(eta)) - ndtr(-t - np.abs(eta))
+    density_a, density_b = _density(a), _density(b)
+    return (
+        np.stack([ndtr(b), between, ndtr(a)], axis=-1),
+        np.stack([-density_b, density_b - density_a, density_a], axis=-1),
+        np.stack([-density_b, density_a + density_b, -density_a], axis=-1),
+    )
 
 
 def _density(x: Array) -> Array:

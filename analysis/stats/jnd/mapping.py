@@ -1,0 +1,141 @@
+"""From boosted to plain JND: the gain and the exponent of the map, and a bound that carries their uncertainty.
+
+The map is estimated from other pictures than the one it is applied to: with the arm's own plain votes the answer would
+be as good as those votes alone. f(d) = g d is used only where f(d) = g d^q, fitted to the same votes, gives an interval
+of q that holds 1 and is no wider than from 0.8 to 1.25. The upper bound U of an arm's mean damage solves, with
+lg = log g and a t quantile,
+
+    D - U + t sqrt( V_DD + 2 (D - U) V_D,lg + (D - U)^2 V_lg,lg ) = 0,
+
+the test of "boosted damage - g U < 0" (Fieller's argument for a ratio), with the larger of the two-way and the model
+value under the root. There is no finite U where t^2 V_lg,lg >= 1: the gain is then not told from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analysis.stats.errors import AnalysisError
+from analysis.stats.jnd.fit import JndFit
+from analysis.stats.jnd.scale import require_fit, score_pictures
+from analysis.triplets import BOOSTED, PLAIN, TripletCodes
+from analysis.triplets.codes import TRAP
+
+STRAIGHT_LOW, STRAIGHT_HIGH = 0.8, 1.25
+#: Spread (sd of the log) of people (.3) and prompts (.5) together: at the strong rungs of a map it cannot be left out.
+MAP_SPREAD = 0.58
+
+
+@dataclass(frozen=True)
+class MapCheck:
+    """Gain and exponent of the power map with two-sided intervals. `straight`: a straight map may be used."""
+
+    gain: float
+    gain_low: float
+    gain_high: float
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    pictures: tuple[str, ...]
+    n_plain: int
+    n_boosted: int
+    straight: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class MappedBound:
+    """Mean damage of an arm in plain JND through a straight map, and its upper bound (infinite where there is none)."""
+
+    damage: float
+    upper: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    n_boosted: int
+    n_map: int
+
+
+def map_votes(codes: TripletCodes, arm: str) -> TripletCodes:
+    """The votes that calibrate the map for `arm`: those that do not show it, traps included."""
+    k = codes.picture(arm)
+    return codes.where(((codes.left != k) & (codes.right != k)) | (codes.kind == TRAP))
+
+
+def check_map(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = MAP_SPREAD) -> MapCheck:
+    """Gain and exponent from the votes that do not show `arm`; AnalysisError where they have no estimate."""
+    others = map_votes(codes, arm)
+    _require_both(others)
+    fit = require_fit(score_pictures(others, form="power", people_sd=spread))
+    t = float(stats.t.ppf(0.5 + confidence / 2, fit.df))
+    q, se_q = float(fit.theta[fit.layout.exponent]), fit.se(fit.layout.exponent)
+    gain, low, high = _gain(fit, t)
+    q_low, q_high = q - t * se_q, q + t * se_q
+    if not fit.free[fit.layout.exponent]:
+        q_low, q_high = -np.inf, np.inf
+    task = others.where(others.kind != TRAP)
+    reason = ""
+    if not q_low <= 1 <= q_high:
+        reason = f"the map is bent: its exponent {q:.2f} has the interval {q_low:.2f} to {q_high:.2f}, which excludes 1"
+    elif q_low <= 0 or q_high / q_low > STRAIGHT_HIGH / STRAIGHT_LOW:
+        reason = (
+            f"the exponent {q:.2f} has the interval {q_low:.2f} to {q_high:.2f}, wider than "
+            f"{STRAIGHT_LOW} to {STRAIGHT_HIGH}: these votes cannot tell whether the map is straight"
+        )
+    return MapCheck(
+        gain,
+        low,
+        high,
+        q,
+        q_low,
+        q_high,
+        fit.pictures,
+        int((task.presentation == PLAIN).sum()),
+        int((task.presentation == BOOSTED).sum()),
+        not reason,
+        reason,
+    )
+
+
+def mapped_bound(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = MAP_SPREAD) -> MappedBound:
+    """One-sided upper bound of the arm's mean damage from its boosted votes and the other pictures' straight map."""
+    k = codes.picture(arm)
+    shows = (codes.left == k) | (codes.right == k)
+    used = codes.where(~shows | (codes.presentation == BOOSTED) | (codes.kind == TRAP))
+    _require_both(used)
+    fit = require_fit(score_pictures(used, form="linear", people_sd=spread))
+    if arm not in fit.pictures:
+        raise AnalysisError(f"{arm} has no boosted vote, or too few, for a place on the scale.")
+    t = float(stats.t.ppf(confidence, fit.df))
+    place, lg = fit.at(arm), fit.layout.log_gain
+    uppers = [
+        ratio_bound(float(fit.theta[place]), float(v[place, place]), float(v[place, lg]), float(v[lg, lg]), t=t)
+        for v in (fit.covariance_two_way, fit.covariance_model)
+    ]
+    gain, low, high = _gain(fit, float(stats.t.ppf(0.5 + confidence / 2, fit.df)))
+    task = used.kind != TRAP
+    boosted = task & ((used.left == k) | (used.right == k))
+    return MappedBound(fit.damage(arm), max(uppers), gain, low, high, int(boosted.sum()), int((task & ~boosted).sum()))
+
+
+def ratio_bound(d: float, v_dd: float, v_dg: float, v_gg: float, *, t: float) -> float:
+    """The U of the module's equation; infinite where t^2 v_gg >= 1. With x = U - D it is the larger root of
+    x^2 (1 - t^2 v_gg) + 2 t^2 v_dg x - t^2 v_dd = 0."""
+    a, b, c = 1 - t * t * v_gg, 2 * t * t * v_dg, -t * t * max(v_dd, 0.0)
+    if a <= 0:
+        return float("inf")
+    return float(d + (-b + np.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a))
+
+
+def _gain(fit: JndFit, t: float) -> tuple[float, float, float]:
+    log_gain, se = float(fit.theta[fit.layout.log_gain]), fit.se(fit.layout.log_gain)
+    return float(np.exp(log_gain)), float(np.exp(log_gain - t * se)), float(np.exp(log_gain + t * se))
+
+
+def _require_both(codes: TripletCodes) -> None:
+    shown = set(codes.presentation[codes.kind != TRAP].tolist())
+    if shown != {PLAIN, BOOSTED}:
+        raise AnalysisError("A map needs plain and boosted votes on pictures other than the arm it is applied to.")

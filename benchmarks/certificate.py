@@ -1,0 +1,324 @@
+"""What the fidelity certificate may claim: coverage, false claims and votes, in simulated studies.
+
+    python benchmarks/certificate.py                   all cells, 300 studies each: results/certificate.json and .md
+    python benchmarks/certificate.py --only mean,share --studies 1000
+
+Every cell is a design in a world: observers (`qsched.simulation.observers`) answer triplets, the clauses of
+`analysis/certify.py` judge them. "coverage" is the share of studies whose upper bound is not below the truth, "shown"
+the share in which the clause is shown; +- is the Monte Carlo standard error. A cell that was run before with the same
+code, seed and number of studies is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from certificate_studies import (
+    REFERENCE,
+    Comparison,
+    ladder_damage,
+    mixed_design,
+    plain_design,
+    simulate_study,
+)
+from machine import machine
+from scipy import stats
+
+from analysis.stats.errors import AnalysisError
+from analysis.stats.jnd import NODES, fit_jnd
+from analysis.stats.jnd.mapping import check_map, mapped_bound
+from analysis.stats.jnd.scale import PEOPLE_SD
+from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_under
+from analysis.triplets import BOOSTED
+from qsched.files import write_atomic
+from qsched.simulation.observers import WORLDS, ObserverPopulation, draw_damage
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 0.5
+PEOPLE = 40
+PROMPTS = 100
+Result = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table: its group, what it is, the target it has to meet, and how one study is made and judged."""
+
+    group: str
+    name: str
+    target: str
+    study: Callable[[np.random.Generator], dict[str, float]]
+
+
+def mean_cells() -> list[Cell]:
+    """Plain votes: the 95 % upper bound of the mean damage, and the power of "mean under 0.5 JND"."""
+    cells = []
+    for damage, nodes, target in (
+        (0.25, 1, "coverage >= .94, shown >= .80"),
+        (0.5, 1, "coverage >= .94"),
+        (0.25, NODES, "coverage >= .94"),
+        (0.5, NODES, "coverage >= .94"),
+        (1.5, NODES, "coverage >= .90"),
+        (1.5, 1, "none: the pooled model is not for strong damage"),
+    ):
+        model = "pooled" if nodes == 1 else "hierarchical"
+        name = f"{model}, lognormal, D = {damage}, 400 votes"
+        cells.append(Cell("mean", name, target, _mean_study("lognormal", damage, nodes=nodes)))
+    for world in WORLDS:
+        if world != "lognormal":
+            name = f"pooled, {world}, D = 0.5, 400 votes"
+            cells.append(Cell("mean", name, "coverage >= .94", _mean_study(world, 0.5, nodes=1)))
+    name = "pooled, lognormal, D = 0.5, 4,000 votes of 40 people"
+    cells.append(Cell("mean", name, "coverage >= .94", _mean_study("lognormal", 0.5, nodes=1, votes=4000)))
+    name = "pooled, lognormal, D = 0.25, 10 people with 40 votes each"
+    cells.append(Cell("mean", name, "coverage >= .94", _mean_study("lognormal", 0.25, nodes=1, people=10)))
+    return cells
+
+
+def _mean_study(
+    world: str, damage: float, *, nodes: int, votes: int = 400, people: int = PEOPLE
+) -> Callable[[np.random.Generator], dict[str, float]]:
+    def study(rng: np.random.Generator) -> dict[str, float]:
+        made = simulate_study(
+            plain_design(["arm"], votes),
+            damage={"arm": draw_damage(world, damage, PROMPTS, rng=rng)},
+            people=people,
+            population=ObserverPopulation(),
+            rng=rng,
+        )
+        fit = fit_jnd(made.codes, nodes=nodes, people_sd=PEOPLE_SD)
+        upper = fit.damage("arm") + float(stats.t.ppf(0.95, fit.df)) * fit.se(0)
+        return {"covered": upper >= damage, "shown": upper < LIMIT, "estimate": fit.damage("arm"), "votes": votes}
+
+    return study
+
+
+#: The plan of the share clause: chosen by expected power (docs/certificate.md).
+STAGES = (Stage(BOOSTED, 12, 10.0), Stage(BOOSTED, 40, 34.0))
+SHARE_GAIN = 2.2
+PERCEPTION = Perception(gain=SHARE_GAIN, gain_sd=0.15, people_sd=0.3)
+BROKEN = 0.07
+
+
+def share_cells() -> list[Cell]:
+    """Two-stage share clause with 200 prompts: "95 % of prompts under 1 JND"."""
+    cells = [
+        Cell(
+            "share", "lognormal, D = 0.25, nothing broken", "shown >= .80 in <= 5,000 votes", _share_study("lognormal")
+        )
+    ]
+    for world in WORLDS:
+        rest = "lognormal" if world == "broken" else world
+        at = 1.0 if world == "broken" else 1.25
+        name = f"7 % of prompts at {at} JND, the others {rest}"
+        cells.append(Cell("share", name, "shown <= .05", _share_study(rest, broken=at)))
+    varying = _share_study("lognormal", broken=1.0, gain_sd=0.3)
+    cells.append(Cell("share", "7 % at 1.0 JND, gain varies more than assumed (.3)", "shown <= .05", varying))
+    return cells
+
+
+def _share_study(
+    world: str, *, broken: float = 0.0, gain_sd: float = 0.1
+) -> Callable[[np.random.Generator], dict[str, float]]:
+    prompts, people = 200, 60
+    pi = flag_probability(STAGES, 1.0, PERCEPTION)
+
+    def study(rng: np.random.Generator) -> dict[str, float]:
+        damage = np.minimum(draw_damage(world, 0.25, prompts, rng=rng), 0.99)
+        if broken:
+            damage[: round(BROKEN * prompts)] = broken
+        population = ObserverPopulation(gain=SHARE_GAIN, gain_log_sd=gain_sd)
+        all_votes = prompts * sum(stage.votes for stage in STAGES)
+        made = simulate_study(
+            [Comparison(REFERENCE, "arm", BOOSTED, all_votes)],
+            damage={"arm": damage},
+            people=people,
+            population=population,
+            rng=rng,
+        )
+        first = share_under(made.codes, "arm", STAGES[:1], pi=pi)
+        found = share_under(made.codes, "arm", STAGES, pi=pi)
+        # The study would ask for the second stage only where the first did not clear the prompt.
+        votes = prompts * STAGES[0].votes + first.flagged * STAGES[1].votes
+        truth = float((damage < 1).mean())
+        return {"covered": found.lower <= truth, "shown": found.lower >= 0.95, "estimate": found.lower, "votes": votes}
+
+    return study
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A mixed design: boosted votes an arm, votes of the ladder, plain votes of its rungs."""
+
+    gain: float
+    arms: int
+    reference_votes: int
+    rung_votes: int
+    ladder_votes: int
+    rungs: tuple[float, ...]
+    plain: tuple[tuple[float, int], ...]
+    people: int = PEOPLE
+    prompts: int = PROMPTS
+
+    @property
+    def votes(self) -> int:
+        """All votes of the study, traps apart."""
+        shared = self.ladder_votes * (len(self.rungs) - 1) + sum(n for _, n in self.plain)
+        return self.arms * (self.reference_votes + self.rung_votes) + shared
+
+
+ONE_ARM = Mixed(4, 1, 70, 50, 50, (0.75, 1.25), ((1.25, 170),))
+EIGHT_ARMS = Mixed(4, 8, 45, 20, 90, (0.75, 1.25), ((1.25, 250),))
+EIGHT_CHECKED = Mixed(4, 8, 45, 40, 250, (0.5, 1.0, 1.5, 2.0, 2.5), ((0.5, 1600), (2.5, 700)), people=100, prompts=200)
+
+
+def mixed_cells() -> list[Cell]:
+    """Boosted votes of the arm, map from other pictures, ratio bound."""
+    cells = []
+    for name, design, target in (
+        ("one arm", ONE_ARM, "votes <= 1/2 of plain"),
+        ("eight arms", EIGHT_ARMS, "votes <= 1/3 of plain"),
+    ):
+        for damage, wanted in ((0.25, f"shown >= .80, {target}"), (0.5, "coverage >= .94")):
+            text = f"{name}, gain 4, D = {damage}, {design.votes:,} votes in all"
+            cells.append(Cell("mixed", text, wanted, _mixed_study(design, damage, check=False)))
+    for exponent, wanted in ((1.0, "straight"), (1.5, "noticed or fallen back >= .90"), (0.65, "the same")):
+        text = f"eight arms with map check, exponent {exponent}, D = 0.25, {EIGHT_CHECKED.votes:,} votes"
+        study = _mixed_study(EIGHT_CHECKED, 0.25, exponent=exponent, check=True)
+        cells.append(Cell("map", text, wanted, study))
+    return cells
+
+
+def _mixed_study(
+    design: Mixed, damage: float, *, check: bool, exponent: float = 1.0
+) -> Callable[[np.random.Generator], dict[str, float]]:
+    arms = [f"arm{k}" for k in range(design.arms)]
+    rungs = [f"rung{d:g}" for d in design.rungs]
+
+    def study(rng: np.random.Generator) -> dict[str, float]:
+        values = ladder_damage([*design.rungs, *[damage] * design.arms], design.prompts, rng=rng, spread=0.5)
+        comparisons = mixed_design(
+            arms,
+            reference_votes=design.reference_votes,
+            rung_votes=design.rung_votes,
+            ladder=rungs,
+            ladder_votes=design.ladder_votes,
+            plain={f"rung{d:g}": n for d, n in design.plain},
+        )
+        made = simulate_study(
+            comparisons,
+            damage=dict(zip([*rungs, *arms], values, strict=True)),
+            people=design.people,
+            population=ObserverPopulation(gain=design.gain, gain_log_sd=0.3, exponent=exponent),
+            rng=rng,
+        )
+        result: dict[str, float] = {"votes": design.votes}
+        straight = True
+        if check:
+            try:
+                seen = check_map(made.codes, arms[0])
+                straight = seen.straight
+                result |= {
+                    "noticed": not seen.exponent_low <= 1 <= seen.exponent_high,
+                    "exponent": seen.exponent,
+                }
+            except AnalysisError:
+                straight = False
+                result |= {"noticed": 0, "exponent": np.nan}
+            result["fallen back"] = not straight
+        try:
+            bound = mapped_bound(made.codes, arms[0])
+            result |= {"covered": bound.upper >= damage, "estimate": bound.damage}
+            result["shown"] = bound.upper < LIMIT and straight
+        except AnalysisError:
+            result |= {"covered": True, "estimate": np.nan, "shown": False}
+        return result
+
+    return study
+
+
+def run_cell(cell: Cell, *, studies: int, seed: int) -> Result:
+    """Means over the studies, with the Monte Carlo error of every share."""
+    start, rows = time.process_time(), []
+    for number in range(studies):
+        key = [seed, number, *cell.name.encode()]
+        rows.append(cell.study(np.random.default_rng(key)))
+    result: Result = {"group": cell.group, "target": cell.target, "studies": studies}
+    for name in rows[0]:
+        values = np.array([float(row[name]) for row in rows])
+        result[name] = round(float(np.nanmean(values)), 4)
+        if name in ("covered", "shown", "noticed", "fallen back"):
+            p = float(values.mean())
+            result[f"{name} error"] = round(float(np.sqrt(max(p * (1 - p), 1 / studies) / studies)), 4)
+    result["processor seconds"] = round(time.process_time() - start, 1)
+    return result
+
+
+def document(results: dict[str, Result], record: dict[str, object]) -> str:
+    """The table in words that stand alone."""
+    lines = [
+        "# What the fidelity certificate may claim",
+        "",
+        "Made by `python benchmarks/certificate.py`; what each cell is, is said in that file's docstring and in "
+        "docs/certificate.md. +- is one Monte Carlo standard error.",
+        "",
+        f"Machine: {json.dumps(record['machine'])}; seed {record['seed']}.",
+        "",
+        "| group | cell | studies | votes | coverage | shown | map noticed as bent | fell back | estimate | target |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, r in results.items():
+        shares = " | ".join(
+            f"{r[key]:.3f} +- {r[f'{key} error']:.3f}" if key in r else ""
+            for key in ("covered", "shown", "noticed", "fallen back")
+        )
+        votes, estimate = round(float(r["votes"])), float(r["estimate"])
+        lines.append(
+            f"| {r['group']} | {name} | {r['studies']} | {votes:,} | {shares} | {estimate:.3f} | {r['target']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the cells that are asked for, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--only", default="", help="groups, separated by commas: mean, share, mixed, map")
+    parser.add_argument("--no-write", action="store_true")
+    args = parser.parse_args()
+    folder = ROOT / "benchmarks" / "results"
+    path = folder / "certificate.json"
+    earlier = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
+    record: dict[str, object] = {"machine": machine("numpy", "scipy"), "seed": args.seed}
+    record["designs"] = {"one arm": asdict(ONE_ARM), "eight arms": asdict(EIGHT_ARMS), "checked": asdict(EIGHT_CHECKED)}
+    record["share"] = {
+        "stages": [asdict(stage) for stage in STAGES],
+        "perception": asdict(PERCEPTION),
+        "pi": round(flag_probability(STAGES, 1.0, PERCEPTION), 4),
+    }
+    results: dict[str, Result] = {}
+    for cell in (*mean_cells(), *share_cells(), *mixed_cells()):
+        if args.only and cell.group not in args.only.split(","):
+            if cell.name in earlier:
+                results[cell.name] = earlier[cell.name]
+            continue
+        results[cell.name] = run_cell(cell, studies=args.studies, seed=args.seed)
+        print(cell.name, results[cell.name], flush=True)
+        if not args.no_write:
+            folder.mkdir(exist_ok=True)
+            text = json.dumps({**record, "cells": {**earlier, **results}}, indent=1)
+            write_atomic(path, (text + "\n").encode())
+    if not args.no_write:
+        write_atomic(folder / "certificate.md", document(results, record).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
