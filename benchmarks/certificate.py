@@ -1,7 +1,7 @@
 """What the fidelity certificate may claim: coverage, false claims and votes, in simulated studies.
 
-    python benchmarks/certificate.py                   all cells, 300 studies each: results/certificate.json and .md
-    python benchmarks/certificate.py --only mean,share --studies 1000
+    python -m benchmarks.certificate                all cells, 300 studies each: results/certificate.json and .md
+    python -m benchmarks.certificate --only mean,share --studies 1000
 
 Every cell is a design in a world: observers (`qsched.simulation.observers`) answer triplets, the clauses of
 `analysis/certify.py` judge them. "coverage" is the share of studies whose upper bound is not below the truth, "shown"
@@ -19,15 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from certificate_studies import (
-    REFERENCE,
-    Comparison,
-    ladder_damage,
-    mixed_design,
-    plain_design,
-    simulate_study,
-)
-from machine import machine
 from scipy import stats
 
 from analysis.stats.errors import AnalysisError
@@ -36,6 +27,15 @@ from analysis.stats.jnd.mapping import check_map, mapped_bound
 from analysis.stats.jnd.scale import PEOPLE_SD
 from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_under
 from analysis.triplets import BOOSTED
+from benchmarks.certificate_studies import (
+    REFERENCE,
+    Comparison,
+    ladder_damage,
+    mixed_design,
+    plain_design,
+    simulate_study,
+)
+from benchmarks.machine import machine
 from qsched.files import write_atomic
 from qsched.simulation.observers import WORLDS, ObserverPopulation, draw_damage
 
@@ -265,7 +265,7 @@ def document(results: dict[str, Result], record: dict[str, object]) -> str:
     lines = [
         "# What the fidelity certificate may claim",
         "",
-        "Made by `python benchmarks/certificate.py`; what each cell is, is said in that file's docstring and in "
+        "Made by `python -m benchmarks.certificate`; what each cell is, is said in that file's docstring and in "
         "docs/certificate.md. +- is one Monte Carlo standard error.",
         "",
         f"Machine: {json.dumps(record['machine'])}; seed {record['seed']}.",

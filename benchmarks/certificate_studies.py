@@ -54,7 +54,8 @@ def simulate_study(
     names = (REFERENCE, *damage, "trap")
     truth = np.vstack([np.zeros(prompts), *damage.values(), np.full(prompts, TRAP_DAMAGE)])
     shown_at = sorted({c.presentation for c in comparisons})
-    first, second, shown, prompt, kind = ([] for _ in range(5))
+    columns: list[list[Ints]] = [[] for _ in range(5)]
+    first, second, shown, prompt, kind = columns
     for c in comparisons:
         rounds = -(-c.votes // prompts)
         first.append(np.full(c.votes, names.index(c.first)))
@@ -64,11 +65,11 @@ def simulate_study(
         kind.append(np.full(c.votes, TASK))
     n_task = sum(c.votes for c in comparisons)
     person = rng.permutation(np.arange(n_task) % people)
-    for m in shown_at:
+    for trapped in shown_at:
         n = people * traps
         first.append(np.zeros(n, dtype=np.int64))
         second.append(np.full(n, len(names) - 1))
-        shown.append(np.full(n, m))
+        shown.append(np.full(n, trapped))
         prompt.append(rng.integers(0, prompts, n))
         kind.append(np.full(n, TRAP))
         person = np.concatenate([person, np.repeat(np.arange(people), traps)])
