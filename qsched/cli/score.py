@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch and rich are loaded late
     from rich.table import Table
 
     from qsched.scoring.frechet import FeatureExtractor
-    from qsched.scoring.image_set.scores import MetricOfArm, SetScores
+    from qsched.scoring.image_set.table import ArmScores, SetScores
 
 
 def register(app: typer.Typer) -> None:
@@ -110,12 +110,13 @@ def _print_tables(scores: SetScores) -> None:
     console = Console()
     quality = _table(
         f"{scores.manifest.set_id}: against {scores.baseline}, with 95 % intervals",
-        ("metric", "arm"), ("n", "mean", "difference", "interval"),
-    )  # fmt: skip
+        ("metric", "arm"),
+        ("n", "mean", "difference", "interval"),
+    )
     for name in scores.metric_names:
         for number, arm in enumerate(scores.arms):
             shown = name if number == 0 else ""
-            _add_row(quality, shown, arm.arm.name, *_metric_cells(arm.metric(name)))
+            _add_row(quality, shown, arm.arm.name, *_metric_cells(arm, name))
         quality.add_section()
     console.print(quality)
     if scores.frechet is not None:
@@ -123,12 +124,24 @@ def _print_tables(scores: SetScores) -> None:
         for arm in scores.arms:
             _add_row(distance, arm.arm.name, str(arm.n_images), f"{arm.frechet:.4g}")
         console.print(distance)
+    if scores.repairs:
+        console.print(_repair_table(scores))
     cost = _table("cost", ("arm",), ("MB (packed)", "s / picture", "arithmetic"))
     for arm in scores.arms:
         size = "" if arm.size_bytes is None else f"{arm.size_bytes / 1e6:.2f}"
         simulated = "simulated" if arm.arm.simulated else ""
-        _add_row(cost, arm.arm.name, size, f"{arm.seconds_per_image:.3f}", simulated)
+        _add_row(cost, arm.arm.name, size, f"{arm.seconds.mean:.3f}", simulated)
     console.print(cost)
+
+
+def _repair_table(scores: SetScores) -> Table:
+    table = _table("what the coefficients repair", ("arm", "against", "metric"), ("difference", "interval"))
+    for repair in scores.repairs:
+        if repair.n_identical == repair.n_pairs:
+            _add_row(table, repair.arm, repair.stock, "", "identical", f"in {repair.n_identical} of {repair.n_pairs}")
+        for name, d in repair.differences:
+            _add_row(table, repair.arm, repair.stock, name, f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]")
+    return table
 
 
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
@@ -151,11 +164,14 @@ def _add_row(table: Table, *cells: str) -> None:
     table.add_row(*(escape(cell) for cell in cells))
 
 
-def _metric_cells(metric: MetricOfArm | None) -> tuple[str, str, str, str]:
+def _metric_cells(arm: ArmScores, name: str) -> tuple[str, str, str, str]:
     """Count, mean, difference and interval; that of a difference has signs, that of a mean has none."""
+    metric = arm.metric(name)
     if metric is None:
         return "", "", "", ""
     count, mean = str(metric.n_images), f"{metric.mean:.4f}"
+    if arm.same_as is not None:
+        return count, mean, "identical", f"in {arm.n_images} of {arm.n_images}"
     if metric.interval is not None:
         return count, mean, "", f"[{metric.interval.low:.4f}, {metric.interval.high:.4f}]"
     if metric.difference is None:

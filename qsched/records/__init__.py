@@ -11,6 +11,7 @@ from qsched.records.image_set import (
     image_id_of,
     iter_rows,
     read_manifest,
+    text_key,
 )
 from qsched.records.triplets import (
     ESSENTIAL_TRIPLET_COLUMNS,
@@ -46,4 +47,5 @@ __all__ = [
     "image_id_of",
     "iter_rows",
     "read_manifest",
+    "text_key",
 ]

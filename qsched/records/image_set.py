@@ -127,6 +127,11 @@ def image_id_of(row: ImageRow) -> str:
     return image_id_for(sha256=row.sha256, arm=row.arm, prompt_id=row.prompt_id, sample_index=row.sample_index)
 
 
+def text_key(prompt: str) -> str:
+    """The same for prompts that are equal up to case and spaces: they are one prompt when prompts are counted."""
+    return " ".join(prompt.casefold().split())
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json`; raises InputError for a folder that is not an image set."""
     path = folder / MANIFEST_NAME

@@ -51,6 +51,13 @@ class ClipModel:
             self.model.encode_text(self.tokenize(list(texts)).to(self.device)).float(), dim=-1
         )
 
+    def count_unread(self, texts: Sequence[str]) -> int:
+        """How many texts reach the end of the context, where CLIP cuts what is longer."""
+        if not texts:
+            return 0
+        padding = self.tokenize([""])[0, -1]
+        return int((self.tokenize(list(texts))[:, -1] != padding).sum())
+
 
 def load_clip(weights: str | Path, *, device: str = "cpu") -> ClipModel:
     """The open_clip model in a folder with `open_clip_config.json`, or at a pinned hub id.

@@ -37,6 +37,9 @@ class ClipScorer(BatchedScorer):
         """Scores from unit image features [B, D]."""
         raise NotImplementedError
 
+    def _count_unread(self, prompts: list[str]) -> int:
+        return self.clip.count_unread(prompts)
+
     def _score_batch(self, images: list[Image.Image], prompts: list[str]) -> list[float]:
         return self.score_features(self.clip.image_features(images), prompts)
 

@@ -57,6 +57,8 @@ class Scorer(Protocol):
         self, images: Sequence[Image.Image], prompts: Sequence[str], *, names: Sequence[str] | None = None
     ) -> list[float]: ...
 
+    def count_unread(self, prompts: Sequence[str]) -> int: ...
+
 
 class BatchedScorer(ABC):
     """Splits the work into batches and checks every value; a subclass says how one batch is scored."""
@@ -69,6 +71,13 @@ class BatchedScorer(ABC):
     @property
     def info(self) -> ScorerInfo:
         return self._info
+
+    def count_unread(self, prompts: Sequence[str]) -> int:
+        """How many of the prompts are longer than the scorer reads; 0 for one that reads all or none of a prompt."""
+        return self._count_unread(list(prompts)) if self.info.kind == "text" else 0
+
+    def _count_unread(self, _prompts: list[str]) -> int:
+        return 0
 
     @abstractmethod
     def _score_batch(self, images: list[Image.Image], prompts: list[str]) -> list[float]:

@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 from qsched.pages import Figure
-from qsched.scoring.image_set.scores import SetScores
+from qsched.scoring.image_set.table import SetScores
 
 FRONT, BEHIND, QUIET = "#2b6cb0", "#c05621", "#55606f"
 # In shares of the axes: a letter and a line of a label, half a bar's cap, how far arms of one size are set
 # apart, and half the room of a line.
 LETTER, LINE, CAP, APART, THIN = 0.019, 0.05, 0.014, 0.035, 0.004
 LONGEST_LABEL = 24
+DECIMALS = 4  # of the tables
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,30 @@ class Box:
 
 
 def pareto_front(points: list[tuple[float, float]]) -> list[int]:
-    """Indices of (size, quality) points that no other point beats in both, by growing size."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    """Indices of (size, quality) points that no other point beats, by growing size.
+
+    Qualities are compared as the tables print them: a difference in the last bits beats nothing.
+    """
+    shown = [(size, round(quality, DECIMALS)) for size, quality in points]
+    order = sorted(range(len(points)), key=lambda i: (shown[i][0], -shown[i][1]))
     front: list[int] = []
     for i in order:
-        if not front or points[i][1] > points[front[-1]][1]:
+        if not front or shown[i][1] > shown[front[-1]][1] or shown[i] == shown[front[-1]]:
             front.append(i)
     return front
 
 
 def plan_points(scores: SetScores, metric: str) -> list[Point]:
-    """The arms that have a size and an interval: differences to the baseline, which itself stands at 0.
+    """The arms that have a size and an interval: differences to the baseline, which itself is at 0.
+
+    An arm with the pictures of an earlier one is left out: a place of its own would rank it.
 
     A metric against the twin is a comparison already and is shown as it is, without the baseline.
     """
     points = []
     for arm in scores.arms:
         one = arm.metric(metric)
-        if one is None or arm.size_bytes is None:
+        if one is None or arm.size_bytes is None or arm.same_as is not None:
             continue
         if arm.arm.name == scores.baseline and one.interval is None:
             points.append(Point(arm.arm.name, arm.size_bytes / 1e6, 0.0, 0.0, 0.0))
@@ -189,5 +196,8 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
     note = "Line and round marks: arms that no other arm beats in both size and mean quality."
     if xs != sizes:
         note += " Arms of nearly one size are set a little apart."
+    same = [f"{arm.arm.name} (the pictures of {arm.same_as})" for arm in scores.arms if arm.same_as is not None]
+    if same:
+        note += f" Not drawn: {', '.join(same)}."
     svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return Figure(svg, note)

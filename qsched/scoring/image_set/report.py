@@ -12,7 +12,8 @@ from qsched.files import write_atomic
 from qsched.pages import Cell, Table, render_page
 from qsched.scoring.image_set.figure import render_figure
 from qsched.scoring.image_set.frechet import FrechetRecord
-from qsched.scoring.image_set.scores import ArmScores, MetricOfArm, SetScores
+from qsched.scoring.image_set.table import ArmScores, SetScores
+from qsched.scoring.paired import PairedDifference
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
@@ -51,7 +52,7 @@ def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
 def scores_to_json(scores: SetScores) -> dict[str, Any]:
     """The table as a plain dictionary."""
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "set_id": scores.manifest.set_id,
         "baseline": scores.baseline,
         "jaq": scores.jaq.to_json() if scores.jaq else None,
@@ -68,13 +69,25 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
                 "missing": arm.n_missing,
                 "without_twin": arm.n_without_twin,
                 "pairs": arm.n_pairs,
-                "seconds_per_image": arm.seconds_per_image,
+                "identical_to_baseline": arm.n_identical,
+                "same_as": arm.same_as,
+                "seconds_per_image": asdict(arm.seconds),
                 "peak_memory_bytes": arm.peak_memory_bytes,
                 "nfe_per_image": arm.nfe_per_image,
                 "frechet": arm.frechet,
                 "metrics": [asdict(metric) for metric in arm.metrics],
             }
             for arm in scores.arms
+        ],
+        "repairs": [
+            {
+                "arm": repair.arm,
+                "stock": repair.stock,
+                "pairs": repair.n_pairs,
+                "identical": repair.n_identical,
+                "differences": {name: difference.to_json() for name, difference in repair.differences},
+            }
+            for repair in scores.repairs
         ],
     }
 
@@ -94,6 +107,7 @@ def render_set_scores(scores: SetScores) -> str:
         warnings=scores.warnings,
         jaq=_jaq_statement(scores),
         metrics=sections,
+        repairs=_repair_table(scores) if scores.repairs else None,
         cost=_cost_table(scores),
         plot=render_figure(scores, scores.metric_names[0]) if scores.metric_names else None,
         scorers=[f"{i.name}: {i.scale}; {i.version}; {_better(i.higher_is_better)}" for i in scores.scorers],
@@ -115,24 +129,42 @@ def _metric_section(scores: SetScores, name: str) -> MetricSection:
     if scores.against_twin(name):
         second, caption = "95 % interval", f"{caption}; against the twin in {scores.baseline}"
     rows = tuple(
-        (arm.arm.name, *_metric_cells(arm.metric(name), higher_is_better=scores.higher_is_better(name)))
-        for arm in scores.arms
+        (arm.arm.name, *_metric_cells(arm, name, higher_is_better=scores.higher_is_better(name))) for arm in scores.arms
     )
     return MetricSection(name, Table(("arm", "n", "mean", second), rows, caption))
 
 
-def _metric_cells(metric: MetricOfArm | None, *, higher_is_better: bool) -> tuple[str | Cell, ...]:
+def _metric_cells(arm: ArmScores, name: str, *, higher_is_better: bool) -> tuple[str | Cell, ...]:
+    metric = arm.metric(name)
     if metric is None:
         return "", "", ""
     start = (str(metric.n_images), f"{metric.mean:.4f}")
+    if arm.same_as is not None:
+        return *start, f"the pictures of {arm.same_as}"
     if metric.interval is not None:
         return *start, Cell("", f"[{metric.interval.low:.4f}, {metric.interval.high:.4f}]")
     if metric.difference is None:
         return *start, ""
-    d = metric.difference
+    return *start, _difference_cell(metric.difference, higher_is_better=higher_is_better)
+
+
+def _difference_cell(d: PairedDifference, *, higher_is_better: bool) -> Cell:
     low, high = (d.low, d.high) if higher_is_better else (-d.high, -d.low)
     css = "better" if low > 0 else "worse" if high < 0 else ""
-    return *start, Cell(f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]", css)
+    return Cell(f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]", css)
+
+
+def _repair_table(scores: SetScores) -> Table:
+    """What the coefficients do to each precision, metric by metric."""
+    rows: list[tuple[str | Cell, ...]] = []
+    for repair in scores.repairs:
+        name = f"{repair.arm} against {repair.stock}"
+        if repair.n_identical == repair.n_pairs:
+            rows.append((name, "", f"identical in {repair.n_identical} of {repair.n_pairs} pictures", ""))
+        for metric, difference in repair.differences:
+            cell = _difference_cell(difference, higher_is_better=scores.higher_is_better(metric))
+            rows.append((name, metric, cell, str(difference.n)))
+    return Table(("arms", "metric", "difference", "prompts"), tuple(rows))
 
 
 def _frechet_section(scores: SetScores, record: FrechetRecord) -> MetricSection:
@@ -153,7 +185,7 @@ def _cost_values(arm: ArmScores) -> tuple[str, ...]:
     return (
         _megabytes(arm.arm.denoiser_bytes),
         _megabytes(arm.arm.packed_bytes),
-        f"{arm.seconds_per_image:.3f}",
+        f"{arm.seconds.mean:.3f} ({arm.seconds.least:.3f} to {arm.seconds.most:.3f})",
         memory,
         str(arm.nfe_per_image),
         "simulated" if arm.arm.simulated else "",
