@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from study_server.db.database import DRIVER_ERRORS, Database
@@ -37,10 +38,19 @@ class Reader:
             try:
                 return function(Tx(self._connection(), self._database.dialect))
             except DRIVER_ERRORS as error:
-                self._local.connection = None
+                self._discard()
                 if attempt == 2:
                     raise NotSaved("the database does not answer, trying again") from error
         raise AssertionError("unreachable")
+
+    def _discard(self) -> None:
+        """Close this thread's connection: an abandoned one would hold a place in the database until it is collected."""
+        connection: RawConnection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            self._open.remove(connection)
+            with suppress(*DRIVER_ERRORS):
+                connection.close()
 
     def _connection(self) -> RawConnection:
         connection: RawConnection | None = getattr(self._local, "connection", None)
