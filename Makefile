@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := .venv-peers/bin
 STAMP  := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-tests
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable
 KEEP   ?= 0
 JOBS   ?= 2
 
@@ -13,22 +15,29 @@ JOBS   ?= 2
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help setup demo check test lint types unit browser bench clean
+.PHONY: help setup setup-tests demo check test lint types unit browser bench clean
 
 help:
-	@echo "make setup    create .venv with everything in it"
+	@echo "make setup    create .venv with everything that the programs need"
 	@echo "make demo     the whole path on the embedded tiny models; KEEP=1 leaves the server running"
 	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
 
+# What the programs need; the tests need more, and pyiqa, whose licence forbids commercial use, only they need.
 setup: $(STAMP)
+setup-tests: $(TEST_STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[all,pyiqa,dev]'
+	@echo "installing into $(VENV): about 7 GB with PyTorch, one to three minutes"
+	$(INSTALL) '.[all]'
+	@touch $@
+
+$(TEST_STAMP): $(STAMP)
+	$(INSTALL) '.[all,pyiqa,dev]'
 	@touch $@
 
 demo: setup
@@ -37,19 +46,19 @@ demo: setup
 browser:
 	@sh tests/e2e/install-browser.sh
 
-lint: setup
+lint: setup-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
 
-types: setup
+types: setup-tests
 	$(BIN)/mypy
 
 check: lint
 	$(PARALLEL) -q -m "not (slow or browser or postgres or load)"
 
 # Browser and load tests need the machine for themselves.
-unit: setup
+unit: setup-tests
 	$(PARALLEL) -m "not (browser or load)"
 	$(BIN)/python -m pytest -m "browser or load"
 
