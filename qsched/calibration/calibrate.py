@@ -27,12 +27,14 @@ from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface, fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, image_seed
+from qsched.records import text_key
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, Scorer
 from qsched.scoring.paired import PairedDifference, paired_difference
 
 # "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
-Verdict = Literal["gain", "no gain", "forced", "not searched"]
+# "harm": the interval lies below 0, which is not the same as no gain; (1, 1) is written in both cases.
+Verdict = Literal["gain", "no gain", "harm", "forced", "not searched"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class CalibrationResult:
     reused: int  # of these, pictures that another search of the journal had measured: not in this one's cost
     most_nfe: int  # what the whole search can take
     budget_spent: bool
+
+    @property
+    def has_candidate(self) -> bool:
+        """False if the best candidate is the stock scheduler itself: there is nothing to compare with it."""
+        return not self.found.is_identity
 
     @property
     def at_the_edge(self) -> tuple[str, ...]:
@@ -166,7 +173,9 @@ def _search(evaluator: Evaluator, family: Family, settings: CalibrationSettings)
 def _verdict(gain: PairedDifference, settings: CalibrationSettings) -> Verdict:
     if gain.is_gain:
         return "gain"
-    return "forced" if settings.force else "no gain"
+    if settings.force:
+        return "forced"
+    return "harm" if gain.high < 0 else "no gain"
 
 
 def _seeds(prompts: Sequence[Prompt], settings: CalibrationSettings) -> list[int]:
@@ -177,10 +186,19 @@ def _check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None
     for name, some in (("calibration", prompts), ("held-out", heldout)):
         if len(some) < 2:
             raise CalibrationError(f"{len(some)} {name} prompt(s); a paired interval needs 2 or more, better 25")
-    shared = {p.prompt for p in prompts} & {p.prompt for p in heldout}
+        first: dict[str, str] = {}
+        for prompt in some:
+            earlier = first.setdefault(text_key(prompt.prompt), prompt.prompt_id)
+            if earlier != prompt.prompt_id:
+                raise CalibrationError(
+                    f"{name} prompts {earlier!r} and {prompt.prompt_id!r} are the same text up to case and spaces; an "
+                    "interval over prompts needs each of them once: remove one"
+                )
+    shared = {text_key(p.prompt) for p in prompts} & {text_key(p.prompt) for p in heldout}
     if shared:
         raise CalibrationError(
-            f"{len(shared)} held-out prompt(s) are also calibration prompts, such as {min(shared)!r}; keep them apart"
+            f"{len(shared)} held-out prompt(s) are also calibration prompts (up to case and spaces), such as "
+            f"{min(shared)!r}; keep them apart"
         )
 
 

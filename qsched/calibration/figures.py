@@ -66,7 +66,7 @@ def gains_figure(result: CalibrationResult) -> str:
     panel.axvline(0, color=GREY, lw=0.8)
     panel.set_ylim(-0.5, len(arms) - 0.35)
     panel.set_yticks([])
-    panel.set_xlabel("gain in JAQ over (1, 1), one dot a held-out prompt")
+    panel.set_xlabel("gain in JAQ over (1, 1), one dot for each held-out prompt")
     figure.tight_layout()
     return _svg(figure)
 
@@ -85,18 +85,15 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
         figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
     # Not clipped: the points at the ends of the ranges lie on the frame, and matter.
-    panel.scatter(
-        points[:, 0], points[:, 1], s=sizes / 3, color="white", edgecolors="#1c2430", linewidths=0.5, clip_on=False,
-        zorder=3,
-    )  # fmt: skip
+    dots: dict[str, Any] = {"color": "white", "edgecolors": "#1c2430", "linewidths": 0.5}
+    panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, clip_on=False, zorder=3, **dots)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)
     panel.plot(*result.found_point, marker="o", mfc="none", color=ORANGE, ms=13, mew=2.2, clip_on=False, zorder=5)
-    if result.surface is not None:
+    if result.surface is not None and result.surface.optimum != result.family.identity:
         face = ORANGE if result.surface.optimum in result.gains else "white"
-        panel.plot(
-            *result.surface.optimum, marker="*", mfc=face, ms=11, mec="white" if face == ORANGE else ORANGE,
-            mew=0.6 if face == ORANGE else 1.2, clip_on=False, zorder=6,
-        )  # fmt: skip
+        edge, width = ("white", 0.6) if face == ORANGE else (ORANGE, 1.2)
+        star: dict[str, Any] = {"marker": "*", "mfc": face, "ms": 11, "mec": edge, "mew": width}
+        panel.plot(*result.surface.optimum, clip_on=False, zorder=6, **star)
     panel.set_xlim(x_low, x_high)
     panel.set_ylim(y_low, y_high)
     panel.set_xlabel(f"{result.family.axes[0]} coefficient")

@@ -30,15 +30,19 @@ def build_record(
         "schema_version": SCHEMA_VERSION,
         "backbone": backbone,
         "precision": precision,
+        "weights": arm.get("weights"),
         "steps": result.family.steps,
         "coefficients": result.coefficients.to_dict(),
         "verdict": result.verdict,
         "at_the_edge_of_the_range": list(result.at_the_edge),
         "found": result.found.to_dict(),
         "gain": {
-            "heldout": result.heldout.gain().to_json(),
-            "calibration": result.calibration_gain.to_json(),
-            "full_precision_control": None if result.control is None else result.control.gain().to_json(),
+            # Of the stock scheduler over itself nothing was measured: no number rather than a zero without width.
+            "heldout": result.heldout.gain().to_json() if result.has_candidate else None,
+            "calibration": result.calibration_gain.to_json() if result.has_candidate else None,
+            "full_precision_control": None
+            if result.control is None or not result.has_candidate
+            else result.control.gain().to_json(),
         },
         "objective": objective.record.to_json(),
         "provenance": {

@@ -39,13 +39,10 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
         _TEMPLATE,
         title=f"Calibration of {record['backbone']} at {record['precision']}, {record['steps']} steps",
         verdict=verdict_words(result),
-        gains=_gain_table(result),
+        gains=_gain_table(result) if result.has_candidate else None,
         control=_control_words(result),
         objective=_objective_words(record),
-        gains_figure=Figure(
-            gains_figure(result),
-            "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval.",
-        ),
+        gains_figure=_gains_figure(result) if result.has_candidate else None,
         best=_best_words(result),
         edge=_edge_words(result),
         smooth=_smooth_words(result),
@@ -62,11 +59,20 @@ def verdict_words(result: CalibrationResult) -> VerdictWords:
     best = coefficient_words(result.found)
     if result.verdict == "not searched":
         return VerdictWords("Not searched.", not_searched_words(result))
+    if not result.has_candidate:
+        return VerdictWords("No gain.", "No candidate was better than the stock scheduler (1, 1), which is written.")
     if result.verdict == "gain":
         return VerdictWords("Gain.", f"{best} changes JAQ by {interval}. These coefficients are written.", False)
     if result.verdict == "forced":
         return VerdictWords(
-            "No gain shown, kept by force.", f"{best} changes JAQ by {interval}; the interval does not lie above 0."
+            "Harm, kept by force." if gain.high < 0 else "No gain shown, kept by force.",
+            f"{best} changes JAQ by {interval}; the interval does not lie above 0.",
+        )
+    if result.verdict == "harm":
+        return VerdictWords(
+            "Harm.",
+            f"The best candidate, {best}, changes JAQ by {interval}: it makes the pictures worse. The stock scheduler "
+            "(1, 1) is written.",
         )
     return VerdictWords(
         "No gain.",
@@ -110,7 +116,14 @@ def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> tuple[s
     return (name, "" if stock is None else f"{stock:.4f}", f"{gain.mean:+.4f}", interval, str(gain.n))
 
 
+def _gains_figure(result: CalibrationResult) -> Figure:
+    caption = "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval."
+    return Figure(gains_figure(result), caption)
+
+
 def _control_words(result: CalibrationResult) -> str:
+    if not result.has_candidate:
+        return ""
     if result.control is None:
         return "No full-precision control was made."
     quantized, control = result.heldout.gain(), result.control.gain()
@@ -165,7 +178,7 @@ def _surface_caption(result: CalibrationResult) -> str:
         return (
             "Gain over (1, 1) on the calibration prompts: the smooth fit (colour), the measured candidates (dots, "
             "larger for more prompts), stock (cross), best measured (ring), smooth optimum (star, white if it was "
-            "not measured)."
+            "not measured; none if it is the stock scheduler)."
         )
     return "Gain over (1, 1) on the calibration prompts along each axis; dots are larger for more prompts."
 

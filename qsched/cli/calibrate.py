@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, K_HELP, WEIGHTS_HELP, number_range, prompts_file
+
+if TYPE_CHECKING:  # torch is imported when the command runs
+    from qsched.calibration.command import CalibrationFiles
+    from qsched.calibration.evaluate import Progress
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +26,9 @@ def calibrate(
     prompts: str = typer.Option(
         ..., "--prompts", help="A prompts file, or a shipped set (calibration, eval, demo); the first N are used."
     ),
-    out: Path = typer.Option(Path("coefficients.json"), "--out", help="Result; report and journal lie beside it."),
+    out: Path = typer.Option(
+        Path("coefficients.json"), "--out", help="Output file; the report and journal are written next to it."
+    ),
     heldout: str | None = typer.Option(
         None, "--heldout", help="Held-out prompts, a file or a shipped set; default: those after the first N."
     ),
@@ -34,7 +41,7 @@ def calibrate(
         None,
         "--grid-size",
         min=2,
-        help="Values an axis of the (first) grid (race: 9); optuna: its square is the trials.",
+        help="Values per axis of the (first) grid; race: 9. optuna runs its square as trials.",
     ),
     model_range: str = typer.Option("0.8,1.2", "--model-range", help="Range of the model coefficient (c_eps)."),
     sample_range: str = typer.Option("0.8,1.2", "--sample-range", help="Range of the sample coefficient (c_x)."),
@@ -43,21 +50,24 @@ def calibrate(
     iq: str = typer.Option("clip-iqa", "--iq", help="Image quality: clip-iqa, pyiqa:<metric>."),
     k: float = typer.Option(2.0, "--k", help=K_HELP),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
-    also: list[str] = typer.Option([], "--also", help="Further scorer for the held-out pictures, e.g. tiny-check."),
-    budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Most model evaluations of the search."),
-    budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Most minutes of the search."),
+    also: list[str] = typer.Option(
+        [], "--also", help="Additional scorer for the held-out pictures, for example tiny-check."
+    ),
+    budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Limit on the model evaluations of the search."),
+    budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Limit on the minutes of the search."),
     seed: int = typer.Option(0, "--seed", min=0, help="Seed of noise and search."),
-    batch: int = typer.Option(32, "--batch", min=1, help="Pictures a batch."),
+    batch: int = typer.Option(32, "--batch", min=1, help="Pictures per batch."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
     dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
-    no_control: bool = typer.Option(False, "--no-control", help="Leave out the full-precision control."),
-    force: bool = typer.Option(False, "--force", help="Keep the best found even where held-out prompts show no gain."),
+    no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
+    force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
 ) -> None:
     """Find the coefficients that repair a quantized model, and check them on held-out prompts.
 
     Writes the coefficients with their provenance, and a page with the JAQ surface, the gain over the stock
-    scheduler with its interval, and the same coefficients on full precision as a control. Where held-out
-    prompts show no gain the result is (1, 1). Run again with the same options, a killed search goes on.
+    scheduler with its interval, and the same coefficients on full precision as a control. If the held-out
+    prompts show no gain, the result is (1, 1). If a search is interrupted, run the same command again: it
+    resumes from its journal.
 
     Example: qsched calibrate --backbone tiny-flux --precision w4a8 --prompts calibration --out c.json
 
@@ -109,13 +119,14 @@ def calibrate(
 
 
 class _Display:
-    """A bar with the best candidate so far and the time left; on anything but a terminal, a line now and then."""
+    """A bar with the best candidate so far and the time left; without a terminal, a line every 15 seconds."""
 
-    SECONDS_A_LINE = 15.0
+    SECONDS_PER_LINE = 15.0
 
     def __enter__(self) -> _Display:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
 
         columns = [
             TextColumn("{task.description}"),
@@ -124,7 +135,7 @@ class _Display:
             TextColumn("{task.fields[note]}"),
         ]
         self._console = Console(stderr=True, soft_wrap=True)
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bar = Bar(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("pictures (at most)", total=None, note="loading the backbone")
         self._bar.start()
         self._last_line = float("-inf")
@@ -135,40 +146,38 @@ class _Display:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def show(self, progress) -> None:  # type: ignore[no-untyped-def]  # Progress is imported late
+    def show(self, progress: Progress) -> None:
+        """The state of the search after a batch."""
         left = "" if progress.seconds_left is None else f", at most {progress.seconds_left:.0f} s left"
         best = ", ".join(f"{c:g}" for c in progress.best)
         note = f"best ({best}) {progress.best_gain:+.4f} JAQ, {progress.nfe:,} NFE{left}"
         self._bar.update(self._task, completed=progress.done, total=progress.planned, note=note)
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= self.SECONDS_A_LINE:
+        if not self._console.is_terminal and now - self._last_line >= self.SECONDS_PER_LINE:
             self._last_line = now
             self._console.print(f"{progress.done:,} of at most {progress.planned:,} pictures, {note}", highlight=False)
 
 
-def _report(done) -> None:  # type: ignore[no-untyped-def]  # CalibrationFiles is imported late
-    result = done.result
-    gain = result.heldout.gain()
-    interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
-    from qsched.calibration.report import coefficient_words, not_searched_words
+def _report(done: CalibrationFiles) -> None:
+    from qsched.calibration.report import coefficient_words, verdict_words
 
-    if result.verdict == "not searched":
-        typer.echo(f"not searched: {not_searched_words(result)}")
-    else:
+    result = done.result
+    verdict = verdict_words(result)
+    if result.verdict != "not searched":
         typer.echo(f"best found: {coefficient_words(result.found)}")
     if result.at_the_edge:
-        typer.echo(
-            f"it lies at the end of the range of {', '.join(result.at_the_edge)}; a wider range may hold a better one"
-        )
-    if result.verdict != "not searched":
+        typer.echo(f"it is at the end of the range of {', '.join(result.at_the_edge)}; try a wider range")
+    if result.has_candidate:
+        gain = result.heldout.gain()
+        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
         typer.echo(f"gain over (1, 1): {interval}")
-    if result.control is not None and result.verdict != "not searched":
-        control = result.control.gain()
-        typer.echo(f"the same on full precision: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
-    if result.verdict == "no gain":
-        typer.echo("no gain on held-out prompts: the stock scheduler (1, 1) is written; --force keeps the best found")
-    if result.verdict == "forced":
-        typer.echo("no gain shown on held-out prompts; the best found is written by --force")
+        if result.control is not None:
+            control = result.control.gain()
+            typer.echo(f"the same on full precision: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
+    colour = typer.colors.YELLOW if verdict.warning else typer.colors.GREEN
+    typer.secho(f"{verdict.heading} {verdict.text}", fg=colour)
+    if result.verdict in ("no gain", "harm") and result.has_candidate:
+        typer.echo("--force writes the best candidate nevertheless")
     spent = f"{result.search_nfe:,} NFE, {result.search_seconds:.1f} s, {result.pictures:,} pictures"
     if result.reused:
         spent += f" ({result.reused:,} of them known from another search in the journal, not counted)"

@@ -9,17 +9,22 @@ from dataclasses import replace
 
 import pytest
 
-from qsched.calibration.calibrate import calibrate
+from qsched.calibration.calibrate import _check_prompts, _verdict, calibrate
+from qsched.calibration.compare import Comparison, Scores
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box
+from qsched.calibration.record import build_record
+from qsched.calibration.report import render_report, verdict_words
 from qsched.calibration.settings import CalibrationSettings
+from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, ScoringError
 from tests.calibration.conftest import PROMPTS, Constant, Nearness, planted
 from tests.calibration.killed_child import search
 from tests.calibration.pipelines import random_flux
 
+HELDOUT = PROMPTS[5:]
 FACTOR = 1 / 1.1  # undone by a model coefficient of 1.1
 
 
@@ -182,3 +187,38 @@ def test_the_two_axes_keep_their_own_ranges(tmp_path, nearness):
     settings = CalibrationSettings(strategy="grid", size=3, box=Box(model=(0.9, 1.2), sample=(0.95, 1.05)))
     result = run(tmp_path, nearness, settings=settings)
     assert {p[0] for p in result.gains} == {0.9, 1.05, 1.2, 1.0} and {p[1] for p in result.gains} == {0.95, 1.0, 1.05}
+
+
+def heldout_of(gains: list[float]) -> Comparison:
+    return Comparison(Scores({"jaq": (0.0,) * len(gains)}), Scores({"jaq": tuple(gains)}))
+
+
+def test_harm_is_called_harm(tmp_path, nearness):
+    """-0.0642 [-0.1215, -0.0069] was headed "No gain"."""
+    result = run(tmp_path, nearness)
+    harmed = replace(result, heldout=heldout_of([-0.2, -0.3, -0.25]), verdict="harm")
+    assert _verdict(harmed.heldout.gain(), CalibrationSettings()) == "harm"
+    assert _verdict(heldout_of([-0.2, 0.3, 0.1]).gain(), CalibrationSettings()) == "no gain"
+    words = verdict_words(harmed)
+    assert words.heading == "Harm." and words.warning and "(1, 1) is written" in words.text
+    forced = verdict_words(replace(harmed, verdict="forced"))
+    assert forced.heading == "Harm, kept by force."
+
+
+def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(tmp_path, nearness):
+    """After a search that found nothing the page gave an interval of width zero, and drew a star on (1, 1)."""
+    result = run(tmp_path, nearness, factor=1.0)
+    record = build_record(result, nearness, backbone="b", precision="w4a4", arm={})
+    assert record["gain"]["heldout"] is None and record["gain"]["calibration"] is None
+    page = render_report(result, record)
+    assert "the best candidate is the stock scheduler itself" in page and "0.0000 to" not in page
+
+
+@pytest.mark.parametrize("place", ["calibration", "held-out", "both"])
+def test_prompts_that_are_equal_up_to_case_and_spaces_are_refused(tmp_path, nearness, place):
+    shout = Prompt("shout", PROMPTS[0].prompt.upper() + " ")
+    twice = Prompt("twice", HELDOUT[0].prompt.replace(" ", "  "))
+    sets = {"calibration": ([*PROMPTS[:5], shout], HELDOUT), "held-out": (PROMPTS[:5], [*HELDOUT, twice])}
+    prompts, heldout = sets.get(place, (PROMPTS[:5], [*HELDOUT, shout]))
+    with pytest.raises(CalibrationError, match=r"same text up to case|also calibration prompts"):
+        _check_prompts(prompts, heldout)
