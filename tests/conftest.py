@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# An example may take its time: the suite runs in two processes, and on a laptop beside other work.
+settings.register_profile("qsched", deadline=None)
+settings.load_profile("qsched")
 
 ARMS = ("fp32", "w4a4", "w4a4+qsched")
 
