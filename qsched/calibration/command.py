@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from qsched.calibration.evaluate import Progress
 from qsched.calibration.record import build_record, write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.generation import Prompt, read_prompts
-from qsched.precision import PrecisionReport, apply_precision, find_recipe
+from qsched.generation.quantize import STATISTICS_PROMPTS, CalibrationSource, quantize_backbone
+from qsched.precision import PrecisionReport, find_recipe
 from qsched.scheduling import CoefficientError, read_coefficients
 from qsched.scoring import Jaq, load_scorer
 from qsched.scoring.jaq_score import checked_k
@@ -79,7 +81,7 @@ def run_calibration(
     also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
 
     backbone = load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
-    report = apply_precision(backbone, recipe)
+    report = quantize_backbone(backbone, recipe, _statistics_source(request, prompts))
     # Quantizing replaces layers in place, so the control is a second copy, loaded only where it is wanted.
     full = _full_precision(request, dtype, device) if request.control and recipe.dtype_name is None else None
     identity: dict[str, object] = {
@@ -90,6 +92,8 @@ def run_calibration(
         "size": [backbone.width, backbone.height],
         "guidance_scale": backbone.guidance_scale,
     }
+    if report.statistics_sha256:
+        identity["statistics"] = report.statistics_sha256
     coefficients_path, report_path, journal = output_paths(request.out)
     result = calibrate(
         backbone,
@@ -110,6 +114,16 @@ def run_calibration(
 
     write_report(report_path, result, record)
     return CalibrationFiles(result, record, coefficients_path, report_path)
+
+
+def _statistics_source(request: CalibrationRequest, prompts: list[Prompt]) -> CalibrationSource:
+    """The first calibration prompts; generate-pairs takes as many, in equal batches, for the tiny models."""
+    return CalibrationSource(
+        tuple(prompts[:STATISTICS_PROMPTS]),
+        hashlib.sha256(request.prompts.read_bytes()).hexdigest(),
+        batch_size=STATISTICS_PROMPTS,
+        folder=request.out.with_suffix(".statistics"),
+    )
 
 
 def check_request(request: CalibrationRequest) -> None:

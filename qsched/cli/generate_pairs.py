@@ -43,6 +43,12 @@ def generate_pairs(
         None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. [default: that of a dtype arm]"
     ),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
+    calibration_prompts: str | None = typer.Option(
+        None,
+        "--calibration-prompts",
+        help="Prompts for the statistics of smoothquant, svdquant, mixdq and ptqd. [default: the tiny models' own]",
+    ),
+    calibration_limit: int = typer.Option(8, "--calibration-limit", min=1, help="The first so many of them."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
         False,
@@ -54,9 +60,11 @@ def generate_pairs(
 
     Precisions: fp32, bf16, fp16 (dtype); w8a8, w4a8 (torchao); nf4, int8 (bitsandbytes); w4a4, w3a8, w4a4-channel
     and so on (fake quantization, any bits from 2 to 8); fp8, fp8-tensor, mxfp8, mxfp4, nvfp4, gguf-q8_0, gguf-q5_0,
-    gguf-q4_0 (number formats, simulated). Options follow a colon: w4a4:keep=time_embed*|proj_out leaves modules in
-    the base dtype, w4a4:bits=map.json gives modules their own bits, mxfp8:conv converts convolutions too.
-    +qsched scales the scheduler's inputs. docs/arms.md says what each arm does.
+    gguf-q4_0 (number formats, simulated); smoothquant, svdquant, svdquant-nvfp4, mixdq, mixdq-w8a8, ptqd (simulated,
+    with statistics of calibration prompts, which are kept in the set's folder). Options follow a colon:
+    w4a4:keep=time_embed*|proj_out leaves modules in the base dtype, w4a4:bits=map.json gives modules their own bits,
+    mxfp8:conv converts convolutions too, w8a8:ptqd corrects the noise estimate. +qsched scales the scheduler's inputs.
+    docs/arms.md says what each arm does.
 
     If the run is interrupted, run the same command again: it resumes and produces identical images.
 
@@ -83,6 +91,8 @@ def generate_pairs(
         dtype=dtype,
         limit=limit,
         overwrite=overwrite,
+        calibration_prompts=None if calibration_prompts is None else prompts_file(calibration_prompts),
+        calibration_limit=calibration_limit,
         allow_other_coefficients=allow_other_coefficients,
     )
     quiet_libraries()

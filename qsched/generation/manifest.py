@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 TOOL = "qsched generate-pairs"
 
 
-def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: str, limit: int | None) -> Manifest:
+def make_manifest(
+    plan: Plan,
+    backbone: Backbone,
+    *,
+    steps: int,
+    prompts_file: str,
+    limit: int | None,
+    calibration: dict[str, object] | None = None,
+) -> Manifest:
     """The manifest of a set before its first image; what precisions take is added by `with_precision`."""
     import torch
 
@@ -47,6 +55,8 @@ def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: s
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
+    if calibration is not None:  # an arm needs statistics, and other prompts would give others
+        provenance["calibration"] = calibration
     arms = tuple(arm.record() for arm in plan.arms)
     identity = [
         plan.prompts_sha256,
@@ -72,13 +82,23 @@ def make_manifest(plan: Plan, backbone: Backbone, *, steps: int, prompts_file: s
     )
 
 
+def recorded_statistics(manifest: Manifest, precision: str) -> dict[str, str]:
+    """The hashes of the statistics that a precision was applied with in an earlier run; empty if there are none."""
+    arms = manifest.provenance.get("arms")
+    report = arms.get(precision) if isinstance(arms, dict) else None
+    found = report.get("statistics_sha256") if isinstance(report, dict) else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
 def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) -> Manifest:
     """The manifest with what a precision did to these arms' denoiser."""
     measured = {
         "denoiser_bytes": report.resident_bytes,
         "packed_bytes": report.packed_bytes,
+        "nominal_bytes": report.nominal_bytes,
         "layers_converted": len(report.converted),
         "layers_skipped": report.skipped,
+        "layers_kept": report.kept,
     }
     records = tuple(record.model_copy(update=measured) if record.name in arms else record for record in manifest.arms)
     told = manifest.provenance.get("arms")

@@ -14,10 +14,22 @@ from qsched.backbones.identity import model_identity
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, find_spec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
-from qsched.generation.manifest import environment_of, make_manifest, truncated_ids, with_precision
+from qsched.generation.manifest import (
+    environment_of,
+    make_manifest,
+    recorded_statistics,
+    truncated_ids,
+    with_precision,
+)
 from qsched.generation.plan import Job, Plan, make_plan
+from qsched.generation.quantize import (
+    STATISTICS_PROMPTS,
+    CalibrationSource,
+    calibration_source,
+    quantize_backbone,
+)
 from qsched.generation.sheet import write_contact_sheet
-from qsched.generation.store import Store, open_store
+from qsched.generation.store import STATISTICS_FOLDER, Store, open_store
 from qsched.records import ImageRow, image_id_for
 
 if TYPE_CHECKING:
@@ -48,6 +60,8 @@ class Request:
     limit: int | None = None
     overwrite: bool = False
     allow_other_coefficients: bool = False
+    calibration_prompts: Path | None = None
+    calibration_limit: int = STATISTICS_PROMPTS
 
 
 @dataclass(frozen=True)
@@ -120,9 +134,17 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
     spec = find_spec(request.backbone)
     steps = request.steps or spec.steps or DEFAULT_STEPS
     plan = _plan(request, spec, steps)
+    source = _calibration(request, spec, plan)
     backbone = _load(request, plan.arms[0])
     check_origins(plan.arms, spec, weights=backbone.identity, steps=steps, allowed=request.allow_other_coefficients)
-    manifest = make_manifest(plan, backbone, steps=steps, prompts_file=request.prompts.name, limit=request.limit)
+    manifest = make_manifest(
+        plan,
+        backbone,
+        steps=steps,
+        prompts_file=request.prompts.name,
+        limit=request.limit,
+        calibration=None if source is None else source.to_dict(),
+    )
     environment = environment_of(manifest)
     made: dict[str, list[float]] = {arm.name: [] for arm in plan.arms}
     reports: dict[str, PrecisionReport] = {}
@@ -140,7 +162,7 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
                     gc.collect()
                     torch.cuda.empty_cache()
                     backbone = _load(request, group[0])
-                reports[group[0].recipe.name] = report = _quantize(backbone, group, store)
+                reports[group[0].recipe.name] = report = _quantize(backbone, group, store, source)
                 progress.loaded(report)
             for arm, batch in todo:
                 rows, pictures, differ = _render(backbone, arm, batch, store, environment, steps=steps)
@@ -222,6 +244,21 @@ def _plan(request: Request, spec: BackboneSpec, steps: int) -> Plan:
     )
 
 
+def _calibration(request: Request, spec: BackboneSpec, plan: Plan) -> CalibrationSource | None:
+    """Where statistics come from, if an arm needs any; InputError before anything is loaded if there is nothing."""
+    needy = [arm.recipe.name for arm in plan.arms if arm.recipe.statistics]
+    if not needy:
+        return None
+    return calibration_source(
+        request.calibration_prompts,
+        request.calibration_limit,
+        backbone=spec.name,
+        precision=needy[0],
+        batch_size=request.batch_size,
+        folder=request.out / STATISTICS_FOLDER,
+    )
+
+
 def _load(request: Request, arm: Arm) -> Backbone:
     from qsched.backbones import DTYPES, load_backbone
 
@@ -250,11 +287,18 @@ def _is_fresh(backbone: Backbone, arm: Arm) -> bool:
     return is_untouched(backbone.denoiser) and backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
 
 
-def _quantize(backbone: Backbone, group: tuple[Arm, ...], store: Store) -> PrecisionReport:
+def _quantize(
+    backbone: Backbone, group: tuple[Arm, ...], store: Store, source: CalibrationSource | None
+) -> PrecisionReport:
     """Apply the group's recipe, and write what it measured into the manifest."""
-    from qsched.precision import apply_precision
-
-    report = apply_precision(backbone, group[0].recipe)
+    recipe = group[0].recipe
+    report = quantize_backbone(backbone, recipe, source)
+    earlier = recorded_statistics(store.manifest, recipe.name)
+    if earlier and earlier != report.statistics_sha256:
+        raise InputError(
+            f"{store.folder}: the statistics of {recipe.name} are not those that its pictures were made with (the "
+            f"files in {STATISTICS_FOLDER} or this machine changed); restore them, or pass --overwrite"
+        )
     store.replace_manifest(with_precision(store.manifest, {arm.name for arm in group}, report))
     return report
 

@@ -26,10 +26,19 @@ from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
 
 LOCK_NAME = ".qsched.lock"
 _PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl")
+# Calibration statistics of the arms; they are kept when the set in the folder is deleted.
+STATISTICS_FOLDER = "statistics"
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Measured when an arm is loaded, so not part of what was asked for.
-_MEASURED = ("denoiser_bytes", "packed_bytes", "layers_converted", "layers_skipped")
+_MEASURED = (
+    "denoiser_bytes",
+    "packed_bytes",
+    "nominal_bytes",
+    "layers_converted",
+    "layers_skipped",
+    "layers_kept",
+)
 # Where and when a run happened may change between a run and its resumption; rows keep it for each image.
 _CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine")
 
@@ -135,13 +144,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _is_unborn(folder: Path) -> bool:
-    """True for what a run killed before its manifest leaves: the lock and a temporary manifest."""
-    return all(p.name in (LOCK_NAME, IMAGES_FOLDER) or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir())
+    """True for what a run killed before its manifest leaves: the lock, a temporary manifest, older statistics."""
+    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER)
+    return all(p.name in ours or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir())
 
 
 def _refuse_foreign(folder: Path, names: list[str], *, overwrite: bool) -> None:
     """A set whose manifest was deleted may be overwritten; a folder with anything else in it may not."""
-    ours = (LOCK_NAME, IMAGES_FOLDER, ROWS_NAME, *_PAGES)
+    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER, ROWS_NAME, *_PAGES)
     other = [name for name in names if name not in ours and not name.startswith(TEMPORARY_PREFIX)]
     if other:
         raise InputError(f"{folder} is not empty and not an image set ({other[0]} is in it); choose another --out")

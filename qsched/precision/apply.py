@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from qsched.precision import bitsandbytes_kernels, torchao_kernels
+from qsched.precision import bitsandbytes_kernels, mixdq, smoothquant, svdquant, torchao_kernels
 from qsched.precision.formats import activation_format, weight_format
 from qsched.precision.names import find_recipe
-from qsched.precision.recipe import PrecisionError, Recipe
+from qsched.precision.recipe import PrecisionError, Recipe, Statistic
 from qsched.precision.report import PrecisionReport, bytes_of, nominal_bits_to_bytes, tensor_bytes
 from qsched.precision.selection import Selection, layers_of, select_layers
-from qsched.precision.simulated import Layer, packed_bytes, simulate
+from qsched.precision.simulated import layer_named, packed_bytes, simulate
+from qsched.precision.statistics import Statistics
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MARK = "_qsched_precision"
@@ -36,32 +37,32 @@ class HasDenoiser(Protocol):
     def denoiser_name(self) -> str: ...
 
 
-def apply_precision(backbone: HasDenoiser, precision: str | Recipe) -> PrecisionReport:
+def apply_precision(
+    backbone: HasDenoiser, precision: str | Recipe, *, statistics: Mapping[Statistic, Statistics] | None = None
+) -> PrecisionReport:
     """Quantize the backbone's denoiser in place; nothing else of the pipeline is touched.
 
+    statistics    what `recipe.statistics` names, except 'ptqd', which concerns the scheduler
+
     A dtype recipe converts nothing: the backbone must have been loaded in that dtype. Raises PrecisionError
-    for a recipe that matches no layer, for a second recipe on one denoiser and for a dtype that differs.
+    for a recipe that matches no layer or lacks its statistics, for a second recipe on one denoiser and for a
+    dtype that differs.
     """
     recipe = precision if isinstance(precision, Recipe) else find_recipe(precision)
-    denoiser = backbone.denoiser
-    _check_applicable(backbone, recipe)
-    layers = layers_of(denoiser)
-    selection = select_layers(layers, recipe)
-    if recipe.method != "dtype" and not selection.converted:
-        reasons = [*selection.kept, *selection.skipped]
-        raise PrecisionError(
-            f"precision {recipe.name} matches no layer of {backbone.name}'s {backbone.denoiser_name}: "
-            f"{len(layers)} candidates, none left to convert ({reasons[0] if reasons else 'no Linear or Conv2d'})"
-        )
+    denoiser, given = backbone.denoiser, statistics or {}
+    check_applicable(backbone, recipe)
+    selection = select(backbone, recipe)
+    measured = _measured(recipe, selection, given)
+    bits = _bits_of_layers(denoiser, selection, recipe, measured)
     before = tensor_bytes(denoiser)
-    chosen = {name: layers[name] for name in selection.converted}
-    others = before - sum(bytes_of(layer.weight) for layer in chosen.values())
-    nominal = others + sum(_nominal(layer, recipe, selection.converted[name]) for name, layer in chosen.items())
-    packed: int | None = None
-    if recipe.simulated:
-        packed = others + sum(_packed(layer, recipe, selection.converted[name]) for name, layer in chosen.items())
+    layers = {name: layer_named(denoiser, name) for name in selection.converted}
+    others = before - sum(bytes_of(layer.weight) for layer in layers.values())
+    nominal = others + sum(nominal_bits_to_bytes(layers[name].weight.numel(), bits[name]) for name in layers)
+    packed = others + sum(_packed(denoiser, name, recipe, bits[name]) for name in layers)
+    if recipe.method == "svdquant":
+        nominal += sum(svdquant.branch_bytes(layer) for layer in layers.values())
     if recipe.method != "dtype":
-        _CONVERTERS[recipe.method](denoiser, selection, recipe)
+        _convert(denoiser, selection, recipe, measured, bits)
         setattr(denoiser, _MARK, recipe.name)
     resident = tensor_bytes(denoiser)
     return PrecisionReport(
@@ -69,14 +70,16 @@ def apply_precision(backbone: HasDenoiser, precision: str | Recipe) -> Precision
         converted=tuple(selection.converted),
         skipped=selection.skipped,
         kept=selection.kept,
+        weight_bits={name: int(b) for name, b in bits.items()} if recipe.bits or recipe.method == "mixdq" else {},
         original_bytes=before,
         nominal_bytes=nominal,
-        packed_bytes=resident if packed is None else packed,
+        packed_bytes=packed if recipe.simulated else resident,
         resident_bytes=resident,
         simulated=recipe.simulated,
         recipe=recipe.to_dict(),
         recipe_hash=recipe.hash,
-        statistics_sha256={},
+        statistics_sha256={kind: given[kind].sha256 for kind in recipe.statistics if kind in given},
+        notes=_notes(selection, recipe),
     )
 
 
@@ -85,7 +88,8 @@ def is_untouched(denoiser: nn.Module) -> bool:
     return getattr(denoiser, _MARK, None) is None
 
 
-def _check_applicable(backbone: HasDenoiser, recipe: Recipe) -> None:
+def check_applicable(backbone: HasDenoiser, recipe: Recipe) -> None:
+    """PrecisionError if the denoiser has a precision already, or was loaded in another dtype than the recipe's."""
     if not is_untouched(backbone.denoiser):
         raise PrecisionError(
             f"{backbone.name} already has precision {getattr(backbone.denoiser, _MARK)}; load the backbone again "
@@ -98,35 +102,85 @@ def _check_applicable(backbone: HasDenoiser, recipe: Recipe) -> None:
         )
 
 
-def _nominal(layer: Layer, recipe: Recipe, bits: int | None) -> int:
-    return nominal_bits_to_bytes(layer.weight.numel(), recipe.weight_bits if bits is None else bits)
+def select(backbone: HasDenoiser, recipe: Recipe) -> Selection:
+    """The layers that the recipe converts, keeps and skips; PrecisionError if it converts none."""
+    layers = layers_of(backbone.denoiser)
+    selection = select_layers(layers, recipe)
+    if recipe.method != "dtype" and not selection.converted:
+        reasons = [*selection.kept, *selection.skipped]
+        raise PrecisionError(
+            f"precision {recipe.name} matches no layer of {backbone.name}'s {backbone.denoiser_name}: "
+            f"{len(layers)} candidates, none left to convert ({reasons[0] if reasons else 'no Linear or Conv2d'})"
+        )
+    return selection
 
 
-def _packed(layer: Layer, recipe: Recipe, bits: int | None) -> int:
+def _measured(recipe: Recipe, selection: Selection, given: Mapping[Statistic, Statistics]) -> dict[str, Tensor]:
+    """The statistics of the recipe's method, by layer; nothing for a recipe that needs none."""
+    kind = next((kind for kind in recipe.statistics if kind != "ptqd"), None)
+    if kind is None:
+        return {}
+    if kind not in given:
+        raise PrecisionError(
+            f"precision {recipe.name} needs statistics of calibration prompts; `qsched generate-pairs "
+            "--calibration-prompts FILE` measures them, or pass statistics="
+        )
+    missing = [name for name in selection.converted if name not in given[kind].tensors]
+    if missing:
+        raise PrecisionError(
+            f"precision {recipe.name}: its statistics lack {missing[0]} and {len(missing) - 1} more of the layers to "
+            "convert; they were measured on another model or with other options: measure them again"
+        )
+    return given[kind].tensors
+
+
+def _bits_of_layers(
+    denoiser: nn.Module, selection: Selection, recipe: Recipe, measured: Mapping[str, Tensor]
+) -> dict[str, float]:
+    if recipe.method == "mixdq":
+        return dict(mixdq.choose_bits(denoiser, selection, recipe, measured))
+    return {name: recipe.weight_bits if bits is None else bits for name, bits in selection.converted.items()}
+
+
+def _packed(denoiser: nn.Module, name: str, recipe: Recipe, bits: float) -> int:
+    layer = layer_named(denoiser, name)
     if recipe.method == "torchao-w4a8":
         return torchao_kernels.packed_bytes(cast(nn.Linear, layer), recipe)
-    return packed_bytes(layer, weight_format(recipe, bits))
+    if recipe.method == "smoothquant":
+        return smoothquant.packed_layer_bytes(layer, recipe)
+    if recipe.method == "svdquant":
+        return svdquant.packed_layer_bytes(layer, recipe)
+    if recipe.method == "mixdq":
+        return mixdq.packed_layer_bytes(name, layer, int(bits))
+    return packed_bytes(layer, weight_format(recipe, int(bits)))
 
 
-def _convert_simulated(denoiser: nn.Module, selection: Selection, recipe: Recipe) -> None:
-    for name, bits in selection.converted.items():
-        layer = cast(Layer, denoiser.get_submodule(name))
-        simulate(layer, weight_format(recipe, bits), activation_format(recipe))
+def _convert(
+    denoiser: nn.Module,
+    selection: Selection,
+    recipe: Recipe,
+    measured: Mapping[str, Tensor],
+    bits: Mapping[str, float],
+) -> None:
+    names = list(selection.converted)
+    if recipe.method.startswith("torchao"):
+        torchao_kernels.convert(denoiser, names, recipe)
+    elif recipe.method.startswith("bitsandbytes"):
+        bitsandbytes_kernels.convert(denoiser, names, recipe)
+    elif recipe.method == "smoothquant":
+        smoothquant.convert(denoiser, selection, recipe, measured)
+    elif recipe.method == "svdquant":
+        svdquant.convert(denoiser, selection, recipe, measured)
+    elif recipe.method == "mixdq":
+        mixdq.convert(denoiser, {name: int(b) for name, b in bits.items()}, recipe)
+    else:
+        for name in names:
+            simulate(layer_named(denoiser, name), weight_format(recipe, int(bits[name])), activation_format(recipe))
 
 
-def _convert_torchao(denoiser: nn.Module, selection: Selection, recipe: Recipe) -> None:
-    torchao_kernels.convert(denoiser, list(selection.converted), recipe)
-
-
-def _convert_bitsandbytes(denoiser: nn.Module, selection: Selection, recipe: Recipe) -> None:
-    bitsandbytes_kernels.convert(denoiser, list(selection.converted), recipe)
-
-
-_CONVERTERS: dict[str, Callable[[nn.Module, Selection, Recipe], None]] = {
-    "fake": _convert_simulated,
-    "format": _convert_simulated,
-    "torchao-w8a8": _convert_torchao,
-    "torchao-w4a8": _convert_torchao,
-    "bitsandbytes-nf4": _convert_bitsandbytes,
-    "bitsandbytes-int8": _convert_bitsandbytes,
-}
+def _notes(selection: Selection, recipe: Recipe) -> tuple[str, ...]:
+    if recipe.method != "mixdq":
+        return ()
+    n = len(mixdq.first_token_layers(selection))
+    found = f"{n} text keys and values keep their first token in full precision"
+    return (found if n else "no cross-attention keys and values were found, so no first token is kept",)

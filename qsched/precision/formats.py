@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from torch import Tensor
@@ -56,7 +57,7 @@ def weight_format(recipe: Recipe, bits: int | None = None) -> NumberFormat:
     """The format of a simulated recipe's weights; `bits` overrides the recipe's for one layer."""
     if recipe.weight_format is not None:
         return FORMATS[recipe.weight_format]
-    return IntegerFormat(int(recipe.weight_bits) if bits is None else bits, recipe.group)
+    return IntegerFormat(math.ceil(recipe.weight_bits) if bits is None else bits, recipe.group)
 
 
 def activation_format(recipe: Recipe) -> NumberFormat | None:

@@ -7,12 +7,17 @@
                              and w4a8 are torchao's, ours are w8a8-fake and w4a8-fake.
     fp8 fp8-tensor mxfp8 mxfp4 nvfp4        number formats of weights and activations; Linear
     gguf-q8_0 gguf-q5_0 gguf-q4_0           number formats of weights only; Linear
+    smoothquant[-w{b}a{b}]   outliers moved into the weights, then w8a8 or the bits of the name; Linear
+    svdquant svdquant-nvfp4  smoothing, a 16-bit branch of rank 32, the rest int4 or nvfp4; Linear
+    mixdq[-w{b}a8]           2, 4 or 8 bits for each layer, b bits in the mean (4; 3.5 is one too); Linear and Conv2d
+    ptqd                     w4a8-fake:ptqd
 
 Options follow the name, each after a colon and each at most once:
 
     :keep=PATTERN|PATTERN    modules that stay in the base dtype; `standard` is a pattern for the usual ones
     :bits=FILE.json          weight bits by name pattern, for fake quantization: {"mid_block.*": 8, "conv_in": 16}
-    :conv                    convolutions too, for the number formats
+    :conv                    convolutions too, for smoothquant and the number formats
+    :ptqd                    correct the noise estimate before the scheduler's step
 """
 
 from __future__ import annotations
@@ -29,10 +34,13 @@ DEFAULT_GROUP = 64
 EXAMPLES = (
     *("fp32", "bf16", "fp16", "w8a8", "w4a8", "nf4", "int8", "w4a4", "w3a8", "w4a6", "w4a4-channel", "w4a8-fake"),
     *("fp8", "fp8-tensor", "mxfp8", "mxfp4", "nvfp4", "gguf-q8_0", "gguf-q5_0", "gguf-q4_0"),
+    *("smoothquant", "svdquant", "svdquant-nvfp4", "mixdq", "mixdq-w8a8", "ptqd"),
 )
 _LINEAR = ("Linear",)
 _BOTH = ("Linear", "Conv2d")
 _FAKE = re.compile(r"w([2-8])a([2-8]|16)(-fake)?(?:-(channel)|-g(\d{1,4}))?")
+_SMOOTH = re.compile(r"smoothquant(?:-w([2-8])a([2-8]))?")
+_MIXED = re.compile(r"mixdq(?:-w([2-8](?:\.\d)?)a8)?")
 _PATTERN = re.compile(r"[A-Za-z0-9_.*?]+")
 _WEIGHT_BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 
@@ -49,6 +57,10 @@ def _format(name: str, bits: int, weights: str, *, group: int | None = None, act
         weight_format=weights,
         activation_format=weights if activations else None,
     )
+
+
+def _svdquant(name: str, number_format: str, *, group: int) -> Recipe:
+    return replace(_format(name, 4, number_format, group=group), method="svdquant")
 
 
 _NAMED: dict[str, Recipe] = {
@@ -69,6 +81,9 @@ _NAMED: dict[str, Recipe] = {
         _format("gguf-q8_0", 8, "q8_0", group=32, activations=False),
         _format("gguf-q5_0", 5, "q5_0", group=32, activations=False),
         _format("gguf-q4_0", 4, "q4_0", group=32, activations=False),
+        _svdquant("svdquant", "int4-g64", group=64),
+        _svdquant("svdquant-nvfp4", "nvfp4", group=16),
+        Recipe("ptqd", "fake", 4, 8, group=DEFAULT_GROUP, layers=_BOTH, simulated=True, correction="ptqd"),
     )
 }
 
@@ -82,7 +97,8 @@ def find_recipe(name: str) -> Recipe:
         key, equals, value = option.partition("=")
         if key not in _OPTIONS or bool(equals) != (key in _WITH_VALUE):
             raise PrecisionError(
-                f"precision {name!r}: option {option!r} is unknown; write keep=PATTERN|PATTERN, bits=FILE.json or conv"
+                f"precision {name!r}: option {option!r} is unknown; write keep=PATTERN|PATTERN, bits=FILE.json, "
+                "conv or ptqd"
             )
         if key in seen:
             raise PrecisionError(f"precision {name!r}: option {key} is given twice; give it once")
@@ -99,6 +115,12 @@ def find_recipe(name: str) -> Recipe:
 def _find_named(name: str) -> Recipe:
     if name in _NAMED:
         return _NAMED[name]
+    if match := _SMOOTH.fullmatch(name):
+        bits = [int(b or 8) for b in match.groups()]
+        return Recipe(name, "smoothquant", bits[0], bits[1], layers=_LINEAR, simulated=True)
+    if match := _MIXED.fullmatch(name):
+        mean = float(match[1] or 4)
+        return Recipe(name, "mixdq", int(mean) if mean.is_integer() else mean, 8, layers=_BOTH, simulated=True)
     match = _FAKE.fullmatch(name)
     if match is None:
         raise PrecisionError(
@@ -120,9 +142,9 @@ def _find_named(name: str) -> Recipe:
 
 
 def _with_conv(recipe: Recipe, _: str) -> Recipe:
-    if recipe.method != "format" or recipe.activation_format is None:
+    if recipe.method != "smoothquant" and (recipe.method != "format" or recipe.activation_format is None):
         raise PrecisionError(
-            f"precision {recipe.name}:conv: only the number formats fp8, mxfp8, mxfp4 and nvfp4 take this option; "
+            f"precision {recipe.name}:conv: only smoothquant, fp8, mxfp8, mxfp4 and nvfp4 take this option; "
             f"{recipe.name} converts {' and '.join(recipe.layers)}"
         )
     return replace(recipe, name=f"{recipe.name}:conv", layers=_BOTH)
@@ -152,6 +174,12 @@ def _with_bits(recipe: Recipe, value: str) -> Recipe:
     return replace(recipe, name=name, bits=read_bit_map(Path(value)))
 
 
+def _with_ptqd(recipe: Recipe, _: str) -> Recipe:
+    if recipe.correction is not None:
+        raise PrecisionError(f"precision {recipe.name}:ptqd: {recipe.name} has the correction already")
+    return replace(recipe, name=f"{recipe.name}:ptqd", correction="ptqd")
+
+
 def read_bit_map(path: Path) -> tuple[tuple[str, int], ...]:
     """(name pattern, weight bits) of a JSON object, in file order; PrecisionError for anything else."""
     try:
@@ -170,5 +198,10 @@ def read_bit_map(path: Path) -> tuple[tuple[str, int], ...]:
     return tuple(table.items())
 
 
-_OPTIONS: dict[str, Callable[[Recipe, str], Recipe]] = {"conv": _with_conv, "keep": _with_keep, "bits": _with_bits}
+_OPTIONS: dict[str, Callable[[Recipe, str], Recipe]] = {
+    "conv": _with_conv,
+    "keep": _with_keep,
+    "bits": _with_bits,
+    "ptqd": _with_ptqd,
+}
 _WITH_VALUE = ("keep", "bits")

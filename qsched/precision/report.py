@@ -20,6 +20,7 @@ class PrecisionReport:
     converted             names of the layers that are now quantized
     skipped               'name: reason' of each Linear and Conv2d that the recipe cannot convert
     kept                  'name: pattern' of each that the recipe keeps in the base dtype
+    weight_bits           layer name -> bits of its weight, where a bit map or mixdq gives layers their own
     original_bytes        parameters and buffers before, in the base dtype; measured
     nominal_bytes         weights at their weight bits, scales not counted, and everything else; computed
     packed_bytes          codes, scales and everything else if packed; computed, measured for real kernels
@@ -32,6 +33,7 @@ class PrecisionReport:
     converted: tuple[str, ...]
     skipped: tuple[str, ...]
     kept: tuple[str, ...]
+    weight_bits: dict[str, int]
     original_bytes: int
     nominal_bytes: int
     packed_bytes: int
@@ -50,6 +52,7 @@ class PrecisionReport:
             "converted": list(self.converted),
             "layers_skipped": list(self.skipped),
             "layers_kept": list(self.kept),
+            "weight_bits": dict(self.weight_bits),
             "original_bytes": self.original_bytes,
             "nominal_bytes": self.nominal_bytes,
             "packed_bytes": self.packed_bytes,

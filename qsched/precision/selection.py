@@ -101,6 +101,8 @@ def _obstacle(layer: Layer, recipe: Recipe, bits: int | None) -> str | None:
     if recipe.method == "torchao-w4a8":
         block, inputs = recipe.group or 1, layer.weight[0].numel()
     elif recipe.simulated:
+        if recipe.method == "smoothquant" and isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            return f"its {layer.groups} groups share no input channels, which smoothing scales"
         number_format = weight_format(recipe, bits)
         block, inputs = number_format.block, inputs_of_block(layer, number_format)
     else:

@@ -54,3 +54,10 @@ class ActivationHook:
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         rounded = round_activation(inputs[0], self.number_format, pixels=isinstance(layer, nn.Conv2d))
         return (rounded, *inputs[1:])
+
+
+def layer_named(denoiser: nn.Module, name: str) -> Layer:
+    """The Linear or Conv2d of that name."""
+    layer = denoiser.get_submodule(name)
+    assert isinstance(layer, Layer), "only Linear and Conv2d layers are selected"
+    return layer

@@ -40,9 +40,12 @@ class ArmRecord(Record):
     recipe: dict[str, object]
     recipe_hash: Sha256
     simulated: bool = Field(description="True where low-precision arithmetic is imitated in floating point")
-    denoiser_bytes: int | None = Field(default=None, description="measured size of the denoiser's tensors")
+    denoiser_bytes: int | None = Field(default=None, description="size of the denoiser's tensors in memory; measured")
     packed_bytes: int | None = Field(
-        default=None, description="size if the codes and scales of a simulated precision were packed; computed"
+        default=None, description="size with codes and scales packed; computed for a simulated precision, else measured"
+    )
+    nominal_bytes: int | None = Field(
+        default=None, description="size with the weights at their bits and without their scales; computed"
     )
     coefficients_origin: dict[str, object] | None = Field(
         default=None, description="file, backbone, weights, precision and steps that the coefficients were made for"
@@ -52,6 +55,7 @@ class ArmRecord(Record):
     )
     layers_converted: int | None = None
     layers_skipped: tuple[str, ...] = ()
+    layers_kept: tuple[str, ...] = Field(default=(), description="'name: reason' of those the recipe leaves alone")
 
 
 class Manifest(Record):

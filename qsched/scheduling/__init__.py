@@ -14,15 +14,18 @@ from qsched.scheduling.origin import Origin, calibrated_from, read_calibrated
 
 if TYPE_CHECKING:
     from qsched.scheduling.adapter import apply_coefficients, remove_coefficients
+    from qsched.scheduling.noise_correction import NoiseCorrection, correct_noise
     from qsched.scheduling.persist import UnsupportedSchedulerError
 
 __all__ = [
     "CoefficientError",
     "Coefficients",
+    "NoiseCorrection",
     "Origin",
     "UnsupportedSchedulerError",
     "apply_coefficients",
     "calibrated_from",
+    "correct_noise",
     "read_calibrated",
     "read_coefficients",
     "remove_coefficients",
@@ -38,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from qsched.scheduling import adapter
 
         return getattr(adapter, name)
+    if name in ("NoiseCorrection", "correct_noise"):
+        from qsched.scheduling import noise_correction
+
+        return getattr(noise_correction, name)
     if name == "SchedulerMixin":
         # DiffusionPipeline.from_pretrained asks the module of a component which of diffusers' base classes it
         # knows, and finds the way to load the component by that; without it a saved pipeline does not load.

@@ -22,6 +22,7 @@ from diffusers import SchedulerMixin
 from torch import Tensor
 
 from qsched.scheduling.coefficients import CoefficientError, Coefficients
+from qsched.scheduling.noise_correction import correct_noise, correction_of, uncorrected
 from qsched.scheduling.persist import CONFIG_KEY, UnsupportedSchedulerError, make_class, stock_class_named
 
 # Stock classes whose `step` upcasts the sample before anything else and rounds its result to the dtype of
@@ -48,6 +49,9 @@ def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) ->
         raise CoefficientError(
             f"coefficients is a {type(coefficients).__name__}; pass Coefficients.constant, .linear or .per_step"
         )
+    correction = correction_of(scheduler)
+    if correction is not None:  # the noise estimate is corrected first, then scaled
+        return correct_noise(apply_coefficients(uncorrected(scheduler), coefficients), correction)
     adapted: Any = copy.deepcopy(scheduler)
     adapted.__class__ = adapter_class(stock_class(type(scheduler)))
     adapted.qsched_attach(coefficients)

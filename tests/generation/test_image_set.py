@@ -88,7 +88,8 @@ def test_the_manifest_says_what_was_measured(finished) -> None:
     arms = {arm.name: arm for arm in manifest.arms}
     assert arms["w4a4"].layers_converted == 28 and arms["w4a4"].simulated and not arms["fp32"].simulated
     assert arms["fp32"].denoiser_bytes == arms["w4a4"].denoiser_bytes == 1_004_224
-    assert 0 < arms["w4a4"].packed_bytes < 200_000
+    assert 0 < arms["w4a4"].packed_bytes < 200_000 and arms["fp32"].packed_bytes == arms["fp32"].denoiser_bytes
+    assert 0 < arms["w4a4"].nominal_bytes < arms["w4a4"].packed_bytes
     assert arms["w4a4+qsched"].coefficients == {"family": "linear", "model": [0.8, 1.1], "sample": [1.05, 0.9]}
     assert (
         manifest.prompts_sha256
