@@ -1,4 +1,4 @@
-"""`qsched winrates` and `qsched power`: the analysis, with the options of the scripts in analysis/."""
+"""`qsched winrates`, `certify`, `jnd` and `power`: the analysis, with the options of the scripts in analysis/."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 #: Name and what `qsched --help` says; each command's own help comes from its module in `analysis`.
 COMMANDS = {
     "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
+    "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
+    "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
     "power": "What a planned study can detect. The same as python analysis/power.py.",
 }
 

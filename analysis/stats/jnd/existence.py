@@ -23,7 +23,7 @@ from analysis.stats.jnd.model import Q
 from analysis.triplets import TripletCodes
 from analysis.triplets.codes import LEFT, NOT_SURE, RIGHT, TRAP
 
-#: Beyond this damage (in JND of the votes' own scale) votes hardly say anything: 99.997 % name the picture.
+#: At this distance (in JND of the votes' own scale) votes hardly say anything: 99.997 % name the picture.
 TOO_FAR = 6.0
 
 

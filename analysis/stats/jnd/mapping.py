@@ -132,7 +132,8 @@ def ratio_bound(d: float, v_dd: float, v_dg: float, v_gg: float, *, t: float) ->
 
 def _gain(fit: JndFit, t: float) -> tuple[float, float, float]:
     log_gain, se = float(fit.theta[fit.layout.log_gain]), fit.se(fit.layout.log_gain)
-    return float(np.exp(log_gain)), float(np.exp(log_gain - t * se)), float(np.exp(log_gain + t * se))
+    low, high = np.clip([log_gain - t * se, log_gain + t * se], -20, 20)
+    return float(np.exp(log_gain)), float(np.exp(low)), float(np.exp(high))
 
 
 def _require_both(codes: TripletCodes) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.existence import TOO_FAR, NoPlace, drop_pictures, nothing_decided, without_place
 from analysis.stats.jnd.fit import JndFit, fit_jnd
 from analysis.stats.jnd.model import MapForm
-from analysis.triplets import TripletCodes
+from analysis.triplets import BOOSTED, TripletCodes
 from analysis.triplets.codes import TRAP
 
 #: Spread (sd of the log) of people's sensitivity that the scale assumes: docs/certificate.md.
@@ -71,8 +72,7 @@ def score_pictures(
             problem = "Everybody was not sure all the time: the votes carry no scale."
             break
         fit = fit_jnd(kept, form=form, side=side, nodes=nodes, people_sd=people_sd)
-        limit = TOO_FAR
-        far = [name for name in fit.pictures if abs(fit.damage(name)) > limit]
+        far = _too_far(kept, fit)
         if not far:
             break
         for name in far:
@@ -92,6 +92,23 @@ def score_pictures(
             d, se = fit.damage(name), fit.se(fit.at(name))
             rows.append(Score(name, d, se, d - quantile * se, d + quantile * se, votes))
     return Scale(tuple(rows), fit, unit, confidence, problem)
+
+
+def _too_far(codes: TripletCodes, fit: JndFit) -> list[str]:
+    """Pictures that lie more than TOO_FAR from everything they were compared with, or whose error is as large."""
+    task = codes.where((codes.kind != TRAP) & (codes.left != codes.right))
+    d = np.zeros(len(codes.pictures))
+    for name in fit.pictures:
+        d[codes.picture(name)] = fit.damage(name)
+    gain = np.exp(fit.theta[fit.layout.log_gain]) if fit.layout.form != "none" else 1.0
+    apart = np.abs(d[task.right] - d[task.left]) * np.where(task.presentation == BOOSTED, gain, 1.0)
+    found = []
+    for name in fit.pictures:
+        k = codes.picture(name)
+        nearest = apart[(task.left == k) | (task.right == k)].min()
+        if nearest > TOO_FAR or not fit.se(fit.at(name)) < TOO_FAR:
+            found.append(name)
+    return found
 
 
 def _votes(codes: TripletCodes, k: int) -> int:

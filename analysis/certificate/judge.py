@@ -1,0 +1,110 @@
+"""Votes and a registration in, a certificate out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from analysis.certificate.mean import judge_mean
+from analysis.certificate.preference import judge_preference
+from analysis.certificate.prompts import judge_content, judge_share, read_content
+from analysis.certificate.registration import Registered
+from analysis.certificate.result import ClauseResult
+from analysis.triplets import Screened, TrapRule, TripletTable, code_triplets, screen
+from analysis.votes import read_votes
+from qsched.records import InputError
+
+#: Other trap rules under which the mean clause is shown beside: screening moves the scale more than any model.
+OTHER_RULES = (0.6, 0.85)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The verdicts in the order of the registration, how they were reached, and why they may be exploratory."""
+
+    registered: Registered
+    clauses: tuple[ClauseResult, ...]
+    exploratory: tuple[str, ...]
+    screened: Screened
+    sensitivity: tuple[tuple[str, str], ...]
+    reference: str
+    simulated: int
+
+
+def certify_votes(
+    table: TripletTable, registered: Registered, *, preference: list[str] | None = None, content: str | None = None
+) -> Certificate:
+    """Judge every registered clause. `preference`: files of preference votes; `content`: table of changed content."""
+    plan = registered.plan
+    table = _in_order(table)
+    reference = table.reference
+    known = set(table.values("left_arm")) | set(table.values("right_arm"))
+    if plan.arm not in known - {reference}:
+        listed = ", ".join(repr(name) for name in sorted(known - {reference}))
+        raise InputError(f"The registered arm is {plan.arm!r}; the votes show {listed} beside {reference!r}.")
+    rule = TrapRule(share=plan.traps.share, least=plan.traps.least)
+    screened = screen(table, rule)
+    codes = code_triplets(screened.table)
+    clauses: list[ClauseResult] = []
+    if plan.mean is not None:
+        clauses.append(judge_mean(codes, plan, plan.mean))
+    if plan.share is not None:
+        clauses.append(judge_share(codes, plan, plan.share))
+    if plan.content is not None:
+        if content is None:
+            raise InputError("The registration has a content clause: give --content FILE (prompt_id, arm, changed).")
+        clauses.append(judge_content(*read_content(content, plan.arm), plan, plan.content))
+    if plan.preference is not None:
+        if not preference:
+            raise InputError("The registration has a preference clause: give --preference FILE (a votes table).")
+        clauses.append(judge_preference(read_votes(list(preference)), plan, plan.preference, reference=reference))
+    return Certificate(
+        registered,
+        tuple(clauses),
+        _exploratory(table, registered),
+        screened,
+        _sensitivity(table, registered),
+        reference,
+        int(screened.table.frame["simulated"].sum()),
+    )
+
+
+def _in_order(table: TripletTable) -> TripletTable:
+    """By time of answering where every vote has one: the share clause takes the first votes of a prompt."""
+    if table.frame["answered_at"].null_count():
+        return table
+    return table.with_frame(table.frame.sort("answered_at", maintain_order=True))
+
+
+def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]:
+    """Why this is no certificate of a registered study; empty where it is one."""
+    if not registered.sha256:
+        return ("No registration was given: margins, cuts and rules were not fixed before the votes.",)
+    plan, reasons = registered.plan, []
+    first = cast("datetime | None", table.frame["answered_at"].min())
+    if first is None:
+        reasons.append("The votes have no times: that the registration came first cannot be seen.")
+    elif first <= plan.registered_at:
+        reasons.append(f"The first vote ({first}) is not later than the registration ({plan.registered_at}).")
+    studies = table.values("study")
+    if studies and plan.study not in studies:
+        reasons.append(f"The registration is of the study {plan.study!r}, the votes of {', '.join(studies)}.")
+    return tuple(reasons)
+
+
+def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str, str], ...]:
+    """The mean clause under other trap rules."""
+    plan = registered.plan
+    if plan.mean is None:
+        return ()
+    rows = []
+    for share in OTHER_RULES:
+        try:
+            some = screen(table, TrapRule(share=share, least=plan.traps.least))
+        except InputError:
+            rows.append((f"{share:.0%} of the traps right", "nobody is left"))
+            continue
+        found = judge_mean(code_triplets(some.table), plan, plan.mean)
+        rows.append((f"{share:.0%} of the traps right", f"{found.verdict}: {found.finding}"))
+    return tuple(rows)
