@@ -1,4 +1,4 @@
-"""`qsched winrates`, `certify`, `jnd` and `power`: the analysis, with the options of the scripts in analysis/."""
+"""`qsched winrates`, `certify`, `jnd`, `price`, `power`: the analysis, with the options of the scripts in analysis/."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ COMMANDS = {
     "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
     "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
     "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
+    "price": "What a fidelity certificate costs, before a study. The same as python analysis/price.py.",
     "power": "What a planned study can detect. The same as python analysis/power.py.",
 }
 

@@ -1,0 +1,115 @@
+"""Prices of fidelity clauses: the formula beside simulated studies, the optimum beside its theorem."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.planning.fidelity_mean import (
+    Assumptions,
+    _best,
+    _ladder,
+    known_map_price,
+    map_check_price,
+    mixed_price,
+    plain_price,
+    preference_votes,
+)
+from analysis.planning.fidelity_share import share_price
+from analysis.stats.jnd import fit_jnd
+from analysis.stats.jnd.share import share_bound
+from analysis.triplets import BOOSTED
+from benchmarks.certificate_studies import plain_design, simulate_study
+from qsched.simulation.observers import ObserverPopulation, draw_damage
+
+ROOT = Path(__file__).resolve().parents[3]
+A = Assumptions()
+
+
+def test_preference_votes_grow_with_taste_and_fall_with_the_slope():
+    even = preference_votes(0.5, A, taste_sd=0.0)
+    assert even is not None and 370 < even < 410
+    assert preference_votes(0.5, A, taste_sd=1.0) == pytest.approx(2 * even, rel=0.03)
+    assert preference_votes(0.5, A, taste_sd=0.5, slope=0.5) == pytest.approx(5 * even, rel=0.05)
+    assert preference_votes(0.2, A, taste_sd=0.0) is None
+
+
+@pytest.mark.slow
+def test_the_plain_price_shows_the_clause_as_often_as_it_says():
+    votes = plain_price(0.5, A).votes
+    assert votes is not None and 300 < votes < 450
+    shown, studies = 0, 200
+    for number in range(studies):
+        rng = np.random.default_rng([1, number])
+        made = simulate_study(
+            plain_design(["arm"], votes),
+            damage={"arm": draw_damage("lognormal", 0.25, 100, rng=rng)},
+            people=40,
+            population=ObserverPopulation(),
+            rng=rng,
+        )
+        fit = fit_jnd(made.codes, people_sd=0.3)
+        shown += fit.damage("arm") + stats.t.ppf(0.95, fit.df) * fit.se(0) < 0.5
+    assert shown / studies == pytest.approx(0.8, abs=0.1)  # 3.5 Monte Carlo standard errors
+
+
+def test_a_few_people_are_never_enough_and_the_price_says_so():
+    few = plain_price(0.5, replace(A, damage=0.45, people=4, prompts=300))
+    assert few.votes is None and "too few, however many votes" in few.reason
+    assert "not below the limit" in plain_price(0.5, replace(A, damage=0.6)).reason
+
+
+def test_prices_keep_their_order():
+    strong = replace(A, gain=4.0)
+    one, eight = mixed_price(0.5, strong).votes, mixed_price(0.5, strong, arms=8).votes
+    plain, known = plain_price(0.5, strong).votes, known_map_price(0.5, strong).votes
+    assert one is not None and eight is not None and plain is not None and known is not None
+    assert known < one < plain, "an unknown map costs votes, and saves some"
+    assert eight < 8 * plain / 3, "eight arms that share a map need less than a third"
+    assert one > plain / 2, "one arm alone never saves half: docs/certificate.md says why"
+
+
+def test_no_move_towards_a_single_comparison_makes_the_best_design_better():
+    """The variance is convex in the shares, so a design that no such move improves is the best of all."""
+    layout, candidates, information = _ladder(replace(A, gain=4.0), 1, "linear")
+    direction = np.zeros((1, layout.n))
+    direction[0, 0], direction[0, layout.log_gain] = 1.0, -0.25
+    shares, variance = _best(information, direction)
+
+    def at(weights: np.ndarray) -> float:
+        matrix = np.tensordot(weights, information, axes=1) + 1e-10 * np.eye(layout.n)
+        return float(direction[0] @ np.linalg.solve(matrix, direction[0]))
+
+    assert at(shares) == pytest.approx(variance)
+    moved = [at(0.98 * shares + 0.02 * np.eye(len(candidates))[c]) for c in range(len(candidates))]
+    assert min(moved) > 0.995 * variance
+    assert map_check_price(A).votes is not None
+
+
+def test_the_share_plan_is_shown_as_often_as_it_says():
+    plan = share_price(0.95, replace(A, prompts=200), presentation=BOOSTED)
+    assert not plan.reason and plan.probability >= 0.8 and plan.votes <= 5000
+    assert share_bound(0, 200, pi=plan.pi) >= 0.95
+    few = share_price(0.95, replace(A, prompts=40), presentation=BOOSTED)
+    assert "40 prompts" in few.reason
+
+
+def test_the_command_prints_and_writes(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "analysis" / "price.py"), "--share", "0.9", "--json", "price.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mean under 0.5 JND" in done.stdout and "prompts under 1 JND" in done.stdout
+    document = json.loads((tmp_path / "price.json").read_text(encoding="utf-8"))
+    assert document["mean"][0]["votes"] == plain_price(0.5, replace(A, prompts=200)).votes
