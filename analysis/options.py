@@ -105,6 +105,13 @@ MaxInstructedFailures = Annotated[
 ExcludeAnnotator = Annotated[
     list[str] | None, typer.Option(help="Exclude this annotator; repeat for more.", rich_help_panel=EXCLUSIONS)
 ]
+ExcludeArm = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Exclude the votes about this arm (one that never won has no estimate); repeat for more.",
+        rich_help_panel=EXCLUSIONS,
+    ),
+]
 IncludeRepeats = Annotated[
     bool,
     typer.Option(

@@ -50,6 +50,7 @@ def winrates(
     min_gold_accuracy: options.MinGoldAccuracy = 0.5,
     max_instructed_failures: options.MaxInstructedFailures = 1,
     exclude_annotator: options.ExcludeAnnotator = None,
+    exclude_arm: options.ExcludeArm = None,
     include_repeats: options.IncludeRepeats = False,
     simulated: options.Simulated = None,
     model: options.ModelOption = options.Model.BRADLEY_TERRY,
@@ -107,6 +108,7 @@ def winrates(
         ),
         rules=ExclusionRules(
             kinds=kinds,
+            arms=tuple(dict.fromkeys(exclude_arm or ())),
             annotators=tuple(dict.fromkeys(exclude_annotator or ())),
             simulated="auto" if simulated is None else "keep" if simulated else "drop",
             min_gold_accuracy=min_gold_accuracy or None,

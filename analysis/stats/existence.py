@@ -59,6 +59,15 @@ def examine(
         if separated:
             problems.append(_separation_words(used, model, position_effect))
             remedies.append(_separation_remedy(used, position_effect))
+    estimable: tuple[str, ...] = ()
+    if problems and kind == "none":
+        estimable = _estimable(counts, components, model, ties, position_effect=position_effect)
+        if estimable and len(islands) - len(without) == 1:
+            rest = tuple(arm for arm in arms if arm not in set(estimable))
+            remedies.append(
+                f"Leave out {_listed(rest)} (--exclude-arm): the {len(estimable)} arms {_listed(estimable)} have an "
+                "estimate among themselves."
+            )
     return Existence(
         exists=not problems,
         components=components,
@@ -68,9 +77,26 @@ def examine(
         never_lost=never_lost,
         position_separated=separated and position_effect,
         tie_problem=tie_problem,
+        estimable=estimable,
         problems=tuple(problems),
         remedies=tuple(dict.fromkeys(remedies)),
     )
+
+
+def _estimable(
+    counts: VoteCounts,
+    components: tuple[tuple[str, ...], ...],
+    model: Model,
+    ties: Ties,
+    *,
+    position_effect: bool,
+) -> tuple[str, ...]:
+    """The largest component, by votes if there are several, that has an estimate by itself."""
+    parts = [(counts.restrict(part), part) for part in components if 1 < len(part) < len(counts.arms)]
+    for part, names in sorted(parts, key=lambda item: (-len(item[1]), -item[0].n_votes, item[1])):
+        if examine(part, model=model, ties=ties, position_effect=position_effect).exists:
+            return names
+    return ()
 
 
 def _graph_problems(

@@ -39,8 +39,9 @@ class Penalty:
 class Existence:
     """Whether a finite, unique estimate exists, and if not, why, for which arms, and what to do.
 
-    `components` are the strongly connected components of the directed graph of wins (a tie counts in
-    both directions), the winning ones first; `islands` are the connected components of the comparison graph.
+    `components` are the strongly connected components of the directed graph of wins (a tie counts in both directions),
+    the winning ones first; `islands` are the connected components of the comparison graph. `estimable`: if no estimate
+    exists, the largest set of arms that have one among themselves (two or more), or none.
     """
 
     exists: bool
@@ -51,6 +52,7 @@ class Existence:
     never_lost: tuple[str, ...] = ()
     position_separated: bool = False
     tie_problem: str | None = None
+    estimable: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
 

@@ -19,7 +19,8 @@ CONDUCT = ("gold failures", "instructed failures", "too fast", "too few votes")
 class ExclusionRules:
     """What is left out, applied in this order; the defaults are those of the report.
 
-    kinds: votes of these kinds (all but `task`). skips: "can't tell" answers. annotators: by name.
+    kinds: votes of these kinds (all but `task`). skips: "can't tell" answers. arms: votes about these arms.
+    annotators: by name.
     simulated: "drop", "keep", or "auto" (dropped only where there are people's votes too).
     min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
     max_instructed_failures: annotators who failed more instructed checks than this (None: off).
@@ -29,6 +30,7 @@ class ExclusionRules:
 
     kinds: tuple[str, ...] = ("practice", "warmup", "gold", "instructed", "repeat")
     skips: bool = True
+    arms: tuple[str, ...] = ()
     annotators: tuple[str, ...] = ()
     simulated: Literal["auto", "keep", "drop"] = "auto"
     min_gold_accuracy: float | None = 0.5
@@ -128,6 +130,7 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
         work.drop(f"kind: {kind}", f"votes of kind {kind}", pl.col("kind") == kind)
     if rules.skips:
         work.drop("skip", "answers without a preference ('can't tell')", pl.col("choice") == "skip")
+    _named_arms(work, rules, given)
     _named(work, rules, given)
     simulated = _simulated(work, rules, given)
     _gold(work, rules, given)
@@ -174,6 +177,23 @@ def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool
         raise InputError(f"The rule '{rule}' needs a column {column!r}, which the votes do not have.")
     work.notes.append(f"Not checked, for want of a column {column!r}: {rule}.")
     return False
+
+
+def _named_arms(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
+    if not rules.arms:
+        return
+    known = _arms(given)
+    for name in rules.arms:
+        if name not in known:
+            raise InputError(
+                f"Arm {name!r} is to be excluded but has no vote; the arms are {', '.join(sorted(known))}."
+            )
+    left = known - set(rules.arms)
+    if len(left) < 2:
+        raise InputError(f"Without the excluded arms {len(left)} of {len(known)} is left; a comparison needs two.")
+    names = list(dict.fromkeys(rules.arms))
+    either = [pl.col(side).cast(pl.String).is_in(names) for side in ("left_arm", "right_arm")]
+    work.drop("named arm", f"votes about arms excluded by name ({', '.join(names)})", either[0] | either[1])
 
 
 def _named(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:

@@ -307,6 +307,26 @@ def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_an_arm_that_never_won_is_named_and_can_be_left_out(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rows = [("a", "b", ("left", "right")[n % 2], n) for n in range(20)]
+    rows += [("a", "lost", "left", n) for n in range(20)] + [("lost", "b", "right", n) for n in range(20)]
+    path = tmp_path / "votes.csv"
+    lines = [f"{a},{b},{choice},p{n % 10},q{n % 7}" for a, b, choice, n in rows]
+    path.write_text("left_arm,right_arm,choice,annotator,prompt_id\n" + "\n".join(lines) + "\n")
+    out = tmp_path / "report"
+    code, _, err = run(path, "--out", out, "--formats", "svg", "--resamples", "100")
+    assert code == 3 and "Leave out lost (--exclude-arm)" in err
+    code, _, _ = run(path, "--out", out, "--formats", "svg", "--resamples", "100", "--exclude-arm", "lost")
+    written = json.loads((out / "winrates.json").read_text())
+    assert code == 0 and [row["arm"] for row in written["strengths"]] == ["a", "b"]
+    assert {row["reason"]: row["n_votes"] for row in written["excluded"]["rows"]}["named arm"] == 40
+    code, _, err = run(path, "--out", out, "--exclude-arm", "nobody")
+    assert code == 2 and "'nobody' is to be excluded but has no vote; the arms are a, b, lost" in err
+    code, _, err = run(path, "--out", out, "--exclude-arm", "a", "--exclude-arm", "b")
+    assert code == 2 and "a comparison needs two" in err
+
+
+@pytest.mark.slow
 def test_votes_that_are_all_ties_have_a_report(run, tmp_path: Path) -> None:
     simulated_votes(votes_each=10, tie_share=1.1).write_parquet(tmp_path / "ties.parquet")
     code, _, stderr = run(tmp_path / "ties.parquet", "--out", tmp_path / "report", *QUICK)

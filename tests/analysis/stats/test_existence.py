@@ -63,6 +63,25 @@ def test_a_group_that_beat_all_others_is_named():
     assert "a, b | c, d" in str(error)
 
 
+def test_the_largest_set_of_arms_that_has_an_estimate_is_named_and_has_one():
+    rows = [
+        ("a", "b", 5, 3),
+        ("b", "c", 4, 4),
+        ("a", "c", 6, 2),
+        ("a", "lost", 5, 0),
+        ("d", "e", 2, 1),
+        ("d", "a", 3, 0),
+    ]
+    counts = count_table(rows)
+    found = examine(counts)
+    assert found.estimable == ("a", "b", "c")
+    (remedy,) = [words for words in found.remedies if "--exclude-arm" in words]
+    assert remedy.startswith("Leave out d, e, lost (--exclude-arm): the 3 arms a, b, c have an estimate")
+    assert fit_bradley_terry(counts.restrict(found.estimable)).arms == ("a", "b", "c")
+    assert examine(count_table([("a", "b", 5, 0)])).estimable == ()
+    assert examine(count_table([("a", "b", 5, 1)])).estimable == ()
+
+
 def test_a_tie_connects_in_both_directions_unless_ties_are_dropped():
     rows = [*CONNECTED, ("d", "a", 0, 5, 1)]
     fit_bradley_terry(count_table(rows))
