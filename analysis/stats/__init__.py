@@ -13,9 +13,12 @@ from analysis.stats.errors import AnalysisError, NoEstimateError, NotConvergedEr
 from analysis.stats.estimate import estimate, rebase
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_bradley_terry, fit_model
+from analysis.stats.goodness_of_fit import ModelFit, PairResidual, model_fit
 from analysis.stats.influence import influence
 from analysis.stats.krippendorff import krippendorff_alpha
+from analysis.stats.omnibus import omnibus_test
 from analysis.stats.penalty import parse_penalty
+from analysis.stats.quadratic_test import QuadraticTest
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.reliability import refit_reliability
 from analysis.stats.results import (
@@ -44,11 +47,14 @@ __all__ = [
     "Estimate",
     "EstimateSettings",
     "Existence",
+    "ModelFit",
     "NoEstimateError",
     "NotConvergedError",
+    "PairResidual",
     "PairRow",
     "PairwiseFit",
     "Penalty",
+    "QuadraticTest",
     "RawPair",
     "StrengthRow",
     "Uncertainty",
@@ -72,6 +78,8 @@ __all__ = [
     "influence",
     "krippendorff_alpha",
     "log_odds",
+    "model_fit",
+    "omnibus_test",
     "pair_contrasts",
     "parse_penalty",
     "prepare",

@@ -93,10 +93,10 @@ def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
             f"There is only {g} {name}, so how much {name}s differ cannot be estimated. "
             f"Use --intervals vote, and say that the result is for this {name} alone."
         )
-    return _outer_products(part.counts, ready.scores) * small_sample_factor(ready, g)
+    return outer_products(part.counts, ready.scores) * small_sample_factor(ready, g)
 
 
-def _outer_products(counts: Table, scores: Table) -> Array:
+def outer_products(counts: Table, scores: Table) -> Array:
     """sum_g u_g u_g' with u = counts @ scores, in blocks: there may be as many clusters as votes."""
     p = scores.shape[1]
     size = max(1, _BLOCK_ENTRIES // p)
@@ -122,7 +122,7 @@ def meat_by_intersection(ready: FittedDesign) -> Array:
     single = np.maximum(ready.counts.outcomes.ravel() - np.asarray(part.counts.sum(axis=0)).ravel(), 0.0)
     column = single[:, None]
     weighted = ready.scores.multiply(column) if sparse.issparse(ready.scores) else ready.scores * column
-    meat = _outer_products(part.counts, ready.scores) + _dense(ready.scores.T @ weighted)
+    meat = outer_products(part.counts, ready.scores) + _dense(ready.scores.T @ weighted)
     return meat * small_sample_factor(ready, float(part.present().sum() + single.sum()))
 
 

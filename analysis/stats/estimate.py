@@ -20,6 +20,7 @@ from analysis.stats.contrasts import (
 from analysis.stats.counts import VoteCounts
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_model
+from analysis.stats.goodness_of_fit import model_fit
 from analysis.stats.quasi_variance import quasi_variances
 from analysis.stats.rank_chances import rank_chances
 from analysis.stats.raw_rates import raw_pairs
@@ -68,6 +69,8 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
     contrasts = pair_contrasts(theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape)
     raw = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties)
     sizes = cluster_sizes(counts)
+    fitted = model_fit(fit, counts, intervals=settings.intervals)
+    misfit = fitted.words(1 - settings.confidence)
     return Estimate(
         settings=settings,
         fit=fit,
@@ -78,11 +81,12 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
         position_effect=_position(fit, unc, settings.confidence),
         tie_parameter=_tie(fit, unc, settings.confidence),
         covariates=_covariates(fit, unc, settings.confidence),
+        model_fit=fitted,
         design_effect=_mean_design_effect(unc, by_vote, k),
         n_votes=round(fit.n_votes),
         n_annotators=sizes.get("annotator"),
         n_prompts=sizes.get("prompt"),
-        warnings=(*unc.warnings, *_model_warnings(fit, counts)),
+        warnings=(*unc.warnings, *_model_warnings(fit, counts), *((misfit,) if misfit else ())),
         notes=unc.notes,
     )
 

@@ -7,10 +7,13 @@ Log-odds are natural logarithms. Strengths sum to zero over the arms. Elo is 100
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from analysis.stats.goodness_of_fit import ModelFit
 
 Array = NDArray[np.float64]
 Model = Literal["bradley-terry", "davidson", "rao-kupper"]
@@ -293,6 +296,7 @@ class Estimate:
     position_effect: PositionEffect | None
     tie_parameter: TieParameter | None
     covariates: tuple[CovariateEffect, ...]
+    model_fit: ModelFit
     design_effect: float
     n_votes: int
     n_annotators: int | None

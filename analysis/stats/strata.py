@@ -46,7 +46,7 @@ def compare_strata(
     settings = EstimateSettings() if settings is None else settings
     if len(strata) < 2:
         raise InputError(f"There is {len(strata)} stratum; at least two are needed for a comparison.")
-    ready = {name: _prepared(counts, settings) for name, counts in strata.items()}
+    ready = {name: prepare_stratum(counts, settings) for name, counts in strata.items()}
     found: list[tuple[str, str, str, str, float, Spread]] = []
     for one, two in combinations(ready, 2):
         shared = set(ready[one].fit.arms) & set(ready[two].fit.arms)
@@ -78,7 +78,8 @@ def compare_strata(
     return tuple(rows)
 
 
-def _prepared(counts: VoteCounts, settings: EstimateSettings) -> FittedDesign:
+def prepare_stratum(counts: VoteCounts, settings: EstimateSettings) -> FittedDesign:
+    """The fit of one stratum by the settings, with its scores."""
     fit = fit_model(
         counts,
         model=settings.model,
