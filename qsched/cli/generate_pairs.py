@@ -60,11 +60,12 @@ def generate_pairs(
 
     Precisions: fp32, bf16, fp16 (dtype); w8a8, w4a8 (torchao); nf4, int8 (bitsandbytes); w4a4, w3a8, w4a4-channel
     and so on (fake quantization, any bits from 2 to 8); fp8, fp8-tensor, mxfp8, mxfp4, nvfp4, gguf-q8_0, gguf-q5_0,
-    gguf-q4_0 (number formats, simulated); smoothquant, svdquant, svdquant-nvfp4, mixdq, mixdq-w8a8, ptqd (simulated,
-    with statistics of calibration prompts, which are kept in the set's folder). Options follow a colon:
-    w4a4:keep=time_embed*|proj_out leaves modules in the base dtype, w4a4:bits=map.json gives modules their own bits,
-    mxfp8:conv converts convolutions too, w8a8:ptqd corrects the noise estimate. +qsched scales the scheduler's inputs.
-    docs/arms.md says what each arm does.
+    gguf-q4_0 (number formats, simulated); gguf:file=PATH.gguf; smoothquant, svdquant, svdquant-nvfp4, mixdq,
+    mixdq-w8a8, ptqd (simulated, with statistics of calibration prompts, which are kept in the set's folder).
+
+    Options follow a colon: w4a4:keep=time_embed*|proj_out leaves modules in the base dtype, w4a4:bits=map.json gives
+    modules their own bits, mxfp8:conv converts convolutions too, w8a8:ptqd corrects the noise estimate. +qsched scales
+    the scheduler's inputs. docs/arms.md says what each arm does.
 
     If the run is interrupted, run the same command again: it resumes and produces identical images.
 

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from qsched.precision import bitsandbytes_kernels, mixdq, smoothquant, svdquant, torchao_kernels
+from qsched.precision import bitsandbytes_kernels, gguf_file, mixdq, smoothquant, svdquant, torchao_kernels
 from qsched.precision.formats import activation_format, weight_format
 from qsched.precision.names import find_recipe
 from qsched.precision.recipe import PrecisionError, Recipe, Statistic
@@ -58,7 +58,10 @@ def apply_precision(
     layers = {name: layer_named(denoiser, name) for name in selection.converted}
     others = before - sum(bytes_of(layer.weight) for layer in layers.values())
     nominal = others + sum(nominal_bits_to_bytes(layers[name].weight.numel(), bits[name]) for name in layers)
-    packed = others + sum(_packed(denoiser, name, recipe, bits[name]) for name in layers)
+    if recipe.method == "gguf-file":
+        packed = gguf_file.stored_bytes(recipe)
+    else:
+        packed = others + sum(_packed(denoiser, name, recipe, bits[name]) for name in layers)
     if recipe.method == "svdquant":
         nominal += sum(svdquant.branch_bytes(layer) for layer in layers.values())
     if recipe.method != "dtype":
@@ -70,7 +73,9 @@ def apply_precision(
         converted=tuple(selection.converted),
         skipped=selection.skipped,
         kept=selection.kept,
-        weight_bits={name: int(b) for name, b in bits.items()} if recipe.bits or recipe.method == "mixdq" else {},
+        weight_bits={name: int(b) for name, b in bits.items()}
+        if recipe.bits or recipe.method in ("mixdq", "gguf-file")
+        else {},
         original_bytes=before,
         nominal_bytes=nominal,
         packed_bytes=packed if recipe.simulated else resident,
@@ -105,7 +110,10 @@ def check_applicable(backbone: HasDenoiser, recipe: Recipe) -> None:
 def select(backbone: HasDenoiser, recipe: Recipe) -> Selection:
     """The layers that the recipe converts, keeps and skips; PrecisionError if it converts none."""
     layers = layers_of(backbone.denoiser)
-    selection = select_layers(layers, recipe)
+    if recipe.method == "gguf-file":
+        selection = gguf_file.select(backbone.denoiser, recipe)
+    else:
+        selection = select_layers(layers, recipe)
     if recipe.method != "dtype" and not selection.converted:
         reasons = [*selection.kept, *selection.skipped]
         raise PrecisionError(
@@ -167,6 +175,8 @@ def _convert(
         torchao_kernels.convert(denoiser, names, recipe)
     elif recipe.method.startswith("bitsandbytes"):
         bitsandbytes_kernels.convert(denoiser, names, recipe)
+    elif recipe.method == "gguf-file":
+        gguf_file.convert(denoiser, recipe)
     elif recipe.method == "smoothquant":
         smoothquant.convert(denoiser, selection, recipe, measured)
     elif recipe.method == "svdquant":

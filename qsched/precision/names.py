@@ -7,6 +7,7 @@
                              and w4a8 are torchao's, ours are w8a8-fake and w4a8-fake.
     fp8 fp8-tensor mxfp8 mxfp4 nvfp4        number formats of weights and activations; Linear
     gguf-q8_0 gguf-q5_0 gguf-q4_0           number formats of weights only; Linear
+    gguf:file=PATH.gguf      weights of a GGUF file, of any type that the gguf package decodes (K-quants too)
     smoothquant[-w{b}a{b}]   outliers moved into the weights, then w8a8 or the bits of the name; Linear
     svdquant svdquant-nvfp4  smoothing, a 16-bit branch of rank 32, the rest int4 or nvfp4; Linear
     mixdq[-w{b}a8]           2, 4 or 8 bits for each layer, b bits in the mean (4; 3.5 is one too); Linear and Conv2d
@@ -16,12 +17,15 @@ Options follow the name, each after a colon and each at most once:
 
     :keep=PATTERN|PATTERN    modules that stay in the base dtype; `standard` is a pattern for the usual ones
     :bits=FILE.json          weight bits by name pattern, for fake quantization: {"mid_block.*": 8, "conv_in": 16}
+    :file=PATH.gguf          for gguf, and only there: the file that the weights are read from
     :conv                    convolutions too, for smoothquant and the number formats
     :ptqd                    correct the noise estimate before the scheduler's step
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -83,6 +87,7 @@ _NAMED: dict[str, Recipe] = {
         _format("gguf-q4_0", 4, "q4_0", group=32, activations=False),
         _svdquant("svdquant", "int4-g64", group=64),
         _svdquant("svdquant-nvfp4", "nvfp4", group=16),
+        Recipe("gguf", "gguf-file", 16, 16, simulated=True),
         Recipe("ptqd", "fake", 4, 8, group=DEFAULT_GROUP, layers=_BOTH, simulated=True, correction="ptqd"),
     )
 }
@@ -98,7 +103,7 @@ def find_recipe(name: str) -> Recipe:
         if key not in _OPTIONS or bool(equals) != (key in _WITH_VALUE):
             raise PrecisionError(
                 f"precision {name!r}: option {option!r} is unknown; write keep=PATTERN|PATTERN, bits=FILE.json, "
-                "conv or ptqd"
+                "file=PATH.gguf, conv or ptqd"
             )
         if key in seen:
             raise PrecisionError(f"precision {name!r}: option {key} is given twice; give it once")
@@ -109,6 +114,8 @@ def find_recipe(name: str) -> Recipe:
     for key, apply_option in _OPTIONS.items():
         if key in seen:
             recipe = apply_option(recipe, seen[key])
+    if recipe.method == "gguf-file" and recipe.file is None:
+        raise PrecisionError(f"precision {name!r} reads its weights from a file; write gguf:file=PATH.gguf")
     return recipe
 
 
@@ -151,6 +158,8 @@ def _with_conv(recipe: Recipe, _: str) -> Recipe:
 
 
 def _with_keep(recipe: Recipe, value: str) -> Recipe:
+    if recipe.method == "gguf-file":
+        raise PrecisionError(f"precision {recipe.name}: the file decides what is kept, so it does not take keep=")
     patterns = tuple(value.split("|"))
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern):
@@ -180,6 +189,28 @@ def _with_ptqd(recipe: Recipe, _: str) -> Recipe:
     return replace(recipe, name=f"{recipe.name}:ptqd", correction="ptqd")
 
 
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read once as long as it does not change."""
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _file_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _with_file(recipe: Recipe, value: str) -> Recipe:
+    path = Path(value)
+    name = f"{recipe.name}:file={path.stem}"
+    if recipe.method != "gguf-file":
+        raise PrecisionError(f"precision {name}: only gguf reads a file; write gguf:file={value}")
+    if not path.is_file():
+        raise PrecisionError(f"precision {name}: {value} is not a file; give the path of a .gguf file")
+    return replace(recipe, name=name, file=str(path), file_sha256=file_sha256(path))
+
+
 def read_bit_map(path: Path) -> tuple[tuple[str, int], ...]:
     """(name pattern, weight bits) of a JSON object, in file order; PrecisionError for anything else."""
     try:
@@ -199,9 +230,10 @@ def read_bit_map(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 _OPTIONS: dict[str, Callable[[Recipe, str], Recipe]] = {
+    "file": _with_file,
     "conv": _with_conv,
     "keep": _with_keep,
     "bits": _with_bits,
     "ptqd": _with_ptqd,
 }
-_WITH_VALUE = ("keep", "bits")
+_WITH_VALUE = ("file", "keep", "bits")
