@@ -101,10 +101,10 @@ def _layer_statistics(backbone: Backbone, recipe: Recipe, kind: Statistic, sourc
     from qsched.precision.statistics import MEASURES, measure_statistics, read_statistics, statistics_path
 
     selection = select(backbone, recipe)
-    told = _circumstances(backbone, source, kind)
-    told |= {"layers": hash_of(list(selection.converted)), "weight_format": recipe.weight_format}
-    path = statistics_path(source.folder, kind, told)
-    kept = read_statistics(path, kind, told)
+    circumstances = _circumstances(backbone, source, kind)
+    circumstances |= {"layers": hash_of(list(selection.converted)), "weight_format": recipe.weight_format}
+    path = statistics_path(source.folder, kind, circumstances)
+    kept = read_statistics(path, kind, circumstances)
     if kept is not None:
         return kept
 
@@ -116,7 +116,7 @@ def _layer_statistics(backbone: Backbone, recipe: Recipe, kind: Statistic, sourc
             batches.append(calls)
         return MEASURES[kind](backbone.denoiser, batches, recipe, selection, done)
 
-    return measure_statistics(path, kind, told, items)
+    return measure_statistics(path, kind, circumstances, items)
 
 
 def _apply_with_correction(
@@ -131,10 +131,10 @@ def _apply_with_correction(
     from qsched.precision.statistics import measure_statistics, read_statistics, statistics_path
     from qsched.scheduling import NoiseCorrection, correct_noise
 
-    told = _circumstances(backbone, source, "ptqd")
-    told |= {"recipe": recipe.hash, "others": {kind: found.sha256 for kind, found in given.items()}}
-    path = statistics_path(source.folder, "ptqd", told)
-    noise = read_statistics(path, "ptqd", told)
+    circumstances = _circumstances(backbone, source, "ptqd")
+    circumstances |= {"recipe": recipe.hash, "others": {kind: found.sha256 for kind, found in given.items()}}
+    path = statistics_path(source.folder, "ptqd", circumstances)
+    noise = read_statistics(path, "ptqd", circumstances)
     if noise is not None:
         report = apply_precision(backbone, recipe, statistics=given)
     else:
@@ -155,7 +155,7 @@ def _apply_with_correction(
                     pairs = zip(run, outputs, strict=True)
                     yield name, torch.stack([paired_sums(exact.model_output, made) for exact, made in pairs])
 
-        noise = measure_statistics(path, "ptqd", told, items)
+        noise = measure_statistics(path, "ptqd", circumstances, items)
     fitted = fit_noise(noise.tensors[name] for name in sorted(noise.tensors))
     correction = NoiseCorrection(fitted.k, fitted.bias, fitted.variance)
     backbone.pipeline.scheduler = correct_noise(backbone.pipeline.scheduler, correction)

@@ -50,7 +50,7 @@ def measure(
 ) -> Iterator[tuple[str, Tensor]]:
     """(layer name, its sensitivity at 2, 4 and 8 bits) of each selected layer."""
     layers = {name: layer_named(denoiser, name) for name in selection.converted}
-    _check_first_token(denoiser, batches[:1], {n: x for n, x in layers.items() if _TEXT_KEYS.search(n)}, recipe)
+    _check_first_token(denoiser, batches, {n: x for n, x in layers.items() if _TEXT_KEYS.search(n)}, recipe)
     for name, layer in layers.items():
         if name in done:
             continue
@@ -203,9 +203,12 @@ def _check_first_token(
 ) -> None:
     """PrecisionError if the first text token depends on the prompt."""
 
+    tokens: dict[str, Tensor] = {}
+
     def see(name: str, x: Tensor) -> None:
         first = x[:, 0].to(torch.float32)
-        off = (first - first[:1]).abs().max() / first.abs().max().clamp_min(1e-12)
+        expected = tokens.setdefault(name, first[:1])
+        off = (first - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
         if x.ndim != 3 or float(off) > _SAME_TOKEN:
             raise PrecisionError(
                 f"precision {recipe.name}: the first text token of {name} differs between prompts by "

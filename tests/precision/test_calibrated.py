@@ -301,11 +301,12 @@ def test_more_bits_in_the_mean_never_make_a_layer_coarser_in_total() -> None:
     assert totals == sorted(totals) and set(report.weight_bits.values()) == {8}
 
 
-def test_a_first_token_that_depends_on_the_prompt_is_an_error() -> None:
+@pytest.mark.parametrize(("batch", "rows"), [(0, slice(1, 2)), (1, slice(0, 3))])
+def test_a_first_token_that_depends_on_the_prompt_is_an_error(batch: int, rows: slice) -> None:
     model, batches = model_and_calls()
-    text = batches[0][0].kwargs["text"].clone()
-    text[1, 0] *= 1.5
-    batches[0][0].kwargs["text"] = text
+    text = batches[batch][0].kwargs["text"].clone()
+    text[rows, 0] *= 1.5
+    batches[batch][0].kwargs["text"] = text
     with pytest.raises(PrecisionError, match=r"first text token of attn2\.to_k differs between prompts"):
         measured("mixdq", model, batches)
 
