@@ -10,12 +10,13 @@ TEST_STAMP := $(VENV)/.installed-tests
 INSTALL = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable
 KEEP   ?= 0
 JOBS   ?= 2
+TYPESCRIPT := 5.9.3
 
 # Test processes side by side, one thread each: two torch processes with two threads each are slower than one.
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help setup setup-tests demo check test lint types unit browser bench clean
+.PHONY: help setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -51,8 +52,13 @@ lint: setup-tests
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
 
-types: setup-tests
+types: setup-tests types-js
 	$(BIN)/mypy
+
+# The annotator's page is plain JavaScript with JSDoc types; npx fetches the compiler once and keeps it in its cache.
+types-js:
+	@command -v npx >/dev/null || { echo "types-js needs npx: install node and npm (Debian: sudo apt-get install npm)" >&2; exit 1; }
+	npx --yes --package typescript@$(TYPESCRIPT) tsc --project tsconfig.json
 
 check: lint
 	$(PARALLEL) -q -m "not (slow or browser or postgres or load)"

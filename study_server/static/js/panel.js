@@ -1,7 +1,7 @@
 /** The panel that takes the stage's place: break, waiting, another tab, no connection, the end. */
 
 import { byId } from "./announce.js";
-import { clearHint } from "./signs.js";
+import { clearHint } from "./status.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Progress} Progress */

@@ -1,13 +1,13 @@
-/** The pair page: words, one tab only, controls, then the course of the session. */
+/** The pair page: words, one tab only, controls, then the session of the session. */
 
 import { byId } from "./announce.js";
 import { base } from "./api.js";
-import { Course } from "./course.js";
+import { TaskSession } from "./session.js";
 import { listenToGestures } from "./gestures.js";
 import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
-import { markMore } from "./more.js";
+import { markOverflow } from "./overflow.js";
 import { listenToPanel, panelShown, showMoved, showOtherTab } from "./panel.js";
-import { clearHint, scaleText } from "./signs.js";
+import { clearHint, scaleText } from "./status.js";
 import { claimTab } from "./tabs.js";
 import { loadTexts, t } from "./text.js";
 import { Viewer } from "./viewer.js";
@@ -20,7 +20,7 @@ const TAP_MS = 250;
 const stage = byId("stage");
 const help = /** @type {HTMLDialogElement} */ (byId("help"));
 const viewer = new Viewer(stage, () => reflectView());
-const course = new Course(viewer);
+const session = new TaskSession(viewer);
 
 await loadTexts();
 listenToPanel();
@@ -28,8 +28,8 @@ listenToGestures(stage, viewer);
 listenToKeys();
 listenToToolbar();
 listenToHelp();
-markMore(byId("prompt-text"));
-markMore(byId("feedback-words"));
+markOverflow(byId("prompt-text"));
+markOverflow(byId("feedback-words"));
 await start(new URLSearchParams(location.search).has("take_over"));
 
 /**
@@ -39,12 +39,12 @@ await start(new URLSearchParams(location.search).has("take_over"));
 async function start(takeOver) {
   if (takeOver) history.replaceState(null, "", `${base()}/task`);
   const claim = await claimTab(base(), moved, { takeOver });
-  if (claim) await course.enter({ takeOver });
+  if (claim) await session.enter({ takeOver });
   else showOtherTab(() => void start(true));
 }
 
 function moved() {
-  course.stop();
+  session.stop();
   showMoved();
 }
 
@@ -55,11 +55,11 @@ function moved() {
 function act(action, key) {
   switch (action) {
     case "left": case "right": case "tie": case "digit": {
-      const name = action === "digit" ? course.choices.nameOfKey(key) : action;
-      if (name && course.mayAnswer()) course.choices.answerNext(name, "key");
+      const name = action === "digit" ? session.choices.nameOfKey(key) : action;
+      if (name && session.mayAnswer()) session.choices.answerNext(name, "key");
       return;
     }
-    case "undo": return void course.undo();
+    case "undo": return void session.undo();
     case "swap": return viewer.setSwapped(true);
     case "zoom_in": return viewer.zoomStep(1);
     case "zoom_out": return viewer.zoomStep(-1);
@@ -153,7 +153,7 @@ function listenToToolbar() {
   byId("tool-zoom-in").addEventListener("click", () => viewer.zoomStep(1));
   byId("tool-zoom-out").addEventListener("click", () => viewer.zoomStep(-1));
   byId("tool-reset").addEventListener("click", () => viewer.reset());
-  byId("tool-undo").addEventListener("click", () => void course.undo());
+  byId("tool-undo").addEventListener("click", () => void session.undo());
   byId("tool-help").addEventListener("click", () => help.showModal());
   // A mouse press leaves the focus where it is, so that Space goes on swapping the pictures.
   for (const id of ["toolbar", "prompt"]) {
@@ -177,7 +177,7 @@ function listenToHelp() {
 /** Bring buttons and labels in line with the viewer. */
 function reflectView() {
   const stacked = viewer.layout.layout === "stacked";
-  course.choices.setStacked(stacked);
+  session.choices.setStacked(stacked);
   if (viewer.images) {
     viewer.images.left[0].alt = t(stacked ? "task.picture.upper" : "task.picture.left");
     viewer.images.right[0].alt = t(stacked ? "task.picture.lower" : "task.picture.right");

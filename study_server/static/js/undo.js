@@ -2,7 +2,7 @@
 
 import { byId } from "./announce.js";
 import { HttpError, NetworkError, newKey, post } from "./api.js";
-import { showHint } from "./signs.js";
+import { showHint } from "./status.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */

@@ -5,7 +5,7 @@
  * box, `more` until its end is in view.
  * @param {HTMLElement} box
  */
-export function markMore(box) {
+export function markOverflow(box) {
   const frame = box.parentElement;
   const beyond = () => box.scrollHeight - box.clientHeight;
   const look = () => frame?.classList.toggle("more", beyond() - box.scrollTop > 1);

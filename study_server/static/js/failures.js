@@ -1,21 +1,21 @@
-/** What the course does when the server says no, when it says nothing, and when a pair cannot be judged. */
+/** What the session does when the server says no, when it says nothing, and when a pair cannot be judged. */
 
 import { HttpError, NetworkError, base, newKey, post } from "./api.js";
 import { showConnecting, showError, showOtherTab } from "./panel.js";
-import { showHint, showRefusal } from "./signs.js";
+import { showHint, showRefusal } from "./status.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
-/** @typedef {import("./course.js").Course} Course */
+/** @typedef {import("./session.js").TaskSession} TaskSession */
 
 export const RETRY_SECONDS = 5;
 // What the server says where the study goes on, or ended, on another page; its front door knows which.
 const MOVED = ["session_expired", "screening", "screened_out"];
 
-export class Trouble {
-  /** @param {Course} course */
-  constructor(course) {
-    this.course = course;
+export class Failures {
+  /** @param {TaskSession} session */
+  constructor(session) {
+    this.session = session;
   }
 
   /**
@@ -26,20 +26,20 @@ export class Trouble {
   enterFailed(error, again) {
     if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
       const seconds = (error instanceof HttpError && error.retryAfter) || RETRY_SECONDS;
-      if (!this.course.presenter.painted) showConnecting(() => void this.course.enter(again));
-      this.course.enterIn(seconds, again);
+      if (!this.session.presenter.painted) showConnecting(() => void this.session.enter(again));
+      this.session.enterIn(seconds, again);
     } else this.refused(error);
   }
 
   /** @param {unknown} error a definite no: another tab, an ended session, a closed study */
   refused(error) {
     if (!(error instanceof HttpError)) throw error;
-    this.course.presenter.hide();
+    this.session.presenter.hide();
     if (error.code === "other_tab") {
-      this.course.heartbeat?.stop();
+      this.session.heartbeat?.stop();
       showOtherTab(() => location.replace(`${base()}/task?take_over=1`));
     } else if (error.status === 401 || MOVED.includes(error.code)) location.assign(base());
-    else if (error.code === "closed" || error.code === "paused") this.course.stand(error.code, error.retryAfter);
+    else if (error.code === "closed" || error.code === "paused") this.session.stand(error.code, error.retryAfter);
     else showError(error.message);
   }
 
@@ -56,9 +56,9 @@ export class Trouble {
     }
     if (error.code === "lease_lost") showHint(t("task.answer_dropped"));
     else if (error.code !== "already_answered") showRefusal(t("save.refused", { message: error.message }));
-    if (this.course.waitsFor === key) {
-      this.course.waitsFor = null;
-      this.course.enterIn(0);
+    if (this.session.waitsFor === key) {
+      this.session.waitsFor = null;
+      this.session.enterIn(0);
     }
     return "drop";
   }
@@ -68,20 +68,20 @@ export class Trouble {
    * @param {Assignment} pair
    */
   async reportMissing(pair) {
-    const { course } = this;
+    const { session } = this;
     try {
       const answer = await post("api/report", {
-        assignment: pair.token, problem: "image_missing", tab_token: course.tabToken(), idempotency_key: newKey(),
+        assignment: pair.token, problem: "image_missing", tab_token: session.tabToken(), idempotency_key: newKey(),
       });
-      course.queue.remove(pair.token);
-      for (const next of [answer.next, ...answer.more]) course.queue.append(next);
-      if (course.session && answer.progress) course.session.progress = answer.progress;
+      session.queue.remove(pair.token);
+      for (const next of [answer.next, ...answer.more]) session.queue.append(next);
+      if (session.state && answer.progress) session.state.progress = answer.progress;
       showHint(t("task.replaced"));
-      course.go(answer);
+      session.go(answer);
     } catch (error) {
       if (error instanceof HttpError && error.code === "lease_lost") {
-        course.queue.remove(pair.token);
-        void course.show();
+        session.queue.remove(pair.token);
+        void session.show();
       } else this.enterFailed(error, {});
     }
   }
@@ -91,12 +91,12 @@ export class Trouble {
    * @param {string[]} lost
    */
   leasesLost(lost) {
-    const { course } = this;
-    const current = course.queue.current;
+    const { session } = this;
+    const current = session.queue.current;
     const wasShown = current !== undefined && lost.includes(current.token);
-    for (const token of lost) course.queue.remove(token);
-    if (!wasShown || course.waitsFor !== null) return;
+    for (const token of lost) session.queue.remove(token);
+    if (!wasShown || session.waitsFor !== null) return;
     showHint(t("task.lease_lost"));
-    void course.enter();
+    void session.enter();
   }
 }

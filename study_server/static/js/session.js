@@ -1,5 +1,5 @@
 /**
- * The course of a session: which pair is shown, what happens to an answer, what comes after it.
+ * A session on the pair page: which pair is shown, what happens to an answer, what comes after it.
  *
  *     session -> show pair -> answer -> outbox -> next pair (already loaded) -> ... -> break | finished
  *
@@ -19,9 +19,9 @@ import { Pace } from "./pace.js";
 import { hidePanel, showBreak, showClosed, showPaused, showPending, showWaiting } from "./panel.js";
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
-import { clearHint, showHint, showProgress, showSaving } from "./signs.js";
+import { clearHint, showHint, showProgress, showSaving } from "./status.js";
 import { t } from "./text.js";
-import { RETRY_SECONDS, Trouble } from "./trouble.js";
+import { RETRY_SECONDS, Failures } from "./failures.js";
 import { Undo } from "./undo.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
@@ -30,22 +30,22 @@ import { Undo } from "./undo.js";
 /** @typedef {import("./choices.js").InputKind} InputKind */
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 
-export class Course {
+export class TaskSession {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
     this.choices = new Choices(byId("choices"), (said, input) => this.#submit(said, input), () => this.mayAnswer());
     this.presenter = new Presenter(viewer, this.choices);
     this.queue = new Queue((waiting) => this.presenter.noteLoading(waiting));
-    this.session = /** @type {SessionState|null} */ (null);
+    this.state = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
     this.pace = /** @type {Pace|null} */ (null);
     this.heartbeat = /** @type {Heartbeat|null} */ (null);
-    this.trouble = new Trouble(this);
+    this.failures = new Failures(this);
     this.lastAnswer = new Undo({
       tabToken: () => this.tabToken(),
       onTakenBack: (answer) => this.#takenBack(answer),
-      onRefused: (error) => this.trouble.refused(error),
+      onRefused: (error) => this.failures.refused(error),
     });
     this.waitsFor = /** @type {string|null} */ (null); // idempotency key whose answer decides what comes next
     this.ended = false;
@@ -72,12 +72,12 @@ export class Course {
     try {
       session = await post("api/session", { tab_token: this.tabToken(), end_break: endBreak, take_over: takeOver });
     } catch (error) {
-      this.trouble.enterFailed(error, { endBreak, takeOver });
+      this.failures.enterFailed(error, { endBreak, takeOver });
       return;
     }
     sessionStorage.setItem(tabKey(), session.tab_token);
-    const first = this.session === null;
-    this.session = session;
+    const first = this.state === null;
+    this.state = session;
     if (first) this.#begin(session);
     this.lastAnswer.offer(session.undo?.vote_id);
     this.queue.replace(session.queue.filter((pair) => !this.outbox?.holds(pair.token)));
@@ -107,10 +107,10 @@ export class Course {
     const pair = this.queue.current;
     if (!pair) return this.#queueIsEmpty();
     const pictures = this.queue.pictures(pair);
-    const outcome = await this.presenter.present(pair, pictures, this.session?.study.show_prompt ?? true);
-    if (outcome === "missing") return this.trouble.reportMissing(pair);
+    const outcome = await this.presenter.present(pair, pictures, this.state?.study.show_prompt ?? true);
+    if (outcome === "missing") return this.failures.reportMissing(pair);
     if (outcome === "overtaken") return undefined;
-    const { done, total } = this.session?.progress ?? { done: 0, total: 0 };
+    const { done, total } = this.state?.progress ?? { done: 0, total: 0 };
     this.#progress();
     this.presenter.announce(done + (this.outbox?.size ?? 0) + 1, total);
     this.queue.preloadNext();
@@ -169,7 +169,7 @@ export class Course {
       name,
       send: (answer) => post("api/votes", { ...answer, tab_token: this.tabToken() }, { keepalive: true }),
       onAccepted: (answer, response) => this.#accepted(answer.idempotency_key, response),
-      onRefused: (answer, error) => this.trouble.voteRefused(answer.idempotency_key, error),
+      onRefused: (answer, error) => this.failures.voteRefused(answer.idempotency_key, error),
       onState: (state, size) => showSaving(state, size, outbox.durable),
     });
     this.outbox = outbox;
@@ -181,8 +181,8 @@ export class Course {
     this.heartbeat = new Heartbeat({
       tokens: () => this.queue.tokens,
       tabToken: () => this.tabToken() ?? "",
-      onLost: (lost) => this.trouble.leasesLost(lost),
-      onRefused: (error) => this.trouble.refused(error),
+      onLost: (lost) => this.failures.leasesLost(lost),
+      onRefused: (error) => this.failures.refused(error),
     });
   }
 
@@ -192,7 +192,7 @@ export class Course {
    */
   #submit(said, input) {
     const pair = this.presenter.pair;
-    if (!pair || !this.outbox || !this.session) return;
+    if (!pair || !this.outbox || !this.state) return;
     clearHint();
     const key = newKey();
     const practice = pair.kind_public === "practice";
@@ -210,8 +210,8 @@ export class Course {
 
   /** @returns {boolean} whether the answer just given is the last of its block */
   #endsBlock() {
-    if (!this.session || !this.outbox) return false;
-    const { block_done, block_length, done, total } = this.session.progress;
+    if (!this.state || !this.outbox) return false;
+    const { block_done, block_length, done, total } = this.state.progress;
     const waiting = this.outbox.size + 1;
     return (block_length > 0 && block_done + waiting >= block_length) || done + waiting >= total;
   }
@@ -222,9 +222,9 @@ export class Course {
    * @param {VoteAnswer} response
    */
   #accepted(key, response) {
-    if (!this.session || this.ended) return;
-    this.session.progress = response.progress;
-    this.session.retry_after = response.retry_after;
+    if (!this.state || this.ended) return;
+    this.state.progress = response.progress;
+    this.state.retry_after = response.retry_after;
     if (this.outbox?.size === 0) this.lastAnswer.offer(response.undo?.vote_id);
     for (const pair of [response.next, ...response.more]) {
       if (pair && !this.outbox?.holds(pair.token)) this.queue.append(pair);
@@ -247,7 +247,7 @@ export class Course {
    * @param {{assignment: Assignment, progress: import("./api.js").Progress}} answer
    */
   async #takenBack(answer) {
-    if (this.session) this.session.progress = answer.progress;
+    if (this.state) this.state.progress = answer.progress;
     this.queue.putFirst(answer.assignment);
     showHint(t("task.undone"));
     hidePanel();
@@ -255,7 +255,7 @@ export class Course {
   }
 
   #breakNow() {
-    if (this.session) showBreak(this.session.progress, () => void this.enter({ endBreak: true }));
+    if (this.state) showBreak(this.state.progress, () => void this.enter({ endBreak: true }));
   }
 
   #queueIsEmpty() {
@@ -265,9 +265,9 @@ export class Course {
   }
 
   #progress() {
-    if (!this.session || !this.pace) return;
+    if (!this.state || !this.pace) return;
     const practice = this.queue.current?.kind_public === "practice";
-    showProgress(this.session.progress, this.outbox?.size ?? 0, practice, this.pace);
+    showProgress(this.state.progress, this.outbox?.size ?? 0, practice, this.pace);
   }
 }
 
