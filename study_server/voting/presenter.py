@@ -16,7 +16,7 @@ from study_server.web.catalogue import Catalogue
 from study_server.web.security import Keyring
 
 RETRY_SECONDS = 5
-INSTRUCTED_PROMPT = {"left": "instructed.left", "right": "instructed.right"}
+INSTRUCTIONS = {"left": "instructed.left", "right": "instructed.right"}
 
 
 class Presenter:
@@ -34,13 +34,16 @@ class Presenter:
         first = {"image": content.first_image, "width": content.first_width, "height": content.first_height}
         second = {"image": content.second_image, "width": content.second_width, "height": content.second_height}
         left, right = (first, second) if item.first_on_left else (second, first)
-        prompt = content.prompt
+        instruction = None
         if item.kind == Kind.INSTRUCTED and item.expected is not None:
-            prompt = self._catalogue().text(INSTRUCTED_PROMPT[item.expected])
+            each = ".each" if len(self._study.design.questions) > 1 else ""
+            instruction = self._catalogue().text(INSTRUCTIONS[item.expected] + each)
         return {
             "token": self._keys.seal("assignment", self._session_id, item.id),
             "kind_public": "practice" if shown.is_practice else "task",
-            "prompt": prompt,
+            "prompt": content.prompt,
+            # Of an attention check: shown in a place of its own, whether or not descriptions are shown.
+            "instruction": instruction,
             "left": self._picture(item.id, left, 0),
             "right": self._picture(item.id, right, 1),
             "lease_seconds": self._study.design.lease_seconds,
@@ -84,7 +87,6 @@ class Presenter:
             "tab_token": outcome.session.tab_token,
             "session_key": digest[:16],
             "undo": self._undo(outcome),
-            "preview": False,
         } | self._retry(outcome)
 
     def vote(self, outcome: Outcome) -> dict[str, Any]:

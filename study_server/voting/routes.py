@@ -50,7 +50,8 @@ async def session(request: Request) -> Response:
     session_id = require_session(request, slug)
     study = await server.studies.get(slug)
     body = await read_json(request, SessionBody)
-    fresh = new_token()
+    # The page draws its token before it asks, so that a reload while this answer is on its way is not another tab.
+    fresh = body.tab_token or new_token()
     outcome = await server.writer.run(
         sessions.open_session,
         study,

@@ -53,7 +53,7 @@ def shown(page: Page) -> Shown:
         f"document.querySelector('{STAGE_SHOWN}') !== null"
         " && document.querySelector('#choices button')?.getAttribute('aria-disabled') === 'false'",
     )
-    sides = [page.locator(f"#pane-{side} .picture").first.get_attribute("src") or "" for side in ("left", "right")]
+    sides = [page.locator(f"#pane-{side} .picture").first.get_attribute("data-src") or "" for side in ("left", "right")]
     return Shown(page.locator("#prompt-text").inner_text(), *sides, page.locator("#scale").inner_text())
 
 
@@ -61,7 +61,7 @@ def next_shown(page: Page, before: Shown) -> Shown:
     """Wait for another pair than `before`."""
     wait_for(
         page,
-        f"document.querySelector('{STAGE_SHOWN} #pane-left .picture')?.getAttribute('src')"
+        f"document.querySelector('{STAGE_SHOWN} #pane-left .picture')?.dataset.src"
         f" !== {json.dumps(before.left_src)} && document.querySelector('{STAGE_SHOWN}') !== null",
     )
     return shown(page)
@@ -116,6 +116,6 @@ def picture_on_screen(page: Page, selector: str) -> tuple[np.ndarray, np.ndarray
     left, top, width, height = (round(value) for value in box)
     assert all(abs(value - round(value)) < 0.02 for value in box), f"not on whole device pixels: {box}"
     screen = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-    source = page.request.get(page.url.split("/s/")[0] + (page.locator(selector).get_attribute("src") or ""))
+    source = page.request.get(page.url.split("/s/")[0] + (page.locator(selector).get_attribute("data-src") or ""))
     picture = np.asarray(Image.open(io.BytesIO(source.body())).convert("RGB"))
     return screen[top : top + height, left : left + width], picture

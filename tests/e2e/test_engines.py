@@ -69,8 +69,8 @@ def engine(request: pytest.FixtureRequest) -> tuple[Tab, float]:
 
 def next_pair(tab: Tab, before: str) -> str:
     """Wait for another pair than the one whose left picture is `before`."""
-    tab.wait_for(f"{OPEN} && {LEFT}.getAttribute('src') !== {before!r}")
-    return str(tab.evaluate(f"{LEFT}.getAttribute('src')"))
+    tab.wait_for(f"{OPEN} && {LEFT}.dataset.src !== {before!r}")
+    return str(tab.evaluate(f"{LEFT}.dataset.src"))
 
 
 def test_an_annotator_goes_from_consent_to_thanks_with_every_tool(engine, study):
@@ -99,11 +99,11 @@ def test_an_annotator_goes_from_consent_to_thanks_with_every_tool(engine, study)
         )
 
     # swap in place, zoom of both
-    other = tab.evaluate(f"{RIGHT}.getAttribute('src')")
+    other = tab.evaluate(f"{RIGHT}.dataset.src")
     tab.hold("Space")
-    assert tab.evaluate(f"{LEFT}.getAttribute('src')") == other
+    assert tab.evaluate(f"{LEFT}.dataset.src") == other
     tab.release("Space")
-    assert tab.evaluate(f"{LEFT}.getAttribute('src')") == pair
+    assert tab.evaluate(f"{LEFT}.dataset.src") == pair
     tab.wheel(300, 400, -240)
     sizes = tab.evaluate(f"[{LEFT}, {RIGHT}].map(e => e.getBoundingClientRect().width * devicePixelRatio)")
     assert sizes[0] == pytest.approx(sizes[1]) and sizes[0] > width

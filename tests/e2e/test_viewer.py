@@ -166,13 +166,13 @@ def test_space_swaps_the_pictures_in_place_while_it_is_held(new_page, study):
     pair = enter(page, study.url)
     before = page.locator(LEFT).bounding_box()
     page.keyboard.down(" ")
-    assert page.locator(LEFT).get_attribute("src") == pair.right_src
-    assert page.locator(RIGHT).get_attribute("src") == pair.left_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.right_src
+    assert page.locator(RIGHT).get_attribute("data-src") == pair.left_src
     assert page.locator(LEFT).bounding_box() == before, "the other picture lies in exactly the same place"
     page.keyboard.press("ArrowLeft")  # while swapped, left and right would be ambiguous
     expect(page.locator("#hint")).to_contain_text("Swap back")
     page.keyboard.up(" ")
-    assert page.locator(LEFT).get_attribute("src") == pair.left_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.left_src
     assert shown(page) == pair, "no answer was given"
 
 
@@ -183,15 +183,15 @@ def test_the_swap_button_holds_with_a_press_and_stays_with_a_tap(new_page, study
     button.hover()
     page.mouse.down()
     page.wait_for_timeout(350)
-    assert page.locator(LEFT).get_attribute("src") == pair.right_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.right_src
     page.mouse.up()
-    assert page.locator(LEFT).get_attribute("src") == pair.left_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.left_src
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert page.locator(LEFT).get_attribute("src") == pair.right_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.right_src
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
-    assert page.locator(LEFT).get_attribute("src") == pair.left_src
+    assert page.locator(LEFT).get_attribute("data-src") == pair.left_src
 
 
 def test_the_scale_is_the_same_for_short_and_long_prompts(new_page, study):

@@ -1,7 +1,7 @@
 /** The server's JSON interface: one function, two kinds of error. */
 
 /**
- * @typedef {{token: string, kind_public: "practice"|"task", prompt: string|null,
+ * @typedef {{token: string, kind_public: "practice"|"task", prompt: string|null, instruction?: string|null,
  *   left: Picture, right: Picture, lease_seconds: number}} Assignment
  * @typedef {{src: string, width: number, height: number}} Picture
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
@@ -9,9 +9,9 @@
  * @typedef {"task"|"break"|"finished"|"waiting"|"paused"|"closed"} State
  * @typedef {{title: string, slug: string, questions: {id: string, text: string}[], allow_tie: boolean,
  *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean,
- *   seconds_per_vote: number}} Study
- * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State, tab_token: string,
- *   session_key: string, undo: {vote_id: string}|null, retry_after?: number, preview?: boolean}} SessionState
+ *   seconds_per_vote: number, show_at?: "fit"|"one_to_one"}} Study
+ * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State,
+ *   session_key: string, undo: {vote_id: string}|null, retry_after?: number}} SessionState
  * @typedef {{accepted: boolean, vote_id: string, feedback?: {correct: boolean, text: string}|null,
  *   progress: Progress, next: Assignment|null, more: Assignment[], state: State, undo?: {vote_id: string}|null,
  *   retry_after?: number}} VoteAnswer

@@ -1,5 +1,13 @@
-/** The questions of a pair and the buttons that answer them. */
+/**
+ * The questions of a pair and their answers.
+ *
+ * The answers lie on the pictures' midline, each question above its own. If all questions would take too much of the
+ * window, they are shown one at a time, in a place of one size, so that the pictures never move. Answers that come
+ * back (undo, a reload) are shown as they were; complete ones are sent again only when the person says so.
+ */
 
+import { answerButton, fillButton, wordsOf } from "./answer-button.js";
+import { byId } from "./announce.js";
 import { answersOf, optionsOf } from "./options.js";
 import { t } from "./text.js";
 
@@ -7,26 +15,25 @@ import { t } from "./text.js";
 /** @typedef {import("./options.js").Option} Option */
 /** @typedef {import("./options.js").OptionName} OptionName */
 /** @typedef {"key"|"mouse"|"touch"} InputKind */
+/** @typedef {Record<string, OptionName>} Said by question */
 
-const ARROWS = {
-  left: "M19 12H5m0 0 5-5m-5 5 5 5", right: "M5 12h14m0 0-5-5m5 5-5 5",
-  upper: "M12 19V5m0 0-5 5m5-5 5 5", lower: "M12 5v14m0 0-5-5m5 5 5-5",
-};
-const DOUBLE_ARROWS = {
-  left: "M12 7l-5 5 5 5M19 7l-5 5 5 5", right: "M12 7l5 5-5 5M5 7l5 5-5 5",
-  upper: "M7 12l5-5 5 5M7 19l5-5 5 5", lower: "M7 12l5 5 5-5M7 5l5 5 5-5",
-};
-const STACKED = /** @type {const} */ ({ left: "upper", right: "lower" });
+// Height of a question with its answers, in rem; the share of the window that all of them may take together.
+const ROW_REM = { wide: 5, narrow: 7 };
+const NARROW_REM = 52;
+const LARGEST_SHARE = 0.3;
 
 export class Choices {
   /**
    * @param {HTMLElement} form
-   * @param {(said: {answers: Record<string, Choice>}, input: InputKind) => void} onComplete every question is answered
-   * @param {() => boolean} mayAnswer asked before each answer
+   * @param {object} listeners
+   * @param {(said: {answers: Record<string, Choice>}, input: InputKind) => void} listeners.onComplete every question is answered
+   * @param {(said: Said) => void} listeners.onAnswer one more is; so far
+   * @param {() => boolean} listeners.mayAnswer asked before each answer
    */
-  constructor(form, onComplete, mayAnswer) {
+  constructor(form, { onComplete, onAnswer, mayAnswer }) {
     this.form = form;
     this.onComplete = onComplete;
+    this.onAnswer = onAnswer;
     this.mayAnswer = mayAnswer;
     /** @type {{id: string, text: string}[]} */
     this.questions = [];
@@ -34,8 +41,14 @@ export class Choices {
     this.chosen = {};
     /** @type {Option[]} */
     this.options = [];
+    this.current = 0; // the question that the keys answer, and the one shown where they come one at a time
+    this.cameBack = false;
     this.stacked = false;
     form.addEventListener("submit", (event) => event.preventDefault());
+    byId("question-back").addEventListener("click", () => this.#goTo(this.current - 1));
+    byId("question-forward").addEventListener("click", () => this.#goTo(this.current + 1));
+    byId("answers-done").addEventListener("click", (event) => this.finish(event.detail === 0 ? "key" : "mouse"));
+    window.addEventListener("resize", () => this.#arrange());
   }
 
   /**
@@ -47,14 +60,41 @@ export class Choices {
     this.options = optionsOf(study);
     this.form.classList.toggle("graded", study.strength);
     this.form.classList.toggle("several", study.questions.length > 1);
-    this.form.replaceChildren(...study.questions.map((question, index) => this.#row(question, index)));
+    const rows = study.questions.map((question, index) => this.#row(question, index));
+    byId("questions").replaceChildren(...rows);
+    this.#arrange();
     this.reset();
   }
 
-  /** Forget the answers of the pair before. */
-  reset() {
+  /**
+   * Forget the answers of the pair before; show those that this pair has already.
+   * @param {Said} [said]
+   */
+  reset(said = {}) {
     this.chosen = {};
+    for (const { id } of this.questions) {
+      const option = this.options.find(({ name }) => name === said[id]);
+      if (option) this.chosen[id] = option;
+    }
+    this.cameBack = this.#complete;
+    this.current = Math.max(0, this.questions.findIndex(({ id }) => !(id in this.chosen)));
     this.#show();
+  }
+
+  /** @returns {Said} */
+  get said() {
+    return Object.fromEntries(Object.entries(this.chosen).map(([id, { name }]) => [id, name]));
+  }
+
+  /** @returns {string} the answers in words, in the order of the questions */
+  words() {
+    const chosen = this.questions.flatMap(({ id }) => this.chosen[id] ?? []);
+    return chosen.map((option) => wordsOf(option, this.stacked).join(" ")).join(", ");
+  }
+
+  /** @returns {boolean} whether the answers wait for the person to say that they are done */
+  get awaitsDone() {
+    return this.cameBack && this.questions.length > 1;
   }
 
   /**
@@ -74,14 +114,21 @@ export class Choices {
   }
 
   /**
-   * Answer the first open question.
+   * Answer the current question.
    * @param {OptionName} name
    * @param {InputKind} input
    */
   answerNext(name, input) {
-    const open = this.questions.find((question) => !(question.id in this.chosen));
     const option = this.options.find((one) => one.name === name);
-    if (open && option) this.#answer(open.id, option, input);
+    if (option && this.questions[this.current]) this.#answer(this.current, option, input);
+  }
+
+  /**
+   * Send answers that came back, changed or not.
+   * @param {InputKind} input
+   */
+  finish(input) {
+    if (this.awaitsDone && this.mayAnswer()) this.onComplete(answersOf(this.chosen), input);
   }
 
   /**
@@ -93,16 +140,30 @@ export class Choices {
     return this.options.find((option) => option.key === key)?.name;
   }
 
+  /** @returns {boolean} */
+  get #complete() {
+    return this.questions.length > 0 && this.questions.every(({ id }) => id in this.chosen);
+  }
+
   /**
-   * @param {string} question
+   * @param {number} index of the question
    * @param {Option} option
    * @param {InputKind} input
    */
-  #answer(question, option, input) {
+  #answer(index, option, input) {
     if (!this.mayAnswer()) return;
-    this.chosen[question] = option;
+    this.chosen[this.questions[index].id] = option;
+    const open = this.questions.findIndex(({ id }) => !(id in this.chosen));
+    this.current = open >= 0 ? open : Math.min(index + 1, this.questions.length - 1);
     this.#show();
-    if (this.questions.every(({ id }) => id in this.chosen)) this.onComplete(answersOf(this.chosen), input);
+    this.onAnswer(this.said);
+    if (open < 0 && !this.awaitsDone) this.onComplete(answersOf(this.chosen), input);
+  }
+
+  /** @param {number} index */
+  #goTo(index) {
+    this.current = Math.min(this.questions.length - 1, Math.max(0, index));
+    this.#show();
   }
 
   /**
@@ -124,98 +185,41 @@ export class Choices {
     const buttons = document.createElement("div");
     buttons.className = "choice-buttons";
     buttons.dir = "ltr"; // left stays left in every language
-    for (const option of this.options) buttons.append(this.#button(question.id, option));
+    const sides = document.createElement("div");
+    sides.className = "choice-sides";
+    buttons.append(sides);
+    for (const option of this.options) {
+      const button = answerButton(option, (input) => this.#answer(index, option, input));
+      (option.name === "skip" ? buttons : sides).append(button); // the middle belongs to the answers about the pictures
+    }
     row.append(label, buttons);
     return row;
   }
 
-  /**
-   * @param {string} question
-   * @param {Option} option
-   * @returns {HTMLButtonElement}
-   */
-  #button(question, option) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = `choice choice-${option.name.replace("_", "-")}`;
-    button.dataset.choice = option.name;
-    button.setAttribute("aria-keyshortcuts", option.ariaKeys);
-    /** @type {InputKind} */
-    let input = "key";
-    button.addEventListener("pointerdown", (event) => {
-      input = event.pointerType === "mouse" ? "mouse" : "touch";
-    });
-    // A mouse press must not take the focus: Space would then press the button instead of swapping the pictures.
-    button.addEventListener("mousedown", (event) => event.preventDefault());
-    button.addEventListener("click", (event) => {
-      const how = event.detail === 0 ? "key" : input;
-      // The second click of a double click would answer the pair that has just appeared.
-      if (event.detail > 1) return;
-      this.#answer(question, option, how);
-    });
-    return button;
+  /** Show all questions, or one at a time where all of them would take the room of the pictures. */
+  #arrange() {
+    const count = this.questions.length;
+    const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+    const narrow = window.innerWidth <= NARROW_REM * rem;
+    const height = count * (narrow ? ROW_REM.narrow : ROW_REM.wide) * rem;
+    this.form.classList.toggle("one-at-a-time", count > 1 && height > window.innerHeight * LARGEST_SHARE);
   }
 
   #show() {
-    const next = this.questions.find((question) => !(question.id in this.chosen))?.id;
-    for (const row of this.form.querySelectorAll(".question")) {
-      const id = /** @type {HTMLElement} */ (row).dataset.question ?? "";
-      row.classList.toggle("next", id === next);
+    this.form.querySelectorAll(".question").forEach((row, index) => {
+      const { id } = this.questions[index];
+      row.classList.toggle("current", index === this.current);
       for (const button of row.querySelectorAll("button")) {
         const option = this.options.find(({ name }) => name === button.dataset.choice);
         if (!option) continue;
         button.setAttribute("aria-pressed", String(this.chosen[id] === option));
-        fill(button, option, this.stacked);
+        fillButton(button, option, this.stacked);
       }
-    }
+    });
+    const total = this.questions.length;
+    byId("question-count").textContent = total > 1 ? t("task.question_count", { n: this.current + 1, total }) : "";
+    byId("question-back").toggleAttribute("disabled", this.current === 0);
+    byId("question-forward").toggleAttribute("disabled", this.current >= total - 1);
+    byId("answers-done").hidden = !this.awaitsDone;
   }
-}
-
-/**
- * Words, arrow and key of a button, by where its picture lies.
- * @param {HTMLButtonElement} button
- * @param {Option} option
- * @param {boolean} stacked
- */
-function fill(button, { choice, strength, key }, stacked) {
-  const side = choice === "left" || choice === "right" ? (stacked ? STACKED[choice] : choice) : null;
-  const shown = side ?? choice;
-  if (button.dataset.shown === shown) return;
-  button.dataset.shown = shown;
-  const words = document.createElement("span");
-  words.className = "choice-words";
-  words.append(span(t(`task.choice.${shown}`)));
-  if (strength !== null) words.append(" ", span(t(`task.choice.${strength === 2 ? "clearly" : "slightly"}`)));
-  const cap = document.createElement("kbd");
-  cap.textContent = key;
-  cap.setAttribute("aria-hidden", "true");
-  const parts = /** @type {Node[]} */ ([words, cap]);
-  if (side) parts.splice(choice === "left" ? 0 : 1, 0, arrow((strength === 2 ? DOUBLE_ARROWS : ARROWS)[side]));
-  button.replaceChildren(...parts);
-  if (choice === "skip") button.title = t("task.choice.skip_long");
-}
-
-/**
- * @param {string} text
- * @returns {HTMLSpanElement}
- */
-function span(text) {
-  const element = document.createElement("span");
-  element.textContent = text;
-  return element;
-}
-
-/**
- * @param {string} path
- * @returns {SVGElement}
- */
-function arrow(path) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(space, "path");
-  line.setAttribute("d", path);
-  svg.append(line);
-  return svg;
 }

@@ -3,6 +3,7 @@
 import { HttpError, NetworkError, base, newKey, post } from "./api.js";
 import { showConnecting, showError, showOtherTab } from "./panel.js";
 import { showHint, showRefusal } from "./status.js";
+import { tabToken } from "./tabs.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
@@ -21,7 +22,7 @@ export class Failures {
   /**
    * The session could not be had: try again where that may help.
    * @param {unknown} error
-   * @param {{endBreak?: boolean, takeOver?: boolean}} again
+   * @param {{takeOver?: boolean}} again
    */
   enterFailed(error, again) {
     if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
@@ -71,7 +72,7 @@ export class Failures {
     const { session } = this;
     try {
       const answer = await post("api/report", {
-        assignment: pair.token, problem: "image_missing", tab_token: session.tabToken(), idempotency_key: newKey(),
+        assignment: pair.token, problem: "image_missing", tab_token: tabToken(base()), idempotency_key: newKey(),
       });
       session.queue.remove(pair.token);
       for (const next of [answer.next, ...answer.more]) session.queue.append(next);

@@ -1,6 +1,7 @@
 /** Keeps the leases of the pairs alive while a person is there, and lets them go when nobody is. */
 
-import { HttpError, NetworkError, post } from "./api.js";
+import { HttpError, NetworkError, base, post } from "./api.js";
+import { tabToken } from "./tabs.js";
 
 const IDLE_MS = 10 * 60_000;
 const SHORTEST_MS = 5_000;
@@ -9,13 +10,11 @@ export class Heartbeat {
   /**
    * @param {object} options
    * @param {() => string[]} options.tokens the pairs held now
-   * @param {() => string} options.tabToken
    * @param {(lost: string[]) => void} options.onLost leases that ran out while away
    * @param {(error: HttpError) => void} options.onRefused another tab, an ended session
    */
-  constructor({ tokens, tabToken, onLost, onRefused }) {
+  constructor({ tokens, onLost, onRefused }) {
     this.tokens = tokens;
-    this.tabToken = tabToken;
     this.onLost = onLost;
     this.onRefused = onRefused;
     this.leaseSeconds = 120;
@@ -57,7 +56,7 @@ export class Heartbeat {
     if (this.stopped || assignments.length === 0) return;
     this.lastBeat = performance.now();
     try {
-      const answer = await post("api/heartbeat", { assignments, tab_token: this.tabToken() });
+      const answer = await post("api/heartbeat", { assignments, tab_token: tabToken(base()) });
       this.leaseSeconds = answer.lease_seconds;
       if (answer.lost?.length) this.onLost(answer.lost);
     } catch (error) {

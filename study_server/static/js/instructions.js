@@ -1,6 +1,7 @@
-/** The instructions page: the device check first, then how it works. */
+/** The instructions page: the device check first, then how it works; the first pairs load meanwhile. */
 
 import { byId } from "./announce.js";
+import { preloadFirstPairs } from "./preload.js";
 import { runScreening } from "./screening.js";
 import { loadTexts } from "./text.js";
 
@@ -13,5 +14,6 @@ if (screening) {
     byId("instructions").hidden = false;
     if (moved) byId("instructions-heading").focus();
     window.scrollTo(0, 0);
+    void preloadFirstPairs();
   });
-}
+} else void preloadFirstPairs();

@@ -1,7 +1,7 @@
 /** What each key means on the pair page. */
 
 /**
- * @typedef {"left"|"right"|"tie"|"digit"|"undo"|"swap"|"zoom_in"|"zoom_out"|"reset"|"help"
+ * @typedef {"left"|"right"|"tie"|"digit"|"done"|"undo"|"swap"|"zoom_in"|"zoom_out"|"reset"|"help"
  *   |"pan_left"|"pan_right"|"pan_up"|"pan_down"} Action
  */
 
@@ -11,7 +11,7 @@ const STORED = "single-keys";
 const PLAIN = {
   ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie",
   0: "digit", 1: "digit", 2: "digit", 3: "digit", 4: "digit", 9: "digit", // what a digit says is the study's matter
-  z: "undo", Z: "undo", " ": "swap", "+": "zoom_in", "=": "zoom_in", "-": "zoom_out", "−": "zoom_out", _: "zoom_out",
+  Enter: "done", z: "undo", Z: "undo", " ": "swap", "+": "zoom_in", "=": "zoom_in", "-": "zoom_out", "−": "zoom_out", _: "zoom_out",
   r: "reset", R: "reset", "?": "help",
 };
 
@@ -27,8 +27,8 @@ export function actionOf(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return null;
   const target = event.target instanceof Element ? event.target : null;
   if (target?.closest("input, select, textarea, dialog, [contenteditable]")) return null;
-  // On a focused control Space presses it, and in the prompt the arrows scroll, as people expect.
-  if (event.key === " " && target?.closest("button, summary, a")) return null;
+  // On a focused control Space and Enter press it, and in the prompt the arrows scroll, as people expect.
+  if ((event.key === " " || event.key === "Enter") && target?.closest("button, summary, a")) return null;
   if (event.key.startsWith("Arrow") && target?.closest("#prompt-text")) return null;
   const shifted = event.shiftKey ? SHIFTED[event.key] : undefined;
   if (event.shiftKey && event.key.startsWith("Arrow")) return shifted ?? null;

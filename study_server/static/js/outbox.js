@@ -47,6 +47,11 @@ export class Outbox {
     return this.answers.length;
   }
 
+  /** @returns {boolean} whether the last attempt failed: what waits here may wait for long */
+  get failing() {
+    return this.failures > 0;
+  }
+
   /**
    * @param {string} token
    * @returns {boolean} whether an answer to this assignment waits here

@@ -2,21 +2,24 @@
 
 import { byId } from "./announce.js";
 import { clearHint } from "./status.js";
-import { t } from "./text.js";
+import { t, tn } from "./text.js";
 
 /** @typedef {import("./api.js").Progress} Progress */
 /**
- * @typedef {{heading: string, text: string, extra?: string, button?: string, onButton?: () => void, kind?: string}} PanelContent
+ * @typedef {{heading: string, text: string, kind: string, extra?: string, button?: string, onButton?: () => void,
+ *   second?: string, onSecond?: (() => void)|null}} PanelContent
  */
 
 /** @type {(() => void)|null} */
 let action = null;
+/** @type {(() => void)|null} */
+let secondAction = null;
 
 /**
  * Show the panel and move the focus to its heading.
  * @param {PanelContent} content
  */
-function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
+function showPanel({ heading, text, kind, extra = "", button, onButton, second, onSecond }) {
   clearHint(); // it was about the pair that stood here
   const title = byId("panel-heading");
   const same = panelShown() && title.textContent === heading;
@@ -27,7 +30,11 @@ function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
   const control = byId("panel-button");
   control.hidden = !button;
   control.textContent = button ?? "";
+  const other = byId("panel-second");
+  other.hidden = !second || !onSecond;
+  other.textContent = second ?? "";
   action = onButton ?? null;
+  secondAction = onSecond ?? null;
   byId("panel").hidden = false;
   document.body.classList.add("has-panel");
   document.body.classList.remove("loading");
@@ -37,6 +44,7 @@ function showPanel({ heading, text, extra = "", button, onButton, kind = "" }) {
 export function hidePanel() {
   byId("panel").hidden = true;
   action = null;
+  secondAction = null;
   document.body.classList.remove("has-panel");
 }
 
@@ -45,19 +53,25 @@ export function panelShown() {
   return !byId("panel").hidden;
 }
 
-/** Wire the panel's button once. */
+/** @returns {boolean} */
+export function breakShown() {
+  return panelShown() && byId("panel").dataset.kind === "break";
+}
+
+/** Wire the panel's buttons once. */
 export function listenToPanel() {
   byId("panel-button").addEventListener("click", () => action?.());
+  byId("panel-second").addEventListener("click", () => secondAction?.());
 }
 
 /**
  * @param {Progress} progress
- * @param {() => void} onContinue
+ * @param {{onContinue: () => void, onUndo: (() => void)|null}} listeners onUndo is null without an answer to take back
  */
-export function showBreak({ done, total }, onContinue) {
+export function showBreak({ done, total }, { onContinue, onUndo }) {
   showPanel({
     heading: t("break.heading"), text: t("break.text"), extra: t("break.progress", { done, total }), kind: "break",
-    button: t("break.continue"), onButton: onContinue,
+    button: t("break.continue"), onButton: onContinue, second: t("break.undo"), onSecond: onUndo,
   });
 }
 
@@ -66,9 +80,16 @@ export function showWaiting() {
   showPanel({ heading: t("waiting.heading"), text: t("waiting.text"), kind: "waiting" });
 }
 
-/** Every pair is answered, but not every answer is stored yet. */
-export function showPending() {
-  showPanel({ heading: t("pending.heading"), text: t("pending.text"), kind: "pending" });
+/**
+ * There is nothing to judge before the answers kept here are stored: they are on their way, or cannot be sent just now.
+ * @param {import("./outbox.js").Outbox} outbox
+ */
+export function showPending(outbox) {
+  if (!outbox.failing) return showPanel({ heading: t("pending.heading"), text: t("pending.text"), kind: "pending" });
+  showPanel({
+    heading: t("connecting.heading"), text: tn("pending.offline", outbox.size), kind: "pending",
+    button: t("save.now"), onButton: () => outbox.sendNow(),
+  });
 }
 
 /** @param {() => void} onRetry */

@@ -1,4 +1,4 @@
-/** Showing one pair: prompt, pictures, the instant of paint, and what screen readers hear. */
+/** Showing one pair: description or attention check, pictures, the instant of paint, and what screen readers hear. */
 
 import { announce, byId } from "./announce.js";
 import { PictureMissing } from "./images.js";
@@ -25,6 +25,7 @@ export class Presenter {
     this.pair = /** @type {Assignment|null} */ (null);
     this.painted = false;
     this.paintedAt = 0; // milliseconds since 1970 on this device's clock
+    this.slow = false; // whether loading takes so long that it is worth a word
     this.turn = 0; // counts presentations, so that a slow one knows that it has been overtaken
   }
 
@@ -32,16 +33,21 @@ export class Presenter {
    * Show a pair: wait until both pictures are decoded, then paint both in one frame.
    * @param {Assignment} pair
    * @param {Promise<PairImages>} pictures
-   * @param {boolean} withPrompt
+   * @param {{withPrompt: boolean, said: import("./choices.js").Said}} options `said`: what was answered about it before
    * @returns {Promise<"painted"|"overtaken"|"missing">}
    */
-  async present(pair, pictures, withPrompt) {
+  async present(pair, pictures, { withPrompt, said }) {
     this.hide();
     const turn = this.turn;
     this.pair = pair;
-    showPrompt(withPrompt ? pair.prompt : null);
-    this.choices.reset();
-    const slow = setTimeout(() => this.noteLoading(false), SLOW_MS);
+    showInstruction(pair.instruction);
+    showPrompt(withPrompt && !pair.instruction ? pair.prompt : null);
+    this.choices.reset(said);
+    this.slow = false;
+    const slow = setTimeout(() => {
+      this.slow = true;
+      this.noteLoading({ waiting: false, share: null });
+    }, SLOW_MS);
     let images;
     try {
       images = await pictures;
@@ -92,21 +98,29 @@ export class Presenter {
     this.viewer.veil();
   }
 
-  /** @param {boolean} waiting for the network */
-  noteLoading(waiting) {
-    if (this.painted || panelShown()) return;
-    byId("stage-note").textContent = t(waiting ? "task.loading_offline" : "task.loading");
-    byId("stage-note").hidden = false;
+  /**
+   * Say how far the pictures are.
+   * @param {import("./images.js").Loading} loading
+   */
+  noteLoading({ waiting, share }) {
+    if (this.painted || panelShown() || !(waiting || this.slow)) return;
+    const note = byId("stage-note");
+    if (waiting) note.textContent = t("task.loading_offline");
+    else if (share === null) note.textContent = t("task.loading");
+    else note.textContent = t("task.loading_percent", { percent: Math.floor(share * 100) });
+    note.hidden = false;
   }
 
   /**
-   * Say that a pair is there; the same words for every pair, so that they tell nothing about it.
+   * Say that a pair is there; the same words for every pair, so that they reveal nothing about it. An attention check
+   * is read out too.
    * @param {number} n
    * @param {number} total
    */
   announce(n, total) {
-    if (this.pair?.kind_public === "practice") announce(t("task.shown.practice"));
-    else announce(t("task.shown", { n: Math.min(n, total), total }));
+    const { kind_public: kind, instruction } = this.pair ?? {};
+    const shown = kind === "practice" ? t("task.shown.practice") : t("task.shown", { n: Math.min(n, total), total });
+    announce(instruction ? `${shown} ${t("task.instruction")}: ${instruction}` : shown);
   }
 }
 
@@ -118,13 +132,22 @@ export class Presenter {
 function bringIntoView(stage) {
   const { top, bottom } = stage.getBoundingClientRect();
   if (top >= -1 && top < window.innerHeight - 1) return;
-  const prompt = byId("prompt");
+  const prompt = byId("instruction").hidden ? byId("prompt") : byId("instruction");
   const both = !prompt.hidden && bottom - prompt.getBoundingClientRect().top <= window.innerHeight;
   (both ? prompt : stage).scrollIntoView({ block: "start", behavior: "instant" });
 }
 
 /** Prompts longer than this are set smaller, so that the room for them, and with it the pictures' scale, stays the same. */
 const LONG_PROMPT = 140;
+
+/**
+ * An attention check has a place of its own: it cannot be folded away and does not look like a description.
+ * @param {string|null|undefined} text
+ */
+function showInstruction(text) {
+  byId("instruction").hidden = !text;
+  byId("instruction-text").textContent = text ?? "";
+}
 
 /** @param {string|null} text */
 function showPrompt(text) {

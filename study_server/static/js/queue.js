@@ -6,13 +6,13 @@ import { loadPair } from "./images.js";
 /** @typedef {import("./images.js").PairImages} PairImages */
 
 export class Queue {
-  /** @param {(waiting: boolean) => void} onWaiting told when the pictures of the current pair wait for the network */
-  constructor(onWaiting) {
+  /** @param {(loading: import("./images.js").Loading) => void} onLoading how far the pictures of the current pair are */
+  constructor(onLoading) {
     /** @type {Assignment[]} */
     this.pairs = [];
     /** @type {Map<string, Promise<PairImages>>} */
     this.loading = new Map();
-    this.onWaiting = onWaiting;
+    this.onLoading = onLoading;
   }
 
   /** @returns {Assignment|undefined} */
@@ -67,8 +67,8 @@ export class Queue {
   pictures(pair) {
     let promise = this.loading.get(pair.token);
     if (!promise) {
-      promise = loadPair(pair, (waiting) => {
-        if (this.current?.token === pair.token) this.onWaiting(waiting);
+      promise = loadPair(pair, (loading) => {
+        if (this.current?.token === pair.token) this.onLoading(loading);
       });
       promise.catch(() => {}); // the failure is dealt with when the pair becomes the current one
       this.loading.set(pair.token, promise);

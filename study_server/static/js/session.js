@@ -12,6 +12,8 @@ import { byId } from "./announce.js";
 import { base, newKey, post } from "./api.js";
 import { Choices } from "./choices.js";
 import { viewport } from "./device.js";
+import { Drafts } from "./drafts.js";
+import { RETRY_SECONDS, Failures } from "./failures.js";
 import { listenToFeedback, showFeedback } from "./feedback.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
@@ -20,8 +22,8 @@ import { hidePanel, showBreak, showClosed, showPaused, showPending, showWaiting 
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
 import { clearHint, showHint, showProgress, showSaving } from "./status.js";
+import { tabToken } from "./tabs.js";
 import { t } from "./text.js";
-import { RETRY_SECONDS, Failures } from "./failures.js";
 import { Undo } from "./undo.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
@@ -34,16 +36,20 @@ export class TaskSession {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
-    this.choices = new Choices(byId("choices"), (said, input) => this.#submit(said, input), () => this.mayAnswer());
+    this.choices = new Choices(byId("choices"), {
+      onComplete: (said, input) => this.#submit(said, input),
+      onAnswer: (said) => this.presenter.pair && this.drafts?.keep(this.presenter.pair.token, said),
+      mayAnswer: () => this.mayAnswer(),
+    });
     this.presenter = new Presenter(viewer, this.choices);
-    this.queue = new Queue((waiting) => this.presenter.noteLoading(waiting));
+    this.queue = new Queue((loading) => this.presenter.noteLoading(loading));
     this.state = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
     this.pace = /** @type {Pace|null} */ (null);
+    this.drafts = /** @type {Drafts|null} */ (null);
     this.heartbeat = /** @type {Heartbeat|null} */ (null);
     this.failures = new Failures(this);
     this.lastAnswer = new Undo({
-      tabToken: () => this.tabToken(),
       onTakenBack: (answer) => this.#takenBack(answer),
       onRefused: (error) => this.failures.refused(error),
     });
@@ -63,19 +69,18 @@ export class TaskSession {
 
   /**
    * Ask the server where the person is, and go on from there. Also what a break's end and a reload do.
-   * @param {{endBreak?: boolean, takeOver?: boolean}} [options]
+   * @param {{takeOver?: boolean}} [options]
    */
-  async enter({ endBreak = false, takeOver = false } = {}) {
+  async enter({ takeOver = false } = {}) {
     clearTimeout(this.timer);
     /** @type {SessionState} */
     let session;
     try {
-      session = await post("api/session", { tab_token: this.tabToken(), end_break: endBreak, take_over: takeOver });
+      session = await post("api/session", { tab_token: tabToken(base()), take_over: takeOver });
     } catch (error) {
-      this.failures.enterFailed(error, { endBreak, takeOver });
+      this.failures.enterFailed(error, { takeOver });
       return;
     }
-    sessionStorage.setItem(tabKey(), session.tab_token);
     const first = this.state === null;
     this.state = session;
     if (first) this.#begin(session);
@@ -87,7 +92,7 @@ export class TaskSession {
   /**
    * Enter again after a while; an entry that was planned before is forgotten.
    * @param {number} seconds
-   * @param {{endBreak?: boolean, takeOver?: boolean}} [options]
+   * @param {{takeOver?: boolean}} [options]
    */
   enterIn(seconds, options = {}) {
     clearTimeout(this.timer);
@@ -107,7 +112,9 @@ export class TaskSession {
     const pair = this.queue.current;
     if (!pair) return this.#queueIsEmpty();
     const pictures = this.queue.pictures(pair);
-    const outcome = await this.presenter.present(pair, pictures, this.state?.study.show_prompt ?? true);
+    const outcome = await this.presenter.present(pair, pictures, {
+      withPrompt: this.state?.study.show_prompt ?? true, said: this.drafts?.of(pair.token) ?? {},
+    });
     if (outcome === "missing") return this.failures.reportMissing(pair);
     if (outcome === "overtaken") return undefined;
     const { done, total } = this.state?.progress ?? { done: 0, total: 0 };
@@ -128,8 +135,8 @@ export class TaskSession {
       return;
     }
     this.presenter.hide();
-    if (this.outbox && this.outbox.size > 0) showPending(); // `#accepted` goes on from here
-    else if (state === "finished") toThanks();
+    if (this.outbox && this.outbox.size > 0) showPending(this.outbox); // `#accepted` goes on from here
+    else if (state === "finished") this.#finish();
     else if (state === "break") this.#breakNow();
     else this.stand(state, retry_after);
   }
@@ -155,22 +162,22 @@ export class TaskSession {
     this.presenter.hide();
   }
 
-  /** @returns {string|null} what tells the server that this tab, and no other, has the study */
-  tabToken() {
-    return sessionStorage.getItem(tabKey());
-  }
-
   /** @param {SessionState} session */
   #begin(session) {
     this.choices.build(session.study);
+    this.viewer.startAt(session.study.show_at ?? "fit");
     const name = `${session.study.slug}:${session.session_key}`;
+    this.drafts = new Drafts(name);
     this.pace = new Pace(name, session.study.seconds_per_vote);
     const outbox = new Outbox({
       name,
-      send: (answer) => post("api/votes", { ...answer, tab_token: this.tabToken() }, { keepalive: true }),
+      send: (answer) => post("api/votes", { ...answer, tab_token: tabToken(base()) }, { keepalive: true }),
       onAccepted: (answer, response) => this.#accepted(answer.idempotency_key, response),
       onRefused: (answer, error) => this.failures.voteRefused(answer.idempotency_key, error),
-      onState: (state, size) => showSaving(state, size, outbox.durable),
+      onState: (state, size) => {
+        showSaving(state, size, outbox.durable);
+        this.#waitVisibly(outbox);
+      },
     });
     this.outbox = outbox;
     byId("save-now").addEventListener("click", () => outbox.sendNow());
@@ -180,7 +187,6 @@ export class TaskSession {
     outbox.sendNow();
     this.heartbeat = new Heartbeat({
       tokens: () => this.queue.tokens,
-      tabToken: () => this.tabToken() ?? "",
       onLost: (lost) => this.failures.leasesLost(lost),
       onRefused: (error) => this.failures.refused(error),
     });
@@ -196,6 +202,7 @@ export class TaskSession {
     clearHint();
     const key = newKey();
     const practice = pair.kind_public === "practice";
+    this.drafts?.keep(pair.token, this.choices.said);
     const seen = this.presenter.close({ keepVisible: practice });
     if (!practice) this.pace?.add(seen.response_ms);
     this.lastAnswer.offer(null);
@@ -206,6 +213,7 @@ export class TaskSession {
     });
     byId("stage").focus({ preventScroll: true });
     if (this.waitsFor === null) void this.show();
+    else this.#waitVisibly(this.outbox);
   }
 
   /** @returns {boolean} whether the answer just given is the last of its block */
@@ -235,7 +243,8 @@ export class TaskSession {
     }
     if (this.waitsFor === key) {
       this.waitsFor = null;
-      if (response.feedback) showFeedback(response.feedback, () => this.go(response));
+      hidePanel(); // it may have said that this answer was still on its way
+      if (response.feedback) showFeedback(response.feedback, this.choices.words(), () => this.go(response));
       else this.go(response);
     } else if (!this.presenter.pair && this.outbox?.size === 0) {
       void this.enter(); // the page stood at "almost done"; now the server can say what comes
@@ -249,18 +258,36 @@ export class TaskSession {
   async #takenBack(answer) {
     if (this.state) this.state.progress = answer.progress;
     this.queue.putFirst(answer.assignment);
-    showHint(t("task.undone"));
     hidePanel();
     await this.show();
+    showHint(t(this.choices.awaitsDone ? "task.undone_several" : "task.undone"));
+  }
+
+  #finish() {
+    this.drafts?.clear();
+    toThanks();
   }
 
   #breakNow() {
-    if (this.state) showBreak(this.state.progress, () => void this.enter({ endBreak: true }));
+    if (this.state) {
+      showBreak(this.state.progress, {
+        onContinue: () => void this.enter(),
+        onUndo: this.lastAnswer.offered ? () => void this.undo() : null,
+      });
+    }
+  }
+
+  /**
+   * Say on the stage that the next pair waits for an answer that cannot be sent; an empty stage would say nothing.
+   * @param {Outbox} outbox
+   */
+  #waitVisibly(outbox) {
+    if (this.waitsFor !== null && outbox.failing && !this.ended) showPending(outbox);
   }
 
   #queueIsEmpty() {
     this.presenter.hide();
-    if (this.outbox && this.outbox.size > 0) showPending();
+    if (this.outbox && this.outbox.size > 0) showPending(this.outbox);
     else void this.enter();
   }
 
@@ -273,9 +300,4 @@ export class TaskSession {
 
 function toThanks() {
   location.assign(`${base()}/thanks`);
-}
-
-/** @returns {string} */
-function tabKey() {
-  return `tab:${base()}`;
 }

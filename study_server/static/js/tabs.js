@@ -1,6 +1,21 @@
 /** One tab at a time: the second tab of a browser finds out before it asks the server for anything. */
 
+import { newKey } from "./api.js";
+
 const ANSWER_MS = 250;
+
+/**
+ * What tells the server that this tab, and no other, has the study. Drawn here and kept before the server is asked: a
+ * reload, or the way from the instructions to the pairs, is the same tab whatever answer was on its way.
+ * @param {string} name one for each study
+ * @returns {string}
+ */
+export function tabToken(name) {
+  const key = `tab:${name}`;
+  const token = sessionStorage.getItem(key) ?? newKey();
+  sessionStorage.setItem(key, token);
+  return token;
+}
 
 /**
  * @typedef {{release: () => void}} Claim

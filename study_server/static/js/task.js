@@ -6,7 +6,7 @@ import { TaskSession } from "./session.js";
 import { listenToGestures } from "./gestures.js";
 import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
 import { markOverflow } from "./overflow.js";
-import { listenToPanel, panelShown, showMoved, showOtherTab } from "./panel.js";
+import { breakShown, listenToPanel, panelShown, showMoved, showOtherTab } from "./panel.js";
 import { clearHint, scaleText } from "./status.js";
 import { claimTab } from "./tabs.js";
 import { loadTexts, t } from "./text.js";
@@ -59,6 +59,7 @@ function act(action, key) {
       if (name && session.mayAnswer()) session.choices.answerNext(name, "key");
       return;
     }
+    case "done": return session.choices.finish("key");
     case "undo": return void session.undo();
     case "swap": return viewer.setSwapped(true);
     case "zoom_in": return viewer.zoomStep(1);
@@ -84,7 +85,7 @@ function pan(x, y) {
 function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     const action = actionOf(event);
-    if (!action || panelShown() || !keysAct()) return;
+    if (!action || !keysAct() || (panelShown() && !(action === "undo" && breakShown()))) return;
     event.preventDefault();
     // A held key repeats; only moving about may repeat with it.
     if (event.repeat && !action.startsWith("pan_") && !action.startsWith("zoom_")) return;

@@ -1,8 +1,9 @@
 /** Taking the last answer back: which one may be, and the button that says so. */
 
 import { byId } from "./announce.js";
-import { HttpError, NetworkError, newKey, post } from "./api.js";
+import { HttpError, NetworkError, base, newKey, post } from "./api.js";
 import { showHint } from "./status.js";
+import { tabToken } from "./tabs.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
@@ -11,16 +12,19 @@ import { t } from "./text.js";
 export class Undo {
   /**
    * @param {object} options
-   * @param {() => string|null} options.tabToken
    * @param {(answer: {assignment: Assignment, progress: Progress}) => Promise<void>} options.onTakenBack
    * @param {(error: unknown) => void} options.onRefused a definite no that concerns the whole session
    */
-  constructor({ tabToken, onTakenBack, onRefused }) {
-    this.tabToken = tabToken;
+  constructor({ onTakenBack, onRefused }) {
     this.onTakenBack = onTakenBack;
     this.onRefused = onRefused;
     /** @type {{vote_id: string, key: string}|null} */
     this.vote = null;
+  }
+
+  /** @returns {boolean} whether there is an answer to take back */
+  get offered() {
+    return this.vote !== null;
   }
 
   /** @param {string|null|undefined} voteId the vote that may be taken back now, if any */
@@ -37,7 +41,7 @@ export class Undo {
     this.offer(null);
     try {
       const answer = await post("api/undo", {
-        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: this.tabToken(),
+        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: tabToken(base()),
       });
       await this.onTakenBack(answer);
     } catch (error) {

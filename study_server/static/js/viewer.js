@@ -32,6 +32,7 @@ export class Viewer {
     this.images = /** @type {PairImages|null} */ (null);
     this.sizes = { left: { width: 1, height: 1 }, right: { width: 1, height: 1 } };
     this.layout = chooseLayout(this.sizes.left, { width: 2, height: 1 }, 0);
+    this.start = /** @type {"fit"|"one_to_one"} */ ("fit");
     this.steps = [1];
     this.scale = 1;
     this.centre = { x: 0.5, y: 0.5 };
@@ -46,6 +47,13 @@ export class Viewer {
   /** @returns {boolean} */
   get zoomed() {
     return this.scale > this.steps[0] + 1e-6;
+  }
+
+  /**
+   * @param {"fit"|"one_to_one"} start the scale at which each pair begins: as large as fits, or 1:1
+   */
+  startAt(start) {
+    this.start = start;
   }
 
   /**
@@ -196,8 +204,10 @@ export class Viewer {
     const keep = !reset && this.zoomed;
     const scale = this.scale;
     this.layout = chooseLayout(this.sizes.left, stage, Math.round(GAP_CSS * ratio));
-    this.steps = scaleSteps(this.layout.scale);
-    this.scale = keep ? nearestStep(this.steps, scale) : this.layout.scale;
+    // At 1:1 small pictures are not enlarged, and large ones begin zoomed in; "whole pictures" is the smallest step.
+    this.steps = scaleSteps(this.start === "one_to_one" ? Math.min(1, this.layout.scale) : this.layout.scale);
+    if (keep) this.scale = nearestStep(this.steps, scale);
+    else this.scale = this.start === "one_to_one" ? 1 : this.layout.scale;
     this.stage.dataset.layout = this.layout.layout;
     this.#place();
   }

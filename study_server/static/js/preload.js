@@ -1,0 +1,23 @@
+/** The first pairs' pictures, loaded while the instructions are read: on a slow line that saves the first long wait. */
+
+import { HttpError, NetworkError, base, post } from "./api.js";
+import { tabToken } from "./tabs.js";
+
+/** @typedef {import("./api.js").SessionState} SessionState */
+
+/**
+ * Ask for the first pairs as the pair page will, and put their pictures into the browser's cache. A failure changes
+ * nothing: the pair page asks again.
+ */
+export async function preloadFirstPairs() {
+  try {
+    /** @type {SessionState} */
+    const session = await post("api/session", { tab_token: tabToken(base()), take_over: false });
+    for (const { left, right } of session.queue) {
+      await Promise.all([left.src, right.src].map(async (src) => (await fetch(src)).arrayBuffer()));
+    }
+  } catch (error) {
+    // A refusal (another tab has the study) and a lost network are the pair page's matter; fetch rejects with TypeError.
+    if (!(error instanceof HttpError || error instanceof NetworkError || error instanceof TypeError)) throw error;
+  }
+}
