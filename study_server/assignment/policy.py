@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from qsched.records import Kind
+from study_server.studies.session_length import REPEAT_GAP, TrialCounts
 
 LETTERS: dict[str, Kind] = {
     "P": Kind.PRACTICE,
@@ -22,22 +22,10 @@ LETTERS: dict[str, Kind] = {
     "R": Kind.REPEAT,
 }
 LETTER_OF = {kind: letter for letter, kind in LETTERS.items()}
-# A repeat right after its original tests memory, not consistency.
-REPEAT_GAP = 6
 # How far apart the two sides of a person's screen may drift before a pair is chosen to even them out.
 SIDE_SLACK = 1
-
-
-@dataclass(frozen=True, slots=True)
-class PlanCounts:
-    """How many trials of each kind a session has."""
-
-    practice: int
-    warmup: int
-    task: int
-    gold: int
-    instructed: int
-    repeats: int
+# The chance of the side that evens out what was shown so far.
+EVENING = 0.6
 
 
 class Candidate(NamedTuple):
@@ -64,7 +52,7 @@ class ChosenPair(NamedTuple):
     first_on_left: bool
 
 
-def plan_session(counts: PlanCounts, rng: random.Random) -> str:
+def plan_session(counts: TrialCounts, rng: random.Random) -> str:
     """The kinds of a session, one letter a trial.
 
     Practice, then warm-up, then the rest: gold and instructed items are spread at random, one in each equal
@@ -114,11 +102,14 @@ def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Ran
 
 
 def draw_side(*, pair_balance: int, left_balance: int, rng: random.Random) -> bool:
-    """Whether the first image goes left: even out the pair, then the person, then by chance."""
-    for balance in (pair_balance, left_balance):
-        if balance:
-            return balance < 0
-    return rng.random() < 0.5
+    """Whether the first image goes left: a coin biased towards the side that evens out the pair, else the person.
+
+    Efron's biased coin (1971, Biometrika 58:403-417). No rule that a person could work out foretells a side with more
+    than EVENING, whatever they know of the balances; a side that always evened them out could be foretold.
+    """
+    balance = pair_balance or left_balance
+    evening = 0.5 if balance == 0 else EVENING if balance < 0 else 1 - EVENING
+    return rng.random() < evening
 
 
 def remember(recent: Iterable[int], prompt_id: int, *, gap: int) -> tuple[int, ...]:

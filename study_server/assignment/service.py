@@ -13,11 +13,9 @@ from study_server.assignment import queries
 from study_server.assignment.adaptive import Draw, draw_comparison
 from study_server.assignment.policy import (
     LETTERS,
-    REPEAT_GAP,
     Candidate,
     ChosenPair,
     Person,
-    PlanCounts,
     choose_pair,
     plan_session,
     remember,
@@ -27,6 +25,7 @@ from study_server.assignment.session import AnnotatorSession
 from study_server.assignment.slots import expire_leases, free_slot, return_to_budget, take_from_budget, take_slot
 from study_server.db import Tx
 from study_server.studies.design import MAX_PROMPT_GAP
+from study_server.studies.session_length import REPEAT_GAP
 from study_server.studies.study import Study
 
 QUEUE_DEPTH = 2
@@ -45,22 +44,7 @@ def new_assignment_id(context: AssignmentContext) -> int:
 
 def new_plan(study: Study, rng: random.Random, *, seen: int = 0) -> str:
     """The plan of a new session; `seen` pairs of the study are known to this person already."""
-    design = study.design
-    available = max(0, study.task_pairs - seen)
-    warmup = min(design.warmup, max(0, available - 1))
-    task = available - warmup
-    if design.pairs_per_annotator is not None:
-        task = min(task, design.pairs_per_annotator)
-    repeats = round(design.repeat_rate * task) if task > REPEAT_GAP else 0
-    counts = PlanCounts(
-        practice=study.practice_pairs,
-        warmup=warmup,
-        task=task,
-        gold=min(design.gold_shown, study.gold_pairs),
-        instructed=design.instructed if task else 0,
-        repeats=repeats,
-    )
-    return plan_session(counts, rng)
+    return plan_session(study.count_trials(seen=seen), rng)
 
 
 def lease_next(tx: Tx, context: AssignmentContext, session: AnnotatorSession) -> Shown | NoWork:

@@ -37,6 +37,14 @@ class FormProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class PayItem:
+    """What a person gets for taking part, and the rate that it comes from."""
+
+    amount: str
+    rate: str
+
+
+@dataclass(frozen=True, slots=True)
 class QuestionItem:
     id: str
     text: str
@@ -67,7 +75,8 @@ class ConsentPage:
     consent_version: str
     minutes: int | None
     pairs: int | None
-    pay: str | None
+    practice: int
+    pay: PayItem | None
     contact: str | None
     hidden: dict[str, str]
     demographics: tuple[DemographicItem, ...]
@@ -100,18 +109,17 @@ class ThanksPage:
     template: ClassVar[str] = "pages/thanks.html"
     answered: int
     completion: Completion
+    may_start_anew: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """kind: declined, not_found, closed, paused, screened_out, already_done, preview, session_expired, csrf,
-    error or rate_limited; the catalogue has title and text of each."""
+    """kind: declined, not_found, prolific, link, closed, paused, screened_out, session_expired, csrf, error or
+    rate_limited; the catalogue has title and text of each."""
 
     template: ClassVar[str] = "pages/message.html"
     kind: str
     detail: str | None = None
-    link_url: str | None = None
-    link_text: str | None = None
     completion: Completion | None = None
 
 

@@ -18,6 +18,7 @@ from study_server.participation.pages import (
     IndexPage,
     InstructionsPage,
     MessagePage,
+    PayItem,
     QuestionItem,
     ScreeningItem,
     StudyItem,
@@ -26,6 +27,7 @@ from study_server.participation.pages import (
 )
 from study_server.participation.schemas import ScreeningBody
 from study_server.studies.cache import STUDIES
+from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form, read_json
 from study_server.web.context import (
@@ -77,6 +79,10 @@ async def arrive(slug: str, request: Request) -> Response:
             server.pages.keep_language(request, back, slug=slug, languages=study.design.languages)
             return back
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
+    try:
+        service.platform_participant(study.design, dict(request.query_params))
+    except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
+        return _refuse_link(request, server, study, misfit)
     nonce = new_token()
     hidden = {name: request.query_params[name][:200] for name in CARRIED if name in request.query_params}
     return _consent(request, server, study, nonce=nonce, hidden=hidden)
@@ -113,6 +119,19 @@ async def consent(slug: str, request: Request) -> Response:
         service.join, study, participant=participant, simulated=simulated, demographics=demographics
     )
     return _enter(server, study, session_id, "instructions")
+
+
+@router.post("/s/{slug}/leave")
+async def leave(slug: str, request: Request) -> Response:
+    """Let the next person at this browser start anew; the session itself and its answers stay."""
+    server = server_of(request)
+    session_id = find_session(request, slug)
+    answer = RedirectResponse(f"/s/{slug}", status_code=303)
+    if session_id is not None:
+        form = await read_form(request)
+        server.keys.check_csrf(session_subject(slug, session_id), form.get("csrf"))
+        answer.delete_cookie(SESSION_COOKIE, path=f"/s/{slug}")
+    return answer
 
 
 @router.get("/s/{slug}/instructions")
@@ -201,7 +220,9 @@ async def thanks(slug: str, request: Request) -> Response:
     if summary.state != "finished" and summary.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
     completion = _completion(platform.name, platform.completion_code, platform.completion_url)
-    return _render(request, study, ThanksPage(summary.answered, completion or Completion()), session_id)
+    # Who comes from a platform has a link of their own; an open link is used again at the same browser.
+    page = ThanksPage(summary.answered, completion or Completion(), may_start_anew=platform.name == "open")
+    return _render(request, study, page, session_id)
 
 
 async def _read_session(request: Request, slug: str) -> tuple[int | None, service.SessionSummary | None]:
@@ -285,15 +306,17 @@ def _consent(
 ) -> Response:
     """The consent page, again with what was entered where something of it does not fit."""
     design = study.design
-    pay = design.pay
-    pairs = service.planned_trials(study)
-    minutes = max(1, round(pairs * design.seconds_per_vote / 60))
+    trials = study.count_trials()
+    minutes = max(1, round(session_minutes(design, trials)))
+    if design.max_minutes is not None:
+        minutes = min(minutes, design.max_minutes)
     page = ConsentPage(
         consent_paragraphs=tuple(part.strip() for part in design.consent.text.split("\n\n") if part.strip()),
         consent_version=design.consent.version,
-        minutes=minutes if design.max_minutes is None else min(minutes, design.max_minutes),
-        pairs=pairs,
-        pay=None if pay is None else f"{pay.per_hour:.2f} {pay.currency}/h",
+        minutes=minutes,
+        pairs=trials.scored,
+        practice=trials.practice,
+        pay=None if design.pay is None else PayItem(*design.pay.amounts(minutes)),
         contact=design.consent.contact,
         hidden=hidden,
         demographics=tuple(
@@ -337,10 +360,24 @@ def _render(
     )
 
 
+def _refuse_link(request: Request, server: Server, study: Study, misfit: service.FormMisfit) -> Response:
+    """A page that says what is wrong with the link, in the person's language."""
+    if misfit.key == "consent.problem.prolific":
+        return _message(request, study, "prolific", status=422)
+    catalogue = server.pages.catalogue(request, study.design.languages)
+    return _message(request, study, "link", status=422, detail=catalogue.text(misfit.key, **misfit.values))
+
+
 def _message(
-    request: Request, study: Study, kind: str, *, status: int = 200, completion: Completion | None = None
+    request: Request,
+    study: Study,
+    kind: str,
+    *,
+    status: int = 200,
+    completion: Completion | None = None,
+    detail: str | None = None,
 ) -> Response:
-    page = MessagePage(kind, completion=completion)
+    page = MessagePage(kind, detail=detail, completion=completion)
     return server_of(request).pages.render(
         request, page, study=_heading(study), languages=study.design.languages, status=status
     )

@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from study_server.assignment.records import AssignmentContext
@@ -25,6 +24,8 @@ PROLIFIC_NAMES = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 MAX_EXTERNAL = 128
 MAX_ANSWER = 500
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+# What a platform's link holds where the platform did not fill it in: {{%PROLIFIC_PID%}}, ${id}, %ID%, [ID], <ID>.
+PLACEHOLDER = re.compile(r"[{}<>]|^%.*%$|^\[.*\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,18 @@ class FormMisfit(BadRequest):
 
 
 def platform_participant(design: StudyDesign, fields: dict[str, str]) -> PlatformParticipant | None:
-    """The platform's names from the link; FormMisfit where the study needs them and they are missing."""
+    """The platform's names from the link; FormMisfit where they are needed and missing, or not filled in."""
+    for name in PROLIFIC_NAMES:
+        value = fields.get(name, "")
+        if len(value) > MAX_EXTERNAL:
+            raise FormMisfit("consent.problem.link", name=name, limit=str(MAX_EXTERNAL))
+        if PLACEHOLDER.search(value):
+            raise FormMisfit("consent.problem.placeholder", name=name, value=value)
     pid = fields.get("PROLIFIC_PID", "")
     if not pid:
         if design.platform.name == "prolific" and not fields.get("simulated"):
             raise FormMisfit("consent.problem.prolific")
         return None
-    for name in PROLIFIC_NAMES:
-        if len(fields.get(name, "")) > MAX_EXTERNAL:
-            raise FormMisfit("consent.problem.link", name=name, limit=str(MAX_EXTERNAL))
     return PlatformParticipant("prolific", pid, fields.get("STUDY_ID") or None, fields.get("SESSION_ID") or None)
 
 
@@ -170,11 +174,6 @@ def _find_known(tx: Tx, study: Study, participant: PlatformParticipant) -> tuple
         return None, None
     session = tx.one(queries.KNOWN_SESSION, annotator=person[0], external=participant.external_session)
     return int(person[0]), None if session is None else int(session[0])
-
-
-def planned_trials(study: Study) -> int:
-    """Trials of a newcomer's session, all kinds together: chance decides about their order only."""
-    return len(new_plan(study, Random(0)))
 
 
 def read_summary(tx: Tx, *, session_id: int, slug: str) -> SessionSummary | None:

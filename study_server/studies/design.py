@@ -15,6 +15,7 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
 
 MAX_PROMPT_GAP = 8
+CURRENCY_SIGNS = {"GBP": "£", "USD": "$", "EUR": "€"}
 
 
 class DesignSection(BaseModel):
@@ -122,6 +123,14 @@ class Pay(DesignSection):
     per_hour: float = Field(gt=0)
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "GBP"
     platform_fee: float = Field(default=0.0, ge=0, le=1, description="share on top, 0.333 for Prolific")
+
+    def amounts(self, minutes: float) -> tuple[str, str]:
+        """What `minutes` are paid with, and an hour, with the sign of the currency."""
+        sign = CURRENCY_SIGNS.get(self.currency)
+        amount, rate = f"{self.per_hour * minutes / 60:.2f}", f"{self.per_hour:.2f}"
+        return (
+            (f"{sign}{amount}", f"{sign}{rate}") if sign else (f"{amount} {self.currency}", f"{rate} {self.currency}")
+        )
 
 
 class Adaptive(DesignSection):

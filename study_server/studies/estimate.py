@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
+from study_server.studies.session_length import count_trials, session_minutes
 
 # A study that cannot tell 60/40 from even is hardly worth its annotators.
 COARSEST = 0.6
@@ -47,7 +49,7 @@ def estimate_study(
     if not design.allow_tie:
         assumed = replace(assumed, tie_rate=0.0)
     task = [pair for pair in pairs if pair.pool == "task"]
-    practice = sum(pair.pool == "practice" for pair in pairs)
+    pools = Counter(pair.pool for pair in pairs)
     sizes: dict[tuple[str, str], int] = {}
     for pair in task:
         key = (pair.first_arm, pair.second_arm)
@@ -56,9 +58,8 @@ def estimate_study(
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least votes_per_pair people are needed.
     annotators = max(math.ceil(votes / each), math.ceil(votes / len(task)))
-    extras = design.warmup + design.gold_shown + design.instructed + round(design.repeat_rate * each)
-    trials = each + extras + practice
-    minutes = trials * design.seconds_per_vote / 60
+    trials = count_trials(design, task_pairs=len(task), practice_pairs=pools["practice"], gold_pairs=pools["gold"])
+    minutes = session_minutes(design, trials)
     hours = annotators * minutes / 60
     by_comparison = {key: size * votes / len(task) for key, size in sizes.items()}
     prompts = len({pair.prompt_key for pair in task})
@@ -70,7 +71,7 @@ def estimate_study(
         pairs=len(task),
         prompts=prompts,
         valid_votes=votes,
-        trials_per_annotator=trials,
+        trials_per_annotator=trials.scored,
         annotators=annotators,
         minutes_per_annotator=minutes,
         hours=hours,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study_server.studies.design import StudyDesign
+from study_server.studies.session_length import TrialCounts, count_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,13 @@ class Study:
     def lease_ms(self) -> int:
         """Length of a lease."""
         return self.design.lease_seconds * 1000
+
+    def count_trials(self, *, seen: int = 0) -> TrialCounts:
+        """The trials of a new session; `seen` task pairs are known to this person already."""
+        return count_trials(
+            self.design,
+            task_pairs=self.task_pairs,
+            practice_pairs=self.practice_pairs,
+            gold_pairs=self.gold_pairs,
+            seen=seen,
+        )

@@ -59,7 +59,17 @@ questions:
 """
 
 
-STUDIES = {"plain": "", "full": SCREENING, "two": TWO_QUESTIONS, "graded": "strength: true"}
+THREE_QUESTIONS = """
+questions:
+  - {id: overall, text: "Which picture do you prefer, all things considered?"}
+  - {id: quality, text: "Which picture looks better?"}
+  - {id: match, text: "Which picture fits the description better?"}
+"""
+
+STUDIES = {
+    "plain": "", "full": SCREENING, "two": TWO_QUESTIONS, "three": THREE_QUESTIONS, "graded": "strength: true",
+    "checked": "instructed: 3", "blind": THREE_QUESTIONS + "show_prompt: false\ninstructed: 3",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -207,6 +217,24 @@ def arrival(full_study: StudyUnderTest) -> str:
 def two_questions(server: Server) -> StudyUnderTest:
     """The same with two questions a pair."""
     return StudyUnderTest(f"{server.url}/s/two", "two", server.database)
+
+
+@pytest.fixture(scope="session")
+def three_questions(server: Server) -> StudyUnderTest:
+    """The same with three questions a pair."""
+    return StudyUnderTest(f"{server.url}/s/three", "three", server.database)
+
+
+@pytest.fixture(scope="session")
+def checked(server: Server) -> StudyUnderTest:
+    """The same with attention checks."""
+    return StudyUnderTest(f"{server.url}/s/checked", "checked", server.database)
+
+
+@pytest.fixture(scope="session")
+def blind(server: Server) -> StudyUnderTest:
+    """Three questions, attention checks, and no description shown."""
+    return StudyUnderTest(f"{server.url}/s/blind", "blind", server.database)
 
 
 @pytest.fixture(scope="session")

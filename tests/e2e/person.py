@@ -98,7 +98,8 @@ def pass_screening(page: Page) -> None:
 def skip_practice(page: Page) -> Shown:
     """Answer practice pairs until the first pair that counts."""
     while page.locator("#practice-tag").is_visible():
-        page.keyboard.press("ArrowLeft")
+        for _ in range(page.locator(".question").count()):
+            page.keyboard.press("ArrowLeft")
         page.locator("#feedback-next").click()
         shown(page)
     return shown(page)

@@ -29,7 +29,7 @@ def test_the_language_of_the_link_lasts_from_consent_to_thanks(settings, make_st
         demographics=[{"id": "age", "label": "Age", "kind": "number", "required": True}],
     )
     checks = {load_catalogue("de").text(f"instructed.{side}") for side in ("left", "right")}
-    prompts = set()
+    seen = []
 
     async def scenario():
         async with serving(settings) as browser:
@@ -43,12 +43,13 @@ def test_the_language_of_the_link_lasts_from_consent_to_thanks(settings, make_st
             await visitor.enter(d_age="40")
             for page in ("instructions", "task"):
                 assert spoken(await visitor.client.get(f"/s/s/{page}")) == "de"
-            await visitor.vote_all(lambda assignment: prompts.add(assignment["prompt"]) or "left")
+            await visitor.vote_all(lambda assignment: seen.append(assignment) or "left")
             assert spoken(await visitor.client.get("/s/s/thanks")) == "de"
 
     run(scenario())
-    assert prompts & checks, "the instructed checks are worded by the API"
-    assert not prompts & {load_catalogue("en").text(f"instructed.{side}") for side in ("left", "right")}
+    instructions = {assignment["instruction"] for assignment in seen} - {None}
+    assert instructions and instructions <= checks, "the API words the attention checks"
+    assert all(assignment["prompt"].startswith("a disc") for assignment in seen), "a description is never replaced"
 
 
 def test_a_link_in_another_language_changes_it_midway(settings, make_study, browsing_in_english):
