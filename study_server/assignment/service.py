@@ -25,6 +25,7 @@ from study_server.assignment.session import AnnotatorSession
 from study_server.assignment.slots import expire_leases, free_slot, return_to_budget, take_from_budget, take_slot
 from study_server.db import Tx
 from study_server.studies.design import MAX_PROMPT_GAP
+from study_server.studies.known_answers import on_screen
 from study_server.studies.session_length import REPEAT_GAP
 from study_server.studies.study import Study
 
@@ -273,7 +274,7 @@ def _insert(
     expected = None
     if kind in (Kind.GOLD, Kind.PRACTICE):
         better = context.cache.get(tx, choice.pair_id).better
-        expected = "left" if (better == "first") == choice.first_on_left else "right"
+        expected = None if better is None else on_screen(better, first_on_left=choice.first_on_left)
     elif kind is Kind.INSTRUCTED:
         expected = context.rng.choice(("left", "right"))
     counted = kind is Kind.TASK

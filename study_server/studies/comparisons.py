@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from qsched.errors import InputError
 from study_server.studies.design import Baseline, KnownItem, StudyDesign
+from study_server.studies.known_answers import write_known
 
 # The posterior is refitted every few votes; beyond this many arms that would cost noticeable time.
 MAX_ADAPTIVE_ARMS = 30
@@ -132,8 +133,8 @@ def _known_pair(
     item: KnownItem, location: tuple[str, int], arms: Sequence[str], available: set[ImageKey]
 ) -> PlannedPair:
     pool, _ = location
-    for key, arm in (("better", item.better), ("worse", item.worse)):
-        _known_arm(arm, arms, (*location, key))
+    for arm in item.arms:
+        _known_arm(arm, arms, (*location, "worse" if arm == item.worse else "better"))
         if (item.prompt, item.sample_index, arm) not in available:
             raise MisfitError(
                 f"{pool}: the image set has no image of prompt {item.prompt!r}, sample {item.sample_index}, "
@@ -141,7 +142,11 @@ def _known_pair(
                 (*location, "prompt"),
             )
     order: Mapping[str, int] = {arm: place for place, arm in enumerate(arms)}
-    first, second = sorted((item.better, item.worse), key=order.__getitem__)
+    first, second = sorted(item.arms, key=order.__getitem__)
+
+    def place(arm: str) -> str:
+        return "first" if arm == first else "second"
+
     return PlannedPair(
         pair_key(item.prompt, item.sample_index, first, second),
         item.prompt,
@@ -149,7 +154,11 @@ def _known_pair(
         first,
         second,
         pool=pool,
-        better="first" if item.better == first else "second",
+        better=write_known(
+            place(item.better)
+            if isinstance(item.better, str)
+            else {question: place(arm) for question, arm in item.better.items()}
+        ),
         why=item.why,
     )
 

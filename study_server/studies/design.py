@@ -32,19 +32,33 @@ class Question(DesignSection):
 
 
 class KnownItem(DesignSection):
-    """A pair whose right answer is known: of this prompt, `better` is better than `worse`."""
+    """A pair whose right answer is known: of this prompt, `better` is better than `worse`.
+
+    `better` is one arm for every question, or an arm by question; a question that it leaves out has no known answer.
+    """
 
     prompt: Word
-    better: Word
-    worse: Word
+    better: Word | dict[Identifier, Word]
+    worse: Word | None = None
     sample_index: int = Field(default=0, ge=0)
-    why: str | None = Field(default=None, max_length=500, description="told after a practice answer")
+    why: str | None = Field(default=None, max_length=500, description="shown after a practice answer")
 
     @model_validator(mode="after")
     def _two_arms(self) -> KnownItem:
-        if self.better == self.worse:
-            raise ValueError(f"better and worse are both {self.better!r}; name two arms")
+        if len(self.arms) != 2:
+            raise ValueError(f"better and worse name {', '.join(self.arms) or 'no arm'}; name two arms")
+        for word in re.findall(r"{(.*?)}", self.why or ""):
+            if word not in ("better", "worse"):
+                raise ValueError(
+                    f"why has {{{word}}}; it may have {{better}} and {{worse}}, for the sides of the pictures"
+                )
         return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms of the pair, in the order in which they are named."""
+        named = (self.better,) if isinstance(self.better, str) else tuple(self.better.values())
+        return tuple(dict.fromkeys((*named, *(() if self.worse is None else (self.worse,)))))
 
 
 class Baseline(DesignSection):
@@ -158,7 +172,13 @@ class StudyDesign(DesignSection):
     allow_skip: bool = True
     strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
     show_prompt: bool = True
+<<<<<<< HEAD
     show_identical: bool = False
+=======
+    show_at: Literal["fit", "one_to_one"] = Field(
+        default="fit", description="the scale at which each pair begins: as large as fits the window, or 1:1"
+    )
+>>>>>>> 2109e30 (Sides by a biased coin, known answers by question, honest lengths and links)
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
     votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)
@@ -211,6 +231,13 @@ class StudyDesign(DesignSection):
         both = sorted(practised & {item.prompt for item in self.gold})
         if both:
             raise ValueError(f"prompt {both[0]!r} is practised and gold; practice must show other content")
+        for item in (*self.gold, *self.practice):
+            for question in () if isinstance(item.better, str) else item.better:
+                if question not in (asked := [one.id for one in self.questions]):
+                    raise ValueError(
+                        f"prompt {item.prompt!r}: better names the question {question!r}; "
+                        f"the questions are {', '.join(asked)}"
+                    )
         if self.arms is not None and len(self.arms) < 2:
             raise ValueError(f"arms names {len(self.arms)}; a comparison needs two")
         asked = [question.id for question in self.questions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qsched.records import Choice, Kind
@@ -22,7 +23,7 @@ class Outcome(NamedTuple):
     vote_id: int | None = None
     undo_id: int | None = None
     voted: Shown | None = None
-    choice: Choice | None = None
+    answers: Mapping[str, Choice] | None = None
 
 
 def fill_queue(

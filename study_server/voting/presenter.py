@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from qsched.records import Choice, Kind
 from study_server.assignment.records import Shown
 from study_server.assignment.session import AnnotatorSession
 from study_server.clock import now_ms
+from study_server.studies.known_answers import first_known, known_answer
 from study_server.studies.study import Study
 from study_server.voting.outcome import Outcome
 from study_server.web.catalogue import Catalogue
@@ -77,6 +79,7 @@ class Presenter:
                 "strength": design.strength,
                 "block_length": design.block_length,
                 "show_prompt": design.show_prompt,
+                "show_at": design.show_at,
                 "practice_feedback": design.practice_feedback,
                 "lease_seconds": design.lease_seconds,
                 "seconds_per_vote": design.seconds_per_vote,
@@ -89,15 +92,15 @@ class Presenter:
             "undo": self._undo(outcome),
         } | self._retry(outcome)
 
-    def vote(self, outcome: Outcome) -> dict[str, Any]:
-        """The answer to an accepted vote."""
+    def vote(self, outcome: Outcome, *, stacked: bool) -> dict[str, Any]:
+        """The answer to an accepted vote; `stacked` where the pictures lay one above the other."""
         vote_id = self._vote_id(outcome.vote_id)
         answer: dict[str, Any] = {
             "accepted": True,
             "vote_id": vote_id,
             "undo": None if outcome.undo_id is None or vote_id is None else {"vote_id": vote_id},
         } | self.after(outcome)
-        feedback = self._feedback(outcome)
+        feedback = self._feedback(outcome, stacked=stacked)
         if feedback is not None:
             answer["feedback"] = feedback
         return answer
@@ -122,15 +125,24 @@ class Presenter:
         vote_id = self._vote_id(outcome.undo_id)
         return None if vote_id is None else {"vote_id": vote_id}
 
-    def _feedback(self, outcome: Outcome) -> dict[str, Any] | None:
+    def _feedback(self, outcome: Outcome, *, stacked: bool) -> dict[str, Any] | None:
+        """After a practice pair: right where every answer that is known is, and why, by the sides of this person."""
         voted = outcome.voted
         if voted is None or not voted.is_practice or not self._study.design.practice_feedback:
             return None
-        expected = voted.assignment.expected
-        if expected is None or outcome.choice is Choice.SKIP:
+        expected, answers = voted.assignment.expected, outcome.answers or {}
+        known = {question: answer for question in answers if (answer := known_answer(expected, question))}
+        if expected is None or not known or all(answers[question] is Choice.SKIP for question in known):
             return None
-        correct = outcome.choice == expected
-        return {"correct": correct, "text": voted.content.why or ""}
+        correct = all(answers[question] == answer for question, answer in known.items())
+        sides = ("upper", "lower") if stacked else ("left", "right")
+        better, worse = sides if first_known(expected) == "left" else sides[::-1]
+        words = {
+            name: self._catalogue().text(f"feedback.side.{side}")
+            for name, side in (("better", better), ("worse", worse))
+        }
+        text = re.sub(r"{(better|worse)}", lambda found: words[found[1]], voted.content.why or "")
+        return {"correct": correct, "text": text}
 
     @staticmethod
     def _retry(outcome: Outcome) -> dict[str, Any]:

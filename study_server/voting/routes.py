@@ -41,7 +41,8 @@ async def vote(request: Request) -> Response:
         strengths=body.strengths,
     )
     outcome = await server.writer.run(service.submit_vote, study, vote=submitted)
-    return _json(_presenter(request, server, study, session_id).vote(outcome))
+    stacked = body.view is not None and body.view.layout == "stacked"
+    return _json(_presenter(request, server, study, session_id).vote(outcome, stacked=stacked))
 
 
 async def session(request: Request) -> Response:

@@ -60,7 +60,6 @@ class VoteBody(Body):
 
 class UndoBody(Body):
     vote_id: Token
-    idempotency_key: Key
     tab_token: Token | None = None
 
 
@@ -79,5 +78,4 @@ class ReportBody(Body):
 
 class SessionBody(Body):
     tab_token: Token | None = None
-    end_break: bool = False
     take_over: bool = False

@@ -129,7 +129,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
         vote_id,
         undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_id,
         voted=Shown(assignment, context.cache.get(tx, assignment.pair_id)),
-        choice=next(iter(vote.answers.values())),
+        answers=vote.answers,
     )
 
 
@@ -190,5 +190,5 @@ def _replay(
         vote_id,
         undo_id=vote_id if session.last_assignment_id == assignment.id and not assignment.reopened else None,
         voted=Shown(assignment, context.cache.get(tx, assignment.pair_id)),
-        choice=next(iter(vote.answers.values())),
+        answers=vote.answers,
     )

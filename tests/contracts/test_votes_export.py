@@ -26,7 +26,7 @@ def voted(settings, make_study, database):
             choices = iter(["left", "right", "tie", "skip"] * 1000)
             await asyncio.gather(*(person.vote_all(lambda _: next(choices), limit=9) for person in people))
             last = await people[0].vote("left")
-            undo = {"vote_id": last["vote_id"], "idempotency_key": "an-undo-key"}
+            undo = {"vote_id": last["vote_id"]}
             again = (await people[0].post("api/undo", undo)).json()["assignment"]
             await people[0].post("api/votes", people[0].ballot(again, "right"))
 

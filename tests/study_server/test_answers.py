@@ -81,7 +81,7 @@ def test_the_strength_of_a_preference_is_stored_with_it_and_corrected_with_it(se
             await visitor.begin()
             first, second = visitor.queue
             answer = await visitor.post("api/votes", visitor.ballot(first, "left", strengths={"overall": 2}))
-            body = {"vote_id": answer.json()["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            body = {"vote_id": answer.json()["vote_id"], "tab_token": visitor.tab}
             undone = (await visitor.post("api/undo", body)).json()["assignment"]
             await visitor.post("api/votes", visitor.ballot(undone, "right", strengths={"overall": 1}))
             await visitor.post("api/votes", visitor.ballot(second, "skip"))

@@ -273,6 +273,9 @@ def test_a_consent_form_that_does_not_fit_comes_back_with_what_was_entered(setti
     assert query(database, "SELECT count(*) FROM sessions") == [(1,)]
 
 
+FACT = re.compile(r"<dd>(.*?)</dd>", re.DOTALL)
+
+
 def test_the_consent_page_counts_every_trial_and_no_more_minutes_than_are_allowed(settings, make_study, database):
     kinds = {
         "pairs_per_annotator": 10,
@@ -282,17 +285,23 @@ def test_the_consent_page_counts_every_trial_and_no_more_minutes_than_are_allowe
         "seconds_per_vote": 12,
         "gold": [{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
         "practice": [{"prompt": "p0", "better": "fp32", "worse": "w4a4"}],
+        "pay": {"per_hour": 9.0, "currency": "GBP"},
     }
     make_study(**kinds, max_minutes=None)
     make_study("short", **kinds, max_minutes=2)
 
     async def scenario():
         async with serving(settings) as browser:
-            for slug, minutes in (("s", "about 3 min"), ("short", "about 2 min")):
+            # 17 trials of 12 s and 90 s to read are 4.9 minutes.
+            for slug, minutes, amount in (("s", 5, "0.75"), ("short", 2, "0.30")):
                 page = await browser().get(f"/s/{slug}")
-                assert re.findall(r"<dd>([^<]*)</dd>", page.text)[:2] == ["17", minutes]
+                facts = [" ".join(re.sub("<[^>]*>", "", fact).split()) for fact in FACT.findall(page.text)]
+                assert facts == ["16 and 1 for practice", f"about {minutes} min", f"£{amount} (£9.00 an hour)"]
             visitor = await Visitor(browser()).enter()
+            assert (await visitor.begin())["progress"]["total"] == 16, "the progress bar counts the same pairs"
             assert await visitor.vote_all() == 17
+            thanks = await visitor.client.get("/s/s/thanks")
+            assert "Pairs judged: 16" in thanks.text
 
     run(scenario())
 
@@ -306,5 +315,73 @@ def test_the_way_back_names_the_platform_as_it_writes_itself(settings, prolific)
             await visitor.vote_all()
             page = (await visitor.client.get("/s/s/thanks")).text
             assert "Prolific" in re.search(r'id="return-link"[^>]*>([^<]*)<', page)[1]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("name", ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID"])
+@pytest.mark.parametrize("value", ["{{%PROLIFIC_PID%}}", "{{PROLIFIC_PID}}", "${e://Field/ID}", "%ID%", "[ID]", "<id>"])
+def test_a_placeholder_that_the_platform_did_not_fill_in_is_no_person(settings, prolific, database, name, value):
+    prolific(languages=("en", "de"))
+    names = {"PROLIFIC_PID": "person", "STUDY_ID": "study", "SESSION_ID": "first", name: value}
+
+    async def scenario():
+        async with serving(settings) as browser:
+            client = browser()
+            page = await client.get("/s/s", params=names)
+            assert page.status_code == 422 and "This link looks damaged" in page.text and name in page.text
+            assert 'id="consent-form"' not in page.text, "it is said before anybody fills in the form"
+            german = await client.get("/s/s", params=names | {"lang": "de"})
+            assert "Platzhalter" in german.text
+            good = await client.get("/s/s" + LINK)
+            csrf = re.search(r'name="csrf" value="([^"]+)"', good.text)[1]
+            posted = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes", **names})
+            assert posted.status_code == 422
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(0,)]
+
+
+def test_who_comes_to_a_prolific_study_without_its_names_is_told_before_the_form(settings, prolific):
+    prolific()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            page = await browser().get("/s/s")
+            assert page.status_code == 422 and "Please come from Prolific" in page.text
+            assert "consent-form" not in page.text
+
+    run(scenario())
+
+
+def test_the_next_person_at_the_same_browser_starts_anew(settings, make_study, database):
+    make_study(pairs_per_annotator=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            client = browser()
+            await (await Visitor(client).enter()).vote_all()
+            again = await client.get("/s/s", follow_redirects=True)
+            assert "Thank you!" in again.text and "Somebody else?" in again.text
+            csrf = re.search(r'name="csrf" value="([^"]+)"', again.text)[1]
+            refused = await client.post("/s/s/leave", data={"csrf": "x" + csrf})
+            assert refused.status_code == 403
+            page = await client.post("/s/s/leave", data={"csrf": csrf}, follow_redirects=True)
+            assert "I agree and want to take part" in page.text
+            await (await Visitor(client).enter()).vote_all()
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(2,)]
+    assert query(database, "SELECT DISTINCT done FROM sessions") == [(2,)]
+
+
+def test_nobody_who_came_from_a_platform_is_asked_to_start_anew(settings, prolific):
+    prolific(pairs_per_annotator=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(LINK)
+            await visitor.vote_all()
+            assert "Somebody else?" not in (await visitor.client.get("/s/s/thanks")).text
 
     run(scenario())

@@ -135,7 +135,7 @@ def test_every_example_of_the_commented_file_can_be_uncommented(tmp_path):
         else:
             lines.append(f"{indent}{gap[1:]}{words}")
     design = read_study_file(write(tmp_path, "\n".join(lines)))
-    assert uncommented == 18
+    assert uncommented == 19
     assert design.gold and design.practice and design.demographics and design.pay and design.adaptive and design.arms
 
 
@@ -230,8 +230,9 @@ def test_the_estimate_counts_people_hours_and_money():
     )
     found = estimate_study(plan, plan_pairs(plan, arms=ARMS, images=IMAGES))
     assert (found.pairs, found.valid_votes, found.annotators) == (18, 180, 20)
-    assert found.hours == pytest.approx(20 * 90 / 3600)
-    assert found.cost == pytest.approx(0.5 * 12 * 1.25)
+    # 90 s of pairs and 90 s of reading for each of 20 people.
+    assert found.hours == pytest.approx(20 * (90 + 90) / 3600)
+    assert found.cost == pytest.approx(1.0 * 12 * 1.25)
     assert found.votes_per_comparison == 60
     # Six prompts: next to nothing can be shown, whatever the number of votes.
     assert found.weakest.win_rate is not None and found.weakest.win_rate > 0.75

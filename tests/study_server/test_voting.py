@@ -139,7 +139,7 @@ def test_an_undone_vote_is_superseded_by_a_new_row_and_only_the_last_counts(sett
             visitor = await Visitor(browser()).enter()
             await visitor.begin()
             first = await visitor.vote("left")
-            body = {"vote_id": first["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            body = {"vote_id": first["vote_id"], "tab_token": visitor.tab}
             undone = await visitor.post("api/undo", body)
             assert undone.status_code == 200, undone.text
             correction = await visitor.post("api/votes", visitor.ballot(undone.json()["assignment"], "right"))
@@ -168,7 +168,7 @@ def test_the_last_answer_of_a_block_can_be_taken_back_in_the_break_and_not_after
             await visitor.vote()
             last = await visitor.vote()
             assert last["state"] == "break"
-            undo = {"vote_id": last["vote_id"], "idempotency_key": "undo-key-1", "tab_token": visitor.tab}
+            undo = {"vote_id": last["vote_id"], "tab_token": visitor.tab}
             undone = await visitor.post("api/undo", undo)
             assert undone.status_code == 200, undone.text
             again = await visitor.post("api/votes", visitor.ballot(undone.json()["assignment"], "right"))

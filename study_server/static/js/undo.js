@@ -1,7 +1,7 @@
 /** Taking the last answer back: which one may be, and the button that says so. */
 
 import { byId } from "./announce.js";
-import { HttpError, NetworkError, base, newKey, post } from "./api.js";
+import { HttpError, NetworkError, base, post } from "./api.js";
 import { showHint } from "./status.js";
 import { tabToken } from "./tabs.js";
 import { t } from "./text.js";
@@ -18,7 +18,7 @@ export class Undo {
   constructor({ onTakenBack, onRefused }) {
     this.onTakenBack = onTakenBack;
     this.onRefused = onRefused;
-    /** @type {{vote_id: string, key: string}|null} */
+    /** @type {string|null} */
     this.vote = null;
   }
 
@@ -29,8 +29,7 @@ export class Undo {
 
   /** @param {string|null|undefined} voteId the vote that may be taken back now, if any */
   offer(voteId) {
-    if (!voteId) this.vote = null;
-    else if (this.vote?.vote_id !== voteId) this.vote = { vote_id: voteId, key: newKey() };
+    this.vote = voteId || null;
     byId("tool-undo").toggleAttribute("disabled", this.vote === null);
   }
 
@@ -41,14 +40,13 @@ export class Undo {
     this.offer(null);
     try {
       const answer = await post("api/undo", {
-        vote_id: vote.vote_id, idempotency_key: vote.key, tab_token: tabToken(base()),
+        vote_id: vote, tab_token: tabToken(base()),
       });
       await this.onTakenBack(answer);
     } catch (error) {
       if (error instanceof HttpError && error.code === "undo_closed") showHint(t("task.undo_closed"));
       else if (error instanceof NetworkError || (error instanceof HttpError && error.passing)) {
-        this.vote = vote; // with its key: the lost request may have arrived
-        this.offer(vote.vote_id);
+        this.offer(vote); // the lost request may have arrived; asking again is harmless
         showHint(t("task.undo_failed"));
       } else this.onRefused(error);
     }

@@ -1,0 +1,112 @@
+"""Known answers: by question, in the export and in practice's feedback, which names the sides that this person saw."""
+
+from __future__ import annotations
+
+import pytest
+
+from study_server.studies.design import KnownItem
+from study_server.studies.known_answers import first_known, known_answer, on_screen, write_known
+from tests.study_server.test_design import design
+from tests.study_server.visiting import Visitor, query, run, serving
+
+QUESTIONS = [{"id": "overall", "text": "Which is better?"}, {"id": "match", "text": "Which fits?"},
+             {"id": "detail", "text": "Which has more detail?"}]  # fmt: skip
+BY_QUESTION = {"prompt": "p1", "better": {"overall": "fp32", "match": "w4a4"}}
+
+
+def test_one_answer_holds_for_every_question_and_a_mapping_for_those_it_names():
+    assert known_answer(write_known("left"), "anything") == "left"
+    stored = write_known({"overall": "first", "match": "second"})
+    assert (known_answer(stored, "overall"), known_answer(stored, "detail")) == ("first", None)
+    assert known_answer(None, "overall") is None
+    for first_on_left, sides in ((True, ("left", "right")), (False, ("right", "left"))):
+        seen = on_screen(stored, first_on_left=first_on_left)
+        assert (known_answer(seen, "overall"), known_answer(seen, "match")) == sides
+        assert known_answer(seen, "detail") is None
+        assert first_known(seen) == sides[0]
+        assert on_screen("first", first_on_left=first_on_left) == sides[0]
+
+
+def test_the_design_refuses_what_cannot_be_meant():
+    assert KnownItem(**BY_QUESTION).arms == ("fp32", "w4a4")
+    with pytest.raises(ValueError, match="better and worse name fp32; name two arms"):
+        KnownItem(prompt="p1", better={"overall": "fp32"})
+    with pytest.raises(ValueError, match=r"why has \{left\}; it may have \{better\} and \{worse\}"):
+        KnownItem(prompt="p1", better="fp32", worse="w4a4", why="The {left} one")
+    with pytest.raises(ValueError, match="better names the question 'shine'; the questions are overall"):
+        design(gold=[{"prompt": "p1", "better": {"shine": "fp32"}, "worse": "w4a4"}])
+
+
+def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database):
+    make_study(questions=QUESTIONS, gold=[BY_QUESTION], pairs_per_annotator=2)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            await (await Visitor(browser()).enter()).vote_all()
+
+    run(scenario())
+    rows = query(database, "SELECT question, expected, left_arm FROM votes_table WHERE kind = 'gold'")
+    left = rows[0][2]
+    assert {question: expected for question, expected, _ in rows} == {
+        "overall": "left" if left == "fp32" else "right",
+        "match": "right" if left == "fp32" else "left",
+        "detail": None,
+    }
+
+
+@pytest.mark.parametrize("layout", ["side", "stacked"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_reason_after_practice_names_the_sides_as_they_were_shown(settings, make_study, layout, language):
+    why = "The {worse} picture is grainy, the {better} one is not."
+    make_study(
+        practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4", "why": why}], pairs_per_annotator=1,
+        languages=("en", "de"),
+    )  # fmt: skip
+    words = {
+        ("en", "side"): ("left", "right"), ("en", "stacked"): ("upper", "lower"),
+        ("de", "side"): ("linke", "rechte"), ("de", "stacked"): ("obere", "untere"),
+    }[language, layout]  # fmt: skip
+    seen = set()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for _ in range(12):
+                visitor = await Visitor(browser()).enter(f"?lang={language}")
+                await visitor.begin()
+                ballot = visitor.ballot(visitor.queue[0], "left", view={"layout": layout})
+                feedback = (await visitor.post("api/votes", ballot)).json()["feedback"]
+                better, worse = words if feedback["correct"] else words[::-1]
+                assert feedback["text"] == f"The {worse} picture is grainy, the {better} one is not."
+                seen.add(feedback["correct"])
+
+    run(scenario())
+    assert seen == {True, False}, "both sides came up"
+
+
+def test_practice_is_right_where_every_known_answer_is(settings, make_study, database):
+    make_study(questions=QUESTIONS, practice=[BY_QUESTION], pairs_per_annotator=1)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for right in (True, False):
+                visitor = await Visitor(browser()).enter()
+                await visitor.begin()
+                better = "left" if newest_left_arm(database) == "fp32" else "right"
+                other = {"left": "right", "right": "left"}[better]
+                said = {"overall": better, "match": other if right else better, "detail": "tie"}
+                ballot = visitor.ballot(visitor.queue[0], "left") | {"answers": said}
+                answer = (await visitor.post("api/votes", ballot)).json()
+                assert answer["feedback"]["correct"] is right
+
+    run(scenario())
+
+
+def newest_left_arm(database):
+    """The arm on the left of the practice pair that was handed out last."""
+    rows = query(
+        database,
+        "SELECT CASE WHEN a.first_on_left THEN f.arm ELSE s.arm END FROM assignments a JOIN pairs p ON p.id = a.pair_id"
+        " JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id"
+        " WHERE a.kind = 'practice' ORDER BY a.id DESC LIMIT 1",
+    )
+    return rows[0][0]
