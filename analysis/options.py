@@ -96,6 +96,10 @@ MinGoldAccuracy = Annotated[
         min=0, max=1, help="Exclude annotators with fewer gold items right (0: none).", rich_help_panel=EXCLUSIONS
     ),
 ]
+GoldTiesWrong = Annotated[
+    bool,
+    typer.Option("--gold-ties-wrong", help="Count a tie on a gold item as wrong.", rich_help_panel=EXCLUSIONS),
+]
 MaxInstructedFailures = Annotated[
     int,
     typer.Option(

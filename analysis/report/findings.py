@@ -235,7 +235,12 @@ def _reliability(counts: VoteCounts) -> ReliabilityFit | str:
 
 
 def _annotators(frame: pl.DataFrame, settings: ReportSettings) -> tuple[AnnotatorRow, ...]:
-    return annotator_rows(frame, fast_ms=FAST_MS, confidence=settings.estimate.confidence)
+    return annotator_rows(
+        frame,
+        fast_ms=FAST_MS,
+        confidence=settings.estimate.confidence,
+        gold_ties_wrong=settings.rules.gold_ties_wrong,
+    )
 
 
 def _agreement(frame: pl.DataFrame, settings: ReportSettings) -> Agreement:

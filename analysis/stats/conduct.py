@@ -13,17 +13,19 @@ from analysis.stats.annotator_results import AnnotatorRow
 from analysis.stats.contrasts import holm
 from analysis.stats.items import VALUES, item_values
 from analysis.stats.results import Array
+from analysis.votes.known import known_answers
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
 
 def annotator_rows(
-    votes: VotesTable | pl.DataFrame, *, fast_ms: int = 500, confidence: float = 0.95
+    votes: VotesTable | pl.DataFrame, *, fast_ms: int = 500, confidence: float = 0.95, gold_ties_wrong: bool = False
 ) -> tuple[AnnotatorRow, ...]:
     """One row an annotator, by name, from votes of all kinds (before exclusions).
 
     Sides, ties, skips, entropy, times and agreement are of task votes; a repeat is compared with the same annotator's
     task vote on the same item, whichever side an arm was on. `fast_ms`: what `fast_share` counts as fast.
+    `gold_ties_wrong`: as in `ExclusionRules`.
     """
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     if "annotator" not in frame.columns:
@@ -37,8 +39,8 @@ def annotator_rows(
     for part in (
         _choices(task),
         _times(task, fast_ms),
-        _known_answers(frame, "gold"),
-        _known_answers(frame, "instructed"),
+        _known_answers(frame, "gold", gold_ties_wrong=gold_ties_wrong),
+        _known_answers(frame, "instructed", gold_ties_wrong=gold_ties_wrong),
         _repeats(frame),
         _with_rest(task),
     ):
@@ -82,13 +84,11 @@ def _times(task: pl.DataFrame, fast_ms: int) -> pl.DataFrame:
     return task.group_by("annotator").agg(ms.median().alias("median_ms"), (ms < fast_ms).mean().alias("fast_share"))
 
 
-def _known_answers(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
-    part = frame.filter(pl.col("kind") == kind)
-    if "expected" not in part.columns:
-        right = pl.lit(False)
-    else:
-        right = (pl.col("choice").cast(pl.String) == pl.col("expected").cast(pl.String)).fill_null(False)
-    return part.group_by("annotator").agg(pl.len().alias(f"{kind}_n"), right.sum().alias(f"{kind}_ok"))
+def _known_answers(frame: pl.DataFrame, kind: str, *, gold_ties_wrong: bool) -> pl.DataFrame:
+    if "expected" not in frame.columns:
+        return _empty(f"{kind}_n", f"{kind}_ok")
+    score = known_answers(frame, kind, gold_ties_wrong=gold_ties_wrong)
+    return score.rename({"n": f"{kind}_n", "ok": f"{kind}_ok"})
 
 
 def _repeats(frame: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,7 @@ _MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answ
 _NAMES = ("study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "annotator", "session")
 #: Beyond it, floating point does not tell neighbouring whole numbers apart: two persons could have become one.
 _MAX_WHOLE = 2**53
+_NO_ANSWER = "kind is {value} but expected is empty; give the known answer"
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,26 @@ def _cross_rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rul
     same = pl.col("left_arm").cast(pl.String) == pl.col("right_arm").cast(pl.String)
     made = [Rule("left_arm", compared & same, f"{left} and {right} are both {{value}}; a vote compares two arms")]
     if "kind" in columns:
-        checked = pl.col("kind").is_in(["gold", "instructed"])
-        expected = pl.col("expected")
-        lacking = expected.is_null() | (expected == "") if "expected" in columns else pl.lit(True)
-        made.append(Rule("kind", checked & lacking, "kind is {value} but expected is empty; give the known answer"))
+        made.append(Rule("kind", (pl.col("kind") == "instructed") & _lacks_answer(columns), _NO_ANSWER))
     return made
+
+
+def _lacks_answer(columns: tuple[str, ...]) -> pl.Expr:
+    expected = pl.col("expected")
+    return expected.is_null() | (expected == "") if "expected" in columns else pl.lit(True)
+
+
+def _gold_rules(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Rule]:
+    """A gold item needs a known answer to one of its questions; looked for only among gold rows."""
+    gold = pl.col("kind") == "gold"
+    if "kind" not in columns or frame.filter(gold).is_empty():
+        return []
+    wrong = gold & _lacks_answer(columns)
+    if {"pair_id", "question"} <= set(columns):
+        pairs = frame.filter(gold).group_by("pair_id").agg(_lacks_answer(columns).all().alias("unknown"))
+        names = pairs.filter("unknown")["pair_id"].cast(pl.String).to_list()
+        wrong &= pl.col("pair_id").cast(pl.String).is_in(names)
+    return [Rule("kind", wrong, _NO_ANSWER)]
 
 
 def _word_rules(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
@@ -142,7 +158,7 @@ def check(frame: pl.DataFrame, *, source: str, columns: tuple[str, ...], names: 
     """Raise RowError for the first row that breaks a rule; `names` is as in `rules`."""
     if frame.height == 0:
         return
-    todo = [*rules(columns, names), *_word_rules(frame, columns, names)]
+    todo = [*rules(columns, names), *_gold_rules(frame, columns), *_word_rules(frame, columns, names)]
     hit = frame.select(rule.broken.fill_null(False).any().alias(str(index)) for index, rule in enumerate(todo))
     broken = [rule for rule, found in zip(todo, hit.row(0), strict=True) if found]
     if not broken:

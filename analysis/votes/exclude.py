@@ -8,6 +8,7 @@ from typing import Literal
 
 import polars as pl
 
+from analysis.votes.known import known_answers
 from analysis.votes.table import VotesTable
 from qsched.records import InputError, Kind
 
@@ -23,6 +24,7 @@ class ExclusionRules:
     annotators: by name.
     simulated: "drop", "keep", or "auto" (dropped only where there are people's votes too).
     min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
+    gold_ties_wrong: a tie on a gold item counts as wrong; else it is not judged.
     max_instructed_failures: annotators who failed more instructed checks than this (None: off).
     min_response_ms: votes faster than this, too fast for having looked (0: off).
     min_votes: annotators with fewer votes left after all other rules (0: off).
@@ -35,6 +37,7 @@ class ExclusionRules:
     simulated: Literal["auto", "keep", "drop"] = "auto"
     min_gold_accuracy: float | None = 0.5
     min_gold_items: int = 2
+    gold_ties_wrong: bool = False
     max_instructed_failures: int | None = 1
     min_response_ms: int = 200
     min_votes: int = 0
@@ -218,14 +221,8 @@ def _simulated(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> L
     return state
 
 
-def _failing(given: pl.DataFrame, kind: str, keep: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> list[str]:
-    """Annotators for whom `keep(number of items, number right)` holds among the items of a kind."""
-    right = pl.col("choice").cast(pl.String) == pl.col("expected").cast(pl.String)
-    score = (
-        given.filter(pl.col("kind") == kind)
-        .group_by("annotator")
-        .agg(pl.len().cast(pl.Int64).alias("n"), right.fill_null(False).sum().cast(pl.Int64).alias("ok"))
-    )
+def _failing(score: pl.DataFrame, keep: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> list[str]:
+    """Annotators for whom `keep(number of answers judged, number right)` holds."""
     return score.filter(keep(pl.col("n"), pl.col("ok")))["annotator"].cast(pl.String).to_list()
 
 
@@ -238,7 +235,8 @@ def _gold(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     if _needs(work, "annotator", is_default=default, rule=rule) and _needs(
         work, "expected", is_default=default, rule=rule
     ):
-        names = _failing(given, "gold", lambda n, ok: (n >= items) & (ok < limit * n))
+        score = known_answers(given, "gold", gold_ties_wrong=rules.gold_ties_wrong)
+        names = _failing(score, lambda n, ok: (n >= items) & (ok < limit * n))
         work.drop_persons("gold failures", rule, names)
 
 
@@ -251,7 +249,8 @@ def _instructed(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> 
     if _needs(work, "annotator", is_default=default, rule=rule) and _needs(
         work, "expected", is_default=default, rule=rule
     ):
-        names = _failing(given, "instructed", lambda n, ok: n - ok > allowed)
+        score = known_answers(given, "instructed", gold_ties_wrong=rules.gold_ties_wrong)
+        names = _failing(score, lambda n, ok: n - ok > allowed)
         work.drop_persons("instructed failures", rule, names)
 
 

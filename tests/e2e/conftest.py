@@ -67,9 +67,15 @@ questions:
 """
 
 STUDIES = {
-    "plain": "", "full": SCREENING, "two": TWO_QUESTIONS, "three": THREE_QUESTIONS, "graded": "strength: true",
-    "checked": "instructed: 3", "blind": THREE_QUESTIONS + "show_prompt: false\ninstructed: 3",
-}  # fmt: skip
+    "plain": "",
+    "full": SCREENING,
+    "two": TWO_QUESTIONS,
+    "three": THREE_QUESTIONS,
+    "graded": "strength: true",
+    "native": "show_at: one_to_one",
+    "checked": "instructed: 3",
+    "blind": THREE_QUESTIONS + "show_prompt: false\ninstructed: 3",
+}
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,12 @@ def two_questions(server: Server) -> StudyUnderTest:
 def three_questions(server: Server) -> StudyUnderTest:
     """The same with three questions a pair."""
     return StudyUnderTest(f"{server.url}/s/three", "three", server.database)
+
+
+@pytest.fixture(scope="session")
+def native(server: Server) -> StudyUnderTest:
+    """The same, each pair beginning at 1:1."""
+    return StudyUnderTest(f"{server.url}/s/native", "native", server.database)
 
 
 @pytest.fixture(scope="session")

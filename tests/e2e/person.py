@@ -51,7 +51,7 @@ def shown(page: Page) -> Shown:
     wait_for(
         page,
         f"document.querySelector('{STAGE_SHOWN}') !== null"
-        " && document.querySelector('#choices button')?.getAttribute('aria-disabled') === 'false'",
+        " && document.querySelector('#questions button')?.getAttribute('aria-disabled') === 'false'",
     )
     sides = [page.locator(f"#pane-{side} .picture").first.get_attribute("data-src") or "" for side in ("left", "right")]
     return Shown(page.locator("#prompt-text").inner_text(), *sides, page.locator("#scale").inner_text())

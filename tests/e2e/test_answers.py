@@ -45,7 +45,7 @@ def test_both_pictures_appear_in_the_same_frame_and_no_key_counts_before(new_pag
     page.wait_for_url("**/instructions")
     page.route("**/i/*", hold_the_second)
     page.goto(study.url + "/task")
-    wait_for(page, "document.querySelector('#choices button') !== null")
+    wait_for(page, "document.querySelector('#questions button') !== null")
     page.evaluate(WATCH_PAINT)
     page.wait_for_timeout(400)
     for key in ("ArrowLeft", "ArrowRight", "ArrowDown", "1", "2", "0"):

@@ -55,8 +55,8 @@ def test_a_check_is_shown_although_the_study_shows_no_descriptions(new_page, bli
 def test_a_check_is_shown_after_the_description_was_folded(new_page, checked):
     page = new_page()
     enter(page, checked.url)
-    skip_practice(page)
     page.locator("#prompt summary").click()
+    skip_practice(page)
     go_to_check(page)
     assert seen_whole(page)
     expect(page.locator("#instruction-text")).to_contain_text("lease choose the")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 FIREFOX_RATIO = 1.25
 WEBKIT_RATIO = 2
-OPEN = "document.querySelector('#choices button')?.getAttribute('aria-disabled') === 'false'"
+OPEN = "document.querySelector('#questions button')?.getAttribute('aria-disabled') === 'false'"
 LEFT = "document.querySelector('#pane-left .picture:not(.away)')"
 RIGHT = "document.querySelector('#pane-right .picture:not(.away)')"
 

@@ -140,7 +140,7 @@ def test_undo_is_offered_in_the_break_too(new_page, study):
     page.get_by_role("button", name="Undo the last answer").click()
     assert shown(page).prompt == pair.prompt
     expect(page.locator("#hint")).to_contain_text("Answer undone")
-    expect(page.locator("#choices .choice-left")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#questions .choice-left")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("ArrowRight")
     next_shown(page, pair)
     wait_for(

@@ -50,9 +50,9 @@ def test_feedback_leaves_the_pictures_where_they_are(new_page, request, name, wi
         page.keyboard.press("1")
     expect(page.locator("#feedback-next")).to_be_focused()
     expect(page.locator("#feedback-text")).to_be_visible()
-    expect(page.locator("#choices button").first).to_be_hidden()
+    expect(page.locator("#questions button").first).to_be_hidden()
     assert page.evaluate(PICTURES) == before
-    page.locator("#feedback-text").evaluate("e => { e.textContent = 'Another look at the roof. '.repeat(40) }")
+    page.locator("#feedback-text").evaluate("e => { e.textContent = 'Another look at the roof. '.repeat(120) }")
     page.wait_for_timeout(100)
     assert page.evaluate(PICTURES) == before, "a long reason takes no room from the pictures"
     assert page.locator("#feedback .text-box").evaluate("e => e.classList.contains('more')"), "it says that it goes on"

@@ -56,7 +56,7 @@ def test_the_buttons_lie_in_one_row_from_clearly_left_to_clearly_right(new_page,
     page.locator("button[value=yes]").click()
     page.locator("#start").click()
     shown(page)
-    buttons = page.locator("#choices button")
+    buttons = page.locator("#questions button")
     assert [button.get_attribute("data-choice") for button in buttons.all()] == IN_ORDER
     boxes = [button.bounding_box() for button in buttons.all()[:5]]
     assert len({round(box["y"]) for box in boxes}) == 1

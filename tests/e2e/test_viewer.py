@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.person import enter, picture_on_screen, shown, skip_practice
+from tests.e2e.person import enter, next_shown, picture_on_screen, shown, skip_practice
 
 pytestmark = pytest.mark.browser
 
@@ -206,7 +206,7 @@ def test_the_scale_is_the_same_for_short_and_long_prompts(new_page, study):
 def test_the_answers_fill_one_row_below_the_pictures_in_a_narrow_window(new_page, study, width):
     page = new_page(width=width, height=760)
     enter(page, study.url)
-    boxes = [button.bounding_box() for button in page.locator("#choices .choice").all()]
+    boxes = [button.bounding_box() for button in page.locator("#questions .choice").all()]
     *answers, skip = boxes
     row = page.locator(".choice-buttons").bounding_box()
     assert len(answers) == 3 and len({box["y"] for box in answers}) == 1
@@ -214,3 +214,27 @@ def test_the_answers_fill_one_row_below_the_pictures_in_a_narrow_window(new_page
     assert answers[0]["x"] == pytest.approx(row["x"], abs=1)
     assert answers[-1]["x"] + answers[-1]["width"] == pytest.approx(row["x"] + row["width"], abs=1)
     assert skip["y"] >= answers[0]["y"] + answers[0]["height"]
+
+
+def test_a_study_may_begin_each_pair_at_one_to_one(new_page, native):
+    page = new_page(width=1366, height=768)
+    enter(page, native.url)
+    pair = skip_practice(page)
+    assert pair.scale == "1:1", "64 pixels that would fit several times"
+    page.keyboard.press("+")
+    assert page.locator("#scale").inner_text() != "1:1"
+    page.keyboard.press("ArrowLeft")
+    assert next_shown(page, pair).scale == "1:1", "the next pair begins as the study says"
+
+
+def test_pictures_larger_than_the_window_begin_at_one_to_one_too_and_can_be_seen_whole(new_page, native):
+    page = new_page(width=360, height=300)
+    page.add_init_script("Object.defineProperty(window, 'devicePixelRatio', {get: () => 0.25});")
+    enter(page, native.url)
+    assert shown(page).scale == "1:1"
+    (_, _, width, _, pane_width, _), _ = boxes(page)
+    assert width > pane_width
+    page.keyboard.press("r")
+    assert "%" in page.locator("#scale").inner_text()
+    page.keyboard.press("+")
+    assert page.locator("#scale").inner_text() == "1:1"

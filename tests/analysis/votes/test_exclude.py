@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.votes import ExclusionRules, VotesTable, exclude
+from analysis.votes.known import known_answers
 from analysis.votes.table import SCHEMA
 from qsched.records import InputError
 
@@ -100,6 +101,16 @@ def test_gold_and_instructed_failures_take_out_the_person_by_the_stated_limits()
     assert reasons(votes, min_gold_accuracy=0.6)["gold failures"] == 5, "half is below 60 %"
     assert "gold failures" not in reasons(votes, min_gold_accuracy=None)
     assert reasons(votes, max_instructed_failures=0)["instructed failures"] == 4
+
+
+def test_a_tie_on_gold_is_not_wrong_unless_asked_and_a_question_without_a_known_answer_is_not_judged():
+    tie = {"kind": "gold", "choice": "tie", "expected": "right", "annotator": "careful"}
+    right = {"kind": "gold", "choice": "right", "expected": "right", "annotator": "careful"}
+    unknown = {"kind": "gold", "choice": "left", "expected": None, "annotator": "careful"}
+    votes = table([tie] * 3 + [right] * 2 + [unknown] * 4 + [{"annotator": "careful"}])
+    assert "gold failures" not in reasons(votes)
+    assert reasons(votes, gold_ties_wrong=True)["gold failures"] == 1, "2 of 5 are right"
+    assert known_answers(votes.frame, "gold", gold_ties_wrong=False).select("n", "ok").row(0) == (2, 2)
 
 
 def test_too_few_votes_are_counted_after_the_other_rules():

@@ -205,3 +205,13 @@ def test_names_in_any_script_and_with_commas_survive_csv(tmp_path: Path):
         row["annotator"], row["prompt_id"] = 'Zoë, "the" 猫\nline', "نص"
     votes = read_votes(write(rows, tmp_path / "v.csv"))
     assert votes.values("annotator") == ('Zoë, "the" 猫\nline',) and votes.values("prompt_id") == ("نص",)
+
+
+def test_a_gold_pair_may_have_a_known_answer_to_one_of_its_questions_only(tmp_path: Path):
+    rows = make_rows()
+    gold = {**rows[6], "kind": "gold", "pair_id": "known", "question": "overall", "expected": "left"}
+    other = {**gold, "question": "match", "expected": None}
+    votes = read_votes(write([*rows, gold, other], tmp_path / "v.csv"), allow_mixed=True)
+    assert votes.frame.filter(pl.col("kind") == "gold")["expected"].cast(pl.String).to_list() == ["left", None]
+    with pytest.raises(RowError, match="expected is empty"):
+        read_votes(write([*rows, gold, {**other, "pair_id": "unknown"}], tmp_path / "w.csv"), allow_mixed=True)
