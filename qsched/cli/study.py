@@ -73,6 +73,7 @@ def check(
     from study_server.studies.comparisons import plan_pairs
     from study_server.studies.estimate import estimate_study
     from study_server.studies.identical import leave_out_identical
+    from study_server.studies.picture_sizes import measure_pairs
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
@@ -88,11 +89,22 @@ def check(
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
     for name, text in _check_lines(design, found):
         typer.echo(f"  {name:<20} {text}")
+    files = {
+        (row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size
+        for row in rows
+        if (folder / row.file_name).exists()
+    }
+    sizes = measure_pairs(to_show.pairs, files)
+    if sizes is not None:
+        typer.echo(
+            f"  {'a pair to load':<20} {sizes.median_bytes / 1e6:.2f} MB, at most {sizes.largest_bytes / 1e6:.2f} MB; "
+            f"{sizes.slow_seconds:.1f} s on a slow line (1.6 Mbit/s)"
+        )
     if to_show.identical:
         typer.echo(
             f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"
         )
-    for warning in found.warnings:
+    for warning in (*found.warnings, *([sizes.warning] if sizes is not None and sizes.warning else [])):
         typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
 
 

@@ -172,13 +172,10 @@ class StudyDesign(DesignSection):
     allow_skip: bool = True
     strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
     show_prompt: bool = True
-<<<<<<< HEAD
-    show_identical: bool = False
-=======
     show_at: Literal["fit", "one_to_one"] = Field(
         default="fit", description="the scale at which each pair begins: as large as fits the window, or 1:1"
     )
->>>>>>> 2109e30 (Sides by a biased coin, known answers by question, honest lengths and links)
+    show_identical: bool = False
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
     votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)

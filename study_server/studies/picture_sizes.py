@@ -33,11 +33,15 @@ class PairSizes:
         )
 
 
-def measure_pairs(pairs: Iterable[PlannedPair], sizes: Mapping[ImageKey, int]) -> PairSizes:
-    """From the size of each picture's file. Both pictures of a pair are sent at the length of the larger one."""
-    found = [
-        2 * max(sizes[(pair.prompt_key, pair.sample_index, arm)] for arm in (pair.first_arm, pair.second_arm))
-        for pair in pairs
-    ]
+def measure_pairs(pairs: Iterable[PlannedPair], sizes: Mapping[ImageKey, int]) -> PairSizes | None:
+    """From the size of each picture's file, None without files. Both pictures are sent at the length of the larger."""
+    found = []
+    for pair in pairs:
+        both = [sizes.get((pair.prompt_key, pair.sample_index, arm)) for arm in (pair.first_arm, pair.second_arm)]
+        known = [size for size in both if size is not None]
+        if len(known) == 2:
+            found.append(2 * max(known))
+    if not found:
+        return None
     middle = int(median(found))
     return PairSizes(middle, max(found), middle * 8 / SLOW_BITS_PER_SECOND)

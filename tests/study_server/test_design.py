@@ -12,6 +12,7 @@ from study_server.studies.comparisons import plan_pairs
 from study_server.studies.design import StudyDesign
 from study_server.studies.estimate import estimate_study
 from study_server.studies.ownership import list_studies
+from study_server.studies.picture_sizes import measure_pairs
 from study_server.studies.yaml_file import read_study_file
 from tests.study_server.visiting import query
 
@@ -295,3 +296,14 @@ def test_the_check_says_what_it_rests_on(tmp_path, small_image_set):
         "warning: only 6 prompts",
     ):
         assert words in done.output, done.output
+
+
+def test_a_pair_that_keeps_people_on_slow_lines_waiting_is_said_before_anybody_waits():
+    plan = design(votes_per_pair=1)
+    pairs = plan_pairs(plan, arms=ARMS, images=IMAGES)
+    small = measure_pairs(pairs, dict.fromkeys(IMAGES, 100_000))
+    assert (small.median_bytes, small.slow_seconds, small.warning) == (200_000, 1.0, None)
+    large = measure_pairs(pairs, {key: 2_400_000 if key[2] == "fp32" else 2_000_000 for key in IMAGES})
+    assert large.largest_bytes == 4_800_000 and large.slow_seconds == pytest.approx(24)
+    assert "24 s on a line of 1.6 Mbit/s" in large.warning
+    assert measure_pairs(pairs, {}) is None

@@ -118,13 +118,16 @@ def test_conduct_finds_sides_speed_gold_repeats_and_agreement():
     add("fair", "p2", "left", kind="repeat")  # was right
     add("fair", "g", "left", kind="gold", expected="left")
     add("fair", "g2", "tie", kind="gold", expected="left")
+    add("fair", "g3", "right", kind="gold", expected="left")
     fair, lefty = annotator_rows(pl.DataFrame(rows, infer_schema_length=None))
+    strict, _ = annotator_rows(pl.DataFrame(rows, infer_schema_length=None), gold_ties_wrong=True)
     assert (lefty.n_left, lefty.left_share, lefty.entropy_bits) == (20, 1.0, 0.0)
     assert lefty.side_p == pytest.approx(2 * 0.5**20) and lefty.side_p_holm == pytest.approx(4 * 0.5**20)
     assert lefty.fast_share == 0.25 and lefty.median_ms == 900 and lefty.gold_accuracy is None
     assert fair.side_p == 1.0 and fair.entropy_bits == pytest.approx(1.0) and fair.n_votes == 20
     assert (fair.repeat_n, fair.repeat_same, fair.repeat_consistency) == (2, 1, 0.5)
     assert (fair.gold_n, fair.gold_correct) == (2, 1) and fair.gold_low < 0.5 < fair.gold_high
+    assert (strict.gold_n, strict.gold_correct) == (3, 1), "with ties counted as wrong"
     assert lefty.agreement_with_rest == pytest.approx(0.5) and lefty.agreement_n == 20
 
 
