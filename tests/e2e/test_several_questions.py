@@ -9,7 +9,9 @@ from tests.e2e.person import done, enter, next_shown, shown, skip_practice, wait
 
 pytestmark = pytest.mark.browser
 
-PLACES = """[...document.querySelectorAll('#stage, .answer-band, .question, .question-text, .choice')].map(e => {
+PLACES = """[...document.querySelectorAll(
+  '#stage, .answer-band, .question, .question-text, #questions .choice'
+)].map(e => {
   const box = e.getBoundingClientRect();
   return [e.className, box.x, box.y, box.width, box.height];
 })"""
@@ -97,17 +99,21 @@ def test_a_reload_keeps_a_partial_answer(new_page, three_questions):
     assert votes == {"overall": "left", "quality": "tie", "match": "right"}
 
 
-@pytest.mark.parametrize("way", ["keys", "mouse"])
-def test_undo_brings_the_answers_back_and_sends_them_when_the_person_says_so(new_page, three_questions, way):
-    page = new_page(width=1280, height=1024)
+@pytest.mark.parametrize(("way", "width", "height"), [("keys", 1280, 1024), ("mouse", 1280, 1024), ("keys", 360, 640)])
+def test_undo_brings_the_answers_back_and_sends_them_when_the_person_says_so(
+    new_page, three_questions, way, width, height
+):
+    page = new_page(width=width, height=height)
     enter(page, three_questions.url)
     pair = skip_practice(page)
     for key in ("ArrowLeft", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     second = next_shown(page, pair)
     wait_for(page, lambda: done(page) == 1)
+    places = page.evaluate(PLACES)
     page.keyboard.press("z")
     assert next_shown(page, second).prompt == pair.prompt
+    assert [place[1:] for place in page.evaluate(PLACES)[: len(places)]] == [place[1:] for place in places]
     assert pressed(page) == ["overall:left", "quality:tie", "match:right"]
     expect(page.locator("#hint")).to_contain_text("then save them again")
     if way == "keys":
