@@ -9,6 +9,7 @@ from analysis.stats.contrasts import holm, pair_contrasts
 from analysis.stats.counts import VoteCounts, count_arrays, count_codes, count_table, count_votes
 from analysis.stats.covariance import prepare
 from analysis.stats.covariates import CovariateFit, fit_covariates
+from analysis.stats.equivalence import EquivalenceRow, equivalence_tests
 from analysis.stats.errors import AnalysisError, NoEstimateError, NotConvergedError
 from analysis.stats.estimate import estimate, rebase
 from analysis.stats.existence import examine
@@ -34,7 +35,7 @@ from analysis.stats.results import (
 )
 from analysis.stats.scales import elo, log_odds, win_probability
 from analysis.stats.scan import scan_counts
-from analysis.stats.sequential import AnytimeRate, ConfidenceSequence, anytime_win_rates, confidence_sequence
+from analysis.stats.sequential import AnytimeRate, anytime_win_rates, look_at, verdict_of
 from analysis.stats.spread import spread_of
 from analysis.stats.strata import compare_strata
 from analysis.stats.uncertainty import uncertainty_of, vote_level
@@ -42,8 +43,8 @@ from analysis.stats.uncertainty import uncertainty_of, vote_level
 __all__ = [
     "AnalysisError",
     "AnytimeRate",
-    "ConfidenceSequence",
     "CovariateFit",
+    "EquivalenceRow",
     "Estimate",
     "EstimateSettings",
     "Existence",
@@ -63,12 +64,12 @@ __all__ = [
     "annotator_rows",
     "anytime_win_rates",
     "compare_strata",
-    "confidence_sequence",
     "count_arrays",
     "count_codes",
     "count_table",
     "count_votes",
     "elo",
+    "equivalence_tests",
     "estimate",
     "examine",
     "fit_bradley_terry",
@@ -78,6 +79,7 @@ __all__ = [
     "influence",
     "krippendorff_alpha",
     "log_odds",
+    "look_at",
     "model_fit",
     "omnibus_test",
     "pair_contrasts",
@@ -90,6 +92,7 @@ __all__ = [
     "scan_counts",
     "spread_of",
     "uncertainty_of",
+    "verdict_of",
     "vote_level",
     "win_probability",
 ]

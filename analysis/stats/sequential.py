@@ -1,61 +1,58 @@
-"""An interval for a win rate that stays right however often one looks and whenever one stops.
+"""Intervals that stay right for all pairs at once, however often one looks and whenever one stops.
 
-A confidence sequence C_1, C_2, ... contains the mean m in all of its intervals at once with the stated confidence, so
-a study may be watched and ended by what it shows (Darling and Robbins 1967, PNAS 58:66-68). This is the hedged
-capital process of Waudby-Smith and Ramdas (2024, JRSS B 86:1-27, section 4.4) for values X_t in [0, 1]:
+At a look the votes so far give every pair of arms a difference d with a two-way standard error s, as in the report. The
+errors of a growing study are, in the scale of its information I = 1 / s^2, those of a Brownian motion, also where I
+stops growing because no new prompts come. Robbins' normal mixture (1970, Ann. Math. Statist. 41:1397-1409) bounds the
+whole path: with probability 1 - a, at every look,
 
-    K+_t(m) = prod (1 + a_t (X_t - m)),   a_t = min(l_t, 1/(2m))
-    K-_t(m) = prod (1 - b_t (X_t - m)),   b_t = min(l_t, 1/(2(1-m)))
-    l_t = sqrt(2 log(2/alpha) / (s_{t-1} t log(1 + t))),  s_t: the variance so far, with one prior value of 1/4
-    C_t = {m: max(K+_t(m), K-_t(m)) / 2 < 1/alpha},       intersected over time
+    |d - truth| <= b s,   b = sqrt((1 + r / I) log((1 + I / r) / a^2))
 
-If the X_t have conditional mean m given the past, each K is a martingale at m, and Ville's inequality bounds the
-chance that either ever reaches 2/alpha by alpha: no normal approximation, no number of looks fixed beforehand.
+r sets where the bound is tightest (here at s = 0.15), a = (1 - confidence) / number of pairs. s is itself estimated
+from few clusters, so b is replaced by Student's t at the same tail probability, with the pair's own degrees of freedom
+(`analysis.stats.small_samples`), and never less than b vote-level errors are taken.
 
-Votes of one annotator are not such a sequence: the second tells what the first already told. `anytime_win_rates` takes
-one value an annotator instead, the mean score of all the votes on that pair (win 1, tie 1/2, loss 0), in the order in
-which annotators gave their last vote. That needs annotators who are independent of one another and of the order in
-which they finish; the mean is over annotators, each counted once, not over votes. Differences between prompts are not
-counted: the result is for these prompts. An annotator who is still voting must not be in the table at a look.
+That counts differences between annotators and between prompts, and votes of people who are still voting. The normal
+approximation is that of every interval in the report (asymptotic confidence sequences: Waudby-Smith, Arbour, Sinha,
+Kennedy and Ramdas 2024, Ann. Statist. 52:2613-2640).
+
+Rules to stop a pair: "superior" if an even win rate is excluded; "equivalent" if the whole interval is within the
+margin; "futile" if it will hardly be either at the planned end: the difference at the end is normal around today's with
+variance s^2 - s_end^2, and the chance of excluding an even rate or of lying within the margin is below 10 %.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
+from scipy import special
 
+from analysis.stats.counts import VoteCounts, count_votes
+from analysis.stats.errors import AnalysisError
+from analysis.stats.fit import fit_bradley_terry
 from analysis.stats.results import Array
+from analysis.stats.scales import log_odds, win_probability
+from analysis.stats.spread import Spread, spread_of
+from analysis.stats.uncertainty import cluster_sizes, uncertainty_of
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
-#: Candidate means 0, 1/2000, ..., 1; bounds are rounded outward to the next of them.
-_GRID = 2000
-_BLOCK = 512
-
-
-@dataclass(frozen=True)
-class ConfidenceSequence:
-    """Bounds after each value, shape (T,), and the plain mean so far; `confidence` is for all T at once."""
-
-    mean: Array
-    low: Array
-    high: Array
-    confidence: float
-
-    def first_outside(self, value: float) -> int | None:
-        """After how many values the sequence excluded `value` for good, or None."""
-        outside = np.flatnonzero((self.low > value) | (self.high < value))
-        return int(outside[0]) + 1 if len(outside) else None
+Verdict = Literal["superior", "equivalent", "futile", "open"]
+#: The bound is tightest at this standard error (log-odds).
+TUNED_TO = 0.15
+FUTILE_BELOW = 0.1
+#: How many looks the history has; each is a fit.
+LOOKS = 40
 
 
 @dataclass(frozen=True)
 class AnytimeRate:
-    """One pair of arms: mean over annotators of their win rate of `arm_a`, with the bounds at the last look.
+    """One pair of arms at the last look: the model's win rate of `arm_a` with bounds for all pairs and all looks.
 
-    `decided_after`: the number of annotators after which an even rate was excluded, or None.
+    `decided_after`: the annotators who had voted when an even rate was first excluded, or None.
     """
 
     arm_a: str
@@ -65,91 +62,157 @@ class AnytimeRate:
     win_rate: float
     low: float
     high: float
+    verdict: Verdict
     decided_after: int | None
-    sequence: ConfidenceSequence
 
 
-def confidence_sequence(values: Array, *, confidence: float = 0.95) -> ConfidenceSequence:
-    """Bounds for the mean of values in [0, 1] given in their order, shape (T,); InputError for others or none."""
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or len(x) == 0 or not ((x >= 0) & (x <= 1)).all():
-        raise InputError("A confidence sequence needs at least one value, each between 0 and 1, in their order.")
+@dataclass(frozen=True)
+class Look:
+    """Log-odds of all pairs i < j of the arms with bounds, (M,), after so many votes of so many annotators."""
+
+    n_votes: int
+    n_annotators: int
+    difference: Array
+    low: Array
+    high: Array
+    se: Array
+
+
+def anytime_bound(se: Array, *, alpha: float) -> Array:
+    """Robbins' mixture bound b of |d - truth| / se that holds at all looks with probability 1 - alpha."""
+    weight = (TUNED_TO**-2) / (1 - 2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha)))
+    with np.errstate(divide="ignore"):
+        information = 1 / np.maximum(se, 1e-12) ** 2
+    return np.asarray(np.sqrt((1 + weight / information) * np.log((1 + information / weight) / alpha**2)))
+
+
+def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> Look | None:
+    """The bounds of one look; None if the votes so far have no estimate. Needs counts by annotator."""
+    k = counts.n_arms
+    first, second = (index.astype(np.int64) for index in np.triu_indices(k, 1))
+    try:
+        fit = fit_bradley_terry(counts)
+        spread = spread_of(uncertainty_of(fit, counts, method="sandwich"), first, second)
+    except AnalysisError:
+        return None
+    difference = fit.log_strengths[first] - fit.log_strengths[second]
+    half = _half_width(spread, (1 - confidence) / len(first))
+    sizes = cluster_sizes(counts)
+    return Look(
+        n_votes=round(counts.n_votes),
+        n_annotators=sizes["annotator"],
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        se=spread.shown,
+    )
+
+
+def _half_width(spread: Spread, alpha: float) -> Array:
+    b = anytime_bound(spread.shown, alpha=alpha)
+    normal = np.isinf(spread.df)
+    wide = np.where(normal, b, -special.stdtrit(np.where(normal, 1.0, spread.df), special.ndtr(-b)))
+    return np.asarray(np.maximum(wide * spread.se, b * spread.floor))
+
+
+def verdict_of(
+    difference: float,
+    low: float,
+    high: float,
+    se: float,
+    *,
+    alpha: float,
+    margin: float | None = None,
+    growth: float | None = None,
+) -> Verdict:
+    """The rule that stops a pair. `margin`: win rate from even; `growth`: planned votes over votes so far."""
+    if low > 0 or high < 0:
+        return "superior"
+    edge = None if margin is None else log_odds(0.5 + margin)
+    if edge is not None and -edge < low and high < edge:
+        return "equivalent"
+    if growth is None:
+        return "open"
+    # At best the variance shrinks as the votes grow; prompts that do not grow in number would leave more.
+    end = se / math.sqrt(max(growth, 1.0))
+    still = math.sqrt(max(se**2 - end**2, 1e-18))
+    half = float(anytime_bound(np.array([end]), alpha=alpha)[0]) * end
+    chance = float(special.ndtr((difference - half) / still) + special.ndtr((-half - difference) / still))
+    if edge is not None and edge > half:
+        room = edge - half
+        chance += float(special.ndtr((room - difference) / still) - special.ndtr((-room - difference) / still))
+    return "futile" if chance < FUTILE_BELOW else "open"
+
+
+def anytime_win_rates(
+    votes: VotesTable | pl.DataFrame,
+    *,
+    confidence: float = 0.95,
+    margin: float | None = None,
+    planned_votes: int | None = None,
+    looks: int = LOOKS,
+) -> tuple[AnytimeRate, ...]:
+    """One record for each pair of arms, by name; needs columns annotator and answered_at (or served_at).
+
+    The confidence is for all pairs and all looks together. Without an estimate at the last look: no records. Raises
+    InputError if a column is missing or a vote has no time.
+    """
+    frame = _in_order(votes)
     if not 0.5 <= confidence < 1:
         raise InputError(f"The confidence is {confidence}; it must be at least 0.5 and below 1, such as 0.95.")
-    alpha = 1 - confidence
-    t = np.arange(1, len(x) + 1)
-    centre = (0.5 + np.cumsum(x)) / (t + 1)
-    variance = (0.25 + np.cumsum((x - centre) ** 2)) / (t + 1)
-    before = np.concatenate([[0.25], variance[:-1]])
-    bet = np.sqrt(2 * math.log(2 / alpha) / (before * t * np.log1p(t)))
-    m = np.arange(_GRID + 1) / _GRID
-    most_up = 0.5 / np.maximum(m, 1e-12)
-    most_down = 0.5 / np.maximum(1 - m, 1e-12)
-    up, down = np.zeros(len(m)), np.zeros(len(m))
-    limit = math.log(2 / alpha)
-    alive = np.ones(len(m), dtype=bool)
-    low, high = np.empty(len(x)), np.empty(len(x))
-    for start in range(0, len(x), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        d, bets = x[part, None] - m, bet[part, None]
-        log_up = up + np.cumsum(np.log1p(np.minimum(bets, most_up) * d), axis=0)
-        log_down = down + np.cumsum(np.log1p(-np.minimum(bets, most_down) * d), axis=0)
-        out = np.logical_or.accumulate(np.maximum(log_up, log_down) >= limit, axis=0)
-        inside = alive & ~out
-        up, down, alive = log_up[-1], log_down[-1], inside[-1]
-        some = inside.any(axis=1)
-        first, last = inside.argmax(axis=1), _GRID - inside[:, ::-1].argmax(axis=1)
-        # One step outward: the edge lies between the last mean that is in and the first that is out.
-        low[part] = np.where(some, np.maximum(first - 1, 0) / _GRID, np.nan)
-        high[part] = np.where(some, np.minimum(last + 1, _GRID) / _GRID, np.nan)
-    return ConfidenceSequence(np.cumsum(x) / t, low, high, confidence)
+    last = look_at(count_votes(frame), confidence=confidence)
+    if last is None:
+        return ()
+    arms = count_votes(frame).arms
+    first, second = np.triu_indices(len(arms), 1)
+    decided = _first_exclusions(frame, arms, confidence=confidence, looks=looks)
+    growth = None if planned_votes is None else planned_votes / last.n_votes
+    alpha = (1 - confidence) / len(first)
+    found = []
+    for m, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        d, low, high = float(last.difference[m]), float(last.low[m]), float(last.high[m])
+        verdict = verdict_of(d, low, high, float(last.se[m]), alpha=alpha, margin=margin, growth=growth)
+        found.append(
+            AnytimeRate(
+                arm_a=arms[i],
+                arm_b=arms[j],
+                n_annotators=last.n_annotators,
+                n_votes=last.n_votes,
+                win_rate=win_probability(d),
+                low=win_probability(low),
+                high=win_probability(high),
+                verdict=verdict,
+                decided_after=decided.get((arms[i], arms[j]), last.n_annotators if verdict == "superior" else None),
+            )
+        )
+    return tuple(found)
 
 
-def anytime_win_rates(votes: VotesTable | pl.DataFrame, *, confidence: float = 0.95) -> tuple[AnytimeRate, ...]:
-    """One record a pair of arms that has votes, in the order of names; needs columns annotator and answered_at.
-
-    The confidence is of each pair by itself. InputError where a column is missing or a vote has no time.
-    """
+def _in_order(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     when = next((name for name in ("answered_at", "served_at") if name in frame.columns), None)
     if when is None or "annotator" not in frame.columns:
         raise InputError(
-            "A confidence sequence follows annotators in time: the votes need the columns annotator and answered_at "
+            "Looking early follows votes in time: the votes need the columns annotator and answered_at "
             f"(or served_at); they have {', '.join(frame.columns)}."
         )
     if frame[when].null_count():
-        raise InputError(f"{frame[when].null_count()} votes have no {when}; their order is not known.")
-    left, right = pl.col("left_arm").cast(pl.String), pl.col("right_arm").cast(pl.String)
-    choice = pl.col("choice").cast(pl.String)
-    score = pl.when(choice == "tie").then(0.5).when((choice == "left") == (left < right)).then(1.0).otherwise(0.0)
-    finished = frame.group_by("annotator").agg(pl.col(when).max().alias("finished"))
-    persons = (
-        frame.filter(choice != "skip")
-        .select(
-            pl.min_horizontal(left, right).alias("a"),
-            pl.max_horizontal(left, right).alias("b"),
-            "annotator",
-            score.alias("y"),
-        )
-        .group_by("a", "b", "annotator")
-        .agg(pl.col("y").mean(), pl.len().alias("n"))
-        .join(finished, on="annotator")
-        .sort("a", "b", "finished", pl.col("annotator").cast(pl.String))
-    )
-    found = []
-    for (a, b), part in persons.group_by("a", "b", maintain_order=True):
-        sequence = confidence_sequence(part["y"].to_numpy(), confidence=confidence)
-        found.append(
-            AnytimeRate(
-                arm_a=str(a),
-                arm_b=str(b),
-                n_annotators=part.height,
-                n_votes=int(part["n"].sum()),
-                win_rate=float(sequence.mean[-1]),
-                low=float(sequence.low[-1]),
-                high=float(sequence.high[-1]),
-                decided_after=sequence.first_outside(0.5),
-                sequence=sequence,
-            )
-        )
-    return tuple(found)
+        raise InputError(f"{frame[when].null_count()} votes have no {when}, so their order is unknown.")
+    return frame.filter(pl.col("choice").cast(pl.String) != "skip").sort(when, maintain_order=True)
+
+
+def _first_exclusions(
+    frame: pl.DataFrame, arms: tuple[str, ...], *, confidence: float, looks: int
+) -> dict[tuple[str, str], int]:
+    """Of pairs that excluded an even rate at an earlier look: the annotators who had voted then."""
+    found: dict[tuple[str, str], int] = {}
+    for n in np.unique(np.linspace(0, frame.height, looks + 1).astype(int)[1:-1]).tolist():
+        counts = count_votes(frame.head(n))
+        # With fewer arms there would be fewer pairs to hold for: looks begin when every arm has votes.
+        look = look_at(counts, confidence=confidence) if counts.arms == arms else None
+        if look is None:
+            continue
+        first, second = np.triu_indices(len(arms), 1)
+        for m in np.flatnonzero((look.low > 0) | (look.high < 0)).tolist():
+            found.setdefault((arms[first[m]], arms[second[m]]), look.n_annotators)
+    return found

@@ -61,6 +61,7 @@ def p_values(n: int, **design: float) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_no_more_than_five_per_cent_and_a_planted_circle_is_found():
     assert (p_values(150) < 0.05).mean() <= 0.06
     assert (p_values(20, cycle=0.8, each=150) < 0.05).mean() >= 0.9
@@ -142,6 +143,7 @@ def test_the_quadratic_test_of_a_diagonal_covariance_is_chi_square():
     assert quadratic_test(np.zeros(2), np.zeros((2, 2)), np.zeros(2), df=5, rank=2) is None
 
 
+@pytest.mark.slow
 def test_strata_that_differ_are_found_at_once_and_others_are_not():
     def p(seed: int, change: float) -> float:
         strata = dict(zip("xyz", draw(seed, strata=3, change=change, each=90), strict=True))
