@@ -62,7 +62,7 @@ def measure(name: str, *, rounds: int, device: str) -> dict[str, Any]:
     median = {key: statistics.median(values) for key, values in times.items()}
     added = median["adapted"] - median["stock"]
     return {
-        "what": "seconds a step at batch size 1, median; added = adapted - stock",
+        "what": "seconds per step at batch size 1, median; added = adapted - stock",
         "backbone": backbone.name,
         "scheduler": type(stock).__name__,
         "latents": list(latents.shape),

@@ -138,9 +138,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for name, mark in (("grid", "ws"), ("race", "r*")):
         axes.plot(found[name]["sample"], found[name]["model"], mark, markersize=10, fillstyle="none", label=name)
     axes.set(
-        xlabel="coefficient of the sample", ylabel="coefficient of the model",
+        xlabel="coefficient of the sample",
+        ylabel="coefficient of the model",
         title=f"{result['backbone']}, {result['precision'].upper()}, {result['grid_size']}x{result['grid_size']} grid",
-    )  # fmt: skip
+    )
     axes.legend(facecolor="0.4", labelcolor="white", loc="lower left")
     figure.savefig(path, dpi=110)
     plt.close(figure)

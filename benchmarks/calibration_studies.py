@@ -177,9 +177,16 @@ class Studies:
         }
 
     def _search(
-        self, *, family: str = "constant", vary: Vary = "both", k: float = 2.0, n: int = 25, seed: int = 0,
-        precision: str | None = None, box: Box = BOX,
-    ) -> Coefficients:  # fmt: skip
+        self,
+        *,
+        family: str = "constant",
+        vary: Vary = "both",
+        k: float = 2.0,
+        n: int = 25,
+        seed: int = 0,
+        precision: str | None = None,
+        box: Box = BOX,
+    ) -> Coefficients:
         precision = precision or self._precision
         wider = "" if box == BOX else f"-from{box.model[0]:g}"
         out = self._work / f"{self._request.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}{wider}.json"
@@ -262,11 +269,13 @@ def tables(result: dict[str, Any]) -> str:
 
 def _agreement(one: dict[str, Any]) -> list[str]:
     return [
-        "", "### agreement", "",
+        "",
+        "### agreement",
+        "",
         f"Spearman's rho of JAQ's and the check's gain over {one['grid']}: {_rho(one['coefficients'])} between mean "
         f"gains of coefficients, {_rho(one['pictures'])} between pictures. Best by JAQ: {one['best_by_jaq']} (its gain "
         f"in the check: {_interval(one['check_at_best_by_jaq'])}); best by the check: {one['best_by_check']}.",
-    ]  # fmt: skip
+    ]
 
 
 def _interval(one: dict[str, Any]) -> str:
@@ -292,14 +301,22 @@ def main() -> None:
         parser.error(f"--sections {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
     quiet_libraries()
     request = CalibrationRequest(
-        backbone=arguments.backbone, precision=arguments.precision, prompts=prompts_path("calibration"),
-        out=Path("unset.json"), device="cpu", dtype="fp32", control=False,
-    )  # fmt: skip
+        backbone=arguments.backbone,
+        precision=arguments.precision,
+        prompts=prompts_path("calibration"),
+        out=Path("unset.json"),
+        device="cpu",
+        dtype="fp32",
+        control=False,
+    )
     studies, started = Studies(request, arguments.work), time.monotonic()
     result: dict[str, Any] = {
-        "benchmark": "calibration studies", "backbone": request.backbone, "precision": request.precision,
-        "created_at": time.strftime("%Y-%m-%d"), "machine": machine("torch", "diffusers", "open_clip_torch", "scipy"),
-    }  # fmt: skip
+        "benchmark": "calibration studies",
+        "backbone": request.backbone,
+        "precision": request.precision,
+        "created_at": time.strftime("%Y-%m-%d"),
+        "machine": machine("torch", "diffusers", "open_clip_torch", "scipy"),
+    }
     for name in wanted:
         others = (arguments.others.split(","),) if name == "precisions" else ()
         result[name] = getattr(studies, name)(*others)

@@ -69,7 +69,7 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
 
 
 def _our_package(trace: TracebackType | None) -> str:
-    """The package of ours in which the failed import stands: that of the last frame that belongs to one."""
+    """Our package that failed to import something: that of the last frame that belongs to one."""
     package = ""
     while trace is not None:
         name = str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]

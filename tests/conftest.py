@@ -40,21 +40,41 @@ def write_image_set(folder: Path, *, prompts: int = 6, arms: tuple[str, ...] = A
             sha = hashlib.sha256(path.read_bytes()).hexdigest()
             image_id = image_id_for(sha256=sha, arm=arm, prompt_id=f"p{p}", sample_index=0)
             row = ImageRow(
-                image_id=image_id, prompt_id=f"p{p}", prompt=f"a disc of colour {p} on light grey",
-                category=("even", "odd")[p % 2], arm=arm, sample_index=0, seed=p, width=size, height=size, sha256=sha,
-                seconds=0.1, batch=(f"p{p}/0",), simulated=a > 0, recipe_hash=recipe, versions={"pillow": "x"},
-            )  # fmt: skip
+                image_id=image_id,
+                prompt_id=f"p{p}",
+                prompt=f"a disc of colour {p} on light grey",
+                category=("even", "odd")[p % 2],
+                arm=arm,
+                sample_index=0,
+                seed=p,
+                width=size,
+                height=size,
+                sha256=sha,
+                seconds=0.1,
+                batch=(f"p{p}/0",),
+                simulated=a > 0,
+                recipe_hash=recipe,
+                versions={"pillow": "x"},
+            )
             path.rename(folder / row.file_name)
             rows.append(row)
     (folder / "images.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
     manifest = Manifest(
-        set_id=f"drawn-{folder.name}", created_at=datetime(2026, 1, 1, tzinfo=UTC), backbone="drawn",
+        set_id=f"drawn-{folder.name}",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        backbone="drawn",
         arms=tuple(
             ArmRecord(name=arm, precision=arm.split("+")[0], recipe={}, recipe_hash=recipe, simulated=a > 0)
             for a, arm in enumerate(arms)
         ),
-        prompts_sha256="1" * 64, n_prompts=prompts, samples=1, set_seed=0, steps=4, width=size, height=size,
-    )  # fmt: skip
+        prompts_sha256="1" * 64,
+        n_prompts=prompts,
+        samples=1,
+        set_seed=0,
+        steps=4,
+        width=size,
+        height=size,
+    )
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     return folder
 

@@ -27,10 +27,17 @@ def _clip(*, projected: bool):
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
-        vocab_size=len(_clip_tokenizer()), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, max_position_embeddings=16, projection_dim=32, bos_token_id=0, eos_token_id=1,
+        vocab_size=len(_clip_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=32,
+        bos_token_id=0,
+        eos_token_id=1,
         pad_token_id=1,
-    )  # fmt: skip
+    )
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
@@ -38,10 +45,17 @@ def _vae(channels: int, **more):
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        in_channels=3, out_channels=3, down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, block_out_channels=(16, 32), layers_per_block=1,
-        latent_channels=channels, norm_num_groups=8, sample_size=SIZE, **more,
-    )  # fmt: skip
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=8,
+        sample_size=SIZE,
+        **more,
+    )
 
 
 def _loud(module):
@@ -63,50 +77,98 @@ def flux():
     pieces += [("▁" + word, -1.0) for word in WORDS[2:]] + [(c, -10.0) for c in "abcdefghijklmnopqrstuvwxyz0123456789"]
     tokenizer_2 = T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=16)
     return FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(), vae=_vae(4, scaling_factor=1.0, shift_factor=0.0),
-        text_encoder=_clip(projected=False), tokenizer=_clip_tokenizer(),
-        text_encoder_2=T5EncoderModel(T5Config(vocab_size=len(tokenizer_2), d_model=32, d_kv=16, num_heads=2, d_ff=64,
-                                               num_layers=1, feed_forward_proj="gated-gelu", pad_token_id=0)),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(4, scaling_factor=1.0, shift_factor=0.0),
+        text_encoder=_clip(projected=False),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=T5EncoderModel(
+            T5Config(
+                vocab_size=len(tokenizer_2),
+                d_model=32,
+                d_kv=16,
+                num_heads=2,
+                d_ff=64,
+                num_layers=1,
+                feed_forward_proj="gated-gelu",
+                pad_token_id=0,
+            )
+        ),
         tokenizer_2=tokenizer_2,
-        transformer=_loud(FluxTransformer2DModel(
-            patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
-            num_attention_heads=4, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 6, 6),
-        )),
-    )  # fmt: skip
+        transformer=_loud(
+            FluxTransformer2DModel(
+                patch_size=1,
+                in_channels=16,
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=4,
+                joint_attention_dim=32,
+                pooled_projection_dim=32,
+                axes_dims_rope=(4, 6, 6),
+            )
+        ),
+    )
 
 
 def sdxl():
     from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 
     return StableDiffusionXLPipeline(
-        scheduler=EulerAncestralDiscreteScheduler(timestep_spacing="trailing"), vae=_vae(4, force_upcast=False),
-        text_encoder=_clip(projected=False), tokenizer=_clip_tokenizer(),
-        text_encoder_2=_clip(projected=True), tokenizer_2=_clip_tokenizer(), add_watermarker=False,
-        unet=_loud(UNet2DConditionModel(
-            sample_size=SIZE // 2, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=64, attention_head_dim=(2, 4), norm_num_groups=8, use_linear_projection=True,
-            addition_embed_type="text_time", addition_time_embed_dim=8, transformer_layers_per_block=(1, 1),
-            projection_class_embeddings_input_dim=8 * 6 + 32,
-        )),
-    )  # fmt: skip
+        scheduler=EulerAncestralDiscreteScheduler(timestep_spacing="trailing"),
+        vae=_vae(4, force_upcast=False),
+        text_encoder=_clip(projected=False),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=_clip(projected=True),
+        tokenizer_2=_clip_tokenizer(),
+        add_watermarker=False,
+        unet=_loud(
+            UNet2DConditionModel(
+                sample_size=SIZE // 2,
+                in_channels=4,
+                out_channels=4,
+                block_out_channels=(32, 64),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                cross_attention_dim=64,
+                attention_head_dim=(2, 4),
+                norm_num_groups=8,
+                use_linear_projection=True,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                transformer_layers_per_block=(1, 1),
+                projection_class_embeddings_input_dim=8 * 6 + 32,
+            )
+        ),
+    )
 
 
 def sd15():
     from diffusers import LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
     return StableDiffusionPipeline(
-        scheduler=LCMScheduler(steps_offset=1), vae=_vae(4),
-        text_encoder=_clip(projected=False), tokenizer=_clip_tokenizer(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-        unet=_loud(UNet2DConditionModel(
-            sample_size=SIZE // 2, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=32, attention_head_dim=8, norm_num_groups=8,
-        )),
-    )  # fmt: skip
+        scheduler=LCMScheduler(steps_offset=1),
+        vae=_vae(4),
+        text_encoder=_clip(projected=False),
+        tokenizer=_clip_tokenizer(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        unet=_loud(
+            UNet2DConditionModel(
+                sample_size=SIZE // 2,
+                in_channels=4,
+                out_channels=4,
+                block_out_channels=(32, 64),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                cross_attention_dim=32,
+                attention_head_dim=8,
+                norm_num_groups=8,
+            )
+        ),
+    )
 
 
 BUILDERS = {"flux": flux, "sdxl": sdxl, "sd15": sd15}

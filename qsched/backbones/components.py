@@ -26,7 +26,7 @@ _FP16 = "fp16"
 def load_modules(folder: Path, *, dtype: torch.dtype, variant: str | None, leave_out: frozenset[str]) -> dict[str, Any]:
     """The pipeline's modules by component name; schedulers and tokenizers are left to diffusers.
 
-    variant     kind of files to prefer where a component has them, such as 'fp16'
+    variant     kind of files to prefer if a component has them, such as 'fp16'
     leave_out   components that are not wanted
     """
     modules: dict[str, Any] = {}

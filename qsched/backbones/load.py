@@ -153,7 +153,7 @@ def checked_device(device: str) -> torch.device:
 
 
 def default_dtype(name_or_path: str, device: str | torch.device) -> str:
-    """Name of the base dtype where none is asked for: the spec's on a GPU, fp32 on a CPU."""
+    """Name of the base dtype if none is asked for: the spec's on a GPU, fp32 on a CPU."""
     return find_spec(name_or_path).gpu_dtype if torch.device(device).type == "cuda" else "fp32"
 
 

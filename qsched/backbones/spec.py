@@ -37,7 +37,7 @@ class BackboneSpec:
     source         a folder, or a hub id (then `revision` is a commit id)
     steps, guidance_scale, width, height    None: taken from the pipeline's class when it is loaded
     gpu_dtype      what a GPU run uses when no dtype is asked for; on a CPU it is fp32
-    fp16_variant   name of the repository's half-precision files, where it has them
+    fp16_variant   name of the repository's half-precision files, if it has them
     parameters     number of weights of all components, to refuse a machine that is too small
     """
 
@@ -55,7 +55,7 @@ class BackboneSpec:
 
     @property
     def is_local(self) -> bool:
-        """True when the weights lie in a folder on this machine."""
+        """True if the weights are in a folder on this machine."""
         return self.revision is None
 
 

@@ -2,7 +2,7 @@
 
 search on the calibration prompts -> best candidate measured on all of them
 -> stock and best on held-out prompts -> the same coefficients on the full-precision model (control)
--> keep them where the held-out interval lies above 0, else (1, 1)
+-> keep them if the held-out interval is above 0, else (1, 1)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from qsched.backbones import Backbone
 from qsched.calibration.compare import Comparison, compare_on
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import BudgetSpent, Evaluator, Progress
+from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family, Point
 from qsched.calibration.journal import Journal
 from qsched.calibration.search import checked_size, planned_pictures, run_search
@@ -33,7 +33,7 @@ from qsched.scoring import Jaq, Scorer
 from qsched.scoring.paired import PairedDifference, paired_difference
 
 # "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
-# "harm": the interval lies below 0, which is not the same as no gain; (1, 1) is written in both cases.
+# "harm": the interval is below 0, which is not the same as no gain; (1, 1) is written in both cases.
 Verdict = Literal["gain", "no gain", "harm", "forced", "not searched"]
 
 
@@ -69,7 +69,7 @@ class CalibrationResult:
 
     @property
     def at_the_edge(self) -> tuple[str, ...]:
-        """Axes on which the best candidate lies at the end of the range: a wider one may hold a better."""
+        """Axes on which the best candidate is at the end of the range: a wider one may have a better."""
         places = zip(self.family.axes, self.family.bounds, self.found_point, strict=True)
         return tuple(axis for axis, bounds, value in places if value in bounds and value != 1.0)
 
@@ -86,12 +86,12 @@ def calibrate(
     steps: int | None = None,
     full_precision: Backbone | None = None,
     also: Sequence[Scorer] = (),
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> CalibrationResult:
     """Search, check on held-out prompts, decide. `backbone` is already in the precision to be calibrated.
 
     journal     file that the search resumes from; `identity` says what its values belong to
-    also        further scorers for the held-out pictures, reported and not searched for
+    also        additional scorers for the held-out pictures: reported, not used by the search
     """
     _check_prompts(prompts, heldout)
     n_steps = backbone.steps if steps is None else steps
@@ -156,14 +156,14 @@ def calibrate(
 
 
 def _search(evaluator: Evaluator, family: Family, settings: CalibrationSettings) -> bool:
-    """Run the strategy; True where the budget ended it. (1, 1) must have been affordable."""
+    """Run the strategy; True if the budget ended it. (1, 1) must have been affordable."""
     try:
         run_search(settings.strategy, evaluator, family, seed=settings.seed, size=settings.size)
     except BudgetSpent:
         if family.identity not in evaluator.measured_on_all():
             raise CalibrationError(
                 f"a budget of {settings.budget.words} does not pay for the stock scheduler on {evaluator.n_prompts} "
-                f"prompts ({evaluator.n_prompts * family.steps:,} NFE); raise it or take fewer prompts. The whole "
+                f"prompts ({evaluator.n_prompts * family.steps:,} NFE); raise it or use fewer prompts. The whole "
                 f"search takes at most {evaluator.most_nfe:,} NFE"
             ) from None
         return True

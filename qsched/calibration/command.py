@@ -20,7 +20,7 @@ from qsched.backbones import (
 )
 from qsched.calibration.calibrate import CalibrationResult, calibrate
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import Progress
+from qsched.calibration.evaluate import SearchProgress
 from qsched.calibration.record import build_record, write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.generation import Prompt, read_prompts
@@ -68,7 +68,7 @@ class CalibrationFiles:
 
 
 def run_calibration(
-    request: CalibrationRequest, *, on_progress: Callable[[Progress], None] | None = None
+    request: CalibrationRequest, *, on_progress: Callable[[SearchProgress], None] | None = None
 ) -> CalibrationFiles:
     """Carry out the request and write `out` (.json), the report next to it (.html) and the journal it resumes from."""
     quiet_libraries()
@@ -82,7 +82,7 @@ def run_calibration(
 
     backbone = load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
     report = quantize_backbone(backbone, recipe, _statistics_source(request, prompts))
-    # Quantizing replaces layers in place, so the control is a second copy, loaded only where it is wanted.
+    # Quantizing replaces layers in place, so the control is a second copy, loaded only if it is wanted.
     full = _full_precision(request, dtype, device) if request.control and recipe.dtype_name is None else None
     identity: dict[str, object] = {
         "backbone": spec.name,
@@ -145,7 +145,7 @@ def _check_outputs(request: CalibrationRequest) -> None:
     """The three files can be written, and nothing that is not a calibration's is overwritten."""
     out = request.out
     if out.suffix != ".json":
-        raise CalibrationError(f"--out {out} does not end in .json; the report is written beside it as .html")
+        raise CalibrationError(f"--out {out} does not end in .json; the report is written next to it as .html")
     for path in output_paths(out):
         for option, read in (("--prompts", request.prompts), ("--heldout", request.heldout)):
             if read is not None and _same_file(path, read):
@@ -160,7 +160,7 @@ def _check_outputs(request: CalibrationRequest) -> None:
             read_coefficients(out)
         except CoefficientError as error:
             raise CalibrationError(
-                f"--out {out} exists and is no coefficients file, so it is not overwritten ({error}); give another "
+                f"--out {out} exists and is not a coefficients file, so it is not overwritten ({error}); give another "
                 "--out"
             ) from error
 
@@ -179,7 +179,7 @@ def _dtype(request: CalibrationRequest, device: str) -> str:
 def split_prompts(request: CalibrationRequest) -> tuple[list[Prompt], list[Prompt]]:
     """(calibration, held-out): the first N of the file, then the next M of it, or the first M of --heldout.
 
-    N is 25, or half the file where it is shorter; M is N.
+    N is 25, or half of a shorter file; M is N.
     """
     prompts = read_prompts(request.prompts)
     n = (
@@ -199,7 +199,7 @@ def split_prompts(request: CalibrationRequest) -> tuple[list[Prompt], list[Promp
 
 
 def load_objective(request: CalibrationRequest, device: str) -> Jaq:
-    """The JAQ of the request; for the tiny models CLIP scorers stand on tiny-clip where no weights are given."""
+    """The JAQ of the request; for the tiny models CLIP scorers use tiny-clip if no weights are given."""
     tc, iq = (load_scorer(name, device=device, weights=_weights_of(name, request)) for name in (request.tc, request.iq))
     return Jaq(tc, iq, k=request.k)
 

@@ -14,7 +14,7 @@ from qsched.scoring.paired import PairedDifference, paired_difference
 
 @dataclass(frozen=True)
 class Scores:
-    """Values of one arm by metric name (`jaq`, `tc`, `iq` and the further scorers), one a prompt."""
+    """Values of one arm by metric name (`jaq`, `tc`, `iq` and the additional scorers), one per prompt."""
 
     values: dict[str, tuple[float, ...]]
 

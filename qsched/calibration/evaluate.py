@@ -22,7 +22,7 @@ from qsched.scoring import Jaq
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a search may spend; None is no limit. Minutes make a result depend on the machine."""
+    """The most that a search may spend; None means no limit. Minutes make a result depend on the machine."""
 
     nfe: int | None = None
     minutes: float | None = None
@@ -44,7 +44,7 @@ class BudgetSpent(Exception):
 
 
 @dataclass(frozen=True)
-class Progress:
+class SearchProgress:
     """How far a search is."""
 
     done: int  # pictures of this search that are known, those of earlier runs included
@@ -71,7 +71,7 @@ class Evaluator:
         budget: Budget = Budget(),
         planned: int = 0,
         batch_rows: int = 32,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[SearchProgress], None] | None = None,
     ) -> None:
         self._renderer, self._objective, self._family = renderer, objective, family
         self._prompts, self._seeds, self._journal = list(prompts), list(seeds), journal
@@ -137,7 +137,7 @@ class Evaluator:
         return {point: np.array(values) for point, values in gains.items()}
 
     def _know(self, batch: list[tuple[Point, int]]) -> None:
-        """Measure what the journal lacks of a batch, as far as the budget goes; BudgetSpent where that is not all."""
+        """Measure what the journal lacks of a batch, as far as the budget goes; BudgetSpent if it ends first."""
         keys = [(point, self._prompts[i].prompt_id) for point, i in batch]
         missing = [work for work, key in zip(batch, keys, strict=True) if key not in self._journal.values]
         try:
@@ -191,13 +191,13 @@ class Evaluator:
         self._journal.append(measured, nfe=self.nfe, seconds=self.seconds)
         self._rendered += len(measured)
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> SearchProgress:
         enough = min(3, self.n_prompts)
         means = {point: total / count for point, (total, count) in self._sums.items() if count >= enough}
         best = max(means, key=lambda point: means[point], default=self._family.identity)
         done = len(self._asked)
         left = self._seconds_left(max(0, self._planned - done))
-        return Progress(done, max(self._planned, done), self.nfe, self.seconds, best, means.get(best, 0.0), left)
+        return SearchProgress(done, max(self._planned, done), self.nfe, self.seconds, best, means.get(best, 0.0), left)
 
     def _seconds_left(self, pictures: int) -> float | None:
         """An upper bound at this run's pace; None before the first picture."""

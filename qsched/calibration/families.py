@@ -137,7 +137,7 @@ def spread_points(family: Family, count: int, *, seed: int) -> list[Point]:
 
 
 def around(family: Family, centre: Point, spacing: Sequence[float], *, half_width: int, seed: int) -> list[Point]:
-    """Candidates around `centre`: a grid of 2 half_width + 1 values an axis, a Sobol set on more than two axes."""
+    """Candidates around `centre`: a grid of 2 half_width + 1 values per axis, a Sobol set on more than two axes."""
     dimension = len(family.bounds)
     if dimension <= 2:
         offsets = itertools.product(range(-half_width, half_width + 1), repeat=dimension)

@@ -13,7 +13,7 @@ BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#55606f"
 
 
 def surface_figure(result: CalibrationResult) -> str:
-    """The surface over two axes, or one panel an axis for other families."""
+    """The surface over two axes, or one panel per axis for other families."""
     from matplotlib.figure import Figure
 
     axes = result.family.axes
@@ -79,12 +79,12 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         xs, ys = np.linspace(x_low, x_high, 61), np.linspace(y_low, y_high, 61)
         grid = np.array([(x, y) for y in ys for x in xs])
         fitted = result.surface.at(grid.tolist()).reshape(61, 61)
-        # The worst two fifths of the plane share a colour: the steps go to where the choice is made.
+        # The worst two fifths of the plane share a colour: the other colours go to the region where the choice is made.
         top, floor = float(fitted.max()), float(np.quantile(fitted, 0.4))
         levels = np.linspace(floor, max(top, floor + 1e-9), 16)
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
         figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
-    # Not clipped: the points at the ends of the ranges lie on the frame, and matter.
+    # Not clipped: the points at the ends of the ranges are on the frame, and matter.
     dots: dict[str, Any] = {"color": "white", "edgecolors": "#1c2430", "linewidths": 0.5}
     panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, clip_on=False, zorder=3, **dots)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)

@@ -1,8 +1,8 @@
-"""Every measured (candidate, prompt) on disk the moment it is known, so that a killed search goes on.
+"""Every measured (candidate, prompt) on disk as soon as it is known, so that a killed search can be resumed.
 
-JSON lines: a header that says what the values belong to, then one line a value. Lines are appended whole,
-flushed and synced a batch at a time. A half-written last batch is cut off and measured again as a whole: a picture's
-last bits depend on its batch, and a resumed search shall find the values of an uninterrupted one.
+JSON lines: a header that says what the values belong to, then one line per value. The lines of a batch are
+appended in one write and synced. A half-written last batch is cut off and measured again as a whole: a picture's
+last bits depend on its batch, and a resumed search must find the values of an uninterrupted one.
 
 The values are a cache that searches of other ranges or strategies share; what was spent is kept search by search.
 """
@@ -86,7 +86,7 @@ class Journal:
                 file.truncate(len(whole))
 
     def _measured(self, line: str, number: int) -> tuple[Measured, int, int, float]:
-        """(value, lines of its batch so far or 0 where this is the last of them, NFE, seconds)."""
+        """(value, lines of its batch so far or 0 if this is the last of them, NFE, seconds)."""
         try:
             r = json.loads(line)
             # An older journal names no search and no rows: its values serve, its cost is nobody's.
@@ -102,5 +102,5 @@ def _difference(stored: str, wanted: str) -> str:
         old, new = json.loads(stored)["identity"], json.loads(wanted)["identity"]
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     except (ValueError, KeyError, AttributeError, TypeError):
-        return "its first line is no header"
+        return "its first line is not a header"
     return "other " + ", ".join(names)

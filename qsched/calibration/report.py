@@ -66,7 +66,7 @@ def verdict_words(result: CalibrationResult) -> VerdictWords:
     if result.verdict == "forced":
         return VerdictWords(
             "Harm, kept by force." if gain.high < 0 else "No gain shown, kept by force.",
-            f"{best} changes JAQ by {interval}; the interval does not lie above 0.",
+            f"{best} changes JAQ by {interval}; the interval is not above 0.",
         )
     if result.verdict == "harm":
         return VerdictWords(
@@ -76,13 +76,13 @@ def verdict_words(result: CalibrationResult) -> VerdictWords:
         )
     return VerdictWords(
         "No gain.",
-        f"The best candidate, {best}, changes JAQ by {interval}; the interval does not lie above 0, so the stock "
+        f"The best candidate, {best}, changes JAQ by {interval}; the interval is not above 0, so the stock "
         "scheduler (1, 1) is written.",
     )
 
 
 def not_searched_words(result: CalibrationResult) -> str:
-    """Why there is no verdict, and what one takes."""
+    """Why there is no verdict, and what a verdict needs."""
     return (
         f"The budget of {result.settings.budget.words} ended the search before any candidate but (1, 1) was measured "
         f"on all {len(result.prompts)} prompts, so the gain is unknown and the stock scheduler (1, 1) is written. "

@@ -23,7 +23,7 @@ from qsched.calibration.families import Family, Point, around, as_point, even_gr
 from qsched.calibration.surface import fit_surface
 from qsched.scoring.extra_packages import import_extra
 
-# Values an axis of the (first) grid where none are asked for; optuna makes that number squared of trials.
+# Default values per axis of the (first) grid; optuna runs the square of that number as trials.
 DEFAULT_SIZES = {"race": 9, "coarse-to-fine": 7, "grid": 9, "optuna": 9}
 STRATEGIES = tuple(DEFAULT_SIZES)
 
@@ -35,7 +35,7 @@ ELIMINATION_LEVEL = 0.05  # one-sided
 
 
 class Objective(Protocol):
-    """What a search sees of the evaluator: only what it has itself asked for, whatever else a cache may know."""
+    """What a search sees of the evaluator: only what it itself asked for, whatever else a cache may know."""
 
     @property
     def n_prompts(self) -> int: ...
@@ -46,7 +46,7 @@ class Objective(Protocol):
 
 
 def run_search(strategy: str, objective: Objective, family: Family, *, seed: int, size: int | None = None) -> None:
-    """Measure candidates as the strategy says; `size` is the values an axis of the (first) grid."""
+    """Measure candidates as the strategy says; `size` is the number of values per axis of the (first) grid."""
     size = checked_size(strategy, size)
     if strategy == "grid":
         search_grid(objective, family, size=size)
@@ -59,11 +59,11 @@ def run_search(strategy: str, objective: Objective, family: Family, *, seed: int
 
 
 def checked_size(strategy: str, size: int | None) -> int:
-    """The values an axis that a strategy takes; CalibrationError for an unknown strategy or fewer than 2."""
+    """The values per axis of a strategy; CalibrationError for an unknown strategy or fewer than 2."""
     if strategy not in DEFAULT_SIZES:
         raise CalibrationError(f"strategy {strategy!r} is unknown; choose one of {', '.join(STRATEGIES)}")
     if size is not None and size < 2:
-        raise CalibrationError(f"a grid of {size} value(s) an axis has no extent; give --grid-size 2 or more")
+        raise CalibrationError(f"a grid of {size} value(s) per axis has no extent; give --grid-size 2 or more")
     return DEFAULT_SIZES[strategy] if size is None else size
 
 

@@ -14,8 +14,8 @@ from qsched.calibration.search import checked_size
 class CalibrationSettings:
     """The search: family, ranges, strategy, budget, and the seed of noise and search alike.
 
-    size     values an axis of the first grid (None: the strategy's own); optuna makes size^2 trials
-    force    keep the best coefficients even where held-out prompts show no gain
+    size     values per axis of the first grid (None: the strategy's own); optuna runs size^2 trials
+    force    keep the best coefficients even if held-out prompts show no gain
     """
 
     family: str = "constant"
@@ -36,7 +36,7 @@ class CalibrationSettings:
             raise CalibrationError(f"batch of {self.batch_rows} rows; give 1 or more")
 
     def family_for(self, steps: int) -> Family:
-        """The family for runs of `steps` steps; raises InputError where the settings do not fit."""
+        """The family for runs of `steps` steps; raises InputError if the settings do not fit."""
         return Family(self.family, steps, self.box, self.vary)
 
     def to_json(self) -> dict[str, object]:

@@ -48,7 +48,7 @@ class Surface:
 
 
 def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | None:
-    """Fit to paired gains by candidate; None where there are too few points or they do not vary."""
+    """Fit to paired gains by candidate; None if there are too few points or they do not vary."""
     known = {point: values for point, values in gains.items() if len(values) >= 2}
     if len(known) < 4 * len(family.bounds):
         return None
@@ -87,10 +87,18 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
     best = _climb(cautious, x[int(cautious(x).argmax())])
     gain, standard_error = (float(value[0]) for value in predict(best[None]))
     return Surface(
-        optimum=as_point(low + best * (high - low)), gain=gain,
-        standard_error=standard_error, n_points=len(chosen), length=length, low=tuple(low), high=tuple(high),
-        _unit_points=x, _weights=weights, _amplitude2=amplitude**2, _offset=offset,
-    )  # fmt: skip
+        optimum=as_point(low + best * (high - low)),
+        gain=gain,
+        standard_error=standard_error,
+        n_points=len(chosen),
+        length=length,
+        low=tuple(low),
+        high=tuple(high),
+        _unit_points=x,
+        _weights=weights,
+        _amplitude2=amplitude**2,
+        _offset=offset,
+    )
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:

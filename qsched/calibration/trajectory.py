@@ -7,7 +7,7 @@ all of them; the first step's outputs are kept from call to call. For T prompts,
     NFE = T + P (S - 1)
 
 Nothing of a pipeline is copied: `render_batch` runs as it always does, with the scheduler adapter carrying one
-row of coefficients a picture, while the denoiser's `forward` and the pipeline's `encode_prompt` are wrapped.
+row of coefficients per picture, while the denoiser's `forward` and the pipeline's `encode_prompt` are wrapped.
 
 The last bits of an output depend on which rows were evaluated with it (BLAS rounds differently at other sizes), and
 rounding to few bits amplifies that. A search that is to be resumed calls `evaluate_first_step` with all of its prompts
@@ -113,12 +113,12 @@ class TrajectoryRenderer:
         if shared.calls != self.steps:
             raise CalibrationError(
                 f"{type(pipeline).__name__} called its denoiser {shared.calls} times in {self.steps} steps; "
-                "first-step sharing needs one call a step (no second-order scheduler)"
+                "first-step sharing needs one call per step (no second-order scheduler)"
             )
 
 
 class _FirstStepDone(Exception):
-    """Leaves a pipeline after its first model call, where only that was wanted. Never seen by a user."""
+    """Leaves a pipeline after its first model call, if only that was wanted. Never seen by a user."""
 
 
 class _SharedForward:
@@ -141,7 +141,7 @@ class _SharedForward:
         total = _rows_in(args, kwargs)
         if total % self._n_rows:
             raise CalibrationError(f"the denoiser was called with {total} rows for {self._n_rows} pictures")
-        copies = total // self._n_rows  # 2 where guidance stacks the unconditional half on the conditional one
+        copies = total // self._n_rows  # 2 if guidance stacks the unconditional half on the conditional one
         keys = [(copy, self._key(row, step)) for copy in range(copies) for row in range(self._n_rows)]
         kept: Any = self._memory.first if step == 0 else self._memory.later
         outputs = {k: kept[k] for k in dict.fromkeys(keys) if k in kept}
@@ -237,5 +237,5 @@ def _select(value: Any, index: torch.Tensor, total: int, name: str = "") -> Any:
 def _sample_of(output: Any) -> torch.Tensor:
     sample = output[0]
     if not isinstance(sample, torch.Tensor):
-        raise CalibrationError(f"the denoiser returned {type(sample).__name__} where a tensor is expected")
+        raise CalibrationError(f"the denoiser returned {type(sample).__name__} instead of a tensor")
     return sample

@@ -1,1 +1,1 @@
-"""The `qsched` command: one file a subcommand, nothing heavy imported before it is used."""
+"""The `qsched` command: one file per subcommand, nothing heavy imported before it is used."""

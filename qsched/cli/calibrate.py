@@ -12,7 +12,7 @@ from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, K_HELP, WEIGHTS_HELP,
 
 if TYPE_CHECKING:  # torch is imported when the command runs
     from qsched.calibration.command import CalibrationFiles
-    from qsched.calibration.evaluate import Progress
+    from qsched.calibration.evaluate import SearchProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -146,7 +146,7 @@ class _Display:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: SearchProgress) -> None:
         """The state of the search after a batch."""
         left = "" if progress.seconds_left is None else f", at most {progress.seconds_left:.0f} s left"
         best = ", ".join(f"{c:g}" for c in progress.best)

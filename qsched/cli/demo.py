@@ -26,7 +26,7 @@ QSCHED = (sys.executable, "-P", "-m", "qsched")
 
 
 class DemoError(QschedError):
-    """A step of the demo failed; its own output stands above."""
+    """A step of the demo failed; its own output is printed above."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +72,17 @@ def demo(
     serve = ["serve", str(images), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
     with _server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
         _qsched(
-            "simulate", url, "--study", STUDY, "--annotators", str(annotators),
-            "--votes-each", str(votes_each), "--parameters-out", str(simulation),
-        )  # fmt: skip
+            "simulate",
+            url,
+            "--study",
+            STUDY,
+            "--annotators",
+            str(annotators),
+            "--votes-each",
+            str(votes_each),
+            "--parameters-out",
+            str(simulation),
+        )
         _qsched("votes", "export", "--study", STUDY, "--db", f"sqlite:///{database.resolve()}", str(votes))
 
         _step(3, "the report")

@@ -1,4 +1,4 @@
-"""The progress line of `generate-pairs`: images done, images a second, time left, what is being loaded."""
+"""The progress line of `generate-pairs`: images done, images per second, time left, what is being loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PairsProgress:
-    """A live bar on a terminal; on anything else, a line for each loaded precision and finished arm."""
+    """A live bar on a terminal; elsewhere, a line for each loaded precision and finished batch."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)

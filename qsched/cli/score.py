@@ -62,7 +62,7 @@ def score(
     from qsched.scoring.jaq_score import checked_k
     from qsched.scoring.registry import load_metrics, parse_metrics, parse_weights
 
-    # What can be wrong is asked before the minutes of work.
+    # Check everything that can be wrong before the minutes of work.
     checked_k(k)
     place = torch_device(device)
     target = out or image_set
@@ -104,7 +104,7 @@ def score(
 
 
 def _print_tables(scores: SetScores) -> None:
-    """One row a metric and arm: a column a metric would be cut at the width of a terminal."""
+    """One row per metric and arm: with a column per metric the table would not fit a terminal."""
     from rich.console import Console
 
     console = Console()
@@ -145,7 +145,7 @@ def _repair_table(scores: SetScores) -> Table:
 
 
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    """A table whose names may be broken over lines and whose numbers may not."""
+    """A table whose names may wrap and whose numbers may not."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

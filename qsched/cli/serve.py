@@ -27,16 +27,18 @@ def serve(
         False, "--simulated-annotators", help="Let `qsched simulate` vote; its votes are marked simulated."
     ),
     workers: int = typer.Option(1, "--workers", min=1, max=32, help="Server processes (more than one: PostgreSQL)."),
-    behind_https: bool = typer.Option(False, "--behind-https", help="Cookies only over https (a proxy speaks it)."),
+    behind_https: bool = typer.Option(
+        False, "--behind-https", help="Send cookies over https only (for a server behind an https proxy)."
+    ),
     accel_prefix: str | None = typer.Option(
         None, "--accel-prefix", help="Let the proxy send the images: its X-Accel-Redirect location of the data folder."
     ),
 ) -> None:
-    """Serve studies: import the image set if needed, print the link, ask people.
+    """Serve studies: import the image set if needed and print the link to send to people.
 
-    Every vote is on disk before it is acknowledged; stop and start as you like, the same command goes on with
-    the same study. The secret key for cookies comes from QSCHED_SECRET_KEY or is made once in a file (mode
-    0600) beside the SQLite database.
+    Every vote is on disk before it is acknowledged. You can stop the server at any time; the same command
+    resumes the same study. The secret key for cookies comes from QSCHED_SECRET_KEY, or is created once in a
+    file (mode 0600) next to the SQLite database.
 
     Example: qsched serve runs/demo --port 8000
     """
@@ -44,8 +46,16 @@ def serve(
 
     launch(
         Launch(
-            image_set=image_set, database_url=db, host=host, port=port, votes_per_pair=votes_per_pair, data=data,
-            allow_simulated=simulated_annotators, workers=workers, secure_cookies=behind_https,
-            accel_prefix=accel_prefix, say=typer.echo,
+            image_set=image_set,
+            database_url=db,
+            host=host,
+            port=port,
+            votes_per_pair=votes_per_pair,
+            data=data,
+            allow_simulated=simulated_annotators,
+            workers=workers,
+            secure_cookies=behind_https,
+            accel_prefix=accel_prefix,
+            say=typer.echo,
         )
-    )  # fmt: skip
+    )

@@ -16,10 +16,8 @@ def simulate(
     url: str = typer.Argument(help="Address of the server, for example http://127.0.0.1:8000"),
     study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
     annotators: int = typer.Option(30, "--annotators", min=1, help="How many annotators to draw."),
-    votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes of each, fewer if the study runs out."),
-    sensitivity: float = typer.Option(
-        8.0, "--sensitivity", help="Median log-odds for a whole unit of ground-truth score."
-    ),
+    votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes per annotator; fewer if the study runs out."),
+    sensitivity: float = typer.Option(8.0, "--sensitivity", help="Median log-odds per unit of ground-truth score."),
     seed: int = typer.Option(0, "--seed", help="Seed of the annotators and of their choices."),
     parameters_out: Path | None = typer.Option(
         None, "--parameters-out", help="Write the simulation's parameters here, for the report's banner."

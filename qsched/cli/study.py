@@ -1,4 +1,4 @@
-"""`qsched study`: design a study, check what it will take, put it into the server, open and close it."""
+"""`qsched study`: design a study, check its cost, put it into the server, open and close it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = typer.Typer(no_args_is_help=True, help="Design studies and run their lives.")
+    group = typer.Typer(no_args_is_help=True, help="Design, create and manage studies.")
     first: tuple[Callable[..., None], ...] = (init, check, create, update, history)
     for command in first:
         group.command()(command)
@@ -63,7 +63,7 @@ def check(
 ) -> None:
     """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
 
-    What it can show rests on assumptions, which are printed; docs/study-design.md explains them.
+    What the study can show depends on assumptions, which are printed; docs/study-design.md explains them.
 
     Example: qsched study check study.yaml
     """
@@ -220,7 +220,7 @@ def history(slug: str = typer.Argument(), db: str | None = typer.Option(None, "-
 
 
 def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
-    """Every study with its state and how far it is.
+    """List every study with its status and progress.
 
     Example: qsched study list --db sqlite:///runs/study.db
     """
@@ -238,21 +238,27 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
     table = Table("study", "status", "pairs", "valid votes", "of", "sessions", "title", box=None)
     for row in rows:
         table.add_row(
-            row.slug, row.status, str(row.pairs), str(row.valid_votes),
-            "?" if row.target_votes is None else str(row.target_votes), str(row.sessions), row.title,
-        )  # fmt: skip
+            row.slug,
+            row.status,
+            str(row.pairs),
+            str(row.valid_votes),
+            "?" if row.target_votes is None else str(row.target_votes),
+            str(row.sessions),
+            row.title,
+        )
     Console().print(table if rows else "no studies yet; make one with: qsched study create study.yaml")
     for row in rows:
         if row.problem is not None:
             typer.secho(
                 f"warning: the design of {row.slug} cannot be read: {row.problem}; its votes can still be exported; "
                 f"delete it with: qsched study delete {row.slug}",
-                fg=typer.colors.YELLOW, err=True,
-            )  # fmt: skip
+                fg=typer.colors.YELLOW,
+                err=True,
+            )
 
 
 def pause(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
-    """Hand out no more pairs; answers to pairs already shown are still taken."""
+    """Stop handing out pairs; answers to pairs already shown are still accepted."""
     _set_status(slug, "paused", db)
 
 
@@ -270,9 +276,9 @@ def delete(
     slug: str = typer.Argument(),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     data: Path | None = typer.Option(None, "--data", help="Folder of picture copies, if it was named at creation."),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
 ) -> None:
-    """Delete a study, its votes and its picture copies, for good."""
+    """Delete a study, its votes and its picture copies permanently."""
     from study_server.owner import default_data_folder, default_database, existing_database
     from study_server.studies.ownership import delete_study, vote_rows
 
@@ -280,7 +286,7 @@ def delete(
     try:
         count = vote_rows(database, slug)
         if not yes:
-            typer.confirm(f"Delete study {slug} with {count} votes for good?", abort=True)
+            typer.confirm(f"Delete study {slug} with {count} votes permanently?", abort=True)
         delete_study(database, slug, data_folder=data or default_data_folder(db or default_database()))
     finally:
         database.close()

@@ -2,7 +2,7 @@
 
     fp32,w4a4,w4a4+qsched,w4a4+qsched:mine.json
 
-`+qsched` without a file takes the coefficients that lie beside the backbone's weights, in
+`+qsched` without a file takes the coefficients that come with the backbone's weights, in
 `qsched_coefficients.json` ({precision: {"coefficients": {...}, "provenance": {...}}}).
 """
 
@@ -59,7 +59,7 @@ class Arm:
 def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, default_dtype: str) -> tuple[Arm, ...]:
     """The arms of `--arms`, in order; InputError for one that is unknown, doubled or without coefficients.
 
-    All arms share a base dtype, except one whose precision is a dtype. It is `dtype` where given, else that
+    All arms share a base dtype, except one whose precision is a dtype. It is `dtype` if given, else that
     of the first dtype arm (`bf16,w4a8` quantizes in bf16), else `default_dtype`.
     """
     parts = [part.strip() for part in text.split(",")]

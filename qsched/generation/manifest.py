@@ -101,16 +101,16 @@ def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) 
         "layers_kept": report.kept,
     }
     records = tuple(record.model_copy(update=measured) if record.name in arms else record for record in manifest.arms)
-    told = manifest.provenance.get("arms")
-    arms_told = {**(told if isinstance(told, dict) else {}), report.precision: report.to_dict()}
-    return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": arms_told}})
+    earlier = manifest.provenance.get("arms")
+    reports = {**(earlier if isinstance(earlier, dict) else {}), report.precision: report.to_dict()}
+    return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": reports}})
 
 
 def environment_of(manifest: Manifest) -> dict[str, str]:
-    """What made the images of this run, as each row tells it: versions, threads, commit."""
-    told = manifest.provenance["versions"]
-    assert isinstance(told, dict), "make_manifest wrote it"
-    found: dict[str, str] = {**told, "threads": str(manifest.provenance["threads"])}
+    """What made the images of this run, as each row keeps it: versions, threads, commit."""
+    versions_used = manifest.provenance["versions"]
+    assert isinstance(versions_used, dict), "make_manifest wrote it"
+    found: dict[str, str] = {**versions_used, "threads": str(manifest.provenance["threads"])}
     if manifest.provenance["git_commit"] is not None:
         found["git_commit"] = str(manifest.provenance["git_commit"])
     return found

@@ -25,7 +25,7 @@ def image_seed(set_seed: int, prompt_id: str, sample_index: int) -> int:
 
 
 def initial_latents(backbone: Backbone, seeds: Sequence[int]) -> tuple[Tensor, list[Generator]]:
-    """(latents in the pipeline's layout and dtype, the generators just behind them, one an image).
+    """(latents in the pipeline's layout and dtype, the generators in the state after drawing them, one per image).
 
     Latents are standard normal; a pipeline that wants them scaled (`init_noise_sigma`) does so itself.
     Packed (FLUX): [B, (H/2)(W/2), 4C]; plain: [B, C, H, W], with H and W in latent pixels.

@@ -14,7 +14,7 @@ _PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "p
 
 
 def versions() -> dict[str, str]:
-    """Versions of what touches a pixel, and the GPU with its driver where there is one."""
+    """Versions of what touches a pixel, and the GPU with its driver if there is one."""
     found = {"qsched": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:

@@ -41,7 +41,7 @@ def render_batch(
     import torch
 
     if len(prompts) != len(seeds) or not prompts:
-        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a prompt, and at least one")
+        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed per prompt, and at least one")
     texts = [p.prompt if isinstance(p, Prompt) else p for p in prompts]
     latents, generators = initial_latents(backbone, seeds)
     try:
@@ -67,7 +67,7 @@ def render_batch(
 
 
 def to_pictures(backbone: Backbone, pixels_BCHW: Tensor, prompts: Sequence[str]) -> list[Image]:
-    """Pixels from 0 to 1 as diffusers itself makes pictures of them; RenderError where one is not finite."""
+    """Pixels from 0 to 1 as diffusers itself makes pictures of them; RenderError if one is not finite."""
     broken = [i for i, pixels in enumerate(pixels_BCHW) if not bool(pixels.isfinite().all())]
     if broken:
         raise RenderError(

@@ -96,7 +96,7 @@ class RunReport:
     contact_sheet: Path
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     """Receives what a run does."""
 
     def planned(self, total: int, done: int) -> None: ...
@@ -109,7 +109,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A Progress that says nothing."""
+    """A RunProgress that says nothing."""
 
     def planned(self, total: int, done: int) -> None: ...
 
@@ -120,7 +120,7 @@ class Silent:
     def advanced(self, arm: Arm, images: int) -> None: ...
 
 
-def generate_pairs(request: Request, *, progress: Progress | None = None) -> RunReport:
+def generate_pairs(request: Request, *, progress: RunProgress | None = None) -> RunReport:
     """Make, or finish, the image set that `request` describes, and its contact sheet.
 
     Raises InputError before the first image for anything wrong with the request; an interrupted run is
@@ -157,7 +157,7 @@ def generate_pairs(request: Request, *, progress: Progress | None = None) -> Run
             if todo or not _is_measured(store, group[0]):
                 progress.loading(group)
                 if not _is_fresh(backbone, group[0]):
-                    # The old denoiser goes before the new one comes: two would not fit where one just does.
+                    # The old denoiser goes before the new one comes: there may be room for one only.
                     del backbone
                     gc.collect()
                     torch.cuda.empty_cache()

@@ -184,7 +184,7 @@ def _identity(manifest: Manifest) -> dict[str, object]:
 
 
 def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested dicts as one with dotted names, so that a difference is named where it is."""
+    """Nested dicts as one with dotted names, so that a difference can be named."""
     flat: dict[str, object] = {}
     for key, value in data.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})

@@ -20,7 +20,7 @@ from qsched.precision import hash_of
 from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME, first_problem
 
-# What a picture needs and what only describes its pixels; everything else could tell where it comes from.
+# What a picture needs and what only describes its pixels; everything else could show which arm it comes from.
 _CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"sBIT"}
 
 
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Outcome of a verification; `notes` are worth knowing and no fault."""
+    """Outcome of a verification; `notes` are worth knowing but are not faults."""
 
     folder: Path
     n_rows: int
@@ -54,7 +54,7 @@ CHECKS = ("rows", "files", "hashes", "pictures", "metadata", "arms", "duplicates
 
 
 def verify_set(folder: Path) -> VerifyReport:
-    """Check everything that the image-set contract promises; raises InputError only where there is no set."""
+    """Check everything that the image-set contract promises; raises InputError only if there is no set."""
     manifest = read_manifest(folder)
     rows, findings = _read_rows(folder)
     found = [
@@ -129,9 +129,9 @@ def _check_picture(manifest: Manifest, row: ImageRow, data: bytes) -> Iterator[F
             row.file_name,
             f"{size[0]}x{size[1]} pixels; row {row.width}x{row.height}, set {manifest.width}x{manifest.height}",
         )
-    told = sorted(name.decode("latin-1") for name in png_chunks(data) if name not in _CHUNKS)
-    if told:
-        yield Finding("metadata", row.file_name, f"holds {', '.join(told)}; a picture must not carry metadata")
+    surplus = sorted(name.decode("latin-1") for name in png_chunks(data) if name not in _CHUNKS)
+    if surplus:
+        yield Finding("metadata", row.file_name, f"holds {', '.join(surplus)}; a picture must not carry metadata")
 
 
 def png_chunks(data: bytes) -> list[bytes]:

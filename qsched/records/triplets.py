@@ -111,7 +111,7 @@ class TripletVote(Record):
 
 
 TRIPLET_COLUMNS: tuple[str, ...] = tuple(TripletVote.model_fields)
-#: Without these columns a file is no triplets table; the others may be absent from another tool's file.
+#: Without these columns a file is not a triplets table; the others may be absent from another tool's file.
 ESSENTIAL_TRIPLET_COLUMNS = (
     "prompt_id",
     "reference_arm",

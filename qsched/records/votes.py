@@ -17,7 +17,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class Choice(StrEnum):
-    """What the annotator said of the pair as it lay on the screen."""
+    """What the annotator said of the pair as it was shown."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -41,7 +41,7 @@ class Vote(Record):
 
     `annotator` is a pseudonym. `response_ms` runs from paint to answer, without the time in which the
     page was hidden. `expected` is the known right answer of a gold or instructed item. `strength` says how
-    much better the chosen picture is (1 slightly, 2 clearly), where the study asked for it.
+    much better the chosen picture is (1 slightly, 2 clearly), if the study asked for it.
     `selection_probability` is the probability with which an adaptive study drew this comparison of two arms.
     """
 

@@ -100,8 +100,8 @@ class QSchedAdapter:
     def set_batch_coefficients(self, model_BS: Any, sample_BS: Any) -> None:
         """Give each row of the batch coefficients of its own; (None, None) goes back to the shared ones.
 
-        model_BS, sample_BS: (batch, steps), anything `torch.as_tensor` takes. Used by calibration, where the
-        rows are candidates. They are not part of the config.
+        model_BS, sample_BS: (batch, steps), anything `torch.as_tensor` takes. In calibration the rows are
+        candidates. They are not part of the config.
         """
         if model_BS is None and sample_BS is None:
             self.qsched_batch = None
@@ -168,7 +168,7 @@ class QSchedAdapter:
             if model_BS.shape[0] != sample.shape[0] or not i < model_BS.shape[1]:
                 raise CoefficientError(
                     f"batch coefficients of shape {tuple(model_BS.shape)} do not cover row count {sample.shape[0]} at "
-                    f"step {i}; call set_batch_coefficients with one row an image and one column a step"
+                    f"step {i}; call set_batch_coefficients with one row per image and one column per step"
                 )
             return model_BS[:, i], sample_BS[:, i]
         shared = self.qsched_coefficients

@@ -34,7 +34,7 @@ class CoefficientError(InputError):
 class Coefficients:
     """Coefficients of one arm; make one with `constant`, `linear` or `per_step`.
 
-    model   c_eps: (c,) for constant, (first, last) for linear, one a step for per_step
+    model   c_eps: (c,) for constant, (first, last) for linear, one per step for per_step
     sample  c_x: the same shape as `model`
     """
 
@@ -52,12 +52,13 @@ class Coefficients:
         if len(self.model) != len(self.sample):
             raise CoefficientError(
                 f"{len(self.model)} model and {len(self.sample)} sample coefficients: give as many of one as of "
-                "the other (repeat 1.0 where an input is not to be scaled)"
+                "the other (repeat 1.0 for an input that is not scaled)"
             )
         expected = _LENGTH.get(self.family, len(self.model))
         if len(self.model) != expected or not self.model:
             raise CoefficientError(
-                f"the {self.family} family takes {expected or 'at least one'} number(s) a kind, got {len(self.model)}"
+                f"the {self.family} family takes {expected or 'at least one'} number(s) of each kind, "
+                f"not {len(self.model)}"
             )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""One open_clip model, loaded once: images and texts to unit vectors. Every CLIP scorer stands on it.
+"""One open_clip model, loaded once: images and texts to unit vectors. Every CLIP scorer uses it.
 
 Shapes: B images, D the width of the joint space.
 """
@@ -19,13 +19,12 @@ from qsched.errors import InputError
 from qsched.scoring.weights import UNREADABLE, Weights, reason_of, resolve_weights
 
 CONFIG_NAME = "open_clip_config.json"
-# One pixel below 32x32 patches is no picture; the tokenizers' longest text.
 OPEN_CLIP_FILES = (CONFIG_NAME, "open_clip_model.safetensors", "*.json", "*.txt")
 
 
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """A CLIP with its own preprocessing and tokenizer; `eq=False`: two are equal where they are the same."""
+    """A CLIP with its own preprocessing and tokenizer; `eq=False`: two are equal only if they are the same object."""
 
     model: Any  # open_clip.CLIP, which has no types
     preprocess: Callable[[Image.Image], torch.Tensor]
@@ -74,8 +73,8 @@ def _load(weights: Weights, device: str) -> ClipModel:
     folder = weights.path
     if not (folder / CONFIG_NAME).is_file():
         raise InputError(
-            f"{folder} holds no {CONFIG_NAME}; an open_clip folder has that file, its weights "
-            "(open_clip_model.safetensors) and, where the config names one, its tokenizer"
+            f"{folder} has no {CONFIG_NAME}; an open_clip folder has that file, its weights "
+            "(open_clip_model.safetensors) and, if the config names one, its tokenizer"
         )
     read_clip_config(folder / CONFIG_NAME)
     try:

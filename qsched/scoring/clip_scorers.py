@@ -1,7 +1,7 @@
 """CLIPScore and CLIP-IQA on any open_clip model.
 
 CLIPScore (Hessel et al. 2021, eq. 1):  w * max(cos(image, prompt), 0),  w = 2.5, so roughly 0..1.
-The paper puts "A photo depicts" before its captions; a prompt is no caption, so nothing is put before it
+The paper puts "A photo depicts" before its captions; a prompt is not a caption, so nothing is put before it
 here, as in the common libraries. (Some libraries report 100 * cos: multiply ours by 40.)
 
 CLIP-IQA (Wang et al. 2023, eq. 2): softmax over the logits of an antonym pair, the share of the good one:

@@ -1,4 +1,4 @@
-"""Packages of an optional extra, imported where they are used."""
+"""Packages of an optional extra, imported when they are used."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def measure_statistics(files: Sequence[Path], extractor: FeatureExtractor) -> Fe
 
 
 def frechet_distance(one: FeatureStatistics, two: FeatureStatistics) -> float:
-    """Squared Fréchet distance of the two Gaussians, as FID reports it; InputError where it is no finite number."""
+    """Squared Fréchet distance of the two Gaussians, as FID reports it; InputError if it is not a finite number."""
     if one.features != two.features:
         raise InputError(f"statistics of different features cannot be compared: {one.features!r}, {two.features!r}")
     if one.mu.shape != two.mu.shape:
@@ -150,7 +150,9 @@ def read_statistics(path: Path, *, features: str) -> FeatureStatistics:
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds something that is not a finite number; make the statistics again")
     if not np.allclose(sigma, sigma.T) or (np.diag(sigma) < 0).any():
-        raise InputError(f"{path}: sigma is no covariance (symmetric, no negative variance); make the statistics again")
+        raise InputError(
+            f"{path}: sigma is not a covariance (symmetric, no negative variance); make the statistics again"
+        )
     return FeatureStatistics(stated, count, mu.astype(np.float64), sigma.astype(np.float64))
 
 

@@ -66,7 +66,7 @@ def checked_k(k: float) -> float:
 
 
 class Jaq:
-    """Scores images by JAQ; one CLIP pass an image where both scorers stand on the same CLIP."""
+    """Scores images by JAQ; one CLIP pass per image if both scorers use the same CLIP."""
 
     def __init__(self, tc: Scorer, iq: Scorer, *, k: float = DEFAULT_K) -> None:
         if tc.info.kind != "text":

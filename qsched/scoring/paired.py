@@ -25,7 +25,7 @@ class PairedDifference:
 
     @property
     def is_gain(self) -> bool:
-        """True where the whole interval lies above 0."""
+        """True if the whole interval is above 0."""
         return self.low > 0
 
     def to_json(self) -> dict[str, float | int | str]:
@@ -35,7 +35,7 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """Mean of n values, one a prompt, with a two-sided t interval."""
+    """Mean of n values, one per prompt, with a two-sided t interval."""
 
     mean: float
     low: float

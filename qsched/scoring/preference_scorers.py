@@ -55,13 +55,13 @@ class PickScore(ClipScorer):
 def load_hps(weights: Weights, *, device: str) -> ClipModel:
     """The HPSv2.1 model of a folder (or of the .pt file itself).
 
-    The architecture is ViT-H-14 unless an open_clip_config.json lies beside the checkpoint.
+    The architecture is ViT-H-14 unless there is an open_clip_config.json next to the checkpoint.
     """
     import open_clip
 
     path = weights.path / HPS_FILE if weights.path.is_dir() else weights.path
     if not path.is_file():
-        raise InputError(f"{weights.path} holds no {HPS_FILE}; it comes from the hub repository {HPS_WEIGHTS}")
+        raise InputError(f"{weights.path} has no {HPS_FILE}; it comes from the hub repository {HPS_WEIGHTS}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""What a scorer is: images and prompts in, one finite float an image out, in the order given.
+"""What a scorer is: images and prompts in, one finite float per image out, in the order given.
 
 Four kinds, by what a score is about:
     text       image and prompt          clipscore, hpsv2.1, pickscore, tiny-check
@@ -30,7 +30,7 @@ LIBRARY_ERRORS = (RuntimeError, ValueError, TypeError, OSError, AssertionError)
 
 @dataclass(frozen=True)
 class ScorerInfo:
-    """Everything that must stand beside a score for it to mean something."""
+    """Everything that must accompany a score for it to mean something."""
 
     name: str
     kind: Kind
@@ -86,7 +86,7 @@ class BatchedScorer(ABC):
     def score(
         self, images: Sequence[Image.Image], prompts: Sequence[str], *, names: Sequence[str] | None = None
     ) -> list[float]:
-        """One finite float an image, in order; raises ScoringError that names the image that failed.
+        """One finite float per image, in order; raises ScoringError that names the image that failed.
 
         `names` are used in error messages only (default: "image 0", "image 1", ...).
         """
@@ -126,7 +126,7 @@ def checked_scores(scorer: str, scores: Sequence[float], labels: Sequence[str]) 
 
 
 def same_length(scorer: str, **lists: Sequence[object]) -> None:
-    """Raises InputError where the lists that belong together differ in length."""
+    """Raises InputError if the lists that belong together differ in length."""
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"{scorer}: {lengths} differ in length; give one of each for every image")

@@ -47,7 +47,7 @@ class PyiqaScorer(BatchedScorer):
         super().__init__(pyiqa_info(metric, self._metric, "image", device, batch_size))
 
     def _score_batch(self, images: list[Image.Image], prompts: list[str]) -> list[float]:
-        # Grouped by nothing: pictures of one set share one size; where they do not, each goes alone.
+        # Pictures of one set share one size; if they do not, each is scored alone.
         if len({image.size for image in images}) > 1:
             return [self._score_batch([image], [prompt])[0] for image, prompt in zip(images, prompts, strict=True)]
         pixels_BCHW = torch.stack([pixels_of(image) for image in images]).to(self.info.device)

@@ -45,7 +45,7 @@ class ReferenceMetric(ABC):
     def score_against(
         self, images: Sequence[Image.Image], references: Sequence[Image.Image], *, names: Sequence[str] | None = None
     ) -> list[float]:
-        """One finite float an image against the reference at the same place; errors name the image."""
+        """One finite float per image against the reference at the same place; errors name the image."""
         labels = image_labels(images, names)
         name = self.info.name
         same_length(name, images=images, references=references)
@@ -73,7 +73,7 @@ class Psnr(ReferenceMetric):
 
 
 class Ssim(ReferenceMetric):
-    """Structural similarity: 1 where the pictures are the same."""
+    """Structural similarity: 1 if the pictures are the same."""
 
     def __init__(self) -> None:
         self.info = _formula_info("ssim", "-1..1; 1 is the same")
@@ -106,7 +106,7 @@ class Lpips(ReferenceMetric):
     """Learned perceptual distance, AlexNet; `weights` is torchvision's AlexNet state dict on disk.
 
     The package brings the linear layers; torchvision's AlexNet (alexnet-owt-7be5be79.pth) is fetched by
-    torch on first use where no file is given.
+    torch on first use if no file is given.
     """
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu") -> None:
@@ -141,7 +141,7 @@ def _load_lpips(alexnet: Path | None) -> Any:
                 ) from error
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     if not alexnet.is_file():
-        raise InputError(f"lpips weights {alexnet} are no file; give torchvision's AlexNet state dict (.pth)")
+        raise InputError(f"lpips weights {alexnet} are not a file; give torchvision's AlexNet state dict (.pth)")
     try:
         state = torch.load(alexnet, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
@@ -168,6 +168,12 @@ def _load_lpips(alexnet: Path | None) -> Any:
 
 def _formula_info(name: str, scale: str) -> ScorerInfo:
     return ScorerInfo(
-        name=name, kind="reference", version=f"qsched, numpy {np.__version__}", scale=scale,
-        higher_is_better=True, weights=None, batch_size=1, device="cpu",
-    )  # fmt: skip
+        name=name,
+        kind="reference",
+        version=f"qsched, numpy {np.__version__}",
+        scale=scale,
+        higher_is_better=True,
+        weights=None,
+        batch_size=1,
+        device="cpu",
+    )

@@ -27,9 +27,20 @@ CONFIG_NAMES = ("open_clip_config.json", "config.json", "tokenizer.json", "vocab
 # What the readers of checkpoints (safetensors, torch, open_clip) raise on a file or a config that is not theirs. Each
 # has its own way, and none documents it: a file that a person names may not end in a traceback.
 UNREADABLE = (
-    OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, EOFError,
-    ZeroDivisionError, pickle.UnpicklingError, struct.error, SafetensorError,
-)  # fmt: skip
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    ZeroDivisionError,
+    pickle.UnpicklingError,
+    struct.error,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,9 @@ class Weights:
 
 
 def resolve_weights(spec: str | Path, *, files: tuple[str, ...] = ()) -> Weights:
-    """Find the weights that `spec` names, fetching a pinned hub id where it is not yet on disk.
+    """Find the weights that `spec` names, fetching a pinned hub id that is not on disk yet.
 
-    `files` are the file patterns wanted from a hub repository; all of them where empty.
+    `files` are the file patterns wanted from a hub repository; all of them if empty.
     Raises InputError for a name that is neither, for a hub id without a commit, and for a failed fetch.
     """
     text = str(spec)

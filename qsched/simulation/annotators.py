@@ -22,7 +22,7 @@ from qsched.records.votes import Choice
 class Population:
     """Distribution from which annotators are drawn; written into the report of a simulated study.
 
-    Sensitivities are log-normal (log-odds per unit of score, scores lie in 0..1), side preferences
+    Sensitivities are log-normal (log-odds per unit of score, scores are in 0..1), side preferences
     normal (log-odds, positive = left), lapse rates beta, answering times log-normal (seconds).
     """
 

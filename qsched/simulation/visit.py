@@ -33,7 +33,7 @@ WAIT_SECONDS = 1.0
 
 
 class VisitError(QschedError):
-    """The server answered a simulated annotator in a way that a browser could not go on from."""
+    """The server answered a simulated annotator in a way that a browser could not handle."""
 
 
 @dataclass
@@ -191,7 +191,7 @@ class _Visit:
         )
 
     async def _answer(self, assignment: dict[str, Any], choice: Choice, questions: Sequence[str]) -> dict[str, Any]:
-        # The model of a simulated person knows a side, no strength: where one is asked for, it is always "slightly".
+        # The model of a simulated person knows a side and no strength: a strength is always "slightly".
         graded = self.graded and choice in (Choice.LEFT, Choice.RIGHT)
         return await self._post(
             "api/votes",

@@ -4,7 +4,7 @@ scene    what a picture shows, in words; the held-out split
 caption  scenes to English and back
 render   scenes to pixels
 check    is this picture what the prompt says? (the ground truth of the domain)
-paths    where the shipped prompts and weights lie
+paths    paths of the shipped prompts and weights
 train    `python -m tools.train_tiny` (needs torch)
 evaluate `python -m qsched.tiny.evaluate` (needs torch)
 """

@@ -1,6 +1,6 @@
 """`python -m qsched.tiny.evaluate FOLDER`: held-out pass rates of a model folder, category by category.
 
-The pictures come from the ordinary diffusers pipeline, one generator a prompt, seeded by the prompt's
+The pictures come from the ordinary diffusers pipeline, one generator per prompt, seeded by the prompt's
 place in the file, so a rate can be repeated; the verdicts come from `qsched.tiny.check`.
 """
 
@@ -62,7 +62,7 @@ def call_options(pipeline: Any) -> dict[str, Any]:
 def render_prompts(
     pipeline: Any, prompts: dict[str, str], *, options: dict[str, Any], seed: int = 0, batch: int = 20
 ) -> list[Image.Image]:
-    """One picture a prompt, in order."""
+    """One picture per prompt, in order."""
     texts, pictures = list(prompts.values()), []
     for start in range(0, len(texts), batch):
         some = texts[start : start + batch]

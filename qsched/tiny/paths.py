@@ -1,4 +1,4 @@
-"""Where the shipped prompts and weights of the tiny models lie."""
+"""Paths of the shipped prompts and weights of the tiny models."""
 
 from __future__ import annotations
 

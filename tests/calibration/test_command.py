@@ -23,9 +23,12 @@ def folder(tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("model")
     random_flux().pipeline.save_pretrained(base / "random-flux")
     (base / "random-flux" / "qsched.json").write_text('{"steps": 2, "guidance_scale": 0.0, "width": 32, "height": 32}')
-    lines = [f"p{i}: a {size} red ring {side}" for i, (size, side) in enumerate(
-        (size, side) for size in ("small", "large") for side in ("left", "right", "above", "below")
-    )]  # fmt: skip
+    lines = [
+        f"p{i}: a {size} red ring {side}"
+        for i, (size, side) in enumerate(
+            (size, side) for size in ("small", "large") for side in ("left", "right", "above", "below")
+        )
+    ]
     (base / "prompts.yaml").write_text("\n".join(lines) + "\n")
     return base
 
@@ -66,33 +69,42 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
     assert isinstance(done.exception, QschedError) and "other seed" in str(done.exception)
 
 
-@pytest.mark.parametrize("more, rule", [
-    (["--n-prompts", "1"], "at least 2 are needed"),
-    (["--n-prompts", "8"], "Give a longer prompts file"),
-    (["--model-range", "wide"], "write two numbers"),
-    (["--sample-range", "1.1,1.2"], "is always a candidate"),
-    (["--family", "cubic"], "choose one of constant"),
-    (["--strategy", "anneal"], "choose one of race"),
-    (["--iq", "clipscore"], "needs more than the picture"),
-    (["--k", "nan"], "k is nan"),
-    (["--budget-nfe", "0"], "above 0"),
-    (["--weights", "clipscore"], "write scorer=path"),
-    (["--k", "-1"], "k is -1"),
-    (["--precision", "w99a1"], "is unknown; choose for example"),
-    (["--model-range", "0.9,inf"], "must be finite"),
-    (["--sample-range", "nan,1.2"], "must be finite"),
-    (["--heldout", "demos"], "demos"),
-    (["--out", "c.txt"], "does not end in .json"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, rule",
+    [
+        (["--n-prompts", "1"], "at least 2 are needed"),
+        (["--n-prompts", "8"], "Give a longer prompts file"),
+        (["--model-range", "wide"], "write two numbers"),
+        (["--sample-range", "1.1,1.2"], "is always a candidate"),
+        (["--family", "cubic"], "choose one of constant"),
+        (["--strategy", "anneal"], "choose one of race"),
+        (["--iq", "clipscore"], "needs more than the picture"),
+        (["--k", "nan"], "k is nan"),
+        (["--budget-nfe", "0"], "above 0"),
+        (["--weights", "clipscore"], "write scorer=path"),
+        (["--k", "-1"], "k is -1"),
+        (["--precision", "w99a1"], "is unknown; choose for example"),
+        (["--model-range", "0.9,inf"], "must be finite"),
+        (["--sample-range", "nan,1.2"], "must be finite"),
+        (["--heldout", "demos"], "demos"),
+        (["--out", "c.txt"], "does not end in .json"),
+    ],
+)
 def test_options_that_make_no_sense_are_refused_before_any_picture(folder, clip_folder, tmp_path, more, rule):
     done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
     assert isinstance(done.exception, QschedError) and rule in str(done.exception), done.output
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("more", [
-    ["--seed", "-1"], ["--grid-size", "0"], ["--grid-size", "1"], ["--grid-size", "-3"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--seed", "-1"],
+        ["--grid-size", "0"],
+        ["--grid-size", "1"],
+        ["--grid-size", "-3"],
+    ],
+)
 def test_numbers_below_their_least_are_refused_on_the_command_line_and_in_settings(folder, clip_folder, tmp_path, more):
     done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
     assert done.exit_code == 2 and isinstance(done.exception, SystemExit) and not list(tmp_path.iterdir())
@@ -112,7 +124,7 @@ def test_outputs_never_overwrite_prompts_or_a_strange_file(folder, clip_folder, 
     refused = [
         (prompts, ["--prompts", str(prompts)], "would write over --prompts"),
         (prompts, ["--heldout", str(prompts)], "would write over --heldout"),
-        (strange, [], "is no coefficients file"),
+        (strange, [], "is not a coefficients file"),
         (tmp_path / "file" / "c.json", [], "not a folder that can be written to"),
         (tmp_path / "folder.json", [], "is a folder"),
         (tmp_path / "words.json", ["--no-control"], "another calibration"),

@@ -124,11 +124,14 @@ def test_a_finished_search_run_again_costs_nothing_and_says_what_it_cost(tmp_pat
     assert search(tmp_path / "j") == first and first.nfe == N_PROMPTS + sum(first.counts.values()) * (STEPS - 1)
 
 
-@pytest.mark.parametrize("other", [
-    {"box": Box(model=(0.95, 1.05), sample=(0.95, 1.05))},
-    {"strategy": "coarse-to-fine"},
-    {"size": 3},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"box": Box(model=(0.95, 1.05), sample=(0.95, 1.05))},
+        {"strategy": "coarse-to-fine"},
+        {"size": 3},
+    ],
+)
 def test_another_search_in_the_same_journal_neither_wins_nor_is_charged(tmp_path, other):
     search(tmp_path / "shared", strategy="grid")
     asked = {"strategy": "grid", **other}
@@ -184,9 +187,14 @@ def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path
 
     def run(name: str):
         return calibrate(
-            quantized, Jaq(*scorers), prompts[:5], prompts[5:7],
-            CalibrationSettings(strategy="grid", size=2, batch_rows=4), journal=tmp_path / name, identity={},
-        )  # fmt: skip
+            quantized,
+            Jaq(*scorers),
+            prompts[:5],
+            prompts[5:7],
+            CalibrationSettings(strategy="grid", size=2, batch_rows=4),
+            journal=tmp_path / name,
+            identity={},
+        )
 
     def values(name: str) -> dict:
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()[1:]]
@@ -211,15 +219,25 @@ def test_a_budget_that_ends_before_any_candidate_is_known_gives_no_verdict_on_ga
 
     settings = CalibrationSettings(size=5, budget=Budget(nfe=5 + 3 * 5 + 3 * 4))
     result = calibrate(
-        planted(random_flux(), 1 / 1.1), nearness, PROMPTS[:5], PROMPTS[5:], settings,
-        journal=tmp_path / "j", identity={},
-    )  # fmt: skip
+        planted(random_flux(), 1 / 1.1),
+        nearness,
+        PROMPTS[:5],
+        PROMPTS[5:],
+        settings,
+        journal=tmp_path / "j",
+        identity={},
+    )
     assert result.verdict == "not searched" and result.coefficients == Coefficients.constant()
     words = not_searched_words(result)
     assert "32 NFE" in words and f"at most {result.most_nfe:,} NFE" in words
     raised = replace(settings, budget=Budget(nfe=result.most_nfe + 5))  # 5: the first step again
     more = calibrate(
-        planted(random_flux(), 1 / 1.1), nearness, PROMPTS[:5], PROMPTS[5:], raised,
-        journal=tmp_path / "j", identity={},
-    )  # fmt: skip
+        planted(random_flux(), 1 / 1.1),
+        nearness,
+        PROMPTS[:5],
+        PROMPTS[5:],
+        raised,
+        journal=tmp_path / "j",
+        identity={},
+    )
     assert more.verdict == "gain" and not more.budget_spent

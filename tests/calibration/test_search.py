@@ -56,10 +56,13 @@ def test_the_race_keeps_nearly_the_whole_gain_for_a_fortieth_of_the_pictures(see
     assert len(noisy.known) <= planned_pictures("race", family, 25) <= 2500 * 25 / 40
 
 
-@pytest.mark.parametrize("name, best", [
-    ("linear", (1.1, 1.0, 0.95, 1.0)),
-    ("per-step", (1.1, 1.05, 1.0, 1.0, 0.95, 1.0, 1.0, 1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, best",
+    [
+        ("linear", (1.1, 1.0, 0.95, 1.0)),
+        ("per-step", (1.1, 1.05, 1.0, 1.0, 0.95, 1.0, 1.0, 1.0)),
+    ],
+)
 def test_the_race_gains_in_families_with_many_axes(name, best):
     family = Family(name, 4)
     noisy = Noisy(family, best, noise=0.05)
@@ -114,12 +117,15 @@ def test_a_surface_without_variation_or_with_few_points_is_not_fitted():
     assert fit_surface({(1.0, 1.0): np.zeros(5), (1.1, 1.0): np.ones(5)}, family) is None
 
 
-@pytest.mark.parametrize("name, point, expected", [
-    ("constant", (1.1, 0.9), Coefficients.constant(model=1.1, sample=0.9)),
-    ("linear-to-one", (1.1, 0.9), Coefficients.linear(model=(1.1, 1.0), sample=(0.9, 1.0))),
-    ("linear", (1.1, 1.2, 0.9, 0.8), Coefficients.linear(model=(1.1, 1.2), sample=(0.9, 0.8))),
-    ("per-step", (1.1, 1.2, 0.9, 0.8), Coefficients.per_step(model=[1.1, 1.2], sample=[0.9, 0.8])),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, point, expected",
+    [
+        ("constant", (1.1, 0.9), Coefficients.constant(model=1.1, sample=0.9)),
+        ("linear-to-one", (1.1, 0.9), Coefficients.linear(model=(1.1, 1.0), sample=(0.9, 1.0))),
+        ("linear", (1.1, 1.2, 0.9, 0.8), Coefficients.linear(model=(1.1, 1.2), sample=(0.9, 0.8))),
+        ("per-step", (1.1, 1.2, 0.9, 0.8), Coefficients.per_step(model=[1.1, 1.2], sample=[0.9, 0.8])),
+    ],
+)
 def test_points_become_coefficients_model_first(name, point, expected):
     assert Family(name, 2).coefficients(point) == expected
 
@@ -140,14 +146,17 @@ def test_each_axis_has_the_range_of_its_kind_and_the_default_grid_holds_one():
     assert points.shape == (64, 4) and (points[:, 0] >= 0.9).all() and points[:, 2].max() > 1.2
 
 
-@pytest.mark.parametrize("make, rule", [
-    (lambda: Box(model=(1.1, 1.2)), "1, 1. is always a candidate"),
-    (lambda: Box(sample=(0.0, 1.2)), "0 < low"),
-    (lambda: Family("cubic", 4), "choose one of constant"),
-    (lambda: Family("constant", 4, vary="noise"), "choose both"),
-    (lambda: even_grid(Family("per-step", 4), 9), "use --strategy race"),
-    (lambda: run_search("anneal", None, Family("constant", 4), seed=0), "choose one of race"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, rule",
+    [
+        (lambda: Box(model=(1.1, 1.2)), "1, 1. is always a candidate"),
+        (lambda: Box(sample=(0.0, 1.2)), "0 < low"),
+        (lambda: Family("cubic", 4), "choose one of constant"),
+        (lambda: Family("constant", 4, vary="noise"), "choose both"),
+        (lambda: even_grid(Family("per-step", 4), 9), "use --strategy race"),
+        (lambda: run_search("anneal", None, Family("constant", 4), seed=0), "choose one of race"),
+    ],
+)
 def test_what_cannot_be_searched_is_refused_with_the_remedy(make, rule):
     with pytest.raises((InputError, CalibrationError), match=rule):
         make()

@@ -61,8 +61,13 @@ def test_a_set_is_made_checked_damaged_and_found_out(qsched, random_pipelines, t
 def test_a_wrong_option_is_one_message_and_exit_code_2(qsched, random_pipelines, tmp_path, arguments, message) -> None:
     prompts = tmp_path / "p.txt"
     prompts.write_text("a red ring\n")
-    options = {"--backbone": str(random_pipelines["sdxl"]), "--arms": "fp32", "--prompts": str(prompts),
-               "--out": str(tmp_path / "set"), "--device": "cpu"}  # fmt: skip
+    options = {
+        "--backbone": str(random_pipelines["sdxl"]),
+        "--arms": "fp32",
+        "--prompts": str(prompts),
+        "--out": str(tmp_path / "set"),
+        "--device": "cpu",
+    }
     options.update(zip(arguments[::2], arguments[1::2], strict=True))
     code, _, err = qsched("generate-pairs", *[word for option in options.items() for word in option])
     assert code == 2 and message in err and "Traceback" not in err
@@ -77,8 +82,21 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_set_that_resumes(
     prompts = tmp_path / "p.txt"
     prompts.write_text("a red ring\na blue dot\na green ring\n")
     out = tmp_path / "set"
-    command = ["generate-pairs", "--backbone", str(random_pipelines["sd15"]), "--arms", "fp32", "--device", "cpu",
-               "--prompts", str(prompts), "--out", str(out), "--batch-size", "1"]  # fmt: skip
+    command = [
+        "generate-pairs",
+        "--backbone",
+        str(random_pipelines["sd15"]),
+        "--arms",
+        "fp32",
+        "--device",
+        "cpu",
+        "--prompts",
+        str(prompts),
+        "--out",
+        str(out),
+        "--batch-size",
+        "1",
+    ]
     real, calls = run._render, []
 
     def stopped(*arguments, **keywords):

@@ -37,10 +37,18 @@ def folder(random_pipelines, tmp_path_factory) -> Path:
 
 
 def request(folder: Path, out: Path, **more) -> Request:
-    return Request(**{
-        "backbone": str(folder / "flux"), "arms": "fp32,fp32+qsched,w4a4,w4a4+qsched", "prompts": folder / "p.yaml",
-        "out": out, "samples": 2, "batch_size": 4, "device": "cpu", **more,
-    })  # fmt: skip
+    return Request(
+        **{
+            "backbone": str(folder / "flux"),
+            "arms": "fp32,fp32+qsched,w4a4,w4a4+qsched",
+            "prompts": folder / "p.yaml",
+            "out": out,
+            "samples": 2,
+            "batch_size": 4,
+            "device": "cpu",
+            **more,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +141,25 @@ def killed_halfway(command: list[str], out: Path) -> bool:
 def test_a_run_killed_with_sigkill_and_resumed_equals_an_uninterrupted_one(folder, finished, tmp_path) -> None:
     out = tmp_path / "set"
     command = [
-        sys.executable, "-m", "qsched", "generate-pairs", "--backbone", str(folder / "flux"), "--device", "cpu",
-        "--arms", "fp32,fp32+qsched,w4a4,w4a4+qsched", "--prompts", str(folder / "p.yaml"), "--out", str(out),
-        "--samples", "2", "--batch-size", "4",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "qsched",
+        "generate-pairs",
+        "--backbone",
+        str(folder / "flux"),
+        "--device",
+        "cpu",
+        "--arms",
+        "fp32,fp32+qsched,w4a4,w4a4+qsched",
+        "--prompts",
+        str(folder / "p.yaml"),
+        "--out",
+        str(out),
+        "--samples",
+        "2",
+        "--batch-size",
+        "4",
+    ]
     # On a machine that is busy elsewhere the small run may be over before this process looks again.
     assert any(killed_halfway(command, out) for _ in range(5)), "the run was over before the signal came, five times"
     report = generate_pairs(request(folder, out))

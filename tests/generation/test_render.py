@@ -89,9 +89,15 @@ def test_rendering_equals_a_plain_diffusers_call_with_the_same_noise(backbones, 
     b = backbones[kind]
     latents, generators = initial_latents(b, [1, 2])
     plain = b.pipeline(
-        PROMPTS[:2], latents=latents, generator=generators, num_inference_steps=4, guidance_scale=0.0,
-        width=b.width, height=b.height, **b.call_options,
-    ).images  # fmt: skip
+        PROMPTS[:2],
+        latents=latents,
+        generator=generators,
+        num_inference_steps=4,
+        guidance_scale=0.0,
+        width=b.width,
+        height=b.height,
+        **b.call_options,
+    ).images
     ours = render_batch(b, [Prompt("a", PROMPTS[0]), PROMPTS[1]], [1, 2])
     assert [i.tobytes() for i in plain] == [i.tobytes() for i in ours]
 

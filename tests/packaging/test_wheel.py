@@ -46,10 +46,22 @@ def test_an_installed_wheel_serves_a_study_without_torch(installed, small_image_
     log = tmp_path / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [installed, "-m", "qsched", "serve", small_image_set, "--db", f"sqlite:///{tmp_path / 'wheel.db'}",
-             "--port", str(port)],
-            cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [
+                installed,
+                "-m",
+                "qsched",
+                "serve",
+                small_image_set,
+                "--db",
+                f"sqlite:///{tmp_path / 'wheel.db'}",
+                "--port",
+                str(port),
+            ],
+            cwd=tmp_path,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
         page = None
         deadline = time.monotonic() + 40

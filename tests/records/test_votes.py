@@ -26,9 +26,23 @@ GOOD = {
 
 def test_the_columns_are_those_of_the_contract():
     assert COLUMNS[:16] == (
-        "study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "choice", "annotator",
-        "session", "served_at", "answered_at", "response_ms", "kind", "expected", "simulated",
-    )  # fmt: skip
+        "study",
+        "question",
+        "pair_id",
+        "prompt_id",
+        "category",
+        "left_arm",
+        "right_arm",
+        "choice",
+        "annotator",
+        "session",
+        "served_at",
+        "answered_at",
+        "response_ms",
+        "kind",
+        "expected",
+        "simulated",
+    )
     assert set(REQUIRED_COLUMNS) == set(GOOD)
 
 

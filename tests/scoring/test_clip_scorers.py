@@ -103,9 +103,10 @@ def test_weight_files_that_are_cut_short_are_refused_with_their_folder(
     clip_folder, hps_folder, pickscore_folder, tmp_path
 ):
     files = (
-        ("clipscore", clip_folder, "open_clip_model.safetensors"), ("pickscore", pickscore_folder, "model.safetensors"),
+        ("clipscore", clip_folder, "open_clip_model.safetensors"),
+        ("pickscore", pickscore_folder, "model.safetensors"),
         ("hpsv2.1", hps_folder, "HPS_v2.1_compressed.pt"),
-    )  # fmt: skip
+    )
     for name, folder, file in files:
         for size in (0, 5, 300, 20_000):
             copy = shutil.copytree(folder, tmp_path / f"{name}-{size}")
@@ -117,9 +118,10 @@ def test_weight_files_that_are_cut_short_are_refused_with_their_folder(
 @pytest.mark.parametrize("config", ['{"model_cfg": 3}', '{"model_cfg": []}', "[]", "3", '{"model_cfg": {}}', "{"])
 def test_a_clip_config_that_describes_no_clip_is_refused(clip_folder, hps_folder, pickscore_folder, tmp_path, config):
     for name, folder, file in (
-        ("clipscore", clip_folder, "open_clip_config.json"), ("hpsv2.1", hps_folder, "open_clip_config.json"),
+        ("clipscore", clip_folder, "open_clip_config.json"),
+        ("hpsv2.1", hps_folder, "open_clip_config.json"),
         ("pickscore", pickscore_folder, "config.json"),
-    ):  # fmt: skip
+    ):
         copy = shutil.copytree(folder, tmp_path / name)
         (copy / file).write_text(config)
         with pytest.raises(InputError, match=name):
@@ -139,11 +141,14 @@ def test_the_record_names_weights_version_scale_and_direction(clip_folder):
     assert open_clip.__version__ in info.version and "sha256" in info.version and "2.5" in info.scale
 
 
-@pytest.mark.parametrize("spec, rule", [
-    ("laion/CLIP-ViT-H-14", "name no commit"),
-    ("laion/CLIP-ViT-H-14@main", "40 hex digits"),
-    ("/nowhere/at/all", "neither a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spec, rule",
+    [
+        ("laion/CLIP-ViT-H-14", "name no commit"),
+        ("laion/CLIP-ViT-H-14@main", "40 hex digits"),
+        ("/nowhere/at/all", "neither a folder"),
+    ],
+)
 def test_weights_without_a_pin_or_a_place_are_refused(spec, rule):
     with pytest.raises(InputError, match=rule):
         load_scorer("clipscore", weights=spec)

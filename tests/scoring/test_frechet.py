@@ -98,9 +98,11 @@ def test_features_that_are_not_finite_name_the_picture(tmp_path):
 def test_a_file_that_is_no_npz_is_refused_with_its_path(tmp_path):
     np.save(tmp_path / "array.npy", np.eye(3))
     contents = {
-        "renamed": (tmp_path / "array.npy").read_bytes(), "empty": b"", "text": b"not statistics",
+        "renamed": (tmp_path / "array.npy").read_bytes(),
+        "empty": b"",
+        "text": b"not statistics",
         "cut": b"PK\x03\x04" + bytes(40),
-    }  # fmt: skip
+    }
     np.savez_compressed(tmp_path / "whole.npz", mu=np.zeros(64), sigma=np.random.default_rng(0).normal(size=(64, 64)))
     whole = (tmp_path / "whole.npz").read_bytes()
     contents["truncated"] = whole[: len(whole) // 2]
@@ -114,7 +116,7 @@ def test_a_file_that_is_no_npz_is_refused_with_its_path(tmp_path):
 @pytest.mark.parametrize("sigma", [[[1.0, 0.5], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]])
 def test_a_sigma_that_is_no_covariance_is_refused(tmp_path, sigma):
     np.savez(tmp_path / "s.npz", mu=np.zeros(2), sigma=np.array(sigma))
-    with pytest.raises(InputError, match="sigma is no covariance"):
+    with pytest.raises(InputError, match="sigma is not a covariance"):
         read_statistics(tmp_path / "s.npz", features="f")
 
 

@@ -72,8 +72,12 @@ def test_equal_pictures_have_equal_values_and_neither_arm_is_ranked(twins, clip_
     assert "the pictures of w4a4" in row and "better" not in row and "worse" not in row
     assert "identical in 6 of 6 pictures" in page and "identical in 6 of 6" in " ".join(scores.warnings)
     assert scores_to_json(scores)["repairs"][0] == {
-        "arm": "w4a4+qsched", "stock": "w4a4", "pairs": 6, "identical": 6, "differences": {},
-    }  # fmt: skip
+        "arm": "w4a4+qsched",
+        "stock": "w4a4",
+        "pairs": 6,
+        "identical": 6,
+        "differences": {},
+    }
 
 
 def test_an_arm_with_the_pictures_of_the_baseline_has_no_difference(twins, clip_folder) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsched.scoring.image_set.figure import Box, pareto_front, place_labels, spread_sizes
+from qsched.scoring.image_set.figure import Rectangle, pareto_front, place_labels, spread_sizes
 
 
 def test_the_pareto_front_keeps_what_nothing_beats():
@@ -26,7 +26,7 @@ def test_arms_of_nearly_one_size_never_share_a_bar(sizes):
 
 def test_labels_of_arms_that_lie_together_do_not_touch_each_other_or_a_bar():
     spots = [(0.1, 0.5), (0.14, 0.5), (0.9, 0.5), (0.94, 0.52)]
-    bars = [Box(x - 0.014, x + 0.014, 0.2, 0.8) for x, _ in spots]
+    bars = [Rectangle(x - 0.014, x + 0.014, 0.2, 0.8) for x, _ in spots]
     boxes = place_labels(spots, bars, ["w4a4", "w4a4+qsched", "fp32", "w8a8"])
     assert not any(a.meets(b) for a, b in combinations(boxes, 2))
     assert not any(box.meets(bar) for box in boxes for bar in bars)

@@ -71,7 +71,7 @@ def test_another_baseline_turns_the_difference_round(small_image_set, clip_folde
     forth = metric(score(small_image_set, clip_folder), "w4a4", "clipscore").difference
     back = metric(score(small_image_set, clip_folder, baseline="w4a4"), "fp32", "clipscore").difference
     assert back.mean == pytest.approx(-forth.mean)
-    with pytest.raises(InputError, match="'fp16' is no arm of this set; choose one of fp32"):
+    with pytest.raises(InputError, match="'fp16' is not an arm of this set; choose one of fp32"):
         score(small_image_set, clip_folder, baseline="fp16")
 
 

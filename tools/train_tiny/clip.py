@@ -122,7 +122,7 @@ def _near_misses(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """One picture uint8 [128,128,3], its caption, near misses of the caption, and its damage in [0, 1]."""
 
     picture: NDArray[np.uint8]
@@ -136,16 +136,16 @@ def draw_severity(rng: np.random.Generator) -> float:
     return 0.0 if rng.random() < 0.4 else float(rng.random() ** 1.4)
 
 
-def draw_example(rng: np.random.Generator, *, split: Split = "train") -> Example:
+def draw_example(rng: np.random.Generator, *, split: Split = "train") -> TrainingExample:
     """A render, clean or damaged."""
     scene = sample_scene(rng, split=split)
     severity = draw_severity(rng)
     picture = damage(render_array(scene, sample_nuisance(rng)).astype(np.float32), severity, rng)
-    return Example(picture.astype(np.uint8), caption(scene), _near_misses(scene, rng), severity)
+    return TrainingExample(picture.astype(np.uint8), caption(scene), _near_misses(scene, rng), severity)
 
 
 @torch.no_grad()
-def decode_examples(settings: Settings, count: int) -> list[Example]:
+def decode_examples(settings: Settings, count: int) -> list[TrainingExample]:
     """Pictures through the autoencoder: latents as they are, noisy, stretched, or with channels shifted."""
     vae = load_vae(settings).to(memory_format=torch.channels_last)
     rng = np.random.default_rng((settings.seed, 5))
@@ -167,7 +167,7 @@ def decode_examples(settings: Settings, count: int) -> list[Example]:
             made = vae.decode(z).sample.float()
         made = ((made.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
         examples += [
-            Example(picture, caption(scene), _near_misses(scene, rng), float(v))
+            TrainingExample(picture, caption(scene), _near_misses(scene, rng), float(v))
             for picture, scene, v in zip(made, scenes, severity, strict=True)
         ]
     return examples
@@ -260,7 +260,7 @@ def train_clip(settings: Settings, *, decoded: int = 3200) -> None:
     through_vae = decode_examples(settings, decoded) if first < steps else []
     log.line(f"tiny-clip: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {steps} steps")
 
-    def examples(step: int) -> list[Example]:
+    def examples(step: int) -> list[TrainingExample]:
         rng = np.random.default_rng((settings.seed, 6, step))
         drawn = [draw_example(rng) for _ in range(2 * size // 3)]
         return drawn + [through_vae[int(i)] for i in rng.integers(len(through_vae), size=size - len(drawn))]

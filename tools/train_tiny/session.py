@@ -1,4 +1,4 @@
-"""A training session: where its checkpoints lie, what it logs, how the provenance is written."""
+"""A training session: its checkpoints, its log, and the provenance that it writes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The state of the last checkpoint, or None where there is none."""
+    """The state of the last checkpoint, or None if there is none."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 

@@ -74,7 +74,7 @@ def whiten(vae: Any, pictures: list[Tensor]) -> None:
 
 
 def train_vae(settings: Settings) -> Any:
-    """Train or resume; the result has the averaged weights and lies in `<work>/vae`."""
+    """Train or resume; the result has the averaged weights and is written to `<work>/vae`."""
     log = Log(settings.work / "vae.log")
     torch.manual_seed(settings.seed)
     vae = build_vae().to(settings.device, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The two small tokenizers: one token a word of the grammar, characters for everything else.
+"""The two small tokenizers: one token per word of the grammar, characters for everything else.
 
 Both are ordinary `transformers` tokenizers (byte-level BPE for CLIP, Unigram for T5) that save to and
 load from a folder; unknown words fall apart into characters and crash nothing.
@@ -72,7 +72,7 @@ def build_clip_tokenizer() -> CLIPTokenizer:
 
 
 def build_t5_tokenizer() -> T5TokenizerFast:
-    """Unigram with one piece a word and one a character; 24 tokens at most."""
+    """Unigram with one piece per word and one per character; 24 tokens at most."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -8.0)]
     words = sorted({*GRAMMAR_WORDS, *QUALITY_WORDS})
     pieces += [("▁" + word, -1.0) for word in (*words, *(word.capitalize() for word in words))]

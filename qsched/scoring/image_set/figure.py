@@ -32,7 +32,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Box:
+class Rectangle:
     """A rectangle in shares of the axes."""
 
     left: float
@@ -40,8 +40,8 @@ class Box:
     bottom: float
     top: float
 
-    def meets(self, other: Box) -> bool:
-        """True where the two share an area."""
+    def meets(self, other: Rectangle) -> bool:
+        """True if the two overlap."""
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
@@ -101,10 +101,12 @@ def _edge(group: Sequence[int], sizes: Sequence[float], least: float, side: int)
     return sum(sizes[i] for i in group) / len(group) + side * (len(group) - 1) / 2 * least
 
 
-def place_labels(spots: Sequence[tuple[float, float]], bars: Sequence[Box], labels: Sequence[str]) -> list[Box]:
+def place_labels(
+    spots: Sequence[tuple[float, float]], bars: Sequence[Rectangle], labels: Sequence[str]
+) -> list[Rectangle]:
     """A free place for each label beside its spot, all in shares of the axes; the nearest wins, the right side first.
 
-    Where everything is taken the first place inside the axes is used: a label that touches is better than none.
+    If everything is taken, the first place inside the axes is used: a label that touches something is better than none.
     """
     taken = list(bars)
     placed = []
@@ -117,23 +119,23 @@ def place_labels(spots: Sequence[tuple[float, float]], bars: Sequence[Box], labe
                     for up in {step, -step}:
                         left = x + gap if side > 0 else x - gap - width
                         middle = y + up * LINE / 2
-                        box = Box(left, left + width, middle - LINE / 2, middle + LINE / 2)
+                        box = Rectangle(left, left + width, middle - LINE / 2, middle + LINE / 2)
                         if left >= 0 and left + width <= 1 and box.bottom >= 0 and box.top <= 1:
                             candidates.append(box)
-        fallback = candidates[0] if candidates else Box(x, x + width, y - LINE / 2, y + LINE / 2)
+        fallback = candidates[0] if candidates else Rectangle(x, x + width, y - LINE / 2, y + LINE / 2)
         found = next((box for box in candidates if not any(box.meets(other) for other in taken)), fallback)
         taken.append(found)
         placed.append(found)
     return placed
 
 
-def _line_boxes(corners: Sequence[tuple[float, float]]) -> list[Box]:
-    """Small boxes along a line through the corners, so that labels keep off it."""
+def _line_boxes(corners: Sequence[tuple[float, float]]) -> list[Rectangle]:
+    """Small boxes along a line through the corners, so that labels avoid it."""
     boxes = []
     for (x0, y0), (x1, y1) in pairwise(corners):
         for step in range(41):
             x, y = x0 + (x1 - x0) * step / 40, y0 + (y1 - y0) * step / 40
-            boxes.append(Box(x - THIN, x + THIN, y - THIN, y + THIN))
+            boxes.append(Rectangle(x - THIN, x + THIN, y - THIN, y + THIN))
     return boxes
 
 
@@ -163,10 +165,10 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
         share = (x - left) / (right - left)
         low, mean, high = ((value - bottom) / (top - bottom) for value in (point.low, point.mean, point.high))
         spots.append((share, mean))
-        bars.append(Box(share - CAP, share + CAP, min(low, mean - CAP), max(high, mean + CAP)))
-    # A metric against the twin has no line at 0: it is no difference.
+        bars.append(Rectangle(share - CAP, share + CAP, min(low, mean - CAP), max(high, mean + CAP)))
+    # A metric against the twin has no line at 0: it is not a difference.
     at_zero = -bottom / (top - bottom)
-    zero = [] if scores.against_twin(metric) else [Box(0.0, 1.0, at_zero - THIN, at_zero + THIN)]
+    zero = [] if scores.against_twin(metric) else [Rectangle(0.0, 1.0, at_zero - THIN, at_zero + THIN)]
     labels = [p.arm if len(p.arm) <= LONGEST_LABEL else p.arm[: LONGEST_LABEL - 1] + "…" for p in points]
     boxes = place_labels(spots, bars + _line_boxes([spots[i] for i in front]) + zero, labels)
     for i, (x, point, box, label) in enumerate(zip(xs, points, boxes, labels, strict=True)):
@@ -176,10 +178,18 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
         beside = box.left if box.left >= spots[i][0] else box.right
         side = "left" if box.left >= spots[i][0] else "right"
         panel.annotate(
-            label, spots[i], xytext=(beside, (box.bottom + box.top) / 2), xycoords="axes fraction",
-            textcoords="axes fraction", ha=side, va="center", fontsize=9, color=colour, parse_math=False,
+            label,
+            spots[i],
+            xytext=(beside, (box.bottom + box.top) / 2),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            ha=side,
+            va="center",
+            fontsize=9,
+            color=colour,
+            parse_math=False,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0, "shrinkB": 3},
-        )  # fmt: skip
+        )
     if not scores.against_twin(metric):
         panel.axhline(0, color=QUIET, lw=0.8, ls=":", zorder=0)
     panel.set_xlim(left, right)

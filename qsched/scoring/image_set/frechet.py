@@ -13,7 +13,7 @@ BASELINE = "baseline"  # as a reference: the pictures of the baseline arm
 
 @dataclass(frozen=True)
 class FrechetRecord:
-    """What a Fréchet distance was made of. `reference_count` is None where an .npz does not state it."""
+    """What a Fréchet distance was made of. `reference_count` is None if an .npz does not state it."""
 
     name: str
     features: str
@@ -28,21 +28,21 @@ class FrechetRecord:
     def warnings(self, counts: Mapping[str, int]) -> list[str]:
         """What a reader must know of arms with so many pictures: a covariance of fewer than D has no full rank."""
         few = {arm: n for arm, n in counts.items() if n < self.dimension}
-        told = []
+        found = []
         if few:
             some = ", ".join(f"{arm} has {n}" for arm, n in few.items())
-            told.append(
+            found.append(
                 f"{self.name}: {some} pictures, fewer than the {self.dimension} features, so the distance is mostly "
                 "bias; compare it only between arms with the same pictures, or make more of them"
             )
         if self.reference_count is None:
-            told.append(f"{self.name}: the reference does not state how many pictures it was made of")
+            found.append(f"{self.name}: the reference does not state how many pictures it was made of")
         elif self.reference_count < self.dimension:
-            told.append(
+            found.append(
                 f"{self.name}: the reference has {self.reference_count} pictures, fewer than the {self.dimension} "
                 "features; take a larger one"
             )
-        return told
+        return found
 
 
 def score_frechet(

@@ -30,7 +30,7 @@ def open_picture(folder: Path, row: ImageRow) -> Image.Image:
         with Image.open(io.BytesIO(data)) as image:
             picture = image.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
-        raise IntegrityError(f"{path} ({row.arm}, {row.prompt_id}) is no picture: {error}. {remedy}") from error
+        raise IntegrityError(f"{path} ({row.arm}, {row.prompt_id}) is not a picture: {error}. {remedy}") from error
     if picture.size != (row.width, row.height):
         raise IntegrityError(
             f"{path} ({row.arm}, {row.prompt_id}) is {picture.width}x{picture.height}, its row says "

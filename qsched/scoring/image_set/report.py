@@ -27,7 +27,7 @@ class MetricSection:
 
 
 def make_result_folder(folder: Path) -> None:
-    """Make the folder that the results go to; InputError where that cannot be."""
+    """Make the folder that the results go to; InputError if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,7 +38,7 @@ def make_result_folder(folder: Path) -> None:
 
 
 def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
-    """Write the three files into the folder; gives back their paths."""
+    """Write the three files into the folder and return their paths."""
     texts = {
         "metrics.json": json.dumps(scores_to_json(scores), indent=1, allow_nan=False) + "\n",
         "metrics_images.jsonl": "".join(json.dumps(image, allow_nan=False) + "\n" for image in scores.images),

@@ -29,7 +29,7 @@ def score_set(
 ) -> SetScores:
     """Score every picture of the set; the baseline is the first arm unless named.
 
-    Where a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added.
+    If a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added.
     `frechet` is (features, reference): a folder, an .npz file, or "baseline".
     Raises InputError for an unknown arm or a k out of range, IntegrityError for a picture that is not its row's.
     """
@@ -81,12 +81,12 @@ def score_set(
 def _baseline(manifest: Manifest, name: str | None) -> str:
     names = [arm.name for arm in manifest.arms]
     if name is not None and name not in names:
-        raise InputError(f"baseline {name!r} is no arm of this set; choose one of {', '.join(names)}")
+        raise InputError(f"baseline {name!r} is not an arm of this set; choose one of {', '.join(names)}")
     return name or names[0]
 
 
 def _add_jaq(values: Values, scorers: Sequence[Scorer], k: float) -> JaqRecord | None:
-    # The ground-truth check reads the prompt too, but it is no text-compatibility model: it does not enter.
+    # The ground-truth check reads the prompt too, but it is not a text-compatibility model: JAQ leaves it out.
     tc = next((s.info for s in scorers if s.info.kind == "text" and s.info.name != "tiny-check"), None)
     iq = next((s.info for s in scorers if s.info.kind == "image" and s.info.higher_is_better), None)
     if tc is None or iq is None:
