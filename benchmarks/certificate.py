@@ -24,7 +24,7 @@ from scipy import stats
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd import NODES, fit_jnd
 from analysis.stats.jnd.mapping import check_map, mapped_bound
-from analysis.stats.jnd.scale import PEOPLE_SD
+from analysis.stats.jnd.scale import PEOPLE_SD, POOLED_SD
 from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_under
 from analysis.triplets import BOOSTED
 from benchmarks.certificate_studies import (
@@ -92,7 +92,7 @@ def _mean_study(
             population=ObserverPopulation(),
             rng=rng,
         )
-        fit = fit_jnd(made.codes, nodes=nodes, people_sd=PEOPLE_SD)
+        fit = fit_jnd(made.codes, nodes=nodes, people_sd=POOLED_SD if nodes == 1 else PEOPLE_SD)
         upper = fit.damage("arm") + float(stats.t.ppf(0.95, fit.df)) * fit.se(0)
         return {"covered": upper >= damage, "shown": upper < LIMIT, "estimate": fit.damage("arm"), "votes": votes}
 
@@ -175,6 +175,7 @@ class Mixed:
 
 ONE_ARM = Mixed(4, 1, 70, 50, 50, (0.75, 1.25), ((1.25, 170),))
 EIGHT_ARMS = Mixed(4, 8, 45, 20, 90, (0.75, 1.25), ((1.25, 250),))
+EIGHT_MORE = Mixed(4, 8, 55, 32, 170, (0.75, 1.25), ((1.25, 430),))
 EIGHT_CHECKED = Mixed(4, 8, 45, 40, 250, (0.5, 1.0, 1.5, 2.0, 2.5), ((0.5, 1600), (2.5, 700)), people=100, prompts=200)
 
 
@@ -184,6 +185,7 @@ def mixed_cells() -> list[Cell]:
     for name, design, target in (
         ("one arm", ONE_ARM, "votes <= 1/2 of plain"),
         ("eight arms", EIGHT_ARMS, "votes <= 1/3 of plain"),
+        ("eight arms, more votes", EIGHT_MORE, "none: where .80 is reached"),
     ):
         for damage, wanted in ((0.25, f"shown >= .80, {target}"), (0.5, "coverage >= .94")):
             text = f"{name}, gain 4, D = {damage}, {design.votes:,} votes in all"
@@ -297,7 +299,12 @@ def main() -> int:
     path = folder / "certificate.json"
     earlier = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
     record: dict[str, object] = {"machine": machine("numpy", "scipy"), "seed": args.seed}
-    record["designs"] = {"one arm": asdict(ONE_ARM), "eight arms": asdict(EIGHT_ARMS), "checked": asdict(EIGHT_CHECKED)}
+    record["designs"] = {
+        "one arm": asdict(ONE_ARM),
+        "eight arms": asdict(EIGHT_ARMS),
+        "more votes": asdict(EIGHT_MORE),
+        "checked": asdict(EIGHT_CHECKED),
+    }
     record["share"] = {
         "stages": [asdict(stage) for stage in STAGES],
         "perception": asdict(PERCEPTION),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+import polars as pl
+
 from analysis.certificate.mean import judge_mean
 from analysis.certificate.preference import judge_preference
 from analysis.certificate.prompts import judge_content, judge_share, read_content
@@ -82,7 +84,9 @@ def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]
     if not registered.sha256:
         return ("No registration was given: margins, cuts and rules were not fixed before the votes.",)
     plan, reasons = registered.plan, []
-    first = cast("datetime | None", table.frame["answered_at"].min())
+    # Votes of an earlier calibration study may lie beside; what must come after the registration are the study's own.
+    own = table.frame.filter((pl.col("study") == plan.study).fill_null(True))
+    first = cast("datetime | None", own["answered_at"].min())
     if first is None:
         reasons.append("The votes have no times: that the registration came first cannot be seen.")
     elif first <= plan.registered_at:

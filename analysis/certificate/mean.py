@@ -17,7 +17,7 @@ from analysis.stats.jnd.scale import Scale, score_pictures
 from analysis.triplets import PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 
-#: Up to this limit the pooled model decides (right to 3 % there); above it the hierarchical one.
+#: Up to this limit the pooled model decides, with people's and prompts' spread assumed; above it the hierarchical one.
 POOLED_UP_TO = 0.5
 POWER = 0.8
 
@@ -67,8 +67,9 @@ def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, cla
     if plan.arm in missing:
         return _no_number(missing[plan.arm], claim, votes)
     nodes = 1 if clause.limit <= POOLED_UP_TO else NODES
+    spread = math.hypot(plan.people_sd, plan.prompt_sd) if nodes == 1 else plan.people_sd
     try:
-        scale = score_pictures(plain, nodes=nodes, people_sd=plan.people_sd, confidence=plan.confidence)
+        scale = score_pictures(plain, nodes=nodes, people_sd=spread, confidence=plan.confidence)
     except AnalysisError as error:
         return ClauseResult("mean", claim, False, str(error), numbers={"evidence": "plain", "votes": votes})
     return _from_scale(scale, plan, clause, claim=claim, votes=votes, people=people, prompts=prompts)
@@ -114,6 +115,7 @@ def _from_scale(
         "threshold": float(fit.theta[at]),
         "lapse": float(fit.lapse[PLAIN]),
         "people_sd": plan.people_sd,
+        "prompt_sd": plan.prompt_sd if fit.nodes == 1 else float(fit.theta[fit.layout.spread_at]),
     }
     return ClauseResult("mean", claim, shown, finding, needs, "votes", numbers, notes)
 

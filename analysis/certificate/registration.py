@@ -78,6 +78,7 @@ class Registration(Record):
     arm: Name
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     people_sd: float = Field(default=0.3, ge=0, le=1)
+    prompt_sd: float = Field(default=0.5, ge=0, le=2)
     traps: TrapPlan = TrapPlan()
     mean: MeanPlan | None = None
     share: SharePlan | None = None

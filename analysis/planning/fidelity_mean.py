@@ -54,6 +54,11 @@ class Assumptions:
         t = stats.t.ppf(self.confidence, max(1, min(self.people, self.prompts) - 1))
         return float(t + stats.norm.ppf(self.power))
 
+    @property
+    def spread(self) -> float:
+        """Spread of people and prompts together, which the pooled model integrates vote by vote."""
+        return math.hypot(self.people_sd, self.prompt_sd)
+
     def hours(self, *, plain: float, boosted: float) -> float:
         """Person-hours of so many votes, with traps of each presentation and the time to bring a person in."""
         seconds = self.people * self.person_seconds
@@ -110,7 +115,7 @@ def _direct(damage: float, limit: float, a: Assumptions, *, scale: float) -> tup
     floor = damage**2 * (a.people_sd**2 / a.people + a.prompt_sd**2 / a.prompts)
     if floor >= wanted:
         return None, f"{a.people} people and {a.prompts} prompts are too few, however many votes they give"
-    layout = Layout(1, (PLAIN,), False, "none", False)
+    layout = Layout(1, (PLAIN,), False, "none", False, a.spread)
     information = _information(layout, [(PLAIN, 0, 1)], np.array([damage * scale, a.threshold]), a)[0]
     variance = float(np.linalg.inv(information)[0, 0]) / scale**2
     return variance / (wanted - floor), ""
@@ -149,7 +154,7 @@ def map_check_price(a: Assumptions) -> Price:
 def _ladder(a: Assumptions, arms: int, form: MapForm) -> tuple[Layout, list[tuple[int, int, int]], Array]:
     """Comparisons to choose from: all but the arms' own plain votes and arms against arms."""
     damages = [a.damage] * arms + list(RUNGS)
-    layout = Layout(len(damages), (PLAIN, BOOSTED), False, form, False)
+    layout = Layout(len(damages), (PLAIN, BOOSTED), False, form, False, a.spread)
     theta = layout.start()
     theta[: len(damages)] = damages
     theta[len(damages) : len(damages) + 2] = a.threshold

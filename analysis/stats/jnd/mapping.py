@@ -20,13 +20,11 @@ from scipy import stats
 
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.fit import JndFit
-from analysis.stats.jnd.scale import require_fit, score_pictures
+from analysis.stats.jnd.scale import POOLED_SD, require_fit, score_pictures
 from analysis.triplets import BOOSTED, PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 
 STRAIGHT_LOW, STRAIGHT_HIGH = 0.8, 1.25
-#: Spread (sd of the log) of people (.3) and prompts (.5) together: at the strong rungs of a map it cannot be left out.
-MAP_SPREAD = 0.58
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def map_votes(codes: TripletCodes, arm: str) -> TripletCodes:
     return codes.where(((codes.left != k) & (codes.right != k)) | (codes.kind == TRAP))
 
 
-def check_map(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = MAP_SPREAD) -> MapCheck:
+def check_map(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = POOLED_SD) -> MapCheck:
     """Gain and exponent from the votes that do not show `arm`; AnalysisError where they have no estimate."""
     others = map_votes(codes, arm)
     _require_both(others)
@@ -100,7 +98,7 @@ def check_map(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread
     )
 
 
-def mapped_bound(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = MAP_SPREAD) -> MappedBound:
+def mapped_bound(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread: float = POOLED_SD) -> MappedBound:
     """One-sided upper bound of the arm's mean damage from its boosted votes and the other pictures' straight map."""
     k = codes.picture(arm)
     shows = (codes.left == k) | (codes.right == k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,10 @@ from analysis.stats.jnd.model import MapForm
 from analysis.triplets import BOOSTED, TripletCodes
 from analysis.triplets.codes import TRAP
 
-#: Spread (sd of the log) of people's sensitivity that the scale assumes: docs/certificate.md.
-PEOPLE_SD = 0.3
+#: Spreads (sd of the log) that the scale assumes, of people's sensitivity and of damage over prompts.
+PEOPLE_SD, PROMPT_SD = 0.3, 0.5
+#: Both together: what the pooled model assumes, which has no other place for the prompts' spread.
+POOLED_SD = math.hypot(PEOPLE_SD, PROMPT_SD)
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,14 @@ def test_a_late_or_foreign_registration_is_exploratory(
     assert "Exploratory." in certificate_page(found)
 
 
+def test_votes_of_an_earlier_calibration_study_do_not_make_it_exploratory(rows: list[dict[str, Any]], tmp_path: Path):
+    early = {"study": "calibration", "answered_at": "2025-01-01T00:00:00Z", "annotator": "other"}
+    calibration = [row | early | {"triplet_id": f"c{n}"} for n, row in enumerate(rows)]
+    found = judge([*rows, *calibration], MEAN, tmp_path)
+    assert found["status"] == "registered"
+    assert judge([row | {"study": "demo"} for row in calibration], MEAN, tmp_path)["status"] == "exploratory"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
