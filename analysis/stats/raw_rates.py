@@ -69,12 +69,12 @@ def raw_pairs(
         for name, part in counts.clusters.items()
     }
     spread, units = _spread(kind, moments, by_vote, n)
+    decided_M, total_M = votes_M3[:, :2].sum(axis=1), votes_M3.sum(axis=1)
     rows = []
     for m, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
         one = Spread(spread.se[m : m + 1], spread.floor[m : m + 1], spread.df[m : m + 1])
         low, high, how = _bounds(float(rate[m]), one, float(units[m]), confidence)
-        decided = float(votes_M3[m, :2].sum())
-        total = float(votes_M3[m].sum())
+        decided, total = float(decided_M[m]), float(total_M[m])
         rows.append(
             RawPair(
                 arm_a=counts.arms[i],

@@ -22,6 +22,9 @@ from analysis.stats.results import Array
 
 _CHORD_ITERATIONS = 40
 _CHORD_TOLERANCE = 1e-9
+#: With more cells than these, hundreds of arms of few votes each, steps may be a thousandth of a standard error.
+_MANY_CELLS = 2000
+_COARSE_TOLERANCE = 1e-4
 #: Firth's term takes this many entries (tables, cells and parameters multiplied) at once.
 _FIRTH_ENTRIES = 4_000_000
 
@@ -35,6 +38,9 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
     active = np.flatnonzero(ok)
     current = _sufficient(ready, outcomes if ok.all() else outcomes[ok])
     previous = np.full(len(active), np.inf)
+    many = ready.counts.n_cells > _MANY_CELLS
+    tolerance = _COARSE_TOLERANCE if many else _CHORD_TOLERANCE
+    scale = _arm_scales(ready, outcomes) if many else None
     for iteration in range(_CHORD_ITERATIONS):
         if not len(active):
             break
@@ -44,10 +50,11 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
         if ready.fit.penalty.kind == "firth":
             gradient += _firth_gradient(ready, current, beta[active])
         with np.errstate(invalid="ignore"):
-            step = gradient @ ready.bread
+            own = 1.0 if scale is None else scale[active]
+            step = ((gradient * own) @ ready.bread) * own
         size = np.abs(step).max(axis=1)
         beta[active] += step
-        going = size > _CHORD_TOLERANCE
+        going = size > tolerance
         worse = ~(size <= np.maximum(previous, 1.0))
         if worse.any():
             beta[active[worse]] = np.nan
@@ -56,9 +63,31 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
         if not going.all():
             current = tuple(part[going] for part in current)
     slow = np.union1d(active, np.flatnonzero(np.isnan(beta).any(axis=1)))
+    if scale is not None:  # scaled steps may move all strengths by a constant
+        beta[:, : ready.design.k] -= beta[:, : ready.design.k].mean(axis=1, keepdims=True)
     if len(slow):
         _refit_one_by_one(ready, outcomes, slow, beta, ok)
     return beta, linear, ok
+
+
+def _arm_scales(ready: FittedDesign, outcomes: Array) -> Array:
+    """Of each table and parameter, 1 / sqrt(information of the arm's votes in the table over that in the fit), (B, P).
+
+    With few votes for each arm a table's information differs from the fit's mostly in the arms' totals; scaled by them
+    the chord takes a third of the iterations. Where it ends does not change.
+    """
+    counts, k = ready.counts, ready.design.k
+    eta = ready.design.eta(ready.fit.parameters)
+    weight = expit(eta) * expit(-eta)
+    arms = sparse.coo_array(
+        (np.tile(weight, 2), (np.tile(np.arange(counts.n_cells), 2), np.concatenate([counts.left, counts.right]))),
+        shape=(counts.n_cells, k),
+    ).tocsr()
+    own = np.asarray(outcomes.sum(axis=-1) @ arms)
+    fitted = np.asarray(counts.outcomes.sum(axis=-1) @ arms)
+    scale = np.ones((len(outcomes), ready.design.n_parameters))
+    scale[:, :k] = 1 / np.sqrt(np.clip(own / np.maximum(fitted, 1e-300), 0.1, 10.0))
+    return scale
 
 
 def _determined(ready: FittedDesign, outcomes: Array) -> NDArray[np.bool_]:

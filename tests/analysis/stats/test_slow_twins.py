@@ -153,6 +153,21 @@ def test_resamples_on_the_folded_table_equal_fits_of_the_whole_reweighted_table(
         assert found.draws[number] == pytest.approx(twin.parameters, abs=1e-9)
 
 
+@pytest.mark.parametrize("position", [False, True])
+def test_with_many_cells_resamples_are_within_a_thousandth_of_a_standard_error(
+    position: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("analysis.stats.refits._MANY_CELLS", 10)
+    counts = counts_of(draw_study(arms=6, annotators=40, each=12, seed=8))
+    ready = prepare(fit_bradley_terry(counts, position_effect=position), counts)
+    found = resample(ready, unit="annotator", resamples=60, seed=4)
+    monkeypatch.setattr("analysis.stats.refits._MANY_CELLS", 10**9)
+    exact = resample(ready, unit="annotator", resamples=60, seed=4)
+    errors = exact.draws.std(axis=0)
+    assert (np.abs(found.draws - exact.draws) / errors).max() < 2e-3
+    assert found.linear == pytest.approx(exact.linear, abs=1e-12)
+
+
 def test_random_groups_of_clusters_vary_as_the_clusters_do(monkeypatch: pytest.MonkeyPatch):
     counts = counts_of(draw_study(arms=4, annotators=2400, each=12, seed=8))
     fit = fit_bradley_terry(counts)
