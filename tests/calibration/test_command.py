@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip
     assert again.exit_code == 0 and json.loads(out.read_text())["found"] == record["found"]
     entry = shipped_entry(record)
     assert "tuned" not in entry["heldout"]["jaq"] and entry["heldout"]["jaq"]["gain"]["n"] == 4
+
+
+@pytest.mark.parametrize("precision", ["svdquant", "w4a4:ptqd"])
+def test_a_precision_that_needs_statistics_is_calibrated_on_its_own_prompts(precision, folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    options = ["--no-control", "--strategy", "grid", "--device", "cpu", "--n-prompts", "2", "--n-heldout", "2"]
+    done = invoke(folder, clip_folder, out, *options, "--grid-size", "2", "--precision", precision)
+    assert done.exit_code == 0, done.output
+    hashes = json.loads(out.read_text())["provenance"]["arm"]["statistics_sha256"]
+    kept = list((tmp_path / "c.statistics").iterdir())
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept] == list(hashes.values())
 
 
 def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip_folder, tmp_path, monkeypatch):
