@@ -167,6 +167,7 @@ def test_two_steps_train_a_loadable_pipeline(
     assert not [path for path in (tmp_path / name).rglob("*.json") if str(prepared) in path.read_text(encoding="utf-8")]
 
 
+@pytest.mark.slow
 def test_two_steps_train_a_clip_that_open_clip_loads(prepared: Path, tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip")
     from tools.train_tiny.clip import train_clip

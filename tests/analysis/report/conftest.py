@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,3 +63,13 @@ def report(make_report: MakeReport, tmp_path_factory: pytest.TempPathFactory) ->
     sizes = {"fp32": 23_000_000, "w4a8": 6_100_000, "w4a8+qsched": 6_100_000, "w4a4": 5_000_000}
     folder = write_image_set(tmp_path_factory.mktemp("set") / "set", votes, sizes=sizes)
     return make_report(votes, by="category", baseline="fp32", image_set=folder, simulation={"annotators": 24})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that writes a report of its own is slow: the figures take one to three seconds of processor time."""
+    for item in items:
+        if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
+            writes = "make_report" in inspect.signature(item.function).parameters
+            if writes or "write_report" in item.function.__code__.co_names:
+                item.add_marker(pytest.mark.slow)
