@@ -178,11 +178,13 @@ def document(result: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
     minutes = sum(r.get("seconds", 0.0) for r in records.values()) / 60
     studies = min(r["studies"] for r in records.values())
+    options = f"--studies {studies} --resamples {settings['resamples']} --seed {settings['seed']}"
+    command = f"python -m benchmarks.coverage {options}"
     return f"""# Which 95 % intervals hold: simulated studies
 
-Made by `python -m benchmarks.coverage --studies {studies} --resamples {settings["resamples"]} --seed
-{settings["seed"]}` in {minutes:.0f} minutes of one processor ({made["platform"]}, Python {made["python"]}, {packages},
-commit {made["commit"]}). All figures with their sums are in `benchmarks/results/coverage.json`.
+Made by `{command}`
+in {minutes:.0f} minutes of one processor (Python {made["python"]}, {packages}, commit {made["commit"]}).
+The sums behind all figures are in `benchmarks/results/coverage.json`.
 
 Each line: simulated studies in which annotators and prompts are crossed. `sa`, `sp`: standard deviations (log-odds) of
 each annotator's and each prompt's own taste for each arm; `careless`: share of coin tosses; annotators differ in tie
