@@ -14,6 +14,7 @@ from analysis.stats.jnd.existence import NoPlace, without_place
 from analysis.stats.jnd.fit import NODES
 from analysis.stats.jnd.mapping import MapCheck, check_map, mapped_bound
 from analysis.stats.jnd.scale import Scale, score_pictures
+from analysis.stats.jnd.variance import effective_number
 from analysis.triplets import PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 
@@ -63,6 +64,7 @@ def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, cla
         problem = f"{people} people voted on {prompts} prompts: a mean over people and prompts needs several of both."
     if problem:
         return ClauseResult("mean", claim, False, problem, numbers={"evidence": "plain", "votes": votes})
+    effective = effective_number(plain.person[shows]), effective_number(plain.prompt[shows])
     missing = {item.picture: item for item in without_place(plain, confidence=plan.confidence)}
     if plan.arm in missing:
         return _no_number(missing[plan.arm], claim, votes)
@@ -72,16 +74,26 @@ def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, cla
         scale = score_pictures(plain, nodes=nodes, people_sd=spread, confidence=plan.confidence)
     except AnalysisError as error:
         return ClauseResult("mean", claim, False, str(error), numbers={"evidence": "plain", "votes": votes})
-    return _from_scale(scale, plan, clause, claim=claim, votes=votes, people=people, prompts=prompts)
+    return _from_scale(
+        scale, plan, clause, claim=claim, votes=votes, people=people, prompts=prompts, effective=effective
+    )
 
 
 def _from_scale(
-    scale: Scale, plan: Registration, clause: MeanPlan, *, claim: str, votes: int, people: int, prompts: int
+    scale: Scale,
+    plan: Registration,
+    clause: MeanPlan,
+    *,
+    claim: str,
+    votes: int,
+    people: int,
+    prompts: int,
+    effective: tuple[float, float],
 ) -> ClauseResult:
     score, fit = scale.score(plan.arm), scale.fit
     if fit is None or score.damage is None or score.se is None:
         return _no_number(NoPlace(plan.arm, score.reason, score.lower_bound), claim, votes)
-    df = max(1, min(people, prompts) - 1)
+    df = max(1.0, min(effective) - 1)
     t = float(stats.t.ppf(plan.confidence, df))
     upper = score.damage + t * score.se
     shown = upper < clause.limit

@@ -29,9 +29,15 @@ class Clusters:
 
     @property
     def df(self) -> float:
-        """min(people, prompts) - 1; people alone where there is one prompt."""
-        least = self.people if self.prompts == 1 else min(self.people, self.prompts)
-        return float(max(least - 1, 1))
+        """min(people, prompts) - 1 in effective numbers; people alone where there is one prompt."""
+        people, prompts = effective_number(self.person), effective_number(self.prompt)
+        return max((people if self.prompts == 1 else min(people, prompts)) - 1, 1.0)
+
+
+def effective_number(cluster: Codes) -> float:
+    """(sum n)^2 / sum n^2 of the votes n in each cluster (Kish 1965): the number of clusters where loads are equal."""
+    loads = np.unique(cluster, return_counts=True)[1].astype(np.float64)
+    return float(loads.sum() ** 2 / (loads**2).sum())
 
 
 def cluster_votes(codes: TripletCodes) -> Clusters:

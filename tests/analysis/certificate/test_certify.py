@@ -50,7 +50,9 @@ def test_enough_plain_votes_show_the_mean_clause(rows: list[dict[str, Any]], tmp
     assert found["status"] == "registered"
     numbers = clause["numbers"]
     t = stats.t.ppf(0.95, 29)
-    assert numbers["df"] == 29 and numbers["upper"] == pytest.approx(numbers["damage"] + t * numbers["se"])
+    assert numbers["df"] == pytest.approx(29) and numbers["upper"] == pytest.approx(
+        numbers["damage"] + t * numbers["se"]
+    )
     assert [row["rule"] for row in found["other_trap_rules"]] == ["60% of the traps right", "85% of the traps right"]
 
 

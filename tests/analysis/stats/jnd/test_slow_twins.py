@@ -15,7 +15,7 @@ from scipy.stats import norm
 from analysis.stats.jnd import fit_jnd
 from analysis.stats.jnd.likelihood import count_triplets, evaluate, vote_scores
 from analysis.stats.jnd.model import Layout, MapForm, Q
-from analysis.stats.jnd.variance import cluster_votes, two_way
+from analysis.stats.jnd.variance import cluster_votes, effective_number, two_way
 from analysis.triplets import TripletCodes
 
 PICTURES = ("reference", "a", "b", "trap")
@@ -205,3 +205,11 @@ def test_order_and_names_of_votes_do_not_matter():
     fit = fit_jnd(codes, form="linear")
     for other in (shuffled, mirrored):
         assert fit_jnd(other, form="linear").theta == pytest.approx(fit.theta, abs=1e-6)
+
+
+def test_unequal_loads_count_as_their_effective_number():
+    assert effective_number(np.repeat(np.arange(5), 7)) == pytest.approx(5)
+    assert effective_number(np.repeat([0, 1], [9, 1])) == pytest.approx(100 / 82)
+    codes = draw_codes(seed=1)
+    one_prompt = cluster_votes(replace(codes, prompt=np.zeros_like(codes.prompt)))
+    assert one_prompt.df == pytest.approx(effective_number(codes.person) - 1)
