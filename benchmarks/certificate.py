@@ -5,8 +5,8 @@
 
 Every cell is a design in a world: observers (`qsched.simulation.observers`) answer triplets, the clauses of
 `analysis/certify.py` judge them. "coverage" is the share of studies whose upper bound is not below the truth, "shown"
-the share in which the clause is shown; +- is the Monte Carlo standard error. A cell that was run before with the same
-code, seed and number of studies is kept.
+the share in which the clause is shown; +- is the Monte Carlo standard error. With `--only`, the
+cells of the other groups stay as the last run left them.
 """
 
 from __future__ import annotations
