@@ -131,8 +131,8 @@ def winrates(
 
 def report_done(found: Findings, settings: ReportSettings, page: Path) -> None:
     """Tell the shell what was written; exit with 3 where there is no estimate."""
-    from analysis.report.escape import visible_text
-    from analysis.report.summary import summary_points
+    from analysis.report.kit.escape import visible_text
+    from analysis.report.prose.summary import summary_points
 
     # Names from a file may hold terminal control sequences: none of them reaches the terminal.
     for point in summary_points(found):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import matplotlib
 
 from analysis.report.figures.annotators import draw_annotators
-from analysis.report.figures.fonts import quiet_fonts
 from analysis.report.figures.influence import draw_influence
 from analysis.report.figures.matrix import draw_matrix
-from analysis.report.figures.session import draw_session
-from analysis.report.figures.size import draw_size
 from analysis.report.figures.strata import draw_strata
 from analysis.report.figures.strengths import draw_strengths
-from analysis.report.figures.style import RC, Draft, Drawing, finish
 from analysis.report.findings import Findings
+from analysis.report.kit.fonts import quiet_fonts
+from analysis.report.kit.style import RC, Draft, Drawing, finish
+from analysis.report.subjects.session import draw_session
+from analysis.report.subjects.size import draw_size
 
 
 def draw_all(found: Findings) -> dict[str, Drawing]:

@@ -10,16 +10,23 @@ from typing import Literal
 import polars as pl
 
 from analysis.report.adjusted import Adjusted, adjusted
-from analysis.report.caveats import listed, own_notes, own_warnings, refuse_baseline, refuse_mixture, refuse_nothing
-from analysis.report.figures.fonts import Fonts, fonts_for
 from analysis.report.figures.influence import SHOWN as INFLUENCE_DRAWN
+from analysis.report.kit.fonts import Fonts, fonts_for
 from analysis.report.order import OrderBin, Times, order_bins, response_times, time_histogram
 from analysis.report.orient import best_first, turn_raw
-from analysis.report.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.report.sensitivity import Variant, variants
 from analysis.report.settings import ReportSettings
 from analysis.report.strata import Stratum, strata_of
-from analysis.report.words import Finding, judge_all
+from analysis.report.subjects.caveats import (
+    listed,
+    own_notes,
+    own_warnings,
+    refuse_baseline,
+    refuse_mixture,
+    refuse_nothing,
+)
+from analysis.report.subjects.claims import Finding, judge_all
+from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.stats import (
     AnytimeRate,
     Estimate,

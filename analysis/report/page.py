@@ -10,12 +10,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report.escape import visible_text
 from analysis.report.findings import Findings
-from analysis.report.methods import methods_paragraphs
-from analysis.report.pictures import Example
-from analysis.report.summary import summary_points
-from analysis.report.table import Table
+from analysis.report.kit.escape import visible_text
+from analysis.report.kit.table import Table
+from analysis.report.prose.methods import methods_paragraphs
+from analysis.report.prose.summary import summary_points
+from analysis.report.subjects.pictures import Example
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"

@@ -6,17 +6,17 @@ import math
 
 from markupsafe import Markup
 
-from analysis.report.covariates import covariate_section
-from analysis.report.figures.style import Drawing
 from analysis.report.findings import Findings
+from analysis.report.kit.style import Drawing
+from analysis.report.kit.table import Table
 from analysis.report.page import Figure, Section
-from analysis.report.summary import position_words
-from analysis.report.table import Table
-from analysis.report.tables.annotators import agreement_table, annotators_table, influence_table
-from analysis.report.tables.choices import exclusions_table, variants_table
-from analysis.report.tables.pairs import contrasts_table, raw_table, sequential_table
-from analysis.report.tables.strata import strata_contrasts_table, strata_table
-from analysis.report.tables.strengths import baseline_table, intervals_table, strengths_table
+from analysis.report.prose.summary import position_words
+from analysis.report.subjects.annotators import agreement_table, annotators_table, influence_table
+from analysis.report.subjects.choices import exclusions_table, variants_table
+from analysis.report.subjects.covariates import covariate_section
+from analysis.report.subjects.pairs import contrasts_table, raw_table, sequential_table
+from analysis.report.subjects.strata import strata_contrasts_table, strata_table
+from analysis.report.subjects.strengths import baseline_table, intervals_table, strengths_table
 
 # A page is read, a file is searched: longer tables go on in their CSV file.
 ROWS_SHOWN = 60

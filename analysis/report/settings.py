@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from analysis.report.escape import visible_text
+from analysis.report.kit.escape import visible_text
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules
 from qsched.records import InputError

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.report.covariates import terms_table
 from analysis.report.document import report_json
 from analysis.report.drawings import draw_all
 from analysis.report.findings import Findings
+from analysis.report.kit.table import Table, table_csv, table_latex
 from analysis.report.page import page_context, render_page
 from analysis.report.sections import page_sections
 from analysis.report.settings import FORMATS
-from analysis.report.table import Table, table_csv, table_latex
-from analysis.report.tables.annotators import agreement_table, annotators_table, kappas_table
-from analysis.report.tables.choices import exclusions_table, variants_table
-from analysis.report.tables.pairs import contrasts_csv_table, contrasts_table, raw_table, winrates_csv_table
-from analysis.report.tables.strata import strata_contrasts_table, strata_table
-from analysis.report.tables.strengths import strengths_csv_table, strengths_table
+from analysis.report.subjects.annotators import agreement_table, annotators_table, kappas_table
+from analysis.report.subjects.choices import exclusions_table, variants_table
+from analysis.report.subjects.covariates import terms_table
+from analysis.report.subjects.pairs import contrasts_csv_table, contrasts_table, raw_table, winrates_csv_table
+from analysis.report.subjects.strata import strata_contrasts_table, strata_table
+from analysis.report.subjects.strengths import strengths_csv_table, strengths_table
 from qsched.files import write_atomic
 
 # What an earlier run may have left in the folder. A stale figure beside a new page would be a lie.

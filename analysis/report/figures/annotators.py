@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from analysis.report.figures.style import BLUE, GRID, ORANGE, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, ORANGE, Draft, new_figure
 from analysis.stats.annotator_results import AnnotatorRow
 
 FLAG_P = 0.05

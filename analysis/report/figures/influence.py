@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from analysis.report.escape import short_labels
-from analysis.report.figures.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
-from analysis.report.table import signed
+from analysis.report.kit.escape import short_labels
+from analysis.report.kit.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
+from analysis.report.kit.table import signed
 from analysis.stats.annotator_results import InfluenceRow
 
 SHOWN = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from analysis.report.escape import short_labels
-from analysis.report.figures.style import CELL_INK, GRID, MUTED, Draft, new_figure
+from analysis.report.kit.escape import short_labels
+from analysis.report.kit.style import CELL_INK, GRID, MUTED, Draft, new_figure
 from analysis.stats import RawPair
 
 # Blue and orange stay apart for every common form of colour blindness; both ends are light enough for dark text.

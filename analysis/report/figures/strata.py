@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.report.escape import short_label, short_labels
-from analysis.report.figures.style import BLUE, GRID, MUTED, Draft, new_figure
+from analysis.report.kit.escape import short_label, short_labels
+from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, new_figure
 from analysis.report.strata import Stratum
-from analysis.report.words import percent_words
+from analysis.report.subjects.claims import percent_words
 
 MOST_STRATA = 24
 MOST_ARMS = 12

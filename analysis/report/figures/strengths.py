@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report.escape import short_labels
-from analysis.report.figures.style import BLUE, GRID, INK, MUTED, ORANGE, Draft, new_figure
-from analysis.report.table import signed
-from analysis.report.words import percent_words
+from analysis.report.kit.escape import short_labels
+from analysis.report.kit.style import BLUE, GRID, INK, MUTED, ORANGE, Draft, new_figure
+from analysis.report.kit.table import signed
+from analysis.report.subjects.claims import percent_words
 from analysis.stats import Estimate, elo
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from analysis.report.caveats import refuse_nothing
+from analysis.report.subjects.caveats import refuse_nothing
 from analysis.votes import ExclusionReport, ExclusionRow, ExclusionRules
 from qsched.records import InputError
 from tests.analysis.report.conftest import MakeReport

@@ -10,13 +10,13 @@ import pytest
 from matplotlib.text import Text
 
 from analysis.report.drawings import draw_all
-from analysis.report.figures import fonts
 from analysis.report.figures.matrix import draw_matrix
-from analysis.report.figures.session import draw_session
-from analysis.report.figures.style import RC
+from analysis.report.kit import fonts
+from analysis.report.kit.style import RC
 from analysis.report.order import OrderBin
 from analysis.report.page import LEAST_SCALE, Figure
 from analysis.report.settings import Format
+from analysis.report.subjects.session import draw_session
 from analysis.stats import RawPair
 from tests.analysis.report.conftest import MakeReport
 from tests.analysis.report.simulated import simulated_votes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report.escape import csv_cell, latex_text, short_label, short_labels, visible_text
+from analysis.report.kit.escape import csv_cell, latex_text, short_label, short_labels, visible_text
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes, write_image_set
 

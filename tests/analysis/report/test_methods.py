@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.report.methods import methods_paragraphs
+from analysis.report.prose.methods import methods_paragraphs
 from analysis.stats import EstimateSettings
 from tests.analysis.report.conftest import MakeReport
 from tests.analysis.report.simulated import simulated_votes

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from analysis.report import SCHEMA_PATH
-from analysis.report.methods import methods_paragraphs
-from analysis.report.summary import summary_points
+from analysis.report.prose.methods import methods_paragraphs
+from analysis.report.prose.summary import summary_points
 from analysis.stats import EstimateSettings
 from analysis.stats.results import Model
 from tests.analysis.report.conftest import MakeReport, Report

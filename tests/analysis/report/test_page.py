@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from jinja2 import Environment, FileSystemLoader, meta
 
 import analysis.report.page as page_module
-from analysis.report.figures.style import CSS_VARIABLES
+from analysis.report.kit.style import CSS_VARIABLES
 from analysis.report.page import TEMPLATE, PageContext
 from analysis.report.sections import _influence_words
 from analysis.stats.annotator_results import InfluenceRow

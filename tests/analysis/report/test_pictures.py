@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.report.pictures import WHOLE_BYTES, find_examples, load_image_set
+from analysis.report.subjects.pictures import WHOLE_BYTES, find_examples, load_image_set
 from qsched.records import InputError, IntegrityError
 from tests.analysis.report.simulated import simulated_votes, write_image_set
 

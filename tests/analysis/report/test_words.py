@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.report.summary import summary_points
-from analysis.report.words import headline, judge_pair
+from analysis.report.prose.summary import summary_points
+from analysis.report.subjects.claims import headline, judge_pair
 from analysis.stats import PairRow, RawPair, win_probability
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes

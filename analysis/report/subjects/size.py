@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.report.escape import short_label
-from analysis.report.figures.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, new_figure
-from analysis.report.table import data_size, signed
-from analysis.report.words import percent_words
+from analysis.report.kit.escape import short_label
+from analysis.report.kit.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, new_figure
+from analysis.report.kit.table import data_size, signed
+from analysis.report.subjects.claims import percent_words
 from analysis.stats import Estimate, StrengthRow
 
 LABEL_POINTS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.report.figures.style import BLUE, GRID, INK, MUTED, ORANGE, PALE, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, MUTED, ORANGE, PALE, Draft, new_figure
 from analysis.report.order import OrderBin
 
 

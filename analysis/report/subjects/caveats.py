@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.report.figures.fonts import Fonts
-from analysis.report.pictures import ImageSet
+from analysis.report.kit.fonts import Fonts
+from analysis.report.kit.table import percent
 from analysis.report.settings import ReportSettings
-from analysis.report.table import percent
+from analysis.report.subjects.pictures import ImageSet
 from analysis.votes import ExclusionReport
 from analysis.votes.exclude import LostArm
 from qsched.records import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.report.findings import Findings
-from analysis.report.table import Column, Table, Value
+from analysis.report.kit.table import Column, Table, Value
 
 
 def exclusions_table(found: Findings) -> Table:

@@ -18,7 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
-from analysis.report.figures.fonts import BASE
+from analysis.report.kit.fonts import BASE
 from analysis.report.settings import Format
 
 INK = "#1f2328"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from analysis.report.findings import Findings
-from analysis.report.no_estimate import summary_words
-from analysis.report.table import percent, signed
-from analysis.report.words import Finding, headline, interval_words, share_words, wins_in_brief
+from analysis.report.kit.table import percent, signed
+from analysis.report.prose.no_estimate import summary_words
+from analysis.report.subjects.claims import Finding, headline, interval_words, share_words, wins_in_brief
 from analysis.stats import Estimate, win_probability
 
 ALL_PAIRS_UP_TO = 6

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analysis.report.findings import Findings
-from analysis.report.no_estimate import methods_words
-from analysis.report.words import percent_words
+from analysis.report.prose.no_estimate import methods_words
+from analysis.report.subjects.claims import percent_words
 from analysis.stats import Estimate
 
 Cite = Callable[..., str]

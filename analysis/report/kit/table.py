@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from analysis.report.escape import csv_cell, latex_text, visible_text
+from analysis.report.kit.escape import csv_cell, latex_text, visible_text
 
 Value = str | float | int | bool | None
 Kind = Literal["text", "count", "percent", "number", "p", "seconds", "yes", "bytes"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.report.table import p_value, percent
+from analysis.report.kit.table import p_value, percent
 from analysis.stats import Estimate, PairRow, win_probability
 
 Verdict = Literal["a", "b", "undetected"]

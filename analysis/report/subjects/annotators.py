@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.report.findings import FAST_MS, Findings
-from analysis.report.table import Column, Table, Value
+from analysis.report.kit.table import Column, Table, Value
 
 ANNOTATORS_SHOWN = 40
 INFLUENCE_SHOWN = 10

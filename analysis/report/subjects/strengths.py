@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from analysis.report.table import Column, Table
-from analysis.report.words import percent_words, share_words
+from analysis.report.kit.table import Column, Table
+from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, StrengthRow, rebase, win_probability
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.report.findings import Findings
-from analysis.report.table import Column, Table, Value
-from analysis.report.words import percent_words, share_words
+from analysis.report.kit.table import Column, Table, Value
+from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, PairRow, RawPair, win_probability
 
 

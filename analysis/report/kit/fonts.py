@@ -16,7 +16,7 @@ from functools import cache
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from analysis.report.escape import visible_text
+from analysis.report.kit.escape import visible_text
 
 BASE = "DejaVu Sans"
 #: Tried in this order: scripts of East Asia, then symbols, then other scripts. Colour emoji fonts hold no outlines.

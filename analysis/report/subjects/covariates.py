@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.report.adjusted import Adjusted
+from analysis.report.kit.table import Column, Table, p_value, signed
 from analysis.report.page import Section
-from analysis.report.table import Column, Table, p_value, signed
 from analysis.stats import CovariateFit
 from analysis.stats.covariates import Covariate
 

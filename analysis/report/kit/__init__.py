@@ -1,0 +1,1 @@
+"""What every subject is made of: tables, escaped names, the look of figures, sections of the page."""
