@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.report.findings import Findings
-from analysis.stats import PairRow, RawPair, StrengthRow
+from analysis.report.settings import ReportSettings
+from analysis.report.subjects.strata import Strata
+from analysis.stats import Estimate, PairRow, RawPair, StrengthRow
+from analysis.stats.annotator_results import Agreement
+from analysis.stats.results import TieParameter
 
 SCHEMA_VERSION = 1
 SEQUENTIAL = ("arm_a", "arm_b", "n_annotators", "n_votes", "win_rate", "low", "high", "decided_after")
@@ -36,19 +40,19 @@ def report_document(found: Findings) -> dict[str, Any]:
         "estimate": estimate is not None,
         "no_estimate": None if found.existence is None else plain(found.existence),
         "strengths": [] if estimate is None else [_strength(row) for row in estimate.strengths],
-        "pairwise": _pairwise(found),
+        "pairwise": _pairwise(found.raw, estimate),
         "position_effect": None
         if estimate is None or estimate.position_effect is None
         else plain(estimate.position_effect),
-        "position_check": plain(found.position_check),
-        "tie_parameter": _tie_parameter(found),
+        "position_check": plain(found.session.position),
+        "tie_parameter": None if estimate is None else _tie_parameter(estimate.tie_parameter),
         "design_effect": None if estimate is None else number(estimate.design_effect),
-        "strata": _strata(found),
+        "strata": _strata(found.strata),
         "covariates": plain(found.adjusted),
         "sequential": [{name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime],
-        "agreement": _agreement(found),
-        "annotators": [plain(row) for row in found.annotators],
-        "influence": [plain(row) for row in (*found.influence_annotators[:20], *found.influence_prompts[:20])],
+        "agreement": _agreement(found.annotators.agreement),
+        "annotators": [plain(row) for row in found.annotators.rows],
+        "influence": [plain(row) for row in (*found.influence.annotators[:20], *found.influence.prompts[:20])],
         "sensitivity": [plain(variant) for variant in found.variants],
         "excluded": {
             "n_read": found.exclusions.n_read,
@@ -69,7 +73,7 @@ def report_document(found: Findings) -> dict[str, Any]:
         ],
         "warnings": list(found.warnings),
         "notes": list(found.notes),
-        "settings": settings_values(found),
+        "settings": settings_values(settings, found.sources),
         "fit": None
         if estimate is None
         else {
@@ -91,9 +95,9 @@ def report_json(found: Findings) -> str:
     return json.dumps(report_document(found), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
 
 
-def settings_values(found: Findings) -> dict[str, Any]:
+def settings_values(settings: ReportSettings, sources: tuple[str, ...]) -> dict[str, Any]:
     """Every choice behind the numbers, flat."""
-    settings, estimate = found.settings, found.settings.estimate
+    estimate = settings.estimate
     return {
         "model": estimate.model,
         "ties": estimate.ties,
@@ -111,7 +115,7 @@ def settings_values(found: Findings) -> dict[str, Any]:
         "covariates": list(settings.covariates),
         "sequential": settings.sequential,
         "exclusions": plain(settings.rules),
-        "sources": list(found.sources),
+        "sources": list(sources),
         "command": settings.command,
     }
 
@@ -120,9 +124,9 @@ def _strength(row: StrengthRow) -> dict[str, Any]:
     return {key: number(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
 
 
-def _pairwise(found: Findings) -> list[dict[str, Any]]:
-    contrasts = {} if found.estimate is None else {(p.arm_a, p.arm_b): p for p in found.estimate.pairwise}
-    return [_pair(raw, contrasts.get((raw.arm_a, raw.arm_b))) for raw in found.raw]
+def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[dict[str, Any]]:
+    contrasts = {} if estimate is None else {(p.arm_a, p.arm_b): p for p in estimate.pairwise}
+    return [_pair(raw, contrasts.get((raw.arm_a, raw.arm_b))) for raw in counted]
 
 
 def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
@@ -166,8 +170,7 @@ def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     return {**counted, **model}
 
 
-def _tie_parameter(found: Findings) -> dict[str, Any] | None:
-    tie = None if found.estimate is None else found.estimate.tie_parameter
+def _tie_parameter(tie: TieParameter | None) -> dict[str, Any] | None:
     if tie is None:
         return None
     values: dict[str, Any] = plain(tie)
@@ -175,11 +178,11 @@ def _tie_parameter(found: Findings) -> dict[str, Any] | None:
     return {"nu": number(tie.value), **values}
 
 
-def _strata(found: Findings) -> dict[str, Any] | None:
-    if found.settings.by is None:
+def _strata(found: Strata | None) -> dict[str, Any] | None:
+    if found is None:
         return None
     return {
-        "by": found.settings.by,
+        "by": found.by,
         "strata": [
             {
                 "name": stratum.name,
@@ -189,14 +192,13 @@ def _strata(found: Findings) -> dict[str, Any] | None:
             }
             for stratum in found.strata
         ],
-        "contrasts": [plain(row) for row in found.strata_contrasts],
+        "contrasts": [plain(row) for row in found.contrasts],
     }
 
 
-def _agreement(found: Findings) -> dict[str, Any] | None:
-    if found.agreement is None:
+def _agreement(agreed: Agreement | None) -> dict[str, Any] | None:
+    if agreed is None:
         return None
-    agreed = found.agreement
     # Pairs of annotators grow with the square of their number: the mean is kept here, the rows are in kappas.csv.
     return {item.name: plain(getattr(agreed, item.name)) for item in fields(agreed) if item.name != "kappas"}
 

@@ -1,46 +1,74 @@
-"""Which figures a report has, drawn and turned into bytes."""
+"""Draw the figures of the report's sections and turn them into bytes: SVG, PNG, PDF, and SVG for inside the page."""
 
 from __future__ import annotations
 
+import io
+import re
+from html import escape
+from typing import Any
+
 import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure as MatplotlibFigure
 
-from analysis.report.figures.annotators import draw_annotators
-from analysis.report.figures.influence import draw_influence
-from analysis.report.figures.matrix import draw_matrix
-from analysis.report.figures.strata import draw_strata
-from analysis.report.figures.strengths import draw_strengths
-from analysis.report.findings import Findings
-from analysis.report.kit.fonts import quiet_fonts
-from analysis.report.kit.style import RC, Draft, Drawing, finish
-from analysis.report.subjects.session import draw_session
-from analysis.report.subjects.size import draw_size
+from analysis.report.kit.fonts import Fonts, quiet_fonts
+from analysis.report.kit.section import Figure, Section
+from analysis.report.kit.style import CSS_VARIABLES, RC, Draft
+from analysis.report.settings import Format
 
-
-def draw_all(found: Findings) -> dict[str, Drawing]:
-    """Every figure that the findings allow, by name."""
-    with matplotlib.rc_context({**RC, "font.family": list(found.fonts.families)}), quiet_fonts():
-        return {draft.name: finish(draft, found.settings.formats) for draft in _drafts(found)}
+#: Figures by the anchor of their section.
+Figures = dict[str, tuple[Figure, ...]]
 
 
-def _drafts(found: Findings) -> list[Draft]:
-    drafts: list[Draft] = []
-    estimate = found.estimate
-    order = tuple(row.arm for row in estimate.strengths) if estimate else found.arms
-    if estimate is not None:
-        drafts.append(draw_strengths(estimate))
-    drafts.append(draw_matrix(found.raw, order))
-    if estimate is not None and found.image_set is not None:
-        sizes = found.image_set.sizes()
-        if sum(arm in sizes for arm in order) > 1:
-            imitated = frozenset(arm.name for arm in found.image_set.manifest.arms if arm.simulated)
-            drafts.append(draw_size(estimate, sizes, simulated=imitated))
-    if any(stratum.estimate for stratum in found.strata):
-        by = found.settings.by or "stratum"
-        drafts.append(draw_strata(found.strata, order, by=by, confidence=found.settings.estimate.confidence))
-    if found.order or found.histogram:
-        drafts.append(draw_session(found.order, found.histogram))
-    if any(row.agreement_with_rest is not None for row in found.annotators):
-        drafts.append(draw_annotators(found.annotators))
-    if found.influence_annotators or found.influence_prompts:
-        drafts.append(draw_influence(found.influence_annotators, found.influence_prompts))
-    return drafts
+def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Format, ...]) -> Figures:
+    """Every figure of every section, drawn and finished one after the other."""
+    with matplotlib.rc_context({**RC, "font.family": list(fonts.families)}), quiet_fonts():
+        return {s.anchor: tuple(finish(draw(), formats) for draw in s.figures) for s in sections}
+
+
+def finish(draft: Draft, formats: tuple[Format, ...]) -> Figure:
+    """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
+    svg = _saved(draft.figure, "svg")
+    files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
+    inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)
+    return Figure(
+        name=draft.name,
+        title=draft.title,
+        svg=Markup(inline),
+        caption=draft.caption,
+        width_px=round(float(draft.figure.get_figwidth()) * 96),
+        files=files,
+    )
+
+
+def _saved(figure: MatplotlibFigure, fmt: Format) -> bytes:
+    buffer = io.BytesIO()
+    metadata: dict[str, Any] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }[fmt]
+    figure.savefig(buffer, format=fmt, dpi=200, metadata=metadata)
+    return buffer.getvalue()
+
+
+def inline_svg(svg: str, *, name: str, title: str, description: str) -> str:
+    """`svg` for inside an HTML page: no prologue, ids unique to `name`, theme colours, a title and a description."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
+    body = re.sub(r"<metadata>.*?</metadata>\n?", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
+    body = re.sub(r'(xlink:href|href)="#([^"]+)"', rf'\1="#{name}-\2"', body)
+    for colour, variable in CSS_VARIABLES.items():
+        body = body.replace(colour, f"var({variable})")
+    opening = body[: body.index(">") + 1]
+    view_box = re.search(r'viewBox="([^"]+)"', opening)
+    if view_box is None:  # matplotlib always writes one; without it the figure would not scale
+        raise ValueError(f"figure {name}: the SVG has no viewBox")
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{view_box.group(1)}" role="img" aria-labelledby="{name}-title {name}-desc" focusable="false">'
+        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
+    )
+    return head + body[len(opening) :].strip()

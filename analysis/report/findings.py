@@ -5,18 +5,17 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal
 
-import polars as pl
-
-from analysis.report.adjusted import Adjusted, adjusted
-from analysis.report.figures.influence import SHOWN as INFLUENCE_DRAWN
 from analysis.report.kit.fonts import Fonts, fonts_for
-from analysis.report.order import OrderBin, Times, order_bins, response_times, time_histogram
-from analysis.report.orient import best_first, turn_raw
-from analysis.report.sensitivity import Variant, variants
 from analysis.report.settings import ReportSettings
-from analysis.report.strata import Stratum, strata_of
+from analysis.report.subjects.annotators import (
+    AnnotatorResults,
+    Influence,
+    find_agreement,
+    find_conduct,
+    find_influence,
+    find_reliability,
+)
 from analysis.report.subjects.caveats import (
     listed,
     own_notes,
@@ -25,39 +24,37 @@ from analysis.report.subjects.caveats import (
     refuse_mixture,
     refuse_nothing,
 )
-from analysis.report.subjects.claims import Finding, judge_all
+from analysis.report.subjects.choices import Variant, find_variants
+from analysis.report.subjects.claims import Claim, judge_all
+from analysis.report.subjects.covariates import Adjusted, find_adjusted
+from analysis.report.subjects.pairs import best_first, find_raw_pairs
 from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
+from analysis.report.subjects.session import SessionResults, find_session
+from analysis.report.subjects.strata import Strata, find_strata
 from analysis.stats import (
     AnytimeRate,
     Estimate,
+    EstimateSettings,
     Existence,
     RawPair,
     VoteCounts,
-    agreement,
-    annotator_rows,
     anytime_win_rates,
     count_votes,
     estimate,
-    influence,
-    raw_pairs,
-    refit_reliability,
 )
-from analysis.stats.annotator_results import Agreement, AnnotatorRow, InfluenceRow, ReliabilityFit
-from analysis.stats.errors import AnalysisError, NoEstimateError
-from analysis.stats.results import PositionEffect, StratumContrast
+from analysis.stats.errors import NoEstimateError
 from analysis.votes import ExclusionReport, VotesTable, exclude
+from analysis.votes.table import has_values
 from qsched import __version__
 from qsched.records import InputError
 
-# A vote faster than this cannot have looked at both pictures; shown per annotator, excluded only on request.
-FAST_MS = 300
-# Without --by a report divides the votes by category where there are no more than this.
+# Without --by a report divides the votes by category if there are no more than this.
 MOST_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All results of one report. `estimate` is None where none exists; `existence` then says why."""
+    """All results of one report. `estimate` is None if none exists; `existence` then says why."""
 
     settings: ReportSettings
     sources: tuple[str, ...]
@@ -72,25 +69,15 @@ class Findings:
     exclusions: ExclusionReport
     existence: Existence | None
     estimate: Estimate | None
-    claims: tuple[Finding, ...]
+    claims: tuple[Claim, ...]
     raw: tuple[RawPair, ...]
-    strata: tuple[Stratum, ...]
-    strata_contrasts: tuple[StratumContrast, ...]
-    strata_note: str
+    strata: Strata | None
     variants: tuple[Variant, ...]
     adjusted: Adjusted | None
     anytime: tuple[AnytimeRate, ...]
-    position_check: PositionEffect | None
-    left: int
-    right: int
-    order: tuple[OrderBin, ...]
-    times: Times | None
-    histogram: tuple[tuple[float, float, int], ...]
-    agreement: Agreement | None
-    annotators: tuple[AnnotatorRow, ...]
-    reliability: ReliabilityFit | None
-    influence_annotators: tuple[InfluenceRow, ...]
-    influence_prompts: tuple[InfluenceRow, ...]
+    session: SessionResults
+    annotators: AnnotatorResults
+    influence: Influence
     most_agreed: tuple[Example, ...]
     least_agreed: tuple[Example, ...]
     image_set: ImageSet | None
@@ -98,6 +85,11 @@ class Findings:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: dict[str, str]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The arms as tables and figures order them: the strongest first, or by name without an estimate."""
+        return self.arms if self.estimate is None else tuple(row.arm for row in self.estimate.strengths)
 
 
 def find(votes: VotesTable, settings: ReportSettings) -> Findings:
@@ -107,18 +99,24 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     refuse_mixture(exclusions, settings)
     refuse_nothing(exclusions)
     counts = count_votes(kept.frame)
-    existence, found = _estimate(counts, settings)
+    chosen_estimate = settings.estimate
+    existence, found = _estimate(counts, chosen_estimate)
     refuse_baseline(settings.baseline, counts.arms, exclusions)
     settings = replace(settings, by=_by(kept, settings.by))
-    strata, contrasts, strata_note = strata_of(_strata_votes(votes, kept, settings), settings)
-    has_annotators, has_prompts = _known(kept.frame, "annotator"), _known(kept.frame, "prompt_id")
-    reliability = _reliability(counts) if found is not None and has_annotators else None
+    strata = None
+    if settings.by is not None:
+        divided = _strata_votes(votes, kept, settings)
+        strata = find_strata(divided, settings.by, chosen_estimate, baseline=settings.baseline)
+    has_annotators, has_prompts = (has_values(kept.frame, column) for column in ("annotator", "prompt_id"))
+    reliability = find_reliability(counts) if found is not None and has_annotators else None
     image_set = None if settings.image_set is None else load_image_set(settings.image_set)
     most, least = find_examples(kept.frame, image_set)
-    side = kept.frame.get_column("choice").cast(pl.String)
-    by_annotator, by_prompt = _influence(found, counts, "annotator"), _influence(found, counts, "prompt")
-    moving = (*by_annotator[:INFLUENCE_DRAWN], *by_prompt[:INFLUENCE_DRAWN])
-    drawn = (*counts.arms, *(stratum.name for stratum in strata), *(row.cluster for row in moving))
+    influence = find_influence(found, counts)
+    drawn = (
+        *counts.arms,
+        *(stratum.name for stratum in (strata.strata if strata else ())),
+        *(row.cluster for row in influence.drawn),
+    )
     fonts = fonts_for(drawn)
     warnings = [*(found.warnings if found else ()), *own_warnings(exclusions, image_set, counts.arms, fonts, drawn)]
     own = own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts)
@@ -130,39 +128,34 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         n_elsewhere=votes.n_votes - chosen.n_votes,
         arms=tuple(counts.arms),
         n_votes=kept.n_votes,
-        n_annotators=_distinct(kept.frame, "annotator"),
-        n_prompts=_distinct(kept.frame, "prompt_id"),
+        n_annotators=_distinct(kept, "annotator"),
+        n_prompts=_distinct(kept, "prompt_id"),
         n_simulated=int(kept.frame.get_column("simulated").sum()),
         exclusions=exclusions,
         existence=existence,
         estimate=found,
         claims=() if found is None else judge_all(found, margin=settings.equivalence_margin),
-        raw=_raw_pairs(counts, found, settings),
+        raw=find_raw_pairs(counts, found, chosen_estimate),
         strata=strata,
-        strata_contrasts=contrasts,
-        strata_note=strata_note,
-        variants=() if found is None else variants(chosen, counts, settings, reliability),
-        adjusted=adjusted(kept, settings),
-        anytime=anytime_win_rates(kept, confidence=settings.estimate.confidence) if settings.sequential else (),
-        position_check=None if found is None else _position_check(counts, found, settings),
-        left=int((side == "left").sum()),
-        right=int((side == "right").sum()),
-        order=order_bins(kept.frame),
-        times=response_times(kept.frame),
-        histogram=time_histogram(kept.frame),
-        agreement=_agreement(kept.frame, settings) if has_annotators and has_prompts else None,
-        annotators=_annotators(chosen.frame, settings) if has_annotators else (),
-        reliability=None if isinstance(reliability, str) else reliability,
-        influence_annotators=by_annotator,
-        influence_prompts=by_prompt,
+        variants=()
+        if found is None
+        else find_variants(chosen, counts, chosen_estimate, rules=settings.rules, reliability=reliability),
+        adjusted=find_adjusted(kept, settings.covariates, chosen_estimate),
+        anytime=anytime_win_rates(kept, confidence=chosen_estimate.confidence) if settings.sequential else (),
+        session=find_session(kept.frame, counts, found, chosen_estimate),
+        annotators=AnnotatorResults(
+            agreement=find_agreement(kept.frame, chosen_estimate) if has_annotators and has_prompts else None,
+            rows=find_conduct(chosen.frame, chosen_estimate, settings.rules) if has_annotators else (),
+            reliability=None if isinstance(reliability, str) else reliability,
+            excluded=exclusions.annotators,
+        ),
+        influence=influence,
         most_agreed=most,
         least_agreed=least,
         image_set=image_set,
         fonts=fonts,
         warnings=tuple(dict.fromkeys(warnings)),
-        notes=tuple(
-            dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(settings, strata)))
-        ),
+        notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(strata)))),
         versions=used_versions(),
     )
 
@@ -190,10 +183,11 @@ def _by(kept: VotesTable, asked: str | None) -> str | None:
     return "category" if 2 <= len(kept.categories) <= MOST_CATEGORIES else None
 
 
-def _single(settings: ReportSettings, strata: tuple[Stratum, ...]) -> list[str]:
-    if len(strata) != 1:
+def _single(strata: Strata | None) -> list[str]:
+    if strata is None or len(strata.strata) != 1:
         return []
-    return [f"--by {settings.by}: all votes have one {settings.by} ({strata[0].name!r}); there is nothing to compare."]
+    name = strata.strata[0].name
+    return [f"--by {strata.by}: all votes have one {strata.by} ({name!r}); there is nothing to compare."]
 
 
 def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings) -> VotesTable:
@@ -205,62 +199,11 @@ def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings)
     return kept
 
 
-def _estimate(counts: VoteCounts, settings: ReportSettings) -> tuple[Existence | None, Estimate | None]:
+def _estimate(counts: VoteCounts, settings: EstimateSettings) -> tuple[Existence | None, Estimate | None]:
     try:
-        return None, best_first(estimate(counts, settings.estimate))
+        return None, best_first(estimate(counts, settings))
     except NoEstimateError as error:
         return error.diagnosis, None
-
-
-def _raw_pairs(counts: VoteCounts, found: Estimate | None, settings: ReportSettings) -> tuple[RawPair, ...]:
-    """Counts of every pair; with ties dropped, rate and bounds are of the decided votes and the ties stay counted."""
-    chosen = settings.estimate
-    rows = raw_pairs(counts, confidence=chosen.confidence, intervals=chosen.intervals, ties=chosen.ties)
-    if found is None:
-        return rows
-    by_arms = {frozenset((row.arm_a, row.arm_b)): row for row in rows}
-    ordered = [(pair.arm_a, by_arms[frozenset((pair.arm_a, pair.arm_b))]) for pair in found.pairwise]
-    return tuple(row if row.arm_a == arm_a else turn_raw(row) for arm_a, row in ordered)
-
-
-def _position_check(counts: VoteCounts, found: Estimate, settings: ReportSettings) -> PositionEffect | None:
-    """The position effect, also when the reported model leaves it out: the reader should see what was left out."""
-    if found.position_effect is not None:
-        return found.position_effect
-    try:
-        return estimate(counts, replace(settings.estimate, position_effect=True)).position_effect
-    except AnalysisError:  # the table of other choices says why
-        return None
-
-
-def _reliability(counts: VoteCounts) -> ReliabilityFit | str:
-    """The re-fit, or why its own model of ties has no estimate although the reported one has."""
-    try:
-        return refit_reliability(counts)
-    except AnalysisError as error:
-        return str(error)
-
-
-def _annotators(frame: pl.DataFrame, settings: ReportSettings) -> tuple[AnnotatorRow, ...]:
-    return annotator_rows(
-        frame,
-        fast_ms=FAST_MS,
-        confidence=settings.estimate.confidence,
-        gold_ties_wrong=settings.rules.gold_ties_wrong,
-    )
-
-
-def _agreement(frame: pl.DataFrame, settings: ReportSettings) -> Agreement:
-    chosen = settings.estimate
-    return agreement(frame, resamples=chosen.resamples, confidence=chosen.confidence, seed=chosen.seed)
-
-
-def _influence(
-    found: Estimate | None, counts: VoteCounts, by: Literal["annotator", "prompt"]
-) -> tuple[InfluenceRow, ...]:
-    if found is None or by not in counts.clusters:
-        return ()
-    return influence(found.fit, counts, found.uncertainty, by=by)
 
 
 def used_versions() -> dict[str, str]:
@@ -269,12 +212,8 @@ def used_versions() -> dict[str, str]:
     return {"qsched": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _known(frame: pl.DataFrame, column: str) -> bool:
-    return column in frame.columns and frame.get_column(column).null_count() < frame.height
-
-
-def _distinct(frame: pl.DataFrame, column: str) -> int | None:
-    return frame.get_column(column).drop_nulls().n_unique() if _known(frame, column) else None
+def _distinct(votes: VotesTable, column: str) -> int | None:
+    return votes.frame.get_column(column).drop_nulls().n_unique() if has_values(votes.frame, column) else None
 
 
 def _only(votes: VotesTable, column: str) -> str | None:

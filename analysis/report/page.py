@@ -1,59 +1,26 @@
-"""The HTML page: findings in, one self-contained document out. The template is `page.html.j2`, the style "
-"`page.css`."""
+"""The HTML page: findings in, one self-contained document out.
+
+The template is `page.html.j2`, the style `page.css`.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.report.drawings import Figures
 from analysis.report.findings import Findings
 from analysis.report.kit.escape import visible_text
-from analysis.report.kit.table import Table
+from analysis.report.kit.section import Section
 from analysis.report.prose.methods import methods_paragraphs
 from analysis.report.prose.summary import summary_points
 from analysis.report.subjects.pictures import Example
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
-LEAST_SCALE = 0.85
-PARAGRAPH_PX = 46 * 16  # 46rem in page.css
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure inside the page. `svg` is our own drawing, already safe."""
-
-    name: str
-    title: str
-    svg: Markup
-    caption: str
-    width_px: int
-
-    @property
-    def least_px(self) -> int:
-        """The width below which the page scrolls the figure: its smallest label (8 points) is then 9 pixels high."""
-        return math.ceil(LEAST_SCALE * self.width_px)
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether it needs more than the width of a paragraph."""
-        return self.least_px > PARAGRAPH_PX
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section: paragraphs, figures, tables and a list, in this order; empty parts are left out."""
-
-    anchor: str
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
-    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +38,7 @@ class PageContext:
     notes: tuple[str, ...]
     summary: tuple[str, ...]
     sections: tuple[Section, ...]
+    figures: Figures
     most_agreed: tuple[Example, ...]
     least_agreed: tuple[Example, ...]
     with_pictures: bool
@@ -93,8 +61,8 @@ def render_page(context: PageContext) -> str:
     return environment.get_template(TEMPLATE).render(vars(context))
 
 
-def page_context(found: Findings, sections: tuple[Section, ...]) -> PageContext:
-    """Words and tables for the page; `sections` come from `report.sections`."""
+def page_context(found: Findings, sections: tuple[Section, ...], figures: Figures) -> PageContext:
+    """Words and tables for the page; `sections` come from `report.sections`, `figures` from `report.drawings`."""
     settings = found.settings
     paragraphs, references = methods_paragraphs(found)
     simulation = settings.simulation or {}
@@ -111,6 +79,7 @@ def page_context(found: Findings, sections: tuple[Section, ...]) -> PageContext:
         notes=found.notes,
         summary=summary_points(found),
         sections=sections,
+        figures=figures,
         most_agreed=found.most_agreed,
         least_agreed=found.least_agreed,
         with_pictures=any(example.pictures for example in examples),

@@ -92,3 +92,8 @@ class VotesTable:
     def with_frame(self, frame: pl.DataFrame) -> VotesTable:
         """The same table with other rows."""
         return replace(self, frame=frame)
+
+
+def has_values(frame: pl.DataFrame, column: str) -> bool:
+    """Whether the frame has the column and a row with a value in it."""
+    return column in frame.columns and frame.get_column(column).null_count() < frame.height

@@ -59,7 +59,7 @@ def methods_paragraphs(found: Findings) -> tuple[tuple[str, ...], tuple[str, ...
         ]
     elif found.existence is not None:
         paragraphs.append(methods_words(found.existence, found.settings.estimate, cite))
-    if found.agreement is not None:
+    if found.annotators.agreement is not None:
         paragraphs.append(
             "Agreement is measured on items (one prompt, one sample, one pair of arms) that at least two "
             "annotators judged, "

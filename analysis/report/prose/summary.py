@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from analysis.report.findings import Findings
-from analysis.report.kit.table import percent, signed
+from analysis.report.kit.table import percent
 from analysis.report.prose.no_estimate import summary_words
-from analysis.report.subjects.claims import Finding, headline, interval_words, share_words, wins_in_brief
-from analysis.stats import Estimate, win_probability
+from analysis.report.subjects.claims import Claim, headline, share_words, wins_in_brief
+from analysis.stats import Estimate
 
 ALL_PAIRS_UP_TO = 6
 NEIGHBOURS = 5
@@ -43,7 +43,7 @@ def summary_points(found: Findings) -> tuple[str, ...]:
     return tuple(points)
 
 
-def _chosen(found: Findings) -> tuple[Finding, ...]:
+def _chosen(found: Findings) -> tuple[Claim, ...]:
     """The pairs that the summary is about: those with the baseline, if one was named."""
     baseline = found.settings.baseline
     if baseline is None:
@@ -94,25 +94,3 @@ def _design_effect(estimate: Estimate) -> list[str]:
     else:
         text += ": in these votes annotators and prompts add little to the uncertainty of single votes."
     return [text]
-
-
-def position_words(found: Findings) -> str:
-    """What may be said about a preference for one side of the screen."""
-    effect = found.position_check
-    if effect is None:
-        return ""
-    confidence = found.settings.estimate.confidence
-    low, high = win_probability(effect.low), win_probability(effect.high)
-    numbers = (
-        f"of two arms of the same strength the left one would win {percent(effect.left_win_rate)} "
-        f"({interval_words(low, high, confidence)}; log-odds {signed(effect.log_odds, 3)}, SE {effect.se:.3f})"
-    )
-    modelled = (
-        "The model contains this effect."
-        if found.settings.estimate.position_effect
-        else "The reported model leaves it out (see --position-effect); sides drawn at random keep it harmless."
-    )
-    if effect.p < 1 - confidence:
-        side = "left" if effect.log_odds > 0 else "right"
-        return f"A preference for the {side} side was detected: {numbers}. {modelled}"
-    return f"No preference for a side was detected: {numbers}. {modelled}"

@@ -1,18 +1,170 @@
-"""The tables about annotators: how far they agree, how each behaved, who drives the result."""
+"""The annotators: how far they agree, how each behaved, and who drives the result."""
 
 from __future__ import annotations
 
-from analysis.report.findings import FAST_MS, Findings
-from analysis.report.kit.table import Column, Table, Value
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from analysis.report.kit.escape import short_labels
+from analysis.report.kit.section import Section, with_rows
+from analysis.report.kit.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
+from analysis.report.kit.table import Column, Table, Value, signed
+from analysis.report.subjects.claims import Claim
+from analysis.stats import (
+    Estimate,
+    EstimateSettings,
+    VoteCounts,
+    agreement,
+    annotator_rows,
+    influence,
+    refit_reliability,
+)
+from analysis.stats.annotator_results import Agreement, AnnotatorRow, InfluenceRow, ReliabilityFit
+from analysis.stats.errors import AnalysisError
+from analysis.votes import ExclusionRules
+
+# A vote faster than this cannot have looked at both pictures; shown per annotator, excluded only on request.
+FAST_MS = 300
 ANNOTATORS_SHOWN = 40
 INFLUENCE_SHOWN = 10
+INFLUENCE_DRAWN = 8
+FLAG_P = 0.05
 RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; no verdict on a person."
 
 
-def agreement_table(found: Findings) -> Table:
+@dataclass(frozen=True)
+class AnnotatorResults:
+    """How far annotators agree, how each behaved, and how reliable each seems; empty if the votes name no annotators.
+
+    `excluded`: the reason for each annotator whose votes were left out.
+    """
+
+    agreement: Agreement | None = None
+    rows: tuple[AnnotatorRow, ...] = ()
+    reliability: ReliabilityFit | None = None
+    excluded: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What leaving out one annotator or one prompt would change, the largest change first."""
+
+    annotators: tuple[InfluenceRow, ...] = ()
+    prompts: tuple[InfluenceRow, ...] = ()
+
+    @property
+    def drawn(self) -> tuple[InfluenceRow, ...]:
+        """The rows in the figure."""
+        return (*self.annotators[:INFLUENCE_DRAWN], *self.prompts[:INFLUENCE_DRAWN])
+
+
+def find_agreement(kept: pl.DataFrame, settings: EstimateSettings) -> Agreement:
+    """Agreement on the items that two annotators or more judged."""
+    return agreement(kept, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
+
+
+def find_conduct(chosen: pl.DataFrame, settings: EstimateSettings, rules: ExclusionRules) -> tuple[AnnotatorRow, ...]:
+    """Conduct of each annotator in all votes, excluded ones too."""
+    return annotator_rows(
+        chosen, fast_ms=FAST_MS, confidence=settings.confidence, gold_ties_wrong=rules.gold_ties_wrong
+    )
+
+
+def find_reliability(counts: VoteCounts) -> ReliabilityFit | str:
+    """The re-fit, or why its own model of ties has no estimate although the reported one has."""
+    try:
+        return refit_reliability(counts)
+    except AnalysisError as error:
+        return str(error)
+
+
+def find_influence(estimate: Estimate | None, counts: VoteCounts) -> Influence:
+    """Leave out each annotator and each prompt; empty without an estimate."""
+    if estimate is None:
+        return Influence()
+
+    def by(kind: Literal["annotator", "prompt"]) -> tuple[InfluenceRow, ...]:
+        if kind not in counts.clusters:
+            return ()
+        return influence(estimate.fit, counts, estimate.uncertainty, by=kind)
+
+    return Influence(by("annotator"), by("prompt"))
+
+
+def annotators_section(found: AnnotatorResults) -> Section:
+    """Agreement, and the conduct of each annotator."""
+    agreed = agreement_table(found.agreement)
+    paragraphs: tuple[str, ...] = ()
+    if found.agreement is None and found.rows:
+        paragraphs = (
+            "How far annotators agree cannot be said: the votes have no prompt ids that would tell equal items.",
+        )
+    csv = []
+    if found.rows:
+        csv.append(annotators_table(found, limit=None))
+    if found.agreement is not None and found.agreement.kappas:
+        csv.append(kappas_table(found.agreement))
+    known = any(row.agreement_with_rest is not None for row in found.rows)
+    return Section(
+        "agreement",
+        "Agreement and annotators",
+        paragraphs=paragraphs,
+        figures=(partial(draw_annotators, found.rows),) if known else (),
+        tables=with_rows(agreed, annotators_table(found)),
+        csv=tuple(csv),
+        latex=(agreed,) if agreed.rows else (),
+    )
+
+
+def influence_section(found: Influence, claims: tuple[Claim, ...]) -> Section:
+    """Who drives the result; empty without clusters."""
+    return Section(
+        "influence",
+        "Who drives the result",
+        paragraphs=influence_words(found, claims),
+        figures=(partial(draw_influence, found),) if found.drawn else (),
+        tables=with_rows(influence_table(found)),
+    )
+
+
+def influence_words(found: Influence, claims: tuple[Claim, ...]) -> tuple[str, ...]:
+    """Whether the order of two arms hangs on one annotator or one prompt."""
+    rows = (*found.annotators, *found.prompts)
+    if not rows:
+        return ()
+    needed = [row for row in rows if not math.isfinite(row.change_in_se)]
+    turning = [row for row in rows if row.changes_order and row not in needed]
+    if needed:
+        named = ", ".join(f"{row.kind} {row.cluster}" for row in needed[:5])
+        return (f"Without any one of {len(needed)} (such as {named}) these votes would give no estimate at all.",)
+    if not turning:
+        return ("Leaving out any single annotator or prompt turns no pair of arms round.",)
+    named = "; ".join(f"{row.kind} {row.cluster} ({row.arm_a} and {row.arm_b})" for row in turning[:5])
+    more = f" and {len(turning) - 5} more" if len(turning) > 5 else ""
+    detected = {frozenset((claim.arm_a, claim.arm_b)) for claim in claims if claim.detected}
+    touched = [row for row in turning if frozenset((row.arm_a, row.arm_b)) in detected]
+    verdict = (
+        f"{len(touched)} of these are pairs whose difference was detected."
+        if touched
+        else "None of these is a pair whose difference was detected."
+    )
+    if len(turning) == 1:
+        verdict = f"The difference of this pair was {'' if touched else 'not '}detected."
+        return (f"Leaving out a single one turns the order of two arms round in one case: {named}. {verdict}",)
+    return (
+        f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}. {verdict}",
+    )
+
+
+def agreement_table(agreed: Agreement | None) -> Table:
     """Raw agreement, Krippendorff's alpha twice, mean kappa."""
-    agreed = found.agreement
     rows: list[tuple[Value, ...]] = []
     if agreed is not None:
         nominal, ordinal = agreed.alpha_nominal, agreed.alpha_ordinal
@@ -43,10 +195,10 @@ def agreement_table(found: Findings) -> Table:
     )
 
 
-def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -> Table:
+def annotators_table(found: AnnotatorResults, *, limit: int | None = ANNOTATORS_SHOWN) -> Table:
     """Conduct of each annotator, most votes first."""
-    rows = sorted(found.annotators, key=lambda row: (-row.n_votes, row.annotator))
-    excluded = dict(found.exclusions.annotators)
+    rows = sorted(found.rows, key=lambda row: (-row.n_votes, row.annotator))
+    excluded = dict(found.excluded)
     reliability = (
         {} if found.reliability is None else {r.annotator: r.reliability for r in found.reliability.annotators}
     )
@@ -99,9 +251,9 @@ def annotators_table(found: Findings, *, limit: int | None = ANNOTATORS_SHOWN) -
     )
 
 
-def influence_table(found: Findings) -> Table:
+def influence_table(found: Influence) -> Table:
     """The annotators and prompts whose absence moves a contrast most."""
-    rows = (*found.influence_annotators[:INFLUENCE_SHOWN], *found.influence_prompts[:INFLUENCE_SHOWN])
+    rows = (*found.annotators[:INFLUENCE_SHOWN], *found.prompts[:INFLUENCE_SHOWN])
     return Table.of(
         "influence",
         rows,
@@ -119,12 +271,11 @@ def influence_table(found: Findings) -> Table:
     )
 
 
-def kappas_table(found: Findings) -> Table:
+def kappas_table(agreed: Agreement) -> Table:
     """What `kappas.csv` holds: agreement of each two annotators."""
-    kappas = found.agreement.kappas if found.agreement else ()
     return Table.of(
         "kappas",
-        kappas,
+        agreed.kappas,
         caption="Cohen's kappa of each two annotators on the items that both judged",
         columns=(
             Column("annotator_a", "Annotator", "text"),
@@ -132,5 +283,108 @@ def kappas_table(found: Findings) -> Table:
             Column("n_items", "Items", "count"),
             Column("observed", "Agreement"),
             Column("kappa", "Kappa"),
+        ),
+    )
+
+
+def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
+    """Left: agreement with the rest. Right: share of left answers. One point an annotator, in rising order."""
+    agreement = sorted(100 * row.agreement_with_rest for row in rows if row.agreement_with_rest is not None)
+    sided = sorted((100 * row.left_share, _one_sided(row)) for row in rows if row.left_share is not None)
+    flagged = [(place, share) for place, (share, flag) in enumerate(sided, start=1) if flag]
+    plain = [(place, share) for place, (share, flag) in enumerate(sided, start=1) if not flag]
+    figure = new_figure(6.2, 2.7)
+    left, right = figure.subplots(1, 2)
+    _points(left, list(enumerate(agreement, start=1)), BLUE, "o")
+    left.set_ylabel("% agreeing with the others")
+    _points(right, plain, BLUE, "o")
+    _points(right, flagged, ORANGE, "D", label=f"one side preferred (Holm p < {FLAG_P:g})")
+    right.axhline(50, color=GRID, linewidth=1.6, zorder=0)
+    right.set_ylabel("% left, of decided votes")
+    if flagged:
+        right.legend(loc="lower right")
+    for axes, n in ((left, len(agreement)), (right, len(sided))):
+        axes.set_ylim(0, 103)
+        axes.set_xlim(0, max(n, 1) + 1)
+        axes.set_xlabel("annotators, sorted")
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        axes.grid(axis="y")
+    middle = (
+        f"median {agreement[len(agreement) // 2]:.0f} %, from {agreement[0]:.0f} to {agreement[-1]:.0f} %"
+        if agreement
+        else "none known"
+    )
+    return Draft(
+        name="annotators",
+        figure=figure,
+        title="Agreement and side preference of each annotator",
+        alt=(
+            f"Two plots of {len(rows)} annotators in rising order. Agreement with the others: {middle}. "
+            f"Side preference: {len(flagged)} of {len(sided)} annotators prefer one side beyond chance."
+        ),
+        caption=(
+            "One point an annotator, in rising order. Left: share of items on which the annotator gave the others' "
+            "most frequent answer. Right: share of left answers among decided votes; sides are drawn at random, so a "
+            "careful annotator lies near 50 %, the more nearly the more votes were given."
+        ),
+    )
+
+
+def _one_sided(row: AnnotatorRow) -> bool:
+    return row.side_p_holm is not None and row.side_p_holm < FLAG_P
+
+
+def _points(
+    axes: Axes, points: Sequence[tuple[int, float]], colour: str, marker: str, *, label: str | None = None
+) -> None:
+    axes.plot(
+        [place for place, _ in points],
+        [share for _, share in points],
+        marker,
+        color=colour,
+        markersize=4,
+        markeredgewidth=0,
+        label=label,
+    )
+
+
+def draw_influence(found: Influence) -> Draft:
+    """The eight most influential annotators and prompts; orange where leaving one out turns an order round."""
+    both = (("annotator", found.annotators), ("prompt", found.prompts))
+    groups = [(name, rows[:INFLUENCE_DRAWN]) for name, rows in both if rows]
+    height = 0.95 + 0.24 * max(len(rows) for _, rows in groups)
+    figure = new_figure(3.2 * len(groups), height)
+    panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
+    for panel, (name, rows) in zip(panels, groups, strict=True):
+        places = np.arange(len(rows))[::-1]
+        # Without such a cluster no estimate exists at all: its bar runs to the edge and says so.
+        known = [abs(row.change_in_se) for row in rows if math.isfinite(row.change_in_se)]
+        edge = 1.3 * max((*known, 1.0))
+        values = [abs(row.change_in_se) if math.isfinite(row.change_in_se) else edge for row in rows]
+        panel.barh(places, values, height=0.6, color=[ORANGE if row.changes_order else BLUE for row in rows])
+        for place, row in zip(places, rows, strict=True):
+            if not math.isfinite(row.change_in_se):
+                panel.text(0.03 * edge, place, "no estimate without it", va="center", color=PAPER, fontsize=8)
+        panel.set_yticks(places, short_labels(tuple(row.cluster for row in rows), width=16))
+        panel.set_title(f"leaving out one {name}", loc="left")
+        panel.set_xlabel("largest change, in standard errors")
+        panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(False)
+        panel.axvline(1, color=GRID, linewidth=1)
+        panel.set_xlim(left=0)
+        panel.grid(axis="x")
+    spoken = ". ".join(
+        f"Leaving out {name} {rows[0].cluster} moves a contrast by "
+        f"{signed(abs(rows[0].change_in_se), 2)} standard errors"
+        for name, rows in groups
+    )
+    return Draft(
+        name="influence",
+        figure=figure,
+        title="Who drives the result",
+        alt=f"Bar charts of the most influential annotators and prompts. {spoken}.",
+        caption=(
+            "The contrast of arms that moves most when one annotator or one prompt is left out, in its own "
+            "standard errors. Orange: the order of two arms turns round."
         ),
     )

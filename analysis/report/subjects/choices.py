@@ -1,17 +1,121 @@
-"""The tables of what the analyst chose: votes left out, and the estimate under other choices."""
+"""What the analyst chose: the votes left out, and the strengths under other choices.
+
+The other choices put exclusions back, take ties otherwise, and weigh unreliable annotators down.
+"""
 
 from __future__ import annotations
 
-from analysis.report.findings import Findings
+from dataclasses import dataclass, replace
+
+from analysis.report.kit.section import Section, with_rows
 from analysis.report.kit.table import Column, Table, Value
+from analysis.stats import EstimateSettings, VoteCounts, count_votes, fit_model
+from analysis.stats.annotator_results import ReliabilityFit
+from analysis.stats.errors import AnalysisError
+from analysis.stats.results import Ties
+from analysis.votes import ExclusionReport, ExclusionRules, VotesTable, exclude
 
 
-def exclusions_table(found: Findings) -> Table:
+@dataclass(frozen=True)
+class Variant:
+    """Strengths by arm under one other choice; `strengths` is None where that choice has no estimate (`problem`).
+
+    `n_votes`: those that the choice uses; where it drops ties, the decided ones.
+    """
+
+    name: str
+    n_votes: int
+    strengths: dict[str, float] | None
+    problem: str | None = None
+
+
+def find_variants(
+    chosen: VotesTable,
+    counts: VoteCounts,
+    settings: EstimateSettings,
+    *,
+    rules: ExclusionRules,
+    reliability: ReliabilityFit | str | None,
+) -> tuple[Variant, ...]:
+    """The reported choice first, then each of the others; `chosen` are the votes before exclusions.
+
+    `reliability` is the re-fit, the reason why there is none, or None where the votes name no annotators.
+    """
+    rows = [_fitted("as reported", counts, settings)]
+    n_before = counts.n_votes
+    lenient = ExclusionRules(
+        kinds=rules.kinds,
+        skips=True,
+        annotators=rules.annotators,
+        simulated=rules.simulated,
+        min_gold_accuracy=None,
+        max_instructed_failures=None,
+        min_response_ms=0,
+    )
+    for name, other in (
+        ("exclusions by conduct put back", lenient),
+        ("every comparison of two arms put back", replace(lenient, kinds=("practice", "instructed"), annotators=())),
+    ):
+        more = count_votes(exclude(chosen, other)[0])
+        if more.n_votes != n_before:
+            rows.append(_fitted(name, more, settings))
+            n_before = more.n_votes
+    ties: Ties = "drop" if settings.ties == "half" else "half"
+    if settings.model == "bradley-terry":
+        other_ties = replace(settings, ties=ties)
+        rows.append(_fitted("ties dropped" if ties == "drop" else "ties as half a win", counts, other_ties))
+        davidson = replace(settings, model="davidson", ties="half")
+        rows.append(_fitted("Davidson's model of ties", counts, davidson))
+    side = not settings.position_effect
+    other_side = replace(settings, position_effect=side)
+    rows.append(_fitted("with a position effect" if side else "without a position effect", counts, other_side))
+    name, n = "annotators weighed by reliability", round(counts.n_votes)
+    if isinstance(reliability, str):
+        rows.append(Variant(name, n, None, reliability))
+    elif reliability is not None:
+        strengths = dict(zip(reliability.arms, map(float, reliability.log_strengths), strict=True))
+        rows.append(Variant(name, n, strengths))
+    return tuple(rows)
+
+
+def _fitted(name: str, counts: VoteCounts, settings: EstimateSettings) -> Variant:
+    n = round((counts.without_ties() if settings.ties == "drop" else counts).n_votes)
+    try:
+        fit = fit_model(
+            counts,
+            model=settings.model,
+            ties=settings.ties,
+            position_effect=settings.position_effect,
+            penalty=settings.penalty,
+        )
+    except AnalysisError as error:
+        return Variant(name, n, None, str(error))
+    return Variant(name, n, dict(zip(fit.arms, map(float, fit.log_strengths), strict=True)))
+
+
+def choices_section(
+    exclusions: ExclusionReport, variants: tuple[Variant, ...], *, arms: tuple[str, ...], n_annotators: int | None
+) -> Section:
+    """Both tables; `arms` gives the order of the columns, `n_annotators` counts those of the kept votes."""
+    left_out, other = exclusions_table(exclusions, n_annotators=n_annotators), variants_table(variants, arms=arms)
+    return Section(
+        "exclusions",
+        "Exclusions, and the estimate under other choices",
+        paragraphs=(
+            f"{exclusions.n_read:,} votes were read, {exclusions.n_excluded:,} excluded, {exclusions.n_kept:,} kept.",
+        ),
+        tables=with_rows(left_out, other),
+        points=tuple(f"{v.name}: {v.problem}" for v in variants if v.problem),
+        csv=(left_out, other) if other.rows else (left_out,),
+        latex=(left_out,),
+    )
+
+
+def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Table:
     """Every rule that was on, with its count; first what was read, last what was kept."""
-    report = found.exclusions
     rows: list[tuple[Value, ...]] = [("read", "", report.n_read, None)]
     rows += [(row.reason, row.rule, row.n_votes, row.n_annotators) for row in report.rows]
-    rows.append(("kept", "", report.n_kept, found.n_annotators))
+    rows.append(("kept", "", report.n_kept, n_annotators))
     return Table(
         name="exclusions",
         caption="Votes read, excluded under each rule in this order, and kept",
@@ -25,9 +129,8 @@ def exclusions_table(found: Findings) -> Table:
     )
 
 
-def variants_table(found: Findings) -> Table:
+def variants_table(variants: tuple[Variant, ...], *, arms: tuple[str, ...]) -> Table:
     """Log strengths under each other choice, one column an arm."""
-    arms = tuple(row.arm for row in found.estimate.strengths) if found.estimate else found.arms
     return Table(
         name="sensitivity",
         caption="Log strength of each arm under other choices",
@@ -42,6 +145,6 @@ def variants_table(found: Findings) -> Table:
                 variant.n_votes,
                 *(None if variant.strengths is None else variant.strengths.get(arm) for arm in arms),
             )
-            for variant in found.variants
+            for variant in variants
         ),
     )

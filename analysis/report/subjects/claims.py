@@ -18,7 +18,7 @@ BRIEF_LINES = 8
 
 
 @dataclass(frozen=True)
-class Finding:
+class Claim:
     """What may be said of one pair: who was preferred, if that was detected, and whether a margin was met."""
 
     arm_a: str
@@ -32,12 +32,12 @@ class Finding:
         return self.verdict != "undetected"
 
 
-def judge_pair(pair: PairRow, *, alpha: float, confidence: float, n_pairs: int, margin: float | None) -> Finding:
+def judge_pair(pair: PairRow, *, alpha: float, confidence: float, n_pairs: int, margin: float | None) -> Claim:
     """Put one contrast into words."""
     detected = pair.p_holm < alpha
     verdict: Verdict = "undetected" if not detected else "a" if pair.log_odds > 0 else "b"
     within = margin is not None and _inside_margin(pair, margin)
-    return Finding(
+    return Claim(
         arm_a=pair.arm_a,
         arm_b=pair.arm_b,
         verdict=verdict,
@@ -129,7 +129,7 @@ def share_words(estimate: Estimate) -> str:
     return "ties are left out"
 
 
-def judge_all(estimate: Estimate, *, margin: float | None) -> tuple[Finding, ...]:
+def judge_all(estimate: Estimate, *, margin: float | None) -> tuple[Claim, ...]:
     """Every pair of `estimate` in words, in its order."""
     confidence = estimate.settings.confidence
     return tuple(
@@ -144,10 +144,10 @@ def judge_all(estimate: Estimate, *, margin: float | None) -> tuple[Finding, ...
     )
 
 
-def headline(findings: tuple[Finding, ...], *, baseline: str | None = None) -> str:
+def headline(claims: tuple[Claim, ...], *, baseline: str | None = None) -> str:
     """One sentence over all pairs, or over those with the baseline."""
-    n = len(findings)
-    found = sum(finding.detected for finding in findings)
+    n = len(claims)
+    found = sum(claim.detected for claim in claims)
     of_what = "pairs of arms" if baseline is None else f"comparisons with {baseline}"
     if n == 1:
         return "A difference was detected." if found else "No difference was detected."
@@ -158,14 +158,14 @@ def headline(findings: tuple[Finding, ...], *, baseline: str | None = None) -> s
     return f"A difference was detected in {found} of {n} {of_what}; for the others the votes leave it open."
 
 
-def wins_in_brief(findings: tuple[Finding, ...], order: tuple[str, ...]) -> tuple[str, ...]:
+def wins_in_brief(claims: tuple[Claim, ...], order: tuple[str, ...]) -> tuple[str, ...]:
     """For many arms: one line an arm, naming the arms it was preferred to (detected differences only)."""
     beaten: dict[str, list[str]] = {arm: [] for arm in order}
-    for finding in findings:
-        if finding.verdict == "a":
-            beaten[finding.arm_a].append(finding.arm_b)
-        elif finding.verdict == "b":
-            beaten[finding.arm_b].append(finding.arm_a)
+    for claim in claims:
+        if claim.verdict == "a":
+            beaten[claim.arm_a].append(claim.arm_b)
+        elif claim.verdict == "b":
+            beaten[claim.arm_b].append(claim.arm_a)
     lines = [f"{arm} was preferred to {list_words(losers)}." for arm, losers in beaten.items() if losers]
     left_out = len(lines) - BRIEF_LINES
     if left_out > 1:

@@ -1,26 +1,48 @@
-"""The model with covariates beside the reported one: its section of the page, and its words."""
+"""The model with covariates, fitted beside the reported one: its section of the page, and its words."""
 
 from __future__ import annotations
 
-from analysis.report.adjusted import Adjusted
+from dataclasses import dataclass
+
+from analysis.report.kit.section import Section
 from analysis.report.kit.table import Column, Table, p_value, signed
-from analysis.report.page import Section
-from analysis.stats import CovariateFit
+from analysis.stats import CovariateFit, EstimateSettings, fit_covariates
 from analysis.stats.covariates import Covariate
+from analysis.stats.errors import AnalysisError
+from analysis.votes import VotesTable
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """The fit with covariates, or the reason why these votes give none."""
+
+    fit: CovariateFit | None
+    problem: str | None
+
+
+def find_adjusted(kept: VotesTable, covariates: tuple[str, ...], settings: EstimateSettings) -> Adjusted | None:
+    """Fit the kept votes with the covariates; None if no covariate was asked for."""
+    if not covariates:
+        return None
+    try:
+        return Adjusted(fit_covariates(kept, covariates, settings=settings), None)
+    except AnalysisError as error:
+        return Adjusted(None, str(error))
 
 
 def covariate_section(found: Adjusted | None, alpha: float) -> Section:
-    """Empty where no covariate was asked for."""
+    """Empty if no covariate was asked for."""
     if found is None:
-        return Section("covariates", "")
+        return Section("covariates", "With covariates")
     if found.fit is None:
         return Section("covariates", "With covariates", points=(f"No estimate with covariates. {found.problem}",))
-    fit = found.fit
+    fit, terms = found.fit, terms_table(found.fit)
     return Section(
         "covariates",
         "With covariates",
         paragraphs=(_what(fit), _verdict(fit, alpha), *fit.warnings),
-        tables=(strengths_table(fit), terms_table(fit).without_empty()),
+        tables=(adjusted_table(fit), terms.without_empty()),
+        csv=(terms,),
     )
 
 
@@ -61,7 +83,7 @@ def _verdict(fit: CovariateFit, alpha: float) -> str:
     )
 
 
-def strengths_table(fit: CovariateFit) -> Table:
+def adjusted_table(fit: CovariateFit) -> Table:
     """Strengths at equal pictures, mean values and average levels, beside those without covariates."""
     return Table(
         name="adjusted",

@@ -1,19 +1,147 @@
-"""The tables of pairs of arms: votes and raw win rates, contrasts of the model, bounds for every look."""
+"""The pairs of arms: votes and raw win rates, contrasts of the model, bounds for every look, and their matrix.
+
+Everywhere the stronger estimate of a pair comes first, and pairs are ordered as the strengths are.
+"""
 
 from __future__ import annotations
 
-from analysis.report.findings import Findings
+from dataclasses import replace
+from functools import partial
+
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
+
+from analysis.report.kit.escape import short_labels
+from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
+from analysis.report.kit.style import CELL_INK, GRID, MUTED, Draft, new_figure
 from analysis.report.kit.table import Column, Table, Value
 from analysis.report.subjects.claims import percent_words, share_words
-from analysis.stats import Estimate, PairRow, RawPair, win_probability
+from analysis.stats import (
+    AnytimeRate,
+    Estimate,
+    EstimateSettings,
+    PairRow,
+    RawPair,
+    VoteCounts,
+    raw_pairs,
+    win_probability,
+)
+from analysis.stats.results import Ties
+
+# Blue and orange stay apart for every common form of colour blindness; both ends are light enough for dark text.
+DIVERGING = LinearSegmentedColormap.from_list(
+    "orange-white-blue", ["#ee9a48", "#f8d9b6", "#f5f5f5", "#c4dff4", "#5ba3e0"]
+)
+
+WRITTEN_UP_TO = 14
+
+# Colours run from a win rate of 20 % to one of 80 %; few pairs of image models lie outside.
+LOW_END = 0.2
 
 
-def raw_table(found: Findings) -> Table:
+def find_raw_pairs(counts: VoteCounts, estimate: Estimate | None, settings: EstimateSettings) -> tuple[RawPair, ...]:
+    """Counts of every pair; with ties dropped, rate and bounds are of the decided votes and the ties stay counted."""
+    rows = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties)
+    if estimate is None:
+        return rows
+    by_arms = {frozenset((row.arm_a, row.arm_b)): row for row in rows}
+    ordered = [(pair.arm_a, by_arms[frozenset((pair.arm_a, pair.arm_b))]) for pair in estimate.pairwise]
+    return tuple(row if row.arm_a == arm_a else turn_raw(row) for arm_a, row in ordered)
+
+
+def best_first(estimate: Estimate) -> Estimate:
+    """The same estimate; its pairs run from (best, second) to (last but one, last), never the weaker arm first."""
+    place = {row.arm: index for index, row in enumerate(estimate.strengths)}
+    turned = [p if place[p.arm_a] < place[p.arm_b] else turn_pair(p) for p in estimate.pairwise]
+    return replace(estimate, pairwise=tuple(sorted(turned, key=lambda pair: (place[pair.arm_a], place[pair.arm_b]))))
+
+
+def turn_pair(pair: PairRow) -> PairRow:
+    """The same contrast seen from the other arm."""
+    return replace(
+        pair,
+        arm_a=pair.arm_b,
+        arm_b=pair.arm_a,
+        raw=turn_raw(pair.raw),
+        log_odds=-pair.log_odds,
+        low=-pair.high,
+        high=-pair.low,
+        low_all=-pair.high_all,
+        high_all=-pair.low_all,
+        win_probability=1 - pair.win_probability,
+        win_probability_low=1 - pair.win_probability_high,
+        win_probability_high=1 - pair.win_probability_low,
+        elo_difference=-pair.elo_difference,
+        prob_superior=1 - pair.prob_superior,
+    )
+
+
+def turn_raw(pair: RawPair) -> RawPair:
+    """The same counts seen from the other arm."""
+    return replace(
+        pair,
+        arm_a=pair.arm_b,
+        arm_b=pair.arm_a,
+        wins_a=pair.wins_b,
+        wins_b=pair.wins_a,
+        win_rate=_rest(pair.win_rate),
+        low=_rest(pair.high),
+        high=_rest(pair.low),
+        win_rate_without_ties=_rest(pair.win_rate_without_ties),
+    )
+
+
+def _rest(share: float | None) -> float | None:
+    return None if share is None else 1 - share
+
+
+def pairs_section(raw: tuple[RawPair, ...], estimate: Estimate | None, *, arms: tuple[str, ...], ties: Ties) -> Section:
+    """Every pair: what the votes say, and the model's contrast. `arms` gives the order of the matrix."""
+    counted = raw_table(raw, ties=ties)
+    tables, csv, latex = (
+        [counted.first(ROWS_SHOWN, file="winrates.csv")],
+        [winrates_csv_table(counted, estimate)],
+        [counted],
+    )
+    if estimate is not None:
+        contrasts = contrasts_table(estimate)
+        tables.append(contrasts.first(ROWS_SHOWN, file="contrasts.csv"))
+        csv.append(contrasts_csv_table(estimate, contrasts))
+        latex.append(contrasts)
+    return Section(
+        "pairs",
+        "Win rates of pairs",
+        figures=(partial(draw_matrix, raw, arms),),
+        tables=tuple(tables),
+        csv=tuple(csv),
+        latex=tuple(latex),
+    )
+
+
+def sequential_section(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Section:
+    """Intervals that hold at every look; empty if they were not asked for."""
+    title = "Looking while the study runs"
+    if not anytime:
+        return Section("sequential", title)
+    return Section(
+        "sequential",
+        title,
+        paragraphs=(
+            "These intervals hold at every look at once, so a study may be watched and stopped by what they show; "
+            "the other intervals and p-values of this report may not be used so. They need no normal approximation, "
+            "and are wider for it. The rate is the mean over annotators, each counted once, in the order in which they "
+            "finished. Differences between prompts and the number of pairs are not counted.",
+        ),
+        tables=with_rows(sequential_table(anytime, confidence=confidence)),
+    )
+
+
+def raw_table(raw: tuple[RawPair, ...], *, ties: Ties) -> Table:
     """Counts and raw win rate of each pair that has votes."""
-    ties = "left out" if found.settings.estimate.ties == "drop" else "as half a win"
+    counted = "left out" if ties == "drop" else "as half a win"
     return Table(
         name="winrates",
-        caption=f"Votes of each pair of arms; win rate of the first arm with ties {ties}",
+        caption=f"Votes of each pair of arms; win rate of the first arm with ties {counted}",
         columns=(
             Column("arm_a", "Arm", "text"),
             Column("arm_b", "Against", "text"),
@@ -25,7 +153,7 @@ def raw_table(found: Findings) -> Table:
             Column("low", "Low", "percent"),
             Column("high", "High", "percent"),
         ),
-        rows=tuple(_raw_cells(pair) for pair in found.raw),
+        rows=tuple(_raw_cells(pair) for pair in raw),
     )
 
 
@@ -83,9 +211,8 @@ def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
     )
 
 
-def contrasts_csv_table(estimate: Estimate) -> Table:
-    """What `contrasts.csv` holds: the table of the page, then the contrast as log-odds and on the Elo scale."""
-    shown = contrasts_table(estimate)
+def contrasts_csv_table(estimate: Estimate, shown: Table) -> Table:
+    """What `contrasts.csv` holds: the table `shown` on the page, then the contrast as log-odds and on the Elo scale."""
     more = {
         "log_odds": "log_odds",
         "log_odds_se": "se",
@@ -104,9 +231,8 @@ def contrasts_csv_table(estimate: Estimate) -> Table:
     )
 
 
-def winrates_csv_table(found: Findings) -> Table:
-    """What `winrates.csv` holds: counts and raw win rate, then the model's contrast where there is one."""
-    raw = raw_table(found)
+def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
+    """What `winrates.csv` holds: the table of counts (`raw`), then the model's contrast if there is one."""
     more = (
         Column("model_win_rate", ""),
         Column("model_low", ""),
@@ -114,10 +240,10 @@ def winrates_csv_table(found: Findings) -> Table:
         Column("p", ""),
         Column("p_holm", ""),
     )
-    by_pair = {} if found.estimate is None else {(p.arm_a, p.arm_b): p for p in found.estimate.pairwise}
+    by_pair = {} if estimate is None else {(p.arm_a, p.arm_b): p for p in estimate.pairwise}
     rows = []
-    for pair, cells in zip(found.raw, raw.rows, strict=True):
-        contrast = by_pair.get((pair.arm_a, pair.arm_b))
+    for cells in raw.rows:
+        contrast = by_pair.get((str(cells[0]), str(cells[1])))
         model: tuple[Value, ...] = (None,) * len(more)
         if contrast is not None:
             model = (
@@ -131,12 +257,12 @@ def winrates_csv_table(found: Findings) -> Table:
     return Table(name="winrates", caption=raw.caption, columns=(*raw.columns, *more), rows=tuple(rows))
 
 
-def sequential_table(found: Findings) -> Table:
-    """Anytime-valid intervals of each pair; no rows where they were not asked for."""
+def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Table:
+    """Anytime-valid intervals of each pair."""
     return Table.of(
         "sequential",
-        found.anytime,
-        caption=f"Win rate with {percent_words(found.settings.estimate.confidence)} bounds that hold at every look",
+        anytime,
+        caption=f"Win rate with {percent_words(confidence)} bounds that hold at every look",
         columns=(
             Column("arm_a", "Arm", "text"),
             Column("arm_b", "Against", "text"),
@@ -146,5 +272,68 @@ def sequential_table(found: Findings) -> Table:
             Column("low", "Low", "percent"),
             Column("high", "High", "percent"),
             Column("decided_after", "Even rate excluded after", "count"),
+        ),
+    )
+
+
+def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
+    """`order` gives rows from top and columns from left. Above fourteen arms cells carry colour only."""
+    k = len(order)
+    labels = short_labels(order, width=22)
+    rates: dict[tuple[str, str], tuple[float | None, int]] = {}
+    for pair in raw:
+        rates[pair.arm_a, pair.arm_b] = (pair.win_rate, pair.n_votes)
+        rates[pair.arm_b, pair.arm_a] = (None if pair.win_rate is None else 1 - pair.win_rate, pair.n_votes)
+    written = k <= WRITTEN_UP_TO
+    cell_w, cell_h = (0.72, 0.48) if written else (0.26, 0.26)
+    figure = new_figure(1.9 + cell_w * k, 1.3 + cell_h * k)
+    axes = figure.add_subplot()
+    for i, row in enumerate(order):
+        for j, column in enumerate(order):
+            rate, n = rates.get((row, column), (None, 0))
+            known = rate is not None
+            axes.add_patch(
+                Rectangle(
+                    (j - 0.5, i - 0.5),
+                    1,
+                    1,
+                    facecolor=DIVERGING((rate - LOW_END) / (1 - 2 * LOW_END)) if rate is not None else "none",
+                    edgecolor=GRID,
+                    linewidth=0.7,
+                    hatch=None if known or i == j else "///",
+                )
+            )
+            if written and rate is not None:
+                axes.text(j, i - 0.1, f"{100 * rate:.1f} %", ha="center", va="center", color=CELL_INK, fontsize=8.5)
+                axes.text(j, i + 0.24, f"n = {n:,}", ha="center", va="center", color=CELL_INK, fontsize=8)
+            elif written and i != j:
+                axes.text(j, i, "no votes", ha="center", va="center", color=MUTED, fontsize=8)
+    axes.set_xlim(-0.5, k - 0.5)
+    axes.set_ylim(k - 0.5, -0.5)
+    axes.set_xticks(
+        range(k), labels, rotation=35 if k > 2 else 0, ha="left" if k > 2 else "center", rotation_mode="anchor"
+    )
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_yticks(range(k), labels)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("… against this arm")
+    axes.set_ylabel("this arm won …")
+    n_pairs = sum(pair.n_votes > 0 for pair in raw)
+    return Draft(
+        name="winrates",
+        figure=figure,
+        title="Win rate of each arm against each other arm",
+        alt=(
+            f"Matrix of {k} by {k} arms, {n_pairs} compared pairs. Each cell gives the share of votes that the "
+            f"row's arm won "
+            "against the column's arm, a tie as half a win, and the number of votes. The same numbers stand in the "
+            "table of pairs."
+        ),
+        caption=(
+            "Share of votes that the arm in the row won against the arm in the column (a tie counts as half a win) "
+            "and the number of votes. Blue: the row's arm won more; orange: it won less."
         ),
     )

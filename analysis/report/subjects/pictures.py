@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
+from analysis.votes.table import has_values
 from qsched.records import InputError, IntegrityError, Manifest, iter_rows, read_manifest
 
 # Pictures up to this size go into the page as they are; larger ones as a smaller copy, and the page says so.
@@ -101,7 +102,7 @@ def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tupl
 
 
 def _items(frame: pl.DataFrame) -> list[Example]:
-    if "prompt_id" not in frame.columns or frame.get_column("prompt_id").null_count() == frame.height:
+    if not has_values(frame, "prompt_id"):
         return []
     sample = pl.col("sample_index").fill_null(0) if "sample_index" in frame.columns else pl.lit(0)
     left, right, choice = (pl.col(name).cast(pl.String) for name in ("left_arm", "right_arm", "choice"))

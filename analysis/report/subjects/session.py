@@ -1,12 +1,213 @@
-"""Position and time: answers along a session, and how long they took."""
+"""Position and time: a preference for one side, answers along a session, and how long they took."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import partial
+
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 
+from analysis.report.kit.section import Section
 from analysis.report.kit.style import BLUE, GRID, INK, MUTED, ORANGE, PALE, Draft, new_figure
-from analysis.report.order import OrderBin
+from analysis.report.kit.table import percent, signed
+from analysis.report.subjects.claims import interval_words
+from analysis.stats import Estimate, EstimateSettings, VoteCounts, estimate, win_probability
+from analysis.stats.errors import AnalysisError
+from analysis.stats.results import PositionEffect
+from analysis.votes.table import has_values
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class OrderBin:
+    """Votes number `first` to `last` of every session: counts of answers and the median time in milliseconds."""
+
+    first: int
+    last: int
+    n_votes: int
+    left: int
+    right: int
+    ties: int
+    median_ms: float | None
+    quartile_low_ms: float | None
+    quartile_high_ms: float | None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Response times of all kept votes in milliseconds; None where the votes carry no times."""
+
+    n_votes: int
+    median_ms: float
+    quartile_low_ms: float
+    quartile_high_ms: float
+    percentile_5_ms: float
+    percentile_95_ms: float
+
+
+@dataclass(frozen=True)
+class SessionResults:
+    """Sides, order and times of the kept votes. `histogram` has bins (from ms, to ms, votes)."""
+
+    position: PositionEffect | None
+    left: int
+    right: int
+    order: tuple[OrderBin, ...]
+    times: Times | None
+    histogram: tuple[tuple[float, float, int], ...]
+
+
+def find_session(
+    kept: pl.DataFrame, counts: VoteCounts, reported: Estimate | None, settings: EstimateSettings
+) -> SessionResults:
+    """Everything about position and time."""
+    side = kept.get_column("choice").cast(pl.String)
+    return SessionResults(
+        position=None if reported is None else _position_effect(counts, reported, settings),
+        left=int((side == "left").sum()),
+        right=int((side == "right").sum()),
+        order=order_bins(kept),
+        times=response_times(kept),
+        histogram=time_histogram(kept),
+    )
+
+
+def _position_effect(counts: VoteCounts, reported: Estimate, settings: EstimateSettings) -> PositionEffect | None:
+    """The position effect, also when the reported model leaves it out: the reader should see what was left out."""
+    if reported.position_effect is not None:
+        return reported.position_effect
+    try:
+        return estimate(counts, replace(settings, position_effect=True)).position_effect
+    except AnalysisError:  # the table of other choices says why
+        return None
+
+
+def order_bins(frame: pl.DataFrame) -> tuple[OrderBin, ...]:
+    """Cut sessions into at most ten stretches of equal length; empty without sessions or times of serving."""
+    if not has_values(frame, "session") or not has_values(frame, "served_at"):
+        return ()
+    keys = ["study", "annotator", "session"] if has_values(frame, "annotator") else ["session"]
+    keys = [key for key in keys if key in frame.columns]
+    placed = frame.filter(pl.col("session").is_not_null() & pl.col("served_at").is_not_null()).with_columns(
+        pl.col("served_at").rank("ordinal").over(keys).cast(pl.Int64).alias("place"), pl.col("choice").cast(pl.String)
+    )
+    if placed.is_empty():
+        return ()
+    if "response_ms" not in placed.columns:
+        placed = placed.with_columns(pl.lit(None, pl.Int64).alias("response_ms"))
+    longest = int(placed.select(pl.col("place").max()).item())
+    width = max(1, -(-longest // BINS))
+    grouped = (
+        placed.with_columns(((pl.col("place") - 1) // width).alias("bin"))
+        .group_by("bin")
+        .agg(
+            pl.len().alias("n"),
+            *(pl.col("choice").eq(choice).sum().alias(choice) for choice in ("left", "right", "tie")),
+            *(
+                pl.col("response_ms").cast(pl.Float64).quantile(q, "linear").alias(name)
+                for name, q in (("q1", 0.25), ("q2", 0.5), ("q3", 0.75))
+            ),
+        )
+        .sort("bin")
+    )
+    return tuple(
+        OrderBin(
+            first=row["bin"] * width + 1,
+            last=min((row["bin"] + 1) * width, longest),
+            n_votes=row["n"],
+            left=row["left"],
+            right=row["right"],
+            ties=row["tie"],
+            median_ms=row["q2"],
+            quartile_low_ms=row["q1"],
+            quartile_high_ms=row["q3"],
+        )
+        for row in grouped.iter_rows(named=True)
+    )
+
+
+def response_times(frame: pl.DataFrame) -> Times | None:
+    """Quantiles of the response time; None where no vote has one."""
+    if not has_values(frame, "response_ms"):
+        return None
+    times = frame.get_column("response_ms").drop_nulls().cast(pl.Float64)
+
+    def quantile(q: float) -> float:
+        value = times.quantile(q, "linear")
+        assert value is not None  # not empty: checked by has_values
+        return float(value)
+
+    return Times(len(times), quantile(0.5), quantile(0.25), quantile(0.75), quantile(0.05), quantile(0.95))
+
+
+def time_histogram(frame: pl.DataFrame, *, n_bins: int = 24) -> tuple[tuple[float, float, int], ...]:
+    """Counts of response times in bins of equal ratio, (from ms, to ms, n); the figure's data, no raw times kept."""
+    if not has_values(frame, "response_ms"):
+        return ()
+    times = frame.get_column("response_ms").drop_nulls().cast(pl.Float64).clip(lower_bound=50.0)
+    low, high = times.quantile(0.002, "lower"), times.quantile(0.998, "higher")
+    if low is None or high is None or high <= low:
+        return ()
+    edges = np.geomspace(low, high, n_bins + 1)
+    counts, _ = np.histogram(times.clip(edges[0], edges[-1]).to_numpy(), bins=edges)
+    return tuple((float(a), float(b), int(n)) for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True))
+
+
+def session_section(found: SessionResults, *, confidence: float, modelled: bool) -> Section:
+    """`modelled`: the reported model has a position effect."""
+    texts = (
+        position_words(found.position, confidence=confidence, modelled=modelled),
+        _sides(found),
+        _times(found.times),
+    )
+    drawn = found.order or found.histogram
+    return Section(
+        "session",
+        "Position and time",
+        paragraphs=tuple(text for text in texts if text),
+        figures=(partial(draw_session, found.order, found.histogram),) if drawn else (),
+    )
+
+
+def position_words(effect: PositionEffect | None, *, confidence: float, modelled: bool) -> str:
+    """What may be said about a preference for one side of the screen."""
+    if effect is None:
+        return ""
+    low, high = win_probability(effect.low), win_probability(effect.high)
+    numbers = (
+        f"of two arms of the same strength the left one would win {percent(effect.left_win_rate)} "
+        f"({interval_words(low, high, confidence)}; log-odds {signed(effect.log_odds, 3)}, SE {effect.se:.3f})"
+    )
+    model = (
+        "The model contains this effect."
+        if modelled
+        else "The reported model leaves it out (see --position-effect); sides drawn at random keep it harmless."
+    )
+    if effect.p < 1 - confidence:
+        side = "left" if effect.log_odds > 0 else "right"
+        return f"A preference for the {side} side was detected: {numbers}. {model}"
+    return f"No preference for a side was detected: {numbers}. {model}"
+
+
+def _sides(found: SessionResults) -> str:
+    decided = found.left + found.right
+    if not decided:
+        return ""
+    return f"Of {decided:,} decided votes {100 * found.left / decided:.1f}\u00a0% were for the left picture."
+
+
+def _times(times: Times | None) -> str:
+    if times is None:
+        return "The votes carry no response times."
+    return (
+        f"The median response time is {times.median_ms / 1000:.1f} s; half of the votes took "
+        f"{times.quartile_low_ms / 1000:.1f} "
+        f"to {times.quartile_high_ms / 1000:.1f} s, nine in ten {times.percentile_5_ms / 1000:.1f} to "
+        f"{times.percentile_95_ms / 1000:.1f}\u00a0s."
+    )
 
 
 def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, float, int], ...]) -> Draft:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.report.kit.escape import short_label
+from analysis.report.kit.section import Section
 from analysis.report.kit.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, new_figure
 from analysis.report.kit.table import data_size, signed
 from analysis.report.subjects.claims import percent_words
+from analysis.report.subjects.pictures import ImageSet
 from analysis.stats import Estimate, StrengthRow
 
 LABEL_POINTS = 8
 # Where a label may stand, best first: (points right, points up) from its marker.
 PLACES = ((7, 0), (-7, 0), (7, 11), (-7, 11), (7, -11), (-7, -11), (7, 22), (-7, 22), (7, -22), (-7, -22))
+
+
+def size_section(estimate: Estimate | None, image_set: ImageSet | None) -> Section:
+    """Empty unless an image set gives the size of two arms or more."""
+    empty = Section("size", "Strength against model size")
+    if estimate is None or image_set is None:
+        return empty
+    sizes = image_set.sizes()
+    if sum(row.arm in sizes for row in estimate.strengths) < 2:
+        return empty
+    simulated = frozenset(arm.name for arm in image_set.manifest.arms if arm.simulated)
+    return replace(empty, figures=(partial(draw_size, estimate, sizes, simulated=simulated),))
 
 
 def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset[str]) -> Draft:

@@ -1,18 +1,112 @@
-"""The tables of an estimate in each stratum and of what differs between strata."""
+"""The same estimate in each category, question or study, and how the contrasts of arms differ between them."""
 
 from __future__ import annotations
 
-from analysis.report.findings import Findings
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from analysis.report.kit.escape import short_label, short_labels
+from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
+from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, new_figure
 from analysis.report.kit.table import Column, Table, Value
+from analysis.report.subjects.claims import percent_words
+from analysis.stats import Estimate, EstimateSettings, VoteCounts, compare_strata, count_votes, estimate
+from analysis.stats.errors import AnalysisError
+from analysis.stats.results import StratumContrast
+from analysis.votes import VotesTable
+from qsched.records import InputError
 
 CONTRASTS_SHOWN = 30
+MOST_STRATA = 24
+
+MOST_ARMS = 12
 
 
-def strata_table(found: Findings) -> Table:
+@dataclass(frozen=True)
+class Stratum:
+    """One value of the `--by` column. `estimate` is None where none exists; `problem` then says why."""
+
+    name: str
+    n_votes: int
+    estimate: Estimate | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Every stratum of the column `by`, and the contrasts that were compared; `note` says what was left out."""
+
+    by: str
+    strata: tuple[Stratum, ...]
+    contrasts: tuple[StratumContrast, ...] = ()
+    note: str = ""
+
+
+def find_strata(votes: VotesTable, by: str, settings: EstimateSettings, *, baseline: str | None) -> Strata:
+    """Estimate each stratum of `votes`, and compare those that have an estimate."""
+    names = votes.values(by)
+    if not names:
+        raise InputError(f"--by {by}: the votes have no column {by!r}, or it is empty.")
+    unnamed = int(votes.frame.get_column(by).null_count())
+    strata: list[Stratum] = []
+    counts_by_name: dict[str, VoteCounts] = {}
+    for name in names:
+        frame = votes.frame.filter(pl.col(by) == name)
+        counts = count_votes(frame)
+        found, problem = _try_estimate(counts, settings)
+        strata.append(Stratum(name, frame.height, found, problem))
+        if found is not None:
+            counts_by_name[name] = counts
+    contrasts: tuple[StratumContrast, ...] = ()
+    if len(counts_by_name) > 1:
+        contrasts = compare_strata(counts_by_name, settings, arms=_pairs_with(baseline, counts_by_name))
+    note = f"{unnamed} votes without a {by} are in no stratum." if unnamed else ""
+    return Strata(by, tuple(strata), contrasts, note)
+
+
+def _pairs_with(baseline: str | None, strata: dict[str, VoteCounts]) -> list[tuple[str, str]] | None:
+    """With a baseline only its contrasts are compared (fewer tests, more power); otherwise all (None)."""
+    if baseline is None:
+        return None
+    others = sorted({arm for counts in strata.values() for arm in counts.arms} - {baseline})
+    return [(arm, baseline) for arm in others]
+
+
+def _try_estimate(counts: VoteCounts, settings: EstimateSettings) -> tuple[Estimate | None, str | None]:
+    """The estimate, or None and the reason why there is none."""
+    try:
+        return estimate(counts, settings), None
+    except AnalysisError as error:
+        return None, str(error)
+
+
+def strata_section(found: Strata | None, *, arms: tuple[str, ...], confidence: float) -> Section:
+    """Empty if the votes were not divided. `arms` gives the order of the panels."""
+    if found is None:
+        return Section("strata", "By")
+    table = strata_table(found.strata, by=found.by, note=found.note)
+    estimated = any(stratum.estimate for stratum in found.strata)
+    return Section(
+        "strata",
+        f"By {found.by}",
+        figures=(partial(draw_strata, found.strata, arms, by=found.by, confidence=confidence),) if estimated else (),
+        tables=with_rows(
+            table.first(ROWS_SHOWN, file="strata.csv"), strata_contrasts_table(found.contrasts, by=found.by)
+        ),
+        points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
+        csv=tuple(
+            each for each in (table, strata_contrasts_table(found.contrasts, by=found.by, limit=None)) if each.rows
+        ),
+    )
+
+
+def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> Table:
     """Elo of each arm in each stratum."""
-    by = found.settings.by or "stratum"
     rows: list[tuple[Value, ...]] = []
-    for stratum in found.strata:
+    for stratum in strata:
         if stratum.estimate is None:
             rows.append((stratum.name, stratum.n_votes, "no estimate", None, None, None))
             continue
@@ -32,18 +126,20 @@ def strata_table(found: Findings) -> Table:
             Column("elo_high", "High", digits=1),
         ),
         rows=tuple(rows),
-        note=found.strata_note,
+        note=note,
     )
 
 
-def strata_contrasts_table(found: Findings, *, limit: int | None = CONTRASTS_SHOWN) -> Table:
+def strata_contrasts_table(
+    contrasts: tuple[StratumContrast, ...], *, by: str, limit: int | None = CONTRASTS_SHOWN
+) -> Table:
     """How contrasts of arms differ between strata, smallest p first."""
-    rows = sorted(found.strata_contrasts, key=lambda r: (r.p, r.stratum_a, r.stratum_b, r.arm_a, r.arm_b))
+    rows = sorted(contrasts, key=lambda r: (r.p, r.stratum_a, r.stratum_b, r.arm_a, r.arm_b))
     shown = rows if limit is None else rows[:limit]
     return Table.of(
         "strata-contrasts",
         shown,
-        caption=f"Difference of each contrast of arms between two values of {found.settings.by}, in log-odds"
+        caption=f"Difference of each contrast of arms between two values of {by}, in log-odds"
         + (
             f"; {len(shown)} with the smallest p, all {len(rows)} in strata-contrasts.csv"
             if len(shown) < len(rows)
@@ -59,5 +155,65 @@ def strata_contrasts_table(found: Findings, *, limit: int | None = CONTRASTS_SHO
             Column("high", "High", digits=3),
             Column("p", "p", "p"),
             Column("p_holm", "p (Holm)", "p"),
+        ),
+    )
+
+
+def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, confidence: float) -> Draft:
+    """Panels in the order of `arms`; strata without an estimate are named and left empty."""
+    shown = strata[:MOST_STRATA]
+    arms_left_out = max(0, len(arms) - MOST_ARMS)
+    arms = arms[:MOST_ARMS]
+    columns = len(arms) if len(arms) < 3 else 2 if len(arms) == 4 else 3
+    rows = -(-len(arms) // columns)
+    names = short_labels(tuple(stratum.name for stratum in shown), width=18)
+    figure = new_figure(6.2, rows * (0.85 + 0.2 * len(shown)) + 0.3)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    places = np.arange(len(shown))[::-1]
+    for panel, arm in zip(panels.flat, arms, strict=False):
+        panel.axvline(1000, color=GRID, linewidth=1)
+        for place, stratum in zip(places, shown, strict=True):
+            row = None
+            if stratum.estimate is not None:
+                row = next((r for r in stratum.estimate.strengths if r.arm == arm), None)
+            if row is None:
+                panel.text(
+                    0.5,
+                    place,
+                    "no estimate",
+                    transform=panel.get_yaxis_transform(),
+                    ha="center",
+                    va="center",
+                    color=MUTED,
+                    fontsize=8,
+                )
+                continue
+            panel.plot([row.elo_low, row.elo_high], [place, place], color=BLUE, linewidth=1.6)
+            panel.plot(row.elo, place, "o", color=BLUE, markersize=4)
+        panel.set_title(short_label(arm, width=24), loc="left")
+        panel.set_yticks(places, names)
+        panel.tick_params(axis="y", length=0)
+        panel.tick_params(axis="x", labelbottom=True)
+        panel.spines["left"].set_visible(False)
+        panel.grid(axis="x")
+        panel.set_ylim(-0.6, len(shown) - 0.4)
+        panel.locator_params(axis="x", nbins=4)
+    for panel in panels.flat[len(arms) :]:
+        panel.set_visible(False)
+    figure.supxlabel("Elo within the stratum (1000 = mean of the arms)", fontsize=8.5)
+    left_out = len(strata) - len(shown)
+    return Draft(
+        name=f"by-{by}",
+        figure=figure,
+        title=f"Strength of each arm by {by}",
+        alt=(
+            f"{len(arms)} panels, one an arm, with {percent_words(confidence)} intervals of its Elo in {len(shown)} "
+            f"strata of {by}. The numbers stand in the table below the figure."
+        ),
+        caption=(
+            f"Each {by} estimated on its own. An interval that leaves out the line in one panel and not in another "
+            "is no evidence of a difference between the two: the table of contrasts tests that."
+            + (f" {left_out} further strata are in winrates.json only." if left_out else "")
+            + (f" The {MOST_ARMS} strongest arms; {arms_left_out} more are in strata.csv." if arms_left_out else "")
         ),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from analysis.report import find, write_report
+from analysis.report.sections import CSV, FIGURES, LATEX, report_sections
 from analysis.votes import read_votes
 from tests.analysis.report.conftest import Report
 
@@ -39,6 +41,15 @@ def test_a_second_run_leaves_no_stale_figure_or_table(report: Report, tmp_path: 
     write_report(report.found, tmp_path)
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     assert (tmp_path / "figures" / "by-category.svg").exists() and (tmp_path / "strata.csv").exists()
-    write_report(replace(report.found, strata=(), strata_contrasts=()), tmp_path)
+    write_report(replace(report.found, strata=None), tmp_path)
     assert not (tmp_path / "figures" / "by-category.svg").exists() and not (tmp_path / "strata.csv").exists()
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_every_file_that_a_report_writes_is_in_the_list_of_those_that_the_next_run_removes(report: Report) -> None:
+    sections = report_sections(report.found)
+    assert {table.name for section in sections for table in section.csv} <= set(CSV)
+    assert {table.name for section in sections for table in section.latex} <= set(LATEX)
+    drawn = {path.stem for path in (report.folder / "figures").iterdir()}
+    assert len(drawn) == len(FIGURES)
+    assert all(any(fnmatch(name, pattern) for pattern in FIGURES) for name in drawn)

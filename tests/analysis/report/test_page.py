@@ -7,14 +7,13 @@ from dataclasses import fields
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 from jinja2 import Environment, FileSystemLoader, meta
 
 import analysis.report.page as page_module
 from analysis.report.kit.style import CSS_VARIABLES
 from analysis.report.page import TEMPLATE, PageContext
-from analysis.report.sections import _influence_words
+from analysis.report.subjects.annotators import Influence, influence_words
 from analysis.stats.annotator_results import InfluenceRow
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes
@@ -145,6 +144,5 @@ def test_notes_under_the_annotators_explain_only_columns_that_are_there(
 
 def test_one_turned_pair_is_one_case() -> None:
     row = InfluenceRow("prompt", "p1", 9, "a", "b", 0.1, 0.5, changes_order=True, method="exact")
-    found = SimpleNamespace(influence_annotators=(), influence_prompts=(row,), claims=())
-    (text,) = _influence_words(found)  # type: ignore[arg-type]
+    (text,) = influence_words(Influence(prompts=(row,)), claims=())
     assert "in one case: prompt p1 (a and b)." in text and "cases" not in text
