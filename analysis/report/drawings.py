@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from analysis.report.kit.fonts import Fonts, quiet_fonts
 from analysis.report.kit.section import Figure, Section
-from analysis.report.kit.style import CSS_VARIABLES, RC, Draft
+from analysis.report.kit.style import CSS_VARIABLES, RC, Draft, lay_out
 from analysis.report.settings import Format
 
 #: Figures by the anchor of their section.
@@ -28,6 +28,7 @@ def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Form
 
 def finish(draft: Draft, formats: tuple[Format, ...]) -> Figure:
     """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
+    lay_out(draft.figure)
     svg = _saved(draft.figure, "svg")
     files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
     inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)

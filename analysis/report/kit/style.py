@@ -14,6 +14,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.report.kit.fonts import BASE
 
@@ -24,6 +25,7 @@ PAPER = "#ffffff"
 BLUE = "#0b5fa5"
 ORANGE = "#b84a00"
 PALE = "#9cc4e8"
+PADDING = 0.07  # inches between the parts of a figure
 CELL_INK = "#101418"  # text on a coloured cell: the cell keeps its colour in dark mode, so this text does too
 
 # Colour in the drawing -> CSS variable of page.css. CELL_INK is left out on purpose.
@@ -69,9 +71,6 @@ RC: Any = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.h_pad": 0.07,
-    "figure.constrained_layout.w_pad": 0.07,
 }
 
 
@@ -89,3 +88,8 @@ class Draft:
 def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure; `matplotlib.rc_context(RC)` must be in force (`drawings.draw_all` enters it once)."""
     return Figure(figsize=(width_in, height_in))
+
+
+def lay_out(figure: Figure) -> None:
+    """Give axes, labels and legends their places. Done once: a figure with an engine of its own does it in each save."""
+    ConstrainedLayoutEngine(h_pad=PADDING, w_pad=PADDING).execute(figure)

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.report.kit.escape import short_label
 from analysis.report.kit.section import Section
-from analysis.report.kit.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, lay_out, new_figure
 from analysis.report.kit.table import data_size, signed
 from analysis.report.subjects.claims import percent_words
 from analysis.report.subjects.pictures import ImageSet
@@ -65,7 +65,7 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
     axes.set_xlabel("measured size of the denoiser's tensors (log scale)")
     axes.set_ylabel("Elo (1000 = mean of the arms)")
     axes.grid(axis="y")
-    figure.draw_without_rendering()  # settles the layout, so that labels can be placed in points
+    lay_out(figure)  # labels are placed in points
     _write_labels(axes, rows, x_of)
     percent = percent_words(estimate.settings.confidence)
     spoken = "; ".join(
