@@ -10,36 +10,52 @@ and their matrix of wins made anew (100 times, the time then scaled by ten), onc
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
 def ours_point(path: str) -> Callable[[], Any]:
-    from analysis.stats import fit_bradley_terry, scan_counts
+    """The documented calls, which are also those of the command."""
+    from analysis.stats import count_votes, fit_bradley_terry
+    from analysis.votes import exclude, read_votes
 
-    return lambda: fit_bradley_terry(scan_counts(path, clusters=False))
+    def work() -> Any:
+        kept, _ = exclude(read_votes(path))
+        return fit_bradley_terry(count_votes(kept))
+
+    return work
 
 
 def ours_two_way(path: str) -> Callable[[], Any]:
-    from analysis.stats import fit_bradley_terry, scan_counts, uncertainty_of
-
-    def work() -> Any:
-        counts = scan_counts(path)
-        return uncertainty_of(fit_bradley_terry(counts), counts, resamples=1000)
-
-    return work
+    return _ours_with_intervals(path, "two-way")
 
 
 def ours_vote(path: str) -> Callable[[], Any]:
-    from analysis.stats import fit_bradley_terry, scan_counts, uncertainty_of
+    return _ours_with_intervals(path, "vote")
+
+
+def _ours_with_intervals(path: str, intervals: Literal["two-way", "vote"]) -> Callable[[], Any]:
+    from analysis.stats import count_votes, fit_bradley_terry, uncertainty_of
+    from analysis.votes import exclude, read_votes
 
     def work() -> Any:
-        counts = scan_counts(path, clusters=False)
-        return uncertainty_of(fit_bradley_terry(counts), counts, intervals="vote", resamples=1000)
+        kept, _ = exclude(read_votes(path))
+        counts = count_votes(kept)
+        return uncertainty_of(fit_bradley_terry(counts), counts, intervals=intervals, resamples=1000)
 
     return work
+
+
+def ours_command(path: str) -> Callable[[], Any]:
+    """The whole command with its defaults: imports, reading, estimate, page, tables, figures in three formats."""
+    script = Path(__file__).parents[1] / "analysis" / "winrates.py"
+    call = [sys.executable, str(script), path, "--out", str(Path(path).with_suffix(""))]
+    return lambda: subprocess.run(call, check=True, capture_output=True)
 
 
 # --- peers --------------------------------------------------------------------------------------------------------
@@ -246,6 +262,8 @@ TASKS: dict[str, list[tuple[str, Callable[[str], Callable[[], Any]]]]] = {
     ],
     "two-way": [("ours, two-way", ours_two_way), *PEERS_VOTE],
     "vote": [("ours, vote level", ours_vote), *PEERS_VOTE],
+    "command": [("ours, python analysis/winrates.py", ours_command)],
+    "command-large": [("ours, python analysis/winrates.py", ours_command)],
     "memory": [
         ("ours, point", ours_point),
         ("ours, vote level", ours_vote),

@@ -11,6 +11,12 @@ Tasks (votes of 8 arms in a parquet file of strings: model_a, model_b, winner, j
   vote      vote level against vote level, 1,000 resamples, from the file; the peers' rows are those of two-way where
             both tasks are in the run, measured once
   memory    10M votes: peak resident memory of a fit, and of ours with the intervals
+  command   the whole command, `python analysis/winrates.py FILE`, on 80,000 votes of 400 annotators in a file with all
+            columns of the votes table: imports, estimate, page, tables and figures
+  command-large   the same on 1M votes of 20,000 annotators
+
+Ours are the documented calls, `fit_bradley_terry(count_votes(exclude(read_votes(FILE))[0]))`, which the command makes
+too: no task has a way of its own.
 
 Seconds are the best of up to three repeats by the wall clock; CPU seconds (with child processes) stand beside them, for
 a machine that others use too. The default takes some four minutes on two cores and at most eight (--budget): what would
@@ -38,12 +44,14 @@ RESULTS = Path(__file__).parent / "results"
 #: Of what takes part.
 PACKAGES = ("numpy", "scipy", "polars", "pandas", "scikit-learn", "evalica", "choix", "arena-rank", "jax")
 ARMS, ANNOTATORS, PROMPTS = 8, 20_000, 1_000
+#: Annotators and prompts of the tasks that have others.
+CROWDS = {"command": (400, 150)}
 #: Repeats of one measurement end when they have taken this long, in seconds.
 ENOUGH = 6.0
 
 
-def write_votes(path: Path, n: int) -> None:
-    """Votes with strengths from -0.6 to 0.6 and a fifth of ties."""
+def write_votes(path: Path, n: int, annotators: int, prompts: int, *, whole: bool) -> None:
+    """Votes with strengths from -0.6 to 0.6 and a fifth of ties; `whole`: with all columns of the votes table."""
     import numpy as np
     import polars as pl
 
@@ -58,13 +66,39 @@ def write_votes(path: Path, n: int) -> None:
         names = pl.Series([form.format(k) for k in range(int(codes.max()) + 1)])
         return names.gather(codes)
 
-    pl.DataFrame(
-        {
+    annotator, prompt = np.sort(rng.integers(0, annotators, n)), rng.integers(0, prompts, n)
+    if not whole:
+        judge = rng.permutation(annotator)
+        columns = {
             "model_a": texts("model-{:02d}", i),
             "model_b": texts("model-{:02d}", j),
             "winner": pl.Series(["model_a", "model_b", "tie"]).gather(choice),
-            "judge": texts("judge-{:06d}", rng.integers(0, ANNOTATORS, n)),
-            "prompt_id": texts("prompt-{:05d}", rng.integers(0, PROMPTS, n)),
+            "judge": texts("judge-{:06d}", judge),
+            "prompt_id": texts("prompt-{:05d}", prompt),
+        }
+        pl.DataFrame(columns).write_parquet(path)
+        return
+    place = np.arange(n) - np.searchsorted(annotator, annotator)
+    served = pl.Series(np.datetime64("2026-03-02", "us") + (12_000 * place).astype("timedelta64[ms]"))
+    spent = rng.lognormal(8, 0.45, n).astype(int) + 300
+    pairs = np.minimum(i, j) * ARMS + np.maximum(i, j)
+    pl.DataFrame(
+        {
+            "study": pl.Series(["study"]).new_from_index(0, n),
+            "question": pl.Series(["Which picture is better?"]).new_from_index(0, n),
+            "pair_id": texts("pair-{:07d}", prompt * ARMS * ARMS + pairs),
+            "prompt_id": texts("prompt-{:05d}", prompt),
+            "category": texts("category-{}", prompt % 6),
+            "left_arm": texts("model-{:02d}", i),
+            "right_arm": texts("model-{:02d}", j),
+            "choice": pl.Series(["left", "right", "tie"]).gather(choice),
+            "annotator": texts("annotator-{:06d}", annotator),
+            "session": texts("session-{:06d}", annotator),
+            "served_at": served.dt.replace_time_zone("UTC"),
+            "response_ms": spent,
+            "kind": pl.Series(["task"]).new_from_index(0, n),
+            "simulated": pl.Series([False]).new_from_index(0, n),
+            "sample_index": pl.Series([0]).new_from_index(0, n),
         }
     ).write_parquet(path)
 
@@ -105,7 +139,7 @@ def _peak_mib() -> float:
 
 def measure(task: str, name: str, path: Path, *, limit: float) -> dict[str, Any]:
     """One peer on one task: a fresh process, three repeats where they are short."""
-    repeats = 1 if task == "memory" or name == CHOIX else 3
+    repeats = 1 if task in ("memory", "command-large") or name == CHOIX else 3
     call = [sys.executable, __file__, "--worker", task, name, str(path), str(repeats)]
     try:
         done = subprocess.run(call, capture_output=True, text=True, timeout=limit, check=False)
@@ -123,7 +157,7 @@ def render(record: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version or 'not installed'}" for name, version in where["versions"].items())
     lines = ["# Speed and memory beside the peers", ""]
     lines += [f"Machine: {where['cpu']}, {where['cpus']} cores. Python {where['python']}, {packages}."]
-    lines += ["", "Made by `python benchmarks/analysis_speed.py`; what each line does is told at its top.", ""]
+    lines += ["", "Made by `python benchmarks/analysis_speed.py`; its first lines say what each task does.", ""]
     for task, rows in record["tasks"].items():
         ours = next((row.get("seconds") for name, row in rows.items() if name.startswith("ours")), None)
         lines += [f"## {task} ({record['votes'][task]:,} votes, {ARMS} arms)", ""]
@@ -145,7 +179,7 @@ def main() -> int:
         worker(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
         return 0
     if len(sys.argv) > 1 and sys.argv[1] == "--write":
-        write_votes(Path(sys.argv[2]), int(sys.argv[3]))
+        write_votes(Path(sys.argv[2]), *map(int, sys.argv[3:6]), whole=sys.argv[6] == "whole")
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS))
@@ -162,12 +196,14 @@ def main() -> int:
     shared: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for task in args.tasks.split(","):
-            n = 10 * args.votes if task == "memory" else args.votes
+            n = {"memory": 10 * args.votes, "command": args.votes * 2 // 25}.get(task, args.votes)
             record["votes"][task] = n
-            path = Path(folder) / f"votes{n}.parquet"
+            whole = "whole" if task.startswith("command") else "arena"
+            path = Path(folder) / f"votes{n}-{whole}.parquet"
             if not path.exists():
                 # In a process of its own: a child's peak memory starts at that of the process which started it.
-                subprocess.run([sys.executable, __file__, "--write", str(path), str(n)], check=True)
+                crowd = map(str, CROWDS.get(task, (ANNOTATORS, PROMPTS)))
+                subprocess.run([sys.executable, __file__, "--write", str(path), str(n), *crowd, whole], check=True)
             for name, maker in TASKS[task]:
                 if not name.startswith(args.only):
                     continue

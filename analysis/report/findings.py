@@ -98,7 +98,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     kept, exclusions = exclude(chosen, settings.rules)
     refuse_mixture(exclusions, settings)
     refuse_nothing(exclusions)
-    counts = count_votes(kept.frame)
+    counts = count_votes(kept)
     chosen_estimate = settings.estimate
     existence, found = _estimate(counts, chosen_estimate)
     refuse_baseline(settings.baseline, counts.arms, exclusions)

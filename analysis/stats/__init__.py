@@ -34,7 +34,6 @@ from analysis.stats.results import (
     Uncertainty,
 )
 from analysis.stats.scales import elo, log_odds, win_probability
-from analysis.stats.scan import scan_counts
 from analysis.stats.sequential import AnytimeRate, anytime_win_rates, look_at, verdict_of
 from analysis.stats.spread import spread_of
 from analysis.stats.strata import compare_strata
@@ -89,7 +88,6 @@ __all__ = [
     "rebase",
     "refit_reliability",
     "resample",
-    "scan_counts",
     "spread_of",
     "uncertainty_of",
     "verdict_of",

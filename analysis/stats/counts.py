@@ -27,6 +27,8 @@ from qsched.records import InputError
 Table: TypeAlias = Any
 OUTCOMES = ("left", "right", "tie")
 KEYS = ("left_arm", "right_arm", "choice")
+#: Kinds of votes that are judgements of a pair.
+COUNTED_KINDS = ("task", "repeat")
 #: Column of ids: name of its clusters.
 CLUSTER_COLUMNS = {"annotator": "annotator", "prompt_id": "prompt"}
 #: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
@@ -144,7 +146,8 @@ def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] =
     """Count votes with columns left_arm, right_arm and choice; by annotator and by prompt if the votes have those ids.
 
     `covariates`: numeric columns added to the left arm's log-odds (say, left minus right file size).
-    Raises InputError for a choice other than left, right or tie (exclude skips first) and for no votes at all.
+    Raises InputError for a choice other than left, right or tie (exclude skips first), for votes of a kind other than
+    task or repeat that `exclude` has not seen, and for no votes at all.
     """
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     lacking = [name for name in ("left_arm", "right_arm", "choice", *covariates) if name not in frame.columns]
@@ -152,9 +155,21 @@ def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] =
         raise InputError(f"The votes have no column {lacking[0]!r}; they have {', '.join(frame.columns)}.")
     if frame.height == 0:
         raise InputError("There are no votes to count: none were given, or all were excluded.")
+    if "kind" in frame.columns and not (isinstance(votes, VotesTable) and votes.is_screened):
+        _refuse_kinds(codes(frame["kind"])[0])
     coded = {name: codes(frame[name]) for name in (*KEYS, *CLUSTER_COLUMNS) if name in frame.columns}
     values = {name: frame[name].cast(pl.Float64).to_numpy() for name in covariates}
     return count_coded(coded, covariates=values)
+
+
+def _refuse_kinds(given: Sequence[str]) -> None:
+    """Gold, practice and instructed votes have a known answer: they are never counted unasked."""
+    other = next((kind for kind in given if kind not in COUNTED_KINDS), None)
+    if other is not None:
+        raise InputError(
+            f"There are votes of kind {other!r}; votes of kind {' and '.join(COUNTED_KINDS)} are counted. Leave the "
+            "others out first: `kept, report = exclude(votes)`, then count what is kept."
+        )
 
 
 def count_coded(coded: Mapping[str, Coded], *, covariates: Mapping[str, Array] | None = None) -> VoteCounts:

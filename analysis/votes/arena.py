@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.votes.check import cast_column
+from analysis.votes.coded import is_any_of, mapped
 
 REQUIRED = ("model_a", "model_b", "winner")
 
@@ -68,20 +69,16 @@ def without_other_times(rows: pl.LazyFrame, columns: tuple[str, ...]) -> tuple[s
     return tuple(column for column in columns if column != "tstamp")
 
 
-def rename_arena(rows: pl.LazyFrame, columns: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pl.LazyFrame:
+def rename_arena(rows: pl.DataFrame, columns: tuple[str, ...], *, keep: tuple[str, ...] = ()) -> pl.DataFrame:
     """Our column names; an unknown winner stays as it is, so that it can be shown. Columns of `keep` stay too."""
-    found = columns_of(columns)
-    sides = {ours: _side(theirs).alias(ours) for ours, theirs in found.items() if ours in ("choice", "expected")}
-    chosen = [sides.get(ours, pl.col(theirs).alias(ours)) for ours, theirs in found.items()]
-    both_bad = pl.col("winner").cast(pl.String).is_in(BOTH_BAD).fill_null(False)
-    if "both_bad" in columns:
-        both_bad = pl.when(both_bad).then(pl.lit("true")).otherwise(pl.col("both_bad").cast(pl.String))
-    fixed = [
-        pl.lit(value).alias(name) for name, value in (("study", "arena"), ("question", "winner")) if name not in columns
+    renamed = [
+        (mapped(rows[theirs], WINNERS) if ours in ("choice", "expected") else rows[theirs]).alias(ours)
+        for ours, theirs in columns_of(columns).items()
     ]
-    return rows.select("row", *chosen, *fixed, both_bad.alias("both_bad"), *keep)
-
-
-def _side(column: str) -> pl.Expr:
-    word = pl.col(column).cast(pl.String)
-    return word.replace_strict(WINNERS, default=word, return_dtype=pl.String)
+    both_bad = is_any_of(rows["winner"], BOTH_BAD).fill_null(False).alias("both_bad")
+    if "both_bad" in columns:
+        given = rows["both_bad"].cast(pl.String)
+        both_bad = pl.select(pl.when(both_bad).then(pl.lit("true")).otherwise(given).alias("both_bad")).to_series()
+    fixed = {name: value for name, value in (("study", "arena"), ("question", "winner")) if name not in columns}
+    frame = pl.DataFrame([rows["row"], *renamed, both_bad, *(rows[name] for name in keep)])
+    return frame.with_columns(pl.lit(value).cast(pl.Categorical).alias(name) for name, value in fixed.items())

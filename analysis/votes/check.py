@@ -71,10 +71,10 @@ def cast_column(column: str, dtype: pl.DataType, *, theirs: str | None = None) -
     return value.cast(pl.String).cast(target).alias(column)
 
 
-def rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
-    """The rules of the votes table for the columns at hand, on cast columns beside their `raw:` text.
+def rules(columns: tuple[str, ...], names: Mapping[str, str], dtypes: Mapping[str, pl.DataType]) -> list[Rule]:
+    """The rules of the votes table that are checked row by row, on cast columns beside their `raw:` text.
 
-    `names` has our columns that the file calls otherwise, with what it calls them.
+    `names` has our columns that the file calls otherwise, with what it calls them; `dtypes` those of the raw columns.
     """
     made: list[Rule] = []
     for column in columns:
@@ -85,9 +85,7 @@ def rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
         is_text = isinstance(SCHEMA[column], (pl.Categorical, pl.String))
         if column not in _MAY_BE_NULL:
             made.append(Rule(column, raw.is_null(), f"{name} is empty; every vote needs one"))
-            if is_text:
-                made.append(Rule(column, value == "", f"{name} is empty; every vote needs one"))
-        if is_text:
+        if is_text and loses(column, dtypes[column]):
             words = f"{name} is {{value}}; a number that serves as a name must be whole (write other names as text)"
             made.append(Rule(column, lost, words))
         if isinstance(SCHEMA[column], pl.Boolean):
@@ -130,21 +128,30 @@ def _gold_rules(frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Rule]:
 
 
 def _word_rules(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
-    """Rules for words that are not known and names with blanks around them, where there are any.
+    """Rules for empty texts, words that are not known, and names with blanks around them, if there are any.
 
     Looked for among the distinct values, which are few: nothing is done row by row unless something is wrong.
     """
     made: list[Rule] = []
+    of_column = {
+        column: frame[column] if frame.schema[column] == pl.String else distinct(frame[column])
+        for column in columns
+        if isinstance(SCHEMA[column], (pl.Categorical, pl.String))
+    }
+    for column, values in of_column.items():
+        if column not in _MAY_BE_NULL:
+            words = f"{names.get(column, column)} is empty; every vote needs one"
+            made += _rule_of_values(column, values.filter(values == ""), words)
     for column, known in (("choice", _CHOICES), ("kind", _KINDS), ("expected", _CHOICES)):
         if column in columns:
             words = f"{names.get(column, column)} is {{value}}; it must be one of {', '.join(known)}"
             if column == "choice":
                 words += " (arena-style winners: model_a, model_b, tie, tie (bothbad), bothbad)"
-            values = distinct(frame[column])
+            values = of_column[column]
             made += _rule_of_values(column, values.filter(~values.is_in(["", *known])), words)
     for column in _NAMES:
         if column in columns:
-            values = frame[column] if frame.schema[column] == pl.String else distinct(frame[column])
+            values = of_column[column]
             words = f"{names.get(column, column)} is {{value}}; it has blanks around it; remove them"
             made += _rule_of_values(column, values.filter(values != values.str.strip_chars()), words)
     return made
@@ -158,7 +165,8 @@ def check(frame: pl.DataFrame, *, source: str, columns: tuple[str, ...], names: 
     """Raise RowError for the first row that breaks a rule; `names` is as in `rules`."""
     if frame.height == 0:
         return
-    todo = [*rules(columns, names), *_gold_rules(frame, columns), *_word_rules(frame, columns, names)]
+    dtypes = {name: frame.schema[f"raw:{name}"] for name in columns}
+    todo = [*rules(columns, names, dtypes), *_gold_rules(frame, columns), *_word_rules(frame, columns, names)]
     hit = frame.select(rule.broken.fill_null(False).any().alias(str(index)) for index, rule in enumerate(todo))
     broken = [rule for rule, found in zip(todo, hit.row(0), strict=True) if found]
     if not broken:

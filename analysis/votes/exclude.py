@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
 
+from analysis.votes.coded import distinct
 from analysis.votes.known import known_answers
 from analysis.votes.table import VotesTable
 from qsched.records import InputError, Kind
@@ -107,6 +108,11 @@ class _Excluder:
     notes: list[str] = field(default_factory=list)
     arms_out: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
 
+    def drop_value(self, reason: str, rule: str, column: str, value: str) -> None:
+        """Drop the votes with this value in a text column; rows are looked at only if the value is there."""
+        there = value in distinct(self.frame[column]).to_list()
+        self.drop(reason, rule, pl.col(column) == value if there else pl.lit(False))
+
     def drop(self, reason: str, rule: str, hit: pl.Expr) -> None:
         out = self.frame.filter(hit)
         n_annotators = out["annotator"].n_unique() if "annotator" in out.columns else None
@@ -130,9 +136,9 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
     given = votes.frame
     work = _Excluder(given)
     for kind in rules.kinds:
-        work.drop(f"kind: {kind}", f"votes of kind {kind}", pl.col("kind") == kind)
+        work.drop_value(f"kind: {kind}", f"votes of kind {kind}", "kind", kind)
     if rules.skips:
-        work.drop("skip", "answers without a preference ('can't tell')", pl.col("choice") == "skip")
+        work.drop_value("skip", "answers without a preference ('can't tell')", "choice", "skip")
     _named_arms(work, rules, given)
     _named(work, rules, given)
     simulated = _simulated(work, rules, given)
@@ -150,10 +156,12 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
         notes=tuple(work.notes),
         lost_arms=_lost_arms(work, given),
     )
-    return votes.with_frame(work.frame), report
+    return replace(votes, frame=work.frame, is_screened=True), report
 
 
 def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
+    if work.frame.height == given.height:
+        return ()
     lost = _arms(given) - _arms(work.frame)
     reasons: dict[str, list[tuple[str, int]]] = {arm: [] for arm in sorted(lost)}
     if not lost:

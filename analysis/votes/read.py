@@ -16,6 +16,8 @@ from analysis.votes.table import SCHEMA, Style, VotesTable
 from qsched.records import InputError
 
 ESSENTIAL = ("left_arm", "right_arm", "choice")
+#: Columns that a source may give; where a row came from is ours to say.
+OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 
 def read_votes(
@@ -77,19 +79,26 @@ def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
     names = arena.columns_of(found) if style == "arena" else {}
-    ours = [name for name in found if name in SCHEMA and name not in ("row", "source")]
-    _refuse_nested(source, (*names.values(), *ours, *extras))
-    rows = arena.rename_arena(source.rows, found, keep=extras) if style == "arena" else source.rows
-    schema = rows.collect_schema()
-    columns = tuple(name for name in schema.names() if name in SCHEMA and name not in ("row", "source"))
+    used = tuple(names.values()) if style == "arena" else tuple(name for name in found if name in OF_A_SOURCE)
+    if style == "arena" and "both_bad" in found:
+        used = (*used, "both_bad")
+    _refuse_nested(source, (*used, *extras))
+    columns = tuple(dict.fromkeys((*used, *extras)))
+    theirs = names or {name: name for name in used}
+    rows = source.read(columns, names={theirs[ours] for ours in theirs if SCHEMA[ours] == pl.Categorical})
+    if style == "arena":
+        rows = arena.rename_arena(rows, found, keep=extras)
+    columns = tuple(name for name in rows.columns if name in OF_A_SOURCE)
     # The text as it was read stays beside the cast column only where casting can lose it.
-    casts = [cast_column(name, schema[name]) for name in columns]
-    lossy = [name for name in columns if loses(name, schema[name])]
-    kept = [pl.col(name).alias(f"raw:{name}") for name in lossy]
+    lossy = [name for name in columns if loses(name, rows.schema[name])]
     try:
-        others = [pl.col(name).cast(pl.String) for name in extras]
-        frame = rows.select(pl.col("row").cast(pl.Int64), *casts, *kept, *others).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
+        frame = rows.select(
+            pl.col("row").cast(pl.Int64),
+            *(cast_column(name, rows.schema[name]) for name in columns),
+            *(pl.col(name).alias(f"raw:{name}") for name in lossy),
+            *(pl.col(name).cast(pl.String) for name in extras),
+        )
+    except pl.exceptions.PolarsError as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
     same = [pl.col(name).alias(f"raw:{name}") for name in columns if name not in lossy]
     check(frame.with_columns(same), source=source.name, columns=columns, names=names)

@@ -1,9 +1,14 @@
-"""Open one source of votes: a parquet, csv or jsonl file, or a database URL; numbers its rows."""
+"""Open one source of votes: a parquet, csv or jsonl file, or a database URL; numbers its rows.
+
+A parquet file usually stores a text column as distinct values and the place of each row's value among them. `read`
+keeps it so, as a categorical column: no text is made for a row, and none is hashed.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +18,9 @@ from analysis.votes.malformed import first_bad_csv_line, first_bad_json_line
 from qsched.records import InputError, MissingExtraError
 
 VIEW = "votes_table"
+ROW = "row"
+#: Types of text in a parquet file, in the words of pyarrow.
+TEXTS = ("string", "large_string")
 _SECOND = re.compile(r"_duplicated_\d+$")
 _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".jsonl", ".ndjson")
@@ -20,12 +28,41 @@ _SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Source:
-    """A lazy frame with a `row` column (the number to print), the name to print (no password), and the parquet file."""
+    """A lazy frame with a `row` column (the number to print), the name to print (no password), and the parquet file.
+
+    `columns` are those of the source. One of its own that is called `row` cannot be read: the numbers replace it.
+    """
 
     name: str
     rows: pl.LazyFrame
     columns: tuple[str, ...]
     parquet: Path | None = None
+
+    def read(self, columns: Sequence[str], *, names: Collection[str] = ()) -> pl.DataFrame:
+        """`row` and the given columns; those of `names` may come as categories. InputError if they cannot be read."""
+        try:
+            if self.parquet is not None:
+                return _read_parquet(self.parquet, columns, names=names)
+            return self.rows.select(ROW, *columns).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{self.name} cannot be read: {error}") from error
+
+
+def _read_parquet(path: Path, columns: Sequence[str], *, names: Collection[str]) -> pl.DataFrame:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile, read_schema
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "analysis") from error
+    try:
+        dtypes = {field.name: field.type for field in read_schema(path)}
+        texts = [name for name in names if str(dtypes[name]) in TEXTS]
+        with ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=list(columns))
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    rows = pl.DataFrame({ROW: pl.int_range(1, table.num_rows + 1, dtype=pl.Int64, eager=True)})
+    return rows.hstack(pl.DataFrame(pl.from_arrow(table.select(columns))))
 
 
 def open_source(source: str | Path) -> Source:
@@ -54,29 +91,38 @@ def place_of(source: str | Path) -> str | Path:
 
 def _scan_parquet(path: Path) -> Source:
     try:
-        rows = pl.scan_parquet(path, row_index_name="row", row_index_offset=1)
+        rows = pl.scan_parquet(path)
         columns = rows.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    return Source(str(path), rows, tuple(column for column in columns if column != "row"), parquet=path)
+    return Source(str(path), _numbered(rows, columns, first=1), tuple(columns), parquet=path)
+
+
+def _numbered(rows: pl.LazyFrame, columns: Sequence[str], *, first: int) -> pl.LazyFrame:
+    """With the number of each row, in place of a column of the source that is called so."""
+    return rows.select(column for column in columns if column != ROW).with_row_index(ROW, offset=first)
 
 
 def _open_csv(path: Path) -> Source:
     # Everything as text: a column is checked and cast by its own rule, not by what its first rows look like.
     try:
-        frame = pl.read_csv(path, infer_schema=False, row_index_name="row", row_index_offset=2)
+        frame = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty: a csv of votes starts with a line of column names.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise first_bad_csv_line(path, error) from error
-    found = [column for column in frame.columns if column != "row"]
+    found = frame.columns
     if any("\ufffd" in name for name in found):
         # The reader checks the encoding of the values, and replaces what it cannot read in the first line.
         raise first_bad_csv_line(path, ValueError("a column name holds the sign for an unreadable character"))
     _refuse_column_twice(path, found)
     if len(found) == 1 and (";" in found[0] or "\t" in found[0]):
         raise InputError(f"{path} has a single column {found[0]!r}: save it with commas between the values.")
-    return Source(name=str(path), rows=frame.lazy(), columns=tuple(found))
+    return _in_memory(str(path), frame, first=2)
+
+
+def _in_memory(name: str, frame: pl.DataFrame, *, first: int) -> Source:
+    return Source(name, _numbered(frame.lazy(), frame.columns, first=first), tuple(frame.columns))
 
 
 def _refuse_column_twice(path: Path, found: list[str]) -> None:
@@ -96,8 +142,7 @@ def _open_jsonl(path: Path) -> Source:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise first_bad_json_line(path, error) from error
-    frame = frame.with_row_index("row", offset=1)
-    return Source(name=str(path), rows=frame.lazy(), columns=tuple(c for c in frame.columns if c != "row"))
+    return _in_memory(str(path), frame, first=1)
 
 
 def _open_database(url: str) -> Source:
@@ -128,8 +173,7 @@ def _open_database(url: str) -> Source:
         raise InputError(f"{shown} cannot be read: {error}") from error
     finally:
         engine.dispose()
-    frame = frame.with_row_index("row", offset=1)
-    return Source(name=shown, rows=frame.lazy(), columns=tuple(c for c in frame.columns if c != "row"))
+    return _in_memory(shown, frame, first=1)
 
 
 def _has_view(connection: object) -> bool:

@@ -40,13 +40,15 @@ SCHEMA: dict[str, pl.DataType] = {
 class VotesTable:
     """Checked votes: `frame` has the columns of SCHEMA that some source offers; `missing` names the others.
 
-    `kind`, `simulated` and `both_bad` are always there (task, false and false where a source has no such column).
+    `kind`, `simulated` and `both_bad` are always there (task, false and false if a source has no such column).
+    `is_screened`: `exclude` has applied its rules to these votes.
     """
 
     frame: pl.DataFrame
     sources: tuple[str, ...]
     style: Style
     missing: tuple[str, ...]
+    is_screened: bool = False
 
     @property
     def n_votes(self) -> int:

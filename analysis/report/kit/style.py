@@ -91,5 +91,5 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def lay_out(figure: Figure) -> None:
-    """Give axes, labels and legends their places. Done once: a figure with an engine of its own does it in each save."""
+    """Give axes, labels and legends their places, once; a layout engine of the figure would do it in every save."""
     ConstrainedLayoutEngine(h_pad=PADDING, w_pad=PADDING).execute(figure)

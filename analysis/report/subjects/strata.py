@@ -54,10 +54,10 @@ def find_strata(votes: VotesTable, by: str, settings: EstimateSettings, *, basel
     strata: list[Stratum] = []
     counts_by_name: dict[str, VoteCounts] = {}
     for name in names:
-        frame = votes.frame.filter(pl.col(by) == name)
-        counts = count_votes(frame)
+        stratum = votes.with_frame(votes.frame.filter(pl.col(by) == name))
+        counts = count_votes(stratum)
         found, problem = _try_estimate(counts, settings)
-        strata.append(Stratum(name, frame.height, found, problem))
+        strata.append(Stratum(name, stratum.n_votes, found, problem))
         if found is not None:
             counts_by_name[name] = counts
     contrasts: tuple[StratumContrast, ...] = ()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.votes import ExclusionRules, VotesTable, exclude
+from analysis.stats import count_votes
+from analysis.votes import ExclusionRules, VotesTable, exclude, read_votes
 from analysis.votes.known import known_answers
 from analysis.votes.table import SCHEMA
 from qsched.records import InputError
@@ -138,3 +139,15 @@ def test_a_default_rule_that_cannot_be_checked_is_noted_and_a_chosen_one_is_an_e
 def test_rules_out_of_range_are_refused(wrong: dict[str, Any]):
     with pytest.raises(InputError):
         ExclusionRules(**wrong)
+
+
+def test_votes_with_a_known_answer_are_not_counted_unless_the_rules_keep_them(tmp_path: Path) -> None:
+    rows = {"left_arm": ["a", "b", "a"], "right_arm": ["b", "a", "b"], "choice": ["left"] * 3}
+    rows |= {"kind": ["task", "gold", "repeat"], "expected": [None, "left", None]}
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(tmp_path / "v.parquet")
+    votes = read_votes(tmp_path / "v.parquet")
+    for unscreened in (votes, votes.frame):
+        with pytest.raises(InputError, match=r"kind 'gold'.*exclude"):
+            count_votes(unscreened)
+    assert count_votes(exclude(votes)[0]).n_votes == 1
+    assert count_votes(exclude(votes, ExclusionRules(kinds=()))[0]).n_votes == 3
