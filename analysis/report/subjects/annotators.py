@@ -34,6 +34,8 @@ from analysis.votes import ExclusionRules
 FAST_MS = 300
 ANNOTATORS_SHOWN = 40
 INFLUENCE_SHOWN = 10
+# The pairs of 200 annotators. Beyond that kappas.csv has megabytes that nobody reads.
+KAPPAS_WRITTEN = 20_000
 INFLUENCE_DRAWN = 8
 FLAG_P = 0.05
 RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; no verdict on a person."
@@ -109,8 +111,14 @@ def annotators_section(found: AnnotatorResults) -> Section:
     csv = []
     if found.rows:
         csv.append(annotators_table(found, limit=None))
-    if found.agreement is not None and found.agreement.kappas:
+    n_kappas = len(found.agreement.kappas) if found.agreement is not None else 0
+    if found.agreement is not None and 0 < n_kappas <= KAPPAS_WRITTEN:
         csv.append(kappas_table(found.agreement))
+    elif n_kappas:
+        paragraphs = (
+            f"kappas.csv is not written: it would have {n_kappas:,} pairs of annotators, more than {KAPPAS_WRITTEN:,}. "
+            "The mean over all of them is in the table.",
+        )
     known = any(row.agreement_with_rest is not None for row in found.rows)
     return Section(
         "agreement",
