@@ -1,4 +1,4 @@
-"""The options of `analysis/winrates.py`: names, help and limits; nothing heavier than typer is imported here."""
+"""The options of `analysis/winrates.py`: names, help and limits. Nothing heavier than typer is imported here."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ VotesArgument = Annotated[
         help="Votes: .parquet, .csv, .jsonl files or a database URL; our columns or arena-style.", show_default=False
     ),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the report; made if it is not there.", rich_help_panel=REPORT)]
+Out = Annotated[Path, typer.Option(help="Folder for the report; created if it does not exist.", rich_help_panel=REPORT)]
 Title = Annotated[str, typer.Option(help="Title of the page.", rich_help_panel=REPORT)]
 ImageSet = Annotated[
     Path | None,
@@ -69,18 +69,18 @@ ImageSet = Annotated[
 Simulation = Annotated[
     Path | None,
     typer.Option(
-        help="JSON file with the parameters of simulated annotators. Default: simulation.json beside the votes.",
+        help="JSON file with the parameters of simulated annotators. Default: simulation.json next to the votes.",
         rich_help_panel=REPORT,
     ),
 ]
-Formats = Annotated[str, typer.Option(help="Figure files to write, with commas.", rich_help_panel=REPORT)]
-Study = Annotated[str | None, typer.Option(help="Take the votes of this study.", rich_help_panel=CHOICE)]
-Question = Annotated[str | None, typer.Option(help="Take the answers to this question.", rich_help_panel=CHOICE)]
+Formats = Annotated[str, typer.Option(help="Figure files to write, separated by commas.", rich_help_panel=REPORT)]
+Study = Annotated[str | None, typer.Option(help="Use the votes of this study.", rich_help_panel=CHOICE)]
+Question = Annotated[str | None, typer.Option(help="Use the answers to this question.", rich_help_panel=CHOICE)]
 ByOption = Annotated[
     By | None,
     typer.Option(
         help="Estimate also in each category, question or study, and compare them. "
-        "Default: category, where the votes have 2 to 12.",
+        "Default: category, if the votes have 2 to 12.",
         rich_help_panel=CHOICE,
     ),
 ]
@@ -126,7 +126,7 @@ Simulated = Annotated[
     bool | None,
     typer.Option(
         "--include-simulated/--exclude-simulated",
-        help="Needed where people's and simulated votes are mixed.",
+        help="Needed if people's and simulated votes are mixed.",
         show_default=False,
         rich_help_panel=EXCLUSIONS,
     ),
@@ -168,7 +168,7 @@ Sequential = Annotated[
     bool,
     typer.Option(
         "--sequential",
-        help="Also give intervals that stay right however often one looks and whenever one stops.",
+        help="Also give intervals that remain valid however often you look and whenever you stop.",
         rich_help_panel=UNCERTAINTY,
     ),
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 if __name__ == "__main__" and not __package__:
-    # As a plain script Python puts this file's own folder first on the path; the packages lie one level up.
+    # As a plain script Python puts this file's own folder first on the path; the packages are one level up.
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(entry for entry in sys.path if entry and Path(entry).resolve() != here)]
 
@@ -95,9 +95,17 @@ def power(
     from analysis.planning import StudyPlan, detectable_win_rate, planned_power, simulate_power
 
     plan = StudyPlan(
-        annotators=annotators, prompts=prompts, votes_per_pair=votes_per_pair, arms=arms, comparisons=comparisons.value,
-        tie_rate=ties, annotator_sd=annotator_sd, prompt_sd=prompt_sd, confidence=confidence, adjust=adjust.value,
-    )  # fmt: skip
+        annotators=annotators,
+        prompts=prompts,
+        votes_per_pair=votes_per_pair,
+        arms=arms,
+        comparisons=comparisons.value,
+        tie_rate=ties,
+        annotator_sd=annotator_sd,
+        prompt_sd=prompt_sd,
+        confidence=confidence,
+        adjust=adjust.value,
+    )
     detectable = detectable_win_rate(plan, power=target)
     planned = None if win_rate is None else planned_power(plan, win_rate)
     at = win_rate if win_rate is not None else detectable

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__" and not __package__:
-    # As a plain script Python puts this file's own folder first on the path; the packages lie one level up.
+    # As a plain script Python puts this file's own folder first on the path; the packages are one level up.
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(entry for entry in sys.path if entry and Path(entry).resolve() != here)]
 
@@ -26,7 +26,7 @@ from qsched.extras import run_app
 from qsched.records import InputError
 
 if TYPE_CHECKING:
-    from analysis.report import Findings, ReportSettings
+    from analysis.report import Findings
 
 EXIT_NO_ESTIMATE = 3
 
@@ -126,15 +126,15 @@ def winrates(
     table = read_votes(votes, allow_mixed=study is not None or settings.by == "study", covariates=settings.covariates)
     found = find(table, settings)
     paths = write_report(found, out)
-    report_done(found, settings, paths[0])
+    report_done(found, paths[0])
 
 
-def report_done(found: Findings, settings: ReportSettings, page: Path) -> None:
-    """Tell the shell what was written; exit with 3 where there is no estimate."""
+def report_done(found: Findings, page: Path) -> None:
+    """Print what was written; exit with 3 if there is no estimate."""
     from analysis.report.kit.escape import visible_text
     from analysis.report.prose.summary import summary_points
 
-    # Names from a file may hold terminal control sequences: none of them reaches the terminal.
+    # Names from a file may have terminal control sequences: they must not reach the terminal.
     for point in summary_points(found):
         typer.echo(f"  {visible_text(point)}")
     for warning in found.warnings:
@@ -147,7 +147,7 @@ def report_done(found: Findings, settings: ReportSettings, page: Path) -> None:
 
 
 def read_simulation(path: Path | None, votes: list[str]) -> dict[str, object] | None:
-    """Parameters of the simulated annotators: from `path`, or from simulation.json beside the first votes file."""
+    """Parameters of the simulated annotators: from `path`, or from simulation.json next to the first votes file."""
     if path is None:
         beside = Path(votes[0]).parent / "simulation.json"
         if "://" in votes[0] or not beside.is_file():
@@ -156,9 +156,11 @@ def read_simulation(path: Path | None, votes: list[str]) -> dict[str, object] | 
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}. It holds the parameters of a simulation.") from error
+        raise InputError(
+            f"{path} cannot be read as JSON: {error}. It should have the parameters of a simulation."
+        ) from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds a JSON {type(values).__name__}; a simulation is an object of named parameters.")
+        raise InputError(f"{path} has a JSON {type(values).__name__}; the parameters of a simulation are an object.")
     return values
 
 
@@ -169,7 +171,7 @@ def read_formats(text: str) -> tuple[Any, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in FORMATS:
-            raise InputError(f"--formats {text!r}: {name!r} is none of {', '.join(FORMATS)}.")
+            raise InputError(f"--formats {text!r}: {name!r} is not one of {', '.join(FORMATS)}.")
     return names
 
 

@@ -54,9 +54,15 @@ def power_curve(plan: StudyPlan, *, power: float, detectable: float | None, simu
         )
     if simulated is not None:
         axes.errorbar(
-            [simulated.win_rate], [simulated.power], yerr=[1.96 * simulated.error], fmt="s", color=_RED, ms=5,
-            capsize=3, label=f"simulated ({simulated.studies} studies)",
-        )  # fmt: skip
+            [simulated.win_rate],
+            [simulated.power],
+            yerr=[1.96 * simulated.error],
+            fmt="s",
+            color=_RED,
+            ms=5,
+            capsize=3,
+            label=f"simulated ({simulated.studies} studies)",
+        )
     axes.set(
         xlabel="true win rate (ties half)",
         ylabel="power",

@@ -1,6 +1,6 @@
-"""`winrates.json`: every number of the report for programs; the schema is `winrates.schema.json` beside this file.
+"""`winrates.json`: every number of the report for programs; the schema is `winrates.schema.json` next to this file.
 
-Infinite and missing numbers are null: JSON has no NaN. Names are exact here, whatever they hold.
+Infinite and missing numbers are null: JSON has no NaN. Names are exact here, whatever characters they have.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _tie_parameter(tie: TieParameter | None) -> dict[str, Any] | None:
     if tie is None:
         return None
     values: dict[str, Any] = plain(tie)
-    # The contract's field is `nu` whatever the model; `name` tells Davidson's nu from Rao and Kupper's kappa.
+    # The contract's field is `nu` for both models; `name` says whether it is Davidson's nu or Rao and Kupper's kappa.
     return {"nu": number(tie.value), **values}
 
 

@@ -169,7 +169,7 @@ def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:
             remedy = (
                 f"Add {option} NAME: the report is then about that one, and --by {column} compares it with the others."
                 if settings.by == column
-                else f"Choose one with {option} NAME; --by {column} beside it compares that one with the others."
+                else f"Choose one with {option} NAME; add --by {column} to compare it with the others."
             )
             raise InputError(
                 f"The votes hold {len(names)} values of {column} ({listed(names)}); one estimate takes one. {remedy}"
@@ -191,7 +191,7 @@ def _single(strata: Strata | None) -> list[str]:
 
 
 def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings) -> VotesTable:
-    """Categories divide the kept votes; questions and studies lie outside the one that was chosen."""
+    """Categories divide the kept votes; other questions and studies are outside the one that was chosen."""
     if settings.by == "question":
         return exclude(votes.select(study=settings.study), settings.rules)[0]
     if settings.by == "study":

@@ -1,4 +1,4 @@
-"""What a report was asked for: one frozen object, built at the command line, printed in every output."""
+"""The settings of a report: one frozen object, built from the command line, printed in every output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qsched.records import InputError
 
 Format = Literal["svg", "png", "pdf"]
 FORMATS: tuple[Format, ...] = ("svg", "png", "pdf")
-# Columns that `--by` takes. Categories divide the votes of one estimate; studies and questions stand beside it.
+# Columns that `--by` takes. Categories divide the votes of one estimate; studies and questions are outside it.
 STRATA: tuple[str, ...] = ("category", "question", "study")
 
 
@@ -21,9 +21,9 @@ STRATA: tuple[str, ...] = ("category", "question", "study")
 class ReportSettings:
     """Every choice of one run.
 
-    `by`: a column of STRATA, "none", or None: by category where the votes have 2 to 12 categories.
+    `by`: a column of STRATA, "none", or None: by category if the votes have 2 to 12 categories.
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
-    does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model beside the
+    does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
     reported one. `command`: the line that made the report.
     """
 
@@ -44,7 +44,9 @@ class ReportSettings:
 
     def __post_init__(self) -> None:
         if not visible_text(self.title).strip():
-            raise InputError(f"The title {self.title!r} has nothing to read. Give one with --title, or leave it out.")
+            raise InputError(
+                f"The title {self.title!r} has no visible character. Give one with --title, or leave the option out."
+            )
 
     @property
     def alpha(self) -> float:

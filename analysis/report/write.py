@@ -35,7 +35,7 @@ def write_report(found: Findings, out: Path) -> tuple[Path, ...]:
 
 
 def _remove_stale(out: Path, written: set[Path]) -> None:
-    """Remove what an earlier run left: a stale figure beside a new page would be a lie."""
+    """Remove what an earlier run left: an old figure next to a new page would be wrong."""
     patterns = [f"{name}.csv" for name in CSV]
     patterns += [f"tables/{name}.tex" for name in LATEX]
     patterns += [f"figures/{name}.{ending}" for name in FIGURES for ending in FORMATS]

@@ -1,6 +1,6 @@
 """Arena-style votes (`model_a, model_b, winner, judge`) in the columns of our own table.
 
-`model_a` is taken to lie on the left. "Both are bad" is a tie that `both_bad` remembers.
+`model_a` is taken as the left side. "Both are bad" is a tie, marked in `both_bad`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from analysis.votes.coded import is_any_of, mapped
 
 REQUIRED = ("model_a", "model_b", "winner")
 
-#: What a winner may be called, and our word for it.
+#: Words for a winner, and ours for each.
 WINNERS: dict[str, str] = {
     "model_a": "left",
     "model_b": "right",
@@ -55,14 +55,14 @@ def columns_of(columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def without_other_times(rows: pl.LazyFrame, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns, but `tstamp` only if it holds times: many arena files keep seconds in it, which nothing explains."""
+    """The columns, with `tstamp` only if it has times: many arena files have seconds there, from an unknown date."""
     if "tstamp" not in columns or "answered_at" in columns:
         return columns
     dtype = rows.collect_schema()["tstamp"]
     if isinstance(dtype, (pl.Datetime, pl.Date)):
         return columns
     if dtype == pl.String:
-        # The first value tells the form; a later one of another form is then a wrong value, with its row.
+        # The first value decides the format; a later one in another format is then a wrong value, with its row.
         first = rows.select(pl.col("tstamp").filter(pl.col("tstamp") != "").first()).collect()
         if first.select(cast_column("answered_at", dtype, theirs="tstamp")).item() is not None:
             return columns

@@ -16,9 +16,9 @@ _KINDS = [kind.value for kind in Kind]
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 #: Columns in which a row may have no value.
 _MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad")
-#: Columns whose text is a name: with a blank more it would be another arm, person or prompt.
+#: Columns whose text is a name: with one more blank it would be another arm, person or prompt.
 _NAMES = ("study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "annotator", "session")
-#: Beyond it, floating point does not tell neighbouring whole numbers apart: two persons could have become one.
+#: Above it, neighbouring whole numbers are one floating-point number: two people could have become one.
 _MAX_WHOLE = 2**53
 _NO_ANSWER = "kind is {value} but expected is empty; give the known answer"
 
@@ -33,12 +33,12 @@ class Rule:
 
 
 def loses(column: str, dtype: pl.DataType) -> bool:
-    """Whether `cast_column` may make null of a value."""
+    """Whether `cast_column` can turn a value into null."""
     return not isinstance(SCHEMA[column], (pl.Categorical, pl.String)) or dtype.is_float() or dtype.is_decimal()
 
 
 def cast_column(column: str, dtype: pl.DataType, *, theirs: str | None = None) -> pl.Expr:
-    """The column (called `theirs` by now) in the table's dtype, null where a value has no meaning for it (`rules`)."""
+    """The column (`theirs` in the source) in the table's dtype; null if a value has no meaning there (`rules`)."""
     target = SCHEMA[column]
     value = pl.col(theirs or column)
     if isinstance(target, pl.Boolean):
@@ -64,7 +64,7 @@ def cast_column(column: str, dtype: pl.DataType, *, theirs: str | None = None) -
     if dtype == target:
         return value.alias(column)
     if dtype.is_float() or dtype.is_decimal():
-        # A column of whole numbers becomes floating point where one is missing: 1.0 is the person that 1 is elsewhere.
+        # A column of whole numbers with a gap becomes floating point: 1.0 is the same person as 1 in another file.
         number = value.cast(pl.Float64)
         whole = (number == number.round()) & (number.abs() <= _MAX_WHOLE)
         value = pl.when(whole).then(number).otherwise(None).cast(pl.Int64)
@@ -74,7 +74,7 @@ def cast_column(column: str, dtype: pl.DataType, *, theirs: str | None = None) -
 def rules(columns: tuple[str, ...], names: Mapping[str, str], dtypes: Mapping[str, pl.DataType]) -> list[Rule]:
     """The rules of the votes table that are checked row by row, on cast columns beside their `raw:` text.
 
-    `names` has our columns that the file calls otherwise, with what it calls them; `dtypes` those of the raw columns.
+    `names` maps our columns to the file's own names if they differ; `dtypes` those of the raw columns.
     """
     made: list[Rule] = []
     for column in columns:

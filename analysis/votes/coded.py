@@ -1,4 +1,4 @@
-"""Text columns as codes: the sorted distinct values, and each row's index among them, without a string a row."""
+"""Text columns as codes: the sorted distinct values, and each row's index among them; no string is made per row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Coded: TypeAlias = tuple[tuple[str, ...], IntArray]
 
 
 def codes(series: pl.Series) -> Coded:
-    """The codes of a text column; InputError where a value is empty."""
+    """The codes of a text column; InputError if a value is empty."""
     _refuse_empty(series.name, series.null_count())
     if len(series) == 0:
         return (), np.zeros(0, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Columns beyond the contract that a covariate needs: which they are, and text or number in the end.
+"""Columns outside the contract that a covariate needs: which ones, and whether they hold text or numbers.
 
-A covariate NAME is a column NAME with one value a vote, or two columns NAME_left and NAME_right (arena-style: NAME_a
-and NAME_b) with one value for each of the two pictures or answers.
+A covariate NAME is a column NAME with one value for each vote, or two columns NAME_left and NAME_right (arena-style:
+NAME_a and NAME_b) with one value for each of the two pictures or answers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from analysis.votes.table import SCHEMA
 from qsched.records import InputError
 
 SIDES = (("_left", "_right"), ("_a", "_b"))
-#: What the model is about cannot also explain it.
+#: The model explains these; they cannot explain themselves.
 _REFUSED = ("left_arm", "right_arm", "choice", "expected", "winner", "model_a", "model_b", "source", "row")
 
 
 def covariate_columns(name: str, columns: Sequence[str], *, source: str) -> tuple[str, ...]:
-    """(NAME,) or (NAME_left, NAME_right) as they are called in `columns`; InputError where neither is there."""
+    """(NAME,) or (NAME_left, NAME_right) as they are called in `columns`; InputError if neither is there."""
     if name in _REFUSED:
         raise InputError(f"--covariate {name}: this column is what the model explains. Name another one.")
     if name in columns:
@@ -46,7 +46,7 @@ def extra_columns(names: Sequence[str], columns: Sequence[str], *, source: str) 
 
 
 def number_or_text(series: pl.Series) -> pl.Series:
-    """Numbers where every value is one, else text; empty text is a missing value."""
+    """Numbers if every value is one, else text; empty text is a missing value."""
     text = series.cast(pl.String)
     text = text.set(text == "", None)
     numbers = text.cast(pl.Float64, strict=False)

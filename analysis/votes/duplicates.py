@@ -13,25 +13,26 @@ from qsched.records import InputError
 
 #: With the arms: the pair of an arena-style file may be its question, which many arms answer.
 _IDENTITY = (
-    "study", "question", "session", "annotator", "pair_id", "left_arm", "right_arm", "kind", "served_at", "answered_at",
-)  # fmt: skip
+    *("study", "question", "session", "annotator", "pair_id"),
+    *("left_arm", "right_arm", "kind", "served_at", "answered_at"),
+)
 #: Without one of these, equal rows may be two votes.
 _NEEDED = ("session", "pair_id", "served_at")
 
 
 def refuse_named_twice(sources: Sequence[str | Path], names: Sequence[str]) -> None:
-    """InputError where two of the sources are one file or one database; `names` are what to print of them."""
+    """InputError if two of the sources are one file or one database; `names` are what to print for them."""
     seen: dict[str | Path, str] = {}
     for source, name in zip(sources, names, strict=True):
         place = place_of(source)
         if place in seen:
             what = f"{name} is named twice" if seen[place] == name else f"{seen[place]} and {name} are the same file"
-            raise InputError(f"{what}; its votes would count double. Name it once.")
+            raise InputError(f"{what}; its votes would be counted twice. Name it once.")
         seen[place] = name
 
 
 def refuse_copies(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:
-    """InputError where all rows of a source equal those of another one, in any order, in the columns both have."""
+    """InputError if all rows of one source equal those of another, in any order, in the columns that both have."""
     for (one, name), (two, other) in combinations(zip(frames, names, strict=True), 2):
         if one.height != two.height or one.height == 0:
             continue
@@ -46,7 +47,7 @@ def refuse_copies(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:
 
 
 def refuse_vote_twice(frame: pl.DataFrame) -> None:
-    """InputError where two rows are one vote; not to be told from honest repeats without session, pair and time."""
+    """InputError if two rows are one vote. Without session, pair and time they could be honest repeats: not checked."""
     if not all(column in frame.columns for column in _NEEDED):
         return
     keys = [column for column in _IDENTITY if column in frame.columns]

@@ -23,7 +23,7 @@ class ExclusionRules:
 
     kinds: votes of these kinds (all but `task`). skips: "can't tell" answers. arms: votes about these arms.
     annotators: by name.
-    simulated: "drop", "keep", or "auto" (dropped only where there are people's votes too).
+    simulated: "drop", "keep", or "auto" (dropped only if there are people's votes too).
     min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
     gold_ties_wrong: a tie on a gold item counts as wrong; else it is not judged.
     max_instructed_failures: annotators who failed more instructed checks than this (None: off).
@@ -47,9 +47,9 @@ class ExclusionRules:
         known = [kind.value for kind in Kind]
         for kind in self.kinds:
             if kind not in known:
-                raise InputError(f"Kind {kind!r} is none of {', '.join(known)}.")
+                raise InputError(f"Kind {kind!r} is not one of {', '.join(known)}.")
         if self.min_gold_accuracy is not None and not 0 <= self.min_gold_accuracy <= 1:
-            raise InputError(f"min_gold_accuracy is {self.min_gold_accuracy}; it must lie between 0 and 1.")
+            raise InputError(f"min_gold_accuracy is {self.min_gold_accuracy}; it must be between 0 and 1.")
         for name in ("min_gold_items", "max_instructed_failures", "min_response_ms", "min_votes"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -68,7 +68,7 @@ class ExclusionRow:
 
 @dataclass(frozen=True)
 class LostArm:
-    """An arm of the votes read that no kept vote has: how many votes it lost for each reason, the largest first."""
+    """An arm that was read but has no kept vote: how many votes it lost for each reason, the largest number first."""
 
     arm: str
     n_votes_by_reason: tuple[tuple[str, int], ...]
@@ -94,7 +94,7 @@ class ExclusionReport:
 
     @property
     def n_by_conduct(self) -> int:
-        """Votes left out for what their annotators did; what a vote is (its kind, a skip, simulated) is no conduct."""
+        """Votes left out for what their annotators did, not for what a vote is (its kind, a skip, simulated)."""
         return sum(row.n_votes for row in self.rows if row.reason in CONDUCT)
 
 
@@ -129,8 +129,8 @@ class _Excluder:
 def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[VotesTable, ExclusionReport]:
     """Votes that no rule hits, and the account of the others.
 
-    Gold and instructed failures are counted on all votes given, before any rule. InputError where a rule that
-    is not a default needs a column the votes do not have, or names an annotator who is not there.
+    Gold and instructed failures are counted on all votes given, before any rule. InputError if a rule that
+    is not a default needs a column that the votes do not have, or names an annotator without votes.
     """
     rules = ExclusionRules() if rules is None else rules
     given = votes.frame
@@ -186,7 +186,7 @@ def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool
         return True
     if not is_default:
         raise InputError(f"The rule '{rule}' needs a column {column!r}, which the votes do not have.")
-    work.notes.append(f"Not checked, for want of a column {column!r}: {rule}.")
+    work.notes.append(f"Not checked, because there is no column {column!r}: {rule}.")
     return False
 
 
@@ -214,7 +214,7 @@ def _named(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     names = list(dict.fromkeys(rules.annotators))
     for name in names:
         if name not in known:
-            raise InputError(f"Annotator {name!r} is to be excluded but gave no vote. Check the name.")
+            raise InputError(f"Annotator {name!r} is to be excluded but has no votes. Check the name.")
     work.drop_persons("named annotator", "annotators excluded by name", names)
 
 
@@ -225,7 +225,7 @@ def _simulated(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> L
         work.drop("simulated", "votes of simulated annotators", pl.col("simulated"))
     elif state != "none":
         which = f"All {total:,} votes" if state == "all" else f"{total:,} of {given.height:,} votes"
-        work.notes.append(f"{which} are by simulated annotators; for that no vote was left out.")
+        work.notes.append(f"{which} are by simulated annotators; none was left out for that reason.")
     return state
 
 

@@ -1,4 +1,4 @@
-"""The first bad line of a text file, in words: the reader tells that it cannot be read, but not where."""
+"""The first bad line of a text file, in words: the reader says that the file is broken, but not on which line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _csv_problem(path: Path) -> RowError | None:
             byte = record[problem.start]
             return RowError(path, number, f"byte 0x{byte:02x} is not UTF-8. Save the file as csv in UTF-8.")
         if not closed:
-            words = 'a quote (") is opened and never closed. Close it, or write a quote inside a value twice ("").'
+            words = 'a quote (") is opened and never closed. Close it, or double a quote inside a value ("").'
             return RowError(path, number, words)
         try:
             values = next(csv.reader([text], strict=True), [])
@@ -76,5 +76,5 @@ def _records(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def _first_line(error: Exception) -> str:
-    """Of the reader's message, without its advice on options that nobody can set here."""
+    """The first line of the reader's message; the rest is about options that users cannot set here."""
     return str(error).strip().partition("\n")[0]

@@ -16,7 +16,7 @@ from analysis.votes.table import SCHEMA, Style, VotesTable
 from qsched.records import InputError
 
 ESSENTIAL = ("left_arm", "right_arm", "choice")
-#: Columns that a source may give; where a row came from is ours to say.
+#: Columns that a source may have. `source` and `row` are added by the reader.
 OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 
@@ -45,7 +45,7 @@ def read_votes(
     refuse_copies(frames, names)
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
     if frame.height == 0:
-        raise InputError(f"{', '.join(names)}: there are no votes in it.")
+        raise InputError(f"{', '.join(names)}: there are no votes.")
     frame = _complete(frame, extras[0])
     missing = tuple(name for name in SCHEMA if all(name not in part.columns for part in frames))
     style: Style = styles[0] if len(set(styles)) == 1 else "mixed"
@@ -89,7 +89,7 @@ def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame
     if style == "arena":
         rows = arena.rename_arena(rows, found, keep=extras)
     columns = tuple(name for name in rows.columns if name in OF_A_SOURCE)
-    # The text as it was read stays beside the cast column only where casting can lose it.
+    # The text as read is kept next to the cast column only if casting can lose it.
     lossy = [name for name in columns if loses(name, rows.schema[name])]
     try:
         frame = rows.select(

@@ -1,7 +1,7 @@
 """Open one source of votes: a parquet, csv or jsonl file, or a database URL; numbers its rows.
 
 A parquet file usually stores a text column as distinct values and the place of each row's value among them. `read`
-keeps it so, as a categorical column: no text is made for a row, and none is hashed.
+keeps that form, as a categorical column, so no text is made or hashed for each row.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ def open_source(source: str | Path) -> Source:
         return _open_csv(path)
     if name.endswith((".jsonl", ".ndjson")):
         return _open_jsonl(path)
-    raise InputError(f"{path} ends in {path.suffix!r}, which is none of {', '.join(_SUFFIXES)}.")
+    raise InputError(f"{path} ends in {path.suffix!r}, not one of {', '.join(_SUFFIXES)}.")
 
 
 def place_of(source: str | Path) -> str | Path:
-    """What two names of one source have in common: a file's resolved path, a database's URL."""
+    """The identity of a source: a file's resolved path, a database's URL."""
     return source if isinstance(source, str) and _URL.match(source) else Path(source).resolve()
 
 

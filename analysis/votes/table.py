@@ -38,7 +38,7 @@ SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class VotesTable:
-    """Checked votes: `frame` has the columns of SCHEMA that some source offers; `missing` names the others.
+    """Checked votes: `frame` has the columns of SCHEMA that any source has; `missing` names the others.
 
     `kind`, `simulated` and `both_bad` are always there (task, false and false if a source has no such column).
     `is_screened`: `exclude` has applied its rules to these votes.
@@ -71,7 +71,7 @@ class VotesTable:
         return self.values("category")
 
     def values(self, column: str) -> tuple[str, ...]:
-        """Distinct values of a text column, sorted; empty where the votes do not have it."""
+        """Distinct values of a text column, sorted; empty if the votes do not have it."""
         if column not in self.frame.columns:
             return ()
         return tuple(sorted(self.frame[column].drop_nulls().unique().cast(pl.String).to_list()))

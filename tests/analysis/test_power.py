@@ -157,9 +157,23 @@ def command(*options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json_and_a_curve(tmp_path):
     done = command(
-        "--annotators", "40", "--prompts", "100", "--votes-per-pair", "3", "--win-rate", "0.58", "--simulate", "20",
-        "--resamples", "100", "--json", str(tmp_path / "out" / "power.json"), "--curve", str(tmp_path / "power.svg"),
-    )  # fmt: skip
+        "--annotators",
+        "40",
+        "--prompts",
+        "100",
+        "--votes-per-pair",
+        "3",
+        "--win-rate",
+        "0.58",
+        "--simulate",
+        "20",
+        "--resamples",
+        "100",
+        "--json",
+        str(tmp_path / "out" / "power.json"),
+        "--curve",
+        str(tmp_path / "power.svg"),
+    )
     assert done.returncode == 0, done.stderr
     for words in ("design effect", "detectable", "with 80% power", "power at 58.0%", "Monte Carlo s.e.", "20% ties"):
         assert words in done.stdout

@@ -67,11 +67,32 @@ def test_the_plain_script_runs_from_another_folder(votes: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, _ = run(
-        votes, "--out", tmp_path / "out", *QUICK, "--baseline", "fp32", "--model", "rao-kupper", "--position-effect",
-        "--penalty", "ridge:0.5", "--intervals", "annotator", "--method", "sandwich", "--confidence", "0.9",
-        "--seed", "7", "--equivalence-margin", "0.05", "--by", "category",
-        "--exclude-annotator", "anno-001",
-    )  # fmt: skip
+        votes,
+        "--out",
+        tmp_path / "out",
+        *QUICK,
+        "--baseline",
+        "fp32",
+        "--model",
+        "rao-kupper",
+        "--position-effect",
+        "--penalty",
+        "ridge:0.5",
+        "--intervals",
+        "annotator",
+        "--method",
+        "sandwich",
+        "--confidence",
+        "0.9",
+        "--seed",
+        "7",
+        "--equivalence-margin",
+        "0.05",
+        "--by",
+        "category",
+        "--exclude-annotator",
+        "anno-001",
+    )
     assert code == 0
     document = json.loads((tmp_path / "out" / "winrates.json").read_text(encoding="utf-8"))
     expected = {
@@ -211,7 +232,7 @@ def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missi
     jsonschema.validate(document, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
     assert document["agreement"] is None and document["annotators"]
     assert any("Agreement" in note and "prompt_id" in note for note in document["notes"])
-    assert "How far annotators agree cannot be said" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "How far annotators agree is not known" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

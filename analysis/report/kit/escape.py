@@ -40,7 +40,7 @@ def csv_cell(text: str) -> str:
 
 
 def visible_text(text: str) -> str:
-    """Replace what cannot be seen or turns the reading direction (control, format, surrogate) by a space."""
+    """Replace characters that are invisible or change the reading direction (control, format, surrogate) by spaces."""
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
 
 
@@ -54,7 +54,7 @@ def short_label(text: str, *, width: int = 28) -> str:
 
 
 def short_labels(names: tuple[str, ...], *, width: int = 28) -> tuple[str, ...]:
-    """Labels for `names` that stay different from each other: where shortening makes two alike, a number follows."""
+    """Labels for `names` that stay different from each other: if shortening makes two alike, a number is added."""
     labels = [short_label(name, width=width) for name in names]
     seen: dict[str, int] = {}
     for index, label in enumerate(labels):

@@ -1,7 +1,7 @@
 """Which fonts the figures need for the names in them, and which characters no installed font has.
 
-Names in Latin, Greek, Cyrillic and the like are drawn with the font that matplotlib brings; only where it lacks a
-character are others tried, so that the usual report does not depend on what is installed.
+Names in Latin, Greek, Cyrillic and similar scripts are drawn with matplotlib's own font. Other fonts are tried only for
+characters that it lacks, so that the usual report does not depend on what is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matplotlib.ft2font import FT2Font
 from analysis.report.kit.escape import visible_text
 
 BASE = "DejaVu Sans"
-#: Tried in this order: scripts of East Asia, then symbols, then other scripts. Colour emoji fonts hold no outlines.
+#: Tried in this order: scripts of East Asia, then symbols, then other scripts. Colour emoji fonts have no outlines.
 FALLBACKS = (
     "Noto Sans CJK JP",
     "Noto Sans CJK SC",
@@ -59,7 +59,7 @@ class Fonts:
     missing: frozenset[str] = frozenset()
 
     def lacking(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of `names` that hold a missing character."""
+        """Those of `names` that have a missing character."""
         return tuple(name for name in names if not self.missing.isdisjoint(name))
 
 
@@ -68,8 +68,8 @@ def fonts_for(names: Iterable[str]) -> Fonts:
     missing = {character for name in names for character in visible_text(name) if not character.isspace()}
     families: list[str] = []
     with quiet_fonts():
-        for family in (BASE, *(_installed_fallbacks() if missing - _characters(BASE) else ())):
-            found = missing & _characters(family)
+        for family in (BASE, *(installed_fallbacks() if missing - characters_of(BASE) else ())):
+            found = missing & characters_of(family)
             if found or family == BASE:
                 families.append(family)
                 missing -= found
@@ -81,7 +81,7 @@ def quiet_fonts() -> Iterator[None]:
     """The report names missing characters in a warning of its own (report.caveats), once and with a remedy."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
-    log.setLevel(logging.ERROR)  # it tells each time that a fallback has no normal weight
+    log.setLevel(logging.ERROR)  # it complains each time that a fallback has no normal weight
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
@@ -91,18 +91,18 @@ def quiet_fonts() -> Iterator[None]:
 
 
 @cache
-def _characters(family: str) -> frozenset[str]:
+def characters_of(family: str) -> frozenset[str]:
     return frozenset(map(chr, FT2Font(font_manager.findfont(family)).get_charmap()))
 
 
 @cache
-def _installed_fallbacks() -> tuple[str, ...]:
-    """The fallbacks that are there. matplotlib remembers the fonts of its first run; newer files are added here."""
+def installed_fallbacks() -> tuple[str, ...]:
+    """The installed fallbacks. matplotlib remembers the fonts of its first run; newer files are added here."""
     known = {font.fname for font in font_manager.fontManager.ttflist}
     for path in sorted(set(font_manager.findSystemFonts()) - known):
         try:
             font_manager.fontManager.addfont(path)
         except (OSError, RuntimeError):
-            continue  # a file that is no font that FreeType can scale: it cannot serve as a fallback either
+            continue  # FreeType cannot scale this file, so it cannot be a fallback either
     names = {font.name for font in font_manager.fontManager.ttflist}
     return tuple(family for family in FALLBACKS if family in names)

@@ -1,8 +1,8 @@
 """The look of every figure: a handful of named colours, and the settings of matplotlib.
 
 In a file the colours stay as they are, on white. Inside the page each becomes a CSS variable, so that one drawing
-serves light, dark and paper. Text is drawn as outlines: no font is needed to read a figure, and the numbers are in a
-table beside it anyway.
+serves light, dark and paper. Text is drawn as outlines: no font is needed to read a figure, and a table has the
+numbers anyway.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ RC: Any = {
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
-    # No ground of their own: inside the page the shadow that says "scroll" lies below the drawing (page.css).
+    # Transparent: inside the page the shadow that says "scroll" is behind the drawing (page.css).
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -1,6 +1,6 @@
-"""One table, four ways out: HTML cells, CSV, LaTeX (booktabs), and nothing lost between them.
+"""One table in three formats: HTML cells, CSV and LaTeX (booktabs).
 
-A `Table` holds values, not text. A missing value is None: an empty cell in CSV, a dash on the page.
+A `Table` has values, not text. A missing value is None: an empty cell in CSV, a dash on the page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table. The first column names the row. `rows` has one value a column."""
+    """A captioned table. The first column names the row; each row has one value per column."""
 
     name: str
     caption: str
@@ -42,7 +42,7 @@ class Table:
     def of(
         cls, name: str, records: Iterable[object], *, caption: str, columns: tuple[Column, ...], note: str = ""
     ) -> Self:
-        """One row a record: its attributes by the names of the columns."""
+        """One row per record: its attributes by the names of the columns."""
         rows = tuple(tuple(getattr(record, column.name) for column in columns) for record in records)
         return cls(name, caption, columns, rows, note)
 
@@ -59,7 +59,7 @@ class Table:
         return replace(self, caption=caption, rows=self.rows[:limit])
 
     def without_empty(self) -> Table:
-        """The table without the columns in which no row has a value (the first one stays)."""
+        """The table without the columns that are empty in every row (the first column stays)."""
         keep = [i for i in range(len(self.columns)) if i == 0 or any(row[i] is not None for row in self.rows)]
         return replace(
             self,

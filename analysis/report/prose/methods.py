@@ -63,7 +63,7 @@ def methods_paragraphs(found: Findings) -> tuple[tuple[str, ...], tuple[str, ...
         paragraphs.append(
             "Agreement is measured on items (one prompt, one sample, one pair of arms) that at least two "
             "annotators judged, "
-            f"whichever side an arm lay on, by raw agreement, Cohen's kappa and Krippendorff's alpha {cite('alpha')}."
+            f"whichever side an arm was on, by raw agreement, Cohen's kappa and Krippendorff's alpha {cite('alpha')}."
         )
     return tuple(paragraphs), tuple(REFERENCES[key] for key in cited)
 

@@ -20,7 +20,7 @@ MODEL_NAMES = {
 
 
 def causes(existence: Existence, settings: EstimateSettings) -> tuple[Cause, ...]:
-    """What stands in the way, the most basic first; a penalty makes some graphs harmless."""
+    """What prevents an estimate, the most basic cause first; with a penalty some graphs do no harm."""
     kind = settings.penalty.kind
     found: list[Cause] = []
     split = (kind == "none" and len(existence.components) > 1) or (kind == "firth" and len(existence.islands) > 1)
@@ -34,7 +34,7 @@ def causes(existence: Existence, settings: EstimateSettings) -> tuple[Cause, ...
 
 
 def summary_words(existence: Existence, settings: EstimateSettings) -> str:
-    """The sentences that stand in the summary in place of an estimate."""
+    """The sentences of the summary in place of an estimate."""
     found = causes(existence, settings)
     if "graph" in found:
         text = (
@@ -71,7 +71,8 @@ def methods_words(existence: Existence, settings: EstimateSettings, cite: Callab
                 reasons.append(f"{what}, so that the tie parameter of {model} {cite(key)} is not finite")
             case "position":
                 reasons.append(
-                    f"the effect of the left position {cite('side')} cannot be told from the strengths {cite('albert')}"
+                    f"the effect of the left position {cite('side')} cannot be separated from the strengths "
+                    f"{cite('albert')}"
                 )
             case "separation":
                 reasons.append(f"{model} fits the votes perfectly in some direction of its parameters {cite('albert')}")

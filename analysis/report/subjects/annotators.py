@@ -38,7 +38,7 @@ INFLUENCE_SHOWN = 10
 KAPPAS_WRITTEN = 20_000
 INFLUENCE_DRAWN = 8
 FLAG_P = 0.05
-RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; no verdict on a person."
+RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; not a verdict on a person."
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def annotators_section(found: AnnotatorResults) -> Section:
     paragraphs: tuple[str, ...] = ()
     if found.agreement is None and found.rows:
         paragraphs = (
-            "How far annotators agree cannot be said: the votes have no prompt ids that would tell equal items.",
+            "How far annotators agree is not known: the votes have no prompt ids, so equal items cannot be found.",
         )
     csv = []
     if found.rows:
@@ -143,7 +143,7 @@ def influence_section(found: Influence, claims: tuple[Claim, ...]) -> Section:
 
 
 def influence_words(found: Influence, claims: tuple[Claim, ...]) -> tuple[str, ...]:
-    """Whether the order of two arms hangs on one annotator or one prompt."""
+    """Whether the order of two arms depends on one annotator or one prompt."""
     rows = (*found.annotators, *found.prompts)
     if not rows:
         return ()
@@ -153,7 +153,7 @@ def influence_words(found: Influence, claims: tuple[Claim, ...]) -> tuple[str, .
         named = ", ".join(f"{row.kind} {row.cluster}" for row in needed[:5])
         return (f"Without any one of {len(needed)} (such as {named}) these votes would give no estimate at all.",)
     if not turning:
-        return ("Leaving out any single annotator or prompt turns no pair of arms round.",)
+        return ("Leaving out any single annotator or prompt reverses the order of no pair of arms.",)
     named = "; ".join(f"{row.kind} {row.cluster} ({row.arm_a} and {row.arm_b})" for row in turning[:5])
     more = f" and {len(turning) - 5} more" if len(turning) > 5 else ""
     detected = {frozenset((claim.arm_a, claim.arm_b)) for claim in claims if claim.detected}
@@ -165,9 +165,9 @@ def influence_words(found: Influence, claims: tuple[Claim, ...]) -> tuple[str, .
     )
     if len(turning) == 1:
         verdict = f"The difference of this pair was {'' if touched else 'not '}detected."
-        return (f"Leaving out a single one turns the order of two arms round in one case: {named}. {verdict}",)
+        return (f"Leaving out a single one reverses the order of two arms in one case: {named}. {verdict}",)
     return (
-        f"Leaving out a single one turns the order of two arms round in {len(turning)} cases: {named}{more}. {verdict}",
+        f"Leaving out a single one reverses the order of two arms in {len(turning)} cases: {named}{more}. {verdict}",
     )
 
 
@@ -274,13 +274,13 @@ def influence_table(found: Influence) -> Table:
             Column("arm_b", "Against", "text"),
             Column("change_log_odds", "Change, log-odds", digits=3),
             Column("change_in_se", "Change, SE", digits=2),
-            Column("changes_order", "Order turns", "yes"),
+            Column("changes_order", "Order reversed", "yes"),
         ),
     )
 
 
 def kappas_table(agreed: Agreement) -> Table:
-    """What `kappas.csv` holds: agreement of each two annotators."""
+    """The contents of `kappas.csv`: agreement of every two annotators."""
     return Table.of(
         "kappas",
         agreed.kappas,
@@ -296,7 +296,7 @@ def kappas_table(agreed: Agreement) -> Table:
 
 
 def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
-    """Left: agreement with the rest. Right: share of left answers. One point an annotator, in rising order."""
+    """Left: agreement with the rest. Right: share of left answers. One point per annotator, in rising order."""
     agreement = sorted(100 * row.agreement_with_rest for row in rows if row.agreement_with_rest is not None)
     sided = sorted((100 * row.left_share, _one_sided(row)) for row in rows if row.left_share is not None)
     flagged = [(place, share) for place, (share, flag) in enumerate(sided, start=1) if flag]
@@ -331,9 +331,9 @@ def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
             f"Side preference: {len(flagged)} of {len(sided)} annotators prefer one side beyond chance."
         ),
         caption=(
-            "One point an annotator, in rising order. Left: share of items on which the annotator gave the others' "
+            "One point per annotator, in rising order. Left: share of items on which the annotator gave the others' "
             "most frequent answer. Right: share of left answers among decided votes; sides are drawn at random, so a "
-            "careful annotator lies near 50 %, the more nearly the more votes were given."
+            "careful annotator is near 50 %, and nearer with more votes."
         ),
     )
 
@@ -357,7 +357,7 @@ def _points(
 
 
 def draw_influence(found: Influence) -> Draft:
-    """The eight most influential annotators and prompts; orange where leaving one out turns an order round."""
+    """The eight most influential annotators and prompts; orange if leaving one out reverses an order."""
     both = (("annotator", found.annotators), ("prompt", found.prompts))
     groups = [(name, rows[:INFLUENCE_DRAWN]) for name, rows in both if rows]
     height = 0.95 + 0.24 * max(len(rows) for _, rows in groups)
@@ -393,6 +393,6 @@ def draw_influence(found: Influence) -> Draft:
         alt=f"Bar charts of the most influential annotators and prompts. {spoken}.",
         caption=(
             "The contrast of arms that moves most when one annotator or one prompt is left out, in its own "
-            "standard errors. Orange: the order of two arms turns round."
+            "standard errors. Orange: the order of two arms is reversed."
         ),
     )

@@ -1,4 +1,4 @@
-"""What a report warns of, notes or refuses because of the votes that were left out or the columns that are missing."""
+"""What a report warns about, notes or refuses because of votes that were left out or columns that are missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qsched.records import InputError
 # Above this share of votes excluded by rules of conduct the reader should look at both estimates.
 CONDUCT_SHARE = 0.2
 NAMES_SHOWN = 5
-# Kinds that the design shows for another purpose: an arm that appears in them alone is none of the study's.
+# Kinds shown for another purpose: an arm that appears only in them is not an arm of the study.
 APART = ("kind: practice", "kind: warmup", "kind: gold", "kind: instructed")
 # What lets the votes of a reason in again.
 REMEDIES = {
@@ -29,16 +29,16 @@ REMEDIES = {
 
 
 def refuse_mixture(exclusions: ExclusionReport, settings: ReportSettings) -> None:
-    """InputError where votes of people and of simulated annotators are mixed and nobody said what to do."""
+    """InputError if votes of people and of simulated annotators are mixed and no option says what to do."""
     if exclusions.simulated == "mixed" and settings.rules.simulated == "auto":
         raise InputError(
-            "The votes of people and of simulated annotators are mixed; one estimate must not take both unasked. "
+            "The votes of people and of simulated annotators are mixed; one estimate does not take both by default. "
             "Say --exclude-simulated (people only) or --include-simulated (both; the report says so in red)."
         )
 
 
 def refuse_nothing(exclusions: ExclusionReport) -> None:
-    """InputError where no vote is left; the remedy is that of the rule that left out most."""
+    """InputError if no vote is left; the remedy is that of the rule that left out most votes."""
     if exclusions.n_kept == 0:
         rows = [row for row in exclusions.rows if row.n_votes]
         counted = "; ".join(f"{row.reason}: {row.n_votes}" for row in rows)
@@ -50,12 +50,12 @@ def refuse_nothing(exclusions: ExclusionReport) -> None:
 
 
 def refuse_baseline(baseline: str | None, arms: tuple[str, ...], exclusions: ExclusionReport) -> None:
-    """InputError where the baseline is no arm of the kept votes: it lost them all, or was never there."""
+    """InputError if the baseline is not an arm of the kept votes: it lost them all, or never had any."""
     if baseline is None or baseline in arms:
         return
     lost = next((arm for arm in exclusions.lost_arms if arm.arm == baseline), None)
     if lost is None:
-        raise InputError(f"--baseline {baseline!r} is none of the arms: {listed(arms)}.")
+        raise InputError(f"--baseline {baseline!r} is not one of the arms: {listed(arms)}.")
     raise InputError(
         f"--baseline {baseline!r} has no votes left: {_lost_words(lost)}. {remedy(lost.n_votes_by_reason[0][0])} "
         f"Arms with votes: {listed(arms)}."
@@ -102,14 +102,14 @@ def own_warnings(
 
 
 def own_notes(exclusions: ExclusionReport, *, has_annotators: bool, has_prompts: bool) -> list[str]:
-    """What was not computed, or stands nowhere in the report, and why that is no fault."""
+    """What was not computed or is not in the report, and why that is not a fault."""
     notes = [
         f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}." for lost in exclusions.lost_arms if _apart(lost)
     ]
     if has_annotators and not has_prompts:
         notes.append(
-            "Agreement of annotators is not given: it needs prompt ids (a column prompt_id), without which nobody can "
-            "be said to have judged the same item."
+            "Agreement of annotators is not given: without prompt ids (a column prompt_id) it is not known "
+            "who judged the same item."
         )
     return notes
 

@@ -1,6 +1,6 @@
 """What the analyst chose: the votes left out, and the strengths under other choices.
 
-The other choices put exclusions back, take ties otherwise, and weigh unreliable annotators down.
+The other choices put exclusions back, treat ties differently, and give unreliable annotators less weight.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from analysis.votes import ExclusionReport, ExclusionRules, VotesTable, exclude
 
 @dataclass(frozen=True)
 class Variant:
-    """Strengths by arm under one other choice; `strengths` is None where that choice has no estimate (`problem`).
+    """Strengths by arm under one other choice; `strengths` is None if that choice has no estimate (`problem`).
 
-    `n_votes`: those that the choice uses; where it drops ties, the decided ones.
+    `n_votes`: those that the choice uses; the decided ones if it drops ties.
     """
 
     name: str
@@ -39,7 +39,7 @@ def find_variants(
 ) -> tuple[Variant, ...]:
     """The reported choice first, then each of the others; `chosen` are the votes before exclusions.
 
-    `reliability` is the re-fit, the reason why there is none, or None where the votes name no annotators.
+    `reliability` is the re-fit, the reason why there is none, or None if the votes name no annotators.
     """
     rows = [_fitted("as reported", counts, settings)]
     n_before = counts.n_votes
@@ -69,7 +69,7 @@ def find_variants(
     side = not settings.position_effect
     other_side = replace(settings, position_effect=side)
     rows.append(_fitted("with a position effect" if side else "without a position effect", counts, other_side))
-    name, n = "annotators weighed by reliability", round(counts.n_votes)
+    name, n = "annotators weighted by reliability", round(counts.n_votes)
     if isinstance(reliability, str):
         rows.append(Variant(name, n, None, reliability))
     elif reliability is not None:
@@ -112,7 +112,7 @@ def choices_section(
 
 
 def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Table:
-    """Every rule that was on, with its count; first what was read, last what was kept."""
+    """Every rule in use, with its count; first what was read, last what was kept."""
     rows: list[tuple[Value, ...]] = [("read", "", report.n_read, None)]
     rows += [(row.reason, row.rule, row.n_votes, row.n_annotators) for row in report.rows]
     rows.append(("kept", "", report.n_kept, n_annotators))
@@ -130,7 +130,7 @@ def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Ta
 
 
 def variants_table(variants: tuple[Variant, ...], *, arms: tuple[str, ...]) -> Table:
-    """Log strengths under each other choice, one column an arm."""
+    """Log strengths under each other choice, one column per arm."""
     return Table(
         name="sensitivity",
         caption="Log strength of each arm under other choices",

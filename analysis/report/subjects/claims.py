@@ -2,7 +2,7 @@
 
 A difference is "detected" when its Holm-adjusted p-value is below alpha. Otherwise the report says how
 large a difference would have been detected, and never that two arms are equal: "equivalent within the
-margin" needs a margin that was given beforehand and an interval that lies inside it.
+margin" needs a margin that was given beforehand and an interval inside it.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def judge_all(estimate: Estimate, *, margin: float | None) -> tuple[Claim, ...]:
 
 
 def headline(claims: tuple[Claim, ...], *, baseline: str | None = None) -> str:
-    """One sentence over all pairs, or over those with the baseline."""
+    """One sentence about all pairs, or about those with the baseline."""
     n = len(claims)
     found = sum(claim.detected for claim in claims)
     of_what = "pairs of arms" if baseline is None else f"comparisons with {baseline}"
@@ -155,11 +155,11 @@ def headline(claims: tuple[Claim, ...], *, baseline: str | None = None) -> str:
         return f"No difference was detected in any of the {n} {of_what}."
     if found == n:
         return f"A difference was detected in all {n} {of_what}."
-    return f"A difference was detected in {found} of {n} {of_what}; for the others the votes leave it open."
+    return f"A difference was detected in {found} of {n} {of_what}; for the others it remains open."
 
 
 def wins_in_brief(claims: tuple[Claim, ...], order: tuple[str, ...]) -> tuple[str, ...]:
-    """For many arms: one line an arm, naming the arms it was preferred to (detected differences only)."""
+    """For many arms: one line per arm, naming the arms it was preferred to (detected differences only)."""
     beaten: dict[str, list[str]] = {arm: [] for arm in order}
     for claim in claims:
         if claim.verdict == "a":

@@ -1,4 +1,4 @@
-"""The model with covariates, fitted beside the reported one: its section of the page, and its words."""
+"""The model with covariates, a second one next to the reported one: its fit, its section and its tables."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ def covariate_section(found: Adjusted | None, alpha: float) -> Section:
 
 
 def _what(fit: CovariateFit) -> str:
-    text = "A second model, beside the reported one, with " + "; ".join(_meaning(each) for each in fit.covariates)
+    text = "A second model, in addition to the reported one, with " + "; ".join(
+        _meaning(each) for each in fit.covariates
+    )
     text += f". {fit.n_votes:,} votes"
     if fit.n_left_out:
         text += f"; {fit.n_left_out:,} without a value are left out of it"
     return (
         f"{text}. Its intervals are sandwiches of the kind “{fit.intervals}”. A covariate was measured, not assigned: "
-        "a coefficient is an association, and need not be a cause."
+        "a coefficient is an association, not necessarily a cause."
     )
 
 
@@ -84,7 +86,7 @@ def _verdict(fit: CovariateFit, alpha: float) -> str:
 
 
 def adjusted_table(fit: CovariateFit) -> Table:
-    """Strengths at equal pictures, mean values and average levels, beside those without covariates."""
+    """Strengths at equal pictures, mean values and average levels, next to those without covariates."""
     return Table(
         name="adjusted",
         caption="Log strength in the model with covariates, and without them on the same votes",

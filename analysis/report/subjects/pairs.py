@@ -35,7 +35,7 @@ DIVERGING = LinearSegmentedColormap.from_list(
 
 WRITTEN_UP_TO = 14
 
-# Colours run from a win rate of 20 % to one of 80 %; few pairs of image models lie outside.
+# Colours run from a win rate of 20 % to one of 80 %; few pairs of image models are outside.
 LOW_END = 0.2
 
 
@@ -212,7 +212,7 @@ def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
 
 
 def contrasts_csv_table(estimate: Estimate, shown: Table) -> Table:
-    """What `contrasts.csv` holds: the table `shown` on the page, then the contrast as log-odds and on the Elo scale."""
+    """The contents of `contrasts.csv`: the page's table `shown`, then the contrast as log-odds and on the Elo scale."""
     more = {
         "log_odds": "log_odds",
         "log_odds_se": "se",
@@ -232,7 +232,7 @@ def contrasts_csv_table(estimate: Estimate, shown: Table) -> Table:
 
 
 def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
-    """What `winrates.csv` holds: the table of counts (`raw`), then the model's contrast if there is one."""
+    """The contents of `winrates.csv`: the table of counts (`raw`), then the model's contrast if there is one."""
     more = (
         Column("model_win_rate", ""),
         Column("model_low", ""),
@@ -329,7 +329,7 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
         alt=(
             f"Matrix of {k} by {k} arms, {n_pairs} compared pairs. Each cell gives the share of votes that the "
             f"row's arm won "
-            "against the column's arm, a tie as half a win, and the number of votes. The same numbers stand in the "
+            "against the column's arm, a tie as half a win, and the number of votes. The same numbers are in the "
             "table of pairs."
         ),
         caption=(

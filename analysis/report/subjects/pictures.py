@@ -1,4 +1,4 @@
-"""The image set beside the votes: example pairs with their pictures, and the measured size of each arm's model."""
+"""The image set of the votes: example pairs with their pictures, and the measured size of each arm's model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from analysis.votes.table import has_values
 from qsched.records import InputError, IntegrityError, Manifest, iter_rows, read_manifest
 
-# Pictures up to this size go into the page as they are; larger ones as a smaller copy, and the page says so.
+# Pictures up to this size go into the page unchanged; larger ones as a smaller copy, and the page says so.
 WHOLE_BYTES = 150_000
 COPY_PIXELS = 448
 MIN_VOTES = 3
@@ -53,14 +53,14 @@ class Example:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What a report needs of an image set: its manifest and where the picture of (prompt, arm, sample) lies."""
+    """What a report needs of an image set: its manifest and the file of each (prompt, arm, sample)."""
 
     folder: Path
     manifest: Manifest
     files: dict[tuple[str, str, int], tuple[str, str, str]]
 
     def sizes(self) -> dict[str, int]:
-        """Measured bytes of each arm's denoiser, where the manifest has them."""
+        """Measured bytes of each arm's denoiser, if the manifest has them."""
         return {arm.name: arm.denoiser_bytes for arm in self.manifest.arms if arm.denoiser_bytes}
 
 
@@ -76,7 +76,7 @@ def load_image_set(folder: Path) -> ImageSet:
 
 
 def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The items with the most and with the least agreement, at most three each, with pictures where there are any.
+    """The items with the most and with the least agreement, at most three each, with pictures if there are any.
 
     Most: the largest share of one answer. Least: the largest share of those who preferred the other arm. Items with
     fewer than three votes are left out. Ties in the ordering go to more votes, then to the prompt's name, so that
@@ -128,7 +128,7 @@ def _items(frame: pl.DataFrame) -> list[Example]:
 
 
 def _minority(item: Example) -> float:
-    """The share of those who preferred the arm that fewer preferred: a half where an item divides people evenly."""
+    """The share of votes for the arm with fewer votes: a half if an item divides people evenly."""
     return min(item.wins_a, item.wins_b) / item.n_votes
 
 

@@ -38,7 +38,7 @@ class OrderBin:
 
 @dataclass(frozen=True)
 class Times:
-    """Response times of all kept votes in milliseconds; None where the votes carry no times."""
+    """Response times of all kept votes in milliseconds; None if the votes have no times."""
 
     n_votes: int
     median_ms: float
@@ -86,7 +86,7 @@ def _position_effect(counts: VoteCounts, reported: Estimate, settings: EstimateS
 
 
 def order_bins(frame: pl.DataFrame) -> tuple[OrderBin, ...]:
-    """Cut sessions into at most ten stretches of equal length; empty without sessions or times of serving."""
+    """Cut sessions into at most ten parts of equal length; empty without sessions or times of serving."""
     if not has_values(frame, "session") or not has_values(frame, "served_at"):
         return ()
     keys = ["study", "annotator", "session"] if has_values(frame, "annotator") else ["session"]
@@ -130,7 +130,7 @@ def order_bins(frame: pl.DataFrame) -> tuple[OrderBin, ...]:
 
 
 def response_times(frame: pl.DataFrame) -> Times | None:
-    """Quantiles of the response time; None where no vote has one."""
+    """Quantiles of the response time; None if no vote has one."""
     if not has_values(frame, "response_ms"):
         return None
     times = frame.get_column("response_ms").drop_nulls().cast(pl.Float64)
@@ -201,7 +201,7 @@ def _sides(found: SessionResults) -> str:
 
 def _times(times: Times | None) -> str:
     if times is None:
-        return "The votes carry no response times."
+        return "The votes have no response times."
     return (
         f"The median response time is {times.median_ms / 1000:.1f} s; half of the votes took "
         f"{times.quartile_low_ms / 1000:.1f} "
@@ -286,7 +286,7 @@ def draw_session(order: tuple[OrderBin, ...], histogram: tuple[tuple[float, floa
 
 
 def _legend_above(panel: Axes) -> None:
-    """Inside the axes it would lie on some curve: shares and times may be anywhere."""
+    """Inside the axes it would cover a curve: shares and times may be anywhere."""
     panel.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.4)
 
 

@@ -17,7 +17,7 @@ from analysis.report.subjects.pictures import ImageSet
 from analysis.stats import Estimate, StrengthRow
 
 LABEL_POINTS = 8
-# Where a label may stand, best first: (points right, points up) from its marker.
+# Places for a label, best first: (points right, points up) from its marker.
 PLACES = ((7, 0), (-7, 0), (7, 11), (-7, 11), (7, -11), (-7, -11), (7, 22), (-7, 22), (7, -22), (-7, -22))
 
 
@@ -34,7 +34,7 @@ def size_section(estimate: Estimate | None, image_set: ImageSet | None) -> Secti
 
 
 def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset[str]) -> Draft:
-    """One point an arm with a measured size. Hollow: arithmetic imitated, so size is measured but speed is not."""
+    """One point per arm with a measured size. Hollow: arithmetic imitated, so size is measured but speed is not."""
     rows = [row for row in estimate.strengths if row.arm in sizes]
     figure = new_figure(5.6, 3.7)
     axes = figure.add_subplot()
@@ -88,7 +88,7 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
 
 
 def _side_by_side(rows: list[StrengthRow], sizes: dict[str, int]) -> dict[str, float]:
-    """Arms of one size (with and without Q-Sched) would hide each other: they stand 4 % apart."""
+    """Arms of one size (with and without Q-Sched) would hide each other: they are drawn 4 % apart."""
     by_size: dict[int, list[str]] = {}
     for row in rows:
         by_size.setdefault(sizes[row.arm], []).append(row.arm)
@@ -119,7 +119,7 @@ class _Box:
 
 
 def _write_labels(axes: Axes, rows: list[StrengthRow], x_of: dict[str, float]) -> None:
-    """Put each arm's name at the first place where it covers no marker, no interval and no other name."""
+    """Put each arm's name at the first place that covers no marker, interval or other name."""
     scale = 72 / axes.figure.dpi
     frame = axes.get_window_extent()
     taken: list[_Box] = []

@@ -27,7 +27,7 @@ MOST_ARMS = 12
 
 @dataclass(frozen=True)
 class Stratum:
-    """One value of the `--by` column. `estimate` is None where none exists; `problem` then says why."""
+    """One value of the `--by` column. `estimate` is None if none exists; `problem` then says why."""
 
     name: str
     n_votes: int
@@ -207,12 +207,12 @@ def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, 
         figure=figure,
         title=f"Strength of each arm by {by}",
         alt=(
-            f"{len(arms)} panels, one an arm, with {percent_words(confidence)} intervals of its Elo in {len(shown)} "
-            f"strata of {by}. The numbers stand in the table below the figure."
+            f"{len(arms)} panels, one per arm, with {percent_words(confidence)} intervals of its Elo in {len(shown)} "
+            f"strata of {by}. The numbers are in the table below the figure."
         ),
         caption=(
             f"Each {by} estimated on its own. An interval that leaves out the line in one panel and not in another "
-            "is no evidence of a difference between the two: the table of contrasts tests that."
+            "is not evidence of a difference between the two: the table of contrasts tests that."
             + (f" {left_out} further strata are in winrates.json only." if left_out else "")
             + (f" The {MOST_ARMS} strongest arms; {arms_left_out} more are in strata.csv." if arms_left_out else "")
         ),

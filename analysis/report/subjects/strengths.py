@@ -37,8 +37,8 @@ def strengths_section(estimate: Estimate | None, *, baseline: str | None) -> Sec
 
 
 def intervals_section(estimate: Estimate | None) -> Section:
-    """The reported intervals beside those that take votes as independent."""
-    title = "How sure: the intervals beside the vote-level ones"
+    """The reported intervals next to those that take votes as independent."""
+    title = "How sure: these intervals and vote-level ones"
     if estimate is None:
         return Section("intervals", title)
     unsure = estimate.uncertainty
@@ -85,18 +85,18 @@ def strengths_table(estimate: Estimate) -> Table:
 
 
 def strengths_csv_table(estimate: Estimate | None) -> Table:
-    """What `strengths.csv` holds: every column of a strength; no rows where there is no estimate."""
+    """The contents of `strengths.csv`: every column of a strength; no rows without an estimate."""
     columns = tuple(Column(item.name, "") for item in fields(StrengthRow))
     return Table.of("strengths", () if estimate is None else estimate.strengths, caption="", columns=columns)
 
 
 def intervals_table(estimate: Estimate) -> Table:
-    """The default interval of each arm beside the one that takes votes as independent."""
+    """The reported interval of each arm next to the one that takes votes as independent."""
     kind, percent = estimate.uncertainty.kind, percent_words(estimate.settings.confidence)
     return Table.of(
         "intervals",
         estimate.strengths,
-        caption=f"Width of the {percent} intervals of log strength: {kind} beside vote level",
+        caption=f"Width of the {percent} intervals of log strength: {kind} and vote level",
         columns=(
             Column("arm", "Arm", "text"),
             Column("low", f"Low ({kind})", digits=3),
@@ -144,7 +144,7 @@ def baseline_table(estimate: Estimate, baseline: str) -> Table:
 
 
 def draw_strengths(estimate: Estimate) -> Draft:
-    """Arms from strongest to weakest on the Elo scale, log-odds above; two bars an arm."""
+    """Arms from strongest to weakest on the Elo scale, log-odds above; two bars per arm."""
     rows = estimate.strengths
     labels = short_labels(tuple(row.arm for row in rows))
     height = 1.15 + 0.34 * len(rows)
@@ -193,14 +193,14 @@ def draw_strengths(estimate: Estimate) -> Draft:
         alt=f"Forest plot on the Elo scale, {percent} intervals. {spoken}.",
         caption=(
             "Strength of each arm on the Elo scale (below) and as a natural logarithm of odds (above), relative to "
-            "the mean of all arms. Two arms whose intervals overlap may still differ, and the other way round: the "
-            "table of pairs, not this figure, says which differences were detected."
+            "the mean of all arms. Two arms whose intervals overlap may still differ, and arms whose intervals "
+            "do not overlap may not: the table of pairs, not this figure, says which differences were detected."
         ),
     )
 
 
 def _elo_of(log_strength: Any) -> Any:
-    # matplotlib hands over arrays; the scale is linear, so two of its points give all of it.
+    # matplotlib passes arrays; the scale is linear, so two points determine it.
     return elo(0.0) + (elo(1.0) - elo(0.0)) * np.asarray(log_strength)
 
 

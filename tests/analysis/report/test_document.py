@@ -161,7 +161,7 @@ def test_votes_without_a_tie_make_a_report_that_says_which_choice_has_no_estimat
     rows = {row["name"]: row for row in document["sensitivity"]}
     davidson = rows["Davidson's model of ties"]
     assert davidson["strengths"] is None and "tie" in davidson["problem"]
-    refitted = rows["annotators weighed by reliability"]["strengths"]
+    refitted = rows["annotators weighted by reliability"]["strengths"]
     reported = {row["arm"]: row["log_strength"] for row in document["strengths"]}
     assert refitted == pytest.approx(reported, abs=0.3)
 

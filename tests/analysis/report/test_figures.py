@@ -78,8 +78,8 @@ def test_names_in_common_scripts_need_no_other_font() -> None:
 
 def test_an_installed_font_stands_in_for_characters_that_the_first_one_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fonts that come with matplotlib: the second has a sign of its own that the first lacks.
-    sign = min(fonts._characters("STIXGeneral") - fonts._characters(fonts.BASE))
-    monkeypatch.setattr(fonts, "_installed_fallbacks", lambda: ("cmr10", "STIXGeneral"))
+    sign = min(fonts.characters_of("STIXGeneral") - fonts.characters_of(fonts.BASE))
+    monkeypatch.setattr(fonts, "installed_fallbacks", lambda: ("cmr10", "STIXGeneral"))
     found = fonts.fonts_for((f"a{sign}", f"b{NOWHERE}"))
     assert found.families[-1] == "STIXGeneral" and found.missing == {NOWHERE}
     assert found.lacking(("a", f"b{NOWHERE}")) == (f"b{NOWHERE}",)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
 
@@ -78,6 +77,6 @@ def test_escapes_of_single_strings() -> None:
     assert short_label("  \n ") == "(blank)"
 
 
-def test_a_hostile_title_does_not_leave_the_output_folder(make_report: MakeReport, tmp_path: Path) -> None:
+def test_a_hostile_title_does_not_leave_the_output_folder(make_report: MakeReport) -> None:
     made = make_report(simulated_votes(votes_each=10), title="../../etc/passwd")
     assert sorted(p.name for p in made.folder.parent.iterdir()) == ["out", "votes.parquet"]

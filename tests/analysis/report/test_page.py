@@ -99,7 +99,7 @@ def test_figures_take_the_colours_of_the_page(report: Report) -> None:
     assert [colour for colour in CSS_VARIABLES if colour in drawings] == []
 
 
-def test_text_has_enough_contrast_in_light_and_dark(report: Report) -> None:
+def test_text_has_enough_contrast_in_light_and_dark() -> None:
     css = (Path(page_module.__file__).parent / "page.css").read_text(encoding="utf-8")
     blocks = re.findall(r"--paper:.*?}", css, re.DOTALL)
     assert len(blocks) == 3  # light, dark, print

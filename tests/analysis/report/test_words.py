@@ -90,9 +90,7 @@ def test_a_detected_difference_inside_the_margin_is_called_smaller_than_the_marg
 def test_the_headline_counts_and_leaves_the_rest_open() -> None:
     yes = judge_pair(pair(0.6, 0.1, 0.001), alpha=0.05, confidence=0.95, n_pairs=2, margin=None)
     no = judge_pair(pair(0.0, 0.1, 0.9), alpha=0.05, confidence=0.95, n_pairs=2, margin=None)
-    assert headline((yes, no)) == (
-        "A difference was detected in 1 of 2 pairs of arms; for the others the votes leave it open."
-    )
+    assert headline((yes, no)) == ("A difference was detected in 1 of 2 pairs of arms; for the others it remains open.")
     assert headline((no, no)) == "No difference was detected in any of the 2 pairs of arms."
 
 

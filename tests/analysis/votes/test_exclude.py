@@ -22,11 +22,18 @@ KINDS = ("task", "warmup", "practice", "gold", "instructed", "repeat")
 def table(rows: list[dict[str, Any]]) -> VotesTable:
     full = [
         {
-            "left_arm": "a", "right_arm": "b", "choice": "left", "annotator": "x", "kind": "task", "expected": None,
-            "response_ms": 1000, "simulated": False, **row,
+            "left_arm": "a",
+            "right_arm": "b",
+            "choice": "left",
+            "annotator": "x",
+            "kind": "task",
+            "expected": None,
+            "response_ms": 1000,
+            "simulated": False,
+            **row,
         }
         for row in rows
-    ]  # fmt: skip
+    ]
     frame = pl.DataFrame(full, infer_schema_length=None)
     return VotesTable(frame.cast({c: SCHEMA[c] for c in frame.columns}), ("memory",), "qsched", ())
 
@@ -76,9 +83,9 @@ def test_the_first_rule_that_hits_takes_the_vote():
 def test_simulated_votes_are_kept_alone_and_dropped_beside_peoples():
     alone, mixed = table([{"simulated": True}] * 3), table([{"simulated": True}] * 3 + [{}])
     assert reasons(alone) == {} and exclude(alone)[1].simulated == "all"
-    assert exclude(alone)[1].notes[0] == "All 3 votes are by simulated annotators; for that no vote was left out."
+    assert exclude(alone)[1].notes[0] == "All 3 votes are by simulated annotators; none was left out for that reason."
     kept = exclude(mixed, ExclusionRules(simulated="keep"))[1]
-    assert kept.notes[0] == "3 of 4 votes are by simulated annotators; for that no vote was left out."
+    assert kept.notes[0] == "3 of 4 votes are by simulated annotators; none was left out for that reason."
     assert reasons(mixed) == {"simulated": 3}
     assert reasons(mixed, simulated="keep") == {}
     assert reasons(alone, simulated="drop") == {"simulated": 3}
@@ -122,11 +129,11 @@ def test_too_few_votes_are_counted_after_the_other_rules():
 def test_named_annotators_must_exist():
     votes = table([{"annotator": "u"}, {"annotator": "v"}])
     assert reasons(votes, annotators=("u",)) == {"named annotator": 1}
-    with pytest.raises(InputError, match="'w' is to be excluded but gave no vote"):
+    with pytest.raises(InputError, match="'w' is to be excluded but has no votes"):
         exclude(votes, ExclusionRules(annotators=("w",)))
 
 
-def test_a_default_rule_that_cannot_be_checked_is_noted_and_a_chosen_one_is_an_error(tmp_path: Path):
+def test_a_default_rule_that_cannot_be_checked_is_noted_and_a_chosen_one_is_an_error():
     votes = table([{}])
     votes = votes.with_frame(votes.frame.drop("response_ms", "expected"))
     _, report = exclude(votes)

@@ -18,12 +18,20 @@ def make_rows(n: int = 12) -> list[dict[str, Any]]:
     rows = []
     for i in range(n):
         vote = Vote(
-            study="faces", question="overall", pair_id=f"pair{i}", prompt_id=f"p{i % 4}", category=None,
-            left_arm="fp16" if i % 2 else "w4a8", right_arm="w4a8" if i % 2 else "fp16",
-            choice=("left", "right", "tie")[i % 3], annotator=f"ann{i % 3}", session=f"s{i % 3}",
-            served_at=start + timedelta(minutes=i), answered_at=start + timedelta(minutes=i, seconds=3),
+            study="faces",
+            question="overall",
+            pair_id=f"pair{i}",
+            prompt_id=f"p{i % 4}",
+            category=None,
+            left_arm="fp16" if i % 2 else "w4a8",
+            right_arm="w4a8" if i % 2 else "fp16",
+            choice=("left", "right", "tie")[i % 3],
+            annotator=f"ann{i % 3}",
+            session=f"s{i % 3}",
+            served_at=start + timedelta(minutes=i),
+            answered_at=start + timedelta(minutes=i, seconds=3),
             response_ms=900 + i,
-        )  # fmt: skip
+        )
         rows.append(vote.model_dump(mode="json"))
     return rows
 
@@ -116,9 +124,15 @@ def test_columns_that_no_estimate_needs_may_be_missing_and_are_named(tmp_path: P
 
 @pytest.mark.parametrize(
     ("winner", "choice", "both_bad"),
-    [("model_a", "left", False), ("model_b", "right", False), ("tie", "tie", False),
-     ("tie (bothbad)", "tie", True), ("bothbad", "tie", True), ("both_bad", "tie", True)],
-)  # fmt: skip
+    [
+        ("model_a", "left", False),
+        ("model_b", "right", False),
+        ("tie", "tie", False),
+        ("tie (bothbad)", "tie", True),
+        ("bothbad", "tie", True),
+        ("both_bad", "tie", True),
+    ],
+)
 def test_arena_winners_are_understood(tmp_path: Path, winner: str, choice: str, both_bad: bool):
     rows = [{"model_a": "x", "model_b": "y", "winner": winner, "judge": "j1", "tstamp": 1.5}]
     votes = read_votes(write(rows, tmp_path / "arena.jsonl"))
@@ -177,11 +191,17 @@ def test_files_that_are_not_votes_are_refused_in_words(tmp_path: Path):
     fake = tmp_path / "f.parquet"
     fake.write_text("not parquet")
     for source, words in (
-        (empty, "is empty"), (folder, "is a folder"), (odd, "ends in '.xlsx'"), (semicolons, "single column"),
-        (broken, r"b\.jsonl:2: not JSON"), (no_rows, "no votes in it"), (fake, "cannot be read"),
-        (tmp_path / "absent.csv", "does not exist"), (f"sqlite:///{tmp_path}/none.db", "does not exist"),
+        (empty, "is empty"),
+        (folder, "is a folder"),
+        (odd, "ends in '.xlsx'"),
+        (semicolons, "single column"),
+        (broken, r"b\.jsonl:2: not JSON"),
+        (no_rows, "no votes in it"),
+        (fake, "cannot be read"),
+        (tmp_path / "absent.csv", "does not exist"),
+        (f"sqlite:///{tmp_path}/none.db", "does not exist"),
         ("nonsense://", "nonsense"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=words):
             read_votes(source)
     with pytest.raises(InputError, match="No votes were named"):
