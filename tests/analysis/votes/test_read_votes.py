@@ -196,7 +196,7 @@ def test_files_that_are_not_votes_are_refused_in_words(tmp_path: Path):
         (odd, "ends in '.xlsx'"),
         (semicolons, "single column"),
         (broken, r"b\.jsonl:2: not JSON"),
-        (no_rows, "no votes in it"),
+        (no_rows, "there are no votes"),
         (fake, "cannot be read"),
         (tmp_path / "absent.csv", "does not exist"),
         (f"sqlite:///{tmp_path}/none.db", "does not exist"),
