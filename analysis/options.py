@@ -76,6 +76,13 @@ Simulation = Annotated[
 Formats = Annotated[str, typer.Option(help="Figure files to write, separated by commas.", rich_help_panel=REPORT)]
 Study = Annotated[str | None, typer.Option(help="Use the votes of this study.", rich_help_panel=CHOICE)]
 Question = Annotated[str | None, typer.Option(help="Use the answers to this question.", rich_help_panel=CHOICE)]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with the number of votes of each row; none: each row is one vote. Needed with such a column.",
+        rich_help_panel=CHOICE,
+    ),
+]
 ByOption = Annotated[
     By | None,
     typer.Option(
@@ -113,6 +120,14 @@ ExcludeArm = Annotated[
     list[str] | None,
     typer.Option(
         help="Exclude the votes about this arm (one that never won has no estimate); repeat for more.",
+        rich_help_panel=EXCLUSIONS,
+    ),
+]
+IncludeNamesShown = Annotated[
+    bool,
+    typer.Option(
+        "--include-names-shown",
+        help="Keep votes given while the names of the arms were shown (arena-style files: anony is false).",
         rich_help_panel=EXCLUSIONS,
     ),
 ]

@@ -44,14 +44,16 @@ def winrates(
     formats: options.Formats = "svg,png,pdf",
     study: options.Study = None,
     question: options.Question = None,
+    weights: options.Weights = None,
     by: options.ByOption = None,
     min_response_ms: options.MinResponseMs = 200,
     min_votes: options.MinVotes = 0,
     min_gold_accuracy: options.MinGoldAccuracy = 0.5,
     gold_ties_wrong: options.GoldTiesWrong = False,
     max_instructed_failures: options.MaxInstructedFailures = 1,
-    exclude_annotator: options.ExcludeAnnotator = None,
     exclude_arm: options.ExcludeArm = None,
+    exclude_annotator: options.ExcludeAnnotator = None,
+    include_names_shown: options.IncludeNamesShown = False,
     include_repeats: options.IncludeRepeats = False,
     simulated: options.Simulated = None,
     model: options.ModelOption = options.Model.BRADLEY_TERRY,
@@ -109,6 +111,7 @@ def winrates(
         ),
         rules=ExclusionRules(
             kinds=kinds,
+            names_shown=not include_names_shown,
             arms=tuple(dict.fromkeys(exclude_arm or ())),
             annotators=tuple(dict.fromkeys(exclude_annotator or ())),
             simulated="auto" if simulated is None else "keep" if simulated else "drop",
@@ -123,7 +126,12 @@ def winrates(
         formats=read_formats(formats),
         command=shown_command(sys.argv),
     )
-    table = read_votes(votes, allow_mixed=study is not None or settings.by == "study", covariates=settings.covariates)
+    table = read_votes(
+        votes,
+        allow_mixed=study is not None or settings.by == "study",
+        covariates=settings.covariates,
+        weights=weights,
+    )
     found = find(table, settings)
     paths = write_report(found, out)
     report_done(found, paths[0])

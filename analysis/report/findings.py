@@ -20,9 +20,11 @@ from analysis.report.subjects.caveats import (
     listed,
     own_notes,
     own_warnings,
+    partial_warnings,
     refuse_baseline,
     refuse_mixture,
     refuse_nothing,
+    source_notes,
 )
 from analysis.report.subjects.choices import Variant, find_variants
 from analysis.report.subjects.claims import Claim, judge_all
@@ -43,7 +45,7 @@ from analysis.stats import (
     estimate,
 )
 from analysis.stats.errors import NoEstimateError
-from analysis.votes import ExclusionReport, VotesTable, exclude
+from analysis.votes import ExclusionReport, ExclusionRules, VotesTable, exclude
 from analysis.votes.table import has_values
 from qsched import __version__
 from qsched.records import InputError
@@ -95,12 +97,9 @@ class Findings:
 def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
     chosen = choose(votes, settings)
-    kept, exclusions = exclude(chosen, settings.rules)
-    refuse_mixture(exclusions, settings)
-    refuse_nothing(exclusions)
-    counts = count_votes(kept)
-    chosen_estimate = settings.estimate
-    existence, found = _estimate(counts, chosen_estimate)
+    screened = _screen(chosen, settings)
+    kept, exclusions, counts = screened.kept, screened.exclusions, screened.counts
+    existence, found, chosen_estimate = screened.existence, screened.estimate, settings.estimate
     refuse_baseline(settings.baseline, counts.arms, exclusions)
     settings = replace(settings, by=_by(kept, settings.by))
     strata = None
@@ -118,8 +117,12 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         *(row.cluster for row in influence.drawn),
     )
     fonts = fonts_for(drawn)
-    warnings = [*(found.warnings if found else ()), *own_warnings(exclusions, image_set, counts.arms, fonts, drawn)]
-    own = own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts)
+    warnings = (
+        *screened.warnings,
+        *(found.warnings if found else ()),
+        *own_warnings(exclusions, image_set, counts.arms, fonts, drawn),
+    )
+    own = (*own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts), *source_notes(votes))
     return Findings(
         settings=settings,
         sources=votes.sources,
@@ -139,7 +142,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         strata=strata,
         variants=()
         if found is None
-        else find_variants(chosen, counts, chosen_estimate, rules=settings.rules, reliability=reliability),
+        else find_variants(chosen, counts, chosen_estimate, rules=exclusions.rules, reliability=reliability),
         adjusted=find_adjusted(kept, settings.covariates, chosen_estimate),
         anytime=anytime_win_rates(kept, confidence=chosen_estimate.confidence) if settings.sequential else (),
         session=find_session(kept.frame, counts, found, chosen_estimate),
@@ -158,6 +161,51 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(strata)))),
         versions=used_versions(),
     )
+
+
+@dataclass(frozen=True)
+class _Screened:
+    """The kept votes and their estimate, or why there is none; `warnings` name arms that an estimate leaves out."""
+
+    kept: VotesTable
+    exclusions: ExclusionReport
+    counts: VoteCounts
+    existence: Existence | None
+    estimate: Estimate | None
+    warnings: tuple[str, ...] = ()
+
+
+def _screen(chosen: VotesTable, settings: ReportSettings) -> _Screened:
+    """Exclude and estimate; if some arms have no finite strength, estimate the largest group of arms that has."""
+    whole = _screened(chosen, settings, settings.rules)
+    if whole.existence is None:
+        return whole
+    rest = _without_estimate(whole.existence, settings)
+    if not rest:
+        return whole
+    part = _screened(chosen, settings, replace(settings.rules, arms_without_estimate=rest))
+    if part.estimate is None:
+        return whole
+    return replace(part, warnings=tuple(partial_warnings(whole.existence, rest, whole.counts)))
+
+
+def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRules) -> _Screened:
+    kept, exclusions = exclude(chosen, rules)
+    refuse_mixture(exclusions, settings)
+    refuse_nothing(exclusions)
+    counts = count_votes(kept)
+    return _Screened(kept, exclusions, counts, *_estimate(counts, settings.estimate))
+
+
+def _without_estimate(existence: Existence, settings: ReportSettings) -> tuple[str, ...]:
+    """The arms outside the largest strongly connected group; none without a single largest group of two or more."""
+    sizes = sorted((len(group) for group in existence.components), reverse=True)
+    if existence.tie_problem or len(sizes) < 2 or sizes[0] < 2 or sizes[0] == sizes[1]:
+        return ()
+    largest = max(existence.components, key=len)
+    if settings.baseline is not None and settings.baseline not in largest:
+        return ()
+    return tuple(sorted(arm for group in existence.components if group is not largest for arm in group))
 
 
 def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:

@@ -95,6 +95,12 @@ class VoteCounts:
         k = self.n_arms
         return np.asarray(np.bincount(self.left, n_C, k) + np.bincount(self.right, n_C, k), dtype=np.float64)
 
+    def wins_of_arms(self) -> Array:
+        """Votes that each arm won, shape (K,)."""
+        k = self.n_arms
+        left, right = np.bincount(self.left, self.outcomes[:, 0], k), np.bincount(self.right, self.outcomes[:, 1], k)
+        return np.asarray(left + right, dtype=np.float64)
+
     def with_outcomes(self, outcomes: Array) -> VoteCounts:
         """The same cells with other counts and without clusters."""
         return replace(self, outcomes=outcomes, clusters={})

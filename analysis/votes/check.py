@@ -15,7 +15,7 @@ _CHOICES = [choice.value for choice in Choice]
 _KINDS = [kind.value for kind in Kind]
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 #: Columns in which a row may have no value.
-_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad")
+_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad", "anony")
 #: Columns whose text is a name: with one more blank it would be another arm, person or prompt.
 _NAMES = ("study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "annotator", "session")
 #: Above it, neighbouring whole numbers are one floating-point number: two people could have become one.

@@ -21,9 +21,10 @@ CONDUCT = ("gold failures", "instructed failures", "too fast", "too few votes")
 class ExclusionRules:
     """What is left out, applied in this order; the defaults are those of the report.
 
-    kinds: votes of these kinds (all but `task`). skips: "can't tell" answers. arms: votes about these arms.
-    annotators: by name.
-    simulated: "drop", "keep", or "auto" (dropped only if there are people's votes too).
+    kinds: votes of these kinds (all but `task`). skips: "can't tell" answers.
+    names_shown: votes given while the names of the arms were shown (arena-style `anony` is false).
+    arms: votes with one of these arms. arms_without_estimate: the same, for arms whose strength is not finite.
+    annotators: by name. simulated: "drop", "keep", or "auto" (dropped only if there are people's votes too).
     min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
     gold_ties_wrong: a tie on a gold item counts as wrong; else it is not judged.
     max_instructed_failures: annotators who failed more instructed checks than this (None: off).
@@ -33,7 +34,9 @@ class ExclusionRules:
 
     kinds: tuple[str, ...] = ("practice", "warmup", "gold", "instructed", "repeat")
     skips: bool = True
+    names_shown: bool = True
     arms: tuple[str, ...] = ()
+    arms_without_estimate: tuple[str, ...] = ()
     annotators: tuple[str, ...] = ()
     simulated: Literal["auto", "keep", "drop"] = "auto"
     min_gold_accuracy: float | None = 0.5
@@ -139,7 +142,10 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
         work.drop_value(f"kind: {kind}", f"votes of kind {kind}", "kind", kind)
     if rules.skips:
         work.drop_value("skip", "answers without a preference ('can't tell')", "choice", "skip")
+    if rules.names_shown and "anony" in given.columns:
+        work.drop("names shown", "votes given while the names of the arms were shown", ~pl.col("anony").fill_null(True))
     _named_arms(work, rules, given)
+    _without_estimate(work, rules)
     _named(work, rules, given)
     simulated = _simulated(work, rules, given)
     _gold(work, rules, given)
@@ -178,6 +184,12 @@ def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
 
 def _arms(frame: pl.DataFrame) -> set[str]:
     return {name for side in ("left_arm", "right_arm") for name in frame[side].unique().cast(pl.String).to_list()}
+
+
+def _without_estimate(work: _Excluder, rules: ExclusionRules) -> None:
+    if rules.arms_without_estimate:
+        sides = [pl.col(side).cast(pl.String).is_in(rules.arms_without_estimate) for side in ("left_arm", "right_arm")]
+        work.drop("arm without estimate", "votes about arms whose strength is not finite", sides[0] | sides[1])
 
 
 def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool:

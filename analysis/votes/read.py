@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from analysis.votes.covariates import extra_columns, number_or_text
 from analysis.votes.duplicates import refuse_copies, refuse_named_twice, refuse_vote_twice
 from analysis.votes.sources import Source, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
+from analysis.votes.weights import NONE, check_weights, expand
 from qsched.records import InputError
 
 ESSENTIAL = ("left_arm", "right_arm", "choice")
@@ -21,14 +23,20 @@ OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 
 def read_votes(
-    sources: str | Path | Sequence[str | Path], *, allow_mixed: bool = False, covariates: Sequence[str] = ()
+    sources: str | Path | Sequence[str | Path],
+    *,
+    allow_mixed: bool = False,
+    covariates: Sequence[str] = (),
+    weights: str | None = None,
 ) -> VotesTable:
     """All votes of the sources, checked.
 
     A source is a .parquet, .csv(.gz) or .jsonl file or a database URL (its view `votes_table`), with our columns
     or arena-style ones. Needed are left_arm, right_arm and choice (or model_a, model_b and winner); other columns
     of the contract may be absent and are then named in `missing`, but one that is there must be right in every row.
-    Columns beyond the contract are left out, except those of `covariates` (see `analysis.votes.covariates`).
+    Columns beyond the contract are left out and named in `unused`, except those of `covariates` (see
+    `analysis.votes.covariates`) and `weights`, a column with the number of votes of each row. A column of counts that
+    is not asked for is an error; with "none" every row counts once.
 
     Raises InputError for a missing file or column, for several studies in one table unless `allow_mixed`, and for
     votes that occur twice (see `analysis.votes.duplicates`); RowError for a value that breaks the contract.
@@ -40,8 +48,11 @@ def read_votes(
     names = tuple(source.name for source in opened)
     refuse_named_twice(listed, names)
     styles = [style_of(source) for source in opened]
-    extras = [extra_columns(covariates, source.columns, source=source.name) for source in opened]
-    frames = [_load(*each) for each in zip(opened, styles, extras, strict=True)]
+    asked = () if weights in (None, NONE) else (str(weights),)
+    extras = [(*extra_columns(covariates, source.columns, source=source.name), *asked) for source in opened]
+    for source in opened:
+        check_weights(source, weights)
+    frames, unused = zip(*(_load(*each) for each in zip(opened, styles, extras, strict=True)), strict=True)
     refuse_copies(frames, names)
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
     if frame.height == 0:
@@ -49,11 +60,13 @@ def read_votes(
     frame = _complete(frame, extras[0])
     missing = tuple(name for name in SCHEMA if all(name not in part.columns for part in frames))
     style: Style = styles[0] if len(set(styles)) == 1 else "mixed"
-    table = VotesTable(frame, names, style, missing)
+    table = VotesTable(
+        frame, names, style, missing, unused=tuple(dict.fromkeys(name for part in unused for name in part))
+    )
     _refuse_partly_missing(frame, opened)
     _refuse_mixed(table, allow_mixed=allow_mixed)
     refuse_vote_twice(frame)
-    return table
+    return table if not asked else replace(table, frame=expand(frame, asked[0]), weights=asked[0])
 
 
 def style_of(source: Source) -> Style:
@@ -73,7 +86,8 @@ def style_of(source: Source) -> Style:
     )
 
 
-def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame:
+def _load(source: Source, style: Style, extras: tuple[str, ...]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The checked columns of one source, and the names of those that are not used."""
     try:
         found = arena.without_other_times(source.rows, source.columns) if style == "arena" else source.columns
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -102,9 +116,9 @@ def _load(source: Source, style: Style, extras: tuple[str, ...]) -> pl.DataFrame
         raise InputError(f"{source.name} cannot be read: {error}") from error
     same = [pl.col(name).alias(f"raw:{name}") for name in columns if name not in lossy]
     check(frame.with_columns(same), source=source.name, columns=columns, names=names)
-    return frame.drop([f"raw:{name}" for name in lossy]).with_columns(
-        pl.lit(source.name).cast(SCHEMA["source"]).alias("source")
-    )
+    frame = frame.drop([f"raw:{name}" for name in lossy])
+    unused = tuple(name for name in source.columns if name not in (*used, *extras))
+    return frame.with_columns(pl.lit(source.name).cast(SCHEMA["source"]).alias("source")), unused
 
 
 def _refuse_nested(source: Source, used: tuple[str, ...]) -> None:

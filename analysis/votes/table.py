@@ -31,6 +31,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "simulated": pl.Boolean(),
     "sample_index": pl.Int64(),
     "both_bad": pl.Boolean(),
+    "anony": pl.Boolean(),
     "source": pl.Categorical(),
     "row": pl.Int64(),
 }
@@ -41,6 +42,7 @@ class VotesTable:
     """Checked votes: `frame` has the columns of SCHEMA that any source has; `missing` names the others.
 
     `kind`, `simulated` and `both_bad` are always there (task, false and false if a source has no such column).
+    `unused`: columns of the sources that are not in the table. `weights`: the column that said how many votes a row is.
     `is_screened`: `exclude` has applied its rules to these votes.
     """
 
@@ -48,6 +50,8 @@ class VotesTable:
     sources: tuple[str, ...]
     style: Style
     missing: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+    weights: str | None = None
     is_screened: bool = False
 
     @property

@@ -336,9 +336,12 @@ def test_an_arm_that_never_won_is_named_and_can_be_left_out(run, tmp_path: Path)
     path.write_text("left_arm,right_arm,choice,annotator,prompt_id\n" + "\n".join(lines) + "\n")
     out = tmp_path / "report"
     code, _, err = run(path, "--out", out, "--formats", "svg", "--resamples", "100")
-    assert code == 3 and "Leave out lost (--exclude-arm)" in err
-    code, _, _ = run(path, "--out", out, "--formats", "svg", "--resamples", "100", "--exclude-arm", "lost")
     written = json.loads((out / "winrates.json").read_text())
+    assert code == 0 and [row["arm"] for row in written["strengths"]] == ["a", "b"]
+    assert "'lost' is not in the estimate: it never won" in err
+    code, _, err = run(path, "--out", out, "--formats", "svg", "--resamples", "100", "--exclude-arm", "lost")
+    written = json.loads((out / "winrates.json").read_text())
+    assert "'lost' is not in the estimate" not in err
     assert code == 0 and [row["arm"] for row in written["strengths"]] == ["a", "b"]
     assert {row["reason"]: row["n_votes"] for row in written["excluded"]["rows"]}["named arm"] == 40
     code, _, err = run(path, "--out", out, "--exclude-arm", "nobody")
@@ -372,3 +375,13 @@ def test_arena_votes_have_covariates_of_both_sides(run, tmp_path: Path) -> None:
     assert run(tmp_path / "arena.jsonl", "--out", out, *QUICK, "--covariate", "token")[0] == 0
     fit = json.loads((out / "winrates.json").read_text(encoding="utf-8"))["covariates"]["fit"]
     assert fit["covariates"][0]["kind"] == "difference" and len(fit["terms"]) == 1
+
+
+def test_counts_are_refused_until_weights_says_what_they_are(run, tmp_path: Path) -> None:
+    rows = [("a", "b", "model_a", 30), ("a", "b", "model_b", 20), ("b", "c", "model_a", 10), ("b", "c", "model_b", 40)]
+    pl.DataFrame(rows, schema=["model_a", "model_b", "winner", "weight"], orient="row").write_csv(tmp_path / "v.csv")
+    code, _, err = run(tmp_path / "v.csv", "--out", tmp_path / "report", *QUICK)
+    assert code == 2 and "--weights weight" in err and not (tmp_path / "report").exists()
+    assert run(tmp_path / "v.csv", "--out", tmp_path / "report", *QUICK, "--weights", "weight")[0] == 0
+    document = json.loads((tmp_path / "report" / "winrates.json").read_text(encoding="utf-8"))
+    assert document["n_votes"] == 100 and any("'weight' says how many votes" in note for note in document["notes"])

@@ -34,7 +34,7 @@ def summary_points(found: Findings) -> tuple[str, ...]:
     if len(_chosen(found)) > 1:
         points.append(headline(_chosen(found), baseline=found.settings.baseline))
     points += _pair_points(found, found.estimate)
-    points += _design_effect(found.estimate)
+    points += _design_effect(found.estimate, n_annotators=found.n_annotators, n_prompts=found.n_prompts)
     n_ties = sum(pair.ties for pair in found.raw)
     points.append(
         f"Win rates in this summary are the model's; in them {share_words(found.estimate)}. "
@@ -69,14 +69,12 @@ def _pair_points(found: Findings, estimate: Estimate) -> list[str]:
     return points
 
 
-def _design_effect(estimate: Estimate) -> list[str]:
+def _design_effect(estimate: Estimate, *, n_annotators: int | None, n_prompts: int | None) -> list[str]:
     effect = estimate.design_effect
     if estimate.uncertainty.kind in ("vote", "model"):
-        remedy = (
-            "these votes carry no ids of annotators or prompts that could show it"
-            if estimate.settings.intervals == "two-way"
-            else "see --intervals two-way"
-        )
+        remedy = "see --intervals two-way"
+        if estimate.settings.intervals == "two-way":
+            remedy = _too_few(n_annotators, n_prompts)
         return [
             "These intervals take every vote as independent. Votes of one annotator, and votes on one prompt, "
             f"usually are not: the true uncertainty is then larger ({remedy})."
@@ -94,3 +92,14 @@ def _design_effect(estimate: Estimate) -> list[str]:
     else:
         text += ": in these votes annotators and prompts add little to the uncertainty of single votes."
     return [text]
+
+
+def _too_few(n_annotators: int | None, n_prompts: int | None) -> str:
+    if n_annotators is None and n_prompts is None:
+        return "these votes have no ids of annotators or prompts that could show it"
+    known = [
+        f"{n} {name}{'' if n == 1 else 's'}"
+        for n, name in ((n_annotators, "annotator"), (n_prompts, "prompt"))
+        if n is not None
+    ]
+    return f"{' and '.join(known)} are too few to show it" if len(known) > 1 else f"{known[0]}: too few to show it"

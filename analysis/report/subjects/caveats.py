@@ -6,7 +6,8 @@ from analysis.report.kit.fonts import Fonts
 from analysis.report.kit.table import percent
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.pictures import ImageSet
-from analysis.votes import ExclusionReport
+from analysis.stats import Existence, VoteCounts
+from analysis.votes import ExclusionReport, ExclusionRules, VotesTable
 from analysis.votes.exclude import LostArm
 from qsched.records import InputError
 
@@ -19,6 +20,8 @@ APART = ("kind: practice", "kind: warmup", "kind: gold", "kind: instructed")
 REMEDIES = {
     "kind: repeat": "Keep repeated pairs with --include-repeats.",
     "skip": "Answers without a preference decide nothing; collect votes with one.",
+    "names shown": "Keep them with --include-names-shown.",
+    "named arm": "Name fewer arms with --exclude-arm.",
     "named annotator": "Name fewer persons with --exclude-annotator.",
     "simulated": "Keep them with --include-simulated.",
     "gold failures": "Switch the rule off with --min-gold-accuracy 0, or ask for less.",
@@ -71,7 +74,7 @@ def own_warnings(
     exclusions: ExclusionReport, image_set: ImageSet | None, arms: tuple[str, ...], fonts: Fonts, drawn: tuple[str, ...]
 ) -> list[str]:
     """Warnings that come from the report and not from the estimate. `drawn`: the names in its figures."""
-    warnings = []
+    warnings = _similar_arms(arms)
     by_conduct = exclusions.n_by_conduct
     eligible = exclusions.n_kept + by_conduct
     if by_conduct > CONDUCT_SHARE * eligible:
@@ -82,7 +85,7 @@ def own_warnings(
     warnings += [
         f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}."
         for lost in exclusions.lost_arms
-        if not _apart(lost)
+        if not _on_purpose(lost, exclusions.rules)
     ]
     if image_set is not None:
         unknown = [arm for arm in arms if arm not in {record.name for record in image_set.manifest.arms}]
@@ -104,7 +107,9 @@ def own_warnings(
 def own_notes(exclusions: ExclusionReport, *, has_annotators: bool, has_prompts: bool) -> list[str]:
     """What was not computed or is not in the report, and why that is not a fault."""
     notes = [
-        f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}." for lost in exclusions.lost_arms if _apart(lost)
+        f"Arm {lost.arm!r} is not in this report: {_lost_words(lost)}."
+        for lost in exclusions.lost_arms
+        if _on_purpose(lost, exclusions.rules)
     ]
     if has_annotators and not has_prompts:
         notes.append(
@@ -114,8 +119,52 @@ def own_notes(exclusions: ExclusionReport, *, has_annotators: bool, has_prompts:
     return notes
 
 
-def _apart(lost: LostArm) -> bool:
-    return all(reason in APART for reason, _ in lost.n_votes_by_reason)
+def source_notes(votes: VotesTable) -> list[str]:
+    """What of the sources was used otherwise than as one vote per row, or not at all."""
+    notes = []
+    if votes.weights is not None:
+        notes.append(f"The column {votes.weights!r} says how many votes a row is: {votes.n_votes:,} votes in all.")
+    if votes.unused:
+        notes.append(f"Columns of the votes that this report does not use: {', '.join(votes.unused)}.")
+    return notes
+
+
+def partial_warnings(existence: Existence, left_out: tuple[str, ...], counts: VoteCounts) -> list[str]:
+    """Why some arms are not in an estimate that exists for the others. `counts` are those with all arms."""
+    won, total = counts.wins_of_arms(), counts.votes_of_arms()
+    warnings = []
+    for arm in left_out:
+        at = counts.arms.index(arm)
+        why = (
+            "it never won, so its strength is minus infinity"
+            if arm in existence.never_won
+            else "it never lost, so its strength is infinite"
+            if arm in existence.never_lost
+            else "its votes do not connect it in both directions with the arms that are estimated"
+        )
+        warnings.append(
+            f"Arm {arm!r} is not in the estimate: {why} ({won[at]:,.0f} wins in {total[at]:,.0f} votes, counted under "
+            "exclusions). --penalty firth gives a finite, shrunken estimate with it."
+        )
+    return warnings
+
+
+def _similar_arms(arms: tuple[str, ...]) -> list[str]:
+    by_letters: dict[str, list[str]] = {}
+    for arm in arms:
+        by_letters.setdefault("".join(c for c in arm.casefold() if c.isalnum() or c == "+"), []).append(arm)
+    return [
+        f"The arms {listed(same)} differ only in case, blanks or punctuation: if they are one arm, its votes are "
+        "divided. Correct the names in the votes."
+        for same in by_letters.values()
+        if len(same) > 1
+    ]
+
+
+def _on_purpose(lost: LostArm, rules: ExclusionRules) -> bool:
+    """Whether nobody expects the arm in the estimate, or another warning says why it is not there."""
+    named = lost.arm in (*rules.arms, *rules.arms_without_estimate)
+    return named or all(reason in APART for reason, _ in lost.n_votes_by_reason)
 
 
 def _lost_words(lost: LostArm) -> str:

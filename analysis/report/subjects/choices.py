@@ -43,14 +43,8 @@ def find_variants(
     """
     rows = [_fitted("as reported", counts, settings)]
     n_before = counts.n_votes
-    lenient = ExclusionRules(
-        kinds=rules.kinds,
-        skips=True,
-        annotators=rules.annotators,
-        simulated=rules.simulated,
-        min_gold_accuracy=None,
-        max_instructed_failures=None,
-        min_response_ms=0,
+    lenient = replace(
+        rules, skips=True, min_gold_accuracy=None, max_instructed_failures=None, min_response_ms=0, min_votes=0
     )
     for name, other in (
         ("exclusions by conduct put back", lenient),

@@ -15,6 +15,8 @@ from analysis.stats import Estimate, PairRow, win_probability
 
 Verdict = Literal["a", "b", "undetected"]
 BRIEF_LINES = 8
+# Differences beyond this win rate do not occur: a study that needs them detects nothing.
+LARGEST_REACH = 0.995
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def _undetected(
     text += (
         f" Differences larger than {percent(reach)} against {percent(1 - reach)} would have been detected "
         "in four of five such studies; smaller ones may exist."
+        if reach < LARGEST_REACH
+        else " Hardly any difference, however large, would have been detected in such a study."
     )
     if within and margin is not None:
         text += f" The two are equivalent within the margin of {margin_words(margin)} that was given."

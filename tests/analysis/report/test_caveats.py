@@ -84,3 +84,16 @@ def test_where_nothing_is_left_the_remedy_is_that_of_the_rule_that_took_most(rea
 def test_one_study_by_study_is_noted_as_nothing_to_compare(make_report: MakeReport) -> None:
     document = make_report(simulated_votes(votes_each=20), by="study").document
     assert any("one study ('demo')" in note and "nothing to compare" in note for note in document["notes"])
+
+
+def test_arms_that_differ_only_by_case_or_punctuation_are_warned_of(make_report: MakeReport) -> None:
+    renamed = {"w4a8": "W4A8", "fp32": "w4-a8"}
+    votes = simulated_votes(votes_each=20).with_columns(pl.col("left_arm", "right_arm").replace(renamed))
+    (warning,) = (text for text in make_report(votes).document["warnings"] if "differ only in case" in text)
+    assert "'W4A8', 'w4-a8'" in warning and "qsched" not in warning
+
+
+def test_columns_that_are_not_used_are_named_on_the_page(make_report: MakeReport) -> None:
+    made = make_report(simulated_votes(votes_each=20).with_columns(turn=pl.lit(1), tokens=pl.lit(2)))
+    words = "Columns of the votes that this report does not use: turn, tokens."
+    assert words in made.document["notes"] and words in made.page

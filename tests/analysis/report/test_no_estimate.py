@@ -10,7 +10,7 @@ import pytest
 from analysis.report import SCHEMA_PATH
 from analysis.report.prose.methods import methods_paragraphs
 from analysis.report.prose.summary import summary_points
-from analysis.stats import EstimateSettings
+from analysis.stats import EstimateSettings, parse_penalty
 from analysis.stats.results import Model
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes
@@ -33,10 +33,9 @@ def never_won(make_report: MakeReport) -> Report:
     return make_report(votes.with_columns(choice.alias("choice")))
 
 
-@pytest.mark.parametrize("case", ["halves", "never_won"])
-def test_the_document_says_no_estimate_and_still_follows_its_schema(case: str, request: pytest.FixtureRequest) -> None:
+def test_the_document_says_no_estimate_and_still_follows_its_schema(halves: Report) -> None:
     assert SCHEMA_PATH.exists()
-    document = request.getfixturevalue(case).document
+    document = halves.document
     check_schema(document)
     assert document["estimate"] is False
     assert document["strengths"] == [] and document["claims"] == []
@@ -60,9 +59,29 @@ def test_pairs_that_were_never_compared_have_no_win_rate(halves: Report) -> None
     assert across[0]["n_votes"] == 0 and across[0]["win_rate"] is None and across[0]["low"] is None
 
 
-def test_the_arm_that_never_won_is_named(never_won: Report) -> None:
-    assert never_won.document["no_estimate"]["never_won"] == ["loser"]
+def test_an_arm_that_never_won_is_named_and_the_others_are_estimated(never_won: Report) -> None:
+    document = never_won.document
+    check_schema(document)
+    assert document["estimate"] and {row["arm"] for row in document["strengths"]} == {"a", "b"}
+    (warning,) = (text for text in document["warnings"] if "'loser'" in text)
+    n = never_won.votes.filter((pl.col("left_arm") == "loser") | (pl.col("right_arm") == "loser")).height
+    assert f"never won, so its strength is minus infinity (0 wins in {n:,} votes" in warning
     assert re.search("loser", never_won.page.split("Summary")[0])
+    counted = {row["reason"]: row["n_votes"] for row in document["excluded"]["rows"]}
+    assert counted["arm without estimate"] == n and document["n_votes"] == never_won.votes.height - n
+
+
+def test_with_the_arm_that_never_won_as_baseline_there_is_no_estimate(
+    make_report: MakeReport, never_won: Report
+) -> None:
+    document = make_report(never_won.votes, baseline="loser").document
+    assert document["estimate"] is False and document["no_estimate"]["never_won"] == ["loser"]
+
+
+def test_a_penalty_gives_an_estimate_with_the_arm_that_never_won(make_report: MakeReport, never_won: Report) -> None:
+    firth = EstimateSettings(penalty=parse_penalty("firth"), resamples=200)
+    document = make_report(never_won.votes, estimate=firth).document
+    assert {row["arm"] for row in document["strengths"]} == {"a", "b", "loser"}
 
 
 def test_the_strengths_file_has_a_header_and_no_rows(halves: Report) -> None:

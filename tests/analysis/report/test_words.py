@@ -59,6 +59,11 @@ def test_an_undetected_difference_names_the_difference_that_would_have_been_dete
     assert "equivalent" not in text
 
 
+def test_a_study_that_detects_nothing_does_not_claim_to_detect_differences_beyond_100_percent() -> None:
+    text = sentence(pair(0.05, 4.0, 0.8))
+    assert "100.0" not in text and "Hardly any difference, however large, would have been detected" in text
+
+
 @pytest.mark.parametrize("log_odds", [0.6, -0.6])
 def test_a_detected_difference_names_the_preferred_arm_and_its_own_win_rate(log_odds: float) -> None:
     text = sentence(pair(log_odds, 0.1, 0.001))
@@ -114,3 +119,9 @@ def test_vote_level_intervals_carry_their_warning_into_the_summary(make_report: 
 
 def test_simulated_votes_are_called_simulated_before_anything_else(report: Report) -> None:
     assert summary_points(report.found)[0].startswith("The votes were given by simulated annotators.")
+
+
+def test_one_annotator_and_one_prompt_are_too_few_and_not_without_ids(make_report: MakeReport) -> None:
+    made = make_report(simulated_votes(n_annotators=1, n_prompts=1, votes_each=60, seed=4))
+    text = " ".join(summary_points(made.found))
+    assert "1 annotator and 1 prompt are too few to show it" in text and "no ids" not in text

@@ -158,3 +158,11 @@ def test_votes_with_a_known_answer_are_not_counted_unless_the_rules_keep_them(tm
             count_votes(unscreened)
     assert count_votes(exclude(votes)[0]).n_votes == 1
     assert count_votes(exclude(votes, ExclusionRules(kinds=()))[0]).n_votes == 3
+
+
+def test_battles_with_the_names_of_the_arms_shown_are_an_exclusion_of_their_own(tmp_path: Path) -> None:
+    rows = {"model_a": ["a", "b", "a"], "model_b": ["b", "a", "b"], "winner": ["model_a", "tie", "model_b"]}
+    pl.DataFrame({**rows, "anony": [True, False, None]}).write_ndjson(tmp_path / "v.jsonl")
+    votes = read_votes(tmp_path / "v.jsonl")
+    assert reasons(votes) == {"names shown": 1}
+    assert exclude(votes, ExclusionRules(names_shown=False))[0].n_votes == 3
