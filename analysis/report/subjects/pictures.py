@@ -105,19 +105,22 @@ def _items(frame: pl.DataFrame) -> list[Example]:
     if not has_values(frame, "prompt_id"):
         return []
     sample = pl.col("sample_index").fill_null(0) if "sample_index" in frame.columns else pl.lit(0)
+    # Counted by codes first: names are compared once for each item and answer, not for each vote.
+    keys = ("prompt_id", "left_arm", "right_arm", "choice")
+    counted = frame.group_by(*keys, sample.cast(pl.Int64).alias("sample_index")).agg(pl.len().cast(pl.Int64).alias("n"))
     left, right, choice = (pl.col(name).cast(pl.String) for name in ("left_arm", "right_arm", "choice"))
     swapped = left > right
     wins_a = ((choice == "left") & ~swapped) | ((choice == "right") & swapped)
     wins_b = ((choice == "right") & ~swapped) | ((choice == "left") & swapped)
     grouped = (
-        frame.select(
+        counted.select(
             pl.col("prompt_id").cast(pl.String),
-            sample.cast(pl.Int64).alias("sample_index"),
+            pl.col("sample_index"),
             pl.min_horizontal(left, right).alias("arm_a"),
             pl.max_horizontal(left, right).alias("arm_b"),
-            wins_a.alias("wins_a"),
-            wins_b.alias("wins_b"),
-            (choice == "tie").alias("ties"),
+            (wins_a * pl.col("n")).alias("wins_a"),
+            (wins_b * pl.col("n")).alias("wins_b"),
+            ((choice == "tie") * pl.col("n")).alias("ties"),
         )
         .group_by("prompt_id", "sample_index", "arm_a", "arm_b")
         .agg(pl.col("wins_a").sum(), pl.col("wins_b").sum(), pl.col("ties").sum())
