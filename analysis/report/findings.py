@@ -198,14 +198,12 @@ def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRule
 
 
 def _without_estimate(existence: Existence, settings: ReportSettings) -> tuple[str, ...]:
-    """The arms outside the largest strongly connected group; none without a single largest group of two or more."""
+    """The arms outside the one largest group that has an estimate; none if there is no such group."""
     sizes = sorted((len(group) for group in existence.components), reverse=True)
-    if existence.tie_problem or len(sizes) < 2 or sizes[0] < 2 or sizes[0] == sizes[1]:
+    among = existence.estimable
+    if not among or sizes[:2] == [len(among), len(among)] or settings.baseline not in (None, *among):
         return ()
-    largest = max(existence.components, key=len)
-    if settings.baseline is not None and settings.baseline not in largest:
-        return ()
-    return tuple(sorted(arm for group in existence.components if group is not largest for arm in group))
+    return tuple(sorted(arm for group in existence.components for arm in group if arm not in among))
 
 
 def choose(votes: VotesTable, settings: ReportSettings) -> VotesTable:
