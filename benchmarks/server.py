@@ -77,7 +77,6 @@ def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: ar
             acknowledged += result.keys
             found["ours"][annotators] = report(kind, "ours", result)
             found["rss_mib"] = rss(process.pid)
-            found["rss_writers_mib"] = [rss(child.pid) for child in psutil.Process(process.pid).children()]
         if options.crowd:
             result = load(StudyServer("set"), port, options.crowd, 30, think=5.0)
             acknowledged += result.keys
@@ -86,8 +85,7 @@ def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: ar
     most = max(counts)
     share = found["ours"][most]["per_second"] / found["ceiling"][most]["per_second"]
     found["share_of_ceiling"] = round(share, 3)
-    memory = " + ".join(str(size) for size in (found["rss_mib"], *found["rss_writers_mib"]))
-    print(f"{kind}: {share:.0%} of the ceiling at {most}; rss {memory} MiB; first page {first_page:.2f} s")
+    print(f"{kind}: {share:.0%} of the ceiling at {most}; rss {found['rss_mib']} MiB; first page {first_page:.2f} s")
     print(f"{kind}: {found['integrity']}")
     return found
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.machine import machine
 from benchmarks.server import database as running_database
 from qsched.records import Choice
-from study_server.assignment.service import AssignmentContext, PairCache
+from study_server.assignment.records import AssignmentContext, PairCache
 from study_server.clock import now_ms
 from study_server.db import models
 from study_server.db.database import Database
@@ -34,7 +34,7 @@ from study_server.participation.service import join
 from study_server.settings import ServerSettings
 from study_server.studies.design import StudyDesign
 from study_server.studies.study import Study
-from study_server.voting import service
+from study_server.voting import service, sessions
 
 PROMPTS, PEOPLE, VOTES = 1000, 20, 40
 
@@ -75,7 +75,7 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     )
     rng = random.Random(0)
     fill(database, size, design, rng)
-    connection = database.connect_writer()
+    connection = database.connect()
     tx = Tx(connection, database.dialect)
     # A plan is as long as the session; here 100 trials, so that only the study's size changes.
     study = Study(1, "u1", "s", "Scale", design, task_pairs=100, practice_pairs=0, gold_pairs=0)
@@ -83,8 +83,10 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     times = []
     for _ in range(PEOPLE):
         tx.command("BEGIN")
-        session = join(tx, AssignmentContext(study, cache, rng, now_ms()), visit=None, simulated=True, demographics={})
-        opened = service.open_session(
+        session = join(
+            tx, AssignmentContext(study, cache, rng, now_ms()), participant=None, simulated=True, demographics={}
+        )
+        opened = sessions.open_session(
             tx,
             AssignmentContext(study, cache, rng, now_ms()),
             session_id=session,
@@ -97,9 +99,9 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
         tx.command("BEGIN")
         for number in range(VOTES):
             answers = {"overall": Choice.LEFT}
-            answer = service.Answer(session, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
+            vote = service.SubmittedVote(session, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
             start = time.perf_counter()
-            outcome = service.submit_vote(tx, AssignmentContext(study, cache, rng, now_ms()), answer)
+            outcome = service.submit_vote(tx, AssignmentContext(study, cache, rng, now_ms()), vote)
             times.append(1e6 * (time.perf_counter() - start))
             queue.append(outcome.shown[0].assignment.id)
         tx.command("COMMIT")
@@ -122,15 +124,17 @@ def fill(database: Database, size: int, design: StudyDesign, rng: random.Random)
     with database.session() as session:
         design_text = design.model_dump_json()
         session.add(
-            models.Study(
+            models.StudyRecord(
                 slug="s", title="Scale", status="open", design=design_text, set_id="x", set_path="x", created_ms=0
             )
         )
         session.flush()
-        session.add_all(models.Prompt(study_id=1, prompt_key=f"p{n}", prompt="a prompt") for n in range(PROMPTS))
+        session.add_all(models.PromptRecord(study_id=1, prompt_key=f"p{n}", prompt="a prompt") for n in range(PROMPTS))
         session.flush()
         session.add_all(
-            models.Image(study_id=1, prompt_id=1, sample_index=0, arm=arm, sha256="x", file="x", width=64, height=64)
+            models.ImageRecord(
+                study_id=1, prompt_id=1, sample_index=0, arm=arm, sha256="x", file="x", width=64, height=64
+            )
             for arm in ("fp32", "w4a8")
         )
     connection: Any = database.connect()

@@ -7,69 +7,43 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
+from qsched import __version__
 from study_server.assignment.slots import expire_leases
 from study_server.clock import now_ms
 from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
 from study_server.errors import NotSaved, StudyError
+from study_server.failures import answer_error, answer_unexpected
 from study_server.media.store import ImageStore
 from study_server.participation import routes as participation
-from study_server.participation.pages import MessagePage
 from study_server.resources import PACKAGE
 from study_server.settings import ServerSettings
 from study_server.studies.cache import ALIVE, StudyCache
 from study_server.voting import pictures
 from study_server.voting import routes as voting
+from study_server.web.bodies import BodyLimit, ResponseBody
 from study_server.web.catalogue import load_catalogue
 from study_server.web.context import Server, server_of
-from study_server.web.headers import API_HEADERS, SecurityHeaders
+from study_server.web.headers import SecurityHeaders
 from study_server.web.limits import RateLimit
 from study_server.web.security import Keyring, fingerprint
 from study_server.web.templating import Pages
-from study_server.writing import AssignmentContexts, ProcessWriter, ThreadWriter, Writer
+from study_server.writing import AssignmentContexts, Writer
 
 log = logging.getLogger(__name__)
 STATIC = PACKAGE / "static"
-# Words of the message page; anything else is a plain error.
-MESSAGE_KINDS = {401: "session_expired", 403: "csrf", 404: "not_found", 410: "closed", 429: "rate_limited"}
-# Measured with benchmarks/server.py: more threads wait for each other's interpreter lock, more processes for a core.
+# Measured with benchmarks/server.py: more threads wait for each other's interpreter lock.
 POSTGRESQL_THREADS = 3
-POSTGRESQL_PROCESSES = 2
 CHECKPOINT_SECONDS = 2.0
-
-
-class StudyApp(FastAPI):
-    """FastAPI whose layers the pair page's API does not pass: they cost a vote a tenth of its time."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/s/"):
-            slug, _, rest = scope["path"].removeprefix("/s/").partition("/")
-            endpoint = voting.ENDPOINTS.get(rest)
-            if endpoint is not None:
-                scope["app"], scope["path_params"] = self, {"slug": slug}
-                response = await _endpoint_answer(Request(scope, receive, send), endpoint)
-                response.raw_headers.extend(API_HEADERS)
-                await response(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
-
-
-async def _endpoint_answer(request: Request, endpoint: voting.Endpoint) -> Response:
-    try:
-        return await endpoint(request)
-    except Exception as error:
-        if not isinstance(error, StudyError):
-            log.exception("%s failed", request.url.path)
-        return await _answer_error(request, error)
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
@@ -96,16 +70,24 @@ def create_app(settings: ServerSettings) -> FastAPI:
             server.reader.close()
             database.close()
 
-    app = StudyApp(title="Q-Sched study server", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.routes.extend([*voting.ROUTES, *pictures.ROUTES])
-    app.include_router(participation.router)
+    # The description is published, the pages that show it are not: they would load scripts from elsewhere.
+    app = FastAPI(
+        title="Q-Sched study server",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # As routes of the application itself: an included router matches the address twice.
+        routes=[*voting.router.routes, *pictures.router.routes, *participation.router.routes],
+    )
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders, versioned_static=static_root + "/")
-    app.add_exception_handler(StudyError, _answer_error)
-    app.add_exception_handler(HTTPException, _answer_error)
-    app.add_exception_handler(Exception, _answer_error)
+    for expected in (StudyError, HTTPException, RequestValidationError):
+        app.add_exception_handler(expected, answer_error)
+    app.add_exception_handler(Exception, answer_unexpected)
     return app
 
 
@@ -116,7 +98,7 @@ def open_server(settings: ServerSettings, database: Database, *, static_root: st
     return Server(
         settings=settings,
         database=database,
-        writer=_make_writer(settings, database, reader),
+        writer=Writer(database, AssignmentContexts(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS),
         reader=reader,
         studies=StudyCache(reader),
         images=ImageStore(reader, settings.data_folder),
@@ -125,12 +107,6 @@ def open_server(settings: ServerSettings, database: Database, *, static_root: st
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
         arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
     )
-
-
-def _make_writer(settings: ServerSettings, database: Database, reader: Reader) -> Writer:
-    if settings.writer == "process":
-        return ProcessWriter(settings, processes=1 if settings.is_sqlite else POSTGRESQL_PROCESSES)
-    return ThreadWriter(database, AssignmentContexts(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS)
 
 
 def static_version(folder: Path) -> str:
@@ -142,10 +118,16 @@ def static_version(folder: Path) -> str:
     return fingerprint(digest)
 
 
-async def healthz(request: Request) -> JSONResponse:
-    """200 where the database answers, else 503."""
+class Health(ResponseBody):
+    """The server is up and its database answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+async def healthz(request: Request) -> Health:
+    """200 if the database answers, else 503."""
     await server_of(request).reader.run(lambda tx: tx.one(ALIVE))
-    return JSONResponse({"status": "ok"})
+    return Health()
 
 
 async def _sweep(server: Server) -> None:
@@ -169,24 +151,3 @@ async def _checkpoint(server: Server) -> None:
             await asyncio.to_thread(server.database.checkpoint)
         except DRIVER_ERRORS as error:
             log.warning("the write-ahead log was not checkpointed: %s", error)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    """An error as JSON for scripts and as a page for people."""
-    if isinstance(error, StudyError):
-        status, code, message = error.status, error.code, str(error)
-    elif isinstance(error, HTTPException):
-        status, message = error.status_code, str(error.detail)
-        code = "not_found" if status == 404 else "http"
-    else:
-        status, code, message = 500, "error", "something went wrong on the server; try again"
-    headers = {"retry-after": "1"} if status in (429, 503) else {}
-    path = request.url.path
-    if "/api/" in path or path.endswith("/screening") or path == "/healthz" or path.startswith("/i/"):
-        return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)
-    kind = MESSAGE_KINDS.get(status, "error")
-    page = server_of(request).pages.render(
-        request, MessagePage(kind, detail=message if status in (422, 503) else None), status=status
-    )
-    page.headers.update(headers)
-    return page

@@ -28,7 +28,6 @@ def make_settings(
     allow_simulated: bool = False,
     secure_cookies: bool = False,
     accel_prefix: str | None = None,
-    workers: int = 1,
 ) -> ServerSettings:
     """ServerSettings with the secret from the environment or its file; InputError names what does not fit."""
     try:
@@ -51,8 +50,6 @@ def make_settings(
             allow_simulated=allow_simulated,
             secure_cookies=secure_cookies,
             accel_prefix=accel_prefix,
-            # Several workers use several cores without processes of their own for writing.
-            writer="process" if workers == 1 and _cores() > 1 else "thread",
         )
     except ValidationError as error:
         raise InputError(first_problem(error)) from error
@@ -60,11 +57,6 @@ def make_settings(
         raise InputError(f"{database_url}: {error}; choose a place that can be written") from error
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_database() -> str:

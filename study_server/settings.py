@@ -17,8 +17,7 @@ class ServerSettings(BaseModel):
     """Everything the server needs to know before it starts.
 
     `data_folder` holds the copies of the study images. `secret_key` signs cookies and tokens: at least 32
-    characters, never a default. `writer` says where votes are written: on threads of the server's process, or in
-    processes of their own (`qsched serve` on two cores or more).
+    characters, never a default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +33,6 @@ class ServerSettings(BaseModel):
     requests_per_second: float = Field(default=20.0, gt=0, description="sustained API calls of one session")
     request_burst: int = Field(default=60, ge=1)
     arrivals_per_minute: int = Field(default=600, ge=1, description="consents from one address")
-    writer: Literal["thread", "process"] = "thread"
     sweep_seconds: float = Field(default=15.0, gt=0)
     busy_timeout_ms: int = Field(default=10_000, ge=0)
     sqlite_synchronous: Literal["FULL", "EXTRA"] = "FULL"

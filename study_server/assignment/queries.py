@@ -132,6 +132,7 @@ CLAIM_PAIR = Statement("""
 TAKE_SLOT = Statement("""
     UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
     WHERE id = :pair AND load < :target AND disabled = FALSE
+    RETURNING id
 """)
 
 FREE_SLOT = Statement("UPDATE pairs SET load = load - 1, side_balance = side_balance - :side WHERE id = :pair")
@@ -166,20 +167,20 @@ INSERT_ASSIGNMENT = Statement("""
             :counted, FALSE, :now, :expires, :probability)
 """)
 
-_ASSIGNMENT = """
-    SELECT a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
-           a.lease_expires_ms, a.successor_id
-    FROM assignments a
+ASSIGNMENT_COLUMNS = """
+    a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
+    a.lease_expires_ms, a.successor_id
 """
 
 # Locked: otherwise its lease could be swept between this look and the vote, and its pair's slot freed under the vote.
 ASSIGNMENT = Statement(f"""
-    {_ASSIGNMENT} WHERE a.id = :assignment AND a.session_id = :session [[sqlite: | postgresql: FOR UPDATE OF a]]
+    SELECT {ASSIGNMENT_COLUMNS} FROM assignments a
+    WHERE a.id = :assignment AND a.session_id = :session [[sqlite: | postgresql: FOR UPDATE OF a]]
 """)
 
 # What a reloaded page gets back: what is open, what ran out, and a vote that was reopened.
 UNFINISHED = Statement(f"""
-    {_ASSIGNMENT}
+    SELECT {ASSIGNMENT_COLUMNS} FROM assignments a
     WHERE a.session_id = :session AND (a.state IN ('leased', 'expired') OR a.reopened)
     ORDER BY a.reopened DESC, a.position
 """)
@@ -187,6 +188,7 @@ UNFINISHED = Statement(f"""
 RENEW_LEASE = Statement("""
     UPDATE assignments SET lease_expires_ms = :expires
     WHERE id = :assignment AND session_id = :session AND state = 'leased'
+    RETURNING id
 """)
 
 REVIVE = Statement("""
@@ -204,7 +206,7 @@ EXPIRE_LEASES = Statement("""
 """)
 
 PAIR_CONTENT = Statement("""
-    SELECT pr.prompt, fi.id, fi.width, fi.height, si.id, si.width, si.height, p.better, p.why, p.prompt_id
+    SELECT pr.prompt, p.prompt_id, p.better, p.why, fi.id, fi.width, fi.height, si.id, si.width, si.height
     FROM pairs p
     JOIN prompts pr ON pr.id = p.prompt_id
     JOIN images fi ON fi.id = p.first_image_id

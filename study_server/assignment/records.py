@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from qsched.records import Kind
 from study_server.assignment import queries
 from study_server.db import Tx
+from study_server.db.states import AssignmentState
 from study_server.studies.study import Study
 
 CACHED_PAIRS = 20_000
@@ -24,7 +25,7 @@ class Assignment(NamedTuple):
     position: int
     first_on_left: bool
     expected: str | None
-    state: str
+    state: AssignmentState
     counted: bool
     reopened: bool
     lease_expires_ms: int
@@ -36,19 +37,33 @@ class Assignment(NamedTuple):
         return 1 if self.first_on_left else -1
 
 
+def find_assignment(tx: Tx, *, assignment_id: int, session_id: int) -> Assignment | None:
+    """An assignment of this session, locked; None if the session has no such."""
+    row = tx.one(queries.ASSIGNMENT, assignment=assignment_id, session=session_id)
+    return None if row is None else Assignment(*row)
+
+
+class PictureContent(NamedTuple):
+    """One image of a pair."""
+
+    id: int
+    width: int
+    height: int
+
+
 class PairContent(NamedTuple):
     """What is shown; never changes after the import."""
 
     prompt: str
-    first_image: int
-    first_width: int
-    first_height: int
-    second_image: int
-    second_width: int
-    second_height: int
-    better: str | None
-    why: str | None
     prompt_id: int
+    first: PictureContent
+    second: PictureContent
+    better: Literal["first", "second"] | None
+    why: str | None
+
+    def sides(self, *, first_on_left: bool) -> tuple[PictureContent, PictureContent]:
+        """The left and the right picture."""
+        return (self.first, self.second) if first_on_left else (self.second, self.first)
 
 
 class PairCache:
@@ -65,7 +80,9 @@ class PairCache:
             row = tx.one(queries.PAIR_CONTENT, pair=pair_id)
             if row is None:
                 raise LookupError(f"pair {pair_id} is gone")
-            content = PairContent(*row)
+            prompt, prompt_id, better, why, *pictures = row
+            first, second = PictureContent(*pictures[:3]), PictureContent(*pictures[3:])
+            content = PairContent(prompt, prompt_id, first, second, better, why)
             if len(self._known) >= self._size:
                 self._known.clear()
             self._known[pair_id] = content

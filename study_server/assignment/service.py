@@ -279,7 +279,7 @@ def _insert(
         expected = context.rng.choice(("left", "right"))
     counted = kind is Kind.TASK
     number = new_assignment_id(context)
-    tx.put(
+    tx.run(
         queries.INSERT_ASSIGNMENT,
         id=number,
         session=session.id,

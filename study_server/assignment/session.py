@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from study_server.assignment import queries
 from study_server.db import Tx
-from study_server.db.statements import Cursor, Row
+from study_server.db.statements import Row
+from study_server.db.states import SessionState, StudyStatus
 from study_server.errors import NotSignedIn
 from study_server.studies.design import StudyDesign
 
@@ -20,7 +21,7 @@ class AnnotatorSession:
     study_id: int
     annotator_id: int
     simulated: bool
-    state: str
+    state: SessionState
     started_ms: int
     plan: str
     position: int
@@ -32,15 +33,15 @@ class AnnotatorSession:
     last_assignment_id: int | None
     tab_token: str | None
     tab_seen_ms: int | None
-    status: str
+    status: StudyStatus
 
     @classmethod
     def from_row(cls, row: Row) -> AnnotatorSession:
         """From the columns of SESSION_COLUMNS."""
-        values: list[Any] = list(row)
-        values[3] = bool(values[3])
-        values[12] = tuple(int(part) for part in values[12].split(",")) if values[12] else ()
-        return cls(*values)
+        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+        values["simulated"] = bool(values["simulated"])
+        values["recent"] = tuple(int(part) for part in values["recent"].split(",") if part)
+        return cls(**values)
 
     @property
     def outstanding(self) -> int:
@@ -59,14 +60,13 @@ class AnnotatorSession:
         return max(0, (self.started_ms + design.max_minutes * 60_000 - now) // 1000)
 
 
+# In the order of SESSION_COLUMNS.
+COLUMNS = tuple(field.name for field in fields(AnnotatorSession))
+
+
 def load_session(tx: Tx, *, session_id: int, slug: str) -> AnnotatorSession:
-    """Lock and read a session; NotSignedIn where it does not exist (any more)."""
-    return read_session(tx.ask(queries.LOCK_SESSION, session=session_id, slug=slug))
-
-
-def read_session(asked: Cursor) -> AnnotatorSession:
-    """The session that LOCK_SESSION was asked for."""
-    row = asked.fetchone()
+    """Lock and read a session; NotSignedIn if it does not exist (any more)."""
+    row = tx.one(queries.LOCK_SESSION, session=session_id, slug=slug)
     if row is None:
         raise NotSignedIn("this session is unknown or over; open the study's link again")
     return AnnotatorSession.from_row(row)
@@ -74,7 +74,7 @@ def read_session(asked: Cursor) -> AnnotatorSession:
 
 def save_session(tx: Tx, session: AnnotatorSession, *, now: int) -> None:
     """Write a session back."""
-    tx.put(
+    tx.run(
         queries.SAVE_SESSION,
         session=session.id,
         state=session.state,

@@ -21,7 +21,7 @@ def take_slot(tx: Tx, context: AssignmentContext, assignment: Assignment) -> boo
     if design.votes_total is not None and not take_from_budget(tx, context.study.id):
         return False
     target = design.votes_per_pair
-    taken = tx.run(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) == 1
+    taken = tx.one(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) is not None
     if design.votes_total is not None and not taken:
         return_to_budget(tx, study_id=context.study.id)
     return taken
@@ -49,9 +49,9 @@ def take_from_budget(tx: Tx, study_id: int) -> bool:
 
 def return_to_budget(tx: Tx, *, study_id: int) -> None:
     """Give a vote of the study's total back that was taken and not used."""
-    tx.put(queries.RETURN_TO_BUDGET, study=study_id)
+    tx.run(queries.RETURN_TO_BUDGET, study=study_id)
 
 
 def _free(tx: Tx, pair_id: int, side: int) -> None:
     tx.run(queries.FREE_SLOT, pair=pair_id, side=side)
-    tx.put(queries.RETURN_TO_BUDGET_OF, pair=pair_id)
+    tx.run(queries.RETURN_TO_BUDGET_OF, pair=pair_id)

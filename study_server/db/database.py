@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
-from study_server.db.pipeline import Pipeline
 from study_server.db.statements import Dialect, RawConnection, Tx
 from study_server.settings import ServerSettings
 
@@ -72,11 +71,6 @@ class Database:
         for pragma in self._pragmas:
             lite.execute(pragma)
         return lite
-
-    def connect_writer(self) -> RawConnection:
-        """As `connect`, for the writer: PostgreSQL in pipeline mode, so that only what must be read is waited for."""
-        connection = self.connect()
-        return Pipeline(connection) if isinstance(connection, psycopg.Connection) else connection
 
     @property
     def begin_sql(self) -> str:

@@ -38,14 +38,12 @@ class Statement:
 class Cursor(Protocol):
     """A statement that was sent."""
 
-    @property
-    def rowcount(self) -> int: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> Any: ...
 
 
 class RawConnection(Protocol):
-    """What the connections of sqlite3 and psycopg and `Pipeline` have in common."""
+    """What the connections of sqlite3 and psycopg have in common."""
 
     def execute(self, query: Any, params: Any = ..., /) -> Any: ...
     def close(self) -> None: ...
@@ -98,18 +96,11 @@ class Tx:
             raise LookupError(f"no row for {statement!r}")
         return row[0]
 
-    def run(self, statement: Statement, /, **values: object) -> int:
-        """How many rows were changed."""
-        return self._run(statement, values).rowcount
-
-    def ask(self, statement: Statement, /, **values: object) -> Cursor:
-        """Send now, fetch later: several questions then cost one round trip in a pipeline."""
-        return self._run(statement, values)
-
-    def put(self, statement: Statement, /, **values: object) -> None:
-        """Send without waiting; in a pipeline a failure shows at the next fetch, at the latest at the commit."""
+    def run(self, statement: Statement, /, **values: object) -> None:
+        """A statement whose rows nobody needs."""
         self._run(statement, values)
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str) -> Cursor:
         """One statement without parameters (BEGIN, SAVEPOINT, COMMIT)."""
-        self._execute(sql)
+        cursor: Cursor = self._execute(sql)
+        return cursor

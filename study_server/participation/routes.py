@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from study_server.errors import Forbidden
 from study_server.participation import service
@@ -25,17 +25,17 @@ from study_server.participation.pages import (
     TaskPage,
     ThanksPage,
 )
-from study_server.participation.schemas import ScreeningBody
+from study_server.participation.schemas import ScreeningBody, ScreeningProblem, ScreeningResult
 from study_server.studies.cache import STUDIES
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
-from study_server.web.bodies import read_form, read_json
+from study_server.web.bodies import read_form
+from study_server.web.calls import ERRORS, PARAMETERS, Call
 from study_server.web.context import (
     CSRF_COOKIE,
     SESSION_COOKIE,
     Server,
     find_session,
-    require_session,
     server_of,
     session_subject,
 )
@@ -49,7 +49,7 @@ PLATFORM_NAMES = {"prolific": "Prolific"}
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
 
 
-@router.get("/")
+@router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
     """The studies of this server, where the owner lets them be listed."""
     server = server_of(request)
@@ -58,7 +58,7 @@ async def index(request: Request) -> Response:
     return server.pages.render(request, IndexPage(studies))
 
 
-@router.get("/s/{slug}")
+@router.get("/s/{slug}", include_in_schema=False)
 async def arrive(slug: str, request: Request) -> Response:
     """The consent page; a person with a session goes on where they were."""
     server = server_of(request)
@@ -88,7 +88,7 @@ async def arrive(slug: str, request: Request) -> Response:
     return _consent(request, server, study, nonce=nonce, hidden=hidden)
 
 
-@router.post("/s/{slug}/consent")
+@router.post("/s/{slug}/consent", include_in_schema=False)
 async def consent(slug: str, request: Request) -> Response:
     """Agreement makes a session; anything else stores nothing."""
     server = server_of(request)
@@ -121,7 +121,7 @@ async def consent(slug: str, request: Request) -> Response:
     return _enter(server, study, session_id, "instructions")
 
 
-@router.post("/s/{slug}/leave")
+@router.post("/s/{slug}/leave", include_in_schema=False)
 async def leave(slug: str, request: Request) -> Response:
     """Let the next person at this browser start anew; the session itself and its answers stay."""
     server = server_of(request)
@@ -134,7 +134,7 @@ async def leave(slug: str, request: Request) -> Response:
     return answer
 
 
-@router.get("/s/{slug}/instructions")
+@router.get("/s/{slug}/instructions", include_in_schema=False)
 async def instructions(slug: str, request: Request) -> Response:
     """What to do and with which keys; the device check, where the study has one."""
     server = server_of(request)
@@ -167,25 +167,19 @@ async def instructions(slug: str, request: Request) -> Response:
     return _render(request, study, page, session_id)
 
 
-@router.post("/s/{slug}/screening")
-async def screening(slug: str, request: Request) -> Response:
+@router.post("/s/{slug}/screening", responses=ERRORS, openapi_extra=PARAMETERS)
+async def screening(call: Call, body: ScreeningBody) -> ScreeningResult:
     """Record the device; say what does not fit."""
-    server = server_of(request)
-    session_id = require_session(request, slug)
-    study = await server.studies.get(slug)
-    body = await read_json(request, ScreeningBody)
-    outcome = await server.writer.run(service.record_screening, study, session_id=session_id, body=body)
-    return JSONResponse(
-        {
-            "ok": outcome.ok,
-            "problems": [{"code": code, "message": message} for code, message in outcome.problems],
-            "retry": outcome.retry,
-            "redirect": None if outcome.ok or outcome.retry else f"/s/{slug}/thanks",
-        }
+    outcome = await call.server.writer.run(service.record_screening, call.study, session_id=call.session_id, body=body)
+    return ScreeningResult(
+        ok=outcome.ok,
+        problems=tuple(ScreeningProblem(code=code, message=message) for code, message in outcome.problems),
+        retry=outcome.retry,
+        redirect=None if outcome.ok or outcome.retry else f"/s/{call.study.slug}/thanks",
     )
 
 
-@router.get("/s/{slug}/task")
+@router.get("/s/{slug}/task", include_in_schema=False)
 async def task(slug: str, request: Request) -> Response:
     """The shell of the pair page; its script asks the API for everything else."""
     server = server_of(request)
@@ -202,7 +196,7 @@ async def task(slug: str, request: Request) -> Response:
     return _render(request, study, page, session_id)
 
 
-@router.get("/s/{slug}/thanks")
+@router.get("/s/{slug}/thanks", include_in_schema=False)
 async def thanks(slug: str, request: Request) -> Response:
     """The end, with the completion code: only for those who came to it."""
     server = server_of(request)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from study_server.web.bodies import Body
+from study_server.web.bodies import RequestBody, ResponseBody
 
 
-class ScreeningBody(Body):
+class ScreeningBody(RequestBody):
     """What the page measured of the device; checks are None where they were not shown."""
 
     viewport_width: int = Field(ge=0, le=100_000)
@@ -23,3 +23,19 @@ class ScreeningBody(Body):
     dark_mode: bool | None = None
     colour_plate: Any = None
     grey_steps: Any = None
+
+
+class ScreeningProblem(ResponseBody):
+    """What does not fit: a code and words for the person."""
+
+    code: str
+    message: str
+
+
+class ScreeningResult(ResponseBody):
+    """Whether the device fits, whether it may be checked again, and where the person goes otherwise."""
+
+    ok: bool
+    problems: tuple[ScreeningProblem, ...]
+    retry: bool
+    redirect: str | None

@@ -46,7 +46,6 @@ def launch(request: Launch) -> None:
         allow_simulated=request.allow_simulated,
         secure_cookies=request.secure_cookies,
         accel_prefix=request.accel_prefix,
-        workers=request.workers,
     )
     if request.workers > 1 and settings.is_sqlite:
         raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
@@ -108,7 +107,7 @@ def _run(settings: ServerSettings, sock: socket.socket) -> None:
     gc.freeze()
     # Each statement of the writer's thread gives the interpreter lock away and may have to wait this long for it while
     # the event loop is busy. Python's 5 ms is longer than a vote takes.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.005)
     server.run([sock])
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from qsched.records import Choice, Kind
-from study_server.assignment.queries import ASSIGNMENT
-from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
+from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown, find_assignment
 from study_server.assignment.service import QUEUE_DEPTH, lease_next
 from study_server.assignment.session import AnnotatorSession
 from study_server.db import Tx
 from study_server.errors import Conflict
+from study_server.voting import queries
+from study_server.voting.answers import PageState
 
 
 class Outcome(NamedTuple):
     """What an API call leads to: where the session stands and what to show."""
 
     session: AnnotatorSession
-    state: str
+    state: PageState
     shown: tuple[Shown, ...] = ()
     vote_id: int | None = None
     undo_id: int | None = None
@@ -42,23 +43,28 @@ def fill_queue(
 
 
 def answer_again(tx: Tx, context: AssignmentContext, session: AnnotatorSession, successor: int | None) -> Outcome:
-    row = None if successor is None else tx.one(ASSIGNMENT, assignment=successor, session=session.id)
+    """What followed the first answer, for one that is sent again."""
+    following = None
+    if successor is not None:
+        following = find_assignment(tx, assignment_id=successor, session_id=session.id)
     shown: tuple[Shown, ...] = ()
-    if row is not None and row[6] == "leased":
-        following = Assignment(*row)
+    if following is not None and following.state == "leased":
         shown = (Shown(following, context.cache.get(tx, following.pair_id)),)
     if session.state == "finished":
-        state = "finished"
-    elif session.outstanding:
-        state = "task"
-    else:
-        state = "waiting" if session.status == "open" else session.status
-    return Outcome(session, state, shown)
+        return Outcome(session, "finished", shown)
+    if session.outstanding:
+        return Outcome(session, "task", shown)
+    return Outcome(session, closed_or_paused(session) or "waiting", shown)
+
+
+def closed_or_paused(session: AnnotatorSession) -> Literal["closed", "paused"] | None:
+    """The status of a study that hands out no pairs, None for an open one."""
+    return session.status if session.status in ("closed", "paused") else None
 
 
 def state_after(
     context: AssignmentContext, session: AnnotatorSession, following: Shown | NoWork | None, *, after: Assignment | None
-) -> str:
+) -> PageState:
     """What the page shows next; ends the session where nothing is left. Changes `session.state`."""
     if session.state != "active":
         return "finished"
@@ -71,12 +77,18 @@ def state_after(
             and session.done < session.total
         )
         return "break" if block_over else "task"
-    if session.status == "closed" or (session.status == "paused" and not has_run_out(context, session)):
-        return session.status
+    halted = closed_or_paused(session)
+    if halted == "closed" or (halted == "paused" and not has_run_out(context, session)):
+        return halted
     if isinstance(following, NoWork) and not following.final:
         return "waiting"
     session.state = "finished"
     return "finished"
+
+
+def effective_votes(tx: Tx, assignment_id: int) -> dict[str, int]:
+    """The votes of an assignment that no correction supersedes: question -> vote, in the order of the answers."""
+    return {question: number for number, question in tx.all(queries.EFFECTIVE, assignment=assignment_id)}
 
 
 def has_run_out(context: AssignmentContext, session: AnnotatorSession) -> bool:
@@ -85,16 +97,19 @@ def has_run_out(context: AssignmentContext, session: AnnotatorSession) -> bool:
 
 
 def check_tab(session: AnnotatorSession, tab_token: str) -> None:
+    """Conflict if another tab has taken the session over."""
     if session.tab_token != tab_token:
         raise Conflict("the study is open in another tab or browser", code="other_tab")
 
 
 def refuse_screened_out(session: AnnotatorSession) -> None:
+    """Conflict for a session whose device does not fit the study."""
     if session.state == "screened_out":
         raise Conflict("this device was found not to fit the study", code="screened_out")
 
 
 def key_reused() -> Conflict:
+    """The error for a key that was used for another pair."""
     return Conflict(
         "this idempotency key belongs to the answer to another pair; draw a new one for each answer", code="key_reused"
     )

@@ -1,25 +1,51 @@
-"""GET /i/{token}: the image of one side of one assignment, for the session that it was sealed for.
+"""A pair's pictures: their addresses, and GET /i/{address} for the session that they were sealed for.
 
-The token is all there is: it names neither file nor arm, and the same image in another assignment has another
-one. Both arms get the same headers, and by their padding the same length.
+One token names session, assignment and both images, encrypted and signed; it names the pair in the page's calls, and
+with `.l` or `.r` behind it a picture. It tells neither file nor arm, and the same images in another assignment have
+another one. Both arms get the same headers, and by their padding the same length.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from study_server.assignment.records import PictureContent
+from study_server.errors import NotFound
+from study_server.voting.answers import ShownPicture
 from study_server.web.context import server_of
+from study_server.web.security import Keyring
 
+router = APIRouter()
 CACHING = "private, max-age=31536000, immutable"
+Side = Literal["l", "r"]
+# Numbers in a pair's token: session, assignment, left image, right image.
+PAIR_NUMBERS = 4
 
 
-async def image(request: Request) -> Response:
+def seal_pair(keys: Keyring, session_id: int, assignment_id: int, left_image: int, right_image: int) -> str:
+    """The token of one assignment."""
+    return keys.seal("assignment", session_id, assignment_id, left_image, right_image)
+
+
+def shown_picture(token: str, side: Side, picture: PictureContent) -> ShownPicture:
+    """A picture as the page gets it."""
+    return ShownPicture(src=f"/i/{token}.{side}", width=picture.width, height=picture.height)
+
+
+@router.get("/i/{address}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+async def image(address: str, request: Request) -> Response:
     """The picture, or 304 for a browser that has it; behind a proxy an X-Accel-Redirect."""
-    server, token = server_of(request), request.path_params["token"]
-    image_id = server.keys.unseal("image", token, 4)[2]
-    headers = {"cache-control": CACHING, "etag": f'"{token[:32]}"'}
+    server = server_of(request)
+    token, _, side = address.rpartition(".")
+    if side not in ("l", "r"):
+        raise NotFound("unknown picture")
+    _, _, left, right = server.keys.unseal("assignment", token, PAIR_NUMBERS)
+    image_id = left if side == "l" else right
+    headers = {"cache-control": CACHING, "etag": f'"{token[:32]}{side}"'}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     if server.settings.accel_prefix is not None:
@@ -27,6 +53,3 @@ async def image(request: Request) -> Response:
         headers["x-accel-redirect"] = server.settings.accel_prefix + path
         return Response(headers=headers, media_type="image/png")
     return Response(await server.images.read(image_id), headers=headers, media_type="image/png")
-
-
-ROUTES = [Route("/i/{token}", image, methods=["GET"])]

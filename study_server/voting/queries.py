@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from study_server.assignment.queries import ASSIGNMENT_COLUMNS
 from study_server.db import Statement
 
 INSERT_VOTE = Statement("""
@@ -20,16 +21,20 @@ FINISH_ASSIGNMENT = Statement("""
 
 REOPEN = Statement("UPDATE assignments SET reopened = TRUE WHERE id = :assignment")
 
-SAME_KEY = Statement("""
-    SELECT v.id, v.assignment_id FROM votes v
-    WHERE v.session_id = :session AND v.idempotency_key = :key ORDER BY v.id LIMIT 1
+# The assignment, locked as by ASSIGNMENT, and the first vote with this idempotency key.
+ASSIGNMENT_AND_KEY = Statement(f"""
+    SELECT {ASSIGNMENT_COLUMNS},
+           (SELECT MIN(v.id) FROM votes v WHERE v.session_id = :session AND v.idempotency_key = :key),
+           (SELECT MIN(v.assignment_id) FROM votes v WHERE v.session_id = :session AND v.idempotency_key = :key)
+    FROM assignments a
+    WHERE a.id = :assignment AND a.session_id = :session [[sqlite: | postgresql: FOR UPDATE OF a]]
 """)
 
 SCREENING = Statement("SELECT screening FROM sessions WHERE id = :session")
 
 # The answers that stand: no later row supersedes them.
 EFFECTIVE = Statement("""
-    SELECT v.id, v.question, v.choice FROM votes v
+    SELECT v.id, v.question FROM votes v
     WHERE v.assignment_id = :assignment
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id

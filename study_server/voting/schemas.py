@@ -1,4 +1,4 @@
-"""What the browser sends, checked. Unknown extra keys are ignored: a newer page may tell more."""
+"""What the browser sends, checked. Unknown extra keys are ignored: a newer page may send more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from qsched.records import Choice
-from study_server.web.bodies import Body
+from study_server.web.bodies import RequestBody
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
@@ -20,7 +20,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 Strength = Annotated[int, Field(ge=1, le=2)]
 
 
-class Viewport(Body):
+class Viewport(RequestBody):
     """CSS pixels and the device's pixel ratio."""
 
     w: int = Field(ge=0, le=100_000)
@@ -28,7 +28,7 @@ class Viewport(Body):
     dpr: float = Field(gt=0, le=100)
 
 
-class View(Body):
+class View(RequestBody):
     """How the pair lay on the screen."""
 
     layout: Literal["side", "stacked"] | None = None
@@ -37,7 +37,7 @@ class View(Body):
     swaps: int | None = Field(default=None, ge=0, le=100_000)
 
 
-class VoteBody(Body):
+class VoteBody(RequestBody):
     """One answer to every question about one pair."""
 
     assignment: Token
@@ -58,17 +58,23 @@ class VoteBody(Body):
         return None if told == "{}" else told
 
 
-class UndoBody(Body):
+class UndoBody(RequestBody):
+    """The vote to take back."""
+
     vote_id: Token
     tab_token: Token | None = None
 
 
-class HeartbeatBody(Body):
+class HeartbeatBody(RequestBody):
+    """The pairs that an open page holds."""
+
     assignments: tuple[Token, ...] = Field(default=(), max_length=10)
     tab_token: Token
 
 
-class ReportBody(Body):
+class ReportBody(RequestBody):
+    """Why a pair cannot be judged."""
+
     assignment: Token
     problem: Literal["image_missing", "cannot_judge"]
     detail: str | None = Field(default=None, max_length=1000)
@@ -76,6 +82,8 @@ class ReportBody(Body):
     idempotency_key: Key
 
 
-class SessionBody(Body):
+class SessionBody(RequestBody):
+    """The page's tab, if it has one; `take_over` ends another tab."""
+
     tab_token: Token | None = None
     take_over: bool = False

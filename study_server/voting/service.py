@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from qsched.records import Choice, Kind
-from study_server.assignment.queries import ASSIGNMENT, LOCK_SESSION, RENEW_LEASE
+from study_server.assignment.queries import RENEW_LEASE
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
 from study_server.assignment.service import lease_next
-from study_server.assignment.session import AnnotatorSession, read_session, save_session
+from study_server.assignment.session import AnnotatorSession, load_session, save_session
 from study_server.assignment.slots import free_slot, take_slot
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict
@@ -23,6 +23,7 @@ from study_server.voting.outcome import (
     Outcome,
     answer_again,
     check_tab,
+    effective_votes,
     fill_queue,
     key_reused,
     refuse_screened_out,
@@ -52,21 +53,18 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     already answered with another key, one that was reported, or a key that belongs to another pair.
     """
     _check_answers(context, vote)
-    # All are asked in one round trip; the second and third see what the lock waited for.
-    locked = tx.ask(LOCK_SESSION, session=vote.session_id, slug=context.study.slug)
-    asked = tx.ask(ASSIGNMENT, assignment=vote.assignment_id, session=vote.session_id)
-    same_key = tx.ask(queries.SAME_KEY, session=vote.session_id, key=vote.key)
-    session = read_session(locked)
-    row, known = asked.fetchone(), same_key.fetchone()
+    # A statement after the lock, not the same one: it sees what the lock waited for.
+    session = load_session(tx, session_id=vote.session_id, slug=context.study.slug)
     refuse_screened_out(session)
+    row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=vote.session_id, key=vote.key)
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
-    assignment = Assignment(*row)
-    if known is not None:
-        vote_id, assignment_id = known
-        if assignment_id != assignment.id:
+    *columns, known_vote_id, known_assignment_id = row
+    assignment = Assignment(*columns)
+    if known_vote_id is not None:
+        if known_assignment_id != assignment.id:
             raise key_reused()
-        return _replay(tx, context, session, vote, assignment, vote_id=vote_id)
+        return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
     if assignment.state == "voted" and not assignment.reopened:
         raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
     check_tab(session, vote.tab_token)
@@ -76,14 +74,14 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     if assignment.state == "leased" and assignment.lease_expires_ms < context.now:
         # Late but not swept yet: the sweep of this very transaction must not free the slot that the vote fills.
         expires = context.now + context.study.lease_ms
-        tx.put(RENEW_LEASE, assignment=assignment.id, session=session.id, expires=expires)
-    counted, surplus = _settle_slot(tx, context, assignment, vote)
+        tx.run(RENEW_LEASE, assignment=assignment.id, session=session.id, expires=expires)
+    counted, surplus = _hold_slot(tx, context, assignment, vote)
     previous: dict[str, int] = {}
     if assignment.reopened:
-        previous = {question: number for number, question, _ in tx.all(queries.EFFECTIVE, assignment=assignment.id)}
-    written = []
+        previous = effective_votes(tx, assignment.id)
+    vote_ids = []
     for question, choice in vote.answers.items():
-        one = tx.ask(
+        vote_id = tx.scalar(
             queries.INSERT_VOTE,
             assignment=assignment.id,
             session=session.id,
@@ -99,7 +97,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
             surplus=surplus,
             strength=vote.strengths.get(question),
         )
-        written.append(one)
+        vote_ids.append(vote_id)
     following: Shown | NoWork | None = None
     if assignment.state in ("leased", "expired"):
         if assignment.kind == Kind.PRACTICE:
@@ -114,20 +112,19 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     session.last_assignment_id = assignment.id
     state = state_after(context, session, following, after=assignment)
     save_session(tx, session, now=context.now)
-    tx.put(
+    tx.run(
         queries.FINISH_ASSIGNMENT,
         assignment=assignment.id,
         counted=counted,
         state="void" if assignment.state == "void" else "voted",
         successor=following.assignment.id if isinstance(following, Shown) else None,
     )
-    vote_id = int(written[0].fetchone()[0])
     return Outcome(
         session,
         state,
         shown,
-        vote_id,
-        undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_id,
+        vote_ids[0],
+        undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_ids[0],
         voted=Shown(assignment, context.cache.get(tx, assignment.pair_id)),
         answers=vote.answers,
     )
@@ -140,7 +137,7 @@ def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
         raise BadRequest(f"the answers are to {sorted(vote.answers)}, the questions are {sorted(asked)}")
     for choice in vote.answers.values():
         if (choice is Choice.TIE and not design.allow_tie) or (choice is Choice.SKIP and not design.allow_skip):
-            raise BadRequest(f"this study takes no {choice.value!r}")
+            raise BadRequest(f"this study does not allow {choice.value!r}")
     preferred = {question for question, choice in vote.answers.items() if choice in (Choice.LEFT, Choice.RIGHT)}
     wanted = preferred if design.strength else set()
     if vote.strengths.keys() != wanted:
@@ -151,7 +148,7 @@ def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
         )
 
 
-def _settle_slot(
+def _hold_slot(
     tx: Tx, context: AssignmentContext, assignment: Assignment, vote: SubmittedVote
 ) -> tuple[bool, str | None]:
     """Whether the vote holds one of the pair's slots, and why it does not if it should.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from qsched.records import Kind
-from study_server.assignment.queries import ASSIGNMENT, RENEW_LEASE
-from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
+from study_server.assignment.queries import RENEW_LEASE
+from study_server.assignment.records import AssignmentContext, NoWork, Shown, find_assignment
 from study_server.assignment.service import QUEUE_DEPTH, lease_next, resume, revive, void
 from study_server.assignment.session import AnnotatorSession, load_session, save_session
 from study_server.db import Tx
@@ -16,6 +16,8 @@ from study_server.voting.outcome import (
     Outcome,
     answer_again,
     check_tab,
+    closed_or_paused,
+    effective_votes,
     fill_queue,
     has_run_out,
     key_reused,
@@ -51,7 +53,7 @@ def open_session(
         if session.status == "paused" and session.outstanding == 0 and has_run_out(context, session):
             session.state = "finished"
         save_session(tx, session, now=context.now)
-        return Outcome(session, "finished" if session.state == "finished" else session.status)
+        return Outcome(session, "finished" if session.state == "finished" else closed_or_paused(session) or "waiting")
     shown = resume(tx, context, session) if session.state == "active" else []
     following: Shown | NoWork | None = None
     while sum(not item.assignment.reopened for item in shown) < QUEUE_DEPTH:
@@ -62,8 +64,7 @@ def open_session(
     state = "task" if shown else state_after(context, session, following, after=None)
     undo_id = None
     if session.last_assignment_id is not None and not any(item.assignment.reopened for item in shown):
-        standing = tx.all(queries.EFFECTIVE, assignment=session.last_assignment_id)
-        undo_id = standing[0][0] if standing else None
+        undo_id = next(iter(effective_votes(tx, session.last_assignment_id).values()), None)
     save_session(tx, session, now=context.now)
     return Outcome(session, state, tuple(shown), undo_id=undo_id)
 
@@ -74,12 +75,11 @@ def undo_vote(tx: Tx, context: AssignmentContext, *, session_id: int, vote_id: i
     refuse_screened_out(session)
     if tab_token is not None:
         check_tab(session, tab_token)
-    row = None
+    assignment = None
     if session.last_assignment_id is not None:
-        row = tx.one(ASSIGNMENT, assignment=session.last_assignment_id, session=session.id)
-    if row is None or vote_id not in [number for number, _, _ in tx.all(queries.EFFECTIVE, assignment=row[0])]:
+        assignment = find_assignment(tx, assignment_id=session.last_assignment_id, session_id=session.id)
+    if assignment is None or vote_id not in effective_votes(tx, assignment.id).values():
         raise Conflict("only the latest answer can be undone", code="undo_closed")
-    assignment = Assignment(*row)
     if assignment.state != "voted" or assignment.kind == Kind.PRACTICE or session.status == "closed":
         raise Conflict("this answer can no longer be undone", code="undo_closed")
     tx.run(queries.REOPEN, assignment=assignment.id)
@@ -100,10 +100,9 @@ def keep_leases(
     lost = []
     for number in assignments:
         expires = context.now + context.study.lease_ms
-        if tx.run(RENEW_LEASE, assignment=number, session=session.id, expires=expires):
+        if tx.one(RENEW_LEASE, assignment=number, session=session.id, expires=expires) is not None:
             continue
-        row = tx.one(ASSIGNMENT, assignment=number, session=session.id)
-        assignment = None if row is None else Assignment(*row)
+        assignment = find_assignment(tx, assignment_id=number, session_id=session.id)
         if assignment is None or assignment.state in ("void", "reported"):
             lost.append(number)
         elif assignment.state == "expired" and not revive(tx, context, assignment):
@@ -115,8 +114,8 @@ def keep_leases(
 
 
 def _check_screening(tx: Tx, session: AnnotatorSession) -> None:
-    row = tx.one(queries.SCREENING, session=session.id)
-    if row is None or row[0] is None or not json.loads(row[0])["passed"]:
+    stored = tx.scalar(queries.SCREENING, session=session.id)
+    if stored is None or not json.loads(stored)["passed"]:
         raise Conflict("this study begins with a check of your screen; open its instructions first", code="screening")
 
 
@@ -136,15 +135,15 @@ def report_problem(
     refuse_screened_out(session)
     known = tx.one(queries.SAME_REPORT, session=session.id, key=key)
     if known is not None:
-        if known[0] != assignment_id:
+        (reported_id,) = known
+        if reported_id != assignment_id:
             raise key_reused()
-        row = tx.one(ASSIGNMENT, assignment=known[0], session=session.id)
-        return answer_again(tx, context, session, None if row is None else row[10])
+        reported = find_assignment(tx, assignment_id=reported_id, session_id=session.id)
+        return answer_again(tx, context, session, None if reported is None else reported.successor_id)
     check_tab(session, tab_token)
-    row = tx.one(ASSIGNMENT, assignment=assignment_id, session=session.id)
-    if row is None or row[6] not in ("leased", "expired"):
+    assignment = find_assignment(tx, assignment_id=assignment_id, session_id=session.id)
+    if assignment is None or assignment.state not in ("leased", "expired"):
         raise Conflict("this pair is not open any more", code="lease_lost")
-    assignment = Assignment(*row)
     tx.run(
         queries.INSERT_REPORT,
         session=session.id,

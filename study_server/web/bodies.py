@@ -1,42 +1,64 @@
-"""Bodies of requests: read up to a limit and checked. Unknown extra keys are ignored: a newer page may send more."""
+"""Bodies of requests and answers: a limit on their size, and the base classes of what is checked and typed."""
 
 from __future__ import annotations
 
-from typing import TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qsched.records.image_set import first_problem
-from study_server.errors import BadRequest, TooLarge
-from study_server.web.context import server_of
-
-B = TypeVar("B", bound=BaseModel)
+from study_server.errors import BadRequest
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
+    """What a page sends. Unknown keys are ignored: a newer page may send more."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body; TooLarge beyond the configured size, however it is sent."""
-    limit = server_of(request).settings.max_body_bytes
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"the request is larger than {limit} bytes")
-    return bytes(body)
+class ResponseBody(BaseModel):
+    """What a page receives; the OpenAPI describes it. Optional values are null, never left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
-async def read_json(request: Request, model: type[B]) -> B:
-    """The body as `model`; BadRequest names the first field that does not fit."""
-    body = await read_body(request)
-    try:
-        return model.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise BadRequest(first_problem(error)) from error
+class ErrorDetail(ResponseBody):
+    """`code` is for the page, `message` for a person."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(ResponseBody):
+    """Every answer of the API that is not a success."""
+
+    error: ErrorDetail
+
+
+class BodyLimit:
+    """Ends a request with 413 as soon as its body is larger than `max_bytes`, however it is sent."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(413, f"the request is larger than {self._max_bytes} bytes")
+            return message
+
+        await self._app(scope, receive_counted, send)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -44,6 +66,6 @@ async def read_form(request: Request) -> dict[str, str]:
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise BadRequest("the form was not sent as a form")
     try:
-        return dict(parse_qsl((await read_body(request)).decode(), keep_blank_values=True, max_num_fields=100))
+        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100))
     except ValueError as error:
         raise BadRequest("the form cannot be read") from error

@@ -8,7 +8,6 @@ from typing import cast
 from starlette.requests import Request
 
 from study_server.db import Database, Reader
-from study_server.errors import NotSignedIn
 from study_server.media.store import ImageStore
 from study_server.settings import ServerSettings
 from study_server.studies.cache import StudyCache
@@ -63,15 +62,3 @@ def _cookie(request: Request, name: str) -> str | None:
         if key == name:
             return value
     return None
-
-
-def require_session(request: Request, slug: str) -> int:
-    """The session of an API call: cookie, CSRF header and rate limit checked."""
-    server = server_of(request)
-    session_id = find_session(request, slug)
-    if session_id is None:
-        raise NotSignedIn("your session has ended; open the study's link again")
-    server.keys.check_csrf(session_subject(slug, session_id), request.headers.get("x-csrf-token"))
-    if not server.settings.allow_simulated:
-        server.calls.check(session_id)
-    return session_id

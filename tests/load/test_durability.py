@@ -77,11 +77,8 @@ def test_killing_the_server_loses_no_acknowledged_vote(study, port, tmp_path):
     async def events():
         for _ in range(2):
             await progress(record, 150)
-            left = psutil.Process(servers[-1].pid).children()
             servers[-1].send_signal(signal.SIGKILL)
             servers[-1].wait()
-            _, alive = await asyncio.to_thread(psutil.wait_procs, left, 10)
-            assert not alive, "a writing process outlives its server"
             servers.append(await asyncio.to_thread(serve, study, url, port, tmp_path / "images"))
         await progress(record, 100)
 
@@ -89,24 +86,6 @@ def test_killing_the_server_loses_no_acknowledged_vote(study, port, tmp_path):
         asyncio.run(under_load(port, events, record))
     finally:
         end(servers[-1])
-    audit(url, record)
-
-
-def test_killing_the_writing_process_loses_no_acknowledged_vote(study, port, tmp_path):
-    url, record = f"sqlite:///{tmp_path / 'writer.db'}", Record()
-    server = serve(study, url, port, tmp_path / "images")
-
-    async def events():
-        for _ in range(2):
-            await progress(record, 150)
-            (writer,) = psutil.Process(server.pid).children()
-            writer.kill()
-        await progress(record, 150)
-
-    try:
-        asyncio.run(under_load(port, events, record))
-    finally:
-        end(server)
     audit(url, record)
 
 

@@ -196,7 +196,7 @@ def test_a_paused_study_takes_the_answers_on_screen_and_hands_out_nothing(settin
             assert (state["state"], state["queue"], state["retry_after"]) == ("paused", [], RETRY_SECONDS)
             set_status(database, "s", "closed")
             state = await visitor.begin()
-            assert (state["state"], state["queue"]) == ("closed", []) and "retry_after" not in state
+            assert (state["state"], state["queue"]) == ("closed", []) and state["retry_after"] is None
             set_status(database, "s", "open")
             assert (await visitor.begin())["queue"]
 

@@ -116,7 +116,9 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, make_st
             )
             assert answer.status_code == 413
             broken = await visitor.client.post(
-                "/s/s/api/votes", content=b'{"assignment": ', headers={"X-CSRF-Token": visitor.csrf}
+                "/s/s/api/votes",
+                content=b'{"assignment": ',
+                headers={"X-CSRF-Token": visitor.csrf, "Content-Type": "application/json"},
             )
             assert broken.status_code == 422
 

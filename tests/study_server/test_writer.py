@@ -12,19 +12,19 @@ import pytest
 
 from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
-from study_server.writing import AssignmentContexts, ThreadWriter
+from study_server.writing import AssignmentContexts, Writer
 from study_server.writing.committer import ATTEMPTS
 from tests.study_server.visiting import query, run
 
 ADD = Statement(
     "INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
-    "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0)"
+    "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0) RETURNING 1"
 )
 
 
 async def together(database, jobs, **options):
     """Hand all jobs in before the writer starts, so that it meets them as one group."""
-    writer = ThreadWriter(database, AssignmentContexts(Reader(database)), threads=1, **options)
+    writer = Writer(database, AssignmentContexts(Reader(database)), threads=1, **options)
     waiting = [asyncio.ensure_future(writer.run(job, None)) for job in jobs]
     await asyncio.sleep(0)
     await writer.start()
@@ -38,7 +38,7 @@ def slugs(database):
 
 
 def add(slug):
-    return lambda tx: tx.run(ADD, slug=slug)
+    return lambda tx: tx.scalar(ADD, slug=slug)
 
 
 def failing(slug, error):
@@ -63,14 +63,14 @@ def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_two_groups_that_wait_for_each_other_both_get_through(database):
     """PostgreSQL only: SQLite has one writer at a time."""
-    bump = Statement("UPDATE studies SET created_ms = created_ms + 1 WHERE slug = :slug")
+    bump = Statement("UPDATE studies SET created_ms = created_ms + 1 WHERE slug = :slug RETURNING id")
     first_locks = threading.Barrier(2)
 
     def touch(slug, *, meet):
         tries = []
 
         def job(tx):
-            tries.append(tx.run(bump, slug=slug))
+            tries.append(tx.one(bump, slug=slug))
             if meet and len(tries) == 1:
                 first_locks.wait(60)
             return len(tries)
@@ -150,7 +150,7 @@ def test_a_lost_connection_is_replaced(database, monkeypatch):
     monkeypatch.setattr(database, "connect", connect)
 
     async def scenario():
-        writer = ThreadWriter(database, AssignmentContexts(Reader(database)), threads=1, max_batch=1)
+        writer = Writer(database, AssignmentContexts(Reader(database)), threads=1, max_batch=1)
         await writer.start()
         await writer.run(add("a"), None)
         opened[0].close()

@@ -35,7 +35,7 @@ async def serving(settings: ServerSettings):
     """The application with its lifespan; yields a maker of browsers."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1234))
+        transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1234), raise_app_exceptions=False)
         clients = []
 
         def browser(*, cookies: httpx.Cookies | None = None) -> httpx.AsyncClient:

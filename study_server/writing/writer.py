@@ -1,14 +1,14 @@
-"""The writer on threads of this process: one for SQLite, several for PostgreSQL."""
+"""The writer's threads: one for SQLite, several for PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from study_server.db import Database
+from study_server.db import Database, Tx
 from study_server.studies.study import Study
 from study_server.writing.committer import Committer, WriteJob
 from study_server.writing.contexts import AssignmentContexts
@@ -16,14 +16,17 @@ from study_server.writing.contexts import AssignmentContexts
 T = TypeVar("T")
 
 
-class ThreadWriter:
-    """A `Writer`; each thread takes as many waiting jobs at once as may share a transaction, or `max_batch`."""
+class Writer:
+    """Runs jobs in transactions; each thread takes the waiting jobs, up to `max_batch`, into one transaction.
+
+    `start` inside a running event loop, `stop` before it ends.
+    """
 
     def __init__(
-        self, database: Database, desks: AssignmentContexts, *, threads: int, max_batch: int | None = None
+        self, database: Database, contexts: AssignmentContexts, *, threads: int, max_batch: int | None = None
     ) -> None:
         self._database = database
-        self._desks = desks
+        self._contexts = contexts
         self._max_batch = max_batch
         self._queue: queue.SimpleQueue[WriteJob | None] = queue.SimpleQueue()
         self._threads = [
@@ -38,17 +41,27 @@ class ThreadWriter:
             thread.start()
 
     async def stop(self) -> None:
-        """Finish what was handed in, then end."""
+        """Finish the jobs that wait, then end the threads."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     async def run(self, function: Callable[..., T], study: Study | None, /, **values: Any) -> T:
-        """See `Writer`."""
+        """The result of function(tx, context of the study, **values), or of function(tx, **values) without a study.
+
+        The result is durable. Raises the function's StudyError, or NotSaved if the database fails.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(WriteJob(self._desks.bind(function, study, values), future))
+        self._queue.put(WriteJob(self._bind(function, study, values), future))
         return await future
+
+    def _bind(
+        self, function: Callable[..., Any], study: Study | None, values: Mapping[str, Any]
+    ) -> Callable[[Tx], Any]:
+        if study is None:
+            return lambda tx: function(tx, **values)
+        return lambda tx: function(tx, self._contexts.make(study), **values)
 
     def _work(self) -> None:
         committer = Committer(self._database)
@@ -68,7 +81,7 @@ class ThreadWriter:
                     stopping = True
                     break
                 batch.append(more)
-            committer.settle(batch)
+            committer.finish(batch)
             self._deliver(batch)
         committer.close()
 
@@ -79,9 +92,9 @@ class ThreadWriter:
 
 def _resolve(batch: list[WriteJob]) -> None:
     for job in batch:
-        if job.ticket.done():  # the client went away
+        if job.future.done():  # the client went away
             continue
         if job.error is not None:
-            job.ticket.set_exception(job.error)
+            job.future.set_exception(job.error)
         else:
-            job.ticket.set_result(job.result)
+            job.future.set_result(job.result)

@@ -1,0 +1,132 @@
+"""What the pair page receives, typed. Everything here is seen by an annotator: no arm, no kind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from study_server.web.bodies import ResponseBody
+
+PageState = Literal["task", "break", "waiting", "paused", "closed", "finished"]
+
+
+class ShownPicture(ResponseBody):
+    """Address and size of one picture."""
+
+    src: str
+    width: int
+    height: int
+
+
+class ShownPair(ResponseBody):
+    """One pair; `token` names it in everything that the page sends about it.
+
+    `instruction` is that of an attention check: shown in a place of its own, whether or not descriptions are shown.
+    """
+
+    token: str
+    kind_public: Literal["practice", "task"]
+    prompt: str
+    instruction: str | None
+    left: ShownPicture
+    right: ShownPicture
+    lease_seconds: int
+
+
+class SessionProgress(ResponseBody):
+    """How far the session is; practice is counted apart.
+
+    `limit_seconds_left` is the time until max_minutes are over. How long the work will take only the page knows, from
+    the person's own pace.
+    """
+
+    done: int
+    total: int
+    block_done: int
+    block_length: int
+    limit_seconds_left: int | None
+    practice_left: int
+
+
+class UndoOffer(ResponseBody):
+    """The vote that can be taken back."""
+
+    vote_id: str
+
+
+class PracticeFeedback(ResponseBody):
+    """Whether a practice answer was right, and why."""
+
+    correct: bool
+    text: str
+
+
+class QuestionText(ResponseBody):
+    """One question about each pair."""
+
+    id: str
+    text: str
+
+
+class StudyTerms(ResponseBody):
+    """What the page must know of the study's design."""
+
+    title: str
+    slug: str
+    questions: tuple[QuestionText, ...]
+    allow_tie: bool
+    allow_skip: bool
+    strength: bool
+    block_length: int
+    show_prompt: bool
+    show_at: Literal["fit", "one_to_one"]
+    practice_feedback: bool
+    lease_seconds: int
+    seconds_per_vote: float
+
+
+class NextStep(ResponseBody):
+    """What follows an answer: the next pair to load ahead, `more` if the queue had run low, progress, state."""
+
+    progress: SessionProgress
+    next: ShownPair | None
+    more: tuple[ShownPair, ...]
+    state: PageState
+    retry_after: int | None
+
+
+class VoteAnswer(NextStep):
+    """A vote is stored."""
+
+    accepted: Literal[True]
+    vote_id: str | None
+    undo: UndoOffer | None
+    feedback: PracticeFeedback | None
+
+
+class SessionAnswer(ResponseBody):
+    """All that a page needs to begin or to go on."""
+
+    study: StudyTerms
+    progress: SessionProgress
+    queue: tuple[ShownPair, ...]
+    state: PageState
+    tab_token: str | None
+    session_key: str
+    undo: UndoOffer | None
+    retry_after: int | None
+
+
+class UndoAnswer(ResponseBody):
+    """The pair to answer again."""
+
+    assignment: ShownPair
+    progress: SessionProgress
+    state: PageState
+
+
+class HeartbeatAnswer(ResponseBody):
+    """Whether every lease was renewed; `lost` are the tokens of pairs that were given away."""
+
+    ok: bool
+    lease_seconds: int
+    lost: tuple[str, ...]

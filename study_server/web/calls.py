@@ -1,0 +1,82 @@
+"""The dependency of every API route of a session: who calls, of which study, on which server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from study_server.errors import BadRequest, NotFound, NotSignedIn
+from study_server.studies.study import Study
+from study_server.web.bodies import ErrorBody
+from study_server.web.catalogue import Catalogue
+from study_server.web.context import SESSION_COOKIE, Server, find_session, server_of, session_subject
+
+# What any of these routes may answer besides its success; every one has the shape of ErrorBody.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorBody, "description": "no session: the cookie is missing or of another study"},
+    403: {"model": ErrorBody, "description": "the CSRF token does not belong to the session"},
+    404: {"model": ErrorBody, "description": "there is no such study"},
+    409: {"model": ErrorBody, "description": "another tab, a pair that is answered, an undo that came too late"},
+    413: {"model": ErrorBody, "description": "the body is too large"},
+    422: {"model": ErrorBody, "description": "the body does not fit its description, or the study's questions"},
+    429: {"model": ErrorBody, "description": "too many calls; wait `Retry-After` seconds"},
+    503: {"model": ErrorBody, "description": "not saved: send the same again, with the same idempotency key"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """A call of a session whose cookie, CSRF token and rate limit are checked."""
+
+    request: Request
+    server: Server
+    session_id: int
+    study: Study
+
+    def catalogue(self) -> Catalogue:
+        """The words of the person's language, among those that the study offers."""
+        return self.server.pages.catalogue(self.request, self.study.design.languages)
+
+    def own(self, purpose: str, token: str, *, numbers: int = 2) -> int:
+        """The first number in a token of this very session, after the session itself."""
+        try:
+            owner, number, *_ = self.server.keys.unseal(purpose, token, numbers)
+        except NotFound as error:
+            raise BadRequest(f"the {purpose} is not one that this server gave out") from error
+        if owner != self.session_id:
+            raise BadRequest(f"the {purpose} belongs to another session")
+        return number
+
+
+# What `check_call` reads, for the OpenAPI. FastAPI's own parameters would cost each vote a tenth of its time.
+PARAMETERS: dict[str, Any] = {
+    "parameters": [
+        {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}, "description": "the study"},
+        {
+            "name": "X-CSRF-Token",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "the token in the page's <meta name=csrf-token>",
+        },
+        {"name": SESSION_COOKIE, "in": "cookie", "required": True, "schema": {"type": "string"}},
+    ]
+}
+
+
+async def check_call(request: Request) -> ApiCall:
+    """The session's cookie, the page's CSRF token and the rate limit, checked; then the study."""
+    server, slug = server_of(request), request.path_params["slug"]
+    session_id = find_session(request, slug)
+    if session_id is None:
+        raise NotSignedIn("your session has ended; open the study's link again")
+    server.keys.check_csrf(session_subject(slug, session_id), request.headers.get("x-csrf-token"))
+    if not server.settings.allow_simulated:
+        server.calls.check(session_id)
+    return ApiCall(request, server, session_id, await server.studies.get(slug))
+
+
+Call = Annotated[ApiCall, Depends(check_call)]
