@@ -12,7 +12,7 @@ SESSION_COLUMNS = """
 LOCK_SESSION = Statement(f"""
     SELECT {SESSION_COLUMNS}
     FROM sessions s JOIN studies st ON st.id = s.study_id
-    WHERE s.id = :session AND st.slug = :slug [[sqlite: | postgresql: FOR UPDATE OF s]]
+    WHERE s.token_hash = :key AND s.study_id = :study [[sqlite: | postgresql: FOR UPDATE OF s]]
 """)
 
 SAVE_SESSION = Statement("""

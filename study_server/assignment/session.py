@@ -64,9 +64,9 @@ class AnnotatorSession:
 COLUMNS = tuple(field.name for field in fields(AnnotatorSession))
 
 
-def load_session(tx: Tx, *, session_id: int, slug: str) -> AnnotatorSession:
-    """Lock and read a session; NotSignedIn if it does not exist (any more)."""
-    row = tx.one(queries.LOCK_SESSION, session=session_id, slug=slug)
+def load_session(tx: Tx, *, key: str, study: int) -> AnnotatorSession:
+    """Lock and read the session whose token hashes to `key`; NotSignedIn if it does not exist (any more)."""
+    row = tx.one(queries.LOCK_SESSION, key=key, study=study)
     if row is None:
         raise NotSignedIn("this session is unknown or over; open the study's link again")
     return AnnotatorSession.from_row(row)

@@ -24,8 +24,8 @@ INSERT_IDENTITY = Statement("""
 
 INSERT_SESSION = Statement("""
     INSERT INTO sessions (study_id, annotator_id, pseudonym, simulated, state, consent_version, started_ms, plan,
-                          demographics)
-    VALUES (:study, :annotator, :pseudonym, :simulated, 'active', :consent_version, :now, :plan, :demographics)
+                          demographics, token_hash)
+    VALUES (:study, :annotator, :pseudonym, :simulated, 'active', :consent_version, :now, :plan, :demographics, :key)
     RETURNING id
 """)
 
@@ -42,7 +42,10 @@ SEEN_PAIRS = Statement("""
 SESSION_SUMMARY = Statement("""
     SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status, ps.external_session
     FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
-    WHERE s.id = :session AND st.slug = :slug
+    WHERE s.token_hash = :key AND s.study_id = :study
 """)
+
+# The person comes back without the cookie: another token from now on, the one before is void.
+RENEW_TOKEN = Statement("UPDATE sessions SET token_hash = :key WHERE id = :session")
 
 SAVE_SCREENING = Statement("UPDATE sessions SET screening = :screening, state = :state WHERE id = :session")

@@ -33,13 +33,12 @@ from study_server.web.bodies import read_form
 from study_server.web.calls import ERRORS, PARAMETERS, Call
 from study_server.web.context import (
     CSRF_COOKIE,
-    SESSION_COOKIE,
     Server,
     find_session,
     server_of,
-    session_subject,
+    session_cookie,
 )
-from study_server.web.security import new_token
+from study_server.web.security import SessionKey, new_token
 from study_server.web.templating import StudyHeading
 
 router = APIRouter()
@@ -64,7 +63,7 @@ async def arrive(slug: str, request: Request) -> Response:
     server = server_of(request)
     study, status = await server.studies.get_with_status(slug)
     if "simulated" not in request.query_params:
-        _, summary = await _read_session(request, slug)
+        _, summary = await _read_session(request, study)
         submission = request.query_params.get("SESSION_ID")
         # Another submission of the same person on a platform is a new session: consent is asked again.
         if summary is not None and submission in (None, "", summary.external_session):
@@ -73,8 +72,7 @@ async def arrive(slug: str, request: Request) -> Response:
             return onward
     if status != "open":
         # Who comes by the platform's link without the cookie has a place here too, perhaps with a completion code.
-        known = await _session_of(server, study, dict(request.query_params))
-        back = None if known is None else await _back(server, study, known)
+        back = await _back_by_platform(server, study, dict(request.query_params))
         if back is not None:
             server.pages.keep_language(request, back, slug=slug, languages=study.design.languages)
             return back
@@ -115,22 +113,31 @@ async def consent(slug: str, request: Request) -> Response:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
         entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
         return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
-    session_id = await server.writer.run(
-        service.join, study, participant=participant, simulated=simulated, demographics=demographics
+    key = SessionKey.new()
+    await server.writer.run(
+        service.join,
+        study,
+        participant=participant,
+        simulated=simulated,
+        demographics=demographics,
+        session_key=key.hash,
     )
-    return _enter(server, study, session_id, "instructions")
+    return _enter(server, study, key, "instructions")
 
 
 @router.post("/s/{slug}/leave", include_in_schema=False)
 async def leave(slug: str, request: Request) -> Response:
     """Let the next person at this browser start anew; the session itself and its answers stay."""
     server = server_of(request)
-    session_id = find_session(request, slug)
+    study = await server.studies.get(slug)
+    key = find_session(request, study)
     answer = RedirectResponse(f"/s/{slug}", status_code=303)
-    if session_id is not None:
+    if key is not None:
         form = await read_form(request)
-        server.keys.check_csrf(session_subject(slug, session_id), form.get("csrf"))
-        answer.delete_cookie(SESSION_COOKIE, path=f"/s/{slug}")
+        server.keys.check_csrf(key.token, form.get("csrf"))
+        answer.delete_cookie(
+            session_cookie(server, study), path="/", secure=server.settings.secure_cookies, httponly=True
+        )
     return answer
 
 
@@ -139,8 +146,8 @@ async def instructions(slug: str, request: Request) -> Response:
     """What to do and with which keys; the device check, where the study has one."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, summary = await _read_session(request, slug)
-    if summary is None or session_id is None:
+    key, summary = await _read_session(request, study)
+    if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     if summary.state != "active":
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
@@ -164,13 +171,15 @@ async def instructions(slug: str, request: Request) -> Response:
             max_zoom=rules.max_zoom,
         ),
     )
-    return _render(request, study, page, session_id)
+    return _render(request, study, page, key)
 
 
 @router.post("/s/{slug}/screening", responses=ERRORS, openapi_extra=PARAMETERS)
 async def screening(call: Call, body: ScreeningBody) -> ScreeningResult:
     """Record the device; say what does not fit."""
-    outcome = await call.server.writer.run(service.record_screening, call.study, session_id=call.session_id, body=body)
+    outcome = await call.server.writer.run(
+        service.record_screening, call.study, session_key=call.session.hash, body=body
+    )
     return ScreeningResult(
         ok=outcome.ok,
         problems=tuple(ScreeningProblem(code=code, message=message) for code, message in outcome.problems),
@@ -184,8 +193,8 @@ async def task(slug: str, request: Request) -> Response:
     """The shell of the pair page; its script asks the API for everything else."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, summary = await _read_session(request, slug)
-    if summary is None or session_id is None:
+    key, summary = await _read_session(request, study)
+    if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     if summary.state != "active":
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
@@ -193,7 +202,7 @@ async def task(slug: str, request: Request) -> Response:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     design = study.design
     page = TaskPage(allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength)
-    return _render(request, study, page, session_id)
+    return _render(request, study, page, key)
 
 
 @router.get("/s/{slug}/thanks", include_in_schema=False)
@@ -201,8 +210,8 @@ async def thanks(slug: str, request: Request) -> Response:
     """The end, with the completion code: only for those who came to it."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    session_id, summary = await _read_session(request, slug)
-    if summary is None or session_id is None:
+    key, summary = await _read_session(request, study)
+    if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     platform = study.design.platform
     if summary.state == "screened_out":
@@ -216,25 +225,29 @@ async def thanks(slug: str, request: Request) -> Response:
     completion = _completion(platform.name, platform.completion_code, platform.completion_url)
     # Who comes from a platform has a link of their own; an open link is used again at the same browser.
     page = ThanksPage(summary.answered, completion or Completion(), may_start_anew=platform.name == "open")
-    return _render(request, study, page, session_id)
+    return _render(request, study, page, key)
 
 
-async def _read_session(request: Request, slug: str) -> tuple[int | None, service.SessionSummary | None]:
-    number = find_session(request, slug)
-    if number is None:
+async def _read_session(
+    request: Request, study: Study
+) -> tuple[SessionKey, service.SessionSummary] | tuple[None, None]:
+    """The session of the browser's cookie, if the database knows it."""
+    key = find_session(request, study)
+    if key is None:
         return None, None
-    return number, await server_of(request).reader.run(
-        lambda tx: service.read_summary(tx, session_id=number, slug=slug)
+    summary = await server_of(request).reader.run(
+        lambda tx: service.read_summary(tx, session_key=key.hash, study=study)
     )
+    return (None, None) if summary is None else (key, summary)
 
 
-def _enter(server: Server, study: Study, session_id: int, place: str) -> Response:
+def _enter(server: Server, study: Study, key: SessionKey, place: str) -> Response:
     """To a place of the study, as this session from now on."""
     answer = RedirectResponse(f"/s/{study.slug}/{place}", status_code=303)
     answer.set_cookie(
-        SESSION_COOKIE,
-        server.keys.sign(session_subject(study.slug, session_id)),
-        path=f"/s/{study.slug}",
+        session_cookie(server, study),
+        server.keys.sign(key.token),
+        path="/",  # pictures have addresses outside /s/, and __Host- asks for it
         httponly=True,
         samesite="lax",
         secure=server.settings.secure_cookies,
@@ -245,33 +258,29 @@ def _enter(server: Server, study: Study, session_id: int, place: str) -> Respons
 
 
 async def _decline(request: Request, server: Server, study: Study, form: dict[str, str]) -> Response:
-    """Nothing was stored of this person, or, where something was, back to its place."""
-    known = await _session_of(server, study, form)
-    if known is None:
-        known = find_session(request, study.slug)
-    back = None if known is None else await _back(server, study, known)
+    """Nothing was stored of this person, or, if something was, back to its place."""
+    back = await _back_by_platform(server, study, form)
+    if back is None:
+        key, summary = await _read_session(request, study)
+        back = None if key is None or summary is None else _enter(server, study, key, _place(summary))
     return back or _message(request, study, "declined")
 
 
-async def _session_of(server: Server, study: Study, fields: dict[str, str]) -> int | None:
-    """The session that the platform's names, from a link or a form, belong to."""
+async def _back_by_platform(server: Server, study: Study, fields: dict[str, str]) -> Response | None:
+    """To the place of the session that the platform's names, from a link or a form, belong to; None without one."""
     if not fields.get("PROLIFIC_PID"):
         return None
     try:
         participant = service.platform_participant(study.design, fields)
     except service.FormMisfit:  # no such names can have a session
         return None
-    return (
-        None
-        if participant is None
-        else await server.reader.run(lambda tx: service.find_known_session(tx, study, participant))
+    if participant is None:
+        return None
+    key = SessionKey.new()
+    summary = await server.writer.run(
+        service.reopen_known_session, study, participant=participant, session_key=key.hash
     )
-
-
-async def _back(server: Server, study: Study, session_id: int) -> Response | None:
-    """To the place where a session stands; None where it is not of this study."""
-    summary = await server.reader.run(lambda tx: service.read_summary(tx, session_id=session_id, slug=study.slug))
-    return None if summary is None else _enter(server, study, session_id, _place(summary))
+    return None if summary is None else _enter(server, study, key, _place(summary))
 
 
 def _place(summary: service.SessionSummary) -> str:
@@ -342,7 +351,7 @@ def _consent(
 
 
 def _render(
-    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, session_id: int
+    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, key: SessionKey
 ) -> Response:
     server = server_of(request)
     return server.pages.render(
@@ -350,7 +359,7 @@ def _render(
         page,
         study=_heading(study),
         languages=study.design.languages,
-        csrf_token=server.keys.csrf_token(session_subject(study.slug, session_id)),
+        csrf_token=server.keys.csrf_token(key.token),
     )
 
 

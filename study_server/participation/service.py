@@ -115,14 +115,16 @@ def join(
     participant: PlatformParticipant | None,
     simulated: bool,
     demographics: dict[str, str],
-) -> int:
-    """A new session, or the one that this person and submission already have."""
+    session_key: str,
+) -> None:
+    """A new session, or the one that this person and submission already have, with this key from now on."""
     study: Study = context.study
     annotator: int | None = None
     if participant is not None:
         annotator, known = _find_known(tx, study, participant)
         if known is not None:
-            return known
+            tx.run(queries.RENEW_TOKEN, session=known, key=session_key)
+            return
     seen = 0
     if annotator is None:
         annotator = tx.scalar(
@@ -148,6 +150,7 @@ def join(
         now=context.now,
         plan=new_plan(study, context.rng, seen=seen),
         demographics=json.dumps(demographics, ensure_ascii=False) if demographics else None,
+        key=session_key,
     )
     if participant is not None:
         tx.run(
@@ -158,12 +161,17 @@ def join(
             external_study=participant.external_study,
             external_session=participant.external_session,
         )
-    return session_id
 
 
-def find_known_session(tx: Tx, study: Study, participant: PlatformParticipant) -> int | None:
-    """The session that this person and submission already have."""
-    return _find_known(tx, study, participant)[1]
+def reopen_known_session(
+    tx: Tx, context: AssignmentContext, *, participant: PlatformParticipant, session_key: str
+) -> SessionSummary | None:
+    """Give the session that this person and submission already have a new key; None if there is none."""
+    _, known = _find_known(tx, context.study, participant)
+    if known is None:
+        return None
+    tx.run(queries.RENEW_TOKEN, session=known, key=session_key)
+    return read_summary(tx, session_key=session_key, study=context.study)
 
 
 def _find_known(tx: Tx, study: Study, participant: PlatformParticipant) -> tuple[int | None, int | None]:
@@ -176,9 +184,9 @@ def _find_known(tx: Tx, study: Study, participant: PlatformParticipant) -> tuple
     return int(person[0]), None if session is None else int(session[0])
 
 
-def read_summary(tx: Tx, *, session_id: int, slug: str) -> SessionSummary | None:
+def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | None:
     """Where the session stands, None where it does not exist."""
-    row = tx.one(queries.SESSION_SUMMARY, session=session_id, slug=slug)
+    row = tx.one(queries.SESSION_SUMMARY, key=session_key, study=study.id)
     if row is None:
         return None
     state, done, practice_done, screening, simulated, status, external_session = row
@@ -193,15 +201,15 @@ def read_summary(tx: Tx, *, session_id: int, slug: str) -> SessionSummary | None
     )
 
 
-def record_screening(tx: Tx, context: AssignmentContext, *, session_id: int, body: ScreeningBody) -> Screened:
+def record_screening(tx: Tx, context: AssignmentContext, *, session_key: str, body: ScreeningBody) -> Screened:
     """Store what the device is; screened out after the allowed attempts where the study requires a pass.
 
     The first outcome stands: Conflict for another report after the check is done or a pair was handed out. The same
     report again, whose answer was lost, is answered again.
     """
     design = context.study.design
-    session = load_session(tx, session_id=session_id, slug=context.study.slug)
-    summary = read_summary(tx, session_id=session_id, slug=context.study.slug)
+    session = load_session(tx, key=session_key, study=context.study.id)
+    summary = read_summary(tx, session_key=session_key, study=context.study)
     if summary is None:
         raise NotSignedIn("this session is unknown or over; open the study's link again")
     if summary.state == "screened_out":
@@ -223,7 +231,7 @@ def record_screening(tx: Tx, context: AssignmentContext, *, session_id: int, bod
     }
     tx.run(
         queries.SAVE_SCREENING,
-        session=session_id,
+        session=session.id,
         screening=json.dumps(record),
         state="screened_out" if out else summary.state,
     )

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from study_server.assignment.records import PictureContent
 from study_server.errors import NotFound
 from study_server.voting.answers import ShownPicture
-from study_server.web.context import server_of
+from study_server.web.context import holds_session, server_of
 from study_server.web.security import Keyring
 
 router = APIRouter()
@@ -26,9 +26,9 @@ Side = Literal["l", "r"]
 PAIR_NUMBERS = 4
 
 
-def seal_pair(keys: Keyring, session_id: int, assignment_id: int, left_image: int, right_image: int) -> str:
+def seal_pair(keys: Keyring, session: int, assignment_id: int, left_image: int, right_image: int) -> str:
     """The token of one assignment."""
-    return keys.seal("assignment", session_id, assignment_id, left_image, right_image)
+    return keys.seal("assignment", session, assignment_id, left_image, right_image)
 
 
 def shown_picture(token: str, side: Side, picture: PictureContent) -> ShownPicture:
@@ -43,7 +43,9 @@ async def image(address: str, request: Request) -> Response:
     token, _, side = address.rpartition(".")
     if side not in ("l", "r"):
         raise NotFound("unknown picture")
-    _, _, left, right = server.keys.unseal("assignment", token, PAIR_NUMBERS)
+    session, _, left, right = server.keys.unseal("assignment", token, PAIR_NUMBERS)
+    if not holds_session(request, session):
+        raise NotFound("unknown picture")
     image_id = left if side == "l" else right
     headers = {"cache-control": CACHING, "etag": f'"{token[:32]}{side}"'}
     if request.headers.get("if-none-match") == headers["etag"]:

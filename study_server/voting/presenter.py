@@ -58,7 +58,7 @@ class Presenter:
         if item.kind == Kind.INSTRUCTED and item.expected is not None:
             each = ".each" if len(self._design.questions) > 1 else ""
             instruction = self._call.catalogue().text(INSTRUCTIONS[item.expected] + each)
-        token = seal_pair(self._keys, self._call.session_id, item.id, left.id, right.id)
+        token = seal_pair(self._keys, self._call.session.number, item.id, left.id, right.id)
         return ShownPair(
             token=token,
             kind_public="practice" if shown.is_practice else "task",
@@ -83,7 +83,7 @@ class Presenter:
     def session(self, outcome: Outcome) -> SessionAnswer:
         """All that a page needs to begin or to go on."""
         design, study = self._design, self._call.study
-        digest = hashlib.sha256(f"{study.slug}/{self._call.session_id}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{study.uid}/{self._call.session.hash}".encode()).hexdigest()
         return SessionAnswer(
             study=StudyTerms(
                 title=study.title,
@@ -139,7 +139,7 @@ class Presenter:
         }
 
     def _vote_id(self, number: int | None) -> str | None:
-        return None if number is None else self._keys.seal("vote", self._call.session_id, number)
+        return None if number is None else self._keys.seal("vote", self._call.session.number, number)
 
     def _feedback(self, outcome: Outcome, *, stacked: bool) -> PracticeFeedback | None:
         """After a practice pair: right where every answer that is known is, and why, by the sides of this person."""

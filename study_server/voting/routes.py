@@ -19,7 +19,7 @@ router = APIRouter(prefix="/s/{slug}/api", responses=ERRORS)
 async def vote(call: Call, body: VoteBody) -> VoteAnswer:
     """Store one vote durably, then answer with the next pair."""
     submitted = service.SubmittedVote(
-        session_id=call.session_id,
+        session_key=call.session.hash,
         assignment_id=call.own("assignment", body.assignment, numbers=PAIR_NUMBERS),
         answers=body.answers,
         response_ms=body.response_ms,
@@ -43,7 +43,7 @@ async def session(call: Call, body: SessionBody) -> SessionAnswer:
     outcome = await call.server.writer.run(
         sessions.open_session,
         call.study,
-        session_id=call.session_id,
+        session_key=call.session.hash,
         tab_token=body.tab_token,
         new_tab=fresh,
         take_over=body.take_over,
@@ -57,7 +57,7 @@ async def undo(call: Call, body: UndoBody) -> UndoAnswer:
     outcome = await call.server.writer.run(
         sessions.undo_vote,
         call.study,
-        session_id=call.session_id,
+        session_key=call.session.hash,
         vote_id=call.own("vote", body.vote_id),
         tab_token=body.tab_token,
     )
@@ -71,7 +71,7 @@ async def heartbeat(call: Call, body: HeartbeatBody) -> HeartbeatAnswer:
     lost = await call.server.writer.run(
         sessions.keep_leases,
         call.study,
-        session_id=call.session_id,
+        session_key=call.session.hash,
         assignments=tuple(tokens),
         tab_token=body.tab_token,
     )
@@ -88,7 +88,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
     outcome = await call.server.writer.run(
         sessions.report_problem,
         call.study,
-        session_id=call.session_id,
+        session_key=call.session.hash,
         assignment_id=call.own("assignment", body.assignment, numbers=PAIR_NUMBERS),
         problem=body.problem,
         detail=body.detail,

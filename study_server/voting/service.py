@@ -34,7 +34,7 @@ from study_server.voting.outcome import (
 class SubmittedVote(NamedTuple):
     """A checked vote, before it is written."""
 
-    session_id: int
+    session_key: str
     assignment_id: int
     answers: Mapping[str, Choice]
     response_ms: int
@@ -54,9 +54,9 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     """
     _check_answers(context, vote)
     # A statement after the lock, not the same one: it sees what the lock waited for.
-    session = load_session(tx, session_id=vote.session_id, slug=context.study.slug)
+    session = load_session(tx, key=vote.session_key, study=context.study.id)
     refuse_screened_out(session)
-    row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=vote.session_id, key=vote.key)
+    row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=session.id, key=vote.key)
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
     *columns, known_vote_id, known_assignment_id = row

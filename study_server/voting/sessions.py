@@ -33,14 +33,14 @@ PROBLEMS_TO_DISABLE = 2
 
 
 def open_session(
-    tx: Tx, context: AssignmentContext, *, session_id: int, tab_token: str | None, new_tab: str, take_over: bool
+    tx: Tx, context: AssignmentContext, *, session_key: str, tab_token: str | None, new_tab: str, take_over: bool
 ) -> Outcome:
     """Where the session stands and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
 
     Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening that the
     study requires is passed.
     """
-    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    session = load_session(tx, key=session_key, study=context.study.id)
     if session.state == "active" and context.study.design.screening.required:
         _check_screening(tx, session)
     if session.tab_token is None or tab_token != session.tab_token:
@@ -69,9 +69,9 @@ def open_session(
     return Outcome(session, state, tuple(shown), undo_id=undo_id)
 
 
-def undo_vote(tx: Tx, context: AssignmentContext, *, session_id: int, vote_id: int, tab_token: str | None) -> Outcome:
+def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: int, tab_token: str | None) -> Outcome:
     """Open the latest vote for correction, until the next is given. Its row stands until a new one supersedes it."""
-    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    session = load_session(tx, key=session_key, study=context.study.id)
     refuse_screened_out(session)
     if tab_token is not None:
         check_tab(session, tab_token)
@@ -91,10 +91,10 @@ def undo_vote(tx: Tx, context: AssignmentContext, *, session_id: int, vote_id: i
 
 
 def keep_leases(
-    tx: Tx, context: AssignmentContext, *, session_id: int, assignments: tuple[int, ...], tab_token: str
+    tx: Tx, context: AssignmentContext, *, session_key: str, assignments: tuple[int, ...], tab_token: str
 ) -> list[int]:
     """Renew the leases of a living page; returns the assignments that were given away."""
-    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    session = load_session(tx, key=session_key, study=context.study.id)
     refuse_screened_out(session)  # what it holds is swept soon
     check_tab(session, tab_token)
     lost = []
@@ -123,7 +123,7 @@ def report_problem(
     tx: Tx,
     context: AssignmentContext,
     *,
-    session_id: int,
+    session_key: str,
     assignment_id: int,
     problem: str,
     detail: str | None,
@@ -131,7 +131,7 @@ def report_problem(
     tab_token: str,
 ) -> Outcome:
     """Take a pair that cannot be judged out of the queue and lease another in its place."""
-    session = load_session(tx, session_id=session_id, slug=context.study.slug)
+    session = load_session(tx, key=session_key, study=context.study.id)
     refuse_screened_out(session)
     known = tx.one(queries.SAME_REPORT, session=session.id, key=key)
     if known is not None:

@@ -12,7 +12,8 @@ from study_server.errors import BadRequest, NotFound, NotSignedIn
 from study_server.studies.study import Study
 from study_server.web.bodies import ErrorBody
 from study_server.web.catalogue import Catalogue
-from study_server.web.context import SESSION_COOKIE, Server, find_session, server_of, session_subject
+from study_server.web.context import SESSION_COOKIE, Server, find_session, server_of
+from study_server.web.security import SessionKey
 
 # What any of these routes may answer besides its success; every one has the shape of ErrorBody.
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -33,7 +34,7 @@ class ApiCall:
 
     request: Request
     server: Server
-    session_id: int
+    session: SessionKey
     study: Study
 
     def catalogue(self) -> Catalogue:
@@ -46,7 +47,7 @@ class ApiCall:
             owner, number, *_ = self.server.keys.unseal(purpose, token, numbers)
         except NotFound as error:
             raise BadRequest(f"the {purpose} is not one that this server gave out") from error
-        if owner != self.session_id:
+        if owner != self.session.number:
             raise BadRequest(f"the {purpose} belongs to another session")
         return number
 
@@ -62,21 +63,22 @@ PARAMETERS: dict[str, Any] = {
             "schema": {"type": "string"},
             "description": "the token in the page's <meta name=csrf-token>",
         },
-        {"name": SESSION_COOKIE, "in": "cookie", "required": True, "schema": {"type": "string"}},
+        {"name": f"{SESSION_COOKIE}{{study}}", "in": "cookie", "required": True, "schema": {"type": "string"}},
     ]
 }
 
 
 async def check_call(request: Request) -> ApiCall:
     """The session's cookie, the page's CSRF token and the rate limit, checked; then the study."""
-    server, slug = server_of(request), request.path_params["slug"]
-    session_id = find_session(request, slug)
-    if session_id is None:
+    server = server_of(request)
+    study = await server.studies.get(request.path_params["slug"])
+    session = find_session(request, study)
+    if session is None:
         raise NotSignedIn("your session has ended; open the study's link again")
-    server.keys.check_csrf(session_subject(slug, session_id), request.headers.get("x-csrf-token"))
+    server.keys.check_csrf(session.token, request.headers.get("x-csrf-token"))
     if not server.settings.allow_simulated:
-        server.calls.check(session_id)
-    return ApiCall(request, server, session_id, await server.studies.get(slug))
+        server.calls.check(session.number)
+    return ApiCall(request, server, session, study)
 
 
 Call = Annotated[ApiCall, Depends(check_call)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,13 +12,15 @@ from study_server.db import Database, Reader
 from study_server.media.store import ImageStore
 from study_server.settings import ServerSettings
 from study_server.studies.cache import StudyCache
+from study_server.studies.study import Study
 from study_server.web.limits import RateLimit
-from study_server.web.security import Keyring
+from study_server.web.security import Keyring, SessionKey
 from study_server.web.templating import Pages
 from study_server.writing import Writer
 
-SESSION_COOKIE = "qsched_session"
 CSRF_COOKIE = "qsched_csrf"
+# The name of a study's session cookie goes on with the study's own random name: no cookie is read for another study.
+SESSION_COOKIE = "qsched-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +44,33 @@ def server_of(request: Request) -> Server:
     return cast(Server, request.app.state.server)
 
 
-def session_subject(slug: str, session_id: int) -> str:
-    """What the session cookie signs: a session of one study."""
-    return f"{slug}:{session_id}"
+def session_cookie(server: Server, study: Study) -> str:
+    """The name of the cookie that holds a person's session in a study.
+
+    Behind https it begins with __Host-: browsers then take it from this host alone, and only when it came by https.
+    """
+    prefix = "__Host-" if server.settings.secure_cookies else ""
+    return f"{prefix}{SESSION_COOKIE}{study.uid[:16]}"
 
 
-def find_session(request: Request, slug: str) -> int | None:
-    """The session of the cookie, None without a valid one of this study."""
-    value = server_of(request).keys.verify(_cookie(request, SESSION_COOKIE))
-    if value is None:
-        return None
-    owner, _, number = value.rpartition(":")
-    return int(number) if owner == slug and number.isdigit() else None
+def find_session(request: Request, study: Study) -> SessionKey | None:
+    """The session that the browser holds of this study, None without a cookie that this server signed."""
+    server = server_of(request)
+    name = session_cookie(server, study)
+    token = next((value for key, value in _cookies(request) if key == name), None)
+    token = server.keys.verify(token)
+    return None if token is None else SessionKey.of(token)
 
 
-def _cookie(request: Request, name: str) -> str | None:
-    """One cookie, without making a dictionary of all. Ours need no quoting."""
+def holds_session(request: Request, number: int) -> bool:
+    """Whether one of the browser's session cookies, of whatever study, is the one with this number."""
+    keys = server_of(request).keys
+    tokens = (keys.verify(value) for key, value in _cookies(request) if SESSION_COOKIE in key)
+    return any(token is not None and SessionKey.of(token).number == number for token in tokens)
+
+
+def _cookies(request: Request) -> Iterator[tuple[str, str]]:
+    """Name and value of each cookie. Ours need no quoting."""
     for part in request.headers.get("cookie", "").split(";"):
-        key, _, value = part.strip().partition("=")
-        if key == name:
-            return value
-    return None
+        name, _, value = part.strip().partition("=")
+        yield name, value

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import secrets
 import struct
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,30 @@ from study_server.errors import Forbidden, NotFound
 
 TAG_BYTES = 12
 TAGS_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """What the random token of a session's cookie proves.
+
+    The database knows the session by `hash` (SHA-256 of the token) only; `number` (63 bits of it) is part of sealed
+    identifiers, so that they belong to this session and to no other, on any server and for all time.
+    """
+
+    token: str
+    hash: str
+    number: int
+
+    @classmethod
+    def of(cls, token: str) -> SessionKey:
+        """The key of a token."""
+        digest = hashlib.sha256(token.encode()).digest()
+        return cls(token, digest.hex(), int.from_bytes(digest[:8]) >> 1)
+
+    @classmethod
+    def new(cls) -> SessionKey:
+        """A key that nobody has."""
+        return cls.of(secrets.token_urlsafe(24))
 
 
 class Keyring:

@@ -29,7 +29,6 @@ def test_a_call_without_cookie_or_token_is_refused(settings, make_study, databas
             for token in ("", "wrong", visitor.csrf[:-1]):
                 answer = await visitor.post("api/votes", ballot, **{"X-CSRF-Token": token})
                 assert (answer.status_code, answer.json()["error"]["code"]) == (403, "csrf")
-            visitor.client.cookies.set("qsched_session", "s:1.forged", domain="study.test", path="/s/s")
             consent = await browser().post("/s/s/consent", data={"consent": "yes", "csrf": "x"})
             assert consent.status_code == 403
 
@@ -47,8 +46,12 @@ def test_cookies_are_signed_http_only_and_same_site(settings, make_study):
             client.cookies.set("qsched_csrf", page.cookies["qsched_csrf"], domain="study.test")
             csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
             answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
-            for cookie in page.headers.get_list("set-cookie") + answer.headers.get_list("set-cookie")[:1]:
-                assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/s/s"} <= set(cookie.split("; "))
+            (form,) = page.headers.get_list("set-cookie")
+            assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/s/s"} <= set(form.split("; "))
+            session = answer.headers.get_list("set-cookie")[0]
+            assert session.startswith("__Host-qsched-")
+            assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/"} <= set(session.split("; "))
+            assert "Domain" not in session
 
     run(scenario())
 
@@ -61,7 +64,7 @@ def test_declining_stores_nothing(settings, make_study, database):
             client = browser()
             csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s")).text)[1]
             answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "no"})
-            assert answer.status_code == 200 and "qsched_session" not in answer.cookies
+            assert answer.status_code == 200 and not any(name.startswith("qsched-") for name in answer.cookies)
 
     run(scenario())
     assert query(database, "SELECT COUNT(*) FROM annotators") == [(0,)]
