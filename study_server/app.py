@@ -53,7 +53,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings)
-        await asyncio.to_thread(upgrade, database)
+        # A restarted worker must not make a new, empty database if the file is gone.
+        await asyncio.to_thread(upgrade, database, create=False)
+        database.pin()
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
         await server.writer.start()
@@ -150,4 +152,4 @@ async def _checkpoint(server: Server) -> None:
         try:
             await asyncio.to_thread(server.database.checkpoint)
         except DRIVER_ERRORS as error:
-            log.warning("the write-ahead log was not checkpointed: %s", error)
+            log.error("the write-ahead log was not checkpointed: %s", error)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
+from study_server.db.place import FilePlace
 from study_server.db.statements import Dialect, RawConnection, Tx
 from study_server.settings import ServerSettings
 
@@ -36,12 +37,28 @@ class Database:
             # of ~64 MB holds where it does not keep up, and for the command line.
             "PRAGMA wal_autocheckpoint = 16000",
         )
+        self._place = FilePlace(Path(self.url.database or "")) if self.dialect == "sqlite" else None
         self.engine = self._make_engine()
+
+    def create(self) -> None:
+        """Make the file of an SQLite database that does not exist yet; nothing else ever does."""
+        if self._place is not None:
+            self._place.create()
+
+    def pin(self) -> None:
+        """From now on only this very database is used: the file that is there now, by its place and by its name."""
+        if self._place is not None:
+            self._place.pin(self._connect_sqlite)
+
+    def check_in_place(self) -> None:
+        """Raise DatabaseMovedError, a driver's error, if the pinned file was moved, removed or replaced."""
+        if self._place is not None:
+            self._place.check()
 
     def _make_engine(self) -> sa.Engine:
         if self.dialect == "postgresql":
             return sa.create_engine(self.url, pool_pre_ping=True, pool_size=2)
-        engine = sa.create_engine(self.url)
+        engine = sa.create_engine(self.url, creator=self._open_file)
 
         @sa.event.listens_for(engine, "connect")
         def _connect(connection: Any, _record: object) -> None:
@@ -66,11 +83,19 @@ class Database:
             connection.execute("SET statement_timeout = '15s'")
             connection.execute("SET lock_timeout = '5s'")
             return connection
-        path = Path(self.url.database or "")
-        lite = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        self.check_in_place()
+        return self._connect_sqlite()
+
+    def _connect_sqlite(self) -> sqlite3.Connection:
+        connection = self._open_file()
         for pragma in self._pragmas:
-            lite.execute(pragma)
-        return lite
+            connection.execute(pragma)
+        return connection
+
+    def _open_file(self) -> sqlite3.Connection:
+        # mode=rw: opening a file that is not there is an error, not a new database without votes.
+        address = f"{Path(self.url.database or '').resolve().as_uri()}?mode=rw"
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
 
     @property
     def begin_sql(self) -> str:
@@ -117,10 +142,14 @@ class Database:
             yield session
 
     def checkpoint(self) -> None:
-        """Move what is committed from SQLite's write-ahead log into the file, without blocking a writer."""
-        if self.dialect == "sqlite":
-            connection = self.connect()
+        """Move what is committed from SQLite's write-ahead log into the file, without blocking a writer.
+
+        Raises DatabaseMovedError if the file holds another database than the pinned one.
+        """
+        if self._place is not None:
+            connection = self._connect_sqlite()
             try:
+                self._place.check_name(connection)
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             finally:
                 connection.close()

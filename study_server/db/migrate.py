@@ -37,11 +37,14 @@ def migrations_folder() -> Path:
     return resource_folder("migrations")
 
 
-def upgrade(database: Database, revision: str = "head") -> None:
+def upgrade(database: Database, revision: str = "head", *, create: bool = True) -> None:
     """Apply the migrations that are missing; do nothing if the schema is up to date.
 
-    Servers that start together wait for the first: each looks again once it is its turn.
+    Servers that start together wait for the first: each looks again once it is its turn. An SQLite file that does not
+    exist is made, unless `create` is False.
     """
+    if create:
+        database.create()
     wanted = NEWEST_REVISION if revision == "head" else revision
     if current_revision(database) == wanted:
         return

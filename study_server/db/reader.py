@@ -36,6 +36,7 @@ class Reader:
     def _read(self, function: Callable[[Tx], T]) -> T:
         for attempt in (1, 2):
             try:
+                self._database.check_in_place()
                 return function(Tx(self._connection(), self._database.dialect))
             except DRIVER_ERRORS as error:
                 self._discard()

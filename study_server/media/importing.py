@@ -8,6 +8,7 @@ their compression are the original's, byte for byte. What could tell the arm oth
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from collections import Counter
@@ -48,8 +49,8 @@ def store_images(
     for row, picture in cleaned:
         name = f"{secrets.token_hex(16)}.png"
         path = target / name[:2] / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(picture.data.ljust(length, b"\0"))
         if removed is not None:
             removed.update(picture.removed)

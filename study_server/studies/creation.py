@@ -103,7 +103,8 @@ def _create(
     study_id = _begin(database, design, manifest, set_folder)
     removed: Counter[str] = Counter()
     target = data_folder / design.slug
-    target.mkdir(parents=True, exist_ok=True)
+    for folder in (data_folder, target):  # each with the mode: `parents` would make those above with another one
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shown = [row for row in rows if row.arm in needed]
     images = _store(database, study_id, shown, set_folder, target, removed, progress)
     # Two files can differ and look the same, so what counts now is the unpacked pixels.

@@ -97,7 +97,7 @@ class Committer:
                 except Exception as error:
                     tx.command("ROLLBACK TO SAVEPOINT job")
                     done.append((job, None, error))
-            _commit(tx)
+            self._commit(tx)
         except DRIVER_ERRORS as error:
             log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), error)
             self._discard()
@@ -113,7 +113,7 @@ class Committer:
                 tx = Tx(connection, self._database.dialect)
                 tx.command(self._database.begin_sql)
                 result = job.function(tx)
-                _commit(tx)
+                self._commit(tx)
             except DRIVER_ERRORS as error:
                 self._discard()
                 if attempt == attempts or not _may_pass(error):
@@ -130,7 +130,16 @@ class Committer:
                 job.finish(result)
                 return
 
+    def _commit(self, tx: Tx) -> None:
+        committed = tx.command("COMMIT")
+        # PostgreSQL answers COMMIT with ROLLBACK, and without an error, if the transaction had failed.
+        if isinstance(committed, psycopg.Cursor) and committed.statusmessage != "COMMIT":
+            raise psycopg.OperationalError("the database rolled the transaction back instead of committing it")
+        # SQLite commits into an open file wherever it was moved to; such a vote must not be acknowledged.
+        self._database.check_in_place()
+
     def _open(self) -> RawConnection:
+        self._database.check_in_place()
         if self._connection is None:
             self._connection = self._database.connect()
         return self._connection
@@ -151,13 +160,6 @@ class Committer:
                 connection.close()
             except DRIVER_ERRORS as error:
                 log.warning("closing a broken connection: %s", error)
-
-
-def _commit(tx: Tx) -> None:
-    committed = tx.command("COMMIT")
-    # PostgreSQL answers COMMIT with ROLLBACK, and without an error, if the transaction had failed.
-    if isinstance(committed, psycopg.Cursor) and committed.statusmessage != "COMMIT":
-        raise psycopg.OperationalError("the database rolled the transaction back instead of committing it")
 
 
 def _log_unexpected(error: BaseException | None) -> None:
