@@ -33,6 +33,7 @@ from study_server.voting import routes as voting
 from study_server.web.bodies import BodyLimit, ResponseBody
 from study_server.web.catalogue import load_catalogue
 from study_server.web.context import Server, server_of
+from study_server.web.door import Door
 from study_server.web.headers import SecurityHeaders
 from study_server.web.limits import RateLimit
 from study_server.web.security import Keyring, fingerprint
@@ -79,6 +80,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A redirect to the address with or without a slash would name the host that the request claims.
+        redirect_slashes=False,
         # As routes of the application itself: an included router matches the address twice.
         routes=[*voting.router.routes, *pictures.router.routes, *participation.router.routes],
     )
@@ -86,6 +89,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Door)
     app.add_middleware(SecurityHeaders, versioned_static=static_root + "/")
     for expected in (StudyError, HTTPException, RequestValidationError):
         app.add_exception_handler(expected, answer_error)

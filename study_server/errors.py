@@ -9,6 +9,7 @@ StudyError                  base (a QschedError: the command line prints it and 
 +-- TooLarge          413
 +-- TooMany           429
 +-- NotSaved          503   the database did not confirm; nothing was acknowledged
++-- PicturesMissing   503   the server cannot read its own pictures
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class TooLarge(StudyError):
 class TooMany(StudyError):
     status = 429
     code = "rate_limited"
+
+
+class PicturesMissing(StudyError):
+    status = 503
+    code = "pictures_missing"
 
 
 class NotSaved(StudyError):

@@ -21,7 +21,9 @@ HTTP_CODES = {404: "not_found", 413: "too_large"}
 async def answer_error(request: Request, error: Exception) -> Response:
     """The answer to a request that raised `error`; nothing of an unexpected error reaches the browser."""
     status, detail = describe_error(error)
-    headers = {"retry-after": "1"} if status in (429, 503) else {}
+    headers = dict(getattr(error, "headers", None) or {})  # Allow, with a 405
+    if status in (429, 503):
+        headers["retry-after"] = "1"
     if wants_json(request.url.path):
         return JSONResponse(ErrorBody(error=detail).model_dump(), status_code=status, headers=headers)
     kind = MESSAGE_KINDS.get(status, "error")

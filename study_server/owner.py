@@ -11,7 +11,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
-from qsched.records.image_set import first_problem
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
 from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
@@ -52,7 +51,7 @@ def make_settings(
             accel_prefix=accel_prefix,
         )
     except ValidationError as error:
-        raise InputError(first_problem(error)) from error
+        raise InputError(_without_values(error)) from error
     except OSError as error:
         raise InputError(f"{database_url}: {error}; choose a place that can be written") from error
     except ValueError as error:
@@ -93,8 +92,16 @@ def existing_database(database_url: str | None) -> Database:
             database_url=url, data_folder=default_data_folder(url), secret_key=SecretStr(secrets.token_hex(32))
         )
     except ValidationError as error:
-        raise InputError(first_problem(error)) from error
+        raise InputError(_without_values(error)) from error
     return open_database(settings)
+
+
+def _without_values(error: ValidationError) -> str:
+    """The first setting that does not fit, and the rule. Not its value: that could be a secret or a password."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    rule = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {rule}" if where else rule
 
 
 def default_data_folder(database_url: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +67,8 @@ def known_database(value: str) -> str:
     try:
         url = make_url(value)
     except ArgumentError as error:
-        raise ValueError(f"{value!r} is no database URL; write sqlite:///file.db or postgresql://...") from error
+        shown = re.sub(r":[^:@]*@", ":***@", value)
+        raise ValueError(f"{shown!r} is not a database URL; write sqlite:///file.db or postgresql://...") from error
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     if url.get_backend_name() == "sqlite":

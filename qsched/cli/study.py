@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = typer.Typer(no_args_is_help=True, help="Design, create and manage studies.")
-    first: tuple[Callable[..., None], ...] = (init, check, create, update, history)
+    first: tuple[Callable[..., None], ...] = (init, check, create, update, history, pairs)
     for command in first:
         group.command()(command)
     group.command("list")(list_studies)
@@ -219,6 +219,35 @@ def history(slug: str = typer.Argument(), db: str | None = typer.Option(None, "-
         )
 
 
+def pairs(
+    slug: str = typer.Argument(),
+    enable: bool = typer.Option(False, "--enable", help="Hand out the pairs again that were taken out."),
+    pair: list[str] = typer.Option([], "--pair", help="With --enable: only this pair; may be repeated."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Pairs that annotators reported as not visible, and those that were taken out because several people did.
+
+    Example: qsched study pairs demo --enable
+    """
+    from study_server.owner import existing_database
+    from study_server.studies.ownership import enable_pairs, reported_pairs
+
+    database = existing_database(db)
+    try:
+        if enable:
+            count = enable_pairs(database, slug, keys=pair or None)
+            typer.echo(f"{count} pairs of study {slug} are handed out again")
+            return
+        rows = reported_pairs(database, slug)
+    finally:
+        database.close()
+    for row in rows:
+        state = "taken out" if row.disabled else "shown"
+        typer.echo(f"{row.pair_key}  prompt {row.prompt}  {row.reports} reports  {state}")
+    if not rows:
+        typer.echo(f"nobody reported a missing picture in study {slug}")
+
+
 def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
     """List every study with its status and progress.
 
@@ -235,12 +264,13 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
         rows = read_studies(database)
     finally:
         database.close()
-    table = Table("study", "status", "pairs", "valid votes", "of", "sessions", "title", box=None)
+    table = Table("study", "status", "pairs", "taken out", "valid votes", "of", "sessions", "title", box=None)
     for row in rows:
         table.add_row(
             row.slug,
             row.status,
             str(row.pairs),
+            str(row.disabled),
             str(row.valid_votes),
             "?" if row.target_votes is None else str(row.target_votes),
             str(row.sessions),

@@ -6,7 +6,8 @@ from study_server.db import Statement
 
 SESSION_COLUMNS = """
     s.id, s.study_id, s.annotator_id, s.simulated, s.state, s.started_ms, s.plan, s.position, s.done,
-    s.practice_done, s.voided, s.left_balance, s.recent, s.last_assignment_id, s.tab_token, s.tab_seen_ms, st.status
+    s.practice_done, s.voided, s.left_balance, s.recent, s.last_assignment_id, s.tab_token, s.tab_seen_ms, s.judged_ms,
+    st.status
 """
 
 LOCK_SESSION = Statement(f"""
@@ -17,12 +18,16 @@ LOCK_SESSION = Statement(f"""
 
 SAVE_SESSION = Statement("""
     UPDATE sessions
-    SET state = :state, plan = :plan, position = :position, done = :done, practice_done = :practice_done,
+    SET state = :state, position = :position, done = :done, practice_done = :practice_done,
         voided = :voided, left_balance = :left_balance, recent = :recent,
         last_assignment_id = :last_assignment_id, tab_token = :tab_token, tab_seen_ms = :tab_seen_ms,
+        judged_ms = :judged_ms,
         finished_ms = CASE WHEN :state = 'finished' THEN COALESCE(finished_ms, :now) ELSE finished_ms END
     WHERE id = :session
 """)
+
+# Apart from SAVE_SESSION: a plan of 100,000 trials does not change with each vote.
+SAVE_PLAN = Statement("UPDATE sessions SET plan = :plan WHERE id = :session")
 
 # A scalar subquery: one probe of uq_assignments_once a pair. PostgreSQL may turn EXISTS into a join over every pair or,
 # while the tables have no statistics, of each candidate with all that the person has seen (30 ms after 600 pairs).
@@ -137,12 +142,13 @@ TAKE_SLOT = Statement("""
 
 FREE_SLOT = Statement("UPDATE pairs SET load = load - 1, side_balance = side_balance - :side WHERE id = :pair")
 
+# Walks the live leases, not the pairs: a full study of a million pairs answers each newcomer at once.
 HELD_BY_OTHERS = Statement(f"""
     SELECT 1
-    FROM pairs p
-    WHERE p.study_id = :study AND p.pool = 'task' AND p.disabled = FALSE AND p.load >= :target
+    FROM assignments l JOIN pairs p ON p.id = l.pair_id
+    WHERE l.state = 'leased' AND l.kind = 'task'
+      AND p.study_id = :study AND p.pool = 'task' AND p.disabled = FALSE AND p.load >= :target
       AND {_UNSEEN}
-      AND EXISTS (SELECT 1 FROM assignments l WHERE l.pair_id = p.id AND l.state = 'leased' AND l.kind = 'task')
     LIMIT 1
 """)
 
@@ -169,7 +175,7 @@ INSERT_ASSIGNMENT = Statement("""
 
 ASSIGNMENT_COLUMNS = """
     a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
-    a.lease_expires_ms, a.successor_id
+    a.lease_expires_ms, a.successor_id, a.served_ms
 """
 
 # Locked: otherwise its lease could be swept between this look and the vote, and its pair's slot freed under the vote.
@@ -196,6 +202,16 @@ REVIVE = Statement("""
 """)
 
 VOID = Statement("UPDATE assignments SET state = :state, counted = FALSE WHERE id = :assignment")
+
+# What sessions hold that have judged nothing since `silent_since`, when somebody else would have to wait for it.
+EXPIRE_SILENT = Statement("""
+    UPDATE assignments SET state = 'expired', counted = FALSE
+    WHERE id IN (SELECT a.id FROM assignments a JOIN sessions s ON s.id = a.session_id
+                 WHERE a.state = 'leased' AND s.study_id = :study AND s.id <> :session
+                   AND a.served_ms < :silent_since AND COALESCE(s.judged_ms, s.started_ms) < :silent_since
+                 LIMIT :limit [[sqlite: | postgresql: FOR UPDATE OF a SKIP LOCKED]])
+    RETURNING pair_id, kind, first_on_left
+""")
 
 # A leased task assignment always holds a slot, so `kind` tells which pairs get one back.
 EXPIRE_LEASES = Statement("""

@@ -30,6 +30,7 @@ class Assignment(NamedTuple):
     reopened: bool
     lease_expires_ms: int
     successor_id: int | None
+    served_ms: int
 
     @property
     def side(self) -> int:

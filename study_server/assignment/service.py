@@ -22,7 +22,14 @@ from study_server.assignment.policy import (
 )
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
 from study_server.assignment.session import AnnotatorSession
-from study_server.assignment.slots import expire_leases, free_slot, return_to_budget, take_from_budget, take_slot
+from study_server.assignment.slots import (
+    expire_leases,
+    expire_silent_holders,
+    free_slot,
+    return_to_budget,
+    take_from_budget,
+    take_slot,
+)
 from study_server.db import Tx
 from study_server.studies.design import MAX_PROMPT_GAP
 from study_server.studies.known_answers import on_screen
@@ -73,6 +80,8 @@ def lease_next(tx: Tx, context: AssignmentContext, session: AnnotatorSession) ->
         if not swept:
             swept = True
             expire_leases(tx, now=context.now)
+            if not picked.final:
+                expire_silent_holders(tx, study_id=context.study.id, session_id=session.id, now=context.now)
             continue
         if not picked.final:
             missing.update("TW")
@@ -306,6 +315,7 @@ def _insert(
         False,
         expires,
         None,
+        context.now,
     )
     session.position += 1
     if kind is not Kind.PRACTICE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from study_server.assignment import queries
@@ -33,7 +33,9 @@ class AnnotatorSession:
     last_assignment_id: int | None
     tab_token: str | None
     tab_seen_ms: int | None
+    judged_ms: int | None
     status: StudyStatus
+    stored_plan: str | None = field(default=None, compare=False)
 
     @classmethod
     def from_row(cls, row: Row) -> AnnotatorSession:
@@ -41,7 +43,7 @@ class AnnotatorSession:
         values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
         values["simulated"] = bool(values["simulated"])
         values["recent"] = tuple(int(part) for part in values["recent"].split(",") if part)
-        return cls(**values)
+        return cls(**values, stored_plan=values["plan"])
 
     @property
     def outstanding(self) -> int:
@@ -61,7 +63,7 @@ class AnnotatorSession:
 
 
 # In the order of SESSION_COLUMNS.
-COLUMNS = tuple(field.name for field in fields(AnnotatorSession))
+COLUMNS = tuple(column.name for column in fields(AnnotatorSession) if column.name != "stored_plan")
 
 
 def load_session(tx: Tx, *, key: str, study: int) -> AnnotatorSession:
@@ -78,7 +80,6 @@ def save_session(tx: Tx, session: AnnotatorSession, *, now: int) -> None:
         queries.SAVE_SESSION,
         session=session.id,
         state=session.state,
-        plan=session.plan,
         position=session.position,
         done=session.done,
         practice_done=session.practice_done,
@@ -88,5 +89,9 @@ def save_session(tx: Tx, session: AnnotatorSession, *, now: int) -> None:
         last_assignment_id=session.last_assignment_id,
         tab_token=session.tab_token,
         tab_seen_ms=session.tab_seen_ms,
+        judged_ms=session.judged_ms,
         now=now,
     )
+    if session.plan != session.stored_plan:
+        tx.run(queries.SAVE_PLAN, session=session.id, plan=session.plan)
+        session.stored_plan = session.plan

@@ -11,8 +11,11 @@ from qsched.records import Kind
 from study_server.assignment import queries
 from study_server.assignment.records import Assignment, AssignmentContext
 from study_server.db import Tx
+from study_server.db.statements import Row
 
 EXPIRE_AT_ONCE = 500
+# A pair takes about ten seconds. A session silent for this long gives way when somebody else would have to wait.
+SILENT_MS = 120_000
 
 
 def take_slot(tx: Tx, context: AssignmentContext, assignment: Assignment) -> bool:
@@ -34,7 +37,19 @@ def free_slot(tx: Tx, assignment: Assignment) -> None:
 
 def expire_leases(tx: Tx, *, now: int) -> int:
     """Free what absent people hold; returns how many leases ran out."""
-    rows = tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE)
+    return _free_all(tx, tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE))
+
+
+def expire_silent_holders(tx: Tx, *, study_id: int, session_id: int, now: int) -> int:
+    """Free what other sessions hold that have judged nothing for SILENT_MS, whatever their heartbeats say."""
+    silent_since = now - SILENT_MS
+    rows = tx.all(
+        queries.EXPIRE_SILENT, study=study_id, session=session_id, silent_since=silent_since, limit=EXPIRE_AT_ONCE
+    )
+    return _free_all(tx, rows)
+
+
+def _free_all(tx: Tx, rows: list[Row]) -> int:
     # In the order of their keys, so that two processes cannot wait for each other.
     for pair_id, kind, first_on_left in sorted(rows):
         if kind == Kind.TASK:

@@ -3,56 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from pathlib import Path
 
+from qsched.errors import InputError
 from study_server.db import Reader, Statement
-from study_server.errors import NotFound
+from study_server.errors import NotFound, PicturesMissing
 from study_server.media.importing import stored_path
+from study_server.media.png import clean_png
 
-IMAGE_FILE = Statement("SELECT st.slug, i.file FROM images i JOIN studies st ON st.id = i.study_id WHERE i.id = :image")
+IMAGE_FILE = Statement("""
+    SELECT st.slug, st.data_path, i.file FROM images i JOIN studies st ON st.id = i.study_id WHERE i.id = :image
+""")
+log = logging.getLogger(__name__)
 CACHE_BYTES = 24 * 1024 * 1024
 KNOWN_FILES = 100_000
 
 
 class ImageStore:
-    """Looks up and reads image files; both answers are remembered, since a copy never changes."""
+    """Looks up and reads image files; both answers are remembered, since a copy never changes.
+
+    A picture that the database knows and the disk does not give is this server's fault: PicturesMissing (503), with a
+    line in the log, and it counts against nobody.
+    """
 
     def __init__(self, reader: Reader, data_folder: Path) -> None:
         self._reader = reader
         self._folder = data_folder
-        self._files: dict[int, str] = {}
+        self._files: dict[int, Path] = {}
         self._bytes: OrderedDict[int, bytes] = OrderedDict()
         self._size = 0
 
-    async def relative_path(self, image_id: int) -> str:
-        """Path of the copy below the data folder; NotFound for an image that is gone."""
+    async def path(self, image_id: int) -> Path:
+        """The file of the copy; NotFound for an image that is gone with its study."""
         path = self._files.get(image_id)
         if path is None:
             row = await self._reader.run(lambda tx: tx.one(IMAGE_FILE, image=image_id))
             if row is None:
                 raise NotFound("this image is gone")
-            slug, name = row
-            path = str(stored_path(self._folder / slug, name).relative_to(self._folder))
+            slug, data_path, name = row
+            path = stored_path(study_folder(self._folder, slug, data_path), name)
             if len(self._files) >= KNOWN_FILES:
                 self._files.clear()
             self._files[image_id] = path
         return path
 
+    async def relative_path(self, image_id: int) -> str:
+        """Path of the copy below the data folder, for a proxy that sends it."""
+        return str((await self.path(image_id)).relative_to(self._folder))
+
     async def read(self, image_id: int) -> bytes:
-        """The bytes of the copy; NotFound where the file is missing."""
+        """The bytes of the copy; PicturesMissing if the disk does not give them."""
         data = self._bytes.get(image_id)
         if data is not None:
             self._bytes.move_to_end(image_id)
             return data
-        path = self._folder / await self.relative_path(image_id)
-        try:
-            data = await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError as error:
-            raise NotFound("this image is missing") from error
+        data = await self._read_file(image_id)
         if len(data) * 8 <= CACHE_BYTES and image_id not in self._bytes:
             self._bytes[image_id] = data
             self._size += len(data)
             while self._size > CACHE_BYTES:
                 self._size -= len(self._bytes.popitem(last=False)[1])
         return data
+
+    async def check(self, image_id: int) -> None:
+        """Read the file itself and look whether it is a whole picture; PicturesMissing if not."""
+        data = await self._read_file(image_id)
+        try:
+            await asyncio.to_thread(clean_png, data, name=f"the copy of image {image_id}")
+        except InputError as error:
+            raise _missing(await self.path(image_id), str(error)) from error
+
+    async def _read_file(self, image_id: int) -> bytes:
+        path = await self.path(image_id)
+        try:
+            return await asyncio.to_thread(path.read_bytes)
+        except OSError as error:
+            raise _missing(path, error.strerror or str(error)) from error
+
+
+def study_folder(data_folder: Path, slug: str, data_path: str | None) -> Path:
+    """Where a study's pictures are: where they were put when it was created, if that is still there."""
+    if data_path is not None and Path(data_path).is_dir():
+        return Path(data_path)
+    return data_folder / slug
+
+
+def _missing(path: Path, reason: str) -> PicturesMissing:
+    log.error("the picture %s cannot be shown: %s", path, reason)
+    return PicturesMissing("the server cannot read its pictures, trying again")

@@ -45,6 +45,10 @@ SESSION_SUMMARY = Statement("""
     WHERE s.token_hash = :key AND s.study_id = :study
 """)
 
+FORGET_TOKEN = Statement("UPDATE sessions SET token_hash = NULL WHERE token_hash = :key AND study_id = :study")
+
+SESSION_OF_KEY = Statement("SELECT id FROM sessions WHERE token_hash = :key")
+
 # The person comes back without the cookie: another token from now on, the one before is void.
 RENEW_TOKEN = Statement("UPDATE sessions SET token_hash = :key WHERE id = :session")
 

@@ -113,7 +113,8 @@ async def consent(slug: str, request: Request) -> Response:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
         entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
         return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
-    key = SessionKey.new()
+    # One form makes one session, however often it is sent.
+    key = SessionKey.of(server.keys.token_of(nonce))
     await server.writer.run(
         service.join,
         study,
@@ -135,6 +136,7 @@ async def leave(slug: str, request: Request) -> Response:
     if key is not None:
         form = await read_form(request)
         server.keys.check_csrf(key.token, form.get("csrf"))
+        await server.writer.run(service.leave, study, session_key=key.hash)
         answer.delete_cookie(
             session_cookie(server, study), path="/", secure=server.settings.secure_cookies, httponly=True
         )

@@ -119,6 +119,8 @@ def join(
 ) -> None:
     """A new session, or the one that this person and submission already have, with this key from now on."""
     study: Study = context.study
+    if tx.one(queries.SESSION_OF_KEY, key=session_key) is not None:
+        return  # the same form again
     annotator: int | None = None
     if participant is not None:
         annotator, known = _find_known(tx, study, participant)
@@ -161,6 +163,11 @@ def join(
             external_study=participant.external_study,
             external_session=participant.external_session,
         )
+
+
+def leave(tx: Tx, context: AssignmentContext, *, session_key: str) -> None:
+    """Forget the session's token, so that no cookie opens it any more; its answers stay."""
+    tx.run(queries.FORGET_TOKEN, key=session_key, study=context.study.id)
 
 
 def reopen_known_session(

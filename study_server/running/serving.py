@@ -14,11 +14,15 @@ import uvicorn
 
 from qsched.errors import InputError
 from study_server.app import create_app
+from study_server.media.inspection import check_pictures
 from study_server.owner import default_database, describe, make_settings, open_database, read_design
+from study_server.running.protocol import BoundedProtocol
 from study_server.running.workers import run_workers
 from study_server.settings import ServerSettings
 from study_server.studies.creation import create_study
 from study_server.studies.yaml_file import lines_of
+
+GRACE_SECONDS = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,7 @@ def launch(request: Launch) -> None:
             database_url = database.url.render_as_string(hide_password=True)
             request.say(f"votes are kept in the database {database_url}")
             request.say(f"export them with: qsched votes export votes.parquet --study {slug} --db {database_url}")
+        check_pictures(database, settings.data_folder)
     finally:
         database.close()
     sock = _listen(request.host, request.port)
@@ -114,5 +119,13 @@ def _run(settings: ServerSettings, sock: socket.socket) -> None:
 def _server_config(settings: ServerSettings) -> uvicorn.Config:
     # No access log: it would hold addresses.
     return uvicorn.Config(
-        create_app(settings), access_log=False, server_header=False, log_level="info", timeout_keep_alive=75
+        create_app(settings),
+        access_log=False,
+        server_header=False,
+        log_level="info",
+        timeout_keep_alive=75,
+        http=BoundedProtocol,
+        ws="none",
+        # Half a request must not keep a server that was told to stop.
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )

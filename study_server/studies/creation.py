@@ -100,7 +100,7 @@ def _create(
     by_file = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
     leave_out_identical(planned, looks=by_file, design=design)  # fails before anything is copied
     needed = {arm for pair in planned for arm in (pair.first_arm, pair.second_arm)} | set(arms)
-    study_id = _begin(database, design, manifest, set_folder)
+    study_id = _begin(database, design, manifest, set_folder, data_folder)
     removed: Counter[str] = Counter()
     target = data_folder / design.slug
     for folder in (data_folder, target):  # each with the mode: `parents` would make those above with another one
@@ -176,7 +176,7 @@ def _check_rows(rows: Sequence[ImageRow], manifest: Manifest, folder: Path) -> N
         seen.add(key)
 
 
-def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path) -> int:
+def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path, data_folder: Path) -> int:
     with database.session() as session:
         study = StudyRecord(
             uid=secrets.token_hex(16),
@@ -187,6 +187,7 @@ def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: 
             set_id=manifest.set_id,
             set_path=str(folder.resolve()),
             created_ms=now_ms(),
+            data_path=str(data_folder.resolve() / design.slug),
         )
         session.add(study)
         session.flush()

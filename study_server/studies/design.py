@@ -16,6 +16,9 @@ Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, s
 
 MAX_PROMPT_GAP = 8
 CURRENCY_SIGNS = {"GBP": "£", "USD": "$", "EUR": "€"}
+# Also limits of the API: what a study may ask, its page can answer.
+MAX_QUESTIONS = 20
+MAX_DEMOGRAPHICS = 50
 
 
 class DesignSection(BaseModel):
@@ -219,9 +222,17 @@ class StudyDesign(DesignSection):
         return value
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> StudyDesign:
+    def _can_be_answered(self) -> StudyDesign:
         if not self.questions:
             raise ValueError("questions is empty; ask at least one")
+        if len(self.questions) > MAX_QUESTIONS:
+            raise ValueError(f"{len(self.questions)} questions; ask at most {MAX_QUESTIONS}")
+        if len(self.demographics) > MAX_DEMOGRAPHICS:
+            raise ValueError(f"{len(self.demographics)} demographics; ask at most {MAX_DEMOGRAPHICS}")
+        return self
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> StudyDesign:
         if not self.languages:
             raise ValueError("languages is empty; name at least one")
         practised = {item.prompt for item in self.practice}

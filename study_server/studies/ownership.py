@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from qsched.records.image_set import first_problem
 from study_server.db.database import Database
-from study_server.db.models import AssignmentRecord, PairRecord, SessionRecord, StudyRecord, VoteRecord
+from study_server.db.models import AssignmentRecord, PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
 from study_server.errors import NotFound
+from study_server.media.store import study_folder
 from study_server.studies.design import StudyDesign
 
 STATUSES = ("open", "paused", "closed")
@@ -29,6 +32,7 @@ class StudyRow:
     target_votes: int | None
     valid_votes: int
     sessions: int
+    disabled: int = 0
     problem: str | None = None
 
 
@@ -49,9 +53,22 @@ def list_studies(database: Database) -> list[StudyRow]:
                 .where(SessionRecord.study_id == study.id, AssignmentRecord.state == "voted", AssignmentRecord.counted)
             )
             sessions = session.scalar(sa.select(sa.func.count()).where(SessionRecord.study_id == study.id))
+            disabled = session.scalar(
+                sa.select(sa.func.count()).where(PairRecord.study_id == study.id, PairRecord.disabled)
+            )
             target, problem = _target(study.design, pairs or 0)
             rows.append(
-                StudyRow(study.slug, study.title, study.status, pairs or 0, target, votes or 0, sessions or 0, problem)
+                StudyRow(
+                    slug=study.slug,
+                    title=study.title,
+                    status=study.status,
+                    pairs=pairs or 0,
+                    target_votes=target,
+                    valid_votes=votes or 0,
+                    sessions=sessions or 0,
+                    disabled=disabled or 0,
+                    problem=problem,
+                )
             )
         return rows
 
@@ -66,15 +83,68 @@ def _target(stored: str, pairs: int) -> tuple[int | None, str | None]:
 
 
 def set_status(database: Database, slug: str, status: str) -> None:
-    """Open, pause or close a study; NotFound for a slug that does not exist."""
+    """Open, pause or close a study; NotFound for a slug that does not exist.
+
+    When this returns for `closed`, every vote that will ever be accepted is stored: votes being written are waited for.
+    """
     if status not in STATUSES:
         raise ValueError(f"{status!r} is not one of {STATUSES}")
     with database.session() as session:
+        if database.dialect == "postgresql":
+            # A vote holds a row of `sessions` from its look at the study's status to its commit.
+            session.execute(sa.text("LOCK TABLE sessions IN EXCLUSIVE MODE"))
         done = session.execute(
             sa.update(StudyRecord).where(StudyRecord.slug == slug).values(status=status).returning(StudyRecord.id)
         )
         if done.first() is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedPair:
+    """A pair that people reported as not visible, or that is taken out."""
+
+    pair_key: str
+    prompt: str
+    reports: int
+    disabled: bool
+
+
+def reported_pairs(database: Database, slug: str) -> list[ReportedPair]:
+    """The pairs of a study with reports of missing pictures, or taken out; NotFound for an unknown slug."""
+    with database.session() as session:
+        study = _study_id(session, slug)
+        rows = session.execute(
+            sa.select(PairRecord.pair_key, PromptRecord.prompt_key, PairRecord.problems, PairRecord.disabled)
+            .join(PromptRecord, PromptRecord.id == PairRecord.prompt_id)
+            .where(PairRecord.study_id == study, sa.or_(PairRecord.disabled, PairRecord.problems > 0))
+            .order_by(PairRecord.disabled.desc(), PairRecord.problems.desc(), PairRecord.pair_key)
+        )
+        return [ReportedPair(*row) for row in rows]
+
+
+def enable_pairs(database: Database, slug: str, *, keys: Sequence[str] | None = None) -> int:
+    """Hand out again the pairs that were taken out (all, or those named); returns how many."""
+    with database.session() as session:
+        study = _study_id(session, slug)
+        disabled = sa.select(PairRecord.pair_key).where(PairRecord.study_id == study, PairRecord.disabled)
+        unknown = sorted(set(keys or ()) - set(session.scalars(disabled)))
+        if unknown:
+            raise NotFound(f"{', '.join(unknown)}: no pair of study {slug!r} that is taken out has this name")
+        where = [PairRecord.study_id == study, PairRecord.disabled]
+        if keys is not None:
+            where.append(PairRecord.pair_key.in_(keys))
+        enabled = session.scalars(
+            sa.update(PairRecord).where(*where).values(disabled=False, problems=0).returning(PairRecord.id)
+        ).all()
+        return len(enabled)
+
+
+def _study_id(session: Session, slug: str) -> int:
+    study = session.scalar(sa.select(StudyRecord.id).where(StudyRecord.slug == slug))
+    if study is None:
+        raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+    return study
 
 
 def vote_rows(database: Database, slug: str) -> int:
@@ -93,7 +163,7 @@ def vote_rows(database: Database, slug: str) -> int:
 def delete_study(database: Database, slug: str, *, data_folder: Path) -> None:
     """Remove a study with its votes and picture copies, for good."""
     with database.session() as session:
-        done = session.execute(sa.delete(StudyRecord).where(StudyRecord.slug == slug).returning(StudyRecord.id))
-        if done.first() is None:
-            raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
-    shutil.rmtree(data_folder / slug, ignore_errors=True)
+        study = _study_id(session, slug)
+        data_path = session.scalar(sa.select(StudyRecord.data_path).where(StudyRecord.id == study))
+        session.execute(sa.delete(StudyRecord).where(StudyRecord.id == study))
+    shutil.rmtree(study_folder(data_folder, slug, data_path), ignore_errors=True)

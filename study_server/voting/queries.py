@@ -7,9 +7,9 @@ from study_server.db import Statement
 
 INSERT_VOTE = Statement("""
     INSERT INTO votes (assignment_id, session_id, question, choice, response_ms, hidden_ms, painted_ms, answered_ms,
-                       idempotency_key, display, supersedes_id, surplus_reason, strength)
+                       idempotency_key, display, supersedes_id, surplus_reason, strength, doubt)
     VALUES (:assignment, :session, :question, :choice, :response_ms, :hidden_ms, :painted_ms, :now,
-            :key, :display, :supersedes, :surplus, :strength)
+            :key, :display, :supersedes, :surplus, :strength, :doubt)
     RETURNING id
 """)
 
@@ -47,7 +47,26 @@ INSERT_REPORT = Statement("""
 
 SAME_REPORT = Statement("SELECT assignment_id FROM reports WHERE session_id = :session AND idempotency_key = :key")
 
-# Two people who could not see it are enough: the pair is taken out instead of costing more of them.
-COUNT_PROBLEM = Statement("""
-    UPDATE pairs SET problems = problems + 1, disabled = (problems + 1 >= :limit) WHERE id = :pair
+COUNT_PROBLEM = Statement("UPDATE pairs SET problems = problems + 1 WHERE id = :pair")
+
+DISABLE_PAIR = Statement("UPDATE pairs SET disabled = TRUE WHERE id = :pair")
+
+REPORTS_OF_SESSION = Statement("""
+    SELECT COUNT(*) FROM reports WHERE session_id = :session AND problem = 'image_missing'
+""")
+
+PEOPLE_WHO_MISSED = Statement("""
+    SELECT COUNT(DISTINCT a.annotator_id) FROM assignments a JOIN reports r ON r.assignment_id = a.id
+    WHERE a.pair_id = :pair AND r.problem = 'image_missing'
+""")
+
+DISABLED_PAIRS = Statement("""
+    SELECT COUNT(*) FROM pairs WHERE study_id = :study AND pool = 'task' AND disabled = TRUE
+""")
+
+# Answers to the first question that was answered, corrections included.
+ANSWERS_OF = Statement("""
+    SELECT COUNT(*) FROM votes
+    WHERE assignment_id = :assignment
+      AND question = (SELECT question FROM votes WHERE assignment_id = :assignment ORDER BY id LIMIT 1)
 """)

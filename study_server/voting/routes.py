@@ -84,12 +84,16 @@ async def heartbeat(call: Call, body: HeartbeatBody) -> HeartbeatAnswer:
 
 @router.post("/report", openapi_extra=PARAMETERS)
 async def report(call: Call, body: ReportBody) -> NextStep:
-    """Record that a pair cannot be judged, and replace it."""
+    """Record that a pair cannot be judged, and replace it. Files that the server itself cannot read are a 503."""
+    number, left, right = call.own_pair(body.assignment)
+    if body.problem == "image_missing":
+        for image in (left, right):
+            await call.server.images.check(image)
     outcome = await call.server.writer.run(
         sessions.report_problem,
         call.study,
         session_key=call.session.hash,
-        assignment_id=call.own("assignment", body.assignment, numbers=PAIR_NUMBERS),
+        assignment_id=number,
         problem=body.problem,
         detail=body.detail,
         key=body.idempotency_key,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from qsched.records import Choice
+from study_server.studies.design import MAX_QUESTIONS
 from study_server.web.bodies import RequestBody
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -41,8 +42,8 @@ class VoteBody(RequestBody):
     """One answer to every question about one pair."""
 
     assignment: Token
-    answers: dict[Token, Choice] = Field(min_length=1, max_length=20)
-    strengths: dict[Token, Strength] = Field(default_factory=dict, max_length=20)
+    answers: dict[Token, Choice] = Field(min_length=1, max_length=MAX_QUESTIONS)
+    strengths: dict[Token, Strength] = Field(default_factory=dict, max_length=MAX_QUESTIONS)
     response_ms: Milliseconds
     hidden_ms: Milliseconds = 0
     painted_at: float | None = Field(default=None, ge=0, le=1e14, description="ms since 1970 on the person's clock")

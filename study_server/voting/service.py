@@ -30,6 +30,9 @@ from study_server.voting.outcome import (
     state_after,
 )
 
+# Between the page's clock and the server's, for one pair.
+CLOCK_SLACK_MS = 2_000
+
 
 class SubmittedVote(NamedTuple):
     """A checked vote, before it is written."""
@@ -67,6 +70,8 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
     if assignment.state == "voted" and not assignment.reopened:
         raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
+    if session.status == "closed":
+        raise Conflict("this study has closed, so the answer is not taken", code="closed")
     check_tab(session, vote.tab_token)
     if assignment.state == "reported":
         raise Conflict("this pair was reported as not to be judged", code="lease_lost")
@@ -96,6 +101,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
             supersedes=previous.get(question),
             surplus=surplus,
             strength=vote.strengths.get(question),
+            doubt=_doubt(context, assignment, vote),
         )
         vote_ids.append(vote_id)
     following: Shown | NoWork | None = None
@@ -108,7 +114,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     elif session.outstanding == 0:
         following = lease_next(tx, context, session)
     shown = fill_queue(tx, context, session, following)
-    session.tab_seen_ms = context.now
+    session.tab_seen_ms = session.judged_ms = context.now
     session.last_assignment_id = assignment.id
     state = state_after(context, session, following, after=assignment)
     save_session(tx, session, now=context.now)
@@ -146,6 +152,12 @@ def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
             f"strengths are given for {sorted(vote.strengths)}, not for {sorted(wanted)}: "
             + (rule if design.strength else "this study asks for no strength; leave `strengths` out")
         )
+
+
+def _doubt(context: AssignmentContext, assignment: Assignment, vote: SubmittedVote) -> str | None:
+    """Says so if the page claims to have shown the pair for longer than it was given out."""
+    longest = context.now - assignment.served_ms + CLOCK_SLACK_MS
+    return "response_ms" if vote.response_ms + vote.hidden_ms > longest else None
 
 
 def _hold_slot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 from qsched.records import Kind
 from study_server.assignment.queries import RENEW_LEASE
@@ -25,11 +26,21 @@ from study_server.voting.outcome import (
     state_after,
 )
 
+log = logging.getLogger(__name__)
+
 # A tab that sent nothing for this long is taken for closed.
 TAB_SILENCE_MS = 45_000
 
 
-PROBLEMS_TO_DISABLE = 2
+# Without a vote or a report for this long, an open page keeps nothing, whatever its heartbeat says.
+HOLD_MS = 15 * 60_000
+# How often one pair may be corrected; an honest person needs one or two.
+MAX_CORRECTIONS = 5
+# A pair is taken out when this many people could not see it although the server can read its files.
+PEOPLE_TO_DISABLE = 3
+# What the reports of one session count, and how much of a study they may take out together.
+REPORTS_THAT_COUNT = 3
+MOST_DISABLED = 0.05
 
 
 def open_session(
@@ -80,6 +91,8 @@ def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: 
         assignment = find_assignment(tx, assignment_id=session.last_assignment_id, session_id=session.id)
     if assignment is None or vote_id not in effective_votes(tx, assignment.id).values():
         raise Conflict("only the latest answer can be undone", code="undo_closed")
+    if tx.scalar(queries.ANSWERS_OF, assignment=assignment.id) > MAX_CORRECTIONS:
+        raise Conflict(f"a pair can be corrected {MAX_CORRECTIONS} times", code="undo_closed")
     if assignment.state != "voted" or assignment.kind == Kind.PRACTICE or session.status == "closed":
         raise Conflict("this answer can no longer be undone", code="undo_closed")
     tx.run(queries.REOPEN, assignment=assignment.id)
@@ -98,7 +111,8 @@ def keep_leases(
     refuse_screened_out(session)  # what it holds is swept soon
     check_tab(session, tab_token)
     lost = []
-    for number in assignments:
+    holds = context.now - (session.judged_ms or session.started_ms) <= HOLD_MS
+    for number in assignments if holds else ():
         expires = context.now + context.study.lease_ms
         if tx.one(RENEW_LEASE, assignment=number, session=session.id, expires=expires) is not None:
             continue
@@ -154,7 +168,7 @@ def report_problem(
         key=key,
     )
     if problem == "image_missing":
-        tx.run(queries.COUNT_PROBLEM, pair=assignment.pair_id, limit=PROBLEMS_TO_DISABLE)
+        _count_problem(tx, context, session, assignment.pair_id)
     void(tx, session, assignment, state="reported")
     following = lease_next(tx, context, session)
     if isinstance(following, Shown):
@@ -166,7 +180,20 @@ def report_problem(
             successor=following.assignment.id,
         )
     shown = fill_queue(tx, context, session, following)
-    session.tab_seen_ms = context.now
+    session.tab_seen_ms = session.judged_ms = context.now
     state = state_after(context, session, following, after=None)
     save_session(tx, session, now=context.now)
     return Outcome(session, state, shown)
+
+
+def _count_problem(tx: Tx, context: AssignmentContext, session: AnnotatorSession, pair_id: int) -> None:
+    """Take a pair out that several people could not see. The server could read its files before it came here."""
+    reports = tx.scalar(queries.REPORTS_OF_SESSION, session=session.id)
+    if reports > REPORTS_THAT_COUNT:
+        return
+    tx.run(queries.COUNT_PROBLEM, pair=pair_id)
+    people = tx.scalar(queries.PEOPLE_WHO_MISSED, pair=pair_id)
+    disabled = tx.scalar(queries.DISABLED_PAIRS, study=context.study.id)
+    if people >= PEOPLE_TO_DISABLE and disabled + 1 <= max(1, MOST_DISABLED * context.study.task_pairs):
+        tx.run(queries.DISABLE_PAIR, pair=pair_id)
+        log.warning("pair %d of study %s is taken out: %d people could not see it", pair_id, context.study.slug, people)

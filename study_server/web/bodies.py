@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from study_server.errors import BadRequest
+from study_server.studies.design import MAX_DEMOGRAPHICS
+from study_server.web.door import refuse_unstorable
+
+# The study's questions about the person, and what the form itself and a platform add.
+MAX_FORM_FIELDS = MAX_DEMOGRAPHICS + 20
 
 
 class RequestBody(BaseModel):
     """What a page sends. Unknown keys are ignored: a newer page may send more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_stored(cls, value: object) -> object:
+        refuse_unstorable(value)
+        return value
 
 
 class ResponseBody(BaseModel):
@@ -66,6 +77,8 @@ async def read_form(request: Request) -> dict[str, str]:
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise BadRequest("the form was not sent as a form")
     try:
-        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100))
+        form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
     except ValueError as error:
         raise BadRequest("the form cannot be read") from error
+    refuse_unstorable(form, "the form")
+    return form

@@ -41,15 +41,23 @@ class ApiCall:
         """The words of the person's language, among those that the study offers."""
         return self.server.pages.catalogue(self.request, self.study.design.languages)
 
+    def own_pair(self, token: str) -> tuple[int, int, int]:
+        """Assignment, left image and right image in a pair's token of this very session."""
+        assignment, left, right = self._unseal("assignment", token, numbers=4)
+        return assignment, left, right
+
     def own(self, purpose: str, token: str, *, numbers: int = 2) -> int:
         """The first number in a token of this very session, after the session itself."""
+        return self._unseal(purpose, token, numbers=numbers)[0]
+
+    def _unseal(self, purpose: str, token: str, *, numbers: int) -> tuple[int, ...]:
         try:
-            owner, number, *_ = self.server.keys.unseal(purpose, token, numbers)
+            owner, *rest = self.server.keys.unseal(purpose, token, numbers)
         except NotFound as error:
             raise BadRequest(f"the {purpose} is not one that this server gave out") from error
         if owner != self.session.number:
             raise BadRequest(f"the {purpose} belongs to another session")
-        return number
+        return tuple(rest)
 
 
 # What `check_call` reads, for the OpenAPI. FastAPI's own parameters would cost each vote a tenth of its time.

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 import struct
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from study_server.errors import Forbidden, NotFound
 
 TAG_BYTES = 12
 TAGS_KEPT = 20_000
+_SEAL = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,10 @@ class Keyring:
         value, _, _tag = signed.rpartition(".")
         return value if hmac.compare_digest(self.sign(value).encode(), signed.encode()) else None
 
+    def token_of(self, nonce: str) -> str:
+        """The session token that the form with this nonce leads to; nobody without the secret can tell it."""
+        return _text(_mac(self._derive("session"), nonce.encode(), 24))
+
     def csrf_token(self, subject: str) -> str:
         """The token that a form or script must send back for this cookie value."""
         return _tag(self._csrf, subject)
@@ -94,6 +100,8 @@ class Keyring:
     def unseal(self, purpose: str, text: str, count: int) -> tuple[int, ...]:
         """The numbers of a seal; raises NotFound for anything this server did not make."""
         tag_key, mask_key = self._seals[purpose]
+        if not _SEAL.fullmatch(text):  # the decoder would skip line breaks and other odd characters
+            raise NotFound(f"unknown {purpose}")
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except (binascii.Error, ValueError) as error:

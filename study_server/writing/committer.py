@@ -99,7 +99,7 @@ class Committer:
                     done.append((job, None, error))
             self._commit(tx)
         except DRIVER_ERRORS as error:
-            log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), error)
+            log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), describe(error))
             self._discard()
             return
         for job, result, failure in done:
@@ -117,7 +117,7 @@ class Committer:
             except DRIVER_ERRORS as error:
                 self._discard()
                 if attempt == attempts or not _may_pass(error):
-                    log.error("a job was not saved: %s: %s", type(error).__name__, error)
+                    log.error("a job was not saved: %s", describe(error))
                     job.finish(error=NotSaved())
                     return
                 time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
@@ -159,7 +159,15 @@ class Committer:
             try:
                 connection.close()
             except DRIVER_ERRORS as error:
-                log.warning("closing a broken connection: %s", error)
+                log.warning("closing a broken connection: %s", describe(error))
+
+
+def describe(error: Exception) -> str:
+    """A database error for the log. PostgreSQL's messages quote the row, and a row may hold a person's platform id."""
+    if isinstance(error, psycopg.Error):
+        place = error.diag.constraint_name or error.diag.table_name
+        return f"{type(error).__name__} (SQLSTATE {error.sqlstate}" + (f", {place})" if place else ")")
+    return f"{type(error).__name__}: {error}"
 
 
 def _log_unexpected(error: BaseException | None) -> None:

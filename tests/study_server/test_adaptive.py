@@ -255,7 +255,7 @@ def test_the_board_looks_at_the_votes_that_stand_and_only_now_and_then(settings,
 
     run(scenario())
     with database.transaction() as tx:
-        study, _ = _load(tx, "s", None)
+        study = _load(tx, "s", None).study
         rows = tx.all(queries.TALLY, study=study.id, question="overall")
     assert len(rows) == 3
     assert sum(int(first) + int(second) for _, first, second, _ in rows) == 4 * 18

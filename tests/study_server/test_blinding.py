@@ -225,11 +225,15 @@ def test_an_image_is_cached_for_good_and_asked_for_conditionally(settings, make_
             assert (again.status_code, again.content) == (304, b"")
             forged = address[:-3] + ("AAA" if address[-3:] != "AAA" else "BBB")
             assert (await visitor.client.get(forged)).status_code == 404
-            for hostile in ("/i/..%2f..%2fetc%2fpasswd", "/i/../study.db", "/i/" + "A" * 5000, "/i/%00", "/i/é"):
+            for hostile in ("/i/..%2f..%2fetc%2fpasswd", "/i/../study.db", "/i/" + "A" * 5000, "/i/é"):
                 assert (await visitor.client.get(hostile)).status_code == 404
+            assert (await visitor.client.get("/i/%00")).status_code == 400
+            # Line breaks inside a seal used to reach a header.
+            split = f"{address[:20]}%0d%0a{address[20:]}"
+            assert (await visitor.client.get(split)).status_code == 404
         accelerated = settings.model_copy(update={"accel_prefix": "/protected/"})
         async with serving(accelerated) as browser:
-            answer = await browser().get(address)
+            answer = await browser(cookies=visitor.client.cookies).get(address)
             assert re.fullmatch(r"/protected/s/[0-9a-f]{2}/[0-9a-f]{32}\.png", answer.headers["x-accel-redirect"])
             assert answer.content == b""
 

@@ -170,7 +170,25 @@ def test_whoever_comes_back_by_the_platforms_link_has_a_new_cookie_and_the_old_o
             await elsewhere.begin(take_over=True)
             assert elsewhere.state["progress"]["done"] == 2
             assert (await at_home.post("api/session", {"tab_token": at_home.tab})).status_code == 401
-            page = await at_home.client.get("/s/s")
-            assert page.status_code == 200 and 'name="consent"' in page.text
+            assert (await at_home.client.get("/s/s/task")).headers["location"] == "/s/s"
 
     run(scenario())
+
+
+def test_start_anew_ends_the_session_on_the_server_too(settings, make_study, database):
+    make_study()
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter("?simulated=1")
+            await visitor.vote_all(limit=1)
+            kept = browser(cookies=visitor.client.cookies)
+            left = await visitor.client.post("/s/s/leave", data={"csrf": visitor.csrf})
+            assert left.status_code == 303
+            again = Visitor(kept)
+            again.csrf = visitor.csrf
+            assert (await again.post("api/session", {"tab_token": visitor.tab})).status_code == 401
+            await (await Visitor(visitor.client).enter("?simulated=1")).vote_all(limit=1)
+
+    run(scenario())
+    assert query(database, "SELECT COUNT(*), COUNT(DISTINCT session) FROM votes_table") == [(2, 2)]

@@ -55,6 +55,7 @@ def database_0004(settings):
     database = Database(settings)
     rows = (REVISION_0004 / "rows.sql").read_text(encoding="utf-8")
     if database.dialect == "sqlite":
+        database.create()
         connection = database.connect()
         connection.executescript((REVISION_0004 / "sqlite.sql").read_text(encoding="utf-8") + rows)
         connection.close()

@@ -220,3 +220,48 @@ def test_a_seal_opens_only_with_its_key_and_purpose():
 def test_a_database_that_is_not_supported_is_named(url, tmp_path):
     with pytest.raises(InputError):
         make_settings(database_url=url)
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_no_platform_id_reaches_the_log_when_the_database_refuses_a_row(database, make_study, caplog):
+    import psycopg
+
+    from study_server.writing.committer import describe
+
+    make_study()
+    insert = (
+        "INSERT INTO platform_identities (study_id, annotator_id, platform, external_id) "
+        "VALUES ({study}, {annotator}, 'prolific', 'PID-OF-A-PERSON')"
+    )
+    with database.transaction() as tx:
+        tx.command("INSERT INTO annotators (study_id, pseudonym, created_ms) SELECT id, 'a', 0 FROM studies")
+    values = {"study": "(SELECT id FROM studies)", "annotator": "(SELECT id FROM annotators)"}
+    with pytest.raises(psycopg.Error) as caught, database.transaction() as tx:
+        tx.command(insert.format(**values))
+        tx.command(insert.format(**values))
+    assert "PID-OF-A-PERSON" in str(caught.value), "the driver's own message quotes the row"
+    assert "PID-OF-A-PERSON" not in describe(caught.value)
+    assert "uq_platform_identities" in describe(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("postgresql://owner:hunter2-password@host/db", "too short"),
+        ("postgresql:/owner:hunter2-password@host/db", "x" * 40),
+        ("mysql://owner:hunter2-password@host/db", "x" * 40),
+        ("postgresql://owner:hunter2-password@host:notaport/db", "x" * 40),
+    ],
+    ids=["short secret", "mistyped", "unknown", "port"],
+)
+def test_no_message_shows_the_databases_password(url, secret, monkeypatch):
+    from qsched.errors import InputError
+    from study_server.owner import existing_database, make_settings
+    from study_server.settings import SECRET_VARIABLE
+
+    monkeypatch.setenv(SECRET_VARIABLE, secret)
+    for attempt in (lambda: make_settings(database_url=url), lambda: existing_database(url)):
+        try:
+            attempt()
+        except InputError as error:
+            assert "hunter2" not in str(error)

@@ -17,8 +17,8 @@ from study_server.writing.committer import ATTEMPTS
 from tests.study_server.visiting import query, run
 
 ADD = Statement(
-    "INSERT INTO studies (slug, title, status, design, set_id, set_path, created_ms) "
-    "VALUES (:slug, 't', 'open', '{}', 's', 'p', 0) RETURNING 1"
+    "INSERT INTO studies (uid, slug, title, status, design, set_id, set_path, data_path, created_ms) "
+    "VALUES (:slug, :slug, 't', 'open', '{}', 's', 'p', 'd', 0) RETURNING 1"
 )
 
 
@@ -70,7 +70,8 @@ def test_two_groups_that_wait_for_each_other_both_get_through(database):
         tries = []
 
         def job(tx):
-            tries.append(tx.one(bump, slug=slug))
+            tries.append(slug)
+            tx.one(bump, slug=slug)
             if meet and len(tries) == 1:
                 first_locks.wait(60)
             return len(tries)

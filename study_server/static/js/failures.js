@@ -55,6 +55,12 @@ export class Failures {
       this.refused(error);
       return "stop";
     }
+    if (error.code === "closed") {
+      // The study closed while this answer was on its way: nothing is taken any more, and the page says so.
+      this.session.waitsFor = null;
+      this.refused(error);
+      return "drop";
+    }
     if (error.code === "lease_lost") showHint(t("task.answer_dropped"));
     else if (error.code !== "already_answered") showRefusal(t("save.refused", { message: error.message }));
     if (this.session.waitsFor === key) {
