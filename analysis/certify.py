@@ -57,7 +57,7 @@ def certify(
     Exit code 0: every clause is shown. 3: some clause is not. 2: bad input.
     """
     from analysis.certificate import certify_votes, default_registration, read_registration, write_certificate
-    from analysis.report.escape import visible_text
+    from analysis.report.kit.escape import visible_text
     from analysis.triplets import read_triplets
 
     registered = None if registration is None else read_registration(registration)

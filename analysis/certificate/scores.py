@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from analysis.report.escape import csv_cell
+from analysis.report.kit.escape import csv_cell
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.scale import Scale, score_pictures
 from analysis.triplets import BOOSTED, PLAIN, Screened, TripletCodes, TripletTable, code_triplets
