@@ -323,7 +323,8 @@ def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: P
     rates = {frozenset((row["arm_a"], row["arm_b"])): row for row in document["pairwise"]}
     for row in document["sequential"]:
         usual = rates[frozenset((row["arm_a"], row["arm_b"]))]
-        assert row["low"] < row["win_rate"] < row["high"] and row["n_votes"] == usual["n_votes"]
+        assert row["low"] < row["win_rate"] < row["high"] and row["n_votes"] == document["n_votes"]
+        assert row["high"] - row["low"] > usual["model_high"] - usual["model_low"]
     assert "Looking while the study runs" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 

@@ -127,10 +127,9 @@ def sequential_section(anytime: tuple[AnytimeRate, ...], *, confidence: float) -
         "sequential",
         title,
         paragraphs=(
-            "These intervals hold at every look at once, so a study may be watched and stopped by what they show; "
-            "the other intervals and p-values of this report may not be used so. They need no normal approximation, "
-            "and are wider for it. The rate is the mean over annotators, each counted once, in the order in which they "
-            "finished. Differences between prompts and the number of pairs are not counted.",
+            "These intervals hold at every look and for all pairs together, so a study may be watched and stopped by "
+            "what they show; the other intervals and p-values of this report may not be used that way. They are wider "
+            "for it. The rate is the model's, and annotators and prompts count as random, as elsewhere in the report.",
         ),
         tables=with_rows(sequential_table(anytime, confidence=confidence)),
     )
@@ -258,19 +257,20 @@ def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
 
 
 def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Table:
-    """Anytime-valid intervals of each pair."""
+    """Intervals of each pair that hold at every look."""
     return Table.of(
         "sequential",
         anytime,
-        caption=f"Win rate with {percent_words(confidence)} bounds that hold at every look",
+        caption=f"Win rate with {percent_words(confidence)} bounds that hold for all pairs at every look",
         columns=(
             Column("arm_a", "Arm", "text"),
             Column("arm_b", "Against", "text"),
-            Column("n_annotators", "Annotators", "count"),
-            Column("n_votes", "Votes", "count"),
+            Column("n_annotators", "Annotators so far", "count"),
+            Column("n_votes", "Votes so far", "count"),
             Column("win_rate", "Win rate", "percent"),
             Column("low", "Low", "percent"),
             Column("high", "High", "percent"),
+            Column("verdict", "Verdict", "text"),
             Column("decided_after", "Even rate excluded after", "count"),
         ),
     )
