@@ -54,7 +54,8 @@ class By(StrEnum):
 VotesArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Votes: .parquet, .csv, .jsonl files or a database URL; our columns or arena-style.", show_default=False
+        help="Votes: .parquet, .csv, .tsv, .jsonl, .json files or a database URL; our columns or arena-style.",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the report; created if it does not exist.", rich_help_panel=REPORT)]

@@ -31,8 +31,8 @@ def read_votes(
 ) -> VotesTable:
     """All votes of the sources, checked.
 
-    A source is a .parquet, .csv(.gz) or .jsonl file or a database URL (its view `votes_table`), with our columns
-    or arena-style ones. Needed are left_arm, right_arm and choice (or model_a, model_b and winner); other columns
+    A source is a .parquet, .csv, .tsv, .jsonl or .json file (.gz too) or a database URL (its view `votes_table`), with
+    our columns or arena-style ones. Needed are left_arm, right_arm and choice (or model_a, model_b and winner); others
     of the contract may be absent and are then named in `missing`, but one that is there must be right in every row.
     Columns beyond the contract are left out and named in `unused`, except those of `covariates` (see
     `analysis.votes.covariates`) and `weights`, a column with the number of votes of each row. A column of counts that

@@ -6,6 +6,8 @@ keeps that form, as a categorical column, so no text is made or hashed for each 
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -23,7 +25,7 @@ ROW = "row"
 TEXTS = ("string", "large_string")
 _SECOND = re.compile(r"_duplicated_\d+$")
 _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
-_SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".jsonl", ".ndjson")
+_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,18 @@ def open_source(source: str | Path) -> Source:
     name = path.name.lower()
     if name.endswith((".parquet", ".pq")):
         return _scan_parquet(path)
-    if name.endswith((".csv", ".csv.gz")):
-        return _open_csv(path)
-    if name.endswith((".jsonl", ".ndjson")):
+    plain = name.removesuffix(".gz")
+    if plain.endswith(".csv"):
+        return _open_csv(path, separator=",")
+    if plain.endswith(".tsv"):
+        return _open_csv(path, separator="\t")
+    if plain.endswith((".jsonl", ".ndjson")):
         return _open_jsonl(path)
-    raise InputError(f"{path} ends in {path.suffix!r}, not one of {', '.join(_SUFFIXES)}.")
+    if plain.endswith(".json"):
+        return _open_json(path)
+    raise InputError(
+        f"{path} ends in {path.suffix!r}, not one of {', '.join(_SUFFIXES)} (all but parquet also with .gz)."
+    )
 
 
 def place_of(source: str | Path) -> str | Path:
@@ -103,21 +112,23 @@ def _numbered(rows: pl.LazyFrame, columns: Sequence[str], *, first: int) -> pl.L
     return rows.select(column for column in columns if column != ROW).with_row_index(ROW, offset=first)
 
 
-def _open_csv(path: Path) -> Source:
+def _open_csv(path: Path, *, separator: str) -> Source:
     # Everything as text: a column is checked and cast by its own rule, not by what its first rows look like.
     try:
-        frame = pl.read_csv(path, infer_schema=False)
+        frame = pl.read_csv(path, separator=separator, infer_schema=False)
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty: a csv of votes starts with a line of column names.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise first_bad_csv_line(path, error) from error
+        raise first_bad_csv_line(path, error, separator) from error
     found = frame.columns
     if any("\ufffd" in name for name in found):
         # The reader checks the encoding of the values, and replaces what it cannot read in the first line.
-        raise first_bad_csv_line(path, ValueError("a column name holds the sign for an unreadable character"))
-    _refuse_column_twice(path, found)
-    if len(found) == 1 and (";" in found[0] or "\t" in found[0]):
-        raise InputError(f"{path} has a single column {found[0]!r}: save it with commas between the values.")
+        unreadable = ValueError("a column name has the sign for an unreadable character")
+        raise first_bad_csv_line(path, unreadable, separator)
+    _refuse_column_twice(path, found, separator)
+    if len(found) == 1 and any(sign in found[0] for sign in ";\t,"):
+        wanted = "commas" if separator == "," else "tabs"
+        raise InputError(f"{path} has a single column {found[0]!r}: save it with {wanted} between the values.")
     return _in_memory(str(path), frame, first=2)
 
 
@@ -125,11 +136,11 @@ def _in_memory(name: str, frame: pl.DataFrame, *, first: int) -> Source:
     return Source(name, _numbered(frame.lazy(), frame.columns, first=first), tuple(frame.columns))
 
 
-def _refuse_column_twice(path: Path, found: list[str]) -> None:
+def _refuse_column_twice(path: Path, found: list[str], separator: str) -> None:
     # The reader gives the second of two equal names a suffix; the first line shows whether it did.
     if not any(_SECOND.search(name) for name in found):
         return
-    header = pl.read_csv(path, has_header=False, n_rows=1, infer_schema=False).row(0)
+    header = pl.read_csv(path, separator=separator, has_header=False, n_rows=1, infer_schema=False).row(0)
     twice = next((name for name, n in Counter(header).items() if name and n > 1), None)
     if twice is not None:
         raise InputError(
@@ -139,10 +150,26 @@ def _refuse_column_twice(path: Path, found: list[str]) -> None:
 
 def _open_jsonl(path: Path) -> Source:
     try:
-        frame = pl.read_ndjson(path, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        frame = pl.read_ndjson(_unpacked(path), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         raise first_bad_json_line(path, error) from error
     return _in_memory(str(path), frame, first=1)
+
+
+def _open_json(path: Path) -> Source:
+    """One array of objects, as LMSYS publishes its battles; `row` is the place in the array."""
+    try:
+        frame = pl.read_json(_unpacked(path), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} cannot be read as json: {str(error).strip().partition(chr(10))[0]} A .json file of votes is one "
+            "array of objects; one object per line has the ending .jsonl."
+        ) from error
+    return _in_memory(str(path), frame, first=1)
+
+
+def _unpacked(path: Path) -> Path | io.BytesIO:
+    return io.BytesIO(gzip.decompress(path.read_bytes())) if path.name.lower().endswith(".gz") else path
 
 
 def _open_database(url: str) -> Source:

@@ -15,7 +15,11 @@ HEADER = "model_a,model_b,winner,judge\n"
 
 BAD = {
     "too many values": (HEADER + "a,b,tie,j1\na,b,model_a\na,b,tie,j1,more\n", 4, "5 values for the 4 columns"),
-    "a comma in a name": (HEADER + '"a,c",b,tie,j1\na,c,b,tie,j1\n', 3, "Put values that hold commas in quotes"),
+    "a comma in a name": (
+        HEADER + '"a,c",b,tie,j1\na,c,b,tie,j1\n',
+        3,
+        "Put values with the separator in them in quotes",
+    ),
     "an open quote": (HEADER + '"a,b,tie,j1\nc,d,tie,j2\n', 2, "opened and never closed"),
     "an open quote before others": (HEADER + 'a,b,tie,"j1\na,b,tie,"j2"\n', 2, "opened and never closed"),
     "a misplaced quote": (HEADER + 'a,b,tie,"j"1"\n"a,b,tie,j2\n', 2, "misplaced"),
