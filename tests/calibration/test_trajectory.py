@@ -127,7 +127,7 @@ def test_a_pipeline_that_calls_its_model_twice_a_step_is_refused():
 
     backbone = random_sdxl()
     backbone.pipeline.scheduler = HeunDiscreteScheduler()
-    with pytest.raises(CalibrationError, match="one call a step"):
+    with pytest.raises(CalibrationError, match="one call per step"):
         TrajectoryRenderer(backbone, steps=4).render(rows(CANDIDATES[:1]))
 
 
