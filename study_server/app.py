@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 from qsched import __version__
+from qsched.errors import InputError
 from study_server.assignment.slots import expire_leases
 from study_server.clock import now_ms
 from study_server.db import Database, Reader
@@ -45,6 +46,8 @@ STATIC = PACKAGE / "static"
 # Measured with benchmarks/server.py: more threads wait for each other's interpreter lock.
 POSTGRESQL_THREADS = 3
 CHECKPOINT_SECONDS = 2.0
+# Far less than a lease, far more than machines with a time service differ.
+MAX_SKEW_MS = 2_000
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
@@ -57,6 +60,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         # A restarted worker must not make a new, empty database if the file is gone.
         await asyncio.to_thread(upgrade, database, create=False)
         database.pin()
+        await asyncio.to_thread(_check_clock, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
         await server.writer.start()
@@ -136,10 +140,25 @@ async def healthz(request: Request) -> Health:
     return Health()
 
 
+def _check_clock(database: Database) -> None:
+    """InputError if this machine's clock is not the database's: with several machines, it decides who holds a pair."""
+    skew = database.clock_skew_ms()
+    if abs(skew) > MAX_SKEW_MS:
+        raise InputError(
+            f"this machine's clock is {skew / 1000:+.1f} s off the database's; leases of other machines' annotators "
+            "would end at the wrong time. Set the clock (timedatectl set-ntp true) and start again"
+        )
+
+
 async def _sweep(server: Server) -> None:
     """Free what absent people hold, every few seconds."""
     while True:
         await asyncio.sleep(server.settings.sweep_seconds)
+        try:
+            await asyncio.to_thread(_check_clock, server.database)
+        except (InputError, *DRIVER_ERRORS) as error:
+            log.error("leases were not swept: %s", error)
+            continue
         try:
             freed = await server.writer.run(expire_leases, None, now=now_ms())
         except NotSaved:

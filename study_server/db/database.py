@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,18 @@ class Database:
         """From now on only this very database is used: the file that is there now, by its place and by its name."""
         if self._place is not None:
             self._place.pin(self._connect_sqlite)
+
+    def clock_skew_ms(self) -> int:
+        """How far this machine's clock is ahead of PostgreSQL's; 0 for SQLite, which has no other clock."""
+        if self.dialect == "sqlite":
+            return 0
+        connection = self.connect()
+        try:
+            before = time.time()
+            (theirs,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+            return round(1000 * ((before + time.time()) / 2 - float(theirs)))
+        finally:
+            connection.close()
 
     def check_in_place(self) -> None:
         """Raise DatabaseMovedError, a driver's error, if the pinned file was moved, removed or replaced."""
