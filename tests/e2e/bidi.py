@@ -58,8 +58,10 @@ class Firefox(Tab):
 
     def evaluate(self, expression: str) -> Any:
         params = {
-            "expression": f"JSON.stringify({expression})", "target": {"context": self.tab}, "awaitPromise": True,
-        }  # fmt: skip
+            "expression": f"JSON.stringify({expression})",
+            "target": {"context": self.tab},
+            "awaitPromise": True,
+        }
         answer = self.send("script.evaluate", params)
         if answer["type"] == "exception":
             raise TabError(f"{expression}: {answer['exceptionDetails']['text']}")
@@ -87,10 +89,15 @@ def _connect(url: str, seconds: float) -> ClientConnection:
 def write_profile(folder: Path, *, ratio: float) -> None:
     """Preferences of a fresh profile: no first-run pages, nothing that calls home, a given pixel ratio."""
     preferences = {
-        "browser.shell.checkDefaultBrowser": False, "browser.startup.page": 0, "app.update.enabled": False,
-        "datareporting.policy.dataSubmissionEnabled": False, "toolkit.telemetry.enabled": False,
-        "network.captive-portal-service.enabled": False, "network.connectivity-service.enabled": False,
-        "browser.aboutwelcome.enabled": False, "layout.css.devPixelsPerPx": str(ratio),
-    }  # fmt: skip
+        "browser.shell.checkDefaultBrowser": False,
+        "browser.startup.page": 0,
+        "app.update.enabled": False,
+        "datareporting.policy.dataSubmissionEnabled": False,
+        "toolkit.telemetry.enabled": False,
+        "network.captive-portal-service.enabled": False,
+        "network.connectivity-service.enabled": False,
+        "browser.aboutwelcome.enabled": False,
+        "layout.css.devPixelsPerPx": str(ratio),
+    }
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in preferences.items()]
     (folder / "user.js").write_text("\n".join(lines), encoding="utf-8")

@@ -24,9 +24,14 @@ from study_server.studies.creation import create_study
 from tests.e2e.person import KNOWN_PLATES
 
 CHROMIUM_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 STUDY = """
 schema_version: 1
@@ -154,13 +159,23 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     problems: list[str] = []
 
     def make(
-        *, width: int = 1200, height: int = 760, ratio: float = 1.0, touch: bool = False, known_plates: bool = False,
-        locale: str = "en-GB", **options: object,
-    ) -> Page:  # fmt: skip
+        *,
+        width: int = 1200,
+        height: int = 760,
+        ratio: float = 1.0,
+        touch: bool = False,
+        known_plates: bool = False,
+        locale: str = "en-GB",
+        **options: object,
+    ) -> Page:
         context = browser.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=ratio, has_touch=touch, is_mobile=touch,
-            locale=locale, **options,
-        )  # fmt: skip
+            viewport={"width": width, "height": height},
+            device_scale_factor=ratio,
+            has_touch=touch,
+            is_mobile=touch,
+            locale=locale,
+            **options,
+        )
         contexts.append(context)
         context.set_default_timeout(20_000)
         context.on("weberror", lambda error: problems.append(str(error.error)))
@@ -192,10 +207,21 @@ def server(tmp_path_factory: pytest.TempPathFactory, small_image_set: Path) -> I
     log = folder / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from qsched.cli.main import main; main()", "serve",
-             "--db", f"sqlite:///{database}", "--port", "0"],
-            stdout=out, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-c",
+                "from qsched.cli.main import main; main()",
+                "serve",
+                "--db",
+                f"sqlite:///{database}",
+                "--port",
+                "0",
+            ],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
     yield Server(wait_until_open(process, log), database)
     process.terminate()
     process.wait(timeout=10)

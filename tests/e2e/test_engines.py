@@ -40,8 +40,10 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [named, "--headless", "--no-remote", "--profile", str(profile), f"--remote-debugging-port={port}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": str(profile)},
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(profile)},
+    )
     try:
         with Firefox(port) as tab:
             yield tab

@@ -36,15 +36,18 @@ class WebKit(Tab):
         graphics = {"DISPLAY": screen, "LIBGL_ALWAYS_SOFTWARE": "1", "GDK_BACKEND": "x11"}
         self._screen = subprocess.Popen(
             ["Xvfb", screen, "-screen", "0", SCREEN, "-nolisten", "tcp"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._driver = subprocess.Popen(
             ["WebKitWebDriver", f"--port={port}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **home, **graphics},
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **home, **graphics},
+        )
         self._session = f"http://127.0.0.1:{port}"
         options = {"binary": str(browser), "args": ["--automation"]}
         try:
@@ -101,9 +104,11 @@ class WebKit(Tab):
 
     def _send(self, command: str, body: dict[str, Any] | None = None, *, method: str = "POST") -> Any:
         request = urllib.request.Request(
-            f"{self._session}/{command}".rstrip("/"), method=method,
-            data=None if body is None else json.dumps(body).encode(), headers={"Content-Type": "application/json"},
-        )  # fmt: skip
+            f"{self._session}/{command}".rstrip("/"),
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]

@@ -25,9 +25,15 @@ def request(root: Path, backbone: Path, **more) -> Request:
     (root / "p.txt").write_text("a red ring\na blue dot\n")
     (root / "cal.txt").write_text("a green ring\na grey dot\na red dot\n")
     defaults = {
-        "backbone": str(backbone), "arms": ARMS.format(c=root / "c.json"), "prompts": root / "p.txt",
-        "out": root / "set", "batch_size": 2, "steps": 2, "device": "cpu", "calibration_prompts": root / "cal.txt",
-    }  # fmt: skip
+        "backbone": str(backbone),
+        "arms": ARMS.format(c=root / "c.json"),
+        "prompts": root / "p.txt",
+        "out": root / "set",
+        "batch_size": 2,
+        "steps": 2,
+        "device": "cpu",
+        "calibration_prompts": root / "cal.txt",
+    }
     return Request(**{**defaults, **more})
 
 

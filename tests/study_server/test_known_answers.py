@@ -9,8 +9,11 @@ from study_server.studies.known_answers import first_known, known_answer, on_scr
 from tests.study_server.test_design import design
 from tests.study_server.visiting import Visitor, query, run, serving
 
-QUESTIONS = [{"id": "overall", "text": "Which is better?"}, {"id": "match", "text": "Which fits?"},
-             {"id": "detail", "text": "Which has more detail?"}]  # fmt: skip
+QUESTIONS = [
+    {"id": "overall", "text": "Which is better?"},
+    {"id": "match", "text": "Which fits?"},
+    {"id": "detail", "text": "Which has more detail?"},
+]
 BY_QUESTION = {"prompt": "p1", "better": {"overall": "fp32", "match": "w4a4"}}
 
 
@@ -59,13 +62,16 @@ def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, mak
 def test_the_reason_after_practice_names_the_sides_as_they_were_shown(settings, make_study, layout, language):
     why = "The {worse} picture is grainy, the {better} one is not."
     make_study(
-        practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4", "why": why}], pairs_per_annotator=1,
+        practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4", "why": why}],
+        pairs_per_annotator=1,
         languages=("en", "de"),
-    )  # fmt: skip
+    )
     words = {
-        ("en", "side"): ("left", "right"), ("en", "stacked"): ("upper", "lower"),
-        ("de", "side"): ("linke", "rechte"), ("de", "stacked"): ("obere", "untere"),
-    }[language, layout]  # fmt: skip
+        ("en", "side"): ("left", "right"),
+        ("en", "stacked"): ("upper", "lower"),
+        ("de", "side"): ("linke", "rechte"),
+        ("de", "stacked"): ("obere", "untere"),
+    }[language, layout]
     seen = set()
 
     async def scenario():
