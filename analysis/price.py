@@ -138,9 +138,9 @@ def table(
     lines.append(
         "    The mixed design is used only where the map has been checked to be straight: add that line's votes."
     )
-    told = ", ".join(f"{votes:,} (taste sd {sd})" for sd, votes in preferred.items() if votes is not None)
-    if told:
-        lines.append(f"    For comparison, preference votes if preference follows the difference: {told}")
+    shown = ", ".join(f"{votes:,} (taste sd {sd})" for sd, votes in preferred.items() if votes is not None)
+    if shown:
+        lines.append(f"    For comparison, preference votes if preference follows the difference: {shown}")
     lines.append(f"  at least {share:.0%} of prompts under 1 JND")
     for name, plan in shares.items():
         if plan.reason:

@@ -105,7 +105,7 @@ def _without_values(error: ValidationError) -> str:
 
 
 def default_data_folder(database_url: str) -> Path:
-    """Where the picture copies lie unless told otherwise: beside the SQLite file, else in the working folder."""
+    """The default folder of the picture copies: next to the SQLite file, else in the working folder."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "").resolve()

@@ -71,9 +71,9 @@ def screen(table: TripletTable, rule: TrapRule | None = None) -> Screened:
     drop(pl.col("passed"), f"people with under {rule.share:.0%} of their traps right")
     frame = frame.drop("enough", "passed")
     if frame.height == 0:
-        told = "; ".join(f"{reason}: {votes} votes of {people} people" for reason, votes, people in excluded if votes)
+        counts = "; ".join(f"{reason}: {votes} votes of {people} people" for reason, votes, people in excluded if votes)
         raise InputError(
-            f"No vote is left after screening ({told}). The rule asks for {rule.share:.0%} of at least {rule.least} "
+            f"No vote is left after screening ({counts}). The rule asks for {rule.share:.0%} of at least {rule.least} "
             "traps; a study whose people saw fewer traps needs a smaller number, fixed before looking."
         )
     kept = trap_scores(frame)

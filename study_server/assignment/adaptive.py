@@ -3,7 +3,7 @@
     q_c = floor / n + (1 - floor) share_c     over the n comparisons that are open to this person,
 
 with the shares taken anew among those. Every open comparison keeps at least floor / n, and the probability of the one
-drawn is exact: it is stored with the assignment. Pure functions; what a vote is worth stands in `ranking`.
+drawn is exact: it is stored with the assignment. Pure functions; `ranking` says what a vote is worth.
 """
 
 from __future__ import annotations

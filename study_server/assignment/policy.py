@@ -21,7 +21,6 @@ LETTERS: dict[str, Kind] = {
     "I": Kind.INSTRUCTED,
     "R": Kind.REPEAT,
 }
-LETTER_OF = {kind: letter for letter, kind in LETTERS.items()}
 # How far apart the two sides of a person's screen may drift before a pair is chosen to even them out.
 SIDE_SLACK = 1
 # The chance of the side that evens out what was shown so far.

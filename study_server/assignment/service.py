@@ -178,7 +178,7 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
         if adaptivity is None:
             candidates = _window(tx, context, session, pool="task", target=target)
         else:
-            # The draw stands while its comparison is open: drawing again after a lost race would make the
+            # The draw is kept while its comparison is open: drawing again after a lost race would make the
             # stored probability wrong for comparisons that are much in demand.
             draw = draw or _draw(tx, context, session, floor=adaptivity.floor)
             candidates = _window_of(tx, context, session, draw) if draw else []

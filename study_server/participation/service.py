@@ -1,4 +1,4 @@
-"""Joining a study, and where a person stands in it."""
+"""Joining a study, and how far a person is in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlatformParticipant:
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """Where a session stands."""
+    """How far a session is."""
 
     state: str
     answered: int
@@ -192,7 +192,7 @@ def _find_known(tx: Tx, study: Study, participant: PlatformParticipant) -> tuple
 
 
 def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | None:
-    """Where the session stands, None where it does not exist."""
+    """How far the session is; None if it does not exist."""
     row = tx.one(queries.SESSION_SUMMARY, key=session_key, study=study.id)
     if row is None:
         return None
@@ -211,7 +211,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
 def record_screening(tx: Tx, context: AssignmentContext, *, session_key: str, body: ScreeningBody) -> Screened:
     """Store what the device is; screened out after the allowed attempts where the study requires a pass.
 
-    The first outcome stands: Conflict for another report after the check is done or a pair was handed out. The same
+    The first outcome is final: Conflict for another report after the check is done or a pair was handed out. The same
     report again, whose answer was lost, is answered again.
     """
     design = context.study.design
@@ -222,15 +222,15 @@ def record_screening(tx: Tx, context: AssignmentContext, *, session_key: str, bo
     if summary.state == "screened_out":
         raise Conflict("this device was found not to fit the study", code="screened_out")
     problems = find_problems(design.screening, body, simulated=summary.simulated)
-    told, before = body.model_dump(mode="json"), summary.screening or {}
-    if summary.passed_screening and told.items() <= before.items():
+    device, before = body.model_dump(mode="json"), summary.screening or {}
+    if summary.passed_screening and device.items() <= before.items():
         return Screened(problems, ok=True, retry=False)
     if summary.passed_screening or session.position > 0:
         raise Conflict("the check of this device is over; go on with the study", code="screening_over")
     attempts = before.get("attempts", 0) + 1
     ok = not problems or not design.screening.required
     out = not ok and attempts >= design.screening.attempts
-    record = told | {
+    record = device | {
         "attempts": attempts,
         "problems": [code for code, _ in problems],
         "done": ok or out,

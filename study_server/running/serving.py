@@ -95,13 +95,13 @@ def _serve(settings: ServerSettings, sock: socket.socket, workers: int) -> None:
     if workers == 1:
         _run(settings, sock)
         return
-    told = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
-    run_workers(serve_worker, json.dumps(told), sock, workers=workers)
+    settings_json = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
+    run_workers(serve_worker, json.dumps(settings_json), sock, workers=workers)
 
 
-def serve_worker(told: str, sock: socket.socket) -> None:
+def serve_worker(settings_json: str, sock: socket.socket) -> None:
     """One worker process, with the settings that its parent hands it (through a pipe, not the environment)."""
-    _run(ServerSettings.model_validate_json(told), sock)
+    _run(ServerSettings.model_validate_json(settings_json), sock)
 
 
 def _run(settings: ServerSettings, sock: socket.socket) -> None:

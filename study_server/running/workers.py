@@ -26,8 +26,11 @@ GRACE = 20.0
 Serve = Callable[[str, socket.socket], None]
 
 
-def run_workers(serve: Serve, told: str, sock: socket.socket, *, workers: int) -> None:
-    """Run `serve(told, sock)` in `workers` processes until SIGTERM or SIGINT; `serve` is a module's function."""
+def run_workers(serve: Serve, settings_json: str, sock: socket.socket, *, workers: int) -> None:
+    """Run `serve(settings_json, sock)` in `workers` processes until SIGTERM or SIGINT.
+
+    `serve` is a function of a module.
+    """
     stopping = threading.Event()
     awake, waker = socket.socketpair()
     awake.setblocking(False)
@@ -40,7 +43,7 @@ def run_workers(serve: Serve, told: str, sock: socket.socket, *, workers: int) -
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    running = [_start(serve, told, sock) for _ in range(workers)]
+    running = [_start(serve, settings_json, sock) for _ in range(workers)]
     while not stopping.is_set():
         wait([awake, *(process.sentinel for process in running)])
         if stopping.is_set():
@@ -49,20 +52,20 @@ def run_workers(serve: Serve, told: str, sock: socket.socket, *, workers: int) -
             if process.exitcode is not None:
                 log.warning("worker %s ended with %s and is replaced", process.pid, process.exitcode)
                 stopping.wait(PAUSE)
-                running[place] = _start(serve, told, sock)
+                running[place] = _start(serve, settings_json, sock)
     _end(running)
 
 
-def _start(serve: Serve, told: str, sock: socket.socket) -> SpawnProcess:
+def _start(serve: Serve, settings_json: str, sock: socket.socket) -> SpawnProcess:
     # Spawned, not forked: the parent has had a database engine and threads.
-    process = multiprocessing.get_context("spawn").Process(target=_work, args=(serve, told, sock))
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(serve, settings_json, sock))
     process.start()
     return process
 
 
-def _work(serve: Serve, told: str, sock: socket.socket) -> None:
+def _work(serve: Serve, settings_json: str, sock: socket.socket) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    serve(told, sock)
+    serve(settings_json, sock)
 
 
 def _end_with_parent() -> None:

@@ -169,7 +169,7 @@ def _refuse_twice(*pools: Sequence[PlannedPair]) -> None:
         for number, pair in enumerate(pool):
             if pair.pair_key in seen:
                 raise MisfitError(
-                    f"{pair.pool}: prompt {pair.prompt_key!r} with the same two arms stands twice",
+                    f"{pair.pool}: prompt {pair.prompt_key!r} with the same two arms is listed twice",
                     (pair.pool, number),
                 )
             seen.add(pair.pair_key)

@@ -82,11 +82,6 @@ class Screening(DesignSection):
     grey_steps: bool = False
     attempts: int = Field(default=2, ge=1)
 
-    @property
-    def asks_anything(self) -> bool:
-        """Whether there is any rule at all."""
-        return self != Screening(required=self.required, attempts=self.attempts)
-
 
 class Consent(DesignSection):
     """What a person agrees to; `version` is stored with the agreement."""
@@ -115,7 +110,7 @@ class DemographicQuestion(DesignSection):
             raise ValueError(f"{self.id}: choices belong to kind: choice, which needs at least one")
         twice = sorted({choice for choice in self.choices if self.choices.count(choice) > 1})
         if twice:
-            raise ValueError(f"{self.id}: the choice {twice[0]!r} stands twice; each is offered once")
+            raise ValueError(f"{self.id}: the choice {twice[0]!r} is listed twice; each is offered once")
         return self
 
 
@@ -207,7 +202,7 @@ class StudyDesign(DesignSection):
         names = [getattr(item, "id", item) for item in value or ()]
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands twice")
+            raise ValueError(f"{', '.join(twice)} is listed twice")
         return value
 
     @field_validator("languages")

@@ -16,7 +16,7 @@ from study_server.voting.answers import PageState
 
 
 class Outcome(NamedTuple):
-    """What an API call leads to: where the session stands and what to show."""
+    """What an API call leads to: the state of the session and what to show."""
 
     session: AnnotatorSession
     state: PageState

@@ -55,8 +55,8 @@ class VoteBody(RequestBody):
 
     def display(self) -> str | None:
         """Input, viewport and layout as JSON for the record."""
-        told = self.model_dump_json(include={"input", "viewport", "view"}, exclude_none=True)
-        return None if told == "{}" else told
+        shown = self.model_dump_json(include={"input", "viewport", "view"}, exclude_none=True)
+        return None if shown == "{}" else shown
 
 
 class UndoBody(RequestBody):

@@ -1,7 +1,7 @@
 """A vote in one transaction: check, write, free or keep the slot, lease the next pair.
 
 Each function is one job of the writer. It may run again after a failed commit, therefore everything it
-decides stands in the database and a repeated idempotency key finds the first vote.
+decides is in the database and a repeated idempotency key finds the first vote.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ MOST_DISABLED = 0.05
 def open_session(
     tx: Tx, context: AssignmentContext, *, session_key: str, tab_token: str | None, new_tab: str, take_over: bool
 ) -> Outcome:
-    """Where the session stands and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
+    """The state of the session and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
 
     Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening that the
     study requires is passed.
@@ -81,7 +81,7 @@ def open_session(
 
 
 def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: int, tab_token: str | None) -> Outcome:
-    """Open the latest vote for correction, until the next is given. Its row stands until a new one supersedes it."""
+    """Open the latest vote for correction, until the next is given. Its row counts until a new one supersedes it."""
     session = load_session(tx, key=session_key, study=context.study.id)
     refuse_screened_out(session)
     if tab_token is not None:

@@ -132,7 +132,7 @@ def audit(url: str, record: Record) -> None:
             return list(connection.exec_driver_sql(sql))
 
         stored = [row[0] for row in ask("SELECT idempotency_key FROM votes")]
-        assert len(stored) == len(set(stored)), "a vote stands twice"
+        assert len(stored) == len(set(stored)), "a vote is stored twice"
         lost = record.acknowledged - set(stored)
         assert not lost, f"{len(lost)} of {len(record.acknowledged)} acknowledged votes are lost"
         valid = "FROM assignments a WHERE a.pair_id = p.id AND a.kind = 'task' AND a.counted"
