@@ -98,6 +98,12 @@ def random_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     return folders
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the server does."""
+    return "asyncio"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: Playwright's sync API keeps an event loop running in this thread until the session ends."""
     items.sort(key=lambda item: "e2e" in item.path.parts)

@@ -65,20 +65,17 @@ def test_the_analysis_reads_files_and_database_alike(voted, tmp_path):
         assert table.select(columns).cast(pl.String).sort(columns).equals(first)
 
 
-def test_strengths_are_exported_and_the_analysis_reads_such_a_file(settings, make_study, database, tmp_path):
+async def test_strengths_are_exported_and_the_analysis_reads_such_a_file(settings, make_study, database, tmp_path):
     from analysis.votes import read_votes
 
     make_study(strength=True)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            first, second = visitor.queue
-            await visitor.post("api/votes", visitor.ballot(first, "left", strengths={"overall": 2}))
-            await visitor.post("api/votes", visitor.ballot(second, "tie"))
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        first, second = visitor.queue
+        await visitor.post("api/votes", visitor.ballot(first, "left", strengths={"overall": 2}))
+        await visitor.post("api/votes", visitor.ballot(second, "tie"))
     for ending, read in {"parquet": pl.read_parquet, "csv": pl.read_csv, "jsonl": pl.read_ndjson}.items():
         path = tmp_path / f"votes.{ending}"
         export_votes(database, study="s", path=path)

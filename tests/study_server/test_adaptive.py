@@ -24,7 +24,7 @@ from study_server.studies.comparisons import MAX_ADAPTIVE_ARMS, plan_pairs
 from study_server.studies.design import StudyDesign
 from study_server.studies.ownership import list_studies
 from study_server.writing import contexts
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 THETA = (0.0, 0.25, 0.5, 1.5, 1.75, 3.0)
 PAIRS = [(i, j) for i in range(6) for j in range(i + 1, 6)]
@@ -145,7 +145,7 @@ def test_votes_go_where_the_order_is_open():
 
 
 @pytest.mark.slow
-def test_an_adaptive_study_stops_at_exactly_its_total_whoever_comes_and_goes(settings, make_study, database):
+async def test_an_adaptive_study_stops_at_exactly_its_total_whoever_comes_and_goes(settings, make_study, database):
     """Two servers, impatient people, leases that run out, skips and reports: the books balance at every commit."""
     make_study(
         comparisons="adaptive",
@@ -157,27 +157,24 @@ def test_an_adaptive_study_stops_at_exactly_its_total_whoever_comes_and_goes(set
     rng = random.Random(3)
     spent = "SELECT (SELECT SUM(load) FROM pairs) + (SELECT SUM(remaining) FROM vote_budgets)"
 
-    async def scenario():
-        async with serving(settings) as one, serving(settings) as two:
+    async with serving(settings) as one, serving(settings) as two:
 
-            async def person(number: int):
-                visitor = await Visitor((one, two)[number % 2]()).enter("?simulated=1")
-                await visitor.begin()
-                await visitor.vote_all(
-                    lambda _: rng.choice(["left", "right", "tie", "skip"]), limit=rng.choice([0, 2, 9]), wait=0.5
-                )
-                assert query(database, spent) == [(61,)]
+        async def person(number: int):
+            visitor = await Visitor((one, two)[number % 2]()).enter("?simulated=1")
+            await visitor.begin()
+            await visitor.vote_all(
+                lambda _: rng.choice(["left", "right", "tie", "skip"]), limit=rng.choice([0, 2, 9]), wait=0.5
+            )
+            assert query(database, spent) == [(61,)]
 
-            await asyncio.gather(*(person(n) for n in range(16)))
-            while query(database, "SELECT SUM(remaining) FROM vote_budgets") != [(0,)] or query(
-                database, "SELECT COUNT(*) FROM assignments WHERE state = 'leased'"
-            ) != [(0,)]:
-                await (await Visitor(one()).enter("?simulated=1")).vote_all(wait=0.5)
-                assert query(database, spent) == [(61,)]
-            late = await Visitor(two()).enter("?simulated=1")
-            assert (await late.begin())["state"] == "finished"
-
-    run(scenario())
+        await asyncio.gather(*(person(n) for n in range(16)))
+        while query(database, "SELECT SUM(remaining) FROM vote_budgets") != [(0,)] or query(
+            database, "SELECT COUNT(*) FROM assignments WHERE state = 'leased'"
+        ) != [(0,)]:
+            await (await Visitor(one()).enter("?simulated=1")).vote_all(wait=0.5)
+            assert query(database, spent) == [(61,)]
+        late = await Visitor(two()).enter("?simulated=1")
+        assert (await late.begin())["state"] == "finished"
     valid = "FROM assignments WHERE kind = 'task' AND state = 'voted' AND counted"
     assert query(database, f"SELECT COUNT(*) {valid}") == [(61,)]
     assert max(count for (count,) in query(database, f"SELECT COUNT(*) {valid} GROUP BY pair_id")) <= 6
@@ -187,47 +184,40 @@ def test_an_adaptive_study_stops_at_exactly_its_total_whoever_comes_and_goes(set
     assert [row.target_votes for row in list_studies(database)] == [61]
 
 
-def test_a_study_with_a_total_that_is_not_adaptive_stops_there_too_and_stays_balanced(settings, make_study, database):
+async def test_a_study_with_a_total_that_is_not_adaptive_stops_there_too_and_stays_balanced(
+    settings, make_study, database
+):
     make_study(votes_per_pair=5, votes_total=27)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(3):
-                await (await Visitor(browser()).enter()).vote_all()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(3):
+            await (await Visitor(browser()).enter()).vote_all()
     assert Counter(query(database, "SELECT load FROM pairs")) == {(1,): 9, (2,): 9}
     assert {row[0] for row in query(database, "SELECT selection_probability FROM assignments")} == {None}
 
 
-def test_without_a_total_an_adaptive_study_fills_every_pair_exactly(settings, make_study, database):
+async def test_without_a_total_an_adaptive_study_fills_every_pair_exactly(settings, make_study, database):
     make_study(comparisons={"baseline": "fp32"}, adaptive={"floor": 0.1}, votes_per_pair=3)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(3):
-                await (await Visitor(browser()).enter()).vote_all()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(3):
+            await (await Visitor(browser()).enter()).vote_all()
     assert Counter(query(database, "SELECT load FROM pairs")) == {(3,): 12}
 
 
 @pytest.mark.slow
-def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_study, database, monkeypatch):
+async def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_study, database, monkeypatch):
     """Through the server's own statements, with shares far from even; each person sees a few of many pairs."""
     make_study(comparisons="adaptive", votes_per_pair=400, pairs_per_annotator=4, prompt_gap=2)
     numbers = [row[0] for row in query(database, "SELECT id FROM comparisons ORDER BY id")]
     shares = dict(zip(numbers, (0.7, 0.3, 0.0), strict=True))
     monkeypatch.setattr(ComparisonShares, "shares", lambda self, study: shares)
 
-    async def scenario():
-        real = contexts.random.Random
-        monkeypatch.setattr(contexts.random, "Random", lambda: real(11))
-        async with serving(settings) as browser:
-            for _ in range(75):
-                await (await Visitor(browser()).enter("?simulated=1")).vote_all()
-
-    run(scenario())
+    real = contexts.random.Random
+    monkeypatch.setattr(contexts.random, "Random", lambda: real(11))
+    async with serving(settings) as browser:
+        for _ in range(75):
+            await (await Visitor(browser()).enter("?simulated=1")).vote_all()
     rows = query(
         database,
         "SELECT p.comparison_id, a.selection_probability FROM assignments a JOIN pairs p ON p.id = a.pair_id",
@@ -239,21 +229,18 @@ def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, make_st
     assert stats.chisquare([seen[n] for n in numbers], [300 * told[n] for n in numbers]).pvalue > 0.01
 
 
-def test_the_board_looks_at_the_votes_that_stand_and_only_now_and_then(settings, make_study, database):
+async def test_the_board_looks_at_the_votes_that_stand_and_only_now_and_then(settings, make_study, database):
     make_study(comparisons="adaptive", votes_per_pair=9, adaptive={"refresh_votes": 10, "refresh_seconds": 60})
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(4):
-                await (await Visitor(browser()).enter()).vote_all(lambda _: "left")
-            undone = await Visitor(browser()).enter()
-            await undone.begin()
-            last = await undone.vote("left")
-            undo = {"vote_id": last["vote_id"]}
-            again = (await undone.post("api/undo", undo)).json()["assignment"]
-            await undone.post("api/votes", undone.ballot(again, "tie"))
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(4):
+            await (await Visitor(browser()).enter()).vote_all(lambda _: "left")
+        undone = await Visitor(browser()).enter()
+        await undone.begin()
+        last = await undone.vote("left")
+        undo = {"vote_id": last["vote_id"]}
+        again = (await undone.post("api/undo", undo)).json()["assignment"]
+        await undone.post("api/votes", undone.ballot(again, "tie"))
     with database.transaction() as tx:
         study = _load(tx, "s", None).study
         rows = tx.all(queries.TALLY, study=study.id, question="overall")

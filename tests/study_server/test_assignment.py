@@ -54,15 +54,12 @@ def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(setti
     assert not query(database, "SELECT 1 FROM votes_table GROUP BY annotator, pair_id HAVING COUNT(*) > 1")
 
 
-def test_sides_stay_nearly_even_and_cannot_be_foretold(settings, make_study, database):
+async def test_sides_stay_nearly_even_and_cannot_be_foretold(settings, make_study, database):
     make_study(votes_per_pair=4)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(4):
-                await (await Visitor(browser()).enter()).vote_all()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(4):
+            await (await Visitor(browser()).enter()).vote_all()
     rows = query(database, "SELECT session_id, first_on_left FROM assignments ORDER BY id")
     lefts = [bool(left) for _, left in rows]
     assert 22 <= sum(lefts) <= 50, "of 72; a fair coin is outside once in 1,000 runs"
@@ -73,15 +70,12 @@ def test_sides_stay_nearly_even_and_cannot_be_foretold(settings, make_study, dat
     assert sum(alternating) < 0.85 * len(alternating), "a side is not always the opposite of the one before"
 
 
-def test_wherever_a_study_stops_prompts_and_comparisons_have_had_the_same_share(settings, make_study, database):
+async def test_wherever_a_study_stops_prompts_and_comparisons_have_had_the_same_share(settings, make_study, database):
     make_study(votes_per_pair=6)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(3):
-                await (await Visitor(browser()).enter()).vote_all(limit=12)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(3):
+            await (await Visitor(browser()).enter()).vote_all(limit=12)
     # 36 votes and 6 pairs on screen, over 18 pairs of 6 prompts and 3 comparisons.
     assert set(row[0] for row in query(database, "SELECT load FROM pairs")) <= {2, 3}
     for (shown,) in query(database, "SELECT SUM(load) FROM pairs GROUP BY prompt_id"):
@@ -94,14 +88,11 @@ def test_wherever_a_study_stops_prompts_and_comparisons_have_had_the_same_share(
         assert 12 <= shown <= 18
 
 
-def test_the_same_prompt_never_comes_twice_within_the_gap_while_there_is_another(settings, make_study, database):
+async def test_the_same_prompt_never_comes_twice_within_the_gap_while_there_is_another(settings, make_study, database):
     make_study(prompt_gap=3)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter()).vote_all(limit=12)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter()).vote_all(limit=12)
     order = [
         row[0]
         for row in query(
@@ -174,15 +165,12 @@ def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings, make_study, database):
+async def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings, make_study, database):
     """PostgreSQL only: SQLite has one writer at a time."""
     make_study(votes_per_pair=1)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter()).begin()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter()).begin()
     session, number = query(database, "SELECT session_id, id FROM assignments ORDER BY id")[0]
     with database.transaction() as vote:
         assert vote.one(queries.ASSIGNMENT, assignment=number, session=session)[6] == "leased"
@@ -236,22 +224,21 @@ def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_
     run(scenario())
 
 
-def test_a_person_who_comes_back_through_prolific_is_the_same_and_sees_no_pair_again(settings, make_study, database):
+async def test_a_person_who_comes_back_through_prolific_is_the_same_and_sees_no_pair_again(
+    settings, make_study, database
+):
     make_study(votes_per_pair=3, platform={"name": "prolific", "completion_code": "C0DE"})
     link = "?PROLIFIC_PID=person1&STUDY_ID=st&SESSION_ID={}"
 
-    async def scenario():
-        async with serving(settings) as browser:
-            first = await Visitor(browser()).enter(link.format("one"))
-            await first.vote_all(limit=7)
-            same = await Visitor(browser()).enter(link.format("one"))
-            assert (await same.begin(take_over=True))["progress"]["done"] == 7
-            later = await Visitor(browser()).enter(link.format("two"))
-            await later.vote_all()
-            thanks = await later.client.get("/s/s/thanks")
-            assert "https://app.prolific.com/submissions/complete?cc=C0DE" in thanks.text
-
-    run(scenario())
+    async with serving(settings) as browser:
+        first = await Visitor(browser()).enter(link.format("one"))
+        await first.vote_all(limit=7)
+        same = await Visitor(browser()).enter(link.format("one"))
+        assert (await same.begin(take_over=True))["progress"]["done"] == 7
+        later = await Visitor(browser()).enter(link.format("two"))
+        await later.vote_all()
+        thanks = await later.client.get("/s/s/thanks")
+        assert "https://app.prolific.com/submissions/complete?cc=C0DE" in thanks.text
     assert query(database, "SELECT COUNT(*) FROM annotators") == [(1,)]
     assert query(database, "SELECT COUNT(*) FROM sessions") == [(2,)]
     assert not query(database, "SELECT 1 FROM votes_table GROUP BY annotator, pair_id HAVING COUNT(*) > 1")

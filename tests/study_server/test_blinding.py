@@ -45,7 +45,7 @@ def telling_set(tmp_path):
     return folder
 
 
-def test_nothing_that_a_browser_receives_tells_the_arm(settings, make_study, database, telling_set):
+async def test_nothing_that_a_browser_receives_tells_the_arm(settings, make_study, database, telling_set):
     make_study(
         images=telling_set,
         votes_per_pair=4,
@@ -57,31 +57,28 @@ def test_nothing_that_a_browser_receives_tells_the_arm(settings, make_study, dat
     received: list[tuple[str, bytes, list[tuple[str, str]]]] = []
     pictures: list[tuple[str, str, bytes, dict]] = []
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(2):
-                visitor = await Visitor(browser()).enter()
+    async with serving(settings) as browser:
+        for _ in range(2):
+            visitor = await Visitor(browser()).enter()
 
-                async def keep(answer):
-                    await answer.aread()
-                    if not answer.request.url.path.startswith("/i/"):
-                        received.append((str(answer.request.url), answer.content, answer.headers.multi_items()))
+            async def keep(answer):
+                await answer.aread()
+                if not answer.request.url.path.startswith("/i/"):
+                    received.append((str(answer.request.url), answer.content, answer.headers.multi_items()))
 
-                visitor.client.event_hooks["response"].append(keep)
-                for page in ("instructions", "task"):
-                    await visitor.client.get(f"/s/s/{page}")
-                await visitor.begin()
-                while visitor.queue:
-                    assignment = visitor.queue[0]
-                    for side in ("left", "right"):
-                        answer = await visitor.client.get(assignment[side]["src"])
-                        assert answer.status_code == 200
-                        pictures.append((assignment["token"], side, answer.content, dict(answer.headers)))
-                    await visitor.vote()
-                for page in ("", "/thanks", "/nothing"):
-                    await visitor.client.get(f"/s/s{page}", follow_redirects=True)
-
-    run(scenario())
+            visitor.client.event_hooks["response"].append(keep)
+            for page in ("instructions", "task"):
+                await visitor.client.get(f"/s/s/{page}")
+            await visitor.begin()
+            while visitor.queue:
+                assignment = visitor.queue[0]
+                for side in ("left", "right"):
+                    answer = await visitor.client.get(assignment[side]["src"])
+                    assert answer.status_code == 200
+                    pictures.append((assignment["token"], side, answer.content, dict(answer.headers)))
+                await visitor.vote()
+            for page in ("", "/thanks", "/nothing"):
+                await visitor.client.get(f"/s/s{page}", follow_redirects=True)
 
     manifest = read_manifest(telling_set)
     secrets = {arm.name for arm in manifest.arms} | {manifest.set_id, str(telling_set)}
@@ -120,25 +117,20 @@ def test_nothing_that_a_browser_receives_tells_the_arm(settings, make_study, dat
     assert len({tuple(sorted(headers)) for arm in by_arm for headers in by_arm[arm]}) == 1
 
 
-def test_an_address_of_an_image_is_not_linkable_between_people_and_all_are_of_one_length(settings, make_study):
+async def test_an_address_of_an_image_is_not_linkable_between_people_and_all_are_of_one_length(settings, make_study):
     make_study(votes_per_pair=5)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            seen: list[str] = []
-            for _ in range(3):
-                visitor = await Visitor(browser()).enter()
-                await visitor.vote_all(
-                    lambda a: seen.extend([a["left"]["src"], a["right"]["src"], a["token"]]) or "left"
-                )
-            assert len(set(seen)) == len(seen)
-            images = [text for text in seen if text.startswith("/i/")]
-            assert len({len(text) for text in images}) == 1
-            # Each token names two pictures; no stretch of 8 characters is shared with another pair's token.
-            starts = {text[3:11] for text in images}
-            assert len(starts) == len(images) / 2 == len({text.partition(".")[0] for text in images})
-
-    run(scenario())
+    async with serving(settings) as browser:
+        seen: list[str] = []
+        for _ in range(3):
+            visitor = await Visitor(browser()).enter()
+            await visitor.vote_all(lambda a: seen.extend([a["left"]["src"], a["right"]["src"], a["token"]]) or "left")
+        assert len(set(seen)) == len(seen)
+        images = [text for text in seen if text.startswith("/i/")]
+        assert len({len(text) for text in images}) == 1
+        # Each token names two pictures; no stretch of 8 characters is shared with another pair's token.
+        starts = {text[3:11] for text in images}
+        assert len(starts) == len(images) / 2 == len({text.partition(".")[0] for text in images})
 
 
 ROUNDS = 150
@@ -211,30 +203,27 @@ def test_an_arm_that_took_a_millisecond_longer_would_be_noticed(
     assert lean(settings, database) > 2 * CHANCE
 
 
-def test_an_image_is_cached_for_good_and_asked_for_conditionally(settings, make_study):
+async def test_an_image_is_cached_for_good_and_asked_for_conditionally(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            address = visitor.queue[0]["left"]["src"]
-            first = await visitor.client.get(address)
-            assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
-            again = await visitor.client.get(address, headers={"If-None-Match": first.headers["etag"]})
-            assert (again.status_code, again.content) == (304, b"")
-            forged = address[:-3] + ("AAA" if address[-3:] != "AAA" else "BBB")
-            assert (await visitor.client.get(forged)).status_code == 404
-            for hostile in ("/i/..%2f..%2fetc%2fpasswd", "/i/../study.db", "/i/" + "A" * 5000, "/i/é"):
-                assert (await visitor.client.get(hostile)).status_code == 404
-            assert (await visitor.client.get("/i/%00")).status_code == 400
-            # Line breaks inside a seal used to reach a header.
-            split = f"{address[:20]}%0d%0a{address[20:]}"
-            assert (await visitor.client.get(split)).status_code == 404
-        accelerated = settings.model_copy(update={"accel_prefix": "/protected/"})
-        async with serving(accelerated) as browser:
-            answer = await browser(cookies=visitor.client.cookies).get(address)
-            assert re.fullmatch(r"/protected/s/[0-9a-f]{2}/[0-9a-f]{32}\.png", answer.headers["x-accel-redirect"])
-            assert answer.content == b""
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        address = visitor.queue[0]["left"]["src"]
+        first = await visitor.client.get(address)
+        assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
+        again = await visitor.client.get(address, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        forged = address[:-3] + ("AAA" if address[-3:] != "AAA" else "BBB")
+        assert (await visitor.client.get(forged)).status_code == 404
+        for hostile in ("/i/..%2f..%2fetc%2fpasswd", "/i/../study.db", "/i/" + "A" * 5000, "/i/é"):
+            assert (await visitor.client.get(hostile)).status_code == 404
+        assert (await visitor.client.get("/i/%00")).status_code == 400
+        # Line breaks inside a seal used to reach a header.
+        split = f"{address[:20]}%0d%0a{address[20:]}"
+        assert (await visitor.client.get(split)).status_code == 404
+    accelerated = settings.model_copy(update={"accel_prefix": "/protected/"})
+    async with serving(accelerated) as browser:
+        answer = await browser(cookies=visitor.client.cookies).get(address)
+        assert re.fullmatch(r"/protected/s/[0-9a-f]{2}/[0-9a-f]{32}\.png", answer.headers["x-accel-redirect"])
+        assert answer.content == b""

@@ -37,51 +37,47 @@ def replace_by_a_copy(path):
 
 
 @pytest.mark.parametrize("harm", [move, remove, replace_by_a_copy])
-def test_votes_are_refused_from_the_moment_at_which_the_file_is_another_one(settings, make_study, database, harm):
+async def test_votes_are_refused_from_the_moment_at_which_the_file_is_another_one(settings, make_study, database, harm):
     make_study()
     path = file_of(database)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            await visitor.vote()
-            harm(path)
-            ballot = visitor.ballot(visitor.queue[0])
-            for _ in range(3):
-                answer = await visitor.post("api/votes", ballot)
-                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_saved")
-            assert (await browser().get("/healthz")).status_code == 503
-            if harm is remove:
-                assert not path.exists(), "opening must not make a new database"
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        await visitor.vote()
+        harm(path)
+        ballot = visitor.ballot(visitor.queue[0])
+        for _ in range(3):
+            answer = await visitor.post("api/votes", ballot)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_saved")
+        assert (await browser().get("/healthz")).status_code == 503
+        if harm is remove:
+            assert not path.exists(), "opening must not make a new database"
 
 
-def test_the_server_goes_on_when_the_file_is_put_back_and_no_acknowledged_vote_is_missing(
+async def test_the_server_goes_on_when_the_file_is_put_back_and_no_acknowledged_vote_is_missing(
     settings, make_study, database
 ):
     make_study()
     path = file_of(database)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            await visitor.vote()
-            away = path.with_name("elsewhere.db")
-            path.rename(away)
-            ballot = visitor.ballot(visitor.queue[0])
-            assert (await visitor.post("api/votes", ballot)).status_code == 503
-            away.rename(path)
-            assert (await visitor.post("api/votes", ballot)).status_code == 200
-            assert (await browser().get("/healthz")).status_code == 200
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        await visitor.vote()
+        away = path.with_name("elsewhere.db")
+        path.rename(away)
+        ballot = visitor.ballot(visitor.queue[0])
+        assert (await visitor.post("api/votes", ballot)).status_code == 503
+        away.rename(path)
+        assert (await visitor.post("api/votes", ballot)).status_code == 200
+        assert (await browser().get("/healthz")).status_code == 200
     assert query(database, "SELECT COUNT(*) FROM votes") == [(2,)]
 
 
-def test_another_database_copied_into_the_same_file_is_noticed(settings, make_study, database, tmp_path, monkeypatch):
+async def test_another_database_copied_into_the_same_file_is_noticed(
+    settings, make_study, database, tmp_path, monkeypatch
+):
     monkeypatch.setattr(application, "CHECKPOINT_SECONDS", 0.05)
     make_study()
     path = file_of(database)
@@ -93,24 +89,21 @@ def test_another_database_copied_into_the_same_file_is_noticed(settings, make_st
     upgrade(made)
     made.close()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            await visitor.vote()
-            with sqlite3.connect(path) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            inode = path.stat().st_ino
-            path.write_bytes(other.read_bytes())
-            assert path.stat().st_ino == inode
-            for _ in range(100):
-                if (await browser().get("/healthz")).status_code == 503:
-                    break
-                await asyncio.sleep(0.05)
-            answer = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]))
-            assert answer.status_code == 503
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        await visitor.vote()
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        inode = path.stat().st_ino
+        path.write_bytes(other.read_bytes())
+        assert path.stat().st_ino == inode
+        for _ in range(100):
+            if (await browser().get("/healthz")).status_code == 503:
+                break
+            await asyncio.sleep(0.05)
+        answer = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]))
+        assert answer.status_code == 503
 
 
 def test_opening_never_makes_a_database(settings, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from study_server.studies.design import KnownItem
 from study_server.studies.known_answers import first_known, known_answer, on_screen, write_known
 from tests.study_server.test_design import design
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 QUESTIONS = [
     {"id": "overall", "text": "Which is better?"},
@@ -40,14 +40,11 @@ def test_the_design_refuses_what_cannot_be_meant():
         design(gold=[{"prompt": "p1", "better": {"shine": "fp32"}, "worse": "w4a4"}])
 
 
-def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database):
+async def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database):
     make_study(questions=QUESTIONS, gold=[BY_QUESTION], pairs_per_annotator=2)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter()).vote_all()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter()).vote_all()
     rows = query(database, "SELECT question, expected, left_arm FROM votes_table WHERE kind = 'gold'")
     left = rows[0][2]
     assert {question: expected for question, expected, _ in rows} == {
@@ -59,7 +56,7 @@ def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, mak
 
 @pytest.mark.parametrize("layout", ["side", "stacked"])
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_the_reason_after_practice_names_the_sides_as_they_were_shown(settings, make_study, layout, language):
+async def test_the_reason_after_practice_names_the_sides_as_they_were_shown(settings, make_study, layout, language):
     why = "The {worse} picture is grainy, the {better} one is not."
     make_study(
         practice=[{"prompt": "p0", "better": "fp32", "worse": "w4a4", "why": why}],
@@ -74,37 +71,31 @@ def test_the_reason_after_practice_names_the_sides_as_they_were_shown(settings, 
     }[language, layout]
     seen = set()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(12):
-                visitor = await Visitor(browser()).enter(f"?lang={language}")
-                await visitor.begin()
-                ballot = visitor.ballot(visitor.queue[0], "left", view={"layout": layout})
-                feedback = (await visitor.post("api/votes", ballot)).json()["feedback"]
-                better, worse = words if feedback["correct"] else words[::-1]
-                assert feedback["text"] == f"The {worse} picture is grainy, the {better} one is not."
-                seen.add(feedback["correct"])
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(12):
+            visitor = await Visitor(browser()).enter(f"?lang={language}")
+            await visitor.begin()
+            ballot = visitor.ballot(visitor.queue[0], "left", view={"layout": layout})
+            feedback = (await visitor.post("api/votes", ballot)).json()["feedback"]
+            better, worse = words if feedback["correct"] else words[::-1]
+            assert feedback["text"] == f"The {worse} picture is grainy, the {better} one is not."
+            seen.add(feedback["correct"])
     assert seen == {True, False}, "both sides came up"
 
 
-def test_practice_is_right_where_every_known_answer_is(settings, make_study, database):
+async def test_practice_is_right_where_every_known_answer_is(settings, make_study, database):
     make_study(questions=QUESTIONS, practice=[BY_QUESTION], pairs_per_annotator=1)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for right in (True, False):
-                visitor = await Visitor(browser()).enter()
-                await visitor.begin()
-                better = "left" if newest_left_arm(database) == "fp32" else "right"
-                other = {"left": "right", "right": "left"}[better]
-                said = {"overall": better, "match": other if right else better, "detail": "tie"}
-                ballot = visitor.ballot(visitor.queue[0], "left") | {"answers": said}
-                answer = (await visitor.post("api/votes", ballot)).json()
-                assert answer["feedback"]["correct"] is right
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for right in (True, False):
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            better = "left" if newest_left_arm(database) == "fp32" else "right"
+            other = {"left": "right", "right": "left"}[better]
+            said = {"overall": better, "match": other if right else better, "detail": "tie"}
+            ballot = visitor.ballot(visitor.queue[0], "left") | {"answers": said}
+            answer = (await visitor.post("api/votes", ballot)).json()
+            assert answer["feedback"]["correct"] is right
 
 
 def newest_left_arm(database):

@@ -25,7 +25,7 @@ from study_server.participation import queries as participation
 from study_server.studies import cache
 from study_server.studies.ownership import list_studies
 from study_server.voting import queries as voting
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 # Written by the migrations 0001 to 0004 as they were before the squash, with votes that the server of that day stored.
 REVISION_0004 = Path(__file__).with_name("revision_0004")
@@ -72,7 +72,7 @@ def database_0004(settings):
     database.close()
 
 
-def test_a_database_of_revision_0004_is_taken_over_with_its_votes(database_0004, settings, tmp_path):
+async def test_a_database_of_revision_0004_is_taken_over_with_its_votes(database_0004, settings, tmp_path):
     inspector = sa.inspect(database_0004.engine)
     columns = {name: ", ".join(c["name"] for c in inspector.get_columns(name)) for name in inspector.get_table_names()}
     columns = {name: names for name, names in columns.items() if name != "alembic_version"} | {"votes_table": "*"}
@@ -91,11 +91,8 @@ def test_a_database_of_revision_0004_is_taken_over_with_its_votes(database_0004,
     table = pl.read_parquet(tmp_path / "votes.parquet").sort("answered_at")
     assert table["choice"].to_list() == ["left", "right", "skip"] and table["strength"].to_list() == [2, 1, None]
 
-    async def scenario():
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter("?simulated=1")).vote_all(lambda _: "tie", limit=2, wait=None)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter("?simulated=1")).vote_all(lambda _: "tie", limit=2, wait=None)
     assert len(query(database_0004, "SELECT id FROM votes")) == 6
     (row,) = list_studies(database_0004)
     assert (row.target_votes, row.sessions) == (5, 3)

@@ -13,7 +13,7 @@ from study_server.media.inspection import check_pictures
 from study_server.studies.ownership import enable_pairs, list_studies, reported_pairs
 from study_server.voting import sessions
 from tests.conftest import write_image_set
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 def report(visitor, pair):
@@ -36,47 +36,38 @@ async def report_all(visitor, *, limit=1000):
         visitor.queue.extend(pair for pair in (body["next"], *body["more"]) if pair)
 
 
-def test_two_visitors_who_report_everything_empty_nothing(settings, make_study, database):
+async def test_two_visitors_who_report_everything_empty_nothing(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(2):
-                await report_all(await Visitor(browser()).enter(), limit=60)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(2):
+            await report_all(await Visitor(browser()).enter(), limit=60)
     assert query(database, "SELECT COUNT(*) FROM pairs WHERE disabled = TRUE") == [(0,)]
 
 
-def test_many_visitors_who_report_everything_take_out_a_small_share(settings, make_study, database):
+async def test_many_visitors_who_report_everything_take_out_a_small_share(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(8):
-                await report_all(await Visitor(browser()).enter(), limit=60)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(8):
+            await report_all(await Visitor(browser()).enter(), limit=60)
     ((disabled,),) = query(database, "SELECT COUNT(*) FROM pairs WHERE disabled = TRUE")
     assert disabled <= max(1, sessions.MOST_DISABLED * 18)
 
 
-def test_a_pair_that_several_people_cannot_see_is_taken_out_shown_to_the_owner_and_can_come_back(
+async def test_a_pair_that_several_people_cannot_see_is_taken_out_shown_to_the_owner_and_can_come_back(
     settings, make_study, database, tmp_path
 ):
     make_study(images=write_image_set(tmp_path / "one", prompts=1, arms=("a", "b")), votes_per_pair=9)
     disabled = []
 
-    async def scenario():
-        async with serving(settings) as browser:
-            same_person = await Visitor(browser()).enter()
-            for number in range(sessions.PEOPLE_TO_DISABLE):
-                visitor = same_person if number == 0 else await Visitor(browser()).enter()
-                await visitor.begin()
-                assert (await report(visitor, visitor.queue[0])).status_code == 200
-                disabled.append(list_studies(database)[0].disabled)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        same_person = await Visitor(browser()).enter()
+        for number in range(sessions.PEOPLE_TO_DISABLE):
+            visitor = same_person if number == 0 else await Visitor(browser()).enter()
+            await visitor.begin()
+            assert (await report(visitor, visitor.queue[0])).status_code == 200
+            disabled.append(list_studies(database)[0].disabled)
     assert disabled == [0] * (sessions.PEOPLE_TO_DISABLE - 1) + [1]
     (pair,) = reported_pairs(database, "s")
     assert (pair.disabled, pair.reports) == (True, sessions.PEOPLE_TO_DISABLE)
@@ -87,7 +78,7 @@ def test_a_pair_that_several_people_cannot_see_is_taken_out_shown_to_the_owner_a
 
 
 @pytest.mark.parametrize("harm", ["folder", "file", "content"])
-def test_a_file_that_the_server_cannot_read_is_its_own_fault_and_counts_against_nobody(
+async def test_a_file_that_the_server_cannot_read_is_its_own_fault_and_counts_against_nobody(
     settings, make_study, database, harm, caplog
 ):
     make_study()
@@ -98,19 +89,16 @@ def test_a_file_that_the_server_cannot_read_is_its_own_fault_and_counts_against_
         for file in files:
             file.unlink() if harm == "file" else file.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(4):
-                visitor = await Visitor(browser()).enter()
-                await visitor.begin()
-                pair = visitor.queue[0]
-                if harm != "content":
-                    picture = await visitor.client.get(pair["left"]["src"])
-                    assert picture.status_code == 503
-                answer = await report(visitor, pair)
-                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "pictures_missing")
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(4):
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            pair = visitor.queue[0]
+            if harm != "content":
+                picture = await visitor.client.get(pair["left"]["src"])
+                assert picture.status_code == 503
+            answer = await report(visitor, pair)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "pictures_missing")
     assert query(database, "SELECT COUNT(*) FROM reports") == [(0,)]
     assert query(database, "SELECT SUM(problems) FROM pairs") == [(0,)]
     assert "cannot be shown" in caplog.text
@@ -129,15 +117,14 @@ def test_a_server_does_not_start_with_pictures_missing_and_names_the_study_and_t
         check_pictures(database, settings.data_folder)
 
 
-def test_pictures_are_found_where_they_were_put_whatever_the_server_is_told(settings, make_study, database, tmp_path):
+async def test_pictures_are_found_where_they_were_put_whatever_the_server_is_told(
+    settings, make_study, database, tmp_path
+):
     make_study()
     elsewhere = settings.model_copy(update={"data_folder": tmp_path / "another-working-folder"})
     check_pictures(database, elsewhere.data_folder)
 
-    async def scenario():
-        async with serving(elsewhere) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            assert (await visitor.client.get(visitor.queue[0]["left"]["src"])).status_code == 200
-
-    run(scenario())
+    async with serving(elsewhere) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        assert (await visitor.client.get(visitor.queue[0]["left"]["src"])).status_code == 200

@@ -13,71 +13,62 @@ from study_server.writing import contexts
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
-def test_nul_and_half_surrogates_are_refused_everywhere_and_the_next_request_is_answered(settings, make_study):
+async def test_nul_and_half_surrogates_are_refused_everywhere_and_the_next_request_is_answered(settings, make_study):
     make_study(demographics=[{"id": "age", "label": "Age"}])
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            for path in ("/s/a%00b", "/s/s?PROLIFIC_PID=a%00b", "/i/a%00b.l", "/s/a%00b/task"):
-                assert (await client.get(path)).status_code == 400, path
-            page = await client.get("/s/s")
-            csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
-            form = {"csrf": csrf, "consent": "yes", "d_age": "4\0002"}
-            assert (await client.post("/s/s/consent", data=form)).status_code == 422
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            ballot = visitor.ballot(visitor.queue[0])
-            for odd in ('"\\u0000abcdefgh"', '"\\ud800abcdefgh"'):
-                body = str(ballot).replace("'", '"').replace(f'"{ballot["idempotency_key"]}"', odd)
-                answer = await client.post(
-                    "/s/s/api/votes",
-                    content=body,
-                    headers={"content-type": "application/json", "X-CSRF-Token": visitor.csrf},
-                    cookies=dict(visitor.client.cookies),
-                )
-                assert answer.status_code == 422, answer.text
-            await visitor.vote()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        for path in ("/s/a%00b", "/s/s?PROLIFIC_PID=a%00b", "/i/a%00b.l", "/s/a%00b/task"):
+            assert (await client.get(path)).status_code == 400, path
+        page = await client.get("/s/s")
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+        form = {"csrf": csrf, "consent": "yes", "d_age": "4\0002"}
+        assert (await client.post("/s/s/consent", data=form)).status_code == 422
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        ballot = visitor.ballot(visitor.queue[0])
+        for odd in ('"\\u0000abcdefgh"', '"\\ud800abcdefgh"'):
+            body = str(ballot).replace("'", '"').replace(f'"{ballot["idempotency_key"]}"', odd)
+            answer = await client.post(
+                "/s/s/api/votes",
+                content=body,
+                headers={"content-type": "application/json", "X-CSRF-Token": visitor.csrf},
+                cookies=dict(visitor.client.cookies),
+            )
+            assert answer.status_code == 422, answer.text
+        await visitor.vote()
 
 
-def test_head_is_answered_wherever_get_is_and_other_methods_name_what_is_allowed(settings, make_study):
+async def test_head_is_answered_wherever_get_is_and_other_methods_name_what_is_allowed(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            for path in ("/", "/s/s", "/healthz"):
-                head, get = await client.head(path), await client.get(path)
-                assert (head.status_code, head.content) == (200, b"")
-                assert get.content
-            refused = await client.put("/s/s")
-            assert refused.status_code == 405 and "GET" in refused.headers["allow"]
-            odd = await client.get("/s/s/", headers={"host": "evil.test"})
-            assert odd.status_code == 404 and "evil.test" not in str(odd.headers) + odd.text
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        for path in ("/", "/s/s", "/healthz"):
+            head, get = await client.head(path), await client.get(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert get.content
+        refused = await client.put("/s/s")
+        assert refused.status_code == 405 and "GET" in refused.headers["allow"]
+        odd = await client.get("/s/s/", headers={"host": "evil.test"})
+        assert odd.status_code == 404 and "evil.test" not in str(odd.headers) + odd.text
 
 
-def test_one_form_makes_one_session_however_often_it_is_sent(settings, make_study, database):
+async def test_one_form_makes_one_session_however_often_it_is_sent(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            page = await client.get("/s/s")
-            csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
-            nonce = client.cookies["qsched_csrf"]
-            tokens = set()
-            for _ in range(5):
-                client.cookies.set("qsched_csrf", nonce, domain="study.test", path="/s/s")
-                answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
-                assert answer.status_code == 303
-                tokens.add(answer.headers["set-cookie"].split(";")[0])
-            assert len(tokens) == 1
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        page = await client.get("/s/s")
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+        nonce = client.cookies["qsched_csrf"]
+        tokens = set()
+        for _ in range(5):
+            client.cookies.set("qsched_csrf", nonce, domain="study.test", path="/s/s")
+            answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
+            assert answer.status_code == 303
+            tokens.add(answer.headers["set-cookie"].split(";")[0])
+        assert len(tokens) == 1
     assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
 
 
@@ -120,60 +111,51 @@ def test_a_heartbeat_keeps_a_pair_only_while_something_is_judged(settings, make_
     run(scenario())
 
 
-def test_sessions_that_hold_every_pair_and_judge_nothing_give_way_to_who_works(
+async def test_sessions_that_hold_every_pair_and_judge_nothing_give_way_to_who_works(
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=3600, pairs_per_annotator=None)
     clock = Clock(monkeypatch)
     settings = settings.model_copy(update={"sweep_seconds": 3600})
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for _ in range(9):  # two pairs each: all 18
-                holder = await Visitor(browser()).enter("?simulated=1")
-                await holder.begin()
-            honest = await Visitor(browser()).enter("?simulated=1")
-            await honest.begin()
-            assert (honest.queue, honest.state["state"]) == ([], "waiting")
-            clock.now += slots.SILENT_MS + 1
-            assert await honest.vote_all(wait=None) == 18
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for _ in range(9):  # two pairs each: all 18
+            holder = await Visitor(browser()).enter("?simulated=1")
+            await holder.begin()
+        honest = await Visitor(browser()).enter("?simulated=1")
+        await honest.begin()
+        assert (honest.queue, honest.state["state"]) == ([], "waiting")
+        clock.now += slots.SILENT_MS + 1
+        assert await honest.vote_all(wait=None) == 18
     assert query(database, "SELECT MIN(load), MAX(load) FROM pairs") == [(1, 1)]
 
 
-def test_corrections_of_one_pair_have_an_end(settings, make_study, database):
+async def test_corrections_of_one_pair_have_an_end(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            body = await visitor.vote()
-            for number in range(sessions.MAX_CORRECTIONS + 1):
-                answer = await visitor.post("api/undo", {"vote_id": body["vote_id"], "tab_token": visitor.tab})
-                if number == sessions.MAX_CORRECTIONS:
-                    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "undo_closed")
-                    break
-                again = answer.json()["assignment"]
-                body = (await visitor.post("api/votes", visitor.ballot(again, "right"))).json()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        body = await visitor.vote()
+        for number in range(sessions.MAX_CORRECTIONS + 1):
+            answer = await visitor.post("api/undo", {"vote_id": body["vote_id"], "tab_token": visitor.tab})
+            if number == sessions.MAX_CORRECTIONS:
+                assert (answer.status_code, answer.json()["error"]["code"]) == (409, "undo_closed")
+                break
+            again = answer.json()["assignment"]
+            body = (await visitor.post("api/votes", visitor.ballot(again, "right"))).json()
     assert query(database, "SELECT COUNT(*) FROM votes") == [(1 + sessions.MAX_CORRECTIONS,)]
 
 
-def test_a_time_longer_than_the_pair_was_given_out_is_stored_with_a_doubt(settings, make_study, database):
+async def test_a_time_longer_than_the_pair_was_given_out_is_stored_with_a_doubt(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            first, second = visitor.queue
-            await visitor.post("api/votes", visitor.ballot(first, response_ms=86_400_000))
-            await visitor.post("api/votes", visitor.ballot(second, response_ms=900))
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        first, second = visitor.queue
+        await visitor.post("api/votes", visitor.ballot(first, response_ms=86_400_000))
+        await visitor.post("api/votes", visitor.ballot(second, response_ms=900))
     assert query(database, "SELECT response_ms, doubt FROM votes ORDER BY id") == [
         (86_400_000, "response_ms"),
         (900, None),
@@ -191,14 +173,11 @@ def test_a_study_may_ask_no_more_than_its_page_can_answer():
         StudyDesign(**head, demographics=people)
 
 
-def test_as_many_questions_as_a_study_may_ask_can_be_answered(settings, make_study, database):
+async def test_as_many_questions_as_a_study_may_ask_can_be_answered(settings, make_study, database):
     make_study(questions=[{"id": f"q{n}", "text": "?"} for n in range(MAX_QUESTIONS)])
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
-            await visitor.vote()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
+        await visitor.vote()
     assert query(database, "SELECT COUNT(*) FROM votes") == [(MAX_QUESTIONS,)]

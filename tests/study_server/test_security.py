@@ -16,134 +16,111 @@ from study_server.web.security import Keyring, read_or_make_secret
 from tests.study_server.visiting import Visitor, query, run, serving
 
 
-def test_a_call_without_cookie_or_token_is_refused(settings, make_study, database):
+async def test_a_call_without_cookie_or_token_is_refused(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            ballot = visitor.ballot(visitor.queue[0])
-            stranger = await browser().post("/s/s/api/votes", json=ballot, headers={"X-CSRF-Token": visitor.csrf})
-            assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "session_expired")
-            for token in ("", "wrong", visitor.csrf[:-1]):
-                answer = await visitor.post("api/votes", ballot, **{"X-CSRF-Token": token})
-                assert (answer.status_code, answer.json()["error"]["code"]) == (403, "csrf")
-            consent = await browser().post("/s/s/consent", data={"consent": "yes", "csrf": "x"})
-            assert consent.status_code == 403
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        ballot = visitor.ballot(visitor.queue[0])
+        stranger = await browser().post("/s/s/api/votes", json=ballot, headers={"X-CSRF-Token": visitor.csrf})
+        assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "session_expired")
+        for token in ("", "wrong", visitor.csrf[:-1]):
+            answer = await visitor.post("api/votes", ballot, **{"X-CSRF-Token": token})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "csrf")
+        consent = await browser().post("/s/s/consent", data={"consent": "yes", "csrf": "x"})
+        assert consent.status_code == 403
     assert query(database, "SELECT COUNT(*) FROM votes") == [(0,)]
 
 
-def test_cookies_are_signed_http_only_and_same_site(settings, make_study):
+async def test_cookies_are_signed_http_only_and_same_site(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings.model_copy(update={"secure_cookies": True})) as browser:
-            client = browser()
-            page = await client.get("/s/s")
-            client.cookies.set("qsched_csrf", page.cookies["qsched_csrf"], domain="study.test")
-            csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
-            answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
-            (form,) = page.headers.get_list("set-cookie")
-            assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/s/s"} <= set(form.split("; "))
-            session = answer.headers.get_list("set-cookie")[0]
-            assert session.startswith("__Host-qsched-")
-            assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/"} <= set(session.split("; "))
-            assert "Domain" not in session
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"secure_cookies": True})) as browser:
+        client = browser()
+        page = await client.get("/s/s")
+        client.cookies.set("qsched_csrf", page.cookies["qsched_csrf"], domain="study.test")
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+        answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes"})
+        (form,) = page.headers.get_list("set-cookie")
+        assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/s/s"} <= set(form.split("; "))
+        session = answer.headers.get_list("set-cookie")[0]
+        assert session.startswith("__Host-qsched-")
+        assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/"} <= set(session.split("; "))
+        assert "Domain" not in session
 
 
-def test_declining_stores_nothing(settings, make_study, database):
+async def test_declining_stores_nothing(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s")).text)[1]
-            answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "no"})
-            assert answer.status_code == 200 and not any(name.startswith("qsched-") for name in answer.cookies)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s")).text)[1]
+        answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "no"})
+        assert answer.status_code == 200 and not any(name.startswith("qsched-") for name in answer.cookies)
     assert query(database, "SELECT COUNT(*) FROM annotators") == [(0,)]
 
 
-def test_simulated_annotators_are_refused_unless_allowed_and_marked_when_they_are(settings, make_study, database):
+async def test_simulated_annotators_are_refused_unless_allowed_and_marked_when_they_are(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings.model_copy(update={"allow_simulated": False})) as browser:
-            client = browser()
-            csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s?simulated=1")).text)[1]
-            answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes", "simulated": "1"})
-            assert answer.status_code == 403
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter("?simulated=1")).vote_all(limit=1)
-            await (await Visitor(browser()).enter()).vote_all(limit=1)
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"allow_simulated": False})) as browser:
+        client = browser()
+        csrf = re.search(r'name="csrf" value="([^"]+)"', (await client.get("/s/s?simulated=1")).text)[1]
+        answer = await client.post("/s/s/consent", data={"csrf": csrf, "consent": "yes", "simulated": "1"})
+        assert answer.status_code == 403
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter("?simulated=1")).vote_all(limit=1)
+        await (await Visitor(browser()).enter()).vote_all(limit=1)
     assert sorted(bool(row[0]) for row in query(database, "SELECT simulated FROM votes_table")) == [False, True]
 
 
-def test_a_flood_from_one_session_is_slowed_down_and_others_are_not(settings, make_study):
+async def test_a_flood_from_one_session_is_slowed_down_and_others_are_not(settings, make_study):
     make_study()
     strict = settings.model_copy(update={"allow_simulated": False, "request_burst": 5, "requests_per_second": 0.1})
 
-    async def scenario():
-        async with serving(strict) as browser:
-            loud, quiet = await Visitor(browser()).enter(), await Visitor(browser()).enter()
-            await loud.begin()
-            answers = [await loud.post("api/heartbeat", {"tab_token": loud.tab}) for _ in range(8)]
-            assert [answer.status_code for answer in answers].count(429) == 4
-            assert answers[-1].headers["retry-after"] == "1"
-            await quiet.begin()
-
-    run(scenario())
+    async with serving(strict) as browser:
+        loud, quiet = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+        await loud.begin()
+        answers = [await loud.post("api/heartbeat", {"tab_token": loud.tab}) for _ in range(8)]
+        assert [answer.status_code for answer in answers].count(429) == 4
+        assert answers[-1].headers["retry-after"] == "1"
+        await quiet.begin()
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, make_study):
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
 
-            async def endless():
-                for _ in range(1000):
-                    yield b"x" * 65536
+        async def endless():
+            for _ in range(1000):
+                yield b"x" * 65536
 
-            answer = await visitor.client.post(
-                "/s/s/api/votes", content=endless(), headers={"X-CSRF-Token": visitor.csrf}
-            )
-            assert answer.status_code == 413
-            broken = await visitor.client.post(
-                "/s/s/api/votes",
-                content=b'{"assignment": ',
-                headers={"X-CSRF-Token": visitor.csrf, "Content-Type": "application/json"},
-            )
-            assert broken.status_code == 422
-
-    run(scenario())
+        answer = await visitor.client.post("/s/s/api/votes", content=endless(), headers={"X-CSRF-Token": visitor.csrf})
+        assert answer.status_code == 413
+        broken = await visitor.client.post(
+            "/s/s/api/votes",
+            content=b'{"assignment": ',
+            headers={"X-CSRF-Token": visitor.csrf, "Content-Type": "application/json"},
+        )
+        assert broken.status_code == 422
 
 
-def test_every_page_has_the_strict_headers_and_no_inline_script(settings, make_study):
+async def test_every_page_has_the_strict_headers_and_no_inline_script(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            pages = [await visitor.client.get(path) for path in ("/", "/s/s/instructions", "/s/s/task", "/no", "/s/no")]
-            for page in pages:
-                policy = page.headers["content-security-policy"]
-                assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
-                assert page.headers["x-content-type-options"] == "nosniff"
-                assert page.headers["cache-control"] == "no-store"
-                assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>|\son\w+=|style=", page.text), page.url
-            assert [page.status_code for page in pages] == [200, 200, 200, 404, 404]
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        pages = [await visitor.client.get(path) for path in ("/", "/s/s/instructions", "/s/s/task", "/no", "/s/no")]
+        for page in pages:
+            policy = page.headers["content-security-policy"]
+            assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+            assert page.headers["x-content-type-options"] == "nosniff"
+            assert page.headers["cache-control"] == "no-store"
+            assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>|\son\w+=|style=", page.text), page.url
+        assert [page.status_code for page in pages] == [200, 200, 200, 404, 404]
 
 
 def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study, monkeypatch):
@@ -168,16 +145,13 @@ def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_no_address_and_no_browser_name_is_stored(settings, make_study, database):
+async def test_no_address_and_no_browser_name_is_stored(settings, make_study, database):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            client.headers["User-Agent"] = "Tell-Tale/1.0"
-            await (await Visitor(client).enter()).vote_all(limit=3)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        client.headers["User-Agent"] = "Tell-Tale/1.0"
+        await (await Visitor(client).enter()).vote_all(limit=3)
     import sqlalchemy as sa
 
     tables = sa.inspect(database.engine).get_table_names()

@@ -11,7 +11,7 @@ from study_server.studies.changes import HARMLESS, MAY_GROW, NOT_COMPARED, desig
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
 from study_server.studies.update import design_history, update_study
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 SET_ID = "drawn-drawn"
 
@@ -34,23 +34,22 @@ def test_a_study_is_not_gone_on_with_under_another_design(database, settings, ma
     assert not made.created
 
 
-def test_harmless_changes_are_live_in_the_running_server_and_recorded(database, settings, make_study, monkeypatch):
+async def test_harmless_changes_are_live_in_the_running_server_and_recorded(
+    database, settings, make_study, monkeypatch
+):
     monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     design = make_study(consent={"version": "1", "text": "The first text."})
 
-    async def scenario():
-        async with serving(settings) as browser:
-            assert "The first text." in (await browser().get("/s/s")).text
-            await Visitor(browser()).enter("?simulated=1")
-            new = changed(design, consent={"version": "2", "text": "The second text."}, votes_per_pair=3)
-            changes = update_study(database, new, set_id=SET_ID)
-            assert [change.key for change in changes] == ["votes_per_pair", "consent"]
-            page = (await browser().get("/s/s")).text
-            assert "The second text." in page and "The first text." not in page
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.vote_all(lambda _: "left", limit=1)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        assert "The first text." in (await browser().get("/s/s")).text
+        await Visitor(browser()).enter("?simulated=1")
+        new = changed(design, consent={"version": "2", "text": "The second text."}, votes_per_pair=3)
+        changes = update_study(database, new, set_id=SET_ID)
+        assert [change.key for change in changes] == ["votes_per_pair", "consent"]
+        page = (await browser().get("/s/s")).text
+        assert "The second text." in page and "The first text." not in page
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.vote_all(lambda _: "left", limit=1)
     assert query(database, "SELECT consent_version FROM sessions ORDER BY id") == [("1",), ("2",)]
     first, second = design_history(database, "s")
     assert (first.version, first.keys, first.sessions) == (1, (), 1)

@@ -141,7 +141,7 @@ def test_many_votes_that_wait_for_a_lost_database_are_all_told_soon(database, mo
     assert len(tries) == 1 + ATTEMPTS + 19, "together once, the first one patiently, the others once"
 
 
-def test_a_lost_connection_is_replaced(database, monkeypatch):
+async def test_a_lost_connection_is_replaced(database, monkeypatch):
     real, opened = database.connect, []
 
     def connect():
@@ -150,16 +150,13 @@ def test_a_lost_connection_is_replaced(database, monkeypatch):
 
     monkeypatch.setattr(database, "connect", connect)
 
-    async def scenario():
-        writer = Writer(database, AssignmentContexts(Reader(database)), threads=1, max_batch=1)
-        await writer.start()
-        await writer.run(add("a"), None)
-        opened[0].close()
-        with contextlib.suppress(NotSaved):  # PostgreSQL may pass at the second attempt
-            await writer.run(add("b"), None)
-        await writer.run(add("c"), None)
-        await writer.stop()
-
-    run(scenario())
+    writer = Writer(database, AssignmentContexts(Reader(database)), threads=1, max_batch=1)
+    await writer.start()
+    await writer.run(add("a"), None)
+    opened[0].close()
+    with contextlib.suppress(NotSaved):  # PostgreSQL may pass at the second attempt
+        await writer.run(add("b"), None)
+    await writer.run(add("c"), None)
+    await writer.stop()
     assert len(opened) == 2
     assert "c" in slugs(database)
