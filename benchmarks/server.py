@@ -56,13 +56,13 @@ def main() -> None:
         results: dict[str, Any] = {"when": when, "machine": machine(*PACKAGES)}
         for kind in options.databases.split(","):
             with database(kind, folder) as make_url:
-                results[kind] = measure(kind, folder, image_set, make_url, options)
+                results[kind] = measure(kind, image_set, make_url, options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"written to {options.out}")
 
 
-def measure(kind: str, folder: Path, image_set: Path, make_url: Any, options: argparse.Namespace) -> dict[str, Any]:
+def measure(kind: str, image_set: Path, make_url: Any, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"ceiling": {}, "ours": {}}
     counts = [int(part) for part in options.annotators.split(",")]
     with ceiling(kind, make_url("ceiling")) as port:

@@ -57,17 +57,17 @@ class Connection:
 class Adapter(Protocol):
     """How an annotator enters and what one operation is; True where the server acknowledged it."""
 
-    async def enter(self, connection: Connection) -> Any: ...
-    async def operate(self, connection: Connection, state: Any) -> bool: ...
+    async def enter(self, connection: Connection, /) -> Any: ...
+    async def operate(self, connection: Connection, state: Any, /) -> bool: ...
 
 
 class Bare:
     """The ceiling: POST to a route that does one durable INSERT and one SELECT."""
 
-    async def enter(self, connection: Connection) -> None:
+    async def enter(self, _connection: Connection, /) -> None:
         return None
 
-    async def operate(self, connection: Connection, state: None) -> bool:
+    async def operate(self, connection: Connection, _state: None, /) -> bool:
         body = json.dumps({"item": 1, "choice": "left", "response_ms": 900}).encode()
         status, _ = await connection.request("POST", "/vote", body, "Content-Type: application/json\r\n")
         return status == 200

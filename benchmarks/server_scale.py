@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import secrets
 import sqlite3
 import sys
 import tempfile
@@ -83,13 +84,19 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     times = []
     for _ in range(PEOPLE):
         tx.command("BEGIN")
-        session = join(
-            tx, AssignmentContext(study, cache, rng, now_ms()), participant=None, simulated=True, demographics={}
+        session_key = secrets.token_hex(16)
+        join(
+            tx,
+            AssignmentContext(study, cache, rng, now_ms()),
+            participant=None,
+            simulated=True,
+            demographics={},
+            session_key=session_key,
         )
         opened = sessions.open_session(
             tx,
             AssignmentContext(study, cache, rng, now_ms()),
-            session_id=session,
+            session_key=session_key,
             tab_token=None,
             new_tab="tab",
             take_over=False,
@@ -99,7 +106,7 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
         tx.command("BEGIN")
         for number in range(VOTES):
             answers = {"overall": Choice.LEFT}
-            vote = service.SubmittedVote(session, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
+            vote = service.SubmittedVote(session_key, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
             start = time.perf_counter()
             outcome = service.submit_vote(tx, AssignmentContext(study, cache, rng, now_ms()), vote)
             times.append(1e6 * (time.perf_counter() - start))
@@ -125,7 +132,14 @@ def fill(database: Database, size: int, design: StudyDesign, rng: random.Random)
         design_text = design.model_dump_json()
         session.add(
             models.StudyRecord(
-                slug="s", title="Scale", status="open", design=design_text, set_id="x", set_path="x", created_ms=0
+                uid="u1",
+                slug="s",
+                title="Scale",
+                status="open",
+                design=design_text,
+                set_id="x",
+                set_path="x",
+                created_ms=0,
             )
         )
         session.flush()

@@ -56,63 +56,20 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     already answered with another key, one that was reported, or a key that belongs to another pair.
     """
     _check_answers(context, vote)
-    # A statement after the lock, not the same one: it sees what the lock waited for.
     session = load_session(tx, key=vote.session_key, study=context.study.id)
     refuse_screened_out(session)
-    row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=session.id, key=vote.key)
-    if row is None:
-        raise BadRequest("this pair was not given to this session; reload the page")
-    *columns, known_vote_id, known_assignment_id = row
-    assignment = Assignment(*columns)
+    assignment, known_vote_id = _read_assignment(tx, session, vote)
     if known_vote_id is not None:
-        if known_assignment_id != assignment.id:
-            raise key_reused()
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
-    if assignment.state == "voted" and not assignment.reopened:
-        raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
-    if session.status == "closed":
-        raise Conflict("this study has closed, so the answer is not taken", code="closed")
-    check_tab(session, vote.tab_token)
-    if assignment.state == "reported":
-        raise Conflict("this pair was reported as not to be judged", code="lease_lost")
+    _check_takes_vote(session, assignment, vote)
 
     if assignment.state == "leased" and assignment.lease_expires_ms < context.now:
         # Late but not swept yet: the sweep of this very transaction must not free the slot that the vote fills.
         expires = context.now + context.study.lease_ms
         tx.run(RENEW_LEASE, assignment=assignment.id, session=session.id, expires=expires)
     counted, surplus = _hold_slot(tx, context, assignment, vote)
-    previous: dict[str, int] = {}
-    if assignment.reopened:
-        previous = effective_votes(tx, assignment.id)
-    vote_ids = []
-    for question, choice in vote.answers.items():
-        vote_id = tx.scalar(
-            queries.INSERT_VOTE,
-            assignment=assignment.id,
-            session=session.id,
-            question=question,
-            choice=choice.value,
-            response_ms=vote.response_ms,
-            hidden_ms=vote.hidden_ms,
-            painted_ms=vote.painted_ms,
-            now=context.now,
-            key=vote.key,
-            display=vote.display,
-            supersedes=previous.get(question),
-            surplus=surplus,
-            strength=vote.strengths.get(question),
-            doubt=_doubt(context, assignment, vote),
-        )
-        vote_ids.append(vote_id)
-    following: Shown | NoWork | None = None
-    if assignment.state in ("leased", "expired"):
-        if assignment.kind == Kind.PRACTICE:
-            session.practice_done += 1
-        else:
-            session.done += 1
-        following = lease_next(tx, context, session)
-    elif session.outstanding == 0:
-        following = lease_next(tx, context, session)
+    vote_id = _write(tx, context, session, assignment, vote, surplus=surplus)
+    following = _lease_following(tx, context, session, assignment)
     shown = fill_queue(tx, context, session, following)
     session.tab_seen_ms = session.judged_ms = context.now
     session.last_assignment_id = assignment.id
@@ -129,11 +86,84 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
         session,
         state,
         shown,
-        vote_ids[0],
-        undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_ids[0],
+        vote_id,
+        undo_id=None if assignment.state == "void" or assignment.kind == Kind.PRACTICE else vote_id,
         voted=Shown(assignment, context.cache.get(tx, assignment.pair_id)),
         answers=vote.answers,
     )
+
+
+def _read_assignment(tx: Tx, session: AnnotatorSession, vote: SubmittedVote) -> tuple[Assignment, int | None]:
+    """The assignment of the vote, and the vote that is stored under the same idempotency key.
+
+    A statement after the session's lock, not the same one: it sees what the lock waited for.
+    """
+    row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=session.id, key=vote.key)
+    if row is None:
+        raise BadRequest("this pair was not given to this session; reload the page")
+    *columns, known_vote_id, known_assignment_id = row
+    assignment = Assignment(*columns)
+    if known_vote_id is not None and known_assignment_id != assignment.id:
+        raise key_reused()
+    return assignment, known_vote_id
+
+
+def _check_takes_vote(session: AnnotatorSession, assignment: Assignment, vote: SubmittedVote) -> None:
+    """Conflict for a pair that takes no new vote from this page."""
+    if assignment.state == "voted" and not assignment.reopened:
+        raise Conflict("this pair is answered already; undo it to correct it", code="already_answered")
+    if session.status == "closed":
+        raise Conflict("this study has closed, so the answer is not taken", code="closed")
+    check_tab(session, vote.tab_token)
+    if assignment.state == "reported":
+        raise Conflict("this pair was reported as not to be judged", code="lease_lost")
+
+
+def _write(
+    tx: Tx,
+    context: AssignmentContext,
+    session: AnnotatorSession,
+    assignment: Assignment,
+    vote: SubmittedVote,
+    *,
+    surplus: str | None,
+) -> int:
+    """Store a row for each question; a reopened answer is superseded. Returns the first row's id."""
+    previous = effective_votes(tx, assignment.id) if assignment.reopened else {}
+    vote_ids: list[int] = [
+        tx.scalar(
+            queries.INSERT_VOTE,
+            assignment=assignment.id,
+            session=session.id,
+            question=question,
+            choice=choice.value,
+            response_ms=vote.response_ms,
+            hidden_ms=vote.hidden_ms,
+            painted_ms=vote.painted_ms,
+            now=context.now,
+            key=vote.key,
+            display=vote.display,
+            supersedes=previous.get(question),
+            surplus=surplus,
+            strength=vote.strengths.get(question),
+            doubt=_doubt(context, assignment, vote),
+        )
+        for question, choice in vote.answers.items()
+    ]
+    return vote_ids[0]
+
+
+def _lease_following(
+    tx: Tx, context: AssignmentContext, session: AnnotatorSession, assignment: Assignment
+) -> Shown | NoWork | None:
+    """The next pair, if this vote frees a place in the queue; counts the trial as done."""
+    if assignment.state in ("leased", "expired"):
+        if assignment.kind == Kind.PRACTICE:
+            session.practice_done += 1
+        else:
+            session.done += 1
+        return lease_next(tx, context, session)
+    return lease_next(tx, context, session) if session.outstanding == 0 else None
 
 
 def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:

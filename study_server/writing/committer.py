@@ -94,7 +94,7 @@ class Committer:
                     done.append((job, job.function(tx), None))
                 except DRIVER_ERRORS:
                     tx.command("ROLLBACK TO SAVEPOINT job")
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever a job raises goes to its caller
                     tx.command("ROLLBACK TO SAVEPOINT job")
                     done.append((job, None, error))
             self._commit(tx)
@@ -121,7 +121,7 @@ class Committer:
                     job.finish(error=NotSaved())
                     return
                 time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a job raises goes to its caller
                 self._roll_back()
                 _log_unexpected(error)
                 job.finish(error=error)
