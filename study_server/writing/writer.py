@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from study_server.db import Database, Tx
+from study_server.errors import NotSaved
 from study_server.studies.study import Study
 from study_server.writing.committer import Committer, WriteJob
 from study_server.writing.contexts import AssignmentContexts
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -81,7 +84,13 @@ class Writer:
                     stopping = True
                     break
                 batch.append(more)
-            committer.finish(batch)
+            try:
+                committer.finish(batch)
+            except Exception as error:
+                log.critical("the writer failed on a group of %d jobs", len(batch), exc_info=error)
+                for job in batch:
+                    if not job.finished:
+                        job.finish(error=NotSaved())
             self._deliver(batch)
         committer.close()
 

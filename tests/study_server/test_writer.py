@@ -13,7 +13,7 @@ import pytest
 from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
 from study_server.writing import AssignmentContexts, Writer
-from study_server.writing.committer import ATTEMPTS
+from study_server.writing.committer import ATTEMPTS, Committer
 from tests.study_server.visiting import query, run
 
 ADD = Statement(
@@ -160,3 +160,27 @@ async def test_a_lost_connection_is_replaced(database, monkeypatch):
     await writer.stop()
     assert len(opened) == 2
     assert "c" in slugs(database)
+
+
+def test_a_fault_of_the_writer_itself_is_an_answer_and_the_next_job_is_written(database, monkeypatch):
+    real, calls = Committer.finish, []
+
+    def faulty(self, jobs):
+        calls.append(len(jobs))
+        if len(calls) == 1:
+            raise NameError("a slip in the committer")
+        real(self, jobs)
+
+    monkeypatch.setattr(Committer, "finish", faulty)
+
+    async def scenario():
+        writer = Writer(database, AssignmentContexts(Reader(database)), threads=1)
+        await writer.start()
+        with pytest.raises(NotSaved):
+            await asyncio.wait_for(writer.run(add("a"), None), 30)
+        stored = await asyncio.wait_for(writer.run(add("b"), None), 30)
+        await writer.stop()
+        return stored
+
+    assert run(scenario()) == 1
+    assert slugs(database) == ["b"]
