@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section
-from analysis.report.kit.style import BLUE, GRID, INK, MUTED, ORANGE, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, MUTED, Draft, new_figure
 from analysis.report.kit.table import Column, Table, signed
 from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, StrengthRow, elo, rebase, win_probability
@@ -56,7 +56,7 @@ def intervals_section(estimate: Estimate | None) -> Section:
 
 
 def strengths_table(estimate: Estimate) -> Table:
-    """Arms, best first: strength, Elo, both intervals, ranks."""
+    """Arms, best first: strength, its interval against the mean and the one for comparing arms, Elo, ranks."""
     percent = percent_words(estimate.settings.confidence)
     return Table.of(
         "strengths",
@@ -68,6 +68,8 @@ def strengths_table(estimate: Estimate) -> Table:
             Column("se", "SE", digits=3),
             Column("low", "Low", digits=3),
             Column("high", "High", digits=3),
+            Column("quasi_low", "Low (comparing)", digits=3),
+            Column("quasi_high", "High (comparing)", digits=3),
             Column("elo", "Elo", digits=1),
             Column("elo_low", "Elo low", digits=1),
             Column("elo_high", "Elo high", digits=1),
@@ -77,6 +79,9 @@ def strengths_table(estimate: Estimate) -> Table:
         ),
         note=" ".join(
             (
+                "Low and high: of the strength against the mean of all arms, so an arm with few votes widens them all. "
+                "Low and high (comparing): for comparing arms with each other, as drawn above; an arm with few votes "
+                "widens its own alone.",
                 "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
                 *estimate.uncertainty.warnings,
             )
@@ -144,56 +149,48 @@ def baseline_table(estimate: Estimate, baseline: str) -> Table:
 
 
 def draw_strengths(estimate: Estimate) -> Draft:
-    """Arms from strongest to weakest on the Elo scale, log-odds above; two bars per arm."""
+    """Arms from strongest to weakest on the Elo scale, log-odds above, with intervals for comparing the arms."""
     rows = estimate.strengths
     labels = short_labels(tuple(row.arm for row in rows))
     height = 1.15 + 0.34 * len(rows)
     figure = new_figure(5.6, height)
     axes = figure.add_subplot()
     places = np.arange(len(rows))[::-1]
-    two_bars = estimate.uncertainty.kind != "vote"
     for place, row in zip(places, rows, strict=True):
-        axes.plot([row.elo_low, row.elo_high], [place, place], color=BLUE, linewidth=1.8, solid_capstyle="butt")
-        for end in (row.elo_low, row.elo_high):
+        low, high = elo(row.quasi_low), elo(row.quasi_high)
+        axes.plot([low, high], [place, place], color=BLUE, linewidth=1.8, solid_capstyle="butt")
+        for end in (low, high):
             axes.plot([end, end], [place - 0.13, place + 0.13], color=BLUE, linewidth=1.4)
-        if two_bars:
-            axes.plot(
-                [elo(row.low_vote), elo(row.high_vote)],
-                [place - 0.27, place - 0.27],
-                color=ORANGE,
-                linewidth=1.4,
-                solid_capstyle="butt",
-            )
         axes.plot(row.elo, place, "o", color=BLUE, markersize=5)
     axes.axvline(elo(0.0), color=GRID, linewidth=1, zorder=0)
     axes.set_yticks(places, labels)
     axes.set_ylim(-0.65, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Elo (1000 = mean of the arms)")
+    axes.set_xlabel("Elo (1000 = mean of the arms), intervals for comparing arms with each other")
     axes.grid(axis="x")
     top = axes.secondary_xaxis("top", functions=(_log_strength_of, _elo_of))
     top.set_xlabel("log strength (natural logarithm of the odds)", color=MUTED)
     top.tick_params(colors=MUTED, labelcolor=MUTED)
     percent = percent_words(estimate.settings.confidence)
-    handles = [axes.plot([], [], color=BLUE, linewidth=1.8, marker="o", markersize=5)[0]]
-    names = [f"{percent} interval ({estimate.uncertainty.kind})"]
-    if two_bars:
-        handles.append(axes.plot([], [], color=ORANGE, linewidth=1.4)[0])
-        names.append("if votes were independent (too narrow)" if estimate.design_effect > 1 else "vote level")
-    figure.legend(handles, names, loc="outside lower center", ncols=2, labelcolor=INK)
+    handle = axes.plot([], [], color=BLUE, linewidth=1.8, marker="o", markersize=5)[0]
+    name = f"{percent} interval for comparing arms ({estimate.uncertainty.kind})"
+    figure.legend([handle], [name], loc="outside lower center", labelcolor=INK)
     spoken = "; ".join(
-        f"{label} {signed(row.elo, 0)}, from {signed(row.elo_low, 0)} to {signed(row.elo_high, 0)}"
+        f"{label} {signed(row.elo, 0)}, from {signed(elo(row.quasi_low), 0)} to {signed(elo(row.quasi_high), 0)}"
         for label, row in zip(labels, rows, strict=True)
     )
     return Draft(
         name="strengths",
         figure=figure,
-        title="Strength of each arm with its interval",
-        alt=f"Forest plot on the Elo scale, {percent} intervals. {spoken}.",
+        title="Strength of each arm, with intervals for comparing arms",
+        alt=f"Forest plot on the Elo scale, {percent} intervals for comparing arms with each other. {spoken}.",
         caption=(
             "Strength of each arm on the Elo scale (below) and as a natural logarithm of odds (above), relative to "
-            "the mean of all arms. Two arms whose intervals overlap may still differ, and arms whose intervals "
+            "the mean of all arms. The bars are intervals for comparing arms with each other (quasi-variances, Firth "
+            "and de Menezes 2004): an arm that few people judged has a long bar and does not lengthen the others. The "
+            "table also has the intervals against the mean of all arms. Two arms whose intervals overlap may still "
+            "differ, and arms whose intervals "
             "do not overlap may not: the table of pairs, not this figure, says which differences were detected."
         ),
     )

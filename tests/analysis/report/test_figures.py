@@ -17,7 +17,9 @@ from analysis.report.sections import report_sections
 from analysis.report.settings import Format
 from analysis.report.subjects.pairs import draw_matrix
 from analysis.report.subjects.session import OrderBin, draw_session
-from analysis.stats import RawPair
+from analysis.report.subjects.strengths import draw_strengths
+from analysis.stats import Estimate, EstimateSettings, RawPair, estimate
+from tests.analysis.conftest import counts_of, draw_study
 from tests.analysis.report.conftest import MakeReport
 from tests.analysis.report.simulated import simulated_votes
 
@@ -83,3 +85,27 @@ def test_an_installed_font_stands_in_for_characters_that_the_first_one_lacks(mon
     found = fonts.fonts_for((f"a{sign}", f"b{NOWHERE}"))
     assert found.families[-1] == "STIXGeneral" and found.missing == {NOWHERE}
     assert found.lacking(("a", f"b{NOWHERE}")) == (f"b{NOWHERE}",)
+
+
+def drawn_widths(result: Estimate) -> dict[str, float]:
+    """The width of each arm's bar in the figure of strengths."""
+    with matplotlib.rc_context(RC):
+        axes = draw_strengths(result).figure.axes[0]
+    names = dict(zip(axes.get_yticks().tolist(), [label.get_text() for label in axes.get_yticklabels()], strict=True))
+    bars = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) == 2]
+    return {names[bar[0][1]]: bar[1][0] - bar[0][0] for bar in bars if bar[0][1] == bar[1][1] and bar[0][1] in names}
+
+
+def test_an_arm_with_three_votes_does_not_widen_the_drawn_intervals_of_the_others() -> None:
+    sandwich = EstimateSettings(method="sandwich")
+    study = draw_study(annotators=30, each=50)
+    more = {name: list(values) for name, values in study.items()}
+    for number, choice in enumerate(("left", "right", "left")):
+        row = {"left": "late", "right": f"arm{number}", "choice": choice}
+        for name, value in {**row, "annotator": f"ann{number:02d}", "prompt": f"pr{number:02d}"}.items():
+            more[name].append(value)
+    before, after = (drawn_widths(estimate(counts_of(votes), sandwich)) for votes in (study, more))
+    assert set(after) == {*before, "late"}
+    for arm, width in before.items():
+        assert after[arm] == pytest.approx(width, rel=0.15)
+    assert after["late"] > 5 * max(before.values())
