@@ -60,8 +60,9 @@ class ImageSet:
     files: dict[tuple[str, str, int], tuple[str, str, str]]
 
     def sizes(self) -> dict[str, int]:
-        """Measured bytes of each arm's denoiser, if the manifest has them."""
-        return {arm.name: arm.denoiser_bytes for arm in self.manifest.arms if arm.denoiser_bytes}
+        """Bytes of each arm's denoiser: packed for a simulated arm (its floats are as big as ever), else measured."""
+        found = {arm.name: arm.packed_bytes if arm.simulated else arm.denoiser_bytes for arm in self.manifest.arms}
+        return {name: size for name, size in found.items() if size}
 
 
 def load_image_set(folder: Path) -> ImageSet:

@@ -15,6 +15,8 @@ from qsched.records import ArmRecord, ImageRow, Manifest, image_id_for
 
 STRENGTHS = {"fp32": 0.45, "w4a8": -0.15, "w4a8+qsched": 0.1, "w4a4": -0.4}
 CATEGORIES = ("animals", "food", "city")
+#: What a simulated arm takes in memory: its weights are floats.
+FLOAT_BYTES = 23_000_000
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -120,7 +122,8 @@ def write_image_set(folder: Path, votes: pl.DataFrame, *, sizes: dict[str, int],
                 recipe={},
                 recipe_hash="0" * 64,
                 simulated=arm != "fp32",
-                denoiser_bytes=sizes.get(arm),
+                denoiser_bytes=sizes.get(arm) if arm == "fp32" else FLOAT_BYTES,
+                packed_bytes=sizes.get(arm),
             )
             for arm in arms
         ),

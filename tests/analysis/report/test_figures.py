@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -16,12 +18,14 @@ from analysis.report.kit.style import RC
 from analysis.report.sections import report_sections
 from analysis.report.settings import Format
 from analysis.report.subjects.pairs import draw_matrix
+from analysis.report.subjects.pictures import load_image_set
 from analysis.report.subjects.session import OrderBin, draw_session
+from analysis.report.subjects.size import draw_size, size_section
 from analysis.report.subjects.strengths import draw_strengths
 from analysis.stats import Estimate, EstimateSettings, RawPair, estimate
 from tests.analysis.conftest import counts_of, draw_study
 from tests.analysis.report.conftest import MakeReport
-from tests.analysis.report.simulated import simulated_votes
+from tests.analysis.report.simulated import simulated_votes, write_image_set
 
 NOWHERE = "\U000f1234"  # private use: no font of the list has it
 
@@ -109,3 +113,36 @@ def test_an_arm_with_three_votes_does_not_widen_the_drawn_intervals_of_the_other
     for arm, width in before.items():
         assert after[arm] == pytest.approx(width, rel=0.15)
     assert after["late"] > 5 * max(before.values())
+
+
+def test_elo_against_size_draws_simulated_arms_at_their_packed_size_and_names_arms_without_one(tmp_path: Path) -> None:
+    result = estimate(counts_of(draw_study()), EstimateSettings(method="sandwich"))
+    votes = simulated_votes({"fp32": 0.0, "arm1": 0.0, "arm2": 0.0}, n_annotators=2, n_prompts=2)
+    sizes = {"fp32": 23_000_000, "arm1": 6_000_000}
+    image_set = load_image_set(write_image_set(tmp_path / "set", votes, sizes=sizes))
+    names = {"arm0": "fp32"}
+    result = replace(result, strengths=tuple(replace(row, arm=names.get(row.arm, row.arm)) for row in result.strengths))
+    assert image_set.sizes() == sizes, "arm2 is simulated: its floats in memory are not its size"
+    draft = draw_size(result, image_set.sizes(), simulated=frozenset({"arm1", "arm2"}))
+    axes = draft.figure.axes[0]
+    points = {round(float(line.get_xdata()[0])) for line in axes.lines if line.get_marker() == "o"}
+    assert points == set(sizes.values())
+    assert {text.get_text() for text in axes.texts} == {"fp32", "arm1 (packed)"}
+    assert draft.caption.endswith("Not drawn, because the manifest has no size for them: arm2, arm3.")
+    one = load_image_set(write_image_set(tmp_path / "one", votes, sizes={"fp32": 23_000_000}))
+    section = size_section(result, one)
+    assert not section.figures and "packed_bytes" in section.paragraphs[0]
+
+
+@pytest.mark.parametrize(
+    ("smallest", "biggest", "labels"),
+    [
+        (6_000_000, 6_000_000, ["4 MB", "5 MB", "6 MB", "8 MB"]),
+        (5_000_000, 23_000_000, ["5 MB", "10 MB", "20 MB"]),
+        (3_000_000, 24_000_000_000, ["10 MB", "100 MB", "1 GB", "10 GB"]),
+    ],
+)
+def test_ticks_of_the_size_axis_are_round_and_have_room(smallest: int, biggest: int, labels: list[str]) -> None:
+    result = estimate(counts_of(draw_study()), EstimateSettings(method="sandwich"))
+    axes = draw_size(result, {"arm0": smallest, "arm1": biggest}, simulated=frozenset()).figure.axes[0]
+    assert [text.get_text().replace("\u00a0", " ") for text in axes.get_xticklabels()] == labels
