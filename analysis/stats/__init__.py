@@ -33,6 +33,7 @@ from analysis.stats.results import (
     StrengthRow,
     Uncertainty,
 )
+from analysis.stats.rows import Rows
 from analysis.stats.scales import elo, log_odds, win_probability
 from analysis.stats.sequential import AnytimeRate, anytime_win_rates, look_at, verdict_of
 from analysis.stats.spread import spread_of
@@ -56,6 +57,7 @@ __all__ = [
     "Penalty",
     "QuadraticTest",
     "RawPair",
+    "Rows",
     "StrengthRow",
     "Uncertainty",
     "VoteCounts",

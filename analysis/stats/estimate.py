@@ -37,6 +37,7 @@ from analysis.stats.results import (
     TieParameter,
     Uncertainty,
 )
+from analysis.stats.rows import Rows
 from analysis.stats.scales import ELO_PER_LOG_ODDS, elo, win_probability
 from analysis.stats.spread import quantile, spread_of, t_quantile
 from analysis.stats.uncertainty import cluster_sizes, uncertainty_of, vote_level
@@ -102,7 +103,7 @@ def _strengths(
     contrasts: PairContrasts,
     counts: VoteCounts,
     settings: EstimateSettings,
-) -> tuple[StrengthRow, ...]:
+) -> Rows[StrengthRow]:
     theta, k = fit.log_strengths, len(fit.arms)
     spread = spread_of(unc, list(range(k)))
     se, half = spread.shown, spread.half_width(settings.confidence)
@@ -123,7 +124,7 @@ def _strengths(
     if fit.ties == "drop":
         votes = counts.without_ties().votes_of_arms()
     order = sorted(range(k), key=lambda i: (-theta[i], fit.arms[i]))
-    return tuple(
+    return Rows(
         StrengthRow(
             arm=fit.arms[i],
             log_strength=float(theta[i]),
@@ -162,7 +163,7 @@ def _pair_rows(
     pairs: PairContrasts,
     raw: tuple[RawPair, ...],
     by_vote: Uncertainty,
-) -> tuple[PairRow, ...]:
+) -> Rows[PairRow]:
     se_vote = spread_of(by_vote, pairs.first, pairs.second).se
     rows = []
     for m, (i, j) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
@@ -191,10 +192,10 @@ def _pair_rows(
                 detectable=float(pairs.detectable[m]),
             )
         )
-    return tuple(rows)
+    return Rows(rows)
 
 
-def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
+def rebase(result: Estimate, baseline: str) -> Rows[StrengthRow]:
     """Strengths relative to one arm (its own is 0 without an interval), best first; Elo keeps 1000 for the baseline."""
     arms = result.fit.arms
     if baseline not in arms:
@@ -233,7 +234,7 @@ def rebase(result: Estimate, baseline: str) -> tuple[StrengthRow, ...]:
                 quasi_high=row.quasi_high - shift,
             )
         )
-    return tuple(rows)
+    return Rows(rows)
 
 
 def _scalar(value: float, at: int, unc: Uncertainty, confidence: float) -> tuple[float, float, float, float]:

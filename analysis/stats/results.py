@@ -7,10 +7,12 @@ Log-odds are natural logarithms. Strengths sum to zero over the arms. Elo is 100
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from analysis.stats.rows import Rows
 
 if TYPE_CHECKING:
     from analysis.stats.goodness_of_fit import ModelFit
@@ -184,6 +186,18 @@ class StrengthRow:
     Romano, Shaikh and Wilhelm 2024, Rev. Econ. Stud. 91:476-518).
     """
 
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        "arm",
+        "log_strength",
+        "low",
+        "high",
+        "quasi_low",
+        "quasi_high",
+        "elo",
+        "rank",
+        "n_votes",
+    )
+
     arm: str
     log_strength: float
     se: float
@@ -246,6 +260,17 @@ class PairRow:
     `detectable`: true difference in log-odds that such data would have found with 80 % power at Holm's first step.
     """
 
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        "arm_a",
+        "arm_b",
+        "log_odds",
+        "low",
+        "high",
+        "win_probability",
+        "p_holm",
+        "raw_n_votes",
+    )
+
     arm_a: str
     arm_b: str
     raw: RawPair
@@ -285,14 +310,17 @@ class EstimateSettings:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Everything about one question: the fit, its uncertainty, strengths (best first), contrasts, warnings."""
+    """Everything about one question: the fit, its uncertainty, strengths (best first), contrasts, warnings.
+
+    `strengths` and `pairwise` print as tables; `to_frame()` gives either as a polars frame with every column.
+    """
 
     settings: EstimateSettings
     fit: PairwiseFit
     uncertainty: Uncertainty
     vote_level: Uncertainty
-    strengths: tuple[StrengthRow, ...]
-    pairwise: tuple[PairRow, ...]
+    strengths: Rows[StrengthRow]
+    pairwise: Rows[PairRow]
     position_effect: PositionEffect | None
     tie_parameter: TieParameter | None
     covariates: tuple[CovariateEffect, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.votes.sources import place_of
+from analysis.votes.sources import VotesSource, place_of
 from qsched.records import InputError
 
 #: With the arms: the pair of an arena-style file may be its question, which many arms answer.
@@ -20,13 +20,14 @@ _IDENTITY = (
 _NEEDED = ("session", "pair_id", "served_at")
 
 
-def refuse_named_twice(sources: Sequence[str | Path], names: Sequence[str]) -> None:
-    """InputError if two of the sources are one file or one database; `names` are what to print for them."""
-    seen: dict[str | Path, str] = {}
+def refuse_named_twice(sources: Sequence[VotesSource], names: Sequence[str]) -> None:
+    """InputError if two of the sources are one file, one database or one frame; `names` are what to print for them."""
+    seen: dict[str | Path | int, str] = {}
     for source, name in zip(sources, names, strict=True):
         place = place_of(source)
         if place in seen:
-            what = f"{name} is named twice" if seen[place] == name else f"{seen[place]} and {name} are the same file"
+            kind = "frame" if isinstance(place, int) else "file"
+            what = f"{name} is named twice" if seen[place] == name else f"{seen[place]} and {name} are the same {kind}"
             raise InputError(f"{what}; its votes would be counted twice. Name it once.")
         seen[place] = name
 

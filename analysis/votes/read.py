@@ -12,7 +12,7 @@ from analysis.votes import arena
 from analysis.votes.check import cast_column, check, loses
 from analysis.votes.covariates import extra_columns, number_or_text
 from analysis.votes.duplicates import refuse_copies, refuse_named_twice, refuse_vote_twice
-from analysis.votes.sources import Source, open_source
+from analysis.votes.sources import Source, VotesSource, is_frame, open_frame, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
 from analysis.votes.weights import NONE, check_weights, expand
 from qsched.records import InputError
@@ -23,7 +23,7 @@ OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 
 def read_votes(
-    sources: str | Path | Sequence[str | Path],
+    sources: VotesSource | Sequence[VotesSource],
     *,
     allow_mixed: bool = False,
     covariates: Sequence[str] = (),
@@ -31,9 +31,10 @@ def read_votes(
 ) -> VotesTable:
     """All votes of the sources, checked.
 
-    A source is a .parquet, .csv, .tsv, .jsonl or .json file (.gz too) or a database URL (its view `votes_table`), with
-    our columns or arena-style ones. Needed are left_arm, right_arm and choice (or model_a, model_b and winner); others
-    of the contract may be absent and are then named in `missing`, but one that is there must be right in every row.
+    A source is a .parquet, .csv, .tsv, .jsonl or .json file (.gz too), a database URL (its view `votes_table`) or a
+    frame of polars, pandas or pyarrow, with our columns or arena-style ones. Needed are left_arm, right_arm and choice
+    (or model_a, model_b and winner); others of the contract may be absent and are then named in `missing`, but one that
+    is there must be right in every row.
     Columns beyond the contract are left out and named in `unused`, except those of `covariates` (see
     `analysis.votes.covariates`) and `weights`, a column with the number of votes of each row. A column of counts that
     is not asked for is an error; with "none" every row counts once.
@@ -41,10 +42,12 @@ def read_votes(
     Raises InputError for a missing file or column, for several studies in one table unless `allow_mixed`, and for
     votes that occur twice (see `analysis.votes.duplicates`); RowError for a value that breaks the contract.
     """
-    listed = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    listed: list[VotesSource] = (
+        list(sources) if isinstance(sources, Sequence) and not isinstance(sources, str) else [sources]
+    )
     if not listed:
-        raise InputError("No votes were named. Give at least one file or database URL.")
-    opened = [open_source(source) for source in listed]
+        raise InputError("No votes were named. Give at least one file, database URL or frame.")
+    opened = [_open(source, place, of=len(listed)) for place, source in enumerate(listed, start=1)]
     names = tuple(source.name for source in opened)
     refuse_named_twice(listed, names)
     styles = [style_of(source) for source in opened]
@@ -67,6 +70,17 @@ def read_votes(
     _refuse_mixed(table, allow_mixed=allow_mixed)
     refuse_vote_twice(frame)
     return table if not asked else replace(table, frame=expand(frame, asked[0]), weights=asked[0])
+
+
+def _open(source: VotesSource, place: int, *, of: int) -> Source:
+    """A file or database by its own name; a frame has none, so it gets one, with its place among several sources."""
+    if isinstance(source, (str, Path)):
+        return open_source(source)
+    if not is_frame(source):
+        raise InputError(
+            f"A source of votes is a file, a database URL or a frame (pandas, polars), not {type(source).__name__}."
+        )
+    return open_frame(source, "frame" if of == 1 else f"frame {place}")
 
 
 def style_of(source: Source) -> Style:

@@ -1,4 +1,4 @@
-"""Open one source of votes: a parquet, csv or jsonl file, or a database URL; numbers its rows.
+"""Open one source of votes: a parquet, csv or jsonl file, a database URL, or a frame in memory; numbers its rows.
 
 A parquet file usually stores a text column as distinct values and the place of each row's value among them. `read`
 keeps that form, as a categorical column, so no text is made or hashed for each row.
@@ -13,11 +13,19 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
 from analysis.votes.malformed import first_bad_csv_line, first_bad_json_line
 from qsched.records import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+
+#: A file, the URL of a database, or a frame in memory (polars, pandas, pyarrow).
+VotesSource: TypeAlias = "str | Path | IntoDataFrame | pl.LazyFrame"
 
 VIEW = "votes_table"
 ROW = "row"
@@ -93,8 +101,37 @@ def open_source(source: str | Path) -> Source:
     )
 
 
-def place_of(source: str | Path) -> str | Path:
-    """The identity of a source: a file's resolved path, a database's URL."""
+def is_frame(source: object) -> bool:
+    """Whether it is a frame in memory: of polars (lazy too), pandas, pyarrow or one that narwhals reads like them."""
+    if isinstance(source, (str, Path, list, tuple)):
+        return False
+    return isinstance(source, pl.LazyFrame) or bool(_narwhals().dependencies.is_into_dataframe(source))
+
+
+def open_frame(frame: IntoDataFrame | pl.LazyFrame, name: str) -> Source:
+    """A frame in memory as a source with `name`; `row` is the place in it, from 1. InputError if it cannot be read."""
+    nw = _narwhals()
+    try:
+        found = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+        rows = nw.from_native(found, eager_only=True).to_polars()
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:  # narwhals raises ValueErrors
+        raise InputError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
+    # A missing value is NaN in many pandas columns, and NaN is a number in polars.
+    return _in_memory(name, rows.with_columns(pl.selectors.float().fill_nan(None)), first=1)
+
+
+def _narwhals() -> ModuleType:
+    try:
+        import narwhals
+    except ImportError as error:
+        raise MissingExtraError("narwhals", "analysis") from error
+    return narwhals
+
+
+def place_of(source: VotesSource) -> str | Path | int:
+    """The identity of a source: a file's resolved path, a database's URL, the identity of a frame."""
+    if not isinstance(source, (str, Path)):
+        return id(source)
     return source if isinstance(source, str) and _URL.match(source) else Path(source).resolve()
 
 

@@ -22,6 +22,7 @@ from analysis.stats import (
     EstimateSettings,
     PairRow,
     RawPair,
+    Rows,
     VoteCounts,
     raw_pairs,
     win_probability,
@@ -53,7 +54,7 @@ def best_first(estimate: Estimate) -> Estimate:
     """The same estimate; its pairs run from (best, second) to (last but one, last), never the weaker arm first."""
     place = {row.arm: index for index, row in enumerate(estimate.strengths)}
     turned = [p if place[p.arm_a] < place[p.arm_b] else turn_pair(p) for p in estimate.pairwise]
-    return replace(estimate, pairwise=tuple(sorted(turned, key=lambda pair: (place[pair.arm_a], place[pair.arm_b]))))
+    return replace(estimate, pairwise=Rows(sorted(turned, key=lambda pair: (place[pair.arm_a], place[pair.arm_b]))))
 
 
 def turn_pair(pair: PairRow) -> PairRow:
