@@ -308,11 +308,12 @@ class EstimateSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """Everything about one question: the fit, its uncertainty, strengths (best first), contrasts, warnings.
 
-    `strengths` and `pairwise` print as tables; `to_frame()` gives either as a polars frame with every column.
+    `strengths` and `pairwise` print as tables, the estimate as a heading and its strengths; `to_frame()` gives either
+    table as a polars frame with every column.
     """
 
     settings: EstimateSettings
@@ -331,6 +332,17 @@ class Estimate:
     n_prompts: int | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"{self._heading()}\n{self.strengths!r}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._heading()}</p>{self.strengths._repr_html_()}"
+
+    def _heading(self) -> str:
+        settings = self.settings
+        percent = f"{100 * settings.confidence:g} %"
+        return f"{self.n_votes:,} votes, {settings.model}, {percent} intervals ({self.uncertainty.kind})"
 
 
 @dataclass(frozen=True)

@@ -42,3 +42,9 @@ def test_a_notebook_shows_a_table_in_which_names_are_text(result: Estimate) -> N
     hostile = type(result.strengths)(replace(row, arm="<script>x</script>") for row in result.strengths)
     page = hostile._repr_html_()
     assert "<table" in page and "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_an_estimate_prints_as_a_heading_and_its_strengths(result: Estimate) -> None:
+    heading, _, table = repr(result).partition("\n")
+    assert heading == "600 votes, bradley-terry, 95 % intervals (two-way)" and table == repr(result.strengths)
+    assert heading in result._repr_html_() and "<table" in result._repr_html_()
