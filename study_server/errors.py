@@ -6,7 +6,6 @@ StudyError                  base (a QschedError: the command line prints it and 
 +-- Forbidden         403   CSRF or signature
 +-- NotFound          404
 +-- Conflict          409   another tab, an answered pair, an undo that came too late
-+-- TooLarge          413
 +-- TooMany           429
 +-- NotSaved          503   the database did not confirm; nothing was acknowledged
 +-- PicturesMissing   503   the server cannot read its own pictures
@@ -52,11 +51,6 @@ class NotFound(StudyError):
 class Conflict(StudyError):
     status = 409
     code = "conflict"
-
-
-class TooLarge(StudyError):
-    status = 413
-    code = "too_large"
 
 
 class TooMany(StudyError):

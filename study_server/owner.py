@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
+from qsched.records import read_manifest
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
 from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
@@ -113,8 +114,8 @@ def default_data_folder(database_url: str) -> Path:
     return Path(f"{url.database}-images").resolve()
 
 
-def read_design(path: Path, *, votes_per_pair: int) -> tuple[StudyDesign, Path]:
-    """The design and its image-set folder, from a study.yaml or for a bare image set."""
+def read_design(path: Path, *, votes_per_pair: int | None = None) -> tuple[StudyDesign, Path]:
+    """The design and its image-set folder: from a study.yaml, or for a bare image set (with `votes_per_pair`)."""
     if not path.exists():
         raise InputError(
             f"{path} does not exist; give the folder of an image set (qsched generate-pairs makes one) or a study.yaml "
@@ -128,8 +129,9 @@ def read_design(path: Path, *, votes_per_pair: int) -> tuple[StudyDesign, Path]:
 
 def add_study(file: Path, *, database_url: str, data: Path | None) -> str:
     """Create the study of a study.yaml in a database, made if need be; returns a line about it."""
+    design, folder = read_design(file)
+    read_manifest(folder)  # a mistyped path must leave no database behind
     settings = make_settings(database_url=database_url, data=data)
-    design, folder = read_design(file, votes_per_pair=1)
     database = open_database(settings)
     try:
         made = create_study(

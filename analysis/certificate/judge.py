@@ -80,7 +80,7 @@ def _in_order(table: TripletTable) -> TripletTable:
 
 
 def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]:
-    """Why this is no certificate of a registered study; empty where it is one."""
+    """Why this is not a certificate of a registered study; empty if it is one."""
     if not registered.sha256:
         return ("No registration was given: margins, cuts and rules were not fixed before the votes.",)
     plan, reasons = registered.plan, []

@@ -59,7 +59,7 @@ def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, cla
     if not votes:
         problem = f"No plain vote shows {plan.arm}."
     elif not (plain.kind == TRAP).any():
-        problem = "There are no plain traps: without them careless people cannot be told from a small difference."
+        problem = "There are no plain traps: without them, careless answers look like a small difference."
     elif min(people, prompts) < 2:
         problem = f"{people} people voted on {prompts} prompts: a mean over people and prompts needs several of both."
     if problem:

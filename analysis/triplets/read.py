@@ -133,7 +133,7 @@ def _check(frame: pl.DataFrame, *, source: str, columns: list[str]) -> None:
             spaced = value != value.str.strip_chars()
             problems.append((spaced, name, f"{name} is {{value}}; it has blanks around it; remove them"))
         else:
-            problems.append((filled & value.is_null(), name, f"{name} is {{value}}; it is no {_shape(name)}"))
+            problems.append((filled & value.is_null(), name, f"{name} is {{value}}; it is not {_shape(name)}"))
         if isinstance(TRIPLET_SCHEMA[name], (pl.Int64, pl.Float64)):
             least = _LEAST.get(name, 0.0)
             problems.append((value < least, name, f"{name} is {{value}}; it must be {least:g} or more"))
@@ -155,8 +155,8 @@ def _shape(name: str) -> str:
     if isinstance(target, pl.Boolean):
         return "true or false"
     if isinstance(target, pl.Datetime):
-        return "time such as 2026-01-31T12:00:00Z"
-    return "whole number" if isinstance(target, pl.Int64) else "number"
+        return "a time such as 2026-01-31T12:00:00Z"
+    return "a whole number" if isinstance(target, pl.Int64) else "a number"
 
 
 def _kind_rules(columns: list[str]) -> list[tuple[pl.Expr, str, str]]:

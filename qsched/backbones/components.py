@@ -21,6 +21,7 @@ from qsched.backbones.spec import BackboneError
 # Buffers that old checkpoints carry and newer releases compute.
 _HARMLESS_ENDINGS = ("position_ids",)
 _FP16 = "fp16"
+_REMEDY = "Download the model again, or save it again with save_pretrained"
 
 
 def load_modules(folder: Path, *, dtype: torch.dtype, variant: str | None, leave_out: frozenset[str]) -> dict[str, Any]:
@@ -89,16 +90,8 @@ def _load_whole(cls: Any, folder: Path, *, dtype: torch.dtype, variant: str | No
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, NotImplementedError) as error:
             raise BackboneError(f"{folder} does not load as {cls.__name__}: {_first_line(error)}; {_REMEDY}") from error
     problems = [
-        *(
-            f"{name} is missing"
-            for name in sorted(info.get("missing_keys", ()))
-            if not name.endswith(_HARMLESS_ENDINGS)
-        ),
-        *(
-            f"{name} is unknown"
-            for name in sorted(info.get("unexpected_keys", ()))
-            if not name.endswith(_HARMLESS_ENDINGS)
-        ),
+        *(f"{name} is missing" for name in _that_matter(info.get("missing_keys", ()))),
+        *(f"{name} is unknown" for name in _that_matter(info.get("unexpected_keys", ()))),
         *(f"{_name_of(entry)} has another shape" for entry in info.get("mismatched_keys", ())),
         *(str(message) for message in info.get("error_msgs", ())),
     ]
@@ -111,9 +104,6 @@ def _load_whole(cls: Any, folder: Path, *, dtype: torch.dtype, variant: str | No
 
 def _that_matter(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if not name.endswith(_HARMLESS_ENDINGS))
-
-
-_REMEDY = "Download the model again, or save it again with save_pretrained"
 
 
 def _name_of(entry: object) -> str:

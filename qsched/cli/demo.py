@@ -20,6 +20,8 @@ from qsched.errors import QschedError
 
 STUDY = "demo"
 ARMS = "fp32,w3a8,w3a8+qsched"
+# More than the simulated annotators give, so that none of them waits for a pair and somebody can vote afterwards.
+VOTES_PER_PAIR = 20
 START_SECONDS = 60
 # -P: a folder in the current one that is named like a package of ours is not imported instead of it.
 QSCHED = (sys.executable, "-P", "-m", "qsched")
@@ -70,6 +72,7 @@ def demo(
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     serve = ["serve", str(images), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
+    serve += ["--votes-per-pair", str(VOTES_PER_PAIR)]
     with _server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
         _qsched(
             "simulate",

@@ -21,7 +21,13 @@ def serve(
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; 0.0.0.0 for every network."),
     port: int = typer.Option(8000, "--port", min=0, max=65535, help="Port; 0 takes a free one."),
-    votes_per_pair: int = typer.Option(5, "--votes-per-pair", min=1, help="Votes a pair needs, without study.yaml."),
+    votes_per_pair: int | None = typer.Option(
+        None,
+        "--votes-per-pair",
+        min=1,
+        help="Votes that each pair of a bare image set gets; 5 for a new study.",
+        show_default=False,
+    ),
     data: Path | None = typer.Option(None, "--data", help="Folder for picture copies; default: beside the database."),
     simulated_annotators: bool = typer.Option(
         False, "--simulated-annotators", help="Let `qsched simulate` vote; its votes are marked simulated."

@@ -77,7 +77,7 @@ def check(
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
-    design, folder = read_design(file, votes_per_pair=1)
+    design, folder = read_design(file)
     manifest = read_manifest(folder)
     rows = list(iter_rows(folder))
     with lines_of(file):
@@ -186,7 +186,7 @@ def update(
     from study_server.studies.update import update_study
 
     _must_exist(file)
-    design, folder = read_design(file, votes_per_pair=1)
+    design, folder = read_design(file)
     set_id = read_manifest(folder).set_id
     database = existing_database(db)
     try:

@@ -133,7 +133,7 @@ def draw_damage(world: str, mean: float, prompts: int, *, rng: np.random.Generat
     (a third of the prompts has seven times the damage of the others).
     """
     if world not in WORLDS:
-        raise InputError(f"{world!r} is no world; choose one of {', '.join(WORLDS)}")
+        raise InputError(f"{world!r} is not a known world; choose one of {', '.join(WORLDS)}")
     if world == "lognormal":
         return mean * np.exp(spread * rng.standard_normal(prompts) - spread**2 / 2)
     if world == "gamma":

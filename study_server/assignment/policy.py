@@ -71,11 +71,6 @@ def plan_session(counts: TrialCounts, rng: random.Random) -> str:
     return "P" * counts.practice + "W" * counts.warmup + "".join(body)
 
 
-def scored_length(plan: str) -> int:
-    """Trials that the annotator sees counted: everything but practice."""
-    return len(plan) - plan.count("P")
-
-
 def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Random) -> ChosenPair | None:
     """The pair to show: never a recent prompt while there is another, fewest votes first, ties at random.
 

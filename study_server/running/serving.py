@@ -13,7 +13,9 @@ from pathlib import Path
 import uvicorn
 
 from qsched.errors import InputError
+from qsched.records import read_manifest
 from study_server.app import create_app
+from study_server.db.database import Database
 from study_server.media.inspection import check_pictures
 from study_server.owner import default_database, describe, make_settings, open_database, read_design
 from study_server.running.protocol import BoundedProtocol
@@ -33,7 +35,7 @@ class Launch:
     database_url: str | None
     host: str
     port: int
-    votes_per_pair: int
+    votes_per_pair: int | None
     data: Path | None
     allow_simulated: bool
     workers: int
@@ -44,6 +46,11 @@ class Launch:
 
 def launch(request: Launch) -> None:
     """Prepare the database and the study, say where it is, and serve until stopped."""
+    # Read before a secret or a database is made: a mistyped path must leave nothing behind.
+    named = None
+    if request.image_set is not None:
+        named = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
+        read_manifest(named[1])
     settings = make_settings(
         database_url=request.database_url or default_database(),
         data=request.data,
@@ -56,17 +63,22 @@ def launch(request: Launch) -> None:
     database = open_database(settings)
     try:
         slug = None
-        if request.image_set is not None:
-            design, folder = read_design(request.image_set, votes_per_pair=request.votes_per_pair)
+        if request.image_set is not None and named is not None:
+            design, folder = named
             with lines_of(request.image_set):
                 made = create_study(
-                    database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+                    database,
+                    design,
+                    set_folder=folder,
+                    data_folder=settings.data_folder,
+                    progress=lambda _: None,
+                    # Nobody wrote the design of a bare image set: it goes on as it is unless an option says otherwise.
+                    compare=request.image_set.is_file() or request.votes_per_pair is not None,
                 )
             slug = made.slug
             request.say(describe(made))
-            database_url = database.url.render_as_string(hide_password=True)
-            request.say(f"votes are kept in the database {database_url}")
-            request.say(f"export them with: qsched votes export votes.parquet --study {slug} --db {database_url}")
+            for line in _about_votes(database, slug):
+                request.say(line)
         check_pictures(database, settings.data_folder)
     finally:
         database.close()
@@ -75,6 +87,16 @@ def launch(request: Launch) -> None:
     url = f"http://{shown}:{sock.getsockname()[1]}"
     request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
     _serve(settings, sock, request.workers)
+
+
+def _about_votes(database: Database, slug: str) -> list[str]:
+    """Where the votes are, and how to export them. A password is never printed, so PostgreSQL's --db is left open."""
+    url = database.url.render_as_string(hide_password=True)
+    named = url if database.dialect == "sqlite" else "(the same database)"
+    return [
+        f"votes are kept in the database {url}",
+        f"export them with: qsched votes export votes.parquet --study {slug} --db {named}",
+    ]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -60,20 +60,33 @@ class CreatedStudy:
 
 
 def create_study(
-    database: Database, design: StudyDesign, *, set_folder: Path, data_folder: Path, progress: Callable[[int], None]
+    database: Database,
+    design: StudyDesign,
+    *,
+    set_folder: Path,
+    data_folder: Path,
+    progress: Callable[[int], None],
+    compare: bool = True,
 ) -> CreatedStudy:
     """Create the study of `design` from the image set in `set_folder`.
 
     A study of the same slug, image set and design is left as it is; another one of that slug is an error. `progress`
     is called with the number of images copied so far. Processes that create studies in one database take turns: a
-    second server that starts with the same study.yaml finds the study of the first.
+    second server that starts with the same study.yaml finds the study of the first. Without `compare` a study of the
+    same slug and image set goes on whatever its design.
     """
     with exclusive_setup(database):
-        return _create(database, design, set_folder, data_folder, progress)
+        return _create(database, design, set_folder, data_folder, progress, compare=compare)
 
 
 def _create(
-    database: Database, design: StudyDesign, set_folder: Path, data_folder: Path, progress: Callable[[int], None]
+    database: Database,
+    design: StudyDesign,
+    set_folder: Path,
+    data_folder: Path,
+    progress: Callable[[int], None],
+    *,
+    compare: bool,
 ) -> CreatedStudy:
     manifest = read_manifest(set_folder)
     existing = _existing(database, design.slug)
@@ -82,7 +95,8 @@ def _create(
         if status == "importing":
             _remove_half_made(database, slug, data_folder)
         elif set_id == manifest.set_id:
-            _refuse_other_design(database, design)
+            if compare:
+                _refuse_other_design(database, design)
             return CreatedStudy(slug, False, *_counts(database, slug), {})
         else:
             raise InputError(
@@ -143,7 +157,8 @@ def _refuse_other_design(database: Database, design: StudyDesign) -> None:
         keys = ", ".join(change.key for change in changes)
         raise InputError(
             f"study {design.slug!r} exists with another design; these keys differ: {keys}. `qsched study update FILE` "
-            "applies what may change in a running study and says what may not; a new study needs another slug"
+            "applies what may change in a running study and says what may not; a new study needs another slug. A study "
+            "that was served from a bare image set goes on as it is without --votes-per-pair"
         )
 
 

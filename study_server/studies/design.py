@@ -265,11 +265,7 @@ def slug_of(name: str) -> str:
     return slug or "study"
 
 
-def default_design(*, name: str, images: str, votes_per_pair: int) -> StudyDesign:
-    """The study that `qsched serve FOLDER` makes when there is no study.yaml."""
-    return StudyDesign(
-        slug=slug_of(name),
-        title="Which picture do you prefer?",
-        images=images,
-        votes_per_pair=votes_per_pair,
-    )
+def default_design(*, name: str, images: str, votes_per_pair: int | None) -> StudyDesign:
+    """The study that `qsched serve FOLDER` makes when there is no study.yaml: the defaults but for `votes_per_pair`."""
+    named = {} if votes_per_pair is None else {"votes_per_pair": votes_per_pair}
+    return StudyDesign(slug=slug_of(name), title="Which picture do you prefer?", images=images, **named)

@@ -47,7 +47,8 @@ INSERT_REPORT = Statement("""
 
 SAME_REPORT = Statement("SELECT assignment_id FROM reports WHERE session_id = :session AND idempotency_key = :key")
 
-COUNT_PROBLEM = Statement("UPDATE pairs SET problems = problems + 1 WHERE id = :pair")
+# `problems` counts people; it begins anew when the owner hands the pair out again.
+COUNT_PROBLEM = Statement("UPDATE pairs SET problems = problems + 1 WHERE id = :pair RETURNING problems")
 
 DISABLE_PAIR = Statement("UPDATE pairs SET disabled = TRUE WHERE id = :pair")
 
@@ -55,9 +56,9 @@ REPORTS_OF_SESSION = Statement("""
     SELECT COUNT(*) FROM reports WHERE session_id = :session AND problem = 'image_missing'
 """)
 
-PEOPLE_WHO_MISSED = Statement("""
-    SELECT COUNT(DISTINCT a.annotator_id) FROM assignments a JOIN reports r ON r.assignment_id = a.id
-    WHERE a.pair_id = :pair AND r.problem = 'image_missing'
+REPORTS_OF_PERSON = Statement("""
+    SELECT COUNT(*) FROM assignments a JOIN reports r ON r.assignment_id = a.id
+    WHERE a.pair_id = :pair AND a.annotator_id = :annotator AND r.problem = 'image_missing'
 """)
 
 DISABLED_PAIRS = Statement("""

@@ -195,7 +195,7 @@ def _hold_slot(
 ) -> tuple[bool, str | None]:
     """Whether the vote holds one of the pair's slots, and why it does not if it should.
 
-    A skip alone is no valid vote: its slot goes back. A vote without a slot (late, or a skip corrected) takes
+    A skip alone is not a valid vote: its slot goes back. A vote without a slot (late, or a skip corrected) takes
     one if the pair still needs it, and is kept as surplus otherwise.
     """
     if assignment.kind != Kind.TASK:

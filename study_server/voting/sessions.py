@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 # A tab that sent nothing for this long is taken for closed.
 TAB_SILENCE_MS = 45_000
-
-
 # Without a vote or a report for this long, an open page keeps nothing, whatever its heartbeat says.
 HOLD_MS = 15 * 60_000
 # How often one pair may be corrected; an honest person needs one or two.
@@ -112,14 +110,14 @@ def keep_leases(
     check_tab(session, tab_token)
     lost = []
     holds = context.now - (session.judged_ms or session.started_ms) <= HOLD_MS
-    for number in assignments if holds else ():
+    for number in assignments:
         expires = context.now + context.study.lease_ms
-        if tx.one(RENEW_LEASE, assignment=number, session=session.id, expires=expires) is not None:
+        if holds and tx.one(RENEW_LEASE, assignment=number, session=session.id, expires=expires) is not None:
             continue
         assignment = find_assignment(tx, assignment_id=number, session_id=session.id)
         if assignment is None or assignment.state in ("void", "reported"):
             lost.append(number)
-        elif assignment.state == "expired" and not revive(tx, context, assignment):
+        elif assignment.state == "expired" and not (holds and revive(tx, context, assignment)):
             void(tx, session, assignment, state="void")
             lost.append(number)
     session.tab_seen_ms = context.now
@@ -189,10 +187,10 @@ def report_problem(
 def _count_problem(tx: Tx, context: AssignmentContext, session: AnnotatorSession, pair_id: int) -> None:
     """Take a pair out that several people could not see. The server could read its files before it came here."""
     reports = tx.scalar(queries.REPORTS_OF_SESSION, session=session.id)
-    if reports > REPORTS_THAT_COUNT:
+    again = tx.scalar(queries.REPORTS_OF_PERSON, annotator=session.annotator_id, pair=pair_id) > 1
+    if reports > REPORTS_THAT_COUNT or again:
         return
-    tx.run(queries.COUNT_PROBLEM, pair=pair_id)
-    people = tx.scalar(queries.PEOPLE_WHO_MISSED, pair=pair_id)
+    people = tx.scalar(queries.COUNT_PROBLEM, pair=pair_id)
     disabled = tx.scalar(queries.DISABLED_PAIRS, study=context.study.id)
     if people >= PEOPLE_TO_DISABLE and disabled + 1 <= max(1, MOST_DISABLED * context.study.task_pairs):
         tx.run(queries.DISABLE_PAIR, pair=pair_id)

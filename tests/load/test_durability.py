@@ -190,7 +190,7 @@ def test_a_slow_disk_delays_votes_and_nothing_else(study, tmp_path, monkeypatch)
     from study_server.db.migrate import upgrade
 
     upgrade(database)
-    design, folder = read_design(study, votes_per_pair=1)
+    design, folder = read_design(study)
     create_study(database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda n: None)
     database.close()
     real, commits, record = Database.connect, [], Record()

@@ -73,7 +73,7 @@ def test_gains_vary_about_their_mean_and_sensitivities_about_one():
 def test_impossible_numbers_are_refused():
     with pytest.raises(InputError, match="lapse_mean is"):
         ObserverPopulation(lapse_mean=1.0)
-    with pytest.raises(InputError, match="is no world"):
+    with pytest.raises(InputError, match="is not a known world"):
         draw_damage("flat", 0.3, 4, rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="7 % of the prompts"):
         draw_damage("broken", 0.05, 4, rng=np.random.default_rng(0))

@@ -68,13 +68,28 @@ async def test_a_pair_that_several_people_cannot_see_is_taken_out_shown_to_the_o
             await visitor.begin()
             assert (await report(visitor, visitor.queue[0])).status_code == 200
             disabled.append(list_studies(database)[0].disabled)
-    assert disabled == [0] * (sessions.PEOPLE_TO_DISABLE - 1) + [1]
-    (pair,) = reported_pairs(database, "s")
-    assert (pair.disabled, pair.reports) == (True, sessions.PEOPLE_TO_DISABLE)
-    assert enable_pairs(database, "s", keys=[pair.pair_key]) == 1
-    assert list_studies(database)[0].disabled == 0
-    with pytest.raises(NotFound, match="nothing-like-it"):
-        enable_pairs(database, "s", keys=["nothing-like-it"])
+        assert disabled == [0] * (sessions.PEOPLE_TO_DISABLE - 1) + [1]
+        (pair,) = reported_pairs(database, "s")
+        assert (pair.disabled, pair.reports) == (True, sessions.PEOPLE_TO_DISABLE)
+        assert enable_pairs(database, "s", keys=[pair.pair_key]) == 1
+        assert list_studies(database)[0].disabled == 0
+        with pytest.raises(NotFound, match="nothing-like-it"):
+            enable_pairs(database, "s", keys=["nothing-like-it"])
+        for reports in range(1, sessions.PEOPLE_TO_DISABLE):  # counted anew, as many people as before
+            visitor = await Visitor(browser()).enter()
+            await visitor.begin()
+            assert (await report(visitor, visitor.queue[0])).status_code == 200
+            (pair,) = reported_pairs(database, "s")
+            assert (pair.disabled, pair.reports) == (False, reports)
+
+
+async def test_a_session_that_reports_much_counts_no_more(settings, make_study, database):
+    make_study()
+
+    async with serving(settings) as browser:
+        await report_all(await Visitor(browser()).enter(), limit=60)
+    ((reports, problems),) = query(database, "SELECT (SELECT COUNT(*) FROM reports), (SELECT SUM(problems) FROM pairs)")
+    assert reports > problems == sessions.REPORTS_THAT_COUNT
 
 
 @pytest.mark.parametrize("harm", ["folder", "file", "content"])

@@ -2,13 +2,13 @@
 
 The map is estimated from other pictures than the one it is applied to: with the arm's own plain votes the answer would
 be as good as those votes alone. f(d) = g d is used only where f(d) = g d^q, fitted to the same votes, gives an interval
-of q that holds 1 and is no wider than from 0.8 to 1.25. The upper bound U of an arm's mean damage solves, with
+of q that contains 1 and is at most as wide as 0.8 to 1.25. The upper bound U of an arm's mean damage solves, with
 lg = log g and a t quantile,
 
     D - U + t sqrt( V_DD + 2 (D - U) V_D,lg + (D - U)^2 V_lg,lg ) = 0,
 
 the test of "boosted damage - g U < 0" (Fieller's argument for a ratio), with the larger of the two-way and the model
-value under the root. There is no finite U where t^2 V_lg,lg >= 1: the gain is then not told from 0.
+value under the root. If t^2 V_lg,lg >= 1, U is infinite: the gain cannot be distinguished from 0.
 """
 
 from __future__ import annotations

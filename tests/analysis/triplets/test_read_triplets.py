@@ -39,9 +39,9 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path: Path, rows: list[dict
         ({"kind": "trap", "left_arm": "fp16", "right_arm": "fp16"}, "on one side only"),
         ({"kind": "bias", "left_arm": "fp16", "right_arm": "w4a4"}, "a bias item shows one picture twice"),
         ({"presentation": "boosted"}, "a boosted vote needs them all"),
-        ({"response_ms": "fast"}, "it is no whole number"),
+        ({"response_ms": "fast"}, "it is not a whole number"),
         ({"zoom": 0}, "it must be 1 or more"),
-        ({"answered_at": "1772368000"}, "it is no time such as"),
+        ({"answered_at": "1772368000"}, "it is not a time such as"),
     ],
 )
 def test_a_wrong_value_is_an_error_with_its_row(
