@@ -116,8 +116,15 @@ def _with_rest(task: pl.DataFrame) -> pl.DataFrame:
     table = np.bincount(item * VALUES + value, minlength=(int(item.max()) + 1) * VALUES).reshape(-1, VALUES)
     others = table.sum(axis=1)[item] - 1
     share = np.divide(table[item, value] - 1, others, out=np.full(len(item), np.nan), where=others > 0)
-    scored = keyed.select("annotator").with_columns(pl.Series("share", share)).filter(pl.col("share").is_not_nan())
-    return scored.group_by("annotator").agg(pl.len().alias("rest_n"), pl.col("share").mean().alias("rest_share"))
+    scored = ~np.isnan(share)
+    names = keyed.unique(subset="annotator_code").sort("annotator_code")["annotator"]
+    person = np.unique(keyed["annotator_code"].to_numpy(), return_inverse=True)[1].ravel()
+    # Summed by numpy, in the order of the rows: polars sums a group in parts, one per thread, so that the last bit of a
+    # mean depends on the machine.
+    number = np.bincount(person[scored], minlength=len(names))
+    total = np.bincount(person[scored], share[scored], minlength=len(names))
+    rest = pl.DataFrame({"annotator": names, "rest_n": number, "rest_share": total / np.maximum(number, 1)})
+    return rest.filter(pl.col("rest_n") > 0)
 
 
 def _empty(*columns: str) -> pl.DataFrame:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -129,6 +133,33 @@ def test_conduct_finds_sides_speed_gold_repeats_and_agreement():
     assert (fair.gold_n, fair.gold_correct) == (2, 1) and fair.gold_low < 0.5 < fair.gold_high
     assert (strict.gold_n, strict.gold_correct) == (3, 1), "with ties counted as wrong"
     assert lefty.agreement_with_rest == pytest.approx(0.5) and lefty.agreement_n == 20
+
+
+PRINT_CONDUCT = """
+import numpy as np, polars as pl
+from analysis.stats.conduct import annotator_rows
+rng = np.random.default_rng(3)
+n = 300_000
+columns = {"annotator": rng.integers(0, 20, n), "prompt_id": rng.integers(0, 9000, n), "side": rng.integers(0, 3, n)}
+choice = pl.col("side").replace_strict({0: "left", 1: "right", 2: "tie"})
+frame = pl.DataFrame(columns).with_columns(
+    pl.col("annotator", "prompt_id").cast(pl.String).cast(pl.Categorical), choice.alias("choice"),
+    left_arm=pl.lit("a"), right_arm=pl.lit("b"), kind=pl.lit("task"),
+)
+for _ in range(3):
+    print([row.agreement_with_rest for row in annotator_rows(frame)])
+"""
+
+
+@pytest.mark.slow
+def test_conduct_is_the_same_to_the_last_bit_in_every_run_and_with_any_number_of_threads():
+    lines = []
+    for threads in ("1", "2", "16"):
+        command, environment = [sys.executable, "-c", PRINT_CONDUCT], os.environ | {"POLARS_MAX_THREADS": threads}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        lines += done.stdout.splitlines()
+    assert len(lines) == 9 and lines[0].count("0.") == 20
+    assert len(set(lines)) == 1
 
 
 def test_leaving_one_out_equals_a_refit_without_those_votes():
