@@ -132,6 +132,14 @@ IncludeNamesShown = Annotated[
         rich_help_panel=EXCLUSIONS,
     ),
 ]
+ExcludeDoubtful = Annotated[
+    bool,
+    typer.Option(
+        "--exclude-doubtful",
+        help="Exclude votes that came with a longer time than the pair was given out.",
+        rich_help_panel=EXCLUSIONS,
+    ),
+]
 IncludeRepeats = Annotated[
     bool,
     typer.Option(

@@ -54,6 +54,7 @@ def winrates(
     exclude_arm: options.ExcludeArm = None,
     exclude_annotator: options.ExcludeAnnotator = None,
     include_names_shown: options.IncludeNamesShown = False,
+    exclude_doubtful: options.ExcludeDoubtful = False,
     include_repeats: options.IncludeRepeats = False,
     simulated: options.Simulated = None,
     model: options.ModelOption = options.Model.BRADLEY_TERRY,
@@ -112,6 +113,7 @@ def winrates(
         rules=ExclusionRules(
             kinds=kinds,
             names_shown=not include_names_shown,
+            doubtful=exclude_doubtful,
             arms=tuple(dict.fromkeys(exclude_arm or ())),
             annotators=tuple(dict.fromkeys(exclude_annotator or ())),
             simulated="auto" if simulated is None else "keep" if simulated else "drop",

@@ -45,6 +45,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "expected": ("expected",),
     "simulated": ("simulated",),
     "sample_index": ("sample_index",),
+    "doubt": ("doubt",),
     "anony": ("anony",),
 }
 

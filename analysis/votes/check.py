@@ -9,13 +9,14 @@ import polars as pl
 
 from analysis.votes.coded import distinct
 from analysis.votes.table import SCHEMA
-from qsched.records import Choice, Kind, RowError
+from qsched.records import Choice, Doubt, Kind, RowError
 
 _CHOICES = [choice.value for choice in Choice]
 _KINDS = [kind.value for kind in Kind]
+_DOUBTS = [doubt.value for doubt in Doubt]
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 #: Columns in which a row may have no value.
-_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad", "anony")
+_MAY_BE_NULL = ("category", "expected", "pair_id", "session", "served_at", "answered_at", "both_bad", "anony", "doubt")
 #: Columns whose text is a name: with one more blank it would be another arm, person or prompt.
 _NAMES = ("study", "question", "pair_id", "prompt_id", "category", "left_arm", "right_arm", "annotator", "session")
 #: Above it, neighbouring whole numbers are one floating-point number: two people could have become one.
@@ -142,7 +143,7 @@ def _word_rules(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[st
         if column not in _MAY_BE_NULL:
             words = f"{names.get(column, column)} is empty; every vote needs one"
             made += _rule_of_values(column, values.filter(values == ""), words)
-    for column, known in (("choice", _CHOICES), ("kind", _KINDS), ("expected", _CHOICES)):
+    for column, known in (("choice", _CHOICES), ("kind", _KINDS), ("expected", _CHOICES), ("doubt", _DOUBTS)):
         if column in columns:
             words = f"{names.get(column, column)} is {{value}}; it must be one of {', '.join(known)}"
             if column == "choice":

@@ -14,7 +14,7 @@ from analysis.votes.table import VotesTable
 from qsched.records import InputError, Kind
 
 #: Reasons that judge how an annotator worked.
-CONDUCT = ("gold failures", "instructed failures", "too fast", "too few votes")
+CONDUCT = ("gold failures", "instructed failures", "doubtful time", "too fast", "too few votes")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ExclusionRules:
     min_gold_accuracy: annotators with a smaller share right, if they saw `min_gold_items` of them (None: off).
     gold_ties_wrong: a tie on a gold item counts as wrong; else it is not judged.
     max_instructed_failures: annotators who failed more instructed checks than this (None: off).
+    doubtful: votes that came with a longer time than the pair was given out (column `doubt`); only noted by default.
     min_response_ms: votes faster than this, too fast for having looked (0: off).
     min_votes: annotators with fewer votes left after all other rules (0: off).
     """
@@ -43,6 +44,7 @@ class ExclusionRules:
     min_gold_items: int = 2
     gold_ties_wrong: bool = False
     max_instructed_failures: int | None = 1
+    doubtful: bool = False
     min_response_ms: int = 200
     min_votes: int = 0
 
@@ -150,6 +152,7 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
     simulated = _simulated(work, rules, given)
     _gold(work, rules, given)
     _instructed(work, rules, given)
+    _doubtful(work, rules)
     _too_fast(work, rules)
     _too_few(work, rules)
     report = ExclusionReport(
@@ -272,6 +275,18 @@ def _instructed(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> 
         score = known_answers(given, "instructed", gold_ties_wrong=rules.gold_ties_wrong)
         names = _failing(score, lambda n, ok: n - ok > allowed)
         work.drop_persons("instructed failures", rule, names)
+
+
+def _doubtful(work: _Excluder, rules: ExclusionRules) -> None:
+    if rules.doubtful:
+        rule = "votes with a longer time than the pair was given out"
+        if _needs(work, "doubt", is_default=False, rule=rule):
+            work.drop("doubtful time", rule, pl.col("doubt").is_not_null())
+    elif "doubt" in work.frame.columns and (n := work.frame.height - work.frame["doubt"].null_count()):
+        work.notes.append(
+            f"{n:,} vote{'' if n == 1 else 's'} came with a longer time than the pair was given out, so the page or "
+            "the clock is wrong. They count; --exclude-doubtful leaves them out."
+        )
 
 
 def _too_fast(work: _Excluder, rules: ExclusionRules) -> None:

@@ -30,6 +30,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "expected": pl.Categorical(),
     "simulated": pl.Boolean(),
     "sample_index": pl.Int64(),
+    "doubt": pl.Categorical(),
     "both_bad": pl.Boolean(),
     "anony": pl.Boolean(),
     "source": pl.Categorical(),

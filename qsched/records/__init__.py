@@ -21,7 +21,7 @@ from qsched.records.triplets import (
     TripletKind,
     TripletVote,
 )
-from qsched.records.votes import COLUMNS, REQUIRED_COLUMNS, Choice, Kind, Vote
+from qsched.records.votes import COLUMNS, REQUIRED_COLUMNS, Choice, Doubt, Kind, Vote
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +31,7 @@ __all__ = [
     "Answer",
     "ArmRecord",
     "Choice",
+    "Doubt",
     "ImageRow",
     "InputError",
     "IntegrityError",

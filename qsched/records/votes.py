@@ -25,6 +25,12 @@ class Choice(StrEnum):
     SKIP = "skip"
 
 
+class Doubt(StrEnum):
+    """What is not credible about a stored vote: the page stated a longer time than the pair was given out."""
+
+    RESPONSE_MS = "response_ms"
+
+
 class Kind(StrEnum):
     """Why the pair was shown. Only `task` votes enter an estimate by default."""
 
@@ -43,6 +49,7 @@ class Vote(Record):
     page was hidden. `expected` is the known right answer of a gold or instructed item. `strength` says how
     much better the chosen picture is (1 slightly, 2 clearly), if the study asked for it.
     `selection_probability` is the probability with which an adaptive study drew this comparison of two arms.
+    `doubt` names the value of this row that cannot be true.
     """
 
     study: Text
@@ -64,6 +71,7 @@ class Vote(Record):
     sample_index: int = Field(default=0, ge=0)
     strength: int | None = Field(default=None, ge=1, le=2)
     selection_probability: float | None = Field(default=None, gt=0, le=1)
+    doubt: Doubt | None = None
 
     @model_validator(mode="after")
     def _two_arms(self) -> Vote:

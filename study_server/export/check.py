@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from qsched.errors import IntegrityError
-from qsched.records import Choice, Kind, Vote
+from qsched.records import Choice, Doubt, Kind, Vote
 from qsched.records.image_set import first_problem
 
 _LONGEST = 200
@@ -58,5 +58,6 @@ def _keeps_every_rule() -> pl.Expr:
         pl.col("strength").is_null() | (pl.col("strength").is_between(1, 2) & decided),
         pl.col("selection_probability").is_null()
         | ((pl.col("selection_probability") > 0) & (pl.col("selection_probability") <= 1)),
+        pl.col("doubt").is_null() | pl.col("doubt").is_in([doubt.value for doubt in Doubt]),
         compares_two.not_() | (pl.col("left_arm") != pl.col("right_arm")),
     )

@@ -50,7 +50,7 @@ SESSIONS = Statement("""
 # NOT INDEXED: SQLite then reads in the order of ids; by the index on sessions it would sort all rows in memory.
 VOTES = Statement("""
     SELECT v.session_id, a.pair_id, v.question, v.choice, a.first_on_left, a.served_ms, v.answered_ms, v.response_ms,
-           a.kind, a.expected, v.strength, a.selection_probability
+           a.kind, a.expected, v.strength, a.selection_probability, v.doubt
     FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id
@@ -83,6 +83,7 @@ _VOTE_SCHEMA = {
     "expected": pl.String,
     "strength": pl.Int64,
     "selection_probability": pl.Float64,
+    "doubt": pl.String,
 }
 
 

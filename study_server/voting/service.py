@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from qsched.records import Choice, Kind
+from qsched.records import Choice, Doubt, Kind
 from study_server.assignment.queries import RENEW_LEASE
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
 from study_server.assignment.service import lease_next
@@ -187,7 +187,7 @@ def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
 def _doubt(context: AssignmentContext, assignment: Assignment, vote: SubmittedVote) -> str | None:
     """Says so if the page claims to have shown the pair for longer than it was given out."""
     longest = context.now - assignment.served_ms + CLOCK_SLACK_MS
-    return "response_ms" if vote.response_ms + vote.hidden_ms > longest else None
+    return Doubt.RESPONSE_MS.value if vote.response_ms + vote.hidden_ms > longest else None
 
 
 def _hold_slot(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 
 from study_server.assignment import slots
+from study_server.export import export_votes
 from study_server.studies.design import MAX_DEMOGRAPHICS, MAX_QUESTIONS, StudyDesign
 from study_server.voting import sessions
 from study_server.writing import contexts
@@ -147,7 +149,9 @@ async def test_corrections_of_one_pair_have_an_end(settings, make_study, databas
     assert query(database, "SELECT COUNT(*) FROM votes") == [(1 + sessions.MAX_CORRECTIONS,)]
 
 
-async def test_a_time_longer_than_the_pair_was_given_out_is_stored_with_a_doubt(settings, make_study, database):
+async def test_a_time_longer_than_the_pair_was_given_out_is_stored_and_exported_with_a_doubt(
+    settings, make_study, database, tmp_path
+):
     make_study()
 
     async with serving(settings) as browser:
@@ -160,6 +164,10 @@ async def test_a_time_longer_than_the_pair_was_given_out_is_stored_with_a_doubt(
         (86_400_000, "response_ms"),
         (900, None),
     ]
+    export_votes(database, study="s", path=tmp_path / "votes.parquet")
+    exported = pl.read_parquet(tmp_path / "votes.parquet").sort("response_ms")
+    assert exported["doubt"].to_list() == [None, "response_ms"]
+    assert query(database, "SELECT doubt FROM votes_table ORDER BY response_ms") == [(None,), ("response_ms",)]
 
 
 def test_a_study_may_ask_no_more_than_its_page_can_answer():

@@ -26,6 +26,7 @@ REMEDIES = {
     "simulated": "Keep them with --include-simulated.",
     "gold failures": "Switch the rule off with --min-gold-accuracy 0, or ask for less.",
     "instructed failures": "Switch the rule off with --max-instructed-failures -1, or allow more.",
+    "doubtful time": "Leave --exclude-doubtful out.",
     "too fast": "Switch the rule off with --min-response-ms 0, or set a lower limit.",
     "too few votes": "Switch the rule off with --min-votes 0, or ask for fewer.",
 }

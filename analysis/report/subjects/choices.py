@@ -44,7 +44,13 @@ def find_variants(
     rows = [_fitted("as reported", counts, settings)]
     n_before = counts.n_votes
     lenient = replace(
-        rules, skips=True, min_gold_accuracy=None, max_instructed_failures=None, min_response_ms=0, min_votes=0
+        rules,
+        skips=True,
+        min_gold_accuracy=None,
+        max_instructed_failures=None,
+        doubtful=False,
+        min_response_ms=0,
+        min_votes=0,
     )
     for name, other in (
         ("exclusions by conduct put back", lenient),

@@ -36,7 +36,14 @@ def test_every_column_of_the_table_has_a_place_in_an_arena_file():
 def test_every_column_of_the_contract_that_an_arena_file_has_is_kept(tmp_path: Path, suffix: str):
     given = row(kind="gold", expected="model_b", served_at="2026-01-01T00:00:00Z", answered_at="2026-01-01T00:00:00Z")
     given |= {"sample_index": 3, "session": "s", "pair_id": "q", "category": "c", "response_ms": 900}
-    given |= {"study": "faces", "question": "overall", "simulated": True, "both_bad": False, "anony": True}
+    given |= {
+        "study": "faces",
+        "question": "overall",
+        "simulated": True,
+        "both_bad": False,
+        "anony": True,
+        "doubt": None,
+    }
     votes = read_votes(write(tmp_path / f"v{suffix}", given))
     assert votes.missing == () and set(votes.frame.columns) == set(SCHEMA)
     (kept,) = votes.frame.rows(named=True)

@@ -160,6 +160,25 @@ def test_votes_with_a_known_answer_are_not_counted_unless_the_rules_keep_them(tm
     assert count_votes(exclude(votes, ExclusionRules(kinds=()))[0]).n_votes == 3
 
 
+def test_votes_with_an_impossible_time_are_noted_and_left_out_on_request(tmp_path: Path) -> None:
+    rows = {"left_arm": ["a", "b", "a"], "right_arm": ["b", "a", "b"], "choice": ["left"] * 3}
+    path = tmp_path / "v.csv"
+    pl.DataFrame({**rows, "doubt": ["response_ms", None, None]}).write_csv(path)
+    votes = read_votes(path)
+    kept, report = exclude(votes)
+    assert kept.n_votes == 3
+    assert any(note.startswith("1 vote came with a longer time") for note in report.notes)
+    kept, report = exclude(votes, ExclusionRules(doubtful=True))
+    assert kept.n_votes == 2 and report.n_by_conduct == 1
+    assert [row.n_votes for row in report.rows if row.reason == "doubtful time"] == [1]
+    pl.DataFrame(rows).write_csv(path)
+    with pytest.raises(InputError, match="'doubt', which the votes do not have"):
+        exclude(read_votes(path), ExclusionRules(doubtful=True))
+    pl.DataFrame({**rows, "doubt": ["slow", None, None]}).write_csv(path)
+    with pytest.raises(InputError, match=r"doubt is 'slow'; it must be one of response_ms"):
+        read_votes(path)
+
+
 def test_battles_with_the_names_of_the_arms_shown_are_an_exclusion_of_their_own(tmp_path: Path) -> None:
     rows = {"model_a": ["a", "b", "a"], "model_b": ["b", "a", "b"], "winner": ["model_a", "tie", "model_b"]}
     pl.DataFrame({**rows, "anony": [True, False, None]}).write_ndjson(tmp_path / "v.jsonl")
