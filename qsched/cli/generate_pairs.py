@@ -25,7 +25,9 @@ def generate_pairs(
         help=BACKBONE_HELP,
     ),
     arms: str = typer.Option(
-        ..., "--arms", help="Comma-separated precision[+qsched[:coefficients.json]]; the first is the baseline."
+        ...,
+        "--arms",
+        help="Comma-separated precision[+qsched[:coefficients.json]] or +qsched-bias; the first is the baseline.",
     ),
     prompts: str = typer.Option(
         ..., "--prompts", help="A .yaml, .csv, .json, .jsonl or .txt file, or a shipped set: demo, eval, calibration."
@@ -65,7 +67,7 @@ def generate_pairs(
 
     Options follow a colon: w4a4:keep=time_embed*|proj_out leaves modules in the base dtype, w4a4:bits=map.json gives
     modules their own bits, mxfp8:conv converts convolutions too, w8a8:ptqd corrects the noise estimate. +qsched scales
-    the scheduler's inputs. docs/arms.md says what each arm does.
+    the scheduler's inputs, +qsched-bias also adds a bias for each latent channel. docs/arms.md says what each arm does.
 
     If the run is interrupted, run the same command again: it resumes and produces identical images.
 

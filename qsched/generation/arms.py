@@ -1,9 +1,10 @@
-"""Arms as a researcher writes them: `precision[+qsched[:coefficients.json]]`, separated by commas.
+"""Arms as a researcher writes them: `precision[+method[:coefficients.json]]`, separated by commas.
 
-    fp32,w4a4,w4a4+qsched,w4a4+qsched:mine.json
+    fp32,w4a4,w4a4+qsched,w4a4+qsched:mine.json,w4a4+qsched-bias:mine.json
 
-`+qsched` without a file takes the coefficients that come with the backbone's weights, in
-`qsched_coefficients.json` ({precision: {"coefficients": {...}, "provenance": {...}}}).
+The method is `qsched` (the paper's two coefficients) or `qsched-bias` (ours, with a bias for each latent channel and
+step); one file of `qsched calibrate` may hold both. Without a file an arm takes the coefficients that come with the
+backbone's weights, in `qsched_coefficients.json` ({precision: {"coefficients": {...}, "provenance": {...}}}).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from qsched.backbones.spec import BackboneSpec
 from qsched.errors import InputError
 from qsched.precision import Recipe, find_recipe, hash_of
 from qsched.records import ArmRecord
-from qsched.scheduling import CoefficientError, Coefficients, Origin, calibrated_from, read_calibrated
+from qsched.scheduling import METHODS, CoefficientError, Coefficients, Method, Origin, calibrated_from, read_calibrated
 
 SHIPPED_NAME = "qsched_coefficients.json"
 
@@ -74,13 +75,14 @@ def parse_arms(text: str, spec: BackboneSpec, *, steps: int, dtype: str | None, 
     for part, recipe, (_, plus, schedule) in zip(parts, recipes, split, strict=True):
         name, coefficients, origin = part, None, None
         if plus:
-            method, colon, file = schedule.partition(":")
-            if method != "qsched" or (colon and not file):
-                raise InputError(f"arm {part!r}: write {recipe.name}+qsched or {recipe.name}+qsched:coefficients.json")
-            coefficients, origin = read_calibrated(Path(file)) if file else shipped_coefficients(spec, recipe.name)
+            method, file = _checked_method(part, recipe.name, schedule)
+            if file:
+                coefficients, origin = read_calibrated(Path(file), method=method)
+            else:
+                coefficients, origin = shipped_coefficients(spec, recipe.name, method=method)
             _check_steps(part, coefficients, steps)
             # The stem, not the path: a name travels into tables and figures.
-            name = f"{recipe.name}+qsched:{Path(file).stem}" if file else part
+            name = f"{recipe.name}+{method}:{Path(file).stem}" if file else part
         arms.append(Arm(name, recipe, recipe.dtype_name or base, coefficients, origin))
     names = [arm.name for arm in arms]
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -117,6 +119,16 @@ def _is_stock(arm: Arm) -> bool:
     return arm.coefficients is None or arm.coefficients.is_identity
 
 
+def _checked_method(arm: str, precision: str, schedule: str) -> tuple[Method, str]:
+    """(method, file or an empty text) of what stands after an arm's plus sign."""
+    name, colon, file = schedule.partition(":")
+    method = next((method for method in METHODS if method == name), None)
+    if method is None or (colon and not file):
+        choices = " or ".join(f"{precision}+{method}[:coefficients.json]" for method in METHODS)
+        raise InputError(f"arm {arm!r}: write {choices}")
+    return method, file
+
+
 def _check_one_recipe_per_name(recipes: list[Recipe]) -> None:
     """Files of the same name in two folders would be two precisions under one name."""
     hashes: dict[str, str] = {}
@@ -125,25 +137,27 @@ def _check_one_recipe_per_name(recipes: list[Recipe]) -> None:
             raise InputError(f"precision {recipe.name!r} names two different files; rename one of the files")
 
 
-def shipped_coefficients(spec: BackboneSpec, precision: str) -> tuple[Coefficients, Origin]:
+def shipped_coefficients(
+    spec: BackboneSpec, precision: str, *, method: Method = "qsched"
+) -> tuple[Coefficients, Origin]:
     """The coefficients that come with the backbone, and their origin; InputError with the remedy if there are none."""
     remedy = (
         f"run `qsched calibrate --backbone {spec.name} --precision {precision} --prompts calibration --out c.json` "
-        f"and write {precision}+qsched:c.json"
+        f"and write {precision}+{method}:c.json"
     )
     if not spec.is_local:
-        raise InputError(f"arm {precision}+qsched: no coefficients come with {spec.name}; {remedy}")
+        raise InputError(f"arm {precision}+{method}: no coefficients come with {spec.name}; {remedy}")
     path = Path(spec.source) / SHIPPED_NAME
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"arm {precision}+qsched: {path} does not exist; {remedy}") from error
+        raise InputError(f"arm {precision}+{method}: {path} does not exist; {remedy}") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(table, dict) or precision not in table:
         found = ", ".join(table) if isinstance(table, dict) else type(table).__name__
-        raise InputError(f"arm {precision}+qsched: {path} has {found or 'nothing'}, not {precision}; {remedy}")
-    return calibrated_from(table[precision], f"{path}, {precision}", file=SHIPPED_NAME)
+        raise InputError(f"arm {precision}+{method}: {path} has {found or 'nothing'}, not {precision}; {remedy}")
+    return calibrated_from(table[precision], f"{path}, {precision}", file=SHIPPED_NAME, method=method)
 
 
 def _check_steps(arm: str, coefficients: Coefficients, steps: int) -> None:

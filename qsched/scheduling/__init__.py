@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qsched.scheduling.coefficients import CoefficientError, Coefficients, read_coefficients
+from qsched.scheduling.coefficients import METHODS, CoefficientError, Coefficients, Method, read_coefficients
 from qsched.scheduling.origin import Origin, calibrated_from, read_calibrated
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from qsched.scheduling.persist import UnsupportedSchedulerError
 
 __all__ = [
+    "METHODS",
     "CoefficientError",
     "Coefficients",
+    "Method",
     "NoiseCorrection",
     "Origin",
     "UnsupportedSchedulerError",

@@ -2,6 +2,9 @@
 
     x_t -> c_x[i] x_t        eps_t -> c_eps[i] eps_t        then the stock update
 
+A bias b of `qsched-bias` reaches the result through the sample, x -> c_x x + b / A_i with the stock step's own factor
+A_i (`qsched.scheduling.affine`); a scheduler that is not affine is refused.
+
 No scheduler is copied. `qsched.scheduling.persist` makes the classes that diffusers can save and load.
 
 Rounding. A stock scheduler that begins with `sample.to(torch.float32)` gets the product c_x x in float32, unrounded.
@@ -21,6 +24,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from qsched.scheduling.affine import check_affine, sample_factor
 from qsched.scheduling.coefficients import CoefficientError, Coefficients
 from qsched.scheduling.noise_correction import correct_noise, correction_of, uncorrected
 from qsched.scheduling.persist import CONFIG_KEY, UnsupportedSchedulerError, make_class, stock_class_named
@@ -91,20 +95,21 @@ class QSchedAdapter:
     # Class-level defaults: some stock classes call set_timesteps inside their __init__.
     qsched_coefficients: Coefficients = Coefficients.constant()
     qsched_batch: tuple[Tensor, Tensor] | None = None
+    qsched_batch_bias: Tensor | None = None
 
     @property
     def coefficients(self) -> Coefficients:
         """The coefficients of a run whose images share them."""
         return self.qsched_coefficients
 
-    def set_batch_coefficients(self, model_BS: Any, sample_BS: Any) -> None:
+    def set_batch_coefficients(self, model_BS: Any, sample_BS: Any, bias_BSC: Any = None) -> None:
         """Give each row of the batch coefficients of its own; (None, None) goes back to the shared ones.
 
-        model_BS, sample_BS: (batch, steps), anything `torch.as_tensor` takes. In calibration the rows are
-        candidates. They are not part of the config.
+        model_BS, sample_BS: (batch, steps), anything `torch.as_tensor` takes; bias_BSC: (batch, steps, latent
+        channels), or None for none. In calibration the rows are candidates. They are not part of the config.
         """
         if model_BS is None and sample_BS is None:
-            self.qsched_batch = None
+            self.qsched_batch = self.qsched_batch_bias = None
             return
         if model_BS is None or sample_BS is None:
             raise CoefficientError("give model_BS and sample_BS together, or None for both")
@@ -120,11 +125,17 @@ class QSchedAdapter:
             raise CoefficientError(
                 f"model_BS {tuple(pair[0].shape)} and sample_BS {tuple(pair[1].shape)} differ in shape"
             )
-        self.qsched_batch = (pair[0], pair[1])
+        bias = None if bias_BSC is None else torch.as_tensor(bias_BSC, dtype=torch.float64).cpu()
+        if bias is not None and (bias.ndim != 3 or bias.shape[:2] != pair[0].shape or not bool(bias.isfinite().all())):
+            raise CoefficientError(
+                f"bias_BSC must be (batch, steps, channels) of finite numbers with the batch and steps of model_BS "
+                f"{tuple(pair[0].shape)}, got shape {tuple(bias.shape)}"
+            )
+        self.qsched_batch, self.qsched_batch_bias = (pair[0], pair[1]), bias
 
     def qsched_attach(self, coefficients: Coefficients) -> None:
         self.qsched_coefficients = coefficients
-        self.qsched_batch = None
+        self.qsched_batch = self.qsched_batch_bias = None
         self.register_to_config(**{CONFIG_KEY: coefficients.to_dict()})  # type: ignore[attr-defined]
 
     def qsched_set_timesteps(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -137,6 +148,8 @@ class QSchedAdapter:
                 f"{self.qsched_batch[0].shape[1]} columns of batch coefficients for {n} inference steps: the "
                 "counts must be equal"
             )
+        if self.qsched_batch is None and self.qsched_coefficients.bias:
+            check_affine(self)  # before the model is called for the first time
         return result
 
     def qsched_step(
@@ -149,15 +162,29 @@ class QSchedAdapter:
         **kwargs: Any,
     ) -> Any:
         model, scale = self.qsched_pair(timestep, sample)
+        bias = self.qsched_bias(timestep)
+        shift = 0.0 if bias is None else channel_bias(bias, sample) / sample_factor(self, timestep, *args, **kwargs)
         upcast = self.qsched_stock.__name__ in UPCASTS_SAMPLE
         return stock(
             self,
             _scaled(model_output, model, keep_dtype=True),
             timestep,
-            _scaled(sample, scale, keep_dtype=not upcast),
+            _scaled(sample, scale, shift=shift, keep_dtype=not upcast),
             *args,
             **kwargs,
         )
+
+    def qsched_bias(self, timestep: Any) -> Tensor | None:
+        """The bias of the step about to be made, (channels,) or (batch, channels); None if there is none in it."""
+        if self.qsched_batch is not None:
+            if self.qsched_batch_bias is None:
+                return None
+            bias = self.qsched_batch_bias[:, self.qsched_index(timestep)]
+        elif self.qsched_coefficients.bias:
+            bias = torch.tensor(self.qsched_coefficients.bias[self.qsched_index(timestep)], dtype=torch.float64)
+        else:
+            return None
+        return bias if bool(bias.any()) else None
 
     def qsched_pair(self, timestep: Any, sample: Tensor) -> tuple[float | Tensor, float | Tensor]:
         """(c_eps, c_x) of the step about to be made; read before `step`, which moves the index on."""
@@ -199,18 +226,38 @@ class QSchedAdapter:
         return int(hits[0, 0])
 
 
-def _scaled(tensor: Tensor, coefficient: float | Tensor, *, keep_dtype: bool) -> Tensor:
-    """coefficient * tensor, computed in float32 or better; a coefficient of 1 returns the tensor itself."""
-    if isinstance(coefficient, float):
-        if coefficient == 1.0:
+def channel_bias(bias: Tensor, latents: Tensor) -> Tensor:
+    """A bias, (channels,) or (batch, channels), in a shape that adds to the latents.
+
+    Channels are dimension 1 of [B, C, H, W] (and of [B, C, F, H, W]) and the last one of [B, tokens, D]; packed latents
+    have D = p C entries, of which p in a row belong to one channel (FLUX: p = 4).
+    """
+    rows = bias.to(device=latents.device, dtype=torch.float32)
+    rows = rows[None] if rows.ndim == 1 else rows
+    size = latents.shape[-1] if latents.ndim == 3 else latents.shape[1]
+    if size % rows.shape[1] or (latents.ndim != 3 and size != rows.shape[1]):
+        raise CoefficientError(
+            f"a bias of {rows.shape[1]} channels cannot serve latents of shape {tuple(latents.shape)}: calibrate "
+            "with this model"
+        )
+    if latents.ndim == 3:
+        return rows.repeat_interleave(size // rows.shape[1], dim=1)[:, None, :]
+    return rows.view(*rows.shape, *(1,) * (latents.ndim - 2))
+
+
+def _scaled(tensor: Tensor, coefficient: float | Tensor, *, shift: float | Tensor = 0.0, keep_dtype: bool) -> Tensor:
+    """coefficient * tensor + shift, in float32 or better; 1 and a shift of 0.0 return the tensor itself."""
+    if isinstance(shift, float):
+        if isinstance(coefficient, float):
+            if coefficient == 1.0:
+                return tensor
+        elif bool((coefficient == 1.0).all()):
             return tensor
-    elif bool((coefficient == 1.0).all()):
-        return tensor
     if not torch.is_floating_point(tensor):
         raise UnsupportedSchedulerError(f"Q-Sched scales floating-point inputs, got a tensor of {tensor.dtype}")
     wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
     if isinstance(coefficient, Tensor):
         rows = (-1,) + (1,) * (tensor.ndim - 1)
         coefficient = coefficient.to(device=tensor.device, dtype=wide.dtype).view(rows)
-    product = wide * coefficient
+    product = wide * coefficient + shift if isinstance(shift, Tensor) else wide * coefficient
     return product.to(tensor.dtype) if keep_dtype else product

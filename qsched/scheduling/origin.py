@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qsched.scheduling.coefficients import CoefficientError, Coefficients
+from qsched.scheduling.coefficients import CoefficientError, Coefficients, Method
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Origin:
         return found
 
 
-def read_calibrated(path: Path) -> tuple[Coefficients, Origin]:
-    """The coefficients of a file and their origin; CoefficientError names the file."""
+def read_calibrated(path: Path, *, method: Method = "qsched") -> tuple[Coefficients, Origin]:
+    """The coefficients of a file for an arm of this method, and their origin; CoefficientError names the file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -53,13 +53,13 @@ def read_calibrated(path: Path) -> tuple[Coefficients, Origin]:
         raise CoefficientError(f"{path} cannot be read: {error}") from error
     except ValueError as error:
         raise CoefficientError(f"{path}: coefficients are not JSON: {error}") from error
-    return calibrated_from(document, str(path), file=path.name)
+    return calibrated_from(document, str(path), file=path.name, method=method)
 
 
-def calibrated_from(document: Any, place: str, *, file: str) -> tuple[Coefficients, Origin]:
+def calibrated_from(document: Any, place: str, *, file: str, method: Method = "qsched") -> tuple[Coefficients, Origin]:
     """The same for a document that was read already; `place` is for the message."""
     try:
-        coefficients = Coefficients.from_document(document)
+        coefficients = Coefficients.from_document(document, method=method)
     except CoefficientError as error:
         raise CoefficientError(f"{place}: {error}") from error
     arm = document.get("provenance", {}).get("arm", {}) if isinstance(document.get("provenance"), dict) else {}
