@@ -17,6 +17,8 @@ from starlette.staticfiles import StaticFiles
 
 from qsched import __version__
 from qsched.errors import InputError
+from study_server.admin import routes as admin
+from study_server.admin.figures import OwnerFigures
 from study_server.assignment.slots import expire_leases
 from study_server.clock import now_ms
 from study_server.db import Database, Reader
@@ -63,6 +65,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
         await asyncio.to_thread(_check_clock, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
+        app.state.owner_figures = OwnerFigures(server.owner_reader)
+        app.state.password_turn = asyncio.Semaphore(1)
+        app.state.stopping = False
         await server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
         checkpointer = asyncio.create_task(_checkpoint(server))
@@ -75,6 +80,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
                     await task
             await server.writer.stop()
             server.reader.close()
+            server.owner_reader.close()
             database.close()
 
     # The description is published, the pages that show it are not: they would load scripts from elsewhere.
@@ -87,7 +93,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         # A redirect to the address with or without a slash would name the host that the request claims.
         redirect_slashes=False,
         # As routes of the application itself: an included router matches the address twice.
-        routes=[*voting.router.routes, *pictures.router.routes, *participation.router.routes],
+        routes=[*voting.router.routes, *pictures.router.routes, *participation.router.routes, *admin.routes],
     )
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
@@ -110,12 +116,15 @@ def open_server(settings: ServerSettings, database: Database, *, static_root: st
         database=database,
         writer=Writer(database, AssignmentContexts(reader), threads=1 if settings.is_sqlite else POSTGRESQL_THREADS),
         reader=reader,
+        owner_reader=Reader(database, threads=1),
         studies=StudyCache(reader),
         images=ImageStore(reader, settings.data_folder),
         keys=Keyring(settings.secret_key.get_secret_value()),
         pages=Pages(static_root=static_root, secure_cookies=settings.secure_cookies),
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
         arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
+        sign_ins=RateLimit(per_second=settings.sign_ins_per_minute / 60, burst=settings.sign_ins_per_minute),
+        all_sign_ins=RateLimit(per_second=2, burst=60),
     )
 
 

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from study_server.admin.rendering import answer_owner_error
 from study_server.errors import StudyError
 from study_server.participation.pages import MessagePage
 from study_server.web.bodies import ErrorBody, ErrorDetail
@@ -26,6 +27,10 @@ async def answer_error(request: Request, error: Exception) -> Response:
         headers["retry-after"] = "1"
     if wants_json(request.url.path):
         return JSONResponse(ErrorBody(error=detail).model_dump(), status_code=status, headers=headers)
+    if (request.url.path + "/").startswith("/admin/"):
+        page = answer_owner_error(request, error, status=status, message=detail.message)
+        page.headers.update(headers)
+        return page
     kind = MESSAGE_KINDS.get(status, "error")
     page = server_of(request).pages.render(
         request, MessagePage(kind, detail=detail.message if status in (422, 503) else None), status=status

@@ -34,6 +34,8 @@ class ServerSettings(BaseModel):
     requests_per_second: float = Field(default=20.0, gt=0, description="sustained API calls of one session")
     request_burst: int = Field(default=60, ge=1)
     arrivals_per_minute: int = Field(default=600, ge=1, description="consents from one address")
+    owner_key: SecretStr | None = Field(default=None, description="of the printed link in single-user mode")
+    sign_ins_per_minute: int = Field(default=5, ge=1, description="attempts of one address to sign in as an owner")
     sweep_seconds: float = Field(default=15.0, gt=0)
     busy_timeout_ms: int = Field(default=10_000, ge=0)
     sqlite_synchronous: Literal["FULL", "EXTRA"] = "FULL"

@@ -33,6 +33,7 @@ COMMANDS: tuple[str, ...] = (
     "demo",
     "serve",
     "study",
+    "admin",
     "votes",
     "analysis",
 )

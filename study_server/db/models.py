@@ -310,3 +310,40 @@ class ReportRecord(Base):
     detail: Mapped[str | None]
     reported_ms: Mapped[int]
     idempotency_key: Mapped[str]
+
+
+class OwnerRecord(Base):
+    """An account for the owner's pages. An `owner` may act, a `viewer` may look."""
+
+    __tablename__ = "owners"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(comment="owner | viewer")
+    password_hash: Mapped[str]
+    created_ms: Mapped[int]
+
+
+class OwnerSignInRecord(Base):
+    """A browser that is signed in. Without an account: by the link that a server on 127.0.0.1 printed."""
+
+    __tablename__ = "owner_sign_ins"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("owners.id", ondelete="CASCADE"))
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    started_ms: Mapped[int]
+    seen_ms: Mapped[int]
+
+
+class OwnerActionRecord(Base):
+    """What an owner did, at the pages or at the command line. Rows are only added."""
+
+    __tablename__ = "owner_actions"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    at_ms: Mapped[int]
+    actor: Mapped[str]
+    study: Mapped[str | None] = mapped_column(comment="slug; the row outlives the study")
+    action: Mapped[str]
+    detail: Mapped[str | None]

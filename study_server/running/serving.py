@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import json
+import secrets
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
 
 from qsched.errors import InputError
 from qsched.records import read_manifest
+from study_server.admin.accounts import list_accounts
 from study_server.app import create_app
 from study_server.db.database import Database
 from study_server.media.inspection import check_pictures
@@ -80,12 +86,15 @@ def launch(request: Launch) -> None:
             for line in _about_votes(database, slug):
                 request.say(line)
         check_pictures(database, settings.data_folder)
+        if is_single_user(request, database):
+            settings = settings.model_copy(update={"owner_key": SecretStr(secrets.token_urlsafe(32))})
     finally:
         database.close()
     sock = _listen(request.host, request.port)
     shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host
     url = f"http://{shown}:{sock.getsockname()[1]}"
     request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
+    request.say(_owner_line(settings, url))
     _serve(settings, sock, request.workers)
 
 
@@ -97,6 +106,21 @@ def _about_votes(database: Database, slug: str) -> list[str]:
         f"votes are kept in the database {url}",
         f"export them with: qsched votes export votes.parquet --study {slug} --db {named}",
     ]
+
+
+def is_single_user(request: Launch, database: Database) -> bool:
+    """Whether a link opens the owner's pages: nobody has an account, and only this machine reaches the server."""
+    try:
+        local = ipaddress.ip_address(request.host).is_loopback
+    except ValueError:
+        local = request.host == "localhost"
+    return local and not request.secure_cookies and not list_accounts(database)
+
+
+def _owner_line(settings: ServerSettings, url: str) -> str:
+    if settings.owner_key is not None:
+        return f"your own pages: {url}/admin/enter?key={settings.owner_key.get_secret_value()}"
+    return f"your own pages: {url}/admin (qsched admin create NAME makes an account)"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -117,7 +141,10 @@ def _serve(settings: ServerSettings, sock: socket.socket, workers: int) -> None:
     if workers == 1:
         _run(settings, sock)
         return
-    settings_json = settings.model_dump(mode="json") | {"secret_key": settings.secret_key.get_secret_value()}
+    secret = {"secret_key": settings.secret_key.get_secret_value()}
+    if settings.owner_key is not None:
+        secret["owner_key"] = settings.owner_key.get_secret_value()
+    settings_json = settings.model_dump(mode="json") | secret
     run_workers(serve_worker, json.dumps(settings_json), sock, workers=workers)
 
 
@@ -127,7 +154,8 @@ def serve_worker(settings_json: str, sock: socket.socket) -> None:
 
 
 def _run(settings: ServerSettings, sock: socket.socket) -> None:
-    server = uvicorn.Server(_server_config(settings))
+    app = create_app(settings)
+    server = _Server(_server_config(app), app)
     # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms. Here and
     # not in the app, whose host may build many.
     gc.collect()
@@ -138,10 +166,22 @@ def _run(settings: ServerSettings, sock: socket.socket) -> None:
     server.run([sock])
 
 
-def _server_config(settings: ServerSettings) -> uvicorn.Config:
+class _Server(uvicorn.Server):
+    """Tells the application at once that it is to stop, so that pages that stay open for news do not hold it up."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.stopping = True
+        super().handle_exit(sig, frame)
+
+
+def _server_config(app: FastAPI) -> uvicorn.Config:
     # No access log: it would hold addresses.
     return uvicorn.Config(
-        create_app(settings),
+        app,
         access_log=False,
         server_header=False,
         log_level="info",

@@ -33,6 +33,7 @@ from study_server.db.models import (
     VoteBudgetRecord,
 )
 from study_server.media.importing import StoredImage, store_images
+from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import design_changes
 from study_server.studies.comparisons import ImageKey, PlannedPair, plan_pairs, study_arms
 from study_server.studies.design import StudyDesign
@@ -131,6 +132,7 @@ def _create(
     os.sync()
     with database.session() as session:
         session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(status="open"))
+        record_action(session, "study created", actor=COMMAND_LINE, study=design.slug)
     return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed), to_show.identical)
 
 

@@ -8,81 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from qsched.records.image_set import first_problem
 from study_server.db.database import Database
-from study_server.db.models import AssignmentRecord, PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
+from study_server.db.models import PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
 from study_server.errors import NotFound
 from study_server.media.store import study_folder
-from study_server.studies.design import StudyDesign
+from study_server.studies.actions import COMMAND_LINE, record_action
+from study_server.studies.progress import StudyRow, read_studies
 
 STATUSES = ("open", "paused", "closed")
-
-
-@dataclass(frozen=True, slots=True)
-class StudyRow:
-    """One line of `qsched study list`. `problem` says why the stored design cannot be read; the target is then None."""
-
-    slug: str
-    title: str
-    status: str
-    pairs: int
-    target_votes: int | None
-    valid_votes: int
-    sessions: int
-    disabled: int = 0
-    problem: str | None = None
+ACTIONS = {"open": "opened", "paused": "paused", "closed": "closed"}
 
 
 def list_studies(database: Database) -> list[StudyRow]:
-    """Every study with its counts, oldest first. `valid_votes` counts task pairs' filled slots, not leases."""
-    with database.session() as session:
-        rows = []
-        for study in session.scalars(sa.select(StudyRecord).order_by(StudyRecord.id)):
-            pairs = session.scalar(
-                sa.select(sa.func.count()).where(
-                    PairRecord.study_id == study.id, PairRecord.pool == "task", ~PairRecord.disabled
-                )
-            )
-            votes = session.scalar(
-                sa.select(sa.func.count())
-                .select_from(AssignmentRecord)
-                .join(SessionRecord, SessionRecord.id == AssignmentRecord.session_id)
-                .where(SessionRecord.study_id == study.id, AssignmentRecord.state == "voted", AssignmentRecord.counted)
-            )
-            sessions = session.scalar(sa.select(sa.func.count()).where(SessionRecord.study_id == study.id))
-            disabled = session.scalar(
-                sa.select(sa.func.count()).where(PairRecord.study_id == study.id, PairRecord.disabled)
-            )
-            target, problem = _target(study.design, pairs or 0)
-            rows.append(
-                StudyRow(
-                    slug=study.slug,
-                    title=study.title,
-                    status=study.status,
-                    pairs=pairs or 0,
-                    target_votes=target,
-                    valid_votes=votes or 0,
-                    sessions=sessions or 0,
-                    disabled=disabled or 0,
-                    problem=problem,
-                )
-            )
-        return rows
+    """Every study with its counts, oldest first."""
+    with database.snapshot() as tx:
+        return read_studies(tx)
 
 
-def _target(stored: str, pairs: int) -> tuple[int | None, str | None]:
-    """The votes that a stored design asks for, or why it cannot be read."""
-    try:
-        design = StudyDesign.model_validate_json(stored)
-    except ValidationError as error:
-        return None, first_problem(error)
-    return design.votes_total or pairs * design.votes_per_pair, None
-
-
-def set_status(database: Database, slug: str, status: str) -> None:
+def set_status(database: Database, slug: str, status: str, *, by: str = COMMAND_LINE) -> None:
     """Open, pause or close a study; NotFound for a slug that does not exist.
 
     When this returns for `closed`, every vote that will ever be accepted is stored: votes being written are waited for.
@@ -98,6 +43,7 @@ def set_status(database: Database, slug: str, status: str) -> None:
         )
         if done.first() is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+        record_action(session, ACTIONS[status], actor=by, study=slug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +69,7 @@ def reported_pairs(database: Database, slug: str) -> list[ReportedPair]:
         return [ReportedPair(*row) for row in rows]
 
 
-def enable_pairs(database: Database, slug: str, *, keys: Sequence[str] | None = None) -> int:
+def enable_pairs(database: Database, slug: str, *, keys: Sequence[str] | None = None, by: str = COMMAND_LINE) -> int:
     """Hand out again the pairs that were taken out (all, or those named); returns how many."""
     with database.session() as session:
         study = _study_id(session, slug)
@@ -137,6 +83,9 @@ def enable_pairs(database: Database, slug: str, *, keys: Sequence[str] | None = 
         enabled = session.scalars(
             sa.update(PairRecord).where(*where).values(disabled=False, problems=0).returning(PairRecord.id)
         ).all()
+        if enabled:
+            what = f"{len(enabled)} pairs" if keys is None else ", ".join(keys)
+            record_action(session, "pairs enabled", actor=by, study=slug, detail=what)
         return len(enabled)
 
 
@@ -166,4 +115,5 @@ def delete_study(database: Database, slug: str, *, data_folder: Path) -> None:
         study = _study_id(session, slug)
         data_path = session.scalar(sa.select(StudyRecord.data_path).where(StudyRecord.id == study))
         session.execute(sa.delete(StudyRecord).where(StudyRecord.id == study))
+        record_action(session, "study deleted", actor=COMMAND_LINE, study=slug)
     shutil.rmtree(study_folder(data_folder, slug, data_path), ignore_errors=True)

@@ -13,6 +13,7 @@ from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
 from study_server.db.models import DesignVersionRecord, SessionRecord, StudyRecord, VoteBudgetRecord
 from study_server.errors import NotFound
+from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import DesignChange, design_changes
 from study_server.studies.design import StudyDesign
 
@@ -28,7 +29,7 @@ class DesignVersion:
     sessions: int
 
 
-def update_study(database: Database, design: StudyDesign, *, set_id: str) -> list[DesignChange]:
+def update_study(database: Database, design: StudyDesign, *, set_id: str, by: str = COMMAND_LINE) -> list[DesignChange]:
     """Give the study of this slug the design, if every change is harmless; returns the changes.
 
     Raises NotFound for an unknown slug, InputError for another image set or a change that is refused; then nothing
@@ -59,6 +60,13 @@ def update_study(database: Database, design: StudyDesign, *, set_id: str) -> lis
                 design=study.design,
                 changed_ms=now_ms(),
             )
+        )
+        record_action(
+            session,
+            "design changed",
+            actor=by,
+            study=design.slug,
+            detail="; ".join(f"{change.key}: {change.before} -> {change.after}" for change in changes),
         )
         return changes
 

@@ -25,18 +25,24 @@ SESSION_COOKIE = "qsched-"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Every resource of one server process; made and closed by the application's lifespan."""
+    """Every resource of one server process; made and closed by the application's lifespan.
+
+    `owner_reader` has a thread of its own, so that no annotator waits for what an owner looks at.
+    """
 
     settings: ServerSettings
     database: Database
     writer: Writer
     reader: Reader
+    owner_reader: Reader
     studies: StudyCache
     images: ImageStore
     keys: Keyring
     pages: Pages
     calls: RateLimit
     arrivals: RateLimit
+    sign_ins: RateLimit
+    all_sign_ins: RateLimit
 
 
 def server_of(request: Request) -> Server:

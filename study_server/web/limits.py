@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 
 from study_server.errors import TooMany
 
 MAX_BUCKETS = 50_000
+
+
+def address_group(address: str) -> int:
+    """What an address is counted as: one of IPv4, a /64 of IPv6, since one person has all of it. Hashed, not kept."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:  # a name or a socket; whatever it is, it is counted
+        return hash(address)
+    return hash(known if known.version == 4 else int(known) >> 64)
 
 
 class RateLimit:

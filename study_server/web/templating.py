@@ -43,7 +43,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._static_root = static_root
+        self.static_root = static_root
         self._secure_cookies = secure_cookies
 
     def catalogue(self, request: Request, languages: tuple[str, ...] | None = None) -> Catalogue:
@@ -85,7 +85,7 @@ class Pages:
             lang=catalogue.language,
             dir=catalogue.direction,
             t=catalogue.text,
-            static_root=self._static_root,
+            static_root=self.static_root,
             csrf_token=csrf_token,
             study=study,
             base=f"/s/{study.slug}" if study else None,

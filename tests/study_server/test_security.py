@@ -12,6 +12,7 @@ from qsched.errors import InputError
 from study_server.errors import NotFound
 from study_server.owner import make_settings
 from study_server.settings import ServerSettings
+from study_server.web.limits import address_group
 from study_server.web.security import Keyring, read_or_make_secret
 from tests.study_server.visiting import Visitor, query, run, serving
 
@@ -239,3 +240,8 @@ def test_no_message_shows_the_databases_password(url, secret, monkeypatch):
             attempt()
         except InputError as error:
             assert "hunter2" not in str(error)
+
+
+def test_one_persons_many_addresses_count_as_one():
+    assert address_group("2001:db8::1") == address_group("2001:db8::ffff:2") != address_group("2001:db8:0:1::1")
+    assert address_group("192.0.2.1") != address_group("192.0.2.2")

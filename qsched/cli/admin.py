@@ -1,0 +1,101 @@
+"""`qsched admin`: accounts for the owner's pages of the study server."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from qsched.cli.options import DB_HELP
+from qsched.errors import InputError
+
+STDIN_HELP = "Read the password from the first line of standard input instead of asking."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `qsched`."""
+    group = typer.Typer(no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server).")
+    group.command()(create)
+    group.command("list")(list_accounts)
+    group.command()(password)
+    group.command()(remove)
+    app.add_typer(group, name="admin")
+
+
+def create(
+    name: str = typer.Argument(help="The name to sign in with."),
+    role: str = typer.Option("owner", "--role", help="owner (may act) or viewer (may look)."),
+    password_stdin: bool = typer.Option(False, "--password-stdin", help=STDIN_HELP),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Make an account; the password is asked for. The server may be running.
+
+    Example: qsched admin create jane --db sqlite:///runs/study.db
+    """
+    from study_server.admin.accounts import create_account
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        create_account(database, name, role=role, password=_read_password(password_stdin))
+    finally:
+        database.close()
+    typer.echo(f"{name} can sign in at /admin of the server, as {role}")
+
+
+def list_accounts(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """List the accounts with their roles."""
+    from study_server.admin.accounts import list_accounts as read_accounts
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        accounts = read_accounts(database)
+    finally:
+        database.close()
+    for account in accounts:
+        typer.echo(f"{account.name}  {account.role}")
+    if not accounts:
+        typer.echo("nobody has an account yet; make one with: qsched admin create NAME")
+
+
+def password(
+    name: str = typer.Argument(help="The account."),
+    password_stdin: bool = typer.Option(False, "--password-stdin", help=STDIN_HELP),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Set a new password; whoever is signed in with the old one is signed out."""
+    from study_server.admin.accounts import set_password
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        set_password(database, name, _read_password(password_stdin))
+    finally:
+        database.close()
+    typer.echo(f"{name} has a new password")
+
+
+def remove(
+    name: str = typer.Argument(help="The account."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Remove an account; whoever is signed in with it is signed out."""
+    from study_server.admin.accounts import remove_account
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        remove_account(database, name)
+    finally:
+        database.close()
+    typer.echo(f"the account {name} is removed")
+
+
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask for the password; pipe it in with --password-stdin")
+    typed: str = typer.prompt("Password (12 characters or more)", hide_input=True, confirmation_prompt=True)
+    return typed

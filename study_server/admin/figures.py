@@ -1,0 +1,36 @@
+"""The slow reads of the owner's pages, shared by everybody who looks."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from starlette.requests import Request
+
+from study_server.admin.progress import ComparisonCounts, SharedReads, StudyProgress, read_counts, read_progress
+from study_server.db import Reader
+from study_server.studies.study import Study
+
+
+class OwnerFigures:
+    """One per process; `progress` is seconds old, `counts` may be a minute old."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._progress: SharedReads[StudyProgress] = SharedReads(reader, fresh_seconds=1.5)
+        self._counts: SharedReads[tuple[ComparisonCounts, ...]] = SharedReads(reader, fresh_seconds=20.0)
+
+    async def progress(self, slug: str) -> StudyProgress:
+        """How far a study is; NotFound for an unknown slug."""
+        return await self._progress.get(slug, lambda tx: read_progress(tx, slug))
+
+    async def counts(self, study: Study) -> tuple[ComparisonCounts, ...]:
+        """The answers so far."""
+        return await self._counts.get(study.uid, lambda tx: read_counts(tx, study.id))
+
+    def forget(self, slug: str) -> None:
+        """An owner changed something: show it at once."""
+        self._progress.forget(slug)
+
+
+def figures_of(request: Request) -> OwnerFigures:
+    """Those of the process that handles `request`."""
+    return cast(OwnerFigures, request.app.state.owner_figures)

@@ -1,0 +1,63 @@
+"""The owner's pages as frozen context classes; a test compares each with its template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from study_server.admin.progress import ComparisonCounts, StudyProgress
+from study_server.studies.actions import OwnerAction
+from study_server.studies.progress import StudyRow
+
+
+@dataclass(frozen=True, slots=True)
+class SignInPage:
+    template: ClassVar[str] = "admin/sign_in.html"
+    to: str
+    has_accounts: bool
+    name: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    template: ClassVar[str] = "admin/error.html"
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudiesPage:
+    template: ClassVar[str] = "admin/studies.html"
+    studies: tuple[StudyRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    template: ClassVar[str] = "admin/log.html"
+    actions: tuple[OwnerAction, ...]
+    older: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPage:
+    template: ClassVar[str] = "admin/study.html"
+    progress: StudyProgress
+
+
+@dataclass(frozen=True, slots=True)
+class LivePart:
+    """The part of StudyPage that is renewed."""
+
+    template: ClassVar[str] = "admin/live.html"
+    progress: StudyProgress
+
+
+@dataclass(frozen=True, slots=True)
+class CountsPage:
+    template: ClassVar[str] = "admin/counts.html"
+    counts: tuple[ComparisonCounts, ...]
+    slug: str
+
+
+ADMIN_PAGES = (SignInPage, ErrorPage, StudiesPage, LogPage, StudyPage, LivePart, CountsPage)

@@ -1,0 +1,146 @@
+"""One study as its owner watches it: votes, pace, time left, people on their way through it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from study_server.admin import queries
+from study_server.admin.charts import BarChart, bar_chart
+from study_server.clock import now_ms
+from study_server.db import Reader, Tx
+from study_server.studies.progress import StudyRow, read_study
+
+HOUR_MS = 3_600_000
+CHART_HOURS = 24
+# A page that is open sends a sign of life at least this often; one that sent none for half an hour was left.
+HERE_MS = 90_000
+GONE_MS = 30 * 60_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """How many people came this far; `share` of the first step, at most 1."""
+
+    words: str
+    people: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyProgress:
+    """What the page of a study shows and renews.
+
+    votes_last_hour    valid votes on pairs that were handed out in the last hour
+    hours_left         at that pace; None while nothing comes in or there is no target
+    here, dropped      people at the study now, and people who left in the middle
+    """
+
+    row: StudyRow
+    votes_last_hour: int
+    hours_left: float | None
+    by_hour: BarChart
+    funnel: tuple[FunnelStep, ...]
+    screened_out: int
+    here: int
+    dropped: int
+    simulated: int
+    read_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonCounts:
+    """Answers so far to one question about two arms."""
+
+    question: str
+    first: str
+    second: str
+    first_preferred: int
+    second_preferred: int
+    ties: int
+
+    @property
+    def votes(self) -> int:
+        """All answers but skips."""
+        return self.first_preferred + self.second_preferred + self.ties
+
+
+def read_progress(tx: Tx, slug: str) -> StudyProgress:
+    """The progress of a study at this moment; NotFound for an unknown slug."""
+    number, row = read_study(tx, slug)
+    now = now_ms()
+    this_hour = now // HOUR_MS
+    first_hour = this_hour - CHART_HOURS + 1
+    found: dict[int, int] = dict(tx.all(queries.VOTES_BY_HOUR, study=number, first=first_hour * HOUR_MS << 20))
+    recent = int(tx.scalar(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20))
+    people = tx.one(queries.FUNNEL, study=number, here_since=now - HERE_MS, gone_since=now - GONE_MS)
+    agreed, began, judged, finished, screened_out, here, dropped, simulated = map(int, people or (0,) * 8)
+    left = None if row.target_votes is None else max(0, row.target_votes - row.valid_votes)
+    return StudyProgress(
+        row=row,
+        votes_last_hour=recent,
+        hours_left=left / recent if left is not None and recent else None,
+        by_hour=bar_chart(
+            [(f"{hour % 24:02d}:00", found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)],
+            words=f"valid votes in each of the last {CHART_HOURS} hours (UTC)",
+        ),
+        funnel=funnel(
+            [("agreed to take part", agreed), ("saw a pair", began), ("judged a pair", judged), ("finished", finished)]
+        ),
+        screened_out=screened_out,
+        here=here,
+        dropped=dropped,
+        simulated=simulated,
+        read_ms=now,
+    )
+
+
+def funnel(steps: list[tuple[str, int]]) -> tuple[FunnelStep, ...]:
+    """Each step with its share of the first."""
+    most = max((people for _, people in steps), default=0)
+    return tuple(FunnelStep(words, people, people / most if most else 0.0) for words, people in steps)
+
+
+def read_counts(tx: Tx, study: int) -> tuple[ComparisonCounts, ...]:
+    """The answers so far, by question and comparison. Looks at every vote: seconds for a million."""
+    rows = tx.all(queries.COUNTS, study=study)
+    return tuple(
+        ComparisonCounts(question, first, second, *map(int, counts)) for first, second, question, *counts in rows
+    )
+
+
+class SharedReads(Generic[T]):
+    """Answers of slow reads, shared by everybody who looks; a read begins at most once at a time and key.
+
+    An answer is renewed after `fresh_seconds`, or after ten times what it took to read if that is longer: looking at
+    a study takes at most a tenth of one thread, whoever looks.
+    """
+
+    def __init__(self, reader: Reader, *, fresh_seconds: float) -> None:
+        self._reader = reader
+        self._fresh = fresh_seconds
+        self._known: dict[str, tuple[float, asyncio.Task[T]]] = {}
+
+    async def get(self, key: str, read: Callable[[Tx], T]) -> T:
+        """The answer of `read`, or a recent one under the same key."""
+        due, task = self._known.get(key, (0.0, None))
+        if task is None or (task.done() and (time.monotonic() >= due or task.exception() is not None)):
+            task = asyncio.create_task(self._read(key, read))
+            self._known[key] = (float("inf"), task)
+        return await asyncio.shield(task)
+
+    async def _read(self, key: str, read: Callable[[Tx], T]) -> T:
+        began = time.monotonic()
+        answer = await self._reader.run(read)
+        ended = time.monotonic()
+        _, task = self._known[key]
+        self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
+        return answer
+
+    def forget(self, key: str) -> None:
+        """Read anew next time: something was changed."""
+        self._known.pop(key, None)

@@ -1,0 +1,53 @@
+"""Statements of the owner's pages. Each walks what one page shows; the heavy ones run beside the votes, not before."""
+
+from __future__ import annotations
+
+from study_server.db import Statement
+
+STUDY = Statement("SELECT id, slug, title, status FROM studies WHERE slug = :slug AND status <> 'importing'")
+
+# An assignment's id begins with the time at which it was made, so the latest ones are one range of the primary key.
+VOTES_BY_HOUR = Statement("""
+    SELECT a.served_ms / 3600000, COUNT(*)
+    FROM assignments a JOIN sessions s ON s.id = a.session_id
+    WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
+    GROUP BY a.served_ms / 3600000
+""")
+VOTES_SINCE = Statement("""
+    SELECT COUNT(*) FROM assignments a JOIN sessions s ON s.id = a.session_id
+    WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
+""")
+
+FUNNEL = Statement("""
+    SELECT COUNT(*),
+           COALESCE(SUM(CASE WHEN position > 0 THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN done > 0 THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'finished' THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'screened_out' THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'active' AND COALESCE(tab_seen_ms, started_ms) >= :here_since
+                             THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'active' AND COALESCE(tab_seen_ms, started_ms) < :gone_since
+                             THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN simulated THEN 1 ELSE 0 END), 0)
+    FROM sessions WHERE study_id = :study
+""")
+
+# The votes that stand and count, by comparison and question: first arm preferred, second arm preferred, tie.
+COUNTS = Statement("""
+    SELECT f.arm, s.arm, v.question,
+           SUM(CASE WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
+                    THEN 1 ELSE 0 END),
+           SUM(CASE WHEN (v.choice = 'right' AND a.first_on_left) OR (v.choice = 'left' AND NOT a.first_on_left)
+                    THEN 1 ELSE 0 END),
+           SUM(CASE WHEN v.choice = 'tie' THEN 1 ELSE 0 END)
+    FROM pairs p
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    JOIN assignments a ON a.pair_id = p.id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted'
+      AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    GROUP BY f.arm, s.arm, v.question
+    ORDER BY v.question, f.arm, s.arm
+""")
