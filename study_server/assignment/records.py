@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from qsched.records import Kind
 from study_server.assignment import queries
@@ -59,7 +59,7 @@ class PairContent(NamedTuple):
     prompt_id: int
     first: PictureContent
     second: PictureContent
-    better: Literal["first", "second"] | None
+    better: str | None
     why: str | None
 
     def sides(self, *, first_on_left: bool) -> tuple[PictureContent, PictureContent]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from qsched.errors import InputError
 from study_server.studies.design import Baseline, KnownItem, StudyDesign
-from study_server.studies.known_answers import write_known
+from study_server.studies.known_answers import TIE, write_known
 
 # The posterior is refitted every few votes; beyond this many arms that would cost noticeable time.
 MAX_ADAPTIVE_ARMS = 30
@@ -133,7 +133,7 @@ def _known_pair(
     item: KnownItem, location: tuple[str, int], arms: Sequence[str], available: set[ImageKey]
 ) -> PlannedPair:
     pool, _ = location
-    for arm in item.arms:
+    for arm in item.both_arms:
         _known_arm(arm, arms, (*location, "worse" if arm == item.worse else "better"))
         if (item.prompt, item.sample_index, arm) not in available:
             raise MisfitError(
@@ -142,10 +142,10 @@ def _known_pair(
                 (*location, "prompt"),
             )
     order: Mapping[str, int] = {arm: place for place, arm in enumerate(arms)}
-    first, second = sorted(item.arms, key=order.__getitem__)
+    first, second = sorted(item.both_arms, key=order.__getitem__)
 
     def place(arm: str) -> str:
-        return "first" if arm == first else "second"
+        return TIE if arm == TIE else "first" if arm == first else "second"
 
     return PlannedPair(
         pair_key(item.prompt, item.sample_index, first, second),

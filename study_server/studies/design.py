@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from study_server.resources import languages as catalogue_languages
+from study_server.studies.known_answers import TIE
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -38,30 +39,51 @@ class KnownItem(DesignSection):
     """A pair whose right answer is known: of this prompt, `better` is better than `worse`.
 
     `better` is one arm for every question, or an arm by question; a question that it leaves out has no known answer.
+    `tie` in the place of an arm says that neither is better; `arms` names the two if `better` and `worse` do not.
     """
 
     prompt: Word
     better: Word | dict[Identifier, Word]
     worse: Word | None = None
+    arms: tuple[Word, Word] | None = None
     sample_index: int = Field(default=0, ge=0)
     why: str | None = Field(default=None, max_length=500, description="shown after a practice answer")
 
     @model_validator(mode="after")
     def _two_arms(self) -> KnownItem:
-        if len(self.arms) != 2:
-            raise ValueError(f"better and worse name {', '.join(self.arms) or 'no arm'}; name two arms")
+        if self.worse == TIE:
+            raise ValueError("worse is tie; write better: tie and arms: [one, other] if neither is better")
+        if self.arms is not None and set(self._named()) - set(self.arms):
+            odd = next(arm for arm in self._named() if arm not in self.arms)
+            raise ValueError(f"better and worse name {odd}, arms {' and '.join(self.arms)}; name the same two")
+        if len(self.both_arms) != 2:
+            also = "; with better: tie name them in arms: [one, other]" if TIE in self._answers() else ""
+            raise ValueError(f"better and worse name {', '.join(self.both_arms) or 'no arm'}; name two arms{also}")
         for word in re.findall(r"{(.*?)}", self.why or ""):
             if word not in ("better", "worse"):
                 raise ValueError(
                     f"why has {{{word}}}; it may have {{better}} and {{worse}}, for the sides of the pictures"
                 )
+            if all(answer == TIE for answer in self._answers()):
+                raise ValueError(f"why has {{{word}}}, but the known answer is a tie, which has no side")
         return self
 
     @property
-    def arms(self) -> tuple[str, ...]:
+    def both_arms(self) -> tuple[str, ...]:
         """The arms of the pair, in the order in which they are named."""
-        named = (self.better,) if isinstance(self.better, str) else tuple(self.better.values())
-        return tuple(dict.fromkeys((*named, *(() if self.worse is None else (self.worse,)))))
+        return tuple(dict.fromkeys((*self._named(), *(self.arms or ()))))
+
+    @property
+    def expects_tie(self) -> bool:
+        """Whether a tie is the known answer to some question."""
+        return TIE in self._answers()
+
+    def _answers(self) -> tuple[str, ...]:
+        return (self.better,) if isinstance(self.better, str) else tuple(self.better.values())
+
+    def _named(self) -> tuple[str, ...]:
+        worse = () if self.worse is None else (self.worse,)
+        return tuple(arm for arm in (*self._answers(), *worse) if arm != TIE)
 
 
 class Baseline(DesignSection):
@@ -235,6 +257,10 @@ class StudyDesign(DesignSection):
         if both:
             raise ValueError(f"prompt {both[0]!r} is practised and gold; practice must show other content")
         for item in (*self.gold, *self.practice):
+            if item.expects_tie and not self.allow_tie:
+                raise ValueError(
+                    f"prompt {item.prompt!r}: the known answer is a tie, which allow_tie: false does not offer"
+                )
             for question in () if isinstance(item.better, str) else item.better:
                 if question not in (asked := [one.id for one in self.questions]):
                     raise ValueError(

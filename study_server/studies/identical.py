@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from study_server.studies.comparisons import ImageKey, MisfitError, PlannedPair, check_votes_total
 from study_server.studies.design import StudyDesign
+from study_server.studies.known_answers import is_tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ def leave_out_identical(
     """Leave out task pairs whose pictures look the same, unless the design shows them.
 
     `looks` names how an image looks; images with the same name are identical. Raises MisfitError if a practice or gold
-    pair is identical, since its stated answer is false, or if nothing is left to show.
+    pair is identical and its known answer is not a tie, or if nothing is left to show.
     """
     kept: list[PlannedPair] = []
     identical = 0
@@ -31,13 +32,13 @@ def leave_out_identical(
     for pair in planned:
         number = numbers[pair.pool] = numbers.get(pair.pool, -1) + 1
         same = _look(looks, pair, pair.first_arm) == _look(looks, pair, pair.second_arm)
-        if same and pair.pool != "task":
+        if same and pair.pool != "task" and not is_tie(pair.better):
             raise MisfitError(
                 f"{pair.pool}: the pictures of {pair.first_arm!r} and {pair.second_arm!r} for prompt "
-                f"{pair.prompt_key!r} are identical, so neither can be better; take another prompt",
+                f"{pair.prompt_key!r} are identical, so neither can be better; take another prompt, or say better: tie",
                 (pair.pool, number),
             )
-        if same and not design.show_identical:
+        if same and pair.pool == "task" and not design.show_identical:
             identical += 1
         else:
             kept.append(pair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from study_server.export import export_votes
 from study_server.studies.design import KnownItem
 from study_server.studies.known_answers import first_known, known_answer, on_screen, write_known
 from tests.study_server.test_design import design
@@ -31,13 +32,60 @@ def test_one_answer_holds_for_every_question_and_a_mapping_for_those_it_names():
 
 
 def test_the_design_refuses_what_cannot_be_meant():
-    assert KnownItem(**BY_QUESTION).arms == ("fp32", "w4a4")
+    assert KnownItem(**BY_QUESTION).both_arms == ("fp32", "w4a4")
     with pytest.raises(ValueError, match="better and worse name fp32; name two arms"):
         KnownItem(prompt="p1", better={"overall": "fp32"})
     with pytest.raises(ValueError, match=r"why has \{left\}; it may have \{better\} and \{worse\}"):
         KnownItem(prompt="p1", better="fp32", worse="w4a4", why="The {left} one")
     with pytest.raises(ValueError, match="better names the question 'shine'; the questions are overall"):
         design(gold=[{"prompt": "p1", "better": {"shine": "fp32"}, "worse": "w4a4"}])
+
+
+def test_a_known_tie_names_its_two_arms_and_has_no_side():
+    tie = KnownItem(prompt="p1", better="tie", arms=("fp32", "w4a4"))
+    assert (tie.both_arms, tie.expects_tie) == (("fp32", "w4a4"), True)
+    mixed = KnownItem(prompt="p1", better={"overall": "tie", "match": "fp32"}, worse="w4a4", why="The {worse} one")
+    assert (mixed.both_arms, mixed.expects_tie) == (("fp32", "w4a4"), True)
+    for arms in (None, ("fp32", "fp32")):
+        with pytest.raises(ValueError, match=r"name two arms; with better: tie name them in arms: \[one, other\]"):
+            KnownItem(prompt="p1", better="tie", arms=arms)
+    with pytest.raises(ValueError, match="better and worse name bf16, arms fp32 and w4a4; name the same two"):
+        KnownItem(prompt="p1", better="bf16", arms=("fp32", "w4a4"))
+    with pytest.raises(ValueError, match="worse is tie; write better: tie"):
+        KnownItem(prompt="p1", better="fp32", worse="tie")
+    with pytest.raises(ValueError, match="the known answer is a tie, which has no side"):
+        KnownItem(prompt="p1", better="tie", arms=("fp32", "w4a4"), why="The {better} one")
+    with pytest.raises(ValueError, match="the known answer is a tie, which allow_tie: false does not offer"):
+        design(allow_tie=False, gold=[{"prompt": "p1", "better": "tie", "arms": ["fp32", "w4a4"]}])
+    for first_on_left in (True, False):
+        assert on_screen("tie", first_on_left=first_on_left) == "tie"
+    stored = write_known({"overall": "tie", "match": "second"})
+    assert (known_answer(stored, "overall"), first_known(stored)) == ("tie", "second")
+
+
+@pytest.mark.parametrize("said", ["tie", "left"])
+async def test_a_known_tie_is_right_only_as_a_tie_from_practice_to_the_analysis(
+    settings, make_study, database, tmp_path, said
+):
+    from analysis.votes import ExclusionRules, exclude, read_votes
+
+    tie = {"better": "tie", "arms": ["fp32", "w4a4"]}
+    make_study(
+        practice=[{"prompt": "p0", **tie}],
+        gold=[{"prompt": "p1", **tie}, {"prompt": "p2", "better": {"overall": "tie"}, "arms": ["fp32", "w4a4"]}],
+        pairs_per_annotator=4,
+    )
+
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        feedback = (await visitor.vote(said))["feedback"]
+        assert feedback["correct"] is (said == "tie")
+        await visitor.vote_all(lambda _: said)
+    assert query(database, "SELECT DISTINCT expected FROM votes_table WHERE kind = 'gold'") == [("tie",)]
+    path = export_votes(database, study="s", path=tmp_path / "votes.csv").path
+    report = exclude(read_votes(path), ExclusionRules(min_response_ms=0))[1]
+    assert report.annotators == (() if said == "tie" else ((report.annotators[0][0], "gold failures"),))
 
 
 async def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database):

@@ -311,3 +311,12 @@ def test_identical_pictures_are_no_gold_and_no_study(settings, database, own_set
                 database, design, set_folder=own_set, data_folder=settings.data_folder, progress=lambda n: None
             )
     assert query(database, "SELECT COUNT(*) FROM studies") == [(0,)]
+
+
+def test_two_identical_pictures_may_be_gold_if_the_known_answer_is_a_tie(settings, database, own_set):
+    arms = give_arms_the_same_picture(own_set, prompts=["p0", "p1"])
+    gold = ({"prompt": "p0", "better": "tie", "arms": arms},)
+    design = StudyDesign(slug="s", title="t", images=str(own_set), gold=gold)
+    made = create_study(database, design, set_folder=own_set, data_folder=settings.data_folder, progress=lambda n: None)
+    assert made.identical == 1, "the other pair; the gold pair is shown"
+    assert query(database, "SELECT better FROM pairs WHERE pool = 'gold'") == [("tie",)]
