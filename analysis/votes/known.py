@@ -9,7 +9,7 @@ def known_answers(frame: pl.DataFrame, kind: str, *, gold_ties_wrong: bool) -> p
     """Per annotator `n` answers of this kind that are judged and `ok` that are right; needs column `expected`.
 
     An item without a known answer to a row's question is not judged there. Neither is a tie on a gold item with a
-    better picture, unless `gold_ties_wrong`: who sees no difference has not chosen the worse one. If the known answer is
+    better picture, unless `gold_ties_wrong`: who sees no difference has not chosen the worse one. If the answer is
     a tie, only a tie is right. An instructed item has no such excuse.
     """
     choice, expected = pl.col("choice").cast(pl.String), pl.col("expected").cast(pl.String)

@@ -50,7 +50,10 @@ SESSIONS = Statement("""
 # NOT INDEXED: SQLite then reads in the order of ids; by the index on sessions it would sort all rows in memory.
 VOTES = Statement("""
     SELECT v.session_id, a.pair_id, v.question, v.choice, a.first_on_left, a.served_ms, v.answered_ms, v.response_ms,
-           a.kind, a.expected, v.strength, a.selection_probability, v.doubt
+           a.kind,
+           CASE WHEN substr(a.expected, 1, 1) = '{' THEN [[sqlite: json_extract(a.expected, '$.' || v.question)
+                | postgresql: CAST(a.expected AS json) ->> v.question]] ELSE a.expected END,
+           v.strength, a.selection_probability, v.doubt
     FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id

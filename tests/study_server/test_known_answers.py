@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from study_server.export import export_votes
@@ -88,7 +89,7 @@ async def test_a_known_tie_is_right_only_as_a_tie_from_practice_to_the_analysis(
     assert report.annotators == (() if said == "tie" else ((report.annotators[0][0], "gold failures"),))
 
 
-async def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database):
+async def test_the_export_has_the_known_answer_of_each_rows_own_question(settings, make_study, database, tmp_path):
     make_study(questions=QUESTIONS, gold=[BY_QUESTION], pairs_per_annotator=2)
 
     async with serving(settings) as browser:
@@ -100,6 +101,9 @@ async def test_the_export_has_the_known_answer_of_each_rows_own_question(setting
         "match": "right" if left == "fp32" else "left",
         "detail": None,
     }
+    path = export_votes(database, study="s", path=tmp_path / "votes.parquet").path
+    exported = pl.read_parquet(path).filter(pl.col("kind") == "gold")
+    assert set(exported.select("question", "expected", "left_arm").iter_rows()) == set(rows)
 
 
 @pytest.mark.parametrize("layout", ["side", "stacked"])
