@@ -38,40 +38,59 @@ _UNSEEN = """
      LIMIT 1) IS NULL
 """
 
-# Walks one range of ix_pairs_open and stops after `window` rows: its cost does not depend on the study's size.
-OPEN_PAIRS = Statement(f"""
+# `{scope}` is one range of ix_pairs_open (a pool of a study) or of ix_pairs_comparison (a comparison of an adaptive
+# study). The inner query walks it from (load, rank) on and ends after `probes` rows, so that neither a person's history
+# nor the study's size makes it expensive. SQLite keeps the order of the subquery and would sort again.
+_OPEN = """
     SELECT p.id, p.prompt_id, p.load, p.side_balance
-    FROM pairs p
-    WHERE p.study_id = :study AND p.pool = :pool AND p.disabled = FALSE AND p.load < :target
-      AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-      AND {_UNSEEN}
-    ORDER BY p.load, p.rank
+    FROM (SELECT id, prompt_id, load, side_balance, rank FROM pairs
+          WHERE {scope} AND disabled = FALSE AND load < :target AND (load, rank) >= (:load, :rank)
+          ORDER BY load, rank LIMIT :probes) p
+    WHERE p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
+      AND {unseen}
+    [[sqlite: | postgresql: ORDER BY p.load, p.rank]]
     LIMIT :window
+"""
+# The lowest number of votes and leases above `load` that any open pair has, with the first and last rank there.
+_LEVEL = """
+    SELECT l.load,
+           (SELECT rank FROM pairs WHERE {scope} AND disabled = FALSE AND load = l.load ORDER BY rank LIMIT 1),
+           (SELECT rank FROM pairs WHERE {scope} AND disabled = FALSE AND load = l.load ORDER BY rank DESC LIMIT 1)
+    FROM (SELECT load FROM pairs
+          WHERE {scope} AND disabled = FALSE AND load > :load AND load < :target ORDER BY load LIMIT 1) l
+"""
+# Where in the order this session is: the rank of the pair that it was given last.
+LATEST_RANK = Statement("""
+    SELECT p.rank FROM assignments a JOIN pairs p ON p.id = a.pair_id
+    WHERE a.session_id = :session ORDER BY a.position DESC LIMIT 1
 """)
+_OF_STUDY = "study_id = :study AND pool = :pool"
+_OF_COMPARISON = "comparison_id = :comparison AND pool = 'task'"
 
-# One probe of ix_pairs_comparison a comparison: its cost grows with the number of comparisons, not of pairs. A scalar
-# subquery as above.
+OPEN_PAIRS = Statement(_OPEN.format(scope=_OF_STUDY, unseen=_UNSEEN))
+OPEN_PAIRS_OF = Statement(_OPEN.format(scope=_OF_COMPARISON, unseen=_UNSEEN))
+LEVEL = Statement(_LEVEL.format(scope=_OF_STUDY))
+LEVEL_OF = Statement(_LEVEL.format(scope=_OF_COMPARISON))
+
+_OPEN_IN_COMPARISON = f"""
+      (SELECT p.id
+       FROM (SELECT id, prompt_id FROM pairs
+             WHERE comparison_id = c.id AND pool = 'task' AND disabled = FALSE AND load < :target {{start}}
+             ORDER BY load, rank LIMIT :probes) p
+       WHERE p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7) AND {_UNSEEN}
+       LIMIT 1) IS NOT NULL
+"""
+_FROM_A_PLACE = """
+             AND (load, rank) >= ((SELECT f.load FROM pairs f WHERE f.comparison_id = c.id AND f.pool = 'task'
+                                   AND f.disabled = FALSE AND f.load < :target ORDER BY f.load LIMIT 1), :rank)
+"""
+# A walk of ix_pairs_comparison for each comparison, and another from a rank where the first finds nothing, each of
+# `probes` rows at most: its cost grows with the number of comparisons, not of pairs.
 OPEN_COMPARISONS = Statement(f"""
-    SELECT c.id
-    FROM comparisons c
-    WHERE c.study_id = :study AND (
-      SELECT p.id FROM pairs p
-      WHERE p.comparison_id = c.id AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
-        AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-        AND {_UNSEEN}
-      ORDER BY p.load, p.rank LIMIT 1
-    ) IS NOT NULL
+    SELECT c.id FROM comparisons c
+    WHERE c.study_id = :study
+      AND ({_OPEN_IN_COMPARISON.format(start="")} OR {_OPEN_IN_COMPARISON.format(start=_FROM_A_PLACE)})
     ORDER BY c.id
-""")
-
-OPEN_PAIRS_OF = Statement(f"""
-    SELECT p.id, p.prompt_id, p.load, p.side_balance
-    FROM pairs p
-    WHERE p.comparison_id = :comparison AND p.pool = 'task' AND p.disabled = FALSE AND p.load < :target
-      AND p.prompt_id NOT IN (:r0, :r1, :r2, :r3, :r4, :r5, :r6, :r7)
-      AND {_UNSEEN}
-    ORDER BY p.load, p.rank
-    LIMIT :window
 """)
 
 COMPARISONS = Statement("SELECT id, first_arm, second_arm FROM comparisons WHERE study_id = :study ORDER BY id")

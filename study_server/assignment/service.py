@@ -11,6 +11,7 @@ import random
 from qsched.records import Kind
 from study_server.assignment import queries
 from study_server.assignment.adaptive import Draw, draw_comparison
+from study_server.assignment.open_pairs import Comparison, Pool, find_open, find_open_comparisons
 from study_server.assignment.policy import (
     LETTERS,
     Candidate,
@@ -31,13 +32,11 @@ from study_server.assignment.slots import (
     take_slot,
 )
 from study_server.db import Tx
-from study_server.studies.design import MAX_PROMPT_GAP
 from study_server.studies.known_answers import on_screen
 from study_server.studies.session_length import REPEAT_GAP
 from study_server.studies.study import Study
 
 QUEUE_DEPTH = 2
-WINDOW = 8
 CLAIM_ATTEMPTS = 4
 NO_TARGET = 2**31
 
@@ -141,12 +140,13 @@ def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: K
         row = tx.one(queries.PRACTICE_PAIR, study=context.study.id, number=number)
         candidates = [] if row is None else [Candidate(*row)]
     elif kind is Kind.GOLD:
-        candidates = _window(tx, context, session, pool="gold", target=NO_TARGET)
+        candidates = find_open(tx, context, session, Pool(context.study.id, "gold"), target=NO_TARGET)
         context.rng.shuffle(candidates)
         candidates = candidates[:1]
     elif kind is Kind.INSTRUCTED:
         # What it shows does not matter: late in a session it is a pair that was judged before.
-        candidates = _window(tx, context, session, pool="task", target=NO_TARGET) or _judged(tx, session)
+        pool = Pool(context.study.id, "task")
+        candidates = find_open(tx, context, session, pool, target=NO_TARGET) or _judged(tx, session)
     else:
         candidates = _judged(tx, session)
     person = Person(session.recent, session.left_balance)
@@ -176,12 +176,12 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
     draw: Draw | None = None
     for _ in range(CLAIM_ATTEMPTS):
         if adaptivity is None:
-            candidates = _window(tx, context, session, pool="task", target=target)
+            candidates = find_open(tx, context, session, Pool(context.study.id, "task"), target=target)
         else:
             # The draw is kept while its comparison is open: drawing again after a lost race would make the
             # stored probability wrong for comparisons that are much in demand.
             draw = draw or _draw(tx, context, session, floor=adaptivity.floor)
-            candidates = _window_of(tx, context, session, draw) if draw else []
+            candidates = find_open(tx, context, session, Comparison(draw.comparison_id), target=target) if draw else []
         if draw and not candidates:
             draw, contended = None, True
             continue
@@ -204,59 +204,8 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
 
 def _draw(tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, floor: float) -> Draw | None:
     """A comparison that has an open pair for this person, of another prompt than the recent ones if there is any."""
-    for excluded in _exclusions(session):
-        rows = tx.all(
-            queries.OPEN_COMPARISONS,
-            study=context.study.id,
-            target=context.study.design.votes_per_pair,
-            annotator=session.annotator_id,
-            **excluded,
-        )
-        if rows:
-            return draw_comparison([number for (number,) in rows], context.shares, floor=floor, rng=context.rng)
-    return None
-
-
-def _window_of(tx: Tx, context: AssignmentContext, session: AnnotatorSession, draw: Draw) -> list[Candidate]:
-    """As `_window`, within one comparison."""
-    for excluded in _exclusions(session):
-        rows = tx.all(
-            queries.OPEN_PAIRS_OF,
-            comparison=draw.comparison_id,
-            target=context.study.design.votes_per_pair,
-            annotator=session.annotator_id,
-            window=WINDOW,
-            **excluded,
-        )
-        if rows:
-            return [Candidate(*row) for row in rows]
-    return []
-
-
-def _exclusions(session: AnnotatorSession) -> list[dict[str, int]]:
-    """Prompts not to show: the recent ones; then none, for where nothing else is open."""
-    nothing = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
-    recent = nothing | {f"r{i}": prompt for i, prompt in enumerate(session.recent)}
-    return [recent, nothing] if session.recent else [nothing]
-
-
-def _window(
-    tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, pool: str, target: int
-) -> list[Candidate]:
-    """The open pairs that come first; those of recent prompts only if there is no other."""
-    for excluded in _exclusions(session):
-        rows = tx.all(
-            queries.OPEN_PAIRS,
-            study=context.study.id,
-            pool=pool,
-            target=target,
-            annotator=session.annotator_id,
-            window=WINDOW,
-            **excluded,
-        )
-        if rows:
-            return [Candidate(*row) for row in rows]
-    return []
+    opened = find_open_comparisons(tx, context, session)
+    return draw_comparison(opened, context.shares, floor=floor, rng=context.rng)
 
 
 def _judged(tx: Tx, session: AnnotatorSession) -> list[Candidate]:
