@@ -19,7 +19,7 @@ from qsched import __version__
 from qsched.errors import InputError
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
-from study_server.assignment.slots import expire_leases
+from study_server.assignment.slots import SILENT_MS, expire_leases
 from study_server.clock import now_ms
 from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
@@ -38,7 +38,7 @@ from study_server.web.catalogue import load_catalogue
 from study_server.web.context import Server, server_of
 from study_server.web.door import Door
 from study_server.web.headers import SecurityHeaders
-from study_server.web.limits import RateLimit
+from study_server.web.limits import HoldingLimit, RateLimit
 from study_server.web.security import Keyring, fingerprint
 from study_server.web.templating import Pages
 from study_server.writing import AssignmentContexts, Writer
@@ -123,6 +123,7 @@ def open_server(settings: ServerSettings, database: Database, *, static_root: st
         pages=Pages(static_root=static_root, secure_cookies=settings.secure_cookies),
         calls=RateLimit(per_second=settings.requests_per_second, burst=settings.request_burst),
         arrivals=RateLimit(per_second=settings.arrivals_per_minute / 60, burst=settings.arrivals_per_minute),
+        holders=HoldingLimit(most=settings.holders_per_address, seconds=SILENT_MS / 1000),
         sign_ins=RateLimit(per_second=settings.sign_ins_per_minute / 60, burst=settings.sign_ins_per_minute),
         all_sign_ins=RateLimit(per_second=2, burst=60),
     )

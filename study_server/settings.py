@@ -34,6 +34,9 @@ class ServerSettings(BaseModel):
     requests_per_second: float = Field(default=20.0, gt=0, description="sustained API calls of one session")
     request_burst: int = Field(default=60, ge=1)
     arrivals_per_minute: int = Field(default=600, ge=1, description="consents from one address")
+    holders_per_address: int = Field(
+        default=60, ge=1, description="sessions of one address that hold pairs and have judged none"
+    )
     owner_key: SecretStr | None = Field(default=None, description="of the printed link in single-user mode")
     sign_ins_per_minute: int = Field(default=5, ge=1, description="attempts of one address to sign in as an owner")
     sweep_seconds: float = Field(default=15.0, gt=0)

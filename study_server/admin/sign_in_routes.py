@@ -17,7 +17,7 @@ from study_server.admin.rendering import render
 from study_server.errors import Forbidden, TooMany
 from study_server.web.bodies import read_form
 from study_server.web.context import Server, server_of
-from study_server.web.limits import address_group
+from study_server.web.limits import address_of
 from study_server.web.security import new_token
 
 router = APIRouter(prefix="/admin", include_in_schema=False)
@@ -76,9 +76,8 @@ async def leave(owner: Owner, request: Request) -> Response:
 
 
 def _throttle(request: Request, server: Server) -> None:
-    address = request.client.host if request.client is not None else ""
     try:
-        server.sign_ins.check(address_group(address))
+        server.sign_ins.check(address_of(request))
         server.all_sign_ins.check("all")
     except TooMany as error:
         raise TooMany("too many attempts to sign in; wait a minute") from error

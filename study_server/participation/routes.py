@@ -38,6 +38,7 @@ from study_server.web.context import (
     server_of,
     session_cookie,
 )
+from study_server.web.limits import address_of
 from study_server.web.security import SessionKey, new_token
 from study_server.web.templating import StudyHeading
 
@@ -99,8 +100,8 @@ async def consent(slug: str, request: Request) -> Response:
     simulated = bool(form.get("simulated"))
     if simulated and not server.settings.allow_simulated:
         raise Forbidden("this server takes no simulated annotators; start it with --simulated-annotators", code="csrf")
-    if not simulated and request.client is not None:
-        server.arrivals.check(hash(request.client.host))
+    if not simulated:
+        server.arrivals.check(address_of(request))
     if status != "open":
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     if form.get("consent") != "yes":

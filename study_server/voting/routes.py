@@ -10,6 +10,7 @@ from study_server.voting.pictures import PAIR_NUMBERS
 from study_server.voting.presenter import Presenter
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
 from study_server.web.calls import ERRORS, PARAMETERS, Call
+from study_server.web.limits import address_of
 from study_server.web.security import new_token
 
 router = APIRouter(prefix="/s/{slug}/api", responses=ERRORS)
@@ -31,6 +32,7 @@ async def vote(call: Call, body: VoteBody) -> VoteAnswer:
         strengths=body.strengths,
     )
     outcome = await call.server.writer.run(service.submit_vote, call.study, vote=submitted)
+    call.server.holders.release(address_of(call.request), call.session.number)
     stacked = body.view is not None and body.view.layout == "stacked"
     return Presenter(call).vote(outcome, stacked=stacked)
 
@@ -40,6 +42,8 @@ async def session(call: Call, body: SessionBody) -> SessionAnswer:
     """Begin, or go on after a reload."""
     # The page draws its token before it asks, so that a reload while this answer is on its way is not another tab.
     fresh = body.tab_token or new_token()
+    if not call.server.settings.allow_simulated:
+        call.server.holders.admit(address_of(call.request), call.session.number)
     outcome = await call.server.writer.run(
         sessions.open_session,
         call.study,
@@ -89,6 +93,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
     if body.problem == "image_missing":
         for image in (left, right):
             await call.server.images.check(image)
+    call.server.holders.release(address_of(call.request), call.session.number)
     outcome = await call.server.writer.run(
         sessions.report_problem,
         call.study,

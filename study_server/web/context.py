@@ -13,7 +13,7 @@ from study_server.media.store import ImageStore
 from study_server.settings import ServerSettings
 from study_server.studies.cache import StudyCache
 from study_server.studies.study import Study
-from study_server.web.limits import RateLimit
+from study_server.web.limits import HoldingLimit, RateLimit
 from study_server.web.security import Keyring, SessionKey
 from study_server.web.templating import Pages
 from study_server.writing import Writer
@@ -41,6 +41,7 @@ class Server:
     pages: Pages
     calls: RateLimit
     arrivals: RateLimit
+    holders: HoldingLimit
     sign_ins: RateLimit
     all_sign_ins: RateLimit
 

@@ -1,13 +1,21 @@
-"""Rate limits in memory: a token bucket a session and one an address. Nothing of it is stored."""
+"""Limits in memory: calls of a session, arrivals and waiting pairs of an address. Nothing of it is stored."""
 
 from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
 
 from study_server.errors import TooMany
 
 MAX_BUCKETS = 50_000
+
+
+def address_of(request: HTTPConnection) -> int:
+    """The group of the address that a request came from; behind a proxy, what the proxy says (docs/study-server.md)."""
+    return address_group(request.client.host if request.client is not None else "")
 
 
 def address_group(address: str) -> int:
@@ -44,3 +52,37 @@ class RateLimit:
         if len(kept) >= MAX_BUCKETS:
             kept = dict(sorted(kept.items(), key=lambda item: item[1][1])[len(kept) // 2 :])
         self._buckets = kept
+
+
+class HoldingLimit:
+    """At most `most` sessions of one address hold pairs of which they have not yet judged any.
+
+    A session is forgotten when it judges, or after `seconds`: then its pairs go to whoever needs them.
+    """
+
+    def __init__(self, *, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._waiting: dict[int, dict[int, float]] = {}
+
+    def admit(self, address: int, session: int) -> None:
+        """Count a session that is about to be given pairs; TooMany if its address has enough of them."""
+        now = self._clock()
+        waiting = {one: since for one, since in self._waiting.get(address, {}).items() if now - since < self._seconds}
+        if session not in waiting and len(waiting) >= self._most:
+            raise TooMany(f"{self._most} people of your network are at their first pair; wait until one has answered")
+        waiting.setdefault(session, now)
+        if len(self._waiting) >= MAX_BUCKETS and address not in self._waiting:
+            self._forget_old(now)
+        self._waiting[address] = waiting
+
+    def release(self, address: int, session: int) -> None:
+        """The session has judged a pair."""
+        waiting = self._waiting.get(address)
+        if waiting is not None and waiting.pop(session, None) is not None and not waiting:
+            del self._waiting[address]
+
+    def _forget_old(self, now: float) -> None:
+        kept = {a: w for a, w in self._waiting.items() if any(now - since < self._seconds for since in w.values())}
+        self._waiting = dict(list(kept.items())[len(kept) // 2 :]) if len(kept) >= MAX_BUCKETS else kept

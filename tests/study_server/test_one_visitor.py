@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from study_server.assignment import slots
+from study_server.errors import TooMany
 from study_server.export import export_votes
 from study_server.studies.design import MAX_DEMOGRAPHICS, MAX_QUESTIONS, StudyDesign
 from study_server.voting import sessions
+from study_server.web.limits import HoldingLimit, address_group
 from study_server.writing import contexts
 from tests.study_server.visiting import Visitor, query, run, serving
 
@@ -130,6 +132,42 @@ async def test_sessions_that_hold_every_pair_and_judge_nothing_give_way_to_who_w
         clock.now += slots.SILENT_MS + 1
         assert await honest.vote_all(wait=None) == 18
     assert query(database, "SELECT MIN(load), MAX(load) FROM pairs") == [(1, 1)]
+
+
+async def test_one_address_holds_few_pairs_and_those_who_judge_are_not_counted(
+    settings, make_study, database, monkeypatch
+):
+    make_study(votes_per_pair=9)
+    settings = settings.model_copy(update={"allow_simulated": False, "holders_per_address": 3})
+
+    async with serving(settings) as browser:
+        people = [await Visitor(browser()).enter() for _ in range(7)]
+        for person in people[:3]:
+            await person.begin()
+        refused = await people[3].post("api/session", {"tab_token": None})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+        assert query(database, "SELECT COUNT(*) FROM assignments") == [(6,)]
+        await people[0].begin()  # a reload is not another person
+        await people[0].vote()
+        await people[3].begin()
+        assert (await people[4].post("api/session", {"tab_token": None})).status_code == 429
+
+
+def test_the_limit_of_an_address_ends_when_its_pairs_give_way():
+    now = 0.0
+    limit = HoldingLimit(most=2, seconds=120, clock=lambda: now)
+    one, other = address_group("2001:db8::1"), address_group("2001:db8::2:1")
+    assert one == other, "one person has a whole /64"
+    limit.admit(one, 1)
+    limit.admit(other, 2)
+    with pytest.raises(TooMany, match="2 people of your network are at their first pair"):
+        limit.admit(one, 3)
+    limit.admit(address_group("192.0.2.1"), 3)
+    now = 121.0
+    limit.admit(one, 3)
+    limit.release(one, 3)
+    limit.release(one, 77)
+    assert one not in limit._waiting
 
 
 async def test_corrections_of_one_pair_have_an_end(settings, make_study, database):
