@@ -67,8 +67,9 @@ def check(
 
     Example: qsched study check study.yaml
     """
+    from qsched.errors import IntegrityError
     from qsched.planning import Assumptions
-    from qsched.records import iter_rows, read_manifest
+    from qsched.records import iter_rows, read_manifest, refuse_faulty
     from study_server.owner import read_design
     from study_server.studies.comparisons import plan_pairs
     from study_server.studies.estimate import estimate_study
@@ -80,6 +81,7 @@ def check(
     design, folder = read_design(file)
     manifest = read_manifest(folder)
     rows = list(iter_rows(folder))
+    refuse_faulty(folder, manifest, rows)
     with lines_of(file):
         looks = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
         planned = plan_pairs(design, arms=[arm.name for arm in manifest.arms], images=looks)
@@ -89,11 +91,13 @@ def check(
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
     for name, text in _check_lines(design, found):
         typer.echo(f"  {name:<20} {text}")
-    files = {
-        (row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size
-        for row in rows
-        if (folder / row.file_name).exists()
-    }
+    missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
+    if missing:
+        raise IntegrityError(
+            f"{folder}: {len(missing)} of {len(rows)} pictures are missing, the first {missing[0]}; run the same "
+            "generate-pairs command again to mend the set"
+        )
+    files = {(row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size for row in rows}
     sizes = measure_pairs(to_show.pairs, files)
     if sizes is not None:
         typer.echo(

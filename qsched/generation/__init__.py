@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from qsched.generation.arms import Arm, parse_arms
-from qsched.generation.noise import image_seed, initial_latents
+from qsched.generation.noise import initial_latents
 from qsched.generation.plan import Plan, make_plan
 from qsched.generation.prompts import Prompt, read_prompts
 from qsched.generation.render import render_batch, with_coefficients
 from qsched.generation.run import Request, RunReport, generate_pairs
-from qsched.generation.verify import Finding, VerifyReport, verify_set
+from qsched.generation.verify import VerifyReport, verify_set
+from qsched.records import Finding, image_seed
 
 __all__ = [
     "Arm",

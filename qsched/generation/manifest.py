@@ -12,12 +12,11 @@ from qsched.generation.prompts import Prompt
 from qsched.generation.provenance import git_commit, versions
 from qsched.precision import hash_of
 from qsched.records import Manifest
+from qsched.records.image_set import GENERATE_PAIRS
 
 if TYPE_CHECKING:
     from qsched.backbones.load import Backbone
     from qsched.precision.report import PrecisionReport
-
-TOOL = "qsched generate-pairs"
 
 
 def make_manifest(
@@ -34,7 +33,7 @@ def make_manifest(
 
     spec = backbone.spec
     provenance: dict[str, object] = {
-        "tool": TOOL,
+        "tool": GENERATE_PAIRS,
         "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
         "backbone_weights": backbone.identity,
         "backbone_revision": spec.revision,

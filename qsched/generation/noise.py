@@ -7,8 +7,6 @@ and resume do not enter, so the two images of a pair start from the same noise.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +14,6 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from qsched.backbones.load import Backbone
-
-
-def image_seed(set_seed: int, prompt_id: str, sample_index: int) -> int:
-    """Seed of one image, 0 <= seed < 2**53 (JSON readers that keep numbers as doubles hold it exactly)."""
-    key = json.dumps([set_seed, prompt_id, sample_index], ensure_ascii=True).encode()
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 11
 
 
 def initial_latents(backbone: Backbone, seeds: Sequence[int]) -> tuple[Tensor, list[Generator]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
-from qsched.generation.noise import image_seed
 from qsched.generation.prompts import Prompt, read_prompts
+from qsched.records import image_seed
 
 
 @dataclass(frozen=True)

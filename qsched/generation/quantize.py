@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsched.errors import InputError
-from qsched.generation.noise import image_seed
 from qsched.generation.prompts import Prompt, read_prompts
 from qsched.precision import Recipe, hash_of
+from qsched.records import image_seed
 
 if TYPE_CHECKING:
     from torch import Tensor

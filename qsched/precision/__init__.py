@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qsched.precision.names import find_recipe
-from qsched.precision.recipe import PrecisionError, Recipe, hash_of
+from qsched.precision.recipe import PrecisionError, Recipe
+from qsched.records import hash_of
 
 if TYPE_CHECKING:
     from qsched.precision.apply import apply_precision

@@ -5,12 +5,11 @@ PrecisionError(InputError)    an unknown name, or a recipe that cannot be honour
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from qsched.errors import InputError
+from qsched.records import hash_of
 
 Method = Literal[
     "dtype",
@@ -104,12 +103,6 @@ class Recipe:
     def hash(self) -> str:
         """sha256 of the fields."""
         return hash_of(self.to_dict())
-
-
-def hash_of(recipe: object) -> str:
-    """sha256 of a JSON-ready value in canonical form."""
-    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _as_lists(value: object) -> object:

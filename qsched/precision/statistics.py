@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from qsched.files import write_atomic
 from qsched.precision import mixdq, smoothquant, svdquant
-from qsched.precision.recipe import PrecisionError, Recipe, Statistic, hash_of
+from qsched.precision.recipe import PrecisionError, Recipe, Statistic
 from qsched.precision.recording import DenoiserCall
 from qsched.precision.selection import Selection
+from qsched.records import hash_of
 
 _HEADER = "qsched"
 _SECONDS_BETWEEN_PARTS = 20.0

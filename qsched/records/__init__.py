@@ -7,12 +7,15 @@ from qsched.records.image_set import (
     ArmRecord,
     ImageRow,
     Manifest,
+    hash_of,
     image_id_for,
     image_id_of,
+    image_seed,
     iter_rows,
     read_manifest,
     text_key,
 )
+from qsched.records.set_checks import Finding, check_records, refuse_faulty
 from qsched.records.triplets import (
     ESSENTIAL_TRIPLET_COLUMNS,
     TRIPLET_COLUMNS,
@@ -32,6 +35,7 @@ __all__ = [
     "ArmRecord",
     "Choice",
     "Doubt",
+    "Finding",
     "ImageRow",
     "InputError",
     "IntegrityError",
@@ -44,9 +48,13 @@ __all__ = [
     "TripletKind",
     "TripletVote",
     "Vote",
+    "check_records",
+    "hash_of",
     "image_id_for",
     "image_id_of",
+    "image_seed",
     "iter_rows",
     "read_manifest",
+    "refuse_faulty",
     "text_key",
 ]

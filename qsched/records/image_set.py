@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 ROWS_NAME = "images.jsonl"
 IMAGES_FOLDER = "images"
+#: `provenance["tool"]` of a set whose seeds and recipe hashes follow the rules below.
+GENERATE_PAIRS = "qsched generate-pairs"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -129,6 +131,18 @@ def image_id_for(*, sha256: str, arm: str, prompt_id: str, sample_index: int) ->
 def image_id_of(row: ImageRow) -> str:
     """The id that follows from a row's hash and place."""
     return image_id_for(sha256=row.sha256, arm=row.arm, prompt_id=row.prompt_id, sample_index=row.sample_index)
+
+
+def image_seed(set_seed: int, prompt_id: str, sample_index: int) -> int:
+    """Seed of one image, 0 <= seed < 2**53 (JSON readers that keep numbers as doubles hold it exactly)."""
+    key = json.dumps([set_seed, prompt_id, sample_index], ensure_ascii=True).encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 11
+
+
+def hash_of(recipe: object) -> str:
+    """sha256 of a JSON-ready value in canonical form."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def text_key(prompt: str) -> str:

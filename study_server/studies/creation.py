@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from qsched.errors import InputError, IntegrityError
-from qsched.records import ImageRow, Manifest, iter_rows, read_manifest
+from qsched.errors import InputError
+from qsched.records import ImageRow, Manifest, iter_rows, read_manifest, refuse_faulty
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
@@ -106,7 +106,7 @@ def _create(
             )
     rows = list(iter_rows(set_folder))
     arms = study_arms(design, [arm.name for arm in manifest.arms])
-    _check_rows(rows, manifest, set_folder)
+    refuse_faulty(set_folder, manifest, rows)
     planned = plan_pairs(
         design,
         arms=[arm.name for arm in manifest.arms],
@@ -176,21 +176,6 @@ def _remove_half_made(database: Database, slug: str, data_folder: Path) -> None:
     with database.session() as session:
         session.execute(sa.delete(StudyRecord).where(StudyRecord.slug == slug))
     shutil.rmtree(data_folder / slug, ignore_errors=True)
-
-
-def _check_rows(rows: Sequence[ImageRow], manifest: Manifest, folder: Path) -> None:
-    known = {arm.name for arm in manifest.arms}
-    seen: set[tuple[str, int, str]] = set()
-    prompts: dict[str, str] = {}
-    for row in rows:
-        key = (row.prompt_id, row.sample_index, row.arm)
-        if row.arm not in known:
-            raise IntegrityError(f"{folder}: image {row.image_id} is of the arm {row.arm!r}, not in the manifest")
-        if key in seen:
-            raise IntegrityError(f"{folder}: two images of prompt {key[0]!r}, sample {key[1]}, arm {key[2]!r}")
-        if prompts.setdefault(row.prompt_id, row.prompt) != row.prompt:
-            raise IntegrityError(f"{folder}: prompt {row.prompt_id!r} has two texts")
-        seen.add(key)
 
 
 def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path, data_folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -307,3 +308,22 @@ def test_a_pair_that_keeps_people_on_slow_lines_waiting_is_said_before_anybody_w
     assert large.largest_bytes == 4_800_000 and large.slow_seconds == pytest.approx(24)
     assert "24 s on a line of 1.6 Mbit/s" in large.warning
     assert measure_pairs(pairs, {}) is None
+
+
+def test_the_check_refuses_a_set_that_is_not_whole(tmp_path, small_image_set):
+    from typer.testing import CliRunner
+
+    from qsched.cli.main import app
+
+    folder = shutil.copytree(small_image_set, tmp_path / "set")
+    path = write(tmp_path, HEAD)
+
+    def problem() -> str:
+        return str(CliRunner().invoke(app, ["study", "check", str(path)]).exception)
+
+    rows = (folder / "images.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "images.jsonl").write_text("".join(rows[1:]), encoding="utf-8")
+    assert "no row; run the same command again and 1 other problem(s); `qsched verify" in problem()
+    (folder / "images.jsonl").write_text("".join(rows), encoding="utf-8")
+    next((folder / "images").iterdir()).unlink()
+    assert "1 of 18 pictures are missing" in problem()

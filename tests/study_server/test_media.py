@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from qsched.errors import InputError, IntegrityError
-from qsched.records import iter_rows
+from qsched.generation.verify import verify_set
+from qsched.records import image_id_of, iter_rows
 from study_server.media.importing import stored_path
 from study_server.media.png import SIGNATURE, clean_png
 from study_server.studies.creation import create_study
@@ -170,6 +171,15 @@ def rewrite(folder, change):
     (folder / "images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def rename_by_content(folder):
+    """Give every row the id that follows from its hash, and its file the name."""
+    rows = list(iter_rows(folder))
+    for row in rows:
+        (folder / row.file_name).rename(folder / "images" / f"{image_id_of(row)}.png")
+    honest = [row.model_copy(update={"image_id": image_id_of(row)}) for row in rows]
+    (folder / "images.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in honest), encoding="utf-8")
+
+
 def first_file(folder):
     return folder / next(iter_rows(folder)).file_name
 
@@ -182,7 +192,7 @@ def flip_a_byte(folder):
 
 def link_to_secret(folder):
     path = first_file(folder)
-    copy = path.with_suffix(".copy")
+    copy = folder / "secret.png"
     path.rename(copy)
     path.symlink_to(copy)
 
@@ -192,8 +202,16 @@ def replace_by_html(folder):
     path.write_bytes(b"<script>")
     sha = hashlib.sha256(b"<script>").hexdigest()
     rewrite(folder, lambda rows: rows[0].update(sha256=sha))
+    rename_by_content(folder)
 
 
+def name_an_arm_twice(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["arms"].append(manifest["arms"][0])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+# What `qsched verify` refuses, an import refuses too.
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -201,16 +219,41 @@ def replace_by_html(folder):
         (link_to_secret, "link"),
         (replace_by_html, "not a PNG"),
         (lambda f: first_file(f).unlink(), "missing"),
-        (lambda f: rewrite(f, lambda rows: rows[0].update(width=65)), "its row says 65"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(width=65)), "65x64 pixels; the set 64x64"),
         (lambda f: rewrite(f, lambda rows: rows[0].update(image_id="../../../../etc/passwd")), "image_id"),
-        (lambda f: rewrite(f, lambda rows: rows.append(rows[0])), "two images"),
-        (lambda f: rewrite(f, lambda rows: rows[0].update(arm="other")), "not in the manifest"),
-        (lambda f: rewrite(f, lambda rows: rows[0].update(prompt="another text")), "two texts"),
+        (lambda f: rewrite(f, lambda rows: rows.append(rows[0])), "2 rows for one image"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(arm="other")), "'other' is not in manifest.json"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(prompt="another text")), "prompt or category differs"),
+        (lambda f: rewrite(f, lambda rows: rows.pop()), "no row; run the same command again and 1 other problem"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(seed=7)), "seed 0, but fp32 has 7"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(batch=["p9/0"])), "made in another batch"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(simulated=True)), "simulated differs from arm"),
+        (lambda f: rewrite(f, lambda rows: rows[0].update(sample_index=3)), "image_id does not follow"),
+        (lambda f: (f / "images" / "stray.png").write_bytes(b""), "no row names this file"),
+        (name_an_arm_twice, "named 2 times in manifest.json"),
     ],
-    ids=["flipped", "link", "html", "missing", "size", "traversal", "twice", "arm", "texts"],
+    ids=[
+        "flipped",
+        "link",
+        "html",
+        "missing",
+        "size",
+        "traversal",
+        "twice",
+        "arm",
+        "texts",
+        "incomplete",
+        "seed",
+        "batch",
+        "simulated",
+        "place",
+        "stray",
+        "arms",
+    ],
 )
 def test_a_set_that_contradicts_itself_is_refused_and_makes_no_open_study(settings, database, own_set, harm, words):
     harm(own_set)
+    assert not verify_set(own_set).ok
     with pytest.raises((InputError, IntegrityError), match=words):
         create(database, settings, own_set)
     assert query(database, "SELECT COUNT(*) FROM studies WHERE status = 'open'") == [(0,)]
@@ -249,6 +292,7 @@ def save_first_as(folder, **changes):
     changed.save(path, "PNG", **changes)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rewrite(folder, lambda rows: rows[0].update(sha256=digest, width=changed.width, height=changed.height))
+    rename_by_content(folder)
 
 
 @pytest.mark.parametrize(
@@ -256,14 +300,14 @@ def save_first_as(folder, **changes):
     [
         ({"mode": "RGBA"}, "RGBA, 8 bits"),
         ({"mode": "L"}, "grey, 8 bits"),
-        ({"size": (32, 32)}, "32x32"),
+        ({"size": (32, 32)}, "32x32 pixels; the set 64x64"),
         ({"compress_level": 1}, "compressed with different settings"),
     ],
     ids=["alpha", "grey", "size", "compression"],
 )
 def test_arms_whose_files_differ_in_more_than_pixels_are_refused(settings, database, own_set, change, words):
     save_first_as(own_set, **change)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises((InputError, IntegrityError), match=words):
         create(database, settings, own_set)
     assert query(database, "SELECT COUNT(*) FROM pairs") == [(0,)]
 
@@ -284,6 +328,7 @@ def give_arms_the_same_picture(folder, *, prompts):
             value["sha256"] = changed.get(value["image_id"], value["sha256"])
 
     rewrite(folder, change)
+    rename_by_content(folder)
     return arms
 
 

@@ -1,0 +1,133 @@
+"""What an image set's records must say of each other, checked without opening a picture.
+
+`qsched verify` adds the pictures themselves; an import of the study server runs these checks and reads the pictures as
+it copies them. So both refuse the same sets, and no picture is read twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsched.errors import IntegrityError
+from qsched.files import TEMPORARY_PREFIX
+from qsched.records.image_set import (
+    GENERATE_PAIRS,
+    IMAGES_FOLDER,
+    MANIFEST_NAME,
+    ROWS_NAME,
+    ImageRow,
+    Manifest,
+    hash_of,
+    image_id_of,
+    image_seed,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong: which check, where, and what was found."""
+
+    check: str
+    where: str
+    problem: str
+
+
+def check_records(folder: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    """Every contradiction between the manifest, the rows and the names of the files."""
+    yield from _check_arms(manifest)
+    for row in rows:
+        yield from _check_row(manifest, row)
+    yield from _check_duplicates(rows)
+    yield from _check_missing(manifest, rows)
+    yield from _check_pairing(manifest, rows)
+    yield from _check_extra(folder, rows)
+
+
+def refuse_faulty(folder: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> None:
+    """IntegrityError if `check_records` finds anything."""
+    findings = list(check_records(folder, manifest, rows))
+    if findings:
+        first = findings[0]
+        more = f" and {len(findings) - 1} other problem(s)" if len(findings) > 1 else ""
+        raise IntegrityError(f"{folder}: {first.where}: {first.problem}{more}; `qsched verify {folder}` names them all")
+
+
+def _check_row(manifest: Manifest, row: ImageRow) -> Iterator[Finding]:
+    where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
+    arm = next((a for a in manifest.arms if a.name == row.arm), None)
+    if arm is None:
+        yield Finding("arms", where, f"arm {row.arm!r} is not in {MANIFEST_NAME}")
+    elif (arm.recipe_hash, arm.simulated) != (row.recipe_hash, row.simulated):
+        yield Finding("arms", where, f"recipe or simulated differs from arm {row.arm!r} in {MANIFEST_NAME}")
+    if row.image_id != image_id_of(row):
+        yield Finding("hashes", where, "image_id does not follow from the content hash")
+    if (row.width, row.height) != (manifest.width, manifest.height):
+        sizes = f"{row.width}x{row.height} pixels; the set {manifest.width}x{manifest.height}"
+        yield Finding("pictures", where, sizes)
+
+
+def _check_arms(manifest: Manifest) -> Iterator[Finding]:
+    for arm in manifest.arms:
+        if manifest.provenance.get("tool") == GENERATE_PAIRS and hash_of(arm.recipe) != arm.recipe_hash:
+            yield Finding("arms", arm.name, "recipe_hash is not the hash of the recipe")
+    for name, count in Counter(arm.name for arm in manifest.arms).items():
+        if count > 1:
+            yield Finding("arms", name, f"named {count} times in {MANIFEST_NAME}")
+
+
+def _check_duplicates(rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    for key, count in Counter((row.arm, row.prompt_id, row.sample_index) for row in rows).items():
+        if count > 1:
+            yield Finding("duplicates", f"{key[0]} {key[1]}/{key[2]}", f"{count} rows for one image")
+    for image_id, count in Counter(row.image_id for row in rows).items():
+        if count > 1:
+            yield Finding("duplicates", image_id, f"{count} rows share an image id")
+
+
+def _check_missing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    jobs = {(row.prompt_id, row.sample_index) for row in rows}
+    prompts = {prompt for prompt, _ in jobs}
+    have = {(row.arm, row.prompt_id, row.sample_index) for row in rows}
+    if len(prompts) != manifest.n_prompts:
+        yield Finding("missing", ROWS_NAME, f"{len(prompts)} prompts have images, {manifest.n_prompts} were asked for")
+    for arm in manifest.arms:
+        for prompt in sorted(prompts):
+            for sample in range(manifest.samples):
+                if (arm.name, prompt, sample) not in have:
+                    yield Finding("missing", f"{arm.name} {prompt}/{sample}", "no row; run the same command again")
+    for row in rows:
+        if row.sample_index >= manifest.samples:
+            where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
+            yield Finding("missing", where, f"sample {row.sample_index} of {manifest.samples} (counted from 0)")
+
+
+def _check_pairing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    first: dict[tuple[str, int], ImageRow] = {}
+    texts: dict[str, ImageRow] = {}
+    for row in rows:
+        where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
+        other = first.setdefault((row.prompt_id, row.sample_index), row)
+        if row.seed != other.seed:
+            yield Finding("pairing", where, f"seed {row.seed}, but {other.arm} has {other.seed}")
+        elif manifest.provenance.get("tool") == GENERATE_PAIRS:
+            seed = image_seed(manifest.set_seed, row.prompt_id, row.sample_index)
+            if row.seed != seed:
+                yield Finding("pairing", where, f"seed {row.seed} is not the hash of its place, {seed}")
+        if row.batch != other.batch or f"{row.prompt_id}/{row.sample_index}" not in row.batch:
+            yield Finding("pairing", where, f"made in another batch than in {other.arm}")
+        text = texts.setdefault(row.prompt_id, row)
+        if (row.prompt, row.category) != (text.prompt, text.category):
+            yield Finding("pairing", where, f"prompt or category differs from that of {text.arm}")
+
+
+def _check_extra(folder: Path, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    owned = {row.file_name for row in rows}
+    pictures = folder / IMAGES_FOLDER
+    for path in sorted(pictures.iterdir()) if pictures.is_dir() else ():
+        if f"{IMAGES_FOLDER}/{path.name}" not in owned:
+            yield Finding("extra", f"{IMAGES_FOLDER}/{path.name}", "no row names this file")
+    for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
+        yield Finding("extra", path.name, "left by an interrupted write; run the same command again")
