@@ -115,6 +115,20 @@ def test_a_heartbeat_keeps_a_pair_only_while_something_is_judged(settings, make_
     run(scenario())
 
 
+async def test_an_idle_session_still_hears_which_pairs_it_lost(settings, make_study, monkeypatch):
+    make_study(votes_per_pair=1, lease_seconds=60, pairs_per_annotator=None)
+    clock = Clock(monkeypatch)
+    settings = settings.model_copy(update={"sweep_seconds": 3600})
+
+    async with serving(settings) as browser:
+        idle = await Visitor(browser()).enter("?simulated=1")
+        await idle.begin()
+        beat = {"assignments": [pair["token"] for pair in idle.queue], "tab_token": idle.tab}
+        clock.now += sessions.HOLD_MS + 1
+        assert await (await Visitor(browser()).enter("?simulated=1")).vote_all() == 18
+        assert (await idle.post("api/heartbeat", beat)).json()["lost"] == beat["assignments"]
+
+
 async def test_sessions_that_hold_every_pair_and_judge_nothing_give_way_to_who_works(
     settings, make_study, database, monkeypatch
 ):
