@@ -34,6 +34,7 @@ from study_server.studies.cache import ALIVE, StudyCache
 from study_server.voting import pictures
 from study_server.voting import routes as voting
 from study_server.web.bodies import BodyLimit, ResponseBody
+from study_server.web.calls import DescribedApi
 from study_server.web.catalogue import load_catalogue
 from study_server.web.context import Server, server_of
 from study_server.web.door import Door
@@ -84,7 +85,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             database.close()
 
     # The description is published, the pages that show it are not: they would load scripts from elsewhere.
-    app = FastAPI(
+    app = DescribedApi(
         title="Q-Sched study server",
         version=__version__,
         lifespan=lifespan,

@@ -1,16 +1,23 @@
-"""The dependency of every API route of a session: who calls, of which study, on which server."""
+"""The routes of a session's API: who calls, of which study, on which server; the body checked, the answer typed.
+
+FastAPI routes and describes them, but a body goes straight to pydantic and the answer straight back: its parameters,
+dependencies and second parse of the body cost a vote a fifth of its time (docs/decisions/2026-11-29-api-routes.md).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, TypeVar, get_type_hints
 
-from fastapi import Depends
+from fastapi import APIRouter, FastAPI
+from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
+from starlette.responses import Response
 
 from study_server.errors import BadRequest, NotFound, NotSignedIn
 from study_server.studies.study import Study
-from study_server.web.bodies import ErrorBody
+from study_server.web.bodies import ErrorBody, RequestBody, ResponseBody, read_body
 from study_server.web.catalogue import Catalogue
 from study_server.web.context import SESSION_COOKIE, Server, find_session, server_of
 from study_server.web.security import SessionKey
@@ -60,20 +67,24 @@ class ApiCall:
         return tuple(rest)
 
 
-# What `check_call` reads, for the OpenAPI. FastAPI's own parameters would cost each vote a tenth of its time.
-PARAMETERS: dict[str, Any] = {
-    "parameters": [
-        {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}, "description": "the study"},
-        {
-            "name": "X-CSRF-Token",
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string"},
-            "description": "the token in the page's <meta name=csrf-token>",
-        },
-        {"name": f"{SESSION_COOKIE}{{study}}", "in": "cookie", "required": True, "schema": {"type": "string"}},
-    ]
-}
+# What `check_call` reads, for the OpenAPI.
+PARAMETERS: list[dict[str, Any]] = [
+    {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}, "description": "the study"},
+    {
+        "name": "X-CSRF-Token",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "the token in the page's <meta name=csrf-token>",
+    },
+    {"name": f"{SESSION_COOKIE}{{study}}", "in": "cookie", "required": True, "schema": {"type": "string"}},
+]
+_SCHEMAS = "#/components/schemas/{model}"
+
+Body = TypeVar("Body", bound=RequestBody)
+Answer = TypeVar("Answer", bound=ResponseBody)
+Handler = Callable[[ApiCall, Body], Awaitable[Answer]]
+_bodies: list[type[RequestBody]] = []
 
 
 async def check_call(request: Request) -> ApiCall:
@@ -89,4 +100,46 @@ async def check_call(request: Request) -> ApiCall:
     return ApiCall(request, server, session, study)
 
 
-Call = Annotated[ApiCall, Depends(check_call)]
+def post(router: APIRouter, path: str) -> Callable[[Handler[Body, Answer]], Handler[Body, Answer]]:
+    """Make `async def name(call: ApiCall, body: Body) -> Answer` the POST route of `path`, described by its types."""
+
+    def register(handler: Handler[Body, Answer]) -> Handler[Body, Answer]:
+        types = get_type_hints(handler)
+        body_type: type[Body] = types["body"]
+        answer_type: type[Answer] = types["return"]
+
+        async def route(request: Request) -> Response:
+            call = await check_call(request)
+            answer = await handler(call, await read_body(request, body_type))
+            return Response(answer.__pydantic_serializer__.to_json(answer), media_type="application/json")
+
+        _bodies.append(body_type)
+        schema = {"$ref": _SCHEMAS.format(model=body_type.__name__)}
+        router.add_api_route(
+            path,
+            route,
+            methods=["POST"],
+            name=handler.__name__,
+            description=handler.__doc__,
+            response_model=answer_type,
+            responses=ERRORS,
+            openapi_extra={
+                "parameters": PARAMETERS,
+                "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            },
+        )
+        return handler
+
+    return register
+
+
+class DescribedApi(FastAPI):
+    """A FastAPI whose OpenAPI holds the bodies of `post` routes as well."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of every route, made at its first request."""
+        if self.openapi_schema is None:
+            description = super().openapi()
+            _, bodies = models_json_schema([(body, "validation") for body in _bodies], ref_template=_SCHEMAS)
+            description["components"]["schemas"] |= bodies["$defs"]
+        return super().openapi()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 
@@ -94,19 +95,21 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(settings, m
 
     async with serving(settings) as browser:
         visitor = await Visitor(browser()).enter()
+        await visitor.begin()
 
         async def endless():
             for _ in range(1000):
                 yield b"x" * 65536
 
-        answer = await visitor.client.post("/s/s/api/votes", content=endless(), headers={"X-CSRF-Token": visitor.csrf})
-        assert answer.status_code == 413
-        broken = await visitor.client.post(
-            "/s/s/api/votes",
-            content=b'{"assignment": ',
-            headers={"X-CSRF-Token": visitor.csrf, "Content-Type": "application/json"},
-        )
-        assert broken.status_code == 422
+        async def send(content, kind="application/json"):
+            headers = {"X-CSRF-Token": visitor.csrf, "Content-Type": kind}
+            return (await visitor.client.post("/s/s/api/votes", content=content, headers=headers)).status_code
+
+        assert await send(endless()) == 413
+        assert await send(b'{"assignment": ') == 422
+        assert await send(b"[" * 50_000) == 422
+        # A form of another site can send this without asking; it can not send JSON.
+        assert await send(json.dumps(visitor.ballot(visitor.queue[0])), "text/plain") == 422
 
 
 async def test_every_page_has_the_strict_headers_and_no_inline_script(settings, make_study):
