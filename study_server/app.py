@@ -34,7 +34,6 @@ from study_server.studies.cache import ALIVE, StudyCache
 from study_server.voting import pictures
 from study_server.voting import routes as voting
 from study_server.web.bodies import BodyLimit, ResponseBody
-from study_server.web.calls import DescribedApi
 from study_server.web.catalogue import load_catalogue
 from study_server.web.context import Server, server_of
 from study_server.web.door import Door
@@ -85,7 +84,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             database.close()
 
     # The description is published, the pages that show it are not: they would load scripts from elsewhere.
-    app = DescribedApi(
+    app = FastAPI(
         title="Q-Sched study server",
         version=__version__,
         lifespan=lifespan,
@@ -94,7 +93,13 @@ def create_app(settings: ServerSettings) -> FastAPI:
         # A redirect to the address with or without a slash would name the host that the request claims.
         redirect_slashes=False,
         # As routes of the application itself: an included router matches the address twice.
-        routes=[*voting.router.routes, *pictures.router.routes, *participation.router.routes, *admin.routes],
+        routes=[
+            *voting.router.routes,
+            *pictures.router.routes,
+            *participation.router.routes,
+            *participation.calls.routes,
+            *admin.routes,
+        ],
     )
     app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))

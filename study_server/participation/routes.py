@@ -30,7 +30,7 @@ from study_server.studies.cache import STUDIES
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
-from study_server.web.calls import ApiCall, post
+from study_server.web.calls import ERRORS, PARAMETERS, Call, SessionRoute
 from study_server.web.context import (
     CSRF_COOKIE,
     Server,
@@ -43,6 +43,7 @@ from study_server.web.security import SessionKey, new_token
 from study_server.web.templating import StudyHeading
 
 router = APIRouter()
+calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
 CARRIED = (*service.PROLIFIC_NAMES, "simulated")
 # As the platforms write themselves, for "return to ...".
 PLATFORM_NAMES = {"prolific": "Prolific"}
@@ -177,8 +178,8 @@ async def instructions(slug: str, request: Request) -> Response:
     return _render(request, study, page, key)
 
 
-@post(router, "/s/{slug}/screening")
-async def screening(call: ApiCall, body: ScreeningBody) -> ScreeningResult:
+@calls.post("/s/{slug}/screening", openapi_extra=PARAMETERS)
+async def screening(call: Call, body: ScreeningBody) -> ScreeningResult:
     """Record the device; say what does not fit."""
     outcome = await call.server.writer.run(
         service.record_screening, call.study, session_key=call.session.hash, body=body

@@ -9,15 +9,15 @@ from study_server.voting.answers import HeartbeatAnswer, NextStep, SessionAnswer
 from study_server.voting.pictures import PAIR_NUMBERS
 from study_server.voting.presenter import Presenter
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
-from study_server.web.calls import ApiCall, post
+from study_server.web.calls import ERRORS, PARAMETERS, Call, SessionRoute
 from study_server.web.limits import address_of
 from study_server.web.security import new_token
 
-router = APIRouter(prefix="/s/{slug}/api")
+router = APIRouter(prefix="/s/{slug}/api", responses=ERRORS, route_class=SessionRoute)
 
 
-@post(router, "/votes")
-async def vote(call: ApiCall, body: VoteBody) -> VoteAnswer:
+@router.post("/votes", openapi_extra=PARAMETERS)
+async def vote(call: Call, body: VoteBody) -> VoteAnswer:
     """Store one vote durably, then answer with the next pair."""
     submitted = service.SubmittedVote(
         session_key=call.session.hash,
@@ -37,8 +37,8 @@ async def vote(call: ApiCall, body: VoteBody) -> VoteAnswer:
     return Presenter(call).vote(outcome, stacked=stacked)
 
 
-@post(router, "/session")
-async def session(call: ApiCall, body: SessionBody) -> SessionAnswer:
+@router.post("/session", openapi_extra=PARAMETERS)
+async def session(call: Call, body: SessionBody) -> SessionAnswer:
     """Begin, or go on after a reload."""
     # The page draws its token before it asks, so that a reload while this answer is on its way is not another tab.
     fresh = body.tab_token or new_token()
@@ -55,8 +55,8 @@ async def session(call: ApiCall, body: SessionBody) -> SessionAnswer:
     return Presenter(call).session(outcome)
 
 
-@post(router, "/undo")
-async def undo(call: ApiCall, body: UndoBody) -> UndoAnswer:
+@router.post("/undo", openapi_extra=PARAMETERS)
+async def undo(call: Call, body: UndoBody) -> UndoAnswer:
     """Show the latest pair again; its next vote supersedes the old one."""
     outcome = await call.server.writer.run(
         sessions.undo_vote,
@@ -68,8 +68,8 @@ async def undo(call: ApiCall, body: UndoBody) -> UndoAnswer:
     return Presenter(call).undo(outcome)
 
 
-@post(router, "/heartbeat")
-async def heartbeat(call: ApiCall, body: HeartbeatBody) -> HeartbeatAnswer:
+@router.post("/heartbeat", openapi_extra=PARAMETERS)
+async def heartbeat(call: Call, body: HeartbeatBody) -> HeartbeatAnswer:
     """Keep the leases of a page that is open."""
     tokens = {call.own("assignment", token, numbers=PAIR_NUMBERS): token for token in body.assignments}
     lost = await call.server.writer.run(
@@ -86,8 +86,8 @@ async def heartbeat(call: ApiCall, body: HeartbeatBody) -> HeartbeatAnswer:
     )
 
 
-@post(router, "/report")
-async def report(call: ApiCall, body: ReportBody) -> NextStep:
+@router.post("/report", openapi_extra=PARAMETERS)
+async def report(call: Call, body: ReportBody) -> NextStep:
     """Record that a pair cannot be judged, and replace it. Files that the server itself cannot read are a 503."""
     number, left, right = call.own_pair(body.assignment)
     if body.problem == "image_missing":

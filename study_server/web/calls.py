@@ -1,17 +1,17 @@
 """The routes of a session's API: who calls, of which study, on which server; the body checked, the answer typed.
 
-FastAPI routes and describes them, but a body goes straight to pydantic and the answer straight back: its parameters,
-dependencies and second parse of the body cost a vote a fifth of its time (docs/decisions/2026-11-29-api-routes.md).
+FastAPI routes and describes them. It does not solve their parameters: a body goes straight to pydantic and the answer
+straight back, which saves a vote a quarter of its time (docs/decisions/2026-11-29-session-routes.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
-from fastapi import APIRouter, FastAPI
-from pydantic.json_schema import models_json_schema
+from fastapi import Depends
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -68,23 +68,19 @@ class ApiCall:
 
 
 # What `check_call` reads, for the OpenAPI.
-PARAMETERS: list[dict[str, Any]] = [
-    {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}, "description": "the study"},
-    {
-        "name": "X-CSRF-Token",
-        "in": "header",
-        "required": True,
-        "schema": {"type": "string"},
-        "description": "the token in the page's <meta name=csrf-token>",
-    },
-    {"name": f"{SESSION_COOKIE}{{study}}", "in": "cookie", "required": True, "schema": {"type": "string"}},
-]
-_SCHEMAS = "#/components/schemas/{model}"
-
-Body = TypeVar("Body", bound=RequestBody)
-Answer = TypeVar("Answer", bound=ResponseBody)
-Handler = Callable[[ApiCall, Body], Awaitable[Answer]]
-_bodies: list[type[RequestBody]] = []
+PARAMETERS: dict[str, Any] = {
+    "parameters": [
+        {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}, "description": "the study"},
+        {
+            "name": "X-CSRF-Token",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "the token in the page's <meta name=csrf-token>",
+        },
+        {"name": f"{SESSION_COOKIE}{{study}}", "in": "cookie", "required": True, "schema": {"type": "string"}},
+    ]
+}
 
 
 async def check_call(request: Request) -> ApiCall:
@@ -100,46 +96,20 @@ async def check_call(request: Request) -> ApiCall:
     return ApiCall(request, server, session, study)
 
 
-def post(router: APIRouter, path: str) -> Callable[[Handler[Body, Answer]], Handler[Body, Answer]]:
-    """Make `async def name(call: ApiCall, body: Body) -> Answer` the POST route of `path`, described by its types."""
-
-    def register(handler: Handler[Body, Answer]) -> Handler[Body, Answer]:
-        types = get_type_hints(handler)
-        body_type: type[Body] = types["body"]
-        answer_type: type[Answer] = types["return"]
-
-        async def route(request: Request) -> Response:
-            call = await check_call(request)
-            answer = await handler(call, await read_body(request, body_type))
-            return Response(answer.__pydantic_serializer__.to_json(answer), media_type="application/json")
-
-        _bodies.append(body_type)
-        schema = {"$ref": _SCHEMAS.format(model=body_type.__name__)}
-        router.add_api_route(
-            path,
-            route,
-            methods=["POST"],
-            name=handler.__name__,
-            description=handler.__doc__,
-            response_model=answer_type,
-            responses=ERRORS,
-            openapi_extra={
-                "parameters": PARAMETERS,
-                "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-            },
-        )
-        return handler
-
-    return register
+_Endpoint = Callable[[ApiCall, RequestBody], Coroutine[Any, Any, ResponseBody]]
+Call = Annotated[ApiCall, Depends(check_call)]
 
 
-class DescribedApi(FastAPI):
-    """A FastAPI whose OpenAPI holds the bodies of `post` routes as well."""
+class SessionRoute(APIRoute):
+    """The route of `async def name(call: Call, body: Body) -> Answer`: FastAPI describes it, pydantic does the rest."""
 
-    def openapi(self) -> dict[str, Any]:
-        """The description of every route, made at its first request."""
-        if self.openapi_schema is None:
-            description = super().openapi()
-            _, bodies = models_json_schema([(body, "validation") for body in _bodies], ref_template=_SCHEMAS)
-            description["components"]["schemas"] |= bodies["$defs"]
-        return super().openapi()
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Checks the call and the body, and answers."""
+        endpoint = cast(_Endpoint, self.endpoint)
+        body_type: type[RequestBody] = get_type_hints(endpoint)["body"]
+
+        async def handle(request: Request) -> Response:
+            answer = await endpoint(await check_call(request), await read_body(request, body_type))
+            return Response(answer.model_dump_json(), media_type="application/json")
+
+        return handle

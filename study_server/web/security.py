@@ -42,8 +42,7 @@ class SessionKey:
     @classmethod
     def of(cls, token: str) -> SessionKey:
         """The key of a token."""
-        digest = hashlib.sha256(token.encode()).digest()
-        return cls(token, digest.hex(), int.from_bytes(digest[:8]) >> 1)
+        return _session_key(token)
 
     @classmethod
     def new(cls) -> SessionKey:
@@ -113,6 +112,12 @@ class Keyring:
         if not hmac.compare_digest(_mac(tag_key, payload, TAG_BYTES), tag):
             raise NotFound(f"unknown {purpose}")
         return struct.unpack(f">{count}Q", payload)
+
+
+@lru_cache(maxsize=TAGS_KEPT)
+def _session_key(token: str) -> SessionKey:
+    digest = hashlib.sha256(token.encode()).digest()
+    return SessionKey(token, digest.hex(), int.from_bytes(digest[:8]) >> 1)
 
 
 @lru_cache(maxsize=TAGS_KEPT)
