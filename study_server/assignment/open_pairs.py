@@ -22,7 +22,9 @@ from study_server.assignment.session import AnnotatorSession
 from study_server.db import Statement, Tx
 from study_server.studies.design import MAX_PROMPT_GAP
 
-WINDOW = 8
+# Pairs that are found for one choice. On PostgreSQL several transactions choose at once, and each passes over the pairs
+# that another one holds: of 8, two groups of 8 votes often hold all.
+WINDOW = {"sqlite": 8, "postgresql": 24}
 FIRST = 128
 SHORT = 64
 PLACES = 16
@@ -70,7 +72,7 @@ class _Search(NamedTuple):
             load=load,
             rank=rank,
             probes=probes,
-            window=WINDOW,
+            window=WINDOW[self.tx.dialect],
             **self.scope._asdict(),
             **self.excluded,
         )
