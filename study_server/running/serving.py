@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gc
 import ipaddress
-import json
+import multiprocessing
+import os
 import secrets
+import signal
 import socket
-import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
+from uvicorn.supervisors import Multiprocess
 
 from qsched.errors import InputError
 from qsched.records import read_manifest
@@ -25,12 +30,14 @@ from study_server.db.database import Database
 from study_server.media.inspection import check_pictures
 from study_server.owner import default_database, describe, make_settings, open_database, read_design
 from study_server.running.protocol import BoundedProtocol
-from study_server.running.workers import run_workers
 from study_server.settings import ServerSettings
 from study_server.studies.creation import create_study
 from study_server.studies.yaml_file import lines_of
 
 GRACE_SECONDS = 15
+# A worker that gives no sign of life for this long is ended and replaced. On a busy machine one needs many seconds to
+# start; uvicorn's own 5 s would end it, again and again.
+SILENT_WORKER_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,49 +146,58 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _serve(settings: ServerSettings, sock: socket.socket, workers: int) -> None:
     if workers == 1:
-        _run(settings, sock)
-        return
-    secret = {"secret_key": settings.secret_key.get_secret_value()}
-    if settings.owner_key is not None:
-        secret["owner_key"] = settings.owner_key.get_secret_value()
-    settings_json = settings.model_dump(mode="json") | secret
-    run_workers(serve_worker, json.dumps(settings_json), sock, workers=workers)
+        uvicorn.Server(_server_config(partial(_build_app, settings))).run([sock])
+    else:
+        config = _server_config(partial(_build_worker_app, settings))
+        config.workers = workers
+        Multiprocess(config, [sock]).run()
 
 
-def serve_worker(settings_json: str, sock: socket.socket) -> None:
-    """One worker process, with the settings that its parent hands it (through a pipe, not the environment)."""
-    _run(ServerSettings.model_validate_json(settings_json), sock)
+def _build_worker_app(settings: ServerSettings) -> FastAPI:
+    """In a worker process, which gets the settings through a pipe and not through its environment."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return _build_app(settings)
 
 
-def _run(settings: ServerSettings, sock: socket.socket) -> None:
+def _end_with_parent() -> None:
+    """A worker that outlives its parent would hold the port for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _build_app(settings: ServerSettings) -> FastAPI:
     app = create_app(settings)
-    server = _Server(_server_config(app), app)
     # What the imports left is not looked through again: a full collection of it stops every answer for 40 ms. Here and
-    # not in the app, whose host may build many.
+    # not in create_app, whose host may build many.
     gc.collect()
     gc.freeze()
-    # Each statement of the writer's thread gives the interpreter lock away and may have to wait this long for it while
-    # the event loop is busy. Python's 5 ms is longer than a vote takes.
-    sys.setswitchinterval(0.005)
-    server.run([sock])
+    _tell_of_stop(app)
+    return app
 
 
-class _Server(uvicorn.Server):
-    """Tells the application at once that it is to stop, so that pages that stay open for news do not hold it up."""
+def _tell_of_stop(app: FastAPI) -> None:
+    """Let the application know at once that it is to stop, so that pages that stay open for news do not hold it up.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
+    uvicorn builds the app after it has set its signal handlers, which go on as they are.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        stop_server = signal.getsignal(number)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.stopping = True
-        super().handle_exit(sig, frame)
+        def stop(sig: int, frame: FrameType | None, then: Any = stop_server) -> None:
+            app.state.stopping = True
+            if callable(then):
+                then(sig, frame)
+
+        signal.signal(number, stop)
 
 
-def _server_config(app: FastAPI) -> uvicorn.Config:
+def _server_config(build: Callable[[], FastAPI]) -> uvicorn.Config:
     # No access log: it would hold addresses.
     return uvicorn.Config(
-        app,
+        build,
+        factory=True,
         access_log=False,
         server_header=False,
         log_level="info",
@@ -190,4 +206,5 @@ def _server_config(app: FastAPI) -> uvicorn.Config:
         ws="none",
         # Half a request must not keep a server that was told to stop.
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=SILENT_WORKER_SECONDS,
     )
