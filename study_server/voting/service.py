@@ -146,7 +146,7 @@ def _write(
             supersedes=previous.get(question),
             surplus=surplus,
             strength=vote.strengths.get(question),
-            doubt=_doubt(context, assignment, vote),
+            doubt=_doubt(context, session, assignment, vote),
         )
         for question, choice in vote.answers.items()
     ]
@@ -184,8 +184,15 @@ def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
         )
 
 
-def _doubt(context: AssignmentContext, assignment: Assignment, vote: SubmittedVote) -> str | None:
-    """Says so if the page claims to have shown the pair for longer than it was given out."""
+def _doubt(
+    context: AssignmentContext, session: AnnotatorSession, assignment: Assignment, vote: SubmittedVote
+) -> str | None:
+    """Says so if the page claims to have shown the pair for longer than it was given out.
+
+    Simulated annotators draw their times and do not wait for them.
+    """
+    if session.simulated:
+        return None
     longest = context.now - assignment.served_ms + CLOCK_SLACK_MS
     return Doubt.RESPONSE_MS.value if vote.response_ms + vote.hidden_ms > longest else None
 

@@ -207,19 +207,23 @@ async def test_a_time_longer_than_the_pair_was_given_out_is_stored_and_exported_
     make_study()
 
     async with serving(settings) as browser:
-        visitor = await Visitor(browser()).enter("?simulated=1")
+        visitor = await Visitor(browser()).enter()
         await visitor.begin()
         first, second = visitor.queue
         await visitor.post("api/votes", visitor.ballot(first, response_ms=86_400_000))
         await visitor.post("api/votes", visitor.ballot(second, response_ms=900))
+        drawn = await Visitor(browser()).enter("?simulated=1")  # draws its times and waits for none of them
+        await drawn.begin()
+        await drawn.post("api/votes", drawn.ballot(drawn.queue[0], response_ms=86_400_001))
     assert query(database, "SELECT response_ms, doubt FROM votes ORDER BY id") == [
         (86_400_000, "response_ms"),
         (900, None),
+        (86_400_001, None),
     ]
     export_votes(database, study="s", path=tmp_path / "votes.parquet")
     exported = pl.read_parquet(tmp_path / "votes.parquet").sort("response_ms")
-    assert exported["doubt"].to_list() == [None, "response_ms"]
-    assert query(database, "SELECT doubt FROM votes_table ORDER BY response_ms") == [(None,), ("response_ms",)]
+    assert exported["doubt"].to_list() == [None, "response_ms", None]
+    assert query(database, "SELECT doubt FROM votes_table ORDER BY response_ms") == [(None,), ("response_ms",), (None,)]
 
 
 def test_a_study_may_ask_no_more_than_its_page_can_answer():
