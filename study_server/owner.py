@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
@@ -12,13 +15,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
 from qsched.records import read_manifest
+from study_server.assignment.records import AssignmentContext, PairCache
+from study_server.clock import now_ms
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
 from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
+from study_server.studies.cache import find_study
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
 from study_server.studies.yaml_file import read_study_file
 from study_server.web.security import read_or_make_secret
+
+T = TypeVar("T")
 
 
 def make_settings(
@@ -125,6 +133,16 @@ def read_design(path: Path, *, votes_per_pair: int | None = None) -> tuple[Study
         design = read_study_file(path)
         return design, (path.parent / design.images).resolve()
     return default_design(name=path.resolve().name, images=str(path), votes_per_pair=votes_per_pair), path
+
+
+def act_on_study(database: Database, slug: str, job: Callable[..., T], /, **values: object) -> T:
+    """The result of job(tx, context of the study, **values), committed: what the server's pages do by its writer."""
+    try:
+        with database.transaction() as tx:
+            context = AssignmentContext(find_study(tx, slug), PairCache(), random.Random(), now_ms())
+            return job(tx, context, **values)
+    except DRIVER_ERRORS as error:
+        raise InputError(f"the database did not take the change: {error}; nothing was done, try again") from error
 
 
 def add_study(file: Path, *, database_url: str, data: Path | None) -> str:

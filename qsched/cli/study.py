@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qsched.cli import study_people
 from qsched.cli.options import DB_HELP
 from qsched.errors import InputError
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_studies)
     for command in (pause, resume, close, delete):
         group.command()(command)
+    study_people.add_to(group)
     app.add_typer(group, name="study")
 
 

@@ -41,6 +41,7 @@ def export(
     typer.echo(
         f"the database holds {summary.rows_in_database} rows: {summary.written} written, "
         f"{summary.superseded} superseded by a correction, {summary.surplus} surplus"
+        + (f", {summary.excluded} of excluded annotators" if summary.excluded else "")
     )
     if summary.simulated:
         typer.secho(f"{summary.simulated} of them are simulated", fg=typer.colors.YELLOW)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from study_server.admin.progress import ComparisonCounts, StudyProgress
+from study_server.quality.payments import Payment
+from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
 from study_server.studies.progress import StudyRow
 
@@ -60,4 +62,54 @@ class CountsPage:
     slug: str
 
 
-ADMIN_PAGES = (SignInPage, ErrorPage, StudiesPage, LogPage, StudyPage, LivePart, CountsPage)
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    template: ClassVar[str] = "admin/people.html"
+    people: tuple[PersonRow, ...]
+    older: int | None
+    only_excluded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One answer of a person, for their page."""
+
+    at_ms: int
+    pair_key: str
+    prompt_key: str
+    kind: str
+    left_arm: str
+    right_arm: str
+    question: str
+    choice: str
+    expected: str | None
+    seconds: float
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPage:
+    template: ClassVar[str] = "admin/person.html"
+    person: PersonRow
+    answers: tuple[AnswerRow, ...]
+    keeps_votes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentsPage:
+    template: ClassVar[str] = "admin/payments.html"
+    payments: tuple[tuple[PersonRow, Payment], ...]
+
+
+ADMIN_PAGES = (
+    SignInPage,
+    ErrorPage,
+    StudiesPage,
+    LogPage,
+    StudyPage,
+    LivePart,
+    CountsPage,
+    PeoplePage,
+    PersonPage,
+    PaymentsPage,
+)

@@ -36,7 +36,7 @@ class StudyProgress:
     """What the page of a study shows and renews.
 
     votes_last_hour    valid votes on pairs that were handed out in the last hour
-    hours_left         at that pace; None while nothing comes in or there is no target
+    hours_left         at the pace of the last hour; None while nothing comes in or there is no target
     here, dropped      people at the study now, and people who left in the middle
     """
 
@@ -46,6 +46,7 @@ class StudyProgress:
     by_hour: BarChart
     funnel: tuple[FunnelStep, ...]
     screened_out: int
+    excluded: int
     here: int
     dropped: int
     simulated: int
@@ -76,14 +77,14 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
     this_hour = now // HOUR_MS
     first_hour = this_hour - CHART_HOURS + 1
     found: dict[int, int] = dict(tx.all(queries.VOTES_BY_HOUR, study=number, first=first_hour * HOUR_MS << 20))
-    recent = int(tx.scalar(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20))
+    recent, since = tx.one(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20) or (0, None)
     people = tx.one(queries.FUNNEL, study=number, here_since=now - HERE_MS, gone_since=now - GONE_MS)
-    agreed, began, judged, finished, screened_out, here, dropped, simulated = map(int, people or (0,) * 8)
+    agreed, began, judged, finished, screened_out, excluded, here, dropped, simulated = map(int, people or (0,) * 9)
     left = None if row.target_votes is None else max(0, row.target_votes - row.valid_votes)
     return StudyProgress(
         row=row,
         votes_last_hour=recent,
-        hours_left=left / recent if left is not None and recent else None,
+        hours_left=None if left is None else hours_left(left, votes=recent, since_ms=since, now=now),
         by_hour=bar_chart(
             [(f"{hour % 24:02d}:00", found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)],
             words=f"valid votes in each of the last {CHART_HOURS} hours (UTC)",
@@ -92,11 +93,21 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
             [("agreed to take part", agreed), ("saw a pair", began), ("judged a pair", judged), ("finished", finished)]
         ),
         screened_out=screened_out,
+        excluded=excluded,
         here=here,
         dropped=dropped,
         simulated=simulated,
         read_ms=now,
     )
+
+
+def hours_left(left: int, *, votes: int, since_ms: int | None, now: int) -> float | None:
+    """Hours for `left` votes at the pace of `votes` since `since_ms`; None without a vote, or after less than 3 min."""
+    if left == 0:
+        return 0.0
+    if since_ms is None or now - since_ms < 180_000:
+        return None
+    return left / votes * (now - since_ms) / HOUR_MS
 
 
 def funnel(steps: list[tuple[str, int]]) -> tuple[FunnelStep, ...]:

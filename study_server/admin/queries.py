@@ -14,7 +14,7 @@ VOTES_BY_HOUR = Statement("""
     GROUP BY a.served_ms / 3600000
 """)
 VOTES_SINCE = Statement("""
-    SELECT COUNT(*) FROM assignments a JOIN sessions s ON s.id = a.session_id
+    SELECT COUNT(*), MIN(a.served_ms) FROM assignments a JOIN sessions s ON s.id = a.session_id
     WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
 """)
 
@@ -24,12 +24,27 @@ FUNNEL = Statement("""
            COALESCE(SUM(CASE WHEN done > 0 THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'finished' THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'screened_out' THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'excluded' THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'active' AND COALESCE(tab_seen_ms, started_ms) >= :here_since
                              THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'active' AND COALESCE(tab_seen_ms, started_ms) < :gone_since
                              THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN simulated THEN 1 ELSE 0 END), 0)
-    FROM sessions WHERE study_id = :study
+    FROM sessions WHERE study_id = :study AND NOT preview
+""")
+
+LATEST_ANSWERS = Statement("""
+    SELECT v.answered_ms, p.pair_key, r.prompt_key, a.kind, a.first_on_left, f.arm, s2.arm, v.question, v.choice,
+           a.expected, v.response_ms, a.counted
+    FROM sessions s
+    JOIN assignments a ON a.session_id = s.id
+    JOIN votes v ON v.assignment_id = a.id
+    JOIN pairs p ON p.id = a.pair_id
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s2 ON s2.id = p.second_image_id
+    WHERE s.annotator_id = :annotator AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id DESC LIMIT :limit
 """)
 
 # The votes that stand and count, by comparison and question: first arm preferred, second arm preferred, tie.

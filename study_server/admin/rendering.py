@@ -19,6 +19,9 @@ from study_server.web.templating import TemplateContext
 DONE = {
     "open": "The study is open.",
     "paused": "The study is paused: answers to pairs on screens are still taken, and no new pair is handed out.",
+    "excluded": "Excluded: the votes stay and count nowhere, and their slots are open again.",
+    "included": "Included again: the votes count wherever their pairs still needed one.",
+    "forgotten": "The data of this person are deleted.",
     "closed": "The study is closed: no answer is taken any more.",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from study_server.admin import sign_in_routes, studies_routes, study_routes
+from study_server.admin import people_routes, sign_in_routes, studies_routes, study_routes
 
-routes = [*sign_in_routes.router.routes, *studies_routes.router.routes, *study_routes.router.routes]
+ROUTERS = (sign_in_routes, studies_routes, study_routes, people_routes)
+routes = [route for module in ROUTERS for route in module.router.routes]

@@ -7,7 +7,7 @@ from study_server.db import Statement
 SESSION_COLUMNS = """
     s.id, s.study_id, s.annotator_id, s.simulated, s.state, s.started_ms, s.plan, s.position, s.done,
     s.practice_done, s.voided, s.left_balance, s.recent, s.last_assignment_id, s.tab_token, s.tab_seen_ms, s.judged_ms,
-    st.status
+    s.preview, CASE WHEN s.preview THEN 'open' ELSE st.status END
 """
 
 LOCK_SESSION = Statement(f"""

@@ -34,6 +34,7 @@ class AnnotatorSession:
     tab_token: str | None
     tab_seen_ms: int | None
     judged_ms: int | None
+    preview: bool
     status: StudyStatus
     stored_plan: str | None = field(default=None, compare=False)
 
@@ -42,6 +43,7 @@ class AnnotatorSession:
         """From the columns of SESSION_COLUMNS."""
         values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
         values["simulated"] = bool(values["simulated"])
+        values["preview"] = bool(values["preview"])
         values["recent"] = tuple(int(part) for part in values["recent"].split(",") if part)
         return cls(**values, stored_plan=values["plan"])
 

@@ -160,12 +160,16 @@ class PairRecord(Base):
 
 
 class AnnotatorRecord(Base):
+    """One person. An excluded one keeps every vote, but none of them counts or is exported."""
+
     __tablename__ = "annotators"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
     pseudonym: Mapped[str] = mapped_column(unique=True)
     created_ms: Mapped[int]
+    excluded_ms: Mapped[int | None]
+    excluded_reason: Mapped[str | None]
 
 
 class PlatformIdentityRecord(Base):
@@ -198,16 +202,18 @@ class SessionRecord(Base):
     """One session. `plan` has one letter per trial (see assignment.policy); `position` is the next to hand out.
 
     `token_hash` is the SHA-256 of the random token in the cookie, `judged_ms` the time of the last vote or report.
+    `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to have their data deleted.
     """
 
     __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_withdraw_code", "withdraw_code", unique=True),)
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"), index=True)
     pseudonym: Mapped[str] = mapped_column(unique=True)
     simulated: Mapped[bool]
-    state: Mapped[str] = mapped_column(comment="active | finished | screened_out")
+    state: Mapped[str] = mapped_column(comment="active | finished | screened_out | excluded")
     consent_version: Mapped[str]
     started_ms: Mapped[int]
     finished_ms: Mapped[int | None]
@@ -225,6 +231,8 @@ class SessionRecord(Base):
     judged_ms: Mapped[int | None]
     screening: Mapped[str | None]
     demographics: Mapped[str | None]
+    preview: Mapped[bool] = mapped_column(server_default=false())
+    withdraw_code: Mapped[str | None]
 
 
 class AssignmentRecord(Base):

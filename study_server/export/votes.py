@@ -28,11 +28,12 @@ BATCH_ROWS = 50_000
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""
     SELECT COUNT(*),
-           COALESCE(SUM(CASE WHEN v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END), 0),
-           COALESCE(SUM(CASE WHEN v.surplus_reason IS NULL
+           COALESCE(SUM(CASE WHEN s.state = 'excluded' THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN s.state <> 'excluded' AND v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN s.state <> 'excluded' AND v.surplus_reason IS NULL
                              AND EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id) THEN 1 ELSE 0 END), 0)
     FROM votes v JOIN sessions s ON s.id = v.session_id
-    WHERE s.study_id = :study
+    WHERE s.study_id = :study AND NOT s.preview
 """)
 PAIRS = Statement("""
     SELECT p.id, p.pair_key, r.prompt_key, r.category, f.arm, s.arm, p.sample_index
@@ -57,7 +58,7 @@ VOTES = Statement("""
     FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id
-    WHERE s.study_id = :study
+    WHERE s.study_id = :study AND s.state <> 'excluded' AND NOT s.preview
       AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id
@@ -92,13 +93,17 @@ _VOTE_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What was written and what was left out: rows_in_database = written + superseded + surplus."""
+    """What was written and what was left out: rows_in_database = written + superseded + surplus + excluded.
+
+    `excluded` are rows of excluded annotators. An owner's previews are in no count.
+    """
 
     path: Path
     rows_in_database: int
     written: int
     superseded: int
     surplus: int
+    excluded: int
     simulated: int
     kinds: dict[str, int]
 
@@ -115,7 +120,7 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         number = _find_study(tx, study)
-        total, surplus, superseded = (int(value) for value in tx.one(COUNTS, study=number) or (0, 0, 0))
+        total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
         with open_table(draft) as write:
             for frame in _batches(tx, number, study):
                 check_batch(frame, study=study, first_row=written + 1)
@@ -123,12 +128,13 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
                 written += frame.height
                 simulated += int(frame["simulated"].sum())
                 kinds.update(dict(frame["kind"].value_counts().iter_rows()))
-        if written + surplus + superseded != total:
+        if written + surplus + superseded + excluded != total:
             raise IntegrityError(
-                f"{study}: {total} vote rows, but {written} effective, {superseded} superseded and {surplus} surplus; "
+                f"{study}: {total} vote rows, but {written} effective, {superseded} superseded, "
+                f"{surplus} surplus and {excluded} of excluded annotators; "
                 "the database contradicts itself and nothing was written"
             )
-    return ExportSummary(path, total, written, superseded, surplus, simulated, dict(kinds))
+    return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds))
 
 
 def _find_study(tx: Tx, slug: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -12,8 +12,6 @@ class Completion:
 
     code: str | None = None
     url: str | None = None
-    form_action: str | None = None
-    form_fields: dict[str, str] = field(default_factory=dict)
     platform: str | None = None
 
 
@@ -94,6 +92,7 @@ class InstructionsPage:
     block_length: int
     has_practice: bool
     screening: ScreeningItem
+    withdraw_code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +109,13 @@ class ThanksPage:
     answered: int
     completion: Completion
     may_start_anew: bool
+    withdraw_code: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """kind: declined, not_found, prolific, link, closed, paused, screened_out, session_expired, csrf, error or
-    rate_limited; the catalogue has title and text of each."""
+    """kind: declined, not_found, prolific, link, closed, paused, screened_out, ended, session_expired, csrf, error
+    or rate_limited; the catalogue has title and text of each."""
 
     template: ClassVar[str] = "pages/message.html"
     kind: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from study_server.db import Statement
 
 KNOWN_PERSON = Statement("""
-    SELECT annotator_id FROM platform_identities
-    WHERE study_id = :study AND platform = :platform AND external_id = :external
+    SELECT i.annotator_id, a.excluded_ms FROM platform_identities i JOIN annotators a ON a.id = i.annotator_id
+    WHERE i.study_id = :study AND i.platform = :platform AND i.external_id = :external
 """)
 
 KNOWN_SESSION = Statement("""
@@ -24,8 +24,9 @@ INSERT_IDENTITY = Statement("""
 
 INSERT_SESSION = Statement("""
     INSERT INTO sessions (study_id, annotator_id, pseudonym, simulated, state, consent_version, started_ms, plan,
-                          demographics, token_hash)
-    VALUES (:study, :annotator, :pseudonym, :simulated, 'active', :consent_version, :now, :plan, :demographics, :key)
+                          demographics, token_hash, preview, withdraw_code)
+    VALUES (:study, :annotator, :pseudonym, :simulated, 'active', :consent_version, :now, :plan, :demographics, :key,
+            :preview, :withdraw_code)
     RETURNING id
 """)
 
@@ -40,7 +41,8 @@ SEEN_PAIRS = Statement("""
 """)
 
 SESSION_SUMMARY = Statement("""
-    SELECT s.state, s.done, s.practice_done, s.screening, s.simulated, st.status, ps.external_session
+    SELECT s.state, s.done, s.practice_done, s.screening, s.simulated,
+           CASE WHEN s.preview THEN 'open' ELSE st.status END, ps.external_session, s.preview, s.withdraw_code
     FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
     WHERE s.token_hash = :key AND s.study_id = :study
 """)

@@ -39,12 +39,13 @@ from study_server.web.context import (
     session_cookie,
 )
 from study_server.web.limits import address_of
+from study_server.web.preview import PREVIEW, is_preview
 from study_server.web.security import SessionKey, new_token
 from study_server.web.templating import StudyHeading
 
 router = APIRouter()
 calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
-CARRIED = (*service.PROLIFIC_NAMES, "simulated")
+CARRIED = (*service.PROLIFIC_NAMES, "simulated", PREVIEW)
 # As the platforms write themselves, for "return to ...".
 PLATFORM_NAMES = {"prolific": "Prolific"}
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
@@ -64,7 +65,8 @@ async def arrive(slug: str, request: Request) -> Response:
     """The consent page; a person with a session goes on where they were."""
     server = server_of(request)
     study, status = await server.studies.get_with_status(slug)
-    if "simulated" not in request.query_params:
+    preview = is_preview(server.keys, study, request.query_params.get(PREVIEW))
+    if "simulated" not in request.query_params and not preview:
         _, summary = await _read_session(request, study)
         submission = request.query_params.get("SESSION_ID")
         # Another submission of the same person on a platform is a new session: consent is asked again.
@@ -72,7 +74,7 @@ async def arrive(slug: str, request: Request) -> Response:
             onward = RedirectResponse(f"/s/{slug}/{_place(summary)}", status_code=303)
             server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
             return onward
-    if status != "open":
+    if status != "open" and not preview:
         # Who comes by the platform's link without the cookie has a place here too, perhaps with a completion code.
         back = await _back_by_platform(server, study, dict(request.query_params))
         if back is not None:
@@ -80,7 +82,8 @@ async def arrive(slug: str, request: Request) -> Response:
             return back
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     try:
-        service.platform_participant(study.design, dict(request.query_params))
+        if not preview:
+            service.platform_participant(study.design, dict(request.query_params))
     except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
         return _refuse_link(request, server, study, misfit)
     nonce = new_token()
@@ -103,13 +106,14 @@ async def consent(slug: str, request: Request) -> Response:
         raise Forbidden("this server takes no simulated annotators; start it with --simulated-annotators", code="csrf")
     if not simulated:
         server.arrivals.check(address_of(request))
-    if status != "open":
+    preview = is_preview(server.keys, study, form.get(PREVIEW))
+    if status != "open" and not preview:
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     if form.get("consent") != "yes":
         return await _decline(request, server, study, form)
     hidden = {name: form[name][:200] for name in CARRIED if form.get(name)}
     try:
-        participant = service.platform_participant(study.design, form)
+        participant = None if preview else service.platform_participant(study.design, form)
         demographics = service.read_demographics(study.design, form)
     except service.FormMisfit as misfit:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
@@ -117,14 +121,18 @@ async def consent(slug: str, request: Request) -> Response:
         return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
     # One form makes one session, however often it is sent.
     key = SessionKey.of(server.keys.token_of(nonce))
-    await server.writer.run(
-        service.join,
-        study,
-        participant=participant,
-        simulated=simulated,
-        demographics=demographics,
-        session_key=key.hash,
-    )
+    try:
+        await server.writer.run(
+            service.join,
+            study,
+            participant=participant,
+            simulated=simulated,
+            demographics=demographics,
+            session_key=key.hash,
+            preview=preview,
+        )
+    except service.TakesNoMorePart:
+        return _message(request, study, "ended", status=403, detail=_contact(request, study))
     return _enter(server, study, key, "instructions")
 
 
@@ -174,8 +182,9 @@ async def instructions(slug: str, request: Request) -> Response:
             min_viewport_height=rules.min_viewport_height,
             max_zoom=rules.max_zoom,
         ),
+        withdraw_code=summary.withdraw_code,
     )
-    return _render(request, study, page, key)
+    return _render(request, study, page, key, preview=summary.preview)
 
 
 @calls.post("/s/{slug}/screening", openapi_extra=PARAMETERS)
@@ -206,7 +215,7 @@ async def task(slug: str, request: Request) -> Response:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     design = study.design
     page = TaskPage(allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength)
-    return _render(request, study, page, key)
+    return _render(request, study, page, key, preview=summary.preview)
 
 
 @router.get("/s/{slug}/thanks", include_in_schema=False)
@@ -222,14 +231,22 @@ async def thanks(slug: str, request: Request) -> Response:
         return _message(
             request, study, "screened_out", completion=_completion(platform.name, platform.screened_out_code, None)
         )
+    if summary.state == "excluded":
+        completion = _completion(platform.name, platform.failed_check_code, None)
+        return _message(request, study, "ended", completion=completion, detail=_contact(request, study))
     if summary.state != "finished" and summary.status == "paused":
         return _message(request, study, "paused")
     if summary.state != "finished" and summary.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
     completion = _completion(platform.name, platform.completion_code, platform.completion_url)
     # Who comes from a platform has a link of their own; an open link is used again at the same browser.
-    page = ThanksPage(summary.answered, completion or Completion(), may_start_anew=platform.name == "open")
-    return _render(request, study, page, key)
+    page = ThanksPage(
+        summary.answered,
+        completion or Completion(),
+        may_start_anew=platform.name == "open",
+        withdraw_code=summary.withdraw_code,
+    )
+    return _render(request, study, page, key, preview=summary.preview)
 
 
 async def _read_session(
@@ -340,6 +357,7 @@ def _consent(
         study=_heading(study),
         languages=design.languages,
         csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"),
+        preview=PREVIEW in hidden,
         status=200 if problem is None else 422,
     )
     answer.set_cookie(
@@ -355,7 +373,7 @@ def _consent(
 
 
 def _render(
-    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, key: SessionKey
+    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, key: SessionKey, *, preview: bool
 ) -> Response:
     server = server_of(request)
     return server.pages.render(
@@ -364,7 +382,15 @@ def _render(
         study=_heading(study),
         languages=study.design.languages,
         csrf_token=server.keys.csrf_token(key.token),
+        preview=preview,
     )
+
+
+def _contact(request: Request, study: Study) -> str | None:
+    """Whom to ask, where the study names somebody."""
+    contact = study.design.consent.contact
+    catalogue = server_of(request).pages.catalogue(request, study.design.languages)
+    return None if contact is None else catalogue.text("common.contact", contact=contact)
 
 
 def _refuse_link(request: Request, server: Server, study: Study, misfit: service.FormMisfit) -> Response:

@@ -12,7 +12,7 @@ from study_server.assignment.records import AssignmentContext
 from study_server.assignment.service import new_plan
 from study_server.assignment.session import load_session
 from study_server.db import Tx
-from study_server.errors import BadRequest, Conflict, NotSignedIn
+from study_server.errors import BadRequest, Conflict, Forbidden, NotSignedIn
 from study_server.participation import queries
 from study_server.participation.schemas import ScreeningBody
 from study_server.participation.screening import find_problems
@@ -22,6 +22,7 @@ from study_server.web.catalogue import load_catalogue
 
 PROLIFIC_NAMES = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 MAX_EXTERNAL = 128
+CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 MAX_ANSWER = 500
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # What a platform's link holds where the platform did not fill it in: {{%PROLIFIC_PID%}}, ${id}, %ID%, [ID], <ID>.
@@ -49,6 +50,8 @@ class SessionSummary:
     simulated: bool
     status: str
     external_session: str | None
+    preview: bool
+    withdraw_code: str | None
 
     @property
     def passed_screening(self) -> bool:
@@ -73,6 +76,12 @@ class FormMisfit(BadRequest):
     def __init__(self, key: str, *, question: str | None = None, **values: str) -> None:
         super().__init__(load_catalogue().text(key, **values))
         self.key, self.question, self.values = key, question, values
+
+
+class TakesNoMorePart(Forbidden):
+    """Somebody whom the owner excluded comes again."""
+
+    code = "ended"
 
 
 def platform_participant(design: StudyDesign, fields: dict[str, str]) -> PlatformParticipant | None:
@@ -116,8 +125,13 @@ def join(
     simulated: bool,
     demographics: dict[str, str],
     session_key: str,
+    preview: bool = False,
 ) -> None:
-    """A new session, or the one that this person and submission already have, with this key from now on."""
+    """A new session, or the one that this person and submission already have, with this key from now on.
+
+    Raises TakesNoMorePart if the owner has excluded this person. A preview is the owner's walk: its task trials are
+    warm-up trials, which show open pairs and fill no slot.
+    """
     study: Study = context.study
     if tx.one(queries.SESSION_OF_KEY, key=session_key) is not None:
         return  # the same form again
@@ -127,6 +141,8 @@ def join(
         if known is not None:
             tx.run(queries.RENEW_TOKEN, session=known, key=session_key)
             return
+        if annotator is not None and _is_excluded(tx, study, participant):
+            raise TakesNoMorePart("your part in this study is over")
     seen = 0
     if annotator is None:
         annotator = tx.scalar(
@@ -142,6 +158,7 @@ def join(
             )
     else:
         seen = tx.scalar(queries.SEEN_PAIRS, annotator=annotator)
+    plan = new_plan(study, context.rng, seen=seen)
     session_id: int = tx.scalar(
         queries.INSERT_SESSION,
         study=study.id,
@@ -150,9 +167,11 @@ def join(
         simulated=simulated,
         consent_version=study.design.consent.version,
         now=context.now,
-        plan=new_plan(study, context.rng, seen=seen),
+        plan=plan.replace("T", "W") if preview else plan,
         demographics=json.dumps(demographics, ensure_ascii=False) if demographics else None,
         key=session_key,
+        preview=preview,
+        withdraw_code=new_withdraw_code(),
     )
     if participant is not None:
         tx.run(
@@ -181,6 +200,17 @@ def reopen_known_session(
     return read_summary(tx, session_key=session_key, study=context.study)
 
 
+def new_withdraw_code() -> str:
+    """What a person quotes to have their data deleted: 40 random bits in letters and digits that look unlike."""
+    letters = [secrets.choice(CODE_LETTERS) for _ in range(8)]
+    return "".join(letters[:4]) + "-" + "".join(letters[4:])
+
+
+def _is_excluded(tx: Tx, study: Study, participant: PlatformParticipant) -> bool:
+    row = tx.one(queries.KNOWN_PERSON, study=study.id, platform=participant.platform, external=participant.external_id)
+    return row is not None and row[1] is not None
+
+
 def _find_known(tx: Tx, study: Study, participant: PlatformParticipant) -> tuple[int | None, int | None]:
     person = tx.one(
         queries.KNOWN_PERSON, study=study.id, platform=participant.platform, external=participant.external_id
@@ -196,7 +226,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
     row = tx.one(queries.SESSION_SUMMARY, key=session_key, study=study.id)
     if row is None:
         return None
-    state, done, practice_done, screening, simulated, status, external_session = row
+    state, done, practice_done, screening, simulated, status, external_session, preview, withdraw_code = row
     return SessionSummary(
         state,
         done,
@@ -205,6 +235,8 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
         bool(simulated),
         status,
         external_session,
+        bool(preview),
+        withdraw_code,
     )
 
 

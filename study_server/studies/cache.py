@@ -65,6 +65,14 @@ class StudyCache:
         return found.study, found.status
 
 
+def find_study(tx: Tx, slug: str) -> Study:
+    """The study of that slug as the server knows it, for the owner's commands; NotFound without one."""
+    found = _load(tx, slug, None)
+    if found is None:
+        raise NotFound(f"no study {slug!r} in this database; `qsched study list` shows them")
+    return found.study
+
+
 def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
     row = tx.one(STUDY, slug=slug)
     if row is None:

@@ -115,6 +115,9 @@ class Consent(DesignSection):
         "You may stop at any time by closing this page."
     )
     contact: str | None = Field(default=None, max_length=200)
+    after_withdrawal: Literal["delete_votes", "keep_votes"] = Field(
+        default="delete_votes", description="whether the votes of somebody whose data are deleted go as well"
+    )
 
 
 class DemographicQuestion(DesignSection):
@@ -143,6 +146,7 @@ class Platform(DesignSection):
     completion_code: Word | None = None
     completion_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
     screened_out_code: Word | None = None
+    failed_check_code: Word | None = None
 
     @model_validator(mode="after")
     def _prolific_needs_a_code(self) -> Platform:

@@ -27,7 +27,7 @@ LEASED = Statement("""
     SELECT COUNT(*) FROM assignments a JOIN pairs p ON p.id = a.pair_id
     WHERE a.state = 'leased' AND a.counted AND p.study_id = :study
 """)
-SESSIONS = Statement("SELECT COUNT(*) FROM sessions WHERE study_id = :study")
+SESSIONS = Statement("SELECT COUNT(*) FROM sessions WHERE study_id = :study AND NOT preview")
 
 
 @dataclass(frozen=True, slots=True)

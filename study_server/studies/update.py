@@ -93,7 +93,8 @@ def design_history(database: Database, slug: str) -> list[DesignVersion]:
         rows = session.execute(
             sa.select(*columns).where(DesignVersionRecord.study_id == study).order_by(DesignVersionRecord.version)
         ).all()
-        started = session.scalars(sa.select(SessionRecord.started_ms).where(SessionRecord.study_id == study)).all()
+        began = sa.select(SessionRecord.started_ms).where(SessionRecord.study_id == study, ~SessionRecord.preview)
+        started = session.scalars(began).all()
     versions: list[DesignVersion] = []
     before: StudyDesign | None = None
     ends = [changed_ms for _, changed_ms, _ in rows[1:]] + [math.inf]

@@ -102,10 +102,12 @@ def check_tab(session: AnnotatorSession, tab_token: str) -> None:
         raise Conflict("the study is open in another tab or browser", code="other_tab")
 
 
-def refuse_screened_out(session: AnnotatorSession) -> None:
-    """Conflict for a session whose device does not fit the study."""
+def refuse_ended(session: AnnotatorSession) -> None:
+    """Conflict for a session whose device does not fit the study, and for one that the owner has ended."""
     if session.state == "screened_out":
         raise Conflict("this device was found not to fit the study", code="screened_out")
+    if session.state == "excluded":
+        raise Conflict("your part in this study is over", code="ended")
 
 
 def key_reused() -> Conflict:

@@ -26,7 +26,7 @@ from study_server.voting.outcome import (
     effective_votes,
     fill_queue,
     key_reused,
-    refuse_screened_out,
+    refuse_ended,
     state_after,
 )
 
@@ -57,7 +57,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     """
     _check_answers(context, vote)
     session = load_session(tx, key=vote.session_key, study=context.study.id)
-    refuse_screened_out(session)
+    refuse_ended(session)
     assignment, known_vote_id = _read_assignment(tx, session, vote)
     if known_vote_id is not None:
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)

@@ -22,7 +22,7 @@ from study_server.voting.outcome import (
     fill_queue,
     has_run_out,
     key_reused,
-    refuse_screened_out,
+    refuse_ended,
     state_after,
 )
 
@@ -50,6 +50,8 @@ def open_session(
     study requires is passed.
     """
     session = load_session(tx, key=session_key, study=context.study.id)
+    if session.state == "excluded":
+        refuse_ended(session)
     if session.state == "active" and context.study.design.screening.required:
         _check_screening(tx, session)
     if session.tab_token is None or tab_token != session.tab_token:
@@ -81,7 +83,7 @@ def open_session(
 def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: int, tab_token: str | None) -> Outcome:
     """Open the latest vote for correction, until the next is given. Its row counts until a new one supersedes it."""
     session = load_session(tx, key=session_key, study=context.study.id)
-    refuse_screened_out(session)
+    refuse_ended(session)
     if tab_token is not None:
         check_tab(session, tab_token)
     assignment = None
@@ -106,7 +108,7 @@ def keep_leases(
 ) -> list[int]:
     """Renew the leases of a living page; returns the assignments that were given away."""
     session = load_session(tx, key=session_key, study=context.study.id)
-    refuse_screened_out(session)  # what it holds is swept soon
+    refuse_ended(session)  # what it holds is swept soon
     check_tab(session, tab_token)
     lost = []
     holds = context.now - (session.judged_ms or session.started_ms) <= HOLD_MS
@@ -144,7 +146,7 @@ def report_problem(
 ) -> Outcome:
     """Take a pair that cannot be judged out of the queue and lease another in its place."""
     session = load_session(tx, key=session_key, study=context.study.id)
-    refuse_screened_out(session)
+    refuse_ended(session)
     known = tx.one(queries.SAME_REPORT, session=session.id, key=key)
     if known is not None:
         (reported_id,) = known
@@ -165,7 +167,7 @@ def report_problem(
         now=context.now,
         key=key,
     )
-    if problem == "image_missing":
+    if problem == "image_missing" and not session.preview:
         _count_problem(tx, context, session, assignment.pair_id)
     void(tx, session, assignment, state="reported")
     following = lease_next(tx, context, session)

@@ -14,7 +14,7 @@ from study_server.web.catalogue import Catalogue, choose_language, load_catalogu
 
 LANGUAGE_COOKIE = "qsched_lang"
 # What every template gets besides its own context.
-GLOBALS = frozenset({"lang", "dir", "t", "static_root", "csrf_token", "study", "base"})
+GLOBALS = frozenset({"lang", "dir", "t", "static_root", "csrf_token", "study", "base", "preview"})
 
 
 class TemplateContext(Protocol):
@@ -75,6 +75,7 @@ class Pages:
         study: StudyHeading | None = None,
         languages: tuple[str, ...] | None = None,
         csrf_token: str = "",
+        preview: bool = False,
         status: int = 200,
     ) -> HTMLResponse:
         """The page of `context`."""
@@ -87,6 +88,7 @@ class Pages:
             t=catalogue.text,
             static_root=self.static_root,
             csrf_token=csrf_token,
+            preview=preview,
             study=study,
             base=f"/s/{study.slug}" if study else None,
         )

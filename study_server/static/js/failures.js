@@ -11,7 +11,7 @@ import { t } from "./text.js";
 
 export const RETRY_SECONDS = 5;
 // What the server says where the study goes on, or ended, on another page; its front door knows which.
-const MOVED = ["session_expired", "screening", "screened_out"];
+const MOVED = ["session_expired", "screening", "screened_out", "ended"];
 
 export class Failures {
   /** @param {TaskSession} session */

@@ -1,0 +1,212 @@
+"""`qsched study people | exclude | include | forget | preview`: the people of a study, and the owner's own walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from qsched.cli.options import DB_HELP
+from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from study_server.quality.exclusion import Exclusion
+    from study_server.quality.figures import Share
+    from study_server.quality.people import PersonRow
+
+WHO_HELP = "Pseudonym (a-... or s-...) or withdrawal code."
+PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PID)."
+
+
+def add_to(group: typer.Typer) -> None:
+    """Add the commands to `qsched study`."""
+    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, preview)
+    for command in commands:
+        group.command()(command)
+
+
+def people(
+    slug: str = typer.Argument(),
+    out: Path | None = typer.Option(
+        None,
+        "--out",
+        help="Write the payment list (CSV): platform ids, states, codes, checks.",
+    ),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Show how the annotators work; with --out write the payment list as CSV.
+
+    The list on the screen has pseudonyms only; the payment list has platform ids only, so that neither joins the two.
+
+    Example: qsched study people demo --out people.csv
+    """
+    from study_server.owner import existing_database
+    from study_server.quality.payments import payments_csv, read_payments
+    from study_server.quality.people import every_person
+    from study_server.studies.cache import find_study
+
+    if out is not None and out.suffix != ".csv":
+        raise InputError(f"{out}: the payment list is a .csv file")
+    database = existing_database(db)
+    try:
+        with database.snapshot() as tx:
+            study = find_study(tx, slug)
+            if out is not None:
+                _write_private(out, list(payments_csv(read_payments(tx, study))))
+                typer.echo(f"wrote {out} (readable by you only); it holds platform ids: do not publish it")
+                return
+            rows = list(every_person(tx, study_id=study.id))
+    finally:
+        database.close()
+    _print_people(rows)
+
+
+def exclude(
+    slug: str = typer.Argument(),
+    who: str = typer.Argument("", help=WHO_HELP, show_default=False),
+    reason: str = typer.Option(..., "--reason", help="Why; the log and the study card hold it."),
+    platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Leave a person's votes out: nothing is deleted, their slots go to others, and it can be taken back.
+
+    Example: qsched study exclude demo a-0123456789ab --reason "answered left throughout"
+    """
+    from study_server.quality.exclusion import exclude as job
+
+    done = _act(slug, who, platform_id, db, job, reason=reason)
+    typer.echo(f"{done.pseudonym} is excluded; {done.slots} slots are open again")
+
+
+def include(
+    slug: str = typer.Argument(),
+    who: str = typer.Argument("", help=WHO_HELP, show_default=False),
+    reason: str = typer.Option("", "--reason", help="Why; the log holds it."),
+    platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Let an excluded person's votes count again where their pairs still need one.
+
+    Example: qsched study include demo a-0123456789ab --reason "the check was wrong"
+    """
+    from study_server.quality.exclusion import include as job
+
+    done = _act(slug, who, platform_id, db, job, reason=reason)
+    late = f"; {done.late} pairs had their votes meanwhile, so those votes are kept as surplus" if done.late else ""
+    typer.echo(f"{done.pseudonym} is included again; {done.slots} votes count{late}")
+
+
+def forget(
+    slug: str = typer.Argument(),
+    who: str = typer.Argument("", help=WHO_HELP, show_default=False),
+    platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Delete one person's data, and the votes with them unless consent.after_withdrawal is keep_votes.
+
+    Example: qsched study forget demo K7QF-29XM
+    """
+    from study_server.owner import act_on_study, existing_database
+    from study_server.quality.forgetting import forget as job
+    from study_server.studies.actions import COMMAND_LINE
+
+    _one_name(who, platform_id)
+    if not yes:
+        typer.confirm(f"Delete the data of {who or platform_id} in study {slug} permanently?", abort=True)
+    database = existing_database(db)
+    try:
+        done = act_on_study(database, slug, job, who=who, platform_id=platform_id, by=COMMAND_LINE)
+    finally:
+        database.close()
+    kept = f"; {done.kept} vote rows stay under a pseudonym, as the consent text allows" if done.kept else ""
+    typer.echo(f"deleted: {done.votes} vote rows; {done.slots} slots are open again{kept}")
+    typer.echo("copies that were exported before, and backups, are yours to clean")
+
+
+def preview(
+    slug: str = typer.Argument(),
+    server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address of the running server."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Print a link for your own walk through a study: marked, in no export, filling no slot. Valid for 12 hours.
+
+    It also opens a study that is paused or closed. The secret key must be the server's: with PostgreSQL set
+    QSCHED_SECRET_KEY as for `qsched serve`.
+
+    Example: qsched study preview demo --server http://127.0.0.1:8000
+    """
+    from study_server.owner import default_database, existing_database, make_settings
+    from study_server.studies.cache import find_study
+    from study_server.web.preview import preview_link
+    from study_server.web.security import Keyring
+
+    database = existing_database(db)
+    try:
+        with database.snapshot() as tx:
+            study = find_study(tx, slug)
+    finally:
+        database.close()
+    settings = make_settings(database_url=db or default_database())
+    keys = Keyring(settings.secret_key.get_secret_value())
+    typer.echo(server.rstrip("/") + preview_link(keys, slug=study.slug, uid=study.uid))
+
+
+def _act(
+    slug: str, who: str, platform_id: str | None, db: str | None, job: Callable[..., Exclusion], *, reason: str
+) -> Exclusion:
+    """Run a job on one person of a study."""
+    from study_server.owner import act_on_study, existing_database
+    from study_server.quality.exclusion import find_person
+    from study_server.studies.actions import COMMAND_LINE
+    from study_server.studies.cache import find_study
+
+    _one_name(who, platform_id)
+    database = existing_database(db)
+    try:
+        with database.snapshot() as tx:
+            person = find_person(tx, study_id=find_study(tx, slug).id, who=who, platform_id=platform_id)
+        return act_on_study(database, slug, job, pseudonym=person.pseudonym, reason=reason, by=COMMAND_LINE)
+    finally:
+        database.close()
+
+
+def _one_name(who: str, platform_id: str | None) -> None:
+    if bool(who) == (platform_id is not None):
+        raise InputError("name the person once: WHO (a pseudonym or withdrawal code) or --platform-id")
+
+
+def _write_private(path: Path, lines: list[str]) -> None:
+    from qsched.files import atomic_file
+
+    with atomic_file(path, mode=0o600) as draft:
+        draft.write_text("".join(lines), encoding="utf-8")
+
+
+def _print_people(rows: list[PersonRow]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("nobody has taken part yet")
+        return
+    table = Table("annotator", "state", "trials", "s/pair", "gold", "checks", "repeats", "left", "agrees", "look at")
+    for row in rows:
+        work = row.work
+        remarks = [row.excluded_reason] if row.excluded_reason else list(work.remarks)
+        table.add_row(
+            row.pseudonym,
+            row.state,
+            str(work.trials),
+            "–" if work.seconds is None else f"{work.seconds:.1f}",
+            *(_share(share) for share in (work.gold, work.checks, work.repeats)),
+            *("–" if share.value is None else f"{share.value:.0%}" for share in (work.left, work.agreement)),
+            "; ".join(remarks),
+        )
+    Console().print(table)
+
+
+def _share(share: Share) -> str:
+    return f"{share.part}/{share.of}" if share.of else "–"

@@ -1,0 +1,144 @@
+"""The owner's pages of a study: what they say is what the database holds, and what they do is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from study_server.admin.progress import SharedReads
+from study_server.db import Reader
+from tests.study_server.admin.owning import signed_in
+from tests.study_server.visiting import Visitor, query, serving
+
+TEXT = re.compile(r"<[^>]+>|\s+")
+
+
+def words(page: str) -> str:
+    return " ".join(TEXT.sub(" ", page).split())
+
+
+async def test_progress_counts_votes_people_and_the_way_they_went(settings, database, make_study):
+    make_study(pairs_per_annotator=3, votes_per_pair=2)
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        assert "There is no valid vote yet" in await owner.page("/studies/s/counts")
+        await (await Visitor(browser()).enter()).vote_all()
+        away = await Visitor(browser()).enter()
+        await away.vote_all(limit=1)
+        await Visitor(browser()).enter()
+        with database.transaction() as tx:
+            tx.command("UPDATE sessions SET tab_seen_ms = 1, started_ms = 1 WHERE id = 2")
+        page = words(await owner.page("/studies/s"))
+    assert "Valid votes 4 of 36" in page and "2 pairs on screens" in page
+    for step in ("agreed to take part 3", "saw a pair 2", "judged a pair 2", "finished 1", "1 left in the middle"):
+        assert step in page, step
+
+
+async def test_the_page_renews_itself_and_ends_when_the_server_stops(settings, database, make_study):
+    make_study()
+    async with serving(settings) as browser:
+        client = browser()
+        await signed_in(client, database)
+        app = client._transport.app
+        stopping = asyncio.get_running_loop().call_later(0.3, setattr, app.state, "stopping", True)
+        answer = await client.get("/admin/studies/s/live")
+        stopping.cancel()
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "Valid votes 0 of" in words(json.loads(answer.text.split("\n")[0].removeprefix("data: ")))
+
+
+async def test_pausing_closing_and_opening_are_logged_with_the_name(settings, database, make_study):
+    make_study()
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        for status in ("paused", "closed", "open"):
+            answer = await owner.act("/studies/s/status", on="/studies/s", status=status)
+            assert answer.headers["location"] == f"/admin/studies/s?done={status}"
+            assert query(database, "SELECT status FROM studies") == [(status,)]
+        assert "is open" in await owner.page("/studies/s?done=open")
+        assert (await owner.act("/studies/s/status", on="/studies/s", status="gone")).status_code == 422
+        log = words(await owner.page("/log"))
+    assert "owner s opened" in log and "owner s paused" in log and "command line s study created" in log
+
+
+async def test_a_person_is_excluded_and_included_at_their_page(settings, database, make_study):
+    make_study(pairs_per_annotator=4, instructed=1)
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all()
+        name = query(database, "SELECT pseudonym FROM annotators")[0][0]
+        assert name in await owner.page("/studies/s/people")
+        at = f"/studies/s/people/{name}"
+        refused = await owner.act(f"{at}/exclude", on=at, reason=" ")
+        assert refused.status_code == 422 and "needs a reason" in refused.text
+        assert (await owner.act(f"{at}/exclude", on=at, reason="<b>fast</b>")).status_code == 303
+        page = await owner.page(at)
+        assert "&lt;b&gt;fast&lt;/b&gt;" in page and "<b>fast" not in page and ">excluded<" in page
+        assert name in await owner.page("/studies/s/people?excluded=1")
+        assert "Valid votes 0 of" in words(await owner.page("/studies/s"))
+        assert (await owner.act(f"{at}/include", on=at, reason="")).status_code == 303
+        assert "Valid votes 4 of" in words(await owner.page("/studies/s"))
+        assert f"owner s excluded : {name}: &lt;b&gt;fast" in words(await owner.page("/log"))
+        assert (await owner.client.get("/admin/studies/s/people/a-000000000000")).status_code == 404
+
+
+async def test_data_are_deleted_only_if_the_pseudonym_is_repeated(settings, database, make_study):
+    make_study()
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all(limit=2)
+        name = query(database, "SELECT pseudonym FROM annotators")[0][0]
+        at = f"/studies/s/people/{name}"
+        assert (await owner.act(f"{at}/forget", on=at, repeat="yes")).status_code == 422
+        assert query(database, "SELECT COUNT(*) FROM votes") == [(2,)]
+        assert (await owner.act(f"{at}/forget", on=at, repeat=name)).status_code == 303
+        assert query(database, "SELECT COUNT(*) FROM votes") == query(database, "SELECT COUNT(*) FROM annotators")
+        assert "Nobody has taken part" in await owner.page("/studies/s/people")
+
+
+async def test_platform_ids_are_an_owners_not_a_viewers(settings, database, make_study):
+    make_study(platform={"name": "prolific", "completion_code": "C1"})
+    async with serving(settings) as browser:
+        await Visitor(browser()).enter("?PROLIFIC_PID=pid-7")
+        owner = await signed_in(browser(), database)
+        viewer = await signed_in(browser(), database, role="viewer")
+        assert "pid-7" in await owner.page("/studies/s/payments")
+        assert "pid-7" not in await viewer.page("/studies/s/payments")
+        assert (await viewer.client.get("/admin/studies/s/people.csv")).status_code == 403
+        file = await owner.client.get("/admin/studies/s/people.csv")
+        assert file.headers["content-type"].startswith("text/csv") and "pid-7" in file.text
+        assert "payment list exported" in await owner.page("/log")
+
+
+async def test_an_unknown_study_is_not_found_and_a_hostile_title_is_text(settings, database, make_study):
+    make_study()
+    with database.transaction() as tx:
+        tx.command("UPDATE studies SET title = '<script>alert(1)</script>'")
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        for path in ("", "/live", "/people", "/payments", "/counts"):
+            assert (await owner.client.get(f"/admin/studies/gone{path}")).status_code == 404
+        for path in ("", "/studies/s", "/studies/s/people"):
+            assert "<script>alert" not in await owner.page(path)
+
+
+async def test_many_who_look_read_once_and_an_error_is_not_kept(database):
+    reads = []
+
+    def read(tx):
+        reads.append(1)
+        if len(reads) == 1:
+            raise ValueError("no")
+        return len(reads)
+
+    reader = Reader(database, threads=1)
+    shared = SharedReads(reader, fresh_seconds=60)
+    with pytest.raises(ValueError, match="no"):
+        await shared.get("a", read)
+    assert await asyncio.gather(*(shared.get("a", read) for _ in range(20))) == [2] * 20
+    shared.forget("a")
+    assert await shared.get("a", read) == 3
+    reader.close()
