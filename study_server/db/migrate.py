@@ -5,6 +5,7 @@ Alembic is imported only when there is something to migrate: a command that read
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ def alembic_config(database: Database) -> Config:
     """Alembic's configuration for this database; there is no alembic.ini."""
     from alembic.config import Config
 
-    config = Config()
+    # Alembic's default is the standard output of the moment at which it was imported, which may be closed by now.
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.attributes["database"] = database
     return config

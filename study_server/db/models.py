@@ -202,7 +202,7 @@ class SessionRecord(Base):
     """One session. `plan` has one letter per trial (see assignment.policy); `position` is the next to hand out.
 
     `token_hash` is the SHA-256 of the random token in the cookie, `judged_ms` the time of the last vote or report.
-    `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to have their data deleted.
+    `state` is also `excluded`. `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to have their data deleted.
     """
 
     __tablename__ = "sessions"
@@ -213,7 +213,7 @@ class SessionRecord(Base):
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"), index=True)
     pseudonym: Mapped[str] = mapped_column(unique=True)
     simulated: Mapped[bool]
-    state: Mapped[str] = mapped_column(comment="active | finished | screened_out | excluded")
+    state: Mapped[str] = mapped_column(comment="active | finished | screened_out")
     consent_version: Mapped[str]
     started_ms: Mapped[int]
     finished_ms: Mapped[int | None]
