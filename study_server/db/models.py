@@ -202,7 +202,8 @@ class SessionRecord(Base):
     """One session. `plan` has one letter per trial (see assignment.policy); `position` is the next to hand out.
 
     `token_hash` is the SHA-256 of the random token in the cookie, `judged_ms` the time of the last vote or report.
-    `state` is also `excluded`. `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to have their data deleted.
+    `state` is also `excluded`. `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to
+    have their data deleted.
     """
 
     __tablename__ = "sessions"
