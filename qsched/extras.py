@@ -35,6 +35,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "psycopg": ("server",),
     "filelock": ("server",),
     "httpx": ("server",),
+    "flip_evaluator": ("fidelity",),
     "sqlalchemy": ("server", "analysis"),
     "polars": ("server", "analysis"),
     "pyarrow": ("server", "analysis"),

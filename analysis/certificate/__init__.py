@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from analysis.certificate.judge import Certificate, certify_votes
-from analysis.certificate.registration import Registration, default_registration, read_registration
+from analysis.certificate.registration import default_registration, read_registration
 from analysis.certificate.result import ClauseResult
 from analysis.certificate.write import certificate_json, write_certificate
+from qsched.records.registration import Registration
 
 __all__ = [
     "Certificate",

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from scipy import stats
 
-from analysis.certificate.registration import MeanPlan, Registration
 from analysis.certificate.result import ClauseResult
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.existence import NoPlace, without_place
@@ -17,6 +16,7 @@ from analysis.stats.jnd.scale import Scale, score_pictures
 from analysis.stats.jnd.variance import effective_number
 from analysis.triplets import PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
+from qsched.records.registration import MeanPlan, Registration
 
 #: Up to this limit the pooled model decides, with people's and prompts' spread assumed; above it the hierarchical one.
 POOLED_UP_TO = 0.5

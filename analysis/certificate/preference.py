@@ -6,11 +6,11 @@ import math
 
 from scipy import stats
 
-from analysis.certificate.registration import PreferencePlan, Registration
 from analysis.certificate.result import ClauseResult
 from analysis.stats import count_votes, raw_pairs
 from analysis.votes import VotesTable, exclude
 from qsched.records import InputError
+from qsched.records.registration import PreferencePlan, Registration
 
 
 def judge_preference(votes: VotesTable, plan: Registration, clause: PreferencePlan, *, reference: str) -> ClauseResult:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.certificate.registration import ContentPlan, Registration, SharePlan
 from analysis.certificate.result import ClauseResult
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.scale import score_pictures
@@ -14,6 +13,7 @@ from analysis.triplets import BOOSTED, PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 from analysis.votes.sources import open_source
 from qsched.records import InputError, RowError
+from qsched.records.registration import ContentPlan, Registration, SharePlan
 
 _MOST_PROMPTS = 1_000_000
 

@@ -8,9 +8,14 @@ name the arm and is left out. Specification: PNG third edition, W3C 2025, sectio
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import zlib
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from qsched.errors import InputError
 from study_server.media.scanlines import Header, check_header, unpack_pixels
@@ -140,3 +145,24 @@ def _check_display(chunk: _Chunk, header: Header, name: str) -> None:
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def read_pixels(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """Colours as (height, width, 3); InputError for a picture that has more than 8 bits, transparency or a palette."""
+    picture = Image.open(io.BytesIO(data))
+    if picture.mode not in ("RGB", "L"):
+        raise InputError(
+            f"{name} has colours of the kind {picture.mode}; the difference from a reference is amplified in 8-bit RGB "
+            "or grey pictures only: save the set so"
+        )
+    return np.asarray(picture.convert("RGB"))
+
+
+def write_pixels(pixels: NDArray[np.uint8], *, display: tuple[bytes, ...]) -> bytes:
+    """A PNG of (height, width, 3) colours with the colour chunks of the picture that they come from."""
+    height, width, _ = pixels.shape
+    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
+    lines[:, 1:] = pixels.reshape(height, 3 * width)
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    stream = zlib.compress(lines.tobytes(), 6)
+    return b"".join([SIGNATURE, header, *display, _chunk(b"IDAT", stream), _chunk(b"IEND", b"")])

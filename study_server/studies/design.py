@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from study_server.resources import languages as catalogue_languages
+from study_server.studies.fidelity import REFUSED, Fidelity, fill_fidelity
 from study_server.studies.known_answers import TIE
+from study_server.studies.section import DesignSection, Word
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
@@ -20,12 +21,6 @@ CURRENCY_SIGNS = {"GBP": "£", "USD": "$", "EUR": "€"}
 # Also limits of the API: what a study may ask, its page can answer.
 MAX_QUESTIONS = 20
 MAX_DEMOGRAPHICS = 50
-
-
-class DesignSection(BaseModel):
-    """Frozen, and closed to keys that the documentation does not name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Question(DesignSection):
@@ -188,6 +183,8 @@ class StudyDesign(DesignSection):
     slug: Slug
     title: Word
     images: Word = Field(description="folder of the image set, relative to the file")
+    design: Literal["preference", "fidelity"] = "preference"
+    fidelity: Fidelity | None = Field(default=None, description="of a fidelity study: triplets, traps, clauses")
     arms: tuple[Word, ...] | None = Field(default=None, description="default: every arm of the set")
     comparisons: Literal["all", "adaptive"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
     adaptive: Adaptive | None = Field(default=None, description="comparisons: adaptive is all pairs with the defaults")
@@ -222,6 +219,17 @@ class StudyDesign(DesignSection):
     seconds_per_vote: float = Field(default=8.0, gt=0, description="for the estimate of time and cost")
     languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two_designs(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if data.get("design") == "fidelity":
+            return fill_fidelity(data)
+        if data.get("fidelity") is not None:
+            raise ValueError("`fidelity` belongs to design: fidelity; add that key, or leave the section out")
+        return data
+
     @field_validator("questions", "demographics", "arms", "languages")
     @classmethod
     def _no_duplicates(cls, value: tuple[object, ...] | None) -> tuple[object, ...] | None:
@@ -250,6 +258,16 @@ class StudyDesign(DesignSection):
             raise ValueError(f"{len(self.questions)} questions; ask at most {MAX_QUESTIONS}")
         if len(self.demographics) > MAX_DEMOGRAPHICS:
             raise ValueError(f"{len(self.demographics)} demographics; ask at most {MAX_DEMOGRAPHICS}")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit_fidelity(self) -> StudyDesign:
+        for key, instead in REFUSED.items() if self.fidelity is not None else ():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no place in a fidelity study: {instead}")
+        for item in self.practice if self.fidelity is not None else ():
+            if not isinstance(item.better, str):
+                raise ValueError(f"prompt {item.prompt!r}: a fidelity study has one question; name one arm in better")
         return self
 
     @model_validator(mode="after")

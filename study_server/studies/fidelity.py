@@ -1,0 +1,156 @@
+"""The `fidelity` section of study.yaml: triplets with the reference in view, plain and boosted.
+
+A fidelity study asks one question, "Which picture differs more from the reference?", and never another one beside it.
+Boosted triplets flicker: at most 3 flashes per second (WCAG 2.3.1), unless the owner chooses more and each person
+agrees.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from qsched.records import Presentation
+from qsched.records.registration import Clauses, TrapPlan
+from study_server.studies.section import DesignSection, Word
+
+QUESTION_ID = "differs"
+QUESTION = "Which picture differs more from the reference?"
+#: General flash threshold of WCAG 2.2, success criterion 2.3.1: so many flashes per second are allowed at any size.
+SAFE_RATE_HZ = 3.0
+#: The arm's name of a trap that is made from the reference itself.
+MADE_TRAP = "degraded reference"
+CONSENT = (
+    "You will see pictures beside a reference and say which one differs more from it.\n\n"
+    "Your answers are stored under a random name, without your address, and are used for research.\n"
+    "You may stop at any time by closing this page."
+)
+#: Keys of a preference study that a fidelity study has no use for, with what takes their place.
+REFUSED = {
+    "comparisons": "its triplets follow from `fidelity: {reference, ladders}`",
+    "adaptive": "its triplets get their votes in turn",
+    "strength": "its answers are left, not sure and right",
+    "gold": "its known answers are traps and bias items: `fidelity: {traps, bias_each}`",
+    "gold_per_annotator": "its known answers are traps: `fidelity: {traps: {each: 10}}`",
+    "warmup": "use practice",
+    "instructed": "its attention checks are traps: `fidelity: {traps: {each: 10}}`",
+    "allow_tie": "'not sure' is one of its answers",
+    "show_at": "a plain triplet begins as large as fits, a boosted one enlarged",
+}
+
+
+class Boost(DesignSection):
+    """How boosted triplets are shown.
+
+    The difference from the reference is multiplied by `factor`, in a crop of at most `crop` pixels a side (of at most
+    half the picture) around the largest visible difference. `rate_hz` counts whole changes to the reference and back,
+    each of which is one flash.
+    """
+
+    factor: float = Field(default=3.0, gt=1, le=16)
+    crop: int = Field(default=192, ge=16, le=1024)
+    rate_hz: float = Field(default=2.0, gt=0, le=10)
+    faster_flicker: bool = Field(default=False, description="more than 3 Hz, which each person must agree to")
+
+    @model_validator(mode="after")
+    def _fast_by_choice(self) -> Boost:
+        if self.rate_hz > SAFE_RATE_HZ and not self.faster_flicker:
+            raise ValueError(
+                f"rate_hz is {self.rate_hz:g}: more than {SAFE_RATE_HZ:g} flashes per second can cause seizures "
+                "(WCAG 2.3.1). Take at most 3, or add faster_flicker: true; people who do not agree then see "
+                "still pictures"
+            )
+        if self.faster_flicker and self.rate_hz <= SAFE_RATE_HZ:
+            raise ValueError(f"faster_flicker is for a rate_hz above {SAFE_RATE_HZ:g}; leave it out")
+        return self
+
+
+class Traps(TrapPlan):
+    """The trap rule, fixed before the study: who has under `share` of at least `least` traps right does not count.
+
+    Each person sees `each` traps. A trap shows the reference and a picture far above the threshold: one of `arm`, or by
+    default one made from the reference itself.
+    """
+
+    each: int = Field(default=10, ge=0, le=100)
+    arm: Word | None = None
+
+    @model_validator(mode="after")
+    def _rule_can_be_kept(self) -> Traps:
+        if self.least > self.each:
+            raise ValueError(f"nobody would count: each person sees {self.each} traps and least is {self.least}")
+        return self
+
+
+class Fidelity(DesignSection):
+    """What a fidelity study shows and claims.
+
+    reference      the arm that the others are compared with; default: the first arm of the set
+    ladders        lists of arms from the weakest to the strongest difference; neighbours are compared with each other,
+                   and the arms of one rung across ladders
+    guess          guessed damage of arms in JND, for the plan and `qsched study check`
+    content_limit  a picture whose difference map has a compact spot this far (FLIP, 0 to 1) above its median has other
+                   content: it is not boosted
+    """
+
+    reference: Word | None = None
+    presentations: tuple[Presentation, ...] = (Presentation.PLAIN, Presentation.BOOSTED)
+    ladders: tuple[tuple[Word, ...], ...] = ()
+    guess: dict[Word, float] = Field(default_factory=dict)
+    boost: Boost = Boost()
+    traps: Traps = Traps()
+    bias_each: int = Field(default=2, ge=0, le=50)
+    content_limit: float = Field(default=0.45, gt=0, lt=1)
+    clauses: tuple[Clauses, ...] = ()
+
+    @field_validator("presentations")
+    @classmethod
+    def _some_presentation(cls, value: tuple[Presentation, ...]) -> tuple[Presentation, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("presentations is a list of plain, boosted or both")
+        return value
+
+    @field_validator("guess")
+    @classmethod
+    def _damage_is_positive(cls, value: dict[str, float]) -> dict[str, float]:
+        for arm, damage in value.items():
+            if not 0 < damage <= 10:
+                raise ValueError(f"the guessed damage of {arm!r} is {damage:g} JND; it is above 0 and at most 10")
+        return value
+
+    @model_validator(mode="after")
+    def _each_arm_once(self) -> Fidelity:
+        rungs = [arm for ladder in self.ladders for arm in ladder]
+        twice = sorted({arm for arm in rungs if rungs.count(arm) > 1})
+        if twice:
+            raise ValueError(f"ladders: the arm {twice[0]!r} is on two rungs")
+        claimed = [one.arm for one in self.clauses]
+        if len(set(claimed)) < len(claimed):
+            raise ValueError("clauses: one entry for each arm")
+        if self.reference in (*rungs, *claimed, *self.guess):
+            raise ValueError(f"{self.reference!r} is the reference; its damage is 0 and nothing is claimed of it")
+        return self
+
+    @property
+    def boosted(self) -> bool:
+        """Whether there are boosted triplets."""
+        return Presentation.BOOSTED in self.presentations
+
+
+def fill_fidelity(data: dict[str, Any]) -> dict[str, Any]:
+    """What study.yaml says of a fidelity study, completed; ValueError for another question than its own."""
+    question = [{"id": QUESTION_ID, "text": QUESTION}]
+    if data.get("questions", question) != question:
+        raise ValueError(
+            f"a fidelity study asks one question, {QUESTION!r}, and none about preference beside it: leave questions "
+            "out, and make a second study of the same images for another question"
+        )
+    consent = data.get("consent", {})
+    return {
+        "seconds_per_vote": 12.0,
+        **data,
+        "fidelity": {} if data.get("fidelity") is None else data["fidelity"],
+        "questions": question,
+        "consent": {"text": CONSENT, **consent} if isinstance(consent, dict) else consent,
+    }
