@@ -167,6 +167,9 @@ def describe(made: CreatedStudy) -> str:
         return f"{line}, going on with it"
     if made.identical:
         line += f"; left out {made.identical} pairs whose two pictures are identical"
+    if made.refused or any(made.changed.values()):
+        changed = ", ".join(f"{count} of {arm}" for arm, count in made.changed.items() if count)
+        line += f"; content changed in {changed}: {made.refused} boosted triplets left out"
     if made.removed_chunks:
         chunks = ", ".join(f"{count} x {name}" for name, count in sorted(made.removed_chunks.items()))
         line += f"; left out of the served PNG files: {chunks} (could tell the arm; pixels unchanged)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -33,6 +33,9 @@ def register(app: typer.Typer) -> None:
 def init(
     images: Path = typer.Argument(help="Folder of the image set."),
     out: Path = typer.Option(Path("study.yaml"), "--out", help="File to write."),
+    design: Literal["preference", "fidelity"] = typer.Option(
+        "preference", "--design", help="Ask which picture is better, or which differs more from the reference."
+    ),
 ) -> None:
     """Write a commented study.yaml for an image set; every key with its default.
 
@@ -49,7 +52,8 @@ def init(
     if out.exists():
         raise InputError(f"{out} exists; name another file with --out")
     relative = os.path.relpath(images.resolve(), out.resolve().parent)
-    template = (PACKAGE / "studies" / "template.yaml").read_text(encoding="utf-8")
+    name = "template.yaml" if design == "preference" else "template_fidelity.yaml"
+    template = (PACKAGE / "studies" / name).read_text(encoding="utf-8")
     text = template.format(slug=slug_of(images.resolve().name), images=_quoted(relative))
     write_atomic(out, text.encode())
     typer.echo(f"wrote {out}; next: qsched study check {out}")
@@ -73,10 +77,10 @@ def check(
     from qsched.planning import Assumptions
     from qsched.records import iter_rows, read_manifest, refuse_faulty
     from study_server.owner import read_design
-    from study_server.studies.comparisons import plan_pairs
     from study_server.studies.estimate import estimate_study
     from study_server.studies.identical import leave_out_identical
     from study_server.studies.picture_sizes import measure_pairs
+    from study_server.studies.triplets import plan_study
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
@@ -86,7 +90,7 @@ def check(
     refuse_faulty(folder, manifest, rows)
     with lines_of(file):
         looks = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
-        planned = plan_pairs(design, arms=[arm.name for arm in manifest.arms], images=looks)
+        planned = plan_study(design, arms=[arm.name for arm in manifest.arms], images=looks)
         to_show = leave_out_identical(planned, looks=looks, design=design)
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)

@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = typer.Typer(no_args_is_help=True, help="Take the votes out of the study server.")
     group.command("export")(export)
+    group.command("content")(content)
     app.add_typer(group, name="votes")
 
 
@@ -21,23 +22,26 @@ def export(
     study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:
-    """Write the votes table: every effective vote of every kind, one row an answer.
+    """Write the votes table: every effective vote of every kind, one row an answer. Of a fidelity study, the triplets
+    table, which `qsched certify` reads.
 
     Corrected votes (undo) and surplus ones (they came after the pair had its votes) stay in the database and
     are counted below. May run while the study is open.
 
     Example: qsched votes export --study demo --db sqlite:///runs/study.db votes.parquet
     """
-    from study_server.export import export_votes
+    from study_server.export import export_triplets, export_votes, is_fidelity
     from study_server.owner import existing_database
 
     database = existing_database(db)
     try:
-        summary = export_votes(database, study=study, path=out)
+        triplets = is_fidelity(database, study)
+        summary = (export_triplets if triplets else export_votes)(database, study=study, path=out)
     finally:
         database.close()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.kinds.items())) or "none"
-    typer.echo(f"{summary.written} votes of study {study} written to {out} ({kinds})")
+    name = "triplet votes" if triplets else "votes"
+    typer.echo(f"{summary.written} {name} of study {study} written to {out} ({kinds})")
     typer.echo(
         f"the database holds {summary.rows_in_database} rows: {summary.written} written, "
         f"{summary.superseded} superseded by a correction, {summary.surplus} surplus"
@@ -45,3 +49,23 @@ def export(
     )
     if summary.simulated:
         typer.secho(f"{summary.simulated} of them are simulated", fg=typer.colors.YELLOW)
+
+
+def content(
+    out: Path = typer.Argument(help="File to write: .parquet, .csv or .jsonl"),
+    study: str = typer.Option(..., "--study", help="The slug of a fidelity study."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Write which pictures of a fidelity study show other content than their reference, for `qsched certify --content`.
+
+    Example: qsched votes content --study faces content.csv
+    """
+    from study_server.export import export_content
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        pictures, changed = export_content(database, study=study, path=out)
+    finally:
+        database.close()
+    typer.echo(f"{pictures} pictures of study {study} written to {out}; content changed in {changed}")

@@ -10,16 +10,18 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from qsched.records import Kind
+from qsched.records import Kind, TripletKind
 from study_server.studies.session_length import REPEAT_GAP, TrialCounts
 
-LETTERS: dict[str, Kind] = {
+LETTERS: dict[str, Kind | TripletKind] = {
     "P": Kind.PRACTICE,
     "W": Kind.WARMUP,
     "T": Kind.TASK,
     "G": Kind.GOLD,
     "I": Kind.INSTRUCTED,
     "R": Kind.REPEAT,
+    "X": TripletKind.TRAP,
+    "B": TripletKind.BIAS,
 }
 # How far apart the two sides of a person's screen may drift before a pair is chosen to even them out.
 SIDE_SLACK = 1
@@ -54,10 +56,11 @@ class ChosenPair(NamedTuple):
 def plan_session(counts: TrialCounts, rng: random.Random) -> str:
     """The kinds of a session, one letter a trial.
 
-    Practice, then warm-up, then the rest: gold and instructed items are spread at random, one in each equal
+    Practice, then warm-up, then the rest: gold, instructed, trap and bias items are spread at random, one in each equal
     stretch, so that neither start nor end is free of them; a repeat never comes before REPEAT_GAP task trials.
     """
     special = ["G"] * counts.gold + ["I"] * counts.instructed + ["R"] * counts.repeats
+    special += ["X"] * counts.traps + ["B"] * counts.bias
     rng.shuffle(special)
     body = ["T"] * counts.task
     length = counts.task + len(special)

@@ -34,7 +34,7 @@ SAVE_PLAN = Statement("UPDATE sessions SET plan = :plan WHERE id = :session")
 _UNSEEN = """
     (SELECT a.id FROM assignments a
      WHERE a.annotator_id = :annotator AND a.pair_id = p.id
-       AND a.kind IN ('task', 'warmup', 'gold') AND a.state <> 'void'
+       AND a.kind IN ('task', 'warmup', 'gold', 'trap', 'bias') AND a.state <> 'void'
      LIMIT 1) IS NULL
 """
 
@@ -241,10 +241,13 @@ EXPIRE_LEASES = Statement("""
 """)
 
 PAIR_CONTENT = Statement("""
-    SELECT pr.prompt, p.prompt_id, p.better, p.why, fi.id, fi.width, fi.height, si.id, si.width, si.height
+    SELECT pr.prompt, p.prompt_id, p.better, p.why, fi.id, fi.width, fi.height, si.id, si.width, si.height,
+           ri.id, ri.width, ri.height, t.factor, t.rate_hz
     FROM pairs p
     JOIN prompts pr ON pr.id = p.prompt_id
-    JOIN images fi ON fi.id = p.first_image_id
-    JOIN images si ON si.id = p.second_image_id
+    LEFT JOIN triplets t ON t.pair_id = p.id
+    JOIN images fi ON fi.id = COALESCE(t.shown_first_id, p.first_image_id)
+    JOIN images si ON si.id = COALESCE(t.shown_second_id, p.second_image_id)
+    LEFT JOIN images ri ON ri.id = t.shown_reference_id
     WHERE p.id = :pair
 """)

@@ -52,8 +52,16 @@ class PictureContent(NamedTuple):
     height: int
 
 
+class Boosting(NamedTuple):
+    """How a boosted triplet is shown: the difference times `factor`, alternating with the reference `rate_hz` times
+    per second."""
+
+    factor: float
+    rate_hz: float
+
+
 class PairContent(NamedTuple):
-    """What is shown; never changes after the import."""
+    """What is shown; never changes after the import. A triplet has a reference, and a boosted one its boosting."""
 
     prompt: str
     prompt_id: int
@@ -61,6 +69,8 @@ class PairContent(NamedTuple):
     second: PictureContent
     better: str | None
     why: str | None
+    reference: PictureContent | None = None
+    boosting: Boosting | None = None
 
     def sides(self, *, first_on_left: bool) -> tuple[PictureContent, PictureContent]:
         """The left and the right picture."""
@@ -82,8 +92,10 @@ class PairCache:
             if row is None:
                 raise LookupError(f"pair {pair_id} is gone")
             prompt, prompt_id, better, why, *pictures = row
-            first, second = PictureContent(*pictures[:3]), PictureContent(*pictures[3:])
-            content = PairContent(prompt, prompt_id, first, second, better, why)
+            first, second = PictureContent(*pictures[:3]), PictureContent(*pictures[3:6])
+            reference = None if pictures[6] is None else PictureContent(*pictures[6:9])
+            boosting = None if pictures[9] is None else Boosting(*pictures[9:])
+            content = PairContent(prompt, prompt_id, first, second, better, why, reference, boosting)
             if len(self._known) >= self._size:
                 self._known.clear()
             self._known[pair_id] = content

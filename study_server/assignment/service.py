@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from qsched.records import Kind
+from qsched.records import Kind, TripletKind
 from study_server.assignment import queries
 from study_server.assignment.adaptive import Draw, draw_comparison
 from study_server.assignment.open_pairs import Comparison, Pool, find_open, find_open_comparisons
@@ -39,6 +39,9 @@ from study_server.studies.study import Study
 QUEUE_DEPTH = 2
 CLAIM_ATTEMPTS = 4
 NO_TARGET = 2**31
+TrialKind = Kind | TripletKind
+# Items with a known answer: no vote on one counts, and each has a pool of its own name.
+KNOWN = (Kind.GOLD, TripletKind.TRAP, TripletKind.BIAS)
 
 
 def new_assignment_id(context: AssignmentContext) -> int:
@@ -132,15 +135,15 @@ def void(tx: Tx, session: AnnotatorSession, assignment: Assignment, *, state: st
         session.plan += letter
 
 
-def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: Kind) -> Assignment | NoWork:
+def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: TrialKind) -> Assignment | NoWork:
     if kind in (Kind.TASK, Kind.WARMUP):
         return _pick_open(tx, context, session, kind)
     if kind is Kind.PRACTICE:
         number = session.plan[: session.position].count("P")
         row = tx.one(queries.PRACTICE_PAIR, study=context.study.id, number=number)
         candidates = [] if row is None else [Candidate(*row)]
-    elif kind is Kind.GOLD:
-        candidates = find_open(tx, context, session, Pool(context.study.id, "gold"), target=NO_TARGET)
+    elif kind in KNOWN:
+        candidates = find_open(tx, context, session, Pool(context.study.id, kind.value), target=NO_TARGET)
         context.rng.shuffle(candidates)
         candidates = candidates[:1]
     elif kind is Kind.INSTRUCTED:
@@ -155,7 +158,7 @@ def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: K
     return NoWork(final=True) if choice is None else _insert(tx, context, session, kind, choice)
 
 
-def _pick_open(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: Kind) -> Assignment | NoWork:
+def _pick_open(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: TrialKind) -> Assignment | NoWork:
     """A pair with a free slot, within the study's total. A warm-up trial shows one without taking the slot."""
     budgeted = kind is Kind.TASK and context.study.design.votes_total is not None
     if budgeted and not take_from_budget(tx, context.study.id):
@@ -168,7 +171,7 @@ def _pick_open(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
     return picked
 
 
-def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: Kind) -> Assignment | NoWork:
+def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: TrialKind) -> Assignment | NoWork:
     """The fewest-voted open pair: of all, or in an adaptive study of the comparison that was drawn."""
     target, adaptivity = context.study.design.votes_per_pair, context.study.design.adaptivity
     person = Person(session.recent, session.left_balance)
@@ -224,13 +227,13 @@ def _insert(
     tx: Tx,
     context: AssignmentContext,
     session: AnnotatorSession,
-    kind: Kind,
+    kind: TrialKind,
     choice: ChosenPair,
     draw: Draw | None = None,
 ) -> Assignment:
     expires = context.now + context.study.lease_ms
     expected = None
-    if kind in (Kind.GOLD, Kind.PRACTICE):
+    if kind in KNOWN or kind is Kind.PRACTICE:
         better = context.cache.get(tx, choice.pair_id).better
         expected = None if better is None else on_screen(better, first_on_left=choice.first_on_left)
     elif kind is Kind.INSTRUCTED:

@@ -79,7 +79,10 @@ class PromptRecord(Base):
 
 
 class ImageRecord(Base):
-    """`file` is the name of the server's copy below the data folder."""
+    """`file` is the name of the server's copy below the data folder.
+
+    A prepared crop of a boosted triplet is an image whose `arm` is the triplet's key, a slash and the arm.
+    """
 
     __tablename__ = "images"
     __table_args__ = (UniqueConstraint("prompt_id", "sample_index", "arm"),)
@@ -118,7 +121,7 @@ class VoteBudgetRecord(Base):
 
 
 class PairRecord(Base):
-    """Two images to compare. `load` counts valid votes and live leases together and never exceeds the target.
+    """Two images to compare; in a fidelity study a triplet, whose pool may also be trap or bias. `load` counts valid votes and live leases together and never exceeds the target.
 
     `side_balance` is (first image on the left) - (on the right) over what `load` counts.
     """
@@ -157,6 +160,42 @@ class PairRecord(Base):
     problems: Mapped[int] = mapped_column(server_default="0")
     disabled: Mapped[bool] = mapped_column(server_default=false())
     comparison_id: Mapped[int | None] = mapped_column(comment="of adaptive studies")
+
+
+class TripletRecord(Base):
+    """What a fidelity study shows of a pair: the reference, and the three pictures as they are served.
+
+    A boosted triplet serves prepared crops, images of their own; factor, rate, crop and clipping are then stated.
+    """
+
+    __tablename__ = "triplets"
+
+    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id", ondelete="CASCADE"), primary_key=True)
+    presentation: Mapped[str] = mapped_column(comment="plain | boosted")
+    reference_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    shown_reference_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    shown_first_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    shown_second_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    factor: Mapped[float | None] = mapped_column(Double)
+    rate_hz: Mapped[float | None] = mapped_column(Double)
+    crop_x: Mapped[int | None]
+    crop_y: Mapped[int | None]
+    crop_width: Mapped[int | None]
+    crop_height: Mapped[int | None]
+    clipped: Mapped[float | None] = mapped_column(Double)
+
+
+class DifferenceRecord(Base):
+    """How far an image is from its reference, by FLIP; `changed` if its content is another one."""
+
+    __tablename__ = "differences"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), unique=True)
+    mean: Mapped[float] = mapped_column(Double)
+    spot: Mapped[float] = mapped_column(Double)
+    changed: Mapped[bool]
 
 
 class AnnotatorRecord(Base):
@@ -254,8 +293,8 @@ class AssignmentRecord(Base):
             "annotator_id",
             "pair_id",
             unique=True,
-            sqlite_where=text("kind IN ('task', 'warmup', 'gold') AND state <> 'void'"),
-            postgresql_where=text("kind IN ('task', 'warmup', 'gold') AND state <> 'void'"),
+            sqlite_where=text("kind IN ('task', 'warmup', 'gold', 'trap', 'bias') AND state <> 'void'"),
+            postgresql_where=text("kind IN ('task', 'warmup', 'gold', 'trap', 'bias') AND state <> 'void'"),
         ),
         Index("ix_assignments_pair", "pair_id"),
     )

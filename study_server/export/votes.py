@@ -25,6 +25,9 @@ from study_server.export.formats import FORMATS, TIME, open_table
 
 BATCH_ROWS = 50_000
 
+HAS_TRIPLETS = Statement("""
+    SELECT 1 FROM triplets t JOIN pairs p ON p.id = t.pair_id WHERE p.study_id = :study LIMIT 1
+""")
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""
     SELECT COUNT(*),
@@ -119,7 +122,9 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
     written = simulated = 0
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
-        number = _find_study(tx, study)
+        number = find_study(tx, study)
+        if tx.one(HAS_TRIPLETS, study=number) is not None:
+            raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
         total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
         with open_table(draft) as write:
             for frame in _batches(tx, number, study):
@@ -137,7 +142,8 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
     return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds))
 
 
-def _find_study(tx: Tx, slug: str) -> int:
+def find_study(tx: Tx, slug: str) -> int:
+    """The number of a study in this database; NotFound for an unknown slug."""
     row = tx.one(STUDY, slug=slug)
     if row is None:
         raise NotFound(f"no study {slug!r} in this database; `qsched study list` shows them")

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +44,40 @@ def store_images(
     """
     cleaned = [(row, _read_checked(row, source)) for row in rows]
     _refuse_telling_files(rows, [picture for _, picture in cleaned])
-    longest = max(len(picture.data) for _, picture in cleaned)
+    names = _write_padded([picture.data for _, picture in cleaned], target)
+    for (row, picture), name in zip(cleaned, names, strict=True):
+        if removed is not None:
+            removed.update(picture.removed)
+        yield StoredImage(row, name, picture.removed, picture.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """The server's copy of a picture that it made itself."""
+
+    name: str
+    sha256: str
+
+
+def store_prepared(pictures: Iterable[bytes], *, target: Path, beside: Path | None = None) -> list[PreparedFile]:
+    """Write pictures that are shown together, padded to one length: that of the copy `beside` which they are shown."""
+    pictures = list(pictures)
+    names = _write_padded(pictures, target, least=0 if beside is None else beside.stat().st_size)
+    return [PreparedFile(name, hashlib.sha256(data).hexdigest()) for name, data in zip(names, pictures, strict=True)]
+
+
+def _write_padded(pictures: Sequence[bytes], target: Path, *, least: int = 0) -> list[str]:
+    longest = max([len(data) for data in pictures] + [least])
     length = -(-longest // PADDING_STEP) * PADDING_STEP
-    for row, picture in cleaned:
+    names = []
+    for data in pictures:
         name = f"{secrets.token_hex(16)}.png"
         path = target / name[:2] / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(picture.data.ljust(length, b"\0"))
-        if removed is not None:
-            removed.update(picture.removed)
-        yield StoredImage(row, name, picture.removed, picture.pixels)
+            file.write(data.ljust(length, b"\0"))
+        names.append(name)
+    return names
 
 
 def _refuse_telling_files(rows: Sequence[ImageRow], pictures: Sequence[CleanPng]) -> None:

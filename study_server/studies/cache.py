@@ -91,5 +91,7 @@ def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
         task_pairs=pools.get("task", 0),
         practice_pairs=pools.get("practice", 0),
         gold_pairs=pools.get("gold", 0),
+        trap_pairs=pools.get("trap", 0),
+        bias_pairs=pools.get("bias", 0),
     )
     return _Known(now, study, status, stored)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qsched.errors import InputError
+from qsched.records import Presentation
 from study_server.studies.design import Baseline, KnownItem, StudyDesign
 from study_server.studies.known_answers import TIE, write_known
 
@@ -26,8 +27,16 @@ class MisfitError(InputError):
 
 
 @dataclass(frozen=True, slots=True)
+class TripletPlan:
+    """What makes a triplet of a pair: the reference, and how the three pictures are shown."""
+
+    reference_arm: str
+    presentation: Presentation
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedPair:
-    """Two arms of one prompt and one seed."""
+    """Two arms of one prompt and one seed; in a fidelity study with a reference, and `better` is the right answer."""
 
     pair_key: str
     prompt_key: str
@@ -37,6 +46,7 @@ class PlannedPair:
     pool: str = "task"
     better: str | None = None
     why: str | None = None
+    triplet: TripletPlan | None = None
 
 
 def study_arms(design: StudyDesign, arms: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,14 +30,17 @@ from study_server.db.models import (
     PairRecord,
     PromptRecord,
     StudyRecord,
+    TripletRecord,
     VoteBudgetRecord,
 )
 from study_server.media.importing import StoredImage, store_images
 from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import design_changes
-from study_server.studies.comparisons import ImageKey, PlannedPair, plan_pairs, study_arms
+from study_server.studies.comparisons import ImageKey, PlannedPair, study_arms
 from study_server.studies.design import StudyDesign
 from study_server.studies.identical import leave_out_identical
+from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
+from study_server.studies.triplets import plan_study, reference_arm
 
 ROWS_A_TRANSACTION = 2000
 # As many processes' threads can take from a study's total at the same moment.
@@ -50,6 +53,8 @@ class CreatedStudy:
     """What a creation did; `created` is False if the study was already there.
 
     identical    pairs left out because their two pictures look the same
+    changed      in a fidelity study: pictures with other content than the reference, by arm
+    refused      boosted triplets left out for that
     """
 
     slug: str
@@ -58,6 +63,8 @@ class CreatedStudy:
     images: int
     removed_chunks: dict[str, int]
     identical: int = 0
+    changed: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
 
 
 def create_study(
@@ -107,7 +114,7 @@ def _create(
     rows = list(iter_rows(set_folder))
     arms = study_arms(design, [arm.name for arm in manifest.arms])
     refuse_faulty(set_folder, manifest, rows)
-    planned = plan_pairs(
+    planned = plan_study(
         design,
         arms=[arm.name for arm in manifest.arms],
         images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
@@ -125,7 +132,20 @@ def _create(
     # Two files can differ and look the same, so what counts now is the unpacked pixels.
     to_show = leave_out_identical(planned, looks=images.looks, design=design)
     comparisons = _write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
-    n_pairs = _write_pairs(database, study_id, to_show.pairs, images, comparisons)
+    triplets = TripletPictures(to_show.pairs)
+    if design.fidelity is not None:
+        triplets = prepare_triplets(
+            database,
+            study_id,
+            to_show.pairs,
+            fidelity=design.fidelity,
+            reference=reference_arm(design, design.fidelity, [arm.name for arm in manifest.arms]),
+            images=StoredPictures(images.prompts, images.ids, images.files),
+            folder=target,
+            progress=progress,
+        )
+    n_pairs = _write_pairs(database, study_id, triplets.pairs, images, comparisons)
+    _write_triplets(database, study_id, triplets.rows)
     if design.votes_total is not None:
         _write_budget(database, study_id, design.votes_total)
     # Once for all copies: a study that is open has its pictures on disk.
@@ -133,7 +153,16 @@ def _create(
     with database.session() as session:
         session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(status="open"))
         record_action(session, "study created", actor=COMMAND_LINE, study=design.slug)
-    return CreatedStudy(design.slug, True, n_pairs, len(images.ids), dict(removed), to_show.identical)
+    return CreatedStudy(
+        design.slug,
+        True,
+        n_pairs,
+        len(images.ids),
+        dict(removed),
+        to_show.identical,
+        triplets.changed,
+        triplets.refused,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +170,7 @@ class _Stored:
     prompts: dict[str, int]
     ids: dict[ImageKey, int]
     looks: dict[ImageKey, str]
+    files: dict[ImageKey, str]
 
 
 def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
@@ -217,6 +247,7 @@ def _store(
             prompts.update({key: number for number, key in inserted})
     ids: dict[ImageKey, int] = {}
     looks: dict[ImageKey, str] = {}
+    files: dict[ImageKey, str] = {}
     for stored in _parts(_stored(rows, source, target, removed)):
         with database.session() as session:
             inserted_images = session.execute(
@@ -228,8 +259,9 @@ def _store(
             names = {number: key for key, number in prompts.items()}
             ids.update({(names[p], s, arm): number for number, p, s, arm in inserted_images})
         looks.update({(item.row.prompt_id, item.row.sample_index, item.row.arm): item.pixels for item in stored})
+        files.update({(item.row.prompt_id, item.row.sample_index, item.row.arm): item.file for item in stored})
         progress(len(ids))
-    return _Stored(prompts, ids, looks)
+    return _Stored(prompts, ids, looks, files)
 
 
 def _stored(rows: Sequence[ImageRow], source: Path, target: Path, removed: Counter[str]) -> Iterator[StoredImage]:
@@ -306,6 +338,16 @@ def _write_pairs(
                 ],
             )
     return len(planned)
+
+
+def _write_triplets(database: Database, study_id: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    empty = dict.fromkeys(column.name for column in TripletRecord.__table__.columns)
+    with database.session() as session:
+        keys = sa.select(PairRecord.pair_key, PairRecord.id).where(PairRecord.study_id == study_id)
+        ids = {key: number for key, number in session.execute(keys)} if rows else {}
+    for part in _parts(rows.items()):
+        with database.session() as session:
+            session.execute(sa.insert(TripletRecord), [{**empty, **row, "pair_id": ids[key]} for key, row in part])
 
 
 def _parts(items: Iterable[T]) -> Iterator[list[T]]:

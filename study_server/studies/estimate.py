@@ -58,7 +58,14 @@ def estimate_study(
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least votes_per_pair people are needed.
     annotators = max(math.ceil(votes / each), math.ceil(votes / len(task)))
-    trials = count_trials(design, task_pairs=len(task), practice_pairs=pools["practice"], gold_pairs=pools["gold"])
+    trials = count_trials(
+        design,
+        task_pairs=len(task),
+        practice_pairs=pools["practice"],
+        gold_pairs=pools["gold"],
+        trap_pairs=pools["trap"],
+        bias_pairs=pools["bias"],
+    )
     minutes = session_minutes(design, trials)
     hours = annotators * minutes / 60
     by_comparison = {key: size * votes / len(task) for key, size in sizes.items()}

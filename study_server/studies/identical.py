@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from study_server.studies.comparisons import ImageKey, MisfitError, PlannedPair, check_votes_total
 from study_server.studies.design import StudyDesign
+from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.known_answers import is_tie
 
 
@@ -52,4 +53,5 @@ def leave_out_identical(
 
 
 def _look(looks: Mapping[ImageKey, str], pair: PlannedPair, arm: str) -> str:
-    return looks[(pair.prompt_key, pair.sample_index, arm)]
+    # A trap that is made from the reference is not among the set's images.
+    return arm if arm == MADE_TRAP else looks[(pair.prompt_key, pair.sample_index, arm)]

@@ -25,15 +25,24 @@ class TrialCounts:
     gold: int
     instructed: int
     repeats: int
+    traps: int = 0
+    bias: int = 0
 
     @property
     def scored(self) -> int:
         """All but practice: what the progress bar counts and the consent page promises."""
-        return self.warmup + self.task + self.gold + self.instructed + self.repeats
+        return self.warmup + self.task + self.gold + self.instructed + self.repeats + self.traps + self.bias
 
 
 def count_trials(
-    design: StudyDesign, *, task_pairs: int, practice_pairs: int, gold_pairs: int, seen: int = 0
+    design: StudyDesign,
+    *,
+    task_pairs: int,
+    practice_pairs: int,
+    gold_pairs: int,
+    trap_pairs: int = 0,
+    bias_pairs: int = 0,
+    seen: int = 0,
 ) -> TrialCounts:
     """The trials of a new session; `seen` task pairs of the study are known to this person already."""
     available = max(0, task_pairs - seen)
@@ -48,6 +57,8 @@ def count_trials(
         gold=min(design.gold_shown, gold_pairs),
         instructed=design.instructed if task else 0,
         repeats=round(design.repeat_rate * task) if task > REPEAT_GAP else 0,
+        traps=min(design.fidelity.traps.each, trap_pairs) if design.fidelity and task else 0,
+        bias=min(design.fidelity.bias_each, bias_pairs) if design.fidelity and task else 0,
     )
 
 

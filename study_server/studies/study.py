@@ -23,6 +23,8 @@ class Study:
     task_pairs: int
     practice_pairs: int
     gold_pairs: int
+    trap_pairs: int = 0
+    bias_pairs: int = 0
 
     @property
     def lease_ms(self) -> int:
@@ -36,5 +38,7 @@ class Study:
             task_pairs=self.task_pairs,
             practice_pairs=self.practice_pairs,
             gold_pairs=self.gold_pairs,
+            trap_pairs=self.trap_pairs,
+            bias_pairs=self.bias_pairs,
             seen=seen,
         )

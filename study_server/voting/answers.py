@@ -17,10 +17,19 @@ class ShownPicture(ResponseBody):
     height: int
 
 
+class ShownBoosting(ResponseBody):
+    """The difference from the reference is multiplied by `factor`; the pictures may alternate with it `rate_hz` times
+    per second."""
+
+    factor: float
+    rate_hz: float
+
+
 class ShownPair(ResponseBody):
     """One pair; `token` names it in everything that the page sends about it.
 
     `instruction` is that of an attention check: shown in a place of its own, whether or not descriptions are shown.
+    A triplet has a `reference`, and if it is boosted, a `boosting`.
     """
 
     token: str
@@ -30,6 +39,8 @@ class ShownPair(ResponseBody):
     left: ShownPicture
     right: ShownPicture
     lease_seconds: int
+    reference: ShownPicture | None = None
+    boosting: ShownBoosting | None = None
 
 
 class SessionProgress(ResponseBody):
@@ -82,6 +93,8 @@ class StudyTerms(ResponseBody):
     practice_feedback: bool
     lease_seconds: int
     seconds_per_vote: float
+    design: Literal["preference", "fidelity"]
+    faster_flicker: bool
 
 
 class NextStep(ResponseBody):

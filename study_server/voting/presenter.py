@@ -18,7 +18,9 @@ from study_server.voting.answers import (
     QuestionText,
     SessionAnswer,
     SessionProgress,
+    ShownBoosting,
     ShownPair,
+    ShownPicture,
     StudyTerms,
     UndoAnswer,
     UndoOffer,
@@ -67,6 +69,18 @@ class Presenter:
             left=shown_picture(token, "l", left),
             right=shown_picture(token, "r", right),
             lease_seconds=self._design.lease_seconds,
+            reference=self._reference(shown),
+            boosting=None if content.boosting is None else ShownBoosting(**content.boosting._asdict()),
+        )
+
+    def _reference(self, shown: Shown) -> ShownPicture | None:
+        """A triplet's reference under an address of its own, which does not tell whether a test picture is the same."""
+        picture = shown.content.reference
+        if picture is None:
+            return None
+        number = shown.assignment.id
+        return shown_picture(
+            seal_pair(self._keys, self._call.session.number, number, picture.id, picture.id), "l", picture
         )
 
     def progress(self, session: AnnotatorSession) -> SessionProgress:
@@ -98,6 +112,8 @@ class Presenter:
                 practice_feedback=design.practice_feedback,
                 lease_seconds=design.lease_seconds,
                 seconds_per_vote=design.seconds_per_vote,
+                design=design.design,
+                faster_flicker=design.fidelity is not None and design.fidelity.boost.faster_flicker,
             ),
             progress=self.progress(outcome.session),
             queue=tuple(self.pair(shown) for shown in outcome.shown),
@@ -153,6 +169,8 @@ class Presenter:
         correct = all(answers[question] == answer for question, answer in known.items())
         sides = ("upper", "lower") if stacked else ("left", "right")
         better, worse = sides if first_known(expected) == "left" else sides[::-1]
+        if self._design.fidelity is not None:  # where the right answer is the picture that differs more
+            better, worse = worse, better
         words = {
             name: self._call.catalogue().text(f"feedback.side.{side}")
             for name, side in (("better", better), ("worse", worse))

@@ -30,6 +30,7 @@ async def vote(call: Call, body: VoteBody) -> VoteAnswer:
         tab_token=body.tab_token,
         display=body.display(),
         strengths=body.strengths,
+        view=body.view,
     )
     outcome = await call.server.writer.run(service.submit_vote, call.study, vote=submitted)
     call.server.holders.release(address_of(call.request), call.session.number)

@@ -30,12 +30,14 @@ class Viewport(RequestBody):
 
 
 class View(RequestBody):
-    """How the pair lay on the screen."""
+    """How the pair lay on the screen. `swaps` counts changes by hand, `rate_hz` is the flicker of a boosted triplet (0:
+    held still)."""
 
     layout: Literal["side", "stacked"] | None = None
     scale: float | None = Field(default=None, ge=0, le=1000)
     zoomed: bool | None = None
     swaps: int | None = Field(default=None, ge=0, le=100_000)
+    rate_hz: float | None = Field(default=None, ge=0, le=100)
 
 
 class VoteBody(RequestBody):

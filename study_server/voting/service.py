@@ -19,6 +19,7 @@ from study_server.assignment.slots import free_slot, take_slot
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict
 from study_server.voting import queries
+from study_server.voting.boosted import check_triplet_view
 from study_server.voting.outcome import (
     Outcome,
     answer_again,
@@ -29,6 +30,7 @@ from study_server.voting.outcome import (
     refuse_ended,
     state_after,
 )
+from study_server.voting.schemas import View
 
 # Between the page's clock and the server's, for one pair.
 CLOCK_SLACK_MS = 2_000
@@ -47,6 +49,7 @@ class SubmittedVote(NamedTuple):
     tab_token: str
     display: str | None
     strengths: Mapping[str, int] = MappingProxyType({})
+    view: View | None = None
 
 
 def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outcome:
@@ -62,6 +65,8 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     if known_vote_id is not None:
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
     _check_takes_vote(session, assignment, vote)
+    if context.study.design.fidelity is not None:
+        check_triplet_view(context.cache.get(tx, assignment.pair_id), vote.view)
 
     if assignment.state == "leased" and assignment.lease_expires_ms < context.now:
         # Late but not swept yet: the sweep of this very transaction must not free the slot that the vote fills.

@@ -1,0 +1,299 @@
+"""A fidelity study from study.yaml to its triplets table: the plan, the pictures, the votes, the export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from analysis.triplets import TrapRule, code_triplets, read_triplets, screen
+from qsched.cli.main import app
+from qsched.errors import InputError
+from qsched.records import Presentation
+from study_server.export import export_content, export_triplets, export_votes, is_fidelity
+from study_server.studies.changes import design_changes
+from study_server.studies.creation import create_study
+from study_server.studies.design import StudyDesign
+from study_server.studies.fidelity import MADE_TRAP, Boost, Fidelity, Traps
+from study_server.studies.triplets import plan_study
+from study_server.studies.yaml_file import read_study_file
+from tests.conftest import write_image_set
+from tests.study_server.visiting import Visitor, query, serving
+
+ARMS = ("fp32", "w8a8", "w4a4")
+SMALL = {"traps": {"each": 4, "least": 4}, "bias_each": 1}
+
+
+def design_of(**values) -> StudyDesign:
+    return StudyDesign(slug="f", title="t", images="x", design="fidelity", **values)
+
+
+def grid(prompts: int = 6, arms=ARMS):
+    return [(f"p{n}", 0, arm) for n in range(prompts) for arm in arms]
+
+
+def planned(prompts: int = 6, arms=ARMS, **fidelity):
+    return plan_study(design_of(fidelity=SMALL | fidelity), arms=arms, images=grid(prompts, arms))
+
+
+# --- The design ---------------------------------------------------------------------------------------------
+
+
+def test_a_stored_design_is_read_back_the_same():
+    design = design_of(fidelity={"boost": {"factor": 4}, "clauses": [{"arm": "w4a4", "mean": {"limit": 0.5}}]})
+    assert StudyDesign.model_validate_json(design.model_dump_json()) == design
+    assert not design_changes(design, StudyDesign.model_validate_json(design.model_dump_json()))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"questions": [{"id": "overall", "text": "Which do you prefer?"}]}, "none about preference"),
+        ({"strength": True}, "left, not sure and right"),
+        ({"comparisons": "adaptive"}, "reference, ladders"),
+        ({"instructed": 1}, "traps"),
+        ({"gold": [{"prompt": "p0", "better": "fp32", "worse": "w4a4"}]}, "traps"),
+        ({"allow_tie": False}, "not sure"),
+        ({"fidelity": {"boost": {"rate_hz": 5}}}, "WCAG 2.3.1"),
+        ({"fidelity": {"boost": {"faster_flicker": True}}}, "above 3"),
+        ({"fidelity": {"traps": {"each": 5}}}, "nobody would count"),
+        ({"fidelity": {"ladders": [["a", "b"], ["b"]]}}, "two rungs"),
+        ({"fidelity": {"presentations": []}}, "plain, boosted or both"),
+        ({"fidelity": {"guess": {"a": 0}}}, "above 0"),
+        ({"fidelity": {"clauses": [{"arm": "a"}]}}, "at least one clause"),
+    ],
+)
+def test_what_a_fidelity_study_cannot_be_is_refused_with_the_reason(values, words):
+    with pytest.raises(ValidationError, match=words):
+        design_of(**values)
+
+
+def test_the_section_without_the_design_is_refused():
+    with pytest.raises(ValidationError, match="design: fidelity"):
+        StudyDesign(slug="s", title="t", images="x", fidelity={})
+
+
+def test_a_faster_flicker_is_the_owners_explicit_choice():
+    assert design_of(fidelity={"boost": {"rate_hz": 5, "faster_flicker": True}}).fidelity.boost.rate_hz == 5
+
+
+def test_the_commented_file_of_a_fidelity_study_holds_the_defaults(small_image_set, tmp_path):
+    path = tmp_path / "study.yaml"
+    init = ["study", "init", str(small_image_set), "--out", str(path), "--design", "fidelity"]
+    assert CliRunner().invoke(app, init).exit_code == 0
+    design = read_study_file(path)
+    assert design == StudyDesign(slug="drawn", title=design.title, images=design.images, design="fidelity")
+    named = {line.strip().lstrip("# ").split(":")[0] for line in path.read_text().splitlines() if ":" in line}
+    sections = [Fidelity, Boost, Traps]
+    assert {name for section in sections for name in section.model_fields} <= named
+
+
+# --- The plan -----------------------------------------------------------------------------------------------
+
+
+def test_every_arm_meets_the_reference_in_both_presentations():
+    task = [pair for pair in planned() if pair.pool == "task"]
+    seen = Counter((pair.first_arm, pair.second_arm, pair.triplet.presentation) for pair in task)
+    assert seen == {("fp32", arm, shown): 6 for arm in ARMS[1:] for shown in Presentation}
+    assert len({pair.pair_key for pair in task}) == len(task)
+
+
+def test_ladders_compare_neighbours_within_and_equal_rungs_across():
+    arms = ("fp32", "a1", "a2", "b1", "b2")
+    pairs = planned(arms=arms, ladders=[["a1", "a2"], ["b1", "b2"]])
+    boosted = {(p.first_arm, p.second_arm) for p in pairs if p.pool == "task" and p.triplet.presentation == "boosted"}
+    assert {("a1", "a2"), ("b1", "b2"), ("a1", "b1"), ("a2", "b2")} < boosted
+    assert ("a1", "b2") not in boosted
+
+
+def test_plain_votes_go_where_they_tell_most_of_the_map_and_where_a_clause_asks_for_them():
+    arms = ("fp32", "weak", "half", "one", "strong")
+    guess = {"weak": 0.2, "half": 0.5, "one": 1.1, "strong": 2.2}
+
+    def plain(**fidelity):
+        pairs = planned(arms=arms, guess=guess, **fidelity)
+        return {p.second_arm for p in pairs if p.pool == "task" and p.triplet.presentation == "plain"}
+
+    assert plain() == {"half", "strong"}
+    assert plain(clauses=[{"arm": "weak", "mean": {"evidence": "plain"}}]) == {"weak", "half", "strong"}
+    assert plain(clauses=[{"arm": "weak", "mean": {"evidence": "mixed"}}]) == {"half", "strong"}
+    assert plain(presentations=["plain"]) == set(arms[1:])
+
+
+def test_traps_and_bias_items_have_their_pools_and_known_answers():
+    pairs = planned()
+    traps = [pair for pair in pairs if pair.pool == "trap"]
+    assert {(pair.first_arm, pair.second_arm, pair.better) for pair in traps} == {("fp32", MADE_TRAP, "second")}
+    assert {pair.triplet.presentation for pair in traps} == set(Presentation)
+    bias = [pair for pair in pairs if pair.pool == "bias"]
+    assert {(pair.first_arm, pair.second_arm, pair.better) for pair in bias} == {("fp32", "fp32", "tie")}
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "words"),
+    [
+        ({"reference": "bf16"}, "no arm 'bf16'"),
+        ({"ladders": [["w8a8", "w2a2"]]}, "no arm 'w2a2'"),
+        ({"guess": {"fp32": 1.0}}, "is the reference"),
+        ({"clauses": [{"arm": "w3", "mean": {}}]}, "no arm 'w3'"),
+        ({"traps": {"each": 4, "least": 4, "arm": "fp32"}}, "traps cannot show"),
+        ({"traps": {"each": 13}}, "make 12 traps"),
+    ],
+)
+def test_a_section_that_does_not_fit_the_set_is_refused(fidelity, words):
+    with pytest.raises(InputError, match=words):
+        planned(**fidelity)
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed_set(tmp_path):
+    """A set in which the arm w8a8 of p0 shows a large square that nobody ordered."""
+    folder = write_image_set(tmp_path / "changed", prompts=6, arms=ARMS)
+    rows = [json.loads(line) for line in (folder / "images.jsonl").read_text().splitlines()]
+    for row in rows:
+        if (row["prompt_id"], row["arm"]) == ("p0", "w8a8"):
+            path = folder / "images" / f"{row['image_id']}.png"
+            pixels = np.asarray(Image.open(path)).copy()
+            pixels[24:40, 24:40] = (20, 20, 200)
+            Image.fromarray(pixels).save(path)
+            row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def make_fidelity(database, settings):
+    def make(images, slug="f", **values):
+        values = {"fidelity": SMALL, "votes_per_pair": 2, "repeat_rate": 0.0, "pairs_per_annotator": None} | values
+        design = StudyDesign(slug=slug, title="A test", images=str(images), design="fidelity", **values)
+        return create_study(
+            database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None
+        )
+
+    return make
+
+
+def test_a_picture_with_other_content_is_not_boosted_and_is_counted(database, make_fidelity, changed_set, tmp_path):
+    made = make_fidelity(changed_set)
+    assert made.changed["w8a8"] == 1 and made.changed["w4a4"] == 0
+    assert made.refused == 1
+    shown = query(
+        database,
+        "SELECT t.presentation, COUNT(*) FROM pairs p JOIN triplets t ON t.pair_id = p.id "
+        "WHERE p.pool = 'task' GROUP BY t.presentation",
+    )
+    assert dict(shown) == {"plain": 12, "boosted": 11}
+    assert export_content(database, study="f", path=tmp_path / "content.csv") == (12, 1)
+    content = pl.read_csv(tmp_path / "content.csv")
+    assert content.filter("changed").select("prompt_id", "arm").rows() == [("p0", "w8a8")]
+
+
+def test_a_set_whose_content_changed_everywhere_makes_no_boosted_study(make_fidelity, changed_set):
+    with pytest.raises(InputError, match="no triplet is left"):
+        make_fidelity(changed_set, fidelity=SMALL | {"presentations": ["boosted"], "content_limit": 0.0001})
+
+
+# --- Votes --------------------------------------------------------------------------------------------------
+
+
+class TripletVisitor(Visitor):
+    """A browser that says how it showed a triplet."""
+
+    def ballot(self, assignment, choice="left", *, key=None, **more):
+        boosting = assignment["boosting"]
+        view = {"layout": "side", "scale": 4.0, "swaps": 3, "rate_hz": boosting["rate_hz"] if boosting else None}
+        return super().ballot(assignment, choice, key=key, **{"view": view, **more})
+
+
+async def test_votes_become_a_triplets_table_that_the_analysis_reads(
+    settings, database, make_fidelity, small_image_set, tmp_path
+):
+    make_fidelity(small_image_set, practice=[{"prompt": "p5", "better": "fp32", "worse": "w4a4"}])
+    async with serving(settings) as browser:
+        for number in range(2):
+            visitor = await TripletVisitor(browser(), "f").enter("?simulated=1", simulated="1")
+            assert await visitor.vote_all(lambda _, n=number: ("right", "tie")[n]) == 2 + 20 + 4 + 1
+    assert is_fidelity(database, "f")
+    summary = export_triplets(database, study="f", path=tmp_path / "t.parquet")
+    assert summary.kinds == {"practice": 4, "task": 40, "trap": 8, "bias": 2}
+    table = read_triplets(tmp_path / "t.parquet")
+    assert table.reference == "fp32"
+    frame = table.frame
+    assert set(frame["answer"]) == {"right", "not sure"}
+    boosted = frame.filter(pl.col("presentation") == "boosted")
+    assert boosted.select("factor", "zoom", "rate_hz").unique().rows() == [(3.0, 4, 2.0)]
+    assert set(boosted["crop_width"]) == {32}
+    assert set(frame["toggles"]) == {3} and frame["simulated"].all()
+    assert set(frame.filter(pl.col("kind") == "trap")["presentation"]) == {"plain", "boosted"}
+    kept = screen(table, TrapRule(share=0.0, least=4))
+    assert kept.table.n_votes == 50 and code_triplets(kept.table).pictures[0] == "fp32"
+    with pytest.raises(InputError, match="preference"):
+        make_preference_export(database, settings, small_image_set, tmp_path)
+
+
+def make_preference_export(database, settings, images, tmp_path):
+    design = StudyDesign(slug="p", title="t", images=str(images))
+    create_study(database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None)
+    assert not is_fidelity(database, "p")
+    export_triplets(database, study="p", path=tmp_path / "p.parquet")
+
+
+async def test_no_preference_estimate_can_read_a_triplet(settings, database, make_fidelity, small_image_set, tmp_path):
+    make_fidelity(small_image_set)
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter()
+        await visitor.begin()
+        await visitor.vote("left")
+    assert query(database, "SELECT COUNT(*) FROM votes") == [(1,)]
+    assert query(database, "SELECT COUNT(*) FROM votes_table") == [(0,)]
+    with pytest.raises(InputError, match="triplet"):
+        export_votes(database, study="f", path=tmp_path / "v.csv")
+
+
+async def test_a_vote_that_does_not_say_what_was_seen_is_refused(settings, make_fidelity, small_image_set):
+    make_fidelity(small_image_set, fidelity=SMALL | {"presentations": ["boosted"]})
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter()
+        await visitor.begin()
+        shown = visitor.queue[0]
+        assert shown["boosting"] == {"factor": 3.0, "rate_hz": 2.0}
+        whole = {"scale": 2.0, "swaps": 0, "rate_hz": 2.0}
+        wrong = [None, {}, {**whole, "scale": 1.5}, {**whole, "rate_hz": 5.0}, {**whole, "rate_hz": None}]
+        for view in wrong:
+            answer = await visitor.post("api/votes", visitor.ballot(shown, view=view))
+            assert answer.status_code == 422 and "view." in answer.json()["error"]["message"]
+        answer = await visitor.post("api/votes", visitor.ballot(shown, view={**whole, "rate_hz": 0}))
+        assert answer.status_code == 200, answer.text
+
+
+async def test_the_three_pictures_of_a_triplet_have_one_length_and_unlike_addresses(
+    settings, make_fidelity, small_image_set
+):
+    make_fidelity(small_image_set)
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter()
+        await visitor.begin()
+        lengths, kinds = [], set()
+        for _ in range(20):
+            shown = visitor.queue[0]
+            kinds.add(shown["boosting"] is not None)
+            addresses = [shown[name]["src"] for name in ("left", "right", "reference")]
+            assert len(set(addresses)) == 3
+            sizes = {(shown[name]["width"], shown[name]["height"]) for name in ("left", "right", "reference")}
+            assert sizes == {(32, 32)} if shown["boosting"] else {(64, 64)}
+            answers = [await visitor.client.get(address) for address in addresses]
+            assert {answer.status_code for answer in answers} == {200}
+            lengths.append({len(answer.content) for answer in answers})
+            await visitor.vote("tie")
+    assert kinds == {True, False}
+    assert all(len(sizes) == 1 for sizes in lengths)
