@@ -78,10 +78,9 @@ class Presenter:
         picture = shown.content.reference
         if picture is None:
             return None
-        number = shown.assignment.id
-        return shown_picture(
-            seal_pair(self._keys, self._call.session.number, number, picture.id, picture.id), "l", picture
-        )
+        # No image has the number 0: the address is that of no test picture, even where the reference is one of them.
+        token = seal_pair(self._keys, self._call.session.number, shown.assignment.id, picture.id, 0)
+        return shown_picture(token, "l", picture)
 
     def progress(self, session: AnnotatorSession) -> SessionProgress:
         """How far the session is."""

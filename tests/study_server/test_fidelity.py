@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from analysis.triplets import TrapRule, code_triplets, read_triplets, screen
 from qsched.cli.main import app
 from qsched.errors import InputError
-from qsched.records import Presentation
+from qsched.records import Presentation, image_id_for
 from study_server.export import export_content, export_triplets, export_votes, is_fidelity
 from study_server.studies.changes import design_changes
 from study_server.studies.creation import create_study
@@ -167,6 +167,8 @@ def changed_set(tmp_path):
             pixels[24:40, 24:40] = (20, 20, 200)
             Image.fromarray(pixels).save(path)
             row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            row["image_id"] = image_id_for(sha256=row["sha256"], arm="w8a8", prompt_id="p0", sample_index=0)
+            path.rename(folder / "images" / f"{row['image_id']}.png")
     (folder / "images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
