@@ -121,7 +121,9 @@ class VoteBudgetRecord(Base):
 
 
 class PairRecord(Base):
-    """Two images to compare; in a fidelity study a triplet, whose pool may also be trap or bias. `load` counts valid votes and live leases together and never exceeds the target.
+    """Two images to compare; in a fidelity study a triplet, whose pool may also be trap or bias.
+
+    `load` counts valid votes and live leases together and never exceeds the target.
 
     `side_balance` is (first image on the left) - (on the right) over what `load` counts.
     """
