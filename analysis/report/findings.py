@@ -147,7 +147,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         anytime=anytime_win_rates(kept, confidence=chosen_estimate.confidence) if settings.sequential else (),
         session=find_session(kept.frame, counts, found, chosen_estimate),
         annotators=AnnotatorResults(
-            agreement=find_agreement(kept.frame, chosen_estimate) if has_annotators and has_prompts else None,
+            agreement=find_agreement(kept, chosen_estimate) if has_annotators and has_prompts else None,
             rows=find_conduct(chosen.frame, chosen_estimate, settings.rules) if has_annotators else (),
             reliability=None if isinstance(reliability, str) else reliability,
             excluded=exclusions.annotators,

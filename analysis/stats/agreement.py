@@ -11,6 +11,7 @@ from analysis.stats.kappas import pairwise_kappas
 from analysis.stats.krippendorff import bootstrap_sums, krippendorff_alpha
 from analysis.stats.results import Array
 from analysis.votes.coded import IntArray
+from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
 
 #: Pairs of annotators with fewer items in common say nothing by kappa.
@@ -24,7 +25,9 @@ def agreement(
 
     A second vote of one annotator on one item does not count. Raw: the share of pairs of judgements that are equal.
     """
-    keyed = item_values(votes).unique(subset=["annotator_code", "item"], keep="first", maintain_order=True)
+    keyed = item_values(screened_frame(votes, skips=True)).unique(
+        subset=["annotator_code", "item"], keep="first", maintain_order=True
+    )
     item, value = keyed["item"].to_numpy(), keyed["value"].to_numpy()
     n_items = int(item.max()) + 1 if len(item) else 0
     table = np.bincount(item * VALUES + value, minlength=n_items * VALUES).reshape(-1, VALUES).astype(np.float64)

@@ -20,6 +20,7 @@ from scipy import sparse
 
 from analysis.stats.results import Array
 from analysis.votes.coded import Coded, IntArray, codes
+from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
@@ -27,8 +28,6 @@ from qsched.records import InputError
 Table: TypeAlias = Any
 OUTCOMES = ("left", "right", "tie")
 KEYS = ("left_arm", "right_arm", "choice")
-#: Kinds of votes that are judgements of a pair.
-COUNTED_KINDS = ("task", "repeat")
 #: Column of ids: name of its clusters.
 CLUSTER_COLUMNS = {"annotator": "annotator", "prompt_id": "prompt"}
 #: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
@@ -152,30 +151,22 @@ def count_votes(votes: VotesTable | pl.DataFrame, *, covariates: Sequence[str] =
     """Count votes with columns left_arm, right_arm and choice; by annotator and by prompt if the votes have those ids.
 
     `covariates`: numeric columns added to the left arm's log-odds (say, left minus right file size).
-    Raises InputError for a choice other than left, right or tie (exclude skips first), for votes of a kind other than
-    task or repeat that `exclude` has not seen, and for no votes at all.
+    Raises InputError for votes of which `exclude` would leave some out and which it has not seen (gold, skips, too fast
+    ones, those of annotators who failed their checks), and for no votes at all.
     """
-    frame = votes.frame if isinstance(votes, VotesTable) else votes
+    return count_frame(screened_frame(votes), covariates=covariates)
+
+
+def count_frame(frame: pl.DataFrame, *, covariates: Sequence[str] = ()) -> VoteCounts:
+    """As `count_votes`, of rows that are known to count."""
     lacking = [name for name in ("left_arm", "right_arm", "choice", *covariates) if name not in frame.columns]
     if lacking:
         raise InputError(f"The votes have no column {lacking[0]!r}; they have {', '.join(frame.columns)}.")
     if frame.height == 0:
         raise InputError("There are no votes to count: none were given, or all were excluded.")
-    if "kind" in frame.columns and not (isinstance(votes, VotesTable) and votes.is_screened):
-        _refuse_kinds(codes(frame["kind"])[0])
     coded = {name: codes(frame[name]) for name in (*KEYS, *CLUSTER_COLUMNS) if name in frame.columns}
     values = {name: frame[name].cast(pl.Float64).to_numpy() for name in covariates}
     return count_coded(coded, covariates=values)
-
-
-def _refuse_kinds(given: Sequence[str]) -> None:
-    """Gold, practice and instructed votes have a known answer: they are never counted unasked."""
-    other = next((kind for kind in given if kind not in COUNTED_KINDS), None)
-    if other is not None:
-        raise InputError(
-            f"There are votes of kind {other!r}; votes of kind {' and '.join(COUNTED_KINDS)} are counted. Leave the "
-            "others out first: `kept, report = exclude(votes)`, then count what is kept."
-        )
 
 
 def count_coded(coded: Mapping[str, Coded], *, covariates: Mapping[str, Array] | None = None) -> VoteCounts:
@@ -211,7 +202,7 @@ def count_arrays(
         raise InputError(f"The sequences differ in length: {lengths}. Give one value a vote in each.")
     texts = {name: pl.Series(name, values, dtype=pl.String) for name, values in columns.items()}
     frame = pl.DataFrame({**texts, **{name: list(values) for name, values in (covariates or {}).items()}})
-    return count_votes(frame, covariates=tuple(covariates or ()))
+    return count_frame(frame, covariates=tuple(covariates or ()))
 
 
 def count_codes(

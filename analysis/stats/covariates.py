@@ -23,13 +23,14 @@ import numpy as np
 import polars as pl
 
 from analysis.stats.contrasts import holm
-from analysis.stats.counts import VoteCounts, count_votes
+from analysis.stats.counts import VoteCounts, count_frame
 from analysis.stats.fit import fit_model
 from analysis.stats.results import Array, EstimateSettings, IntervalKind
 from analysis.stats.spread import spread_of
 from analysis.stats.uncertainty import uncertainty_of
 from analysis.votes.coded import codes
 from analysis.votes.covariates import covariate_columns
+from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
@@ -102,7 +103,7 @@ def fit_covariates(
     parameter; NoEstimateError if a covariate cannot be distinguished from the strengths.
     """
     settings = EstimateSettings() if settings is None else settings
-    frame = votes.frame if isinstance(votes, VotesTable) else votes
+    frame = screened_frame(votes)
     if not names:
         raise InputError("No covariate was named.")
     if len(set(names)) != len(names):
@@ -115,7 +116,7 @@ def fit_covariates(
     kept = frame.drop_nulls(columns)
     coded, values = zip(*(_code(kept, name, found[name]) for name in names), strict=True)
     values_of = {f"value:{name}": value for name, value in zip(names, values, strict=True)}
-    counts = count_votes(kept.with_columns(**values_of), covariates=tuple(values_of))
+    counts = count_frame(kept.with_columns(**values_of), covariates=tuple(values_of))
     _refuse_few(coded, counts, settings)
     design, maps = _interactions(coded, counts)
     fit = fit_model(

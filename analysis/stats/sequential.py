@@ -30,13 +30,14 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from analysis.stats.counts import VoteCounts, count_votes
+from analysis.stats.counts import VoteCounts, count_frame
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import fit_bradley_terry
 from analysis.stats.results import Array
 from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.spread import Spread, spread_of
 from analysis.stats.uncertainty import cluster_sizes, uncertainty_of
+from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
@@ -160,10 +161,10 @@ def anytime_win_rates(
     frame = _in_order(votes)
     if not 0.5 <= confidence < 1:
         raise InputError(f"The confidence is {confidence}; it must be at least 0.5 and below 1, such as 0.95.")
-    last = look_at(count_votes(frame), confidence=confidence)
+    last = look_at(count_frame(frame), confidence=confidence)
     if last is None:
         return ()
-    arms = count_votes(frame).arms
+    arms = count_frame(frame).arms
     first, second = np.triu_indices(len(arms), 1)
     decided = _first_exclusions(frame, arms, confidence=confidence, looks=looks)
     growth = None if planned_votes is None else planned_votes / last.n_votes
@@ -189,7 +190,7 @@ def anytime_win_rates(
 
 
 def _in_order(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
-    frame = votes.frame if isinstance(votes, VotesTable) else votes
+    frame = screened_frame(votes, skips=True)
     when = next((name for name in ("answered_at", "served_at") if name in frame.columns), None)
     if when is None or "annotator" not in frame.columns:
         raise InputError(
@@ -207,7 +208,7 @@ def _first_exclusions(
     """Of pairs that excluded an even rate at an earlier look: the annotators who had voted then."""
     found: dict[tuple[str, str], int] = {}
     for n in np.unique(np.linspace(0, frame.height, looks + 1).astype(int)[1:-1]).tolist():
-        counts = count_votes(frame.head(n))
+        counts = count_frame(frame.head(n))
         # With fewer arms there would be fewer pairs to hold for: looks begin when every arm has votes.
         look = look_at(counts, confidence=confidence) if counts.arms == arms else None
         if look is None:

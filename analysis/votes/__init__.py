@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.votes.exclude import ExclusionReport, ExclusionRow, ExclusionRules, exclude
 from analysis.votes.read import read_votes
+from analysis.votes.screened import screened_frame
 from analysis.votes.sources import open_source
 from analysis.votes.table import VotesTable
 
@@ -15,4 +16,5 @@ __all__ = [
     "exclude",
     "open_source",
     "read_votes",
+    "screened_frame",
 ]

@@ -28,7 +28,7 @@ from analysis.stats import (
 )
 from analysis.stats.annotator_results import Agreement, AnnotatorRow, InfluenceRow, ReliabilityFit
 from analysis.stats.errors import AnalysisError
-from analysis.votes import ExclusionRules
+from analysis.votes import ExclusionRules, VotesTable
 
 # A vote faster than this cannot have looked at both pictures; shown per annotator, excluded only on request.
 FAST_MS = 300
@@ -67,7 +67,7 @@ class Influence:
         return (*self.annotators[:INFLUENCE_DRAWN], *self.prompts[:INFLUENCE_DRAWN])
 
 
-def find_agreement(kept: pl.DataFrame, settings: EstimateSettings) -> Agreement:
+def find_agreement(kept: VotesTable, settings: EstimateSettings) -> Agreement:
     """Agreement on the items that two annotators or more judged."""
     return agreement(kept, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import minimize
 
 from analysis.stats import EstimateSettings, NoEstimateError, fit_bradley_terry, fit_covariates
+from analysis.votes import VotesTable
 from qsched.records import InputError
 from tests.analysis.conftest import counts_of, draw_study
 
@@ -169,7 +170,7 @@ def test_swapping_the_sides_of_every_vote_changes_nothing():
 )
 def test_a_covariate_that_can_explain_nothing_is_refused_by_name(change: dict, name: str, words: str):
     with pytest.raises(InputError, match=words):
-        fit_covariates(study().with_columns(**change), [name])
+        fit_covariates(VotesTable(study().with_columns(**change), (), "qsched", (), is_screened=True), [name])
 
 
 def test_too_few_votes_for_the_parameters_are_refused_with_both_numbers():

@@ -56,7 +56,7 @@ def test_gold_trials_of_an_arena_file_never_enter_the_estimate(tmp_path: Path):
     path = write(tmp_path / "v.csv", gold, row(kind="task", expected=None), row(kind="task", expected=None))
     kept, report = exclude(read_votes(path))
     assert kept.n_votes == 2 and report.n_excluded == 1
-    with pytest.raises(InputError, match=r"kind 'gold'.*exclude"):
+    with pytest.raises(InputError, match=r"kind: gold 1.*exclude"):
         count_votes(read_votes(path))
 
 

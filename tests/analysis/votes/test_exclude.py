@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.stats import count_votes
+from analysis.stats import agreement, count_votes, refit_reliability
 from analysis.votes import ExclusionRules, VotesTable, exclude, read_votes
 from analysis.votes.known import known_answers
 from analysis.votes.table import SCHEMA
@@ -154,7 +154,7 @@ def test_votes_with_a_known_answer_are_not_counted_unless_the_rules_keep_them(tm
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(tmp_path / "v.parquet")
     votes = read_votes(tmp_path / "v.parquet")
     for unscreened in (votes, votes.frame):
-        with pytest.raises(InputError, match=r"kind 'gold'.*exclude"):
+        with pytest.raises(InputError, match=r"2 of 3 votes .*kind: gold 1, kind: repeat 1.*exclude"):
             count_votes(unscreened)
     assert count_votes(exclude(votes)[0]).n_votes == 1
     assert count_votes(exclude(votes, ExclusionRules(kinds=()))[0]).n_votes == 3
@@ -177,6 +177,24 @@ def test_votes_with_an_impossible_time_are_noted_and_left_out_on_request(tmp_pat
     pl.DataFrame({**rows, "doubt": ["slow", None, None]}).write_csv(path)
     with pytest.raises(InputError, match=r"doubt is 'slow'; it must be one of response_ms"):
         read_votes(path)
+
+
+def test_no_statistic_takes_votes_that_the_rules_of_conduct_would_leave_out_unasked() -> None:
+    task = [
+        {"annotator": who, "prompt_id": f"p{n}", "choice": ("left", "right")[n % 2]} for who in "xy" for n in range(9)
+    ]
+    checks = [{"annotator": "y", "kind": "instructed", "expected": "left", "choice": "right"}] * 2
+    careless = table([{**row, "prompt_id": row.get("prompt_id", "p")} for row in (*task, *checks)])
+    hasty = table([*task, {"annotator": "x", "prompt_id": "p", "response_ms": 120}])
+    for votes, words in ((careless, "instructed failures 9"), (hasty, r"1 of 19 votes .*too fast 1")):
+        for unscreened in (votes, votes.frame):
+            for statistic in (count_votes, agreement, refit_reliability):
+                with pytest.raises(InputError, match=words):
+                    statistic(unscreened)
+    kept, _ = exclude(hasty, ExclusionRules(min_response_ms=0))
+    assert count_votes(kept).n_votes == 19 and agreement(kept, resamples=10).n_items == 9
+    clean = table(task)
+    assert count_votes(clean).n_votes == count_votes(clean.frame).n_votes == 18
 
 
 def test_battles_with_the_names_of_the_arms_shown_are_an_exclusion_of_their_own(tmp_path: Path) -> None:
