@@ -68,6 +68,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.state.server = server
         app.state.owner_figures = OwnerFigures(server.owner_reader)
         app.state.password_turn = asyncio.Semaphore(1)
+        app.state.export_turn = asyncio.Semaphore(1)
         app.state.stopping = False
         await server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))

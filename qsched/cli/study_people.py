@@ -192,10 +192,9 @@ def _print_people(rows: list[PersonRow]) -> None:
     if not rows:
         typer.echo("nobody has taken part yet")
         return
-    table = Table("annotator", "state", "trials", "s/pair", "gold", "checks", "repeats", "left", "agrees", "look at")
+    table = Table("annotator", "state", "trials", "s", "gold", "checks", "repeats", "left", "agrees", box=None)
     for row in rows:
         work = row.work
-        remarks = [row.excluded_reason] if row.excluded_reason else list(work.remarks)
         table.add_row(
             row.pseudonym,
             row.state,
@@ -203,9 +202,13 @@ def _print_people(rows: list[PersonRow]) -> None:
             "–" if work.seconds is None else f"{work.seconds:.1f}",
             *(_share(share) for share in (work.gold, work.checks, work.repeats)),
             *("–" if share.value is None else f"{share.value:.0%}" for share in (work.left, work.agreement)),
-            "; ".join(remarks),
         )
     Console().print(table)
+    for row in rows:
+        if row.excluded_reason:
+            typer.echo(f"{row.pseudonym} is excluded: {row.excluded_reason}")
+        elif row.work.remarks:
+            typer.echo(f"{row.pseudonym} may be worth a look: {'; '.join(row.work.remarks)}")
 
 
 def _share(share: Share) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
 from study_server.admin.progress import ComparisonCounts, StudyProgress
 from study_server.quality.payments import Payment
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
 from study_server.studies.progress import StudyRow
+from study_server.studies.update import DesignVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,55 @@ class PaymentsPage:
     payments: tuple[tuple[PersonRow, Payment], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PairsPage:
+    template: ClassVar[str] = "admin/pairs.html"
+    pairs: tuple[PairRow, ...]
+    more: int | None
+    prompt: str
+    votes_per_pair: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairPage:
+    template: ClassVar[str] = "admin/pair.html"
+    pair: PairRow
+    answers: tuple[PairAnswer, ...]
+    votes_per_pair: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsPage:
+    template: ClassVar[str] = "admin/reports.html"
+    reports: tuple[ReportRow, ...]
+    disabled: tuple[DisabledPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportsPage:
+    template: ClassVar[str] = "admin/exports.html"
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingItem:
+    """A setting that a form offers; `name` is its key in study.yaml."""
+
+    name: str
+    words: str
+    long: bool
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsPage:
+    template: ClassVar[str] = "admin/settings.html"
+    items: tuple[SettingItem, ...]
+    design: str
+    versions: tuple[DesignVersion, ...]
+    preview: str | None
+
+
 ADMIN_PAGES = (
     SignInPage,
     ErrorPage,
@@ -112,4 +163,9 @@ ADMIN_PAGES = (
     PeoplePage,
     PersonPage,
     PaymentsPage,
+    PairsPage,
+    PairPage,
+    ReportsPage,
+    ExportsPage,
+    SettingsPage,
 )

@@ -66,3 +66,66 @@ COUNTS = Statement("""
     GROUP BY f.arm, s.arm, v.question
     ORDER BY v.question, f.arm, s.arm
 """)
+
+# NOT INDEXED: SQLite then walks the pairs in the order of their numbers instead of sorting all of the study.
+PAIRS_PAGE = Statement("""
+    SELECT p.id, p.pair_key, r.prompt_key, r.prompt, p.sample_index, p.pool, f.arm, s.arm, f.id, s.id, p.load,
+           p.disabled, p.problems
+    FROM pairs p [[sqlite: NOT INDEXED | postgresql: ]]
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    WHERE p.id > :after AND p.study_id = :study
+      AND (CAST(:prompt AS TEXT) = '' OR r.prompt_key = :prompt) AND (:only_disabled = 0 OR p.disabled)
+    ORDER BY p.id LIMIT :limit
+""")
+PAIR = Statement("""
+    SELECT p.id, p.pair_key, r.prompt_key, r.prompt, p.sample_index, p.pool, f.arm, s.arm, f.id, s.id, p.load,
+           p.disabled, p.problems
+    FROM pairs p
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    WHERE p.study_id = :study AND p.pair_key = :pair_key
+""")
+# The answers of pairs by what was preferred: valid task votes for task pairs, all answers for the others.
+PAIR_COUNTS = Statement("""
+    SELECT CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice
+                WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
+                THEN 'first' ELSE 'second' END,
+           COUNT(*)
+    FROM assignments a
+    JOIN sessions s ON s.id = a.session_id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE a.pair_id = :pair AND a.kind IN ('task', 'gold', 'practice') AND a.state = 'voted'
+      AND s.state <> 'excluded' AND NOT s.preview AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    GROUP BY 1
+""")
+PAIR_ANSWERS = Statement("""
+    SELECT v.answered_ms, an.pseudonym, a.kind, v.question, v.choice, a.first_on_left, v.response_ms, a.counted,
+           s.state, v.surplus_reason
+    FROM assignments a
+    JOIN sessions s ON s.id = a.session_id
+    JOIN annotators an ON an.id = s.annotator_id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE a.pair_id = :pair AND NOT s.preview AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id DESC LIMIT :limit
+""")
+IMAGE_OF_STUDY = Statement("SELECT 1 FROM images WHERE id = :image AND study_id = :study")
+
+REPORTS = Statement("""
+    SELECT r.reported_ms, p.pair_key, q.prompt_key, an.pseudonym, r.problem, r.detail, p.disabled
+    FROM sessions s
+    JOIN reports r ON r.session_id = s.id
+    JOIN annotators an ON an.id = s.annotator_id
+    JOIN assignments a ON a.id = r.assignment_id
+    JOIN pairs p ON p.id = a.pair_id
+    JOIN prompts q ON q.id = p.prompt_id
+    WHERE s.study_id = :study AND NOT s.preview
+    ORDER BY r.id DESC LIMIT :limit
+""")
+DISABLED = Statement("""
+    SELECT p.pair_key, r.prompt_key, p.problems FROM pairs p JOIN prompts r ON r.id = p.prompt_id
+    WHERE p.study_id = :study AND p.disabled ORDER BY p.id
+""")

@@ -19,6 +19,8 @@ from study_server.web.templating import TemplateContext
 DONE = {
     "open": "The study is open.",
     "paused": "The study is paused: answers to pairs on screens are still taken, and no new pair is handed out.",
+    "enabled": "Handed out again.",
+    "changed": "Saved. People see it within seconds.",
     "excluded": "Excluded: the votes stay and count nowhere, and their slots are open again.",
     "included": "Included again: the votes count wherever their pairs still needed one.",
     "forgotten": "The data of this person are deleted.",

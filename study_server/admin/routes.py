@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from study_server.admin import people_routes, sign_in_routes, studies_routes, study_routes
+from study_server.admin import (
+    export_routes,
+    pair_routes,
+    people_routes,
+    settings_routes,
+    sign_in_routes,
+    studies_routes,
+    study_routes,
+)
 
-ROUTERS = (sign_in_routes, studies_routes, study_routes, people_routes)
+ROUTERS = (sign_in_routes, studies_routes, study_routes, people_routes, pair_routes, export_routes, settings_routes)
 routes = [route for module in ROUTERS for route in module.router.routes]

@@ -84,7 +84,8 @@ class WorkFigures:
         """What an owner may want to look at, by fixed rules. Never a verdict."""
         found = []
         if self.checks.part < self.checks.of:
-            found.append(f"{self.checks.of - self.checks.part} attention checks missed")
+            missed = self.checks.of - self.checks.part
+            found.append(f"{missed} attention check{'s' * (missed > 1)} missed")
         if self.gold.of >= 2 and self.gold.part * 2 < self.gold.of:
             found.append("most gold pairs wrong")
         if self.repeats.of >= 4 and self.repeats.part * 2 < self.repeats.of:

@@ -46,6 +46,10 @@ class StudyCache:
         """The study of that slug; NotFound without one."""
         return (await self.get_with_status(slug))[0]
 
+    def forget(self, slug: str) -> None:
+        """Ask the database next time: the study was changed."""
+        self._known.pop(slug, None)
+
     async def get_with_status(self, slug: str) -> tuple[Study, str]:
         """The study and its status, at most FRESH_SECONDS old (votes read the status in their transaction)."""
         known = self._known.get(slug)

@@ -142,3 +142,85 @@ async def test_many_who_look_read_once_and_an_error_is_not_kept(database):
     shared.forget("a")
     assert await shared.get("a", read) == 3
     reader.close()
+
+
+async def test_pairs_are_browsed_with_their_pictures_and_what_people_preferred(settings, database, make_study):
+    make_study(votes_per_pair=2, gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}])
+    make_study("other")
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all(lambda _: "tie", limit=30)
+        page = await owner.page("/studies/s/pairs")
+        assert page.count('<li class="card">') == 18 and "gold" in page
+        assert (await owner.page("/studies/s/pairs?prompt=p2")).count('<li class="card">') == 3
+        assert "no such pair" in await owner.page("/studies/s/pairs?prompt=nowhere")
+        key = re.search(r"/studies/s/pairs/(\w{16})", page)[1]
+        pair = words(await owner.page(f"/studies/s/pairs/{key}"))
+        assert "Ties 1" in pair and "First preferred 0" in pair
+        picture = re.search(r"/admin/studies/s/images/(\d+)", page)
+        image = await owner.client.get(picture[0])
+        assert image.status_code == 200 and image.content.startswith(b"\x89PNG")
+        assert (await owner.client.get(f"/admin/studies/other/images/{picture[1]}")).status_code == 404
+        assert (await browser().get(picture[0])).status_code == 303, "a picture is for owners too"
+        assert (await owner.client.get("/admin/studies/s/pairs/nowhere")).status_code == 404
+
+
+async def test_reports_are_listed_and_a_pair_is_handed_out_again(settings, database, make_study):
+    make_study()
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        assert "Nobody has reported" in await owner.page("/studies/s/reports")
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        report = {"problem": "cannot_judge", "detail": "<i>blurred</i>", "tab_token": visitor.tab}
+        pair = visitor.queue[0]["token"]
+        await visitor.post("api/report", {**report, "assignment": pair, "idempotency_key": "k" * 12})
+        with database.transaction() as tx:
+            tx.command("UPDATE pairs SET disabled = TRUE, problems = 3 WHERE id IN (SELECT MAX(id) FROM pairs)")
+        page = await owner.page("/studies/s/reports")
+        assert "&lt;i&gt;blurred" in page and "hand out again" in page
+        assert "Pairs taken out 1" in words(await owner.page("/studies/s"))
+        key = query(database, "SELECT pair_key FROM pairs WHERE disabled")[0][0]
+        assert (await owner.act("/studies/s/pairs/enable", on="/studies/s/reports", pair=key)).status_code == 303
+        assert query(database, "SELECT COUNT(*) FROM pairs WHERE disabled") == [(0,)]
+
+
+async def test_a_setting_is_changed_by_the_rules_of_an_update(settings, database, make_study):
+    make_study(votes_per_pair=2)
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+
+        async def save(**fields):
+            fields = {name.replace("__", "."): value for name, value in fields.items()}
+            return await owner.act("/studies/s/settings", on="/studies/s/settings", **fields)
+
+        assert (await save(title="Another title", votes_per_pair="3")).status_code == 303
+        assert "Another title" in await owner.page("/studies/s/settings?done=changed")
+        refused = await save(consent__text="Something else entirely.")
+        assert refused.status_code == 422 and "consent.version is still" in refused.text
+        assert (await save(consent__text="Something else.", consent__version="2")).status_code == 303
+        assert "can only grow" in (await save(votes_per_pair="1")).text
+        assert (await save(votes_per_pair="many")).status_code == 422
+        log = words(await owner.page("/log"))
+    assert "owner s design changed : title: A test -&gt; Another title; votes_per_pair: 2 -&gt; 3" in log
+    assert query(database, "SELECT MAX(version) FROM design_versions") == [(3,)]
+
+
+async def test_the_votes_are_downloaded_as_the_command_writes_them(settings, database, make_study, tmp_path):
+    make_study()
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all(limit=3)
+        answer = await owner.act("/studies/s/exports/votes", on="/studies/s/exports", format="csv")
+        assert answer.status_code == 200, answer.text
+        assert 's-votes.csv"' in answer.headers["content-disposition"] and len(answer.text.splitlines()) == 4
+        assert (await owner.act("/studies/s/exports/votes", on="/studies/s/exports", format="exe")).status_code == 422
+        assert "votes exported : csv" in words(await owner.page("/log"))
+
+
+async def test_a_preview_begins_at_the_settings_page(settings, database, make_study):
+    make_study()
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        found = re.search(r'href="(/s/s\?preview=[^"]+)"', await owner.page("/studies/s/settings"))
+        assert "Preview: nothing here is counted" in (await browser().get(found[1])).text

@@ -52,7 +52,7 @@ def test_a_check_is_passed_only_if_every_question_is_answered_as_told():
         answer(2, kind="instructed", expected="left", choice="left", question="b"),
     ]
     work = work_figures(checks, NOBODY)
-    assert work.checks == Share(1, 2) and work.remarks == ("1 attention checks missed",)
+    assert work.checks == Share(1, 2) and work.remarks == ("1 attention check missed",)
 
 
 def test_a_repeat_with_the_sides_changed_is_the_same_answer_if_the_same_arm_is_preferred():

@@ -1,0 +1,95 @@
+"""The settings of a study: what may change while it runs can be changed here, and every version is kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+import sqlalchemy as sa
+import yaml
+from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from qsched.errors import InputError
+from qsched.records.image_set import first_problem
+from study_server.admin.figures import figures_of
+from study_server.admin.gate import Act, Owner
+from study_server.admin.pages import SettingItem, SettingsPage
+from study_server.admin.rendering import Place, render
+from study_server.db.database import Database
+from study_server.db.models import StudyRecord
+from study_server.errors import BadRequest
+from study_server.studies.cache import find_study
+from study_server.studies.design import StudyDesign
+from study_server.studies.update import design_history, update_study
+from study_server.web.context import server_of
+from study_server.web.preview import preview_link
+
+router = APIRouter(prefix="/admin/studies/{slug}", include_in_schema=False)
+# The settings that a form offers: name in study.yaml, words, and whether it is a long text.
+EDITABLE = (
+    ("title", "Title", False),
+    ("consent.text", "Consent text (needs a new version)", True),
+    ("consent.version", "Consent version", False),
+    ("consent.contact", "Contact", False),
+    ("votes_per_pair", "Votes per pair (can only grow)", False),
+    ("max_minutes", "Minutes until no new pair is handed out (empty: no limit)", False),
+    ("platform.completion_code", "Completion code", False),
+    ("platform.screened_out_code", "Code for people who are screened out", False),
+    ("platform.failed_check_code", "Code for people whom you excluded", False),
+)
+
+
+@router.get("/settings")
+async def settings(slug: str, request: Request, owner: Owner) -> Response:
+    """The design as it is, what may change, and its history."""
+    server = server_of(request)
+    study = await server.reader.run(lambda tx: find_study(tx, slug))
+    versions = await asyncio.to_thread(design_history, server.database, slug)
+    stored = study.design.model_dump(mode="json", exclude_defaults=True)
+    page = SettingsPage(
+        items=tuple(SettingItem(name, words, long, _value(study.design, name)) for name, words, long in EDITABLE),
+        design=yaml.safe_dump(stored, sort_keys=False, allow_unicode=True),
+        versions=tuple(versions),
+        preview=preview_link(server.keys, slug=slug, uid=study.uid) if owner.may_act else None,
+    )
+    return render(request, page, owner=owner, place=Place(slug, study.title, "settings"))
+
+
+@router.post("/settings")
+async def change(slug: str, act: Act) -> Response:
+    """Apply what was changed in the form, by the rules of `qsched study update`."""
+    # As it is stored at this moment: the server's own copy may be some seconds old.
+    study = await act.server.reader.run(lambda tx: find_study(tx, slug))
+    changed = study.design.model_dump(mode="json")
+    for name, _, _ in EDITABLE:
+        if name in act.form:
+            value = act.form[name].replace("\r\n", "\n").strip()
+            *section, key = name.split(".")
+            target = changed[section[0]] if section else changed
+            target[key] = value or None
+    try:
+        design = StudyDesign.model_validate(changed)
+    except ValidationError as error:
+        raise BadRequest(f"{first_problem(error)}; nothing was changed") from error
+    try:
+        await asyncio.to_thread(_update, act.server.database, design, by=act.owner.name)
+    except InputError as error:
+        raise BadRequest(str(error)) from error
+    figures_of(act.request).forget(slug)
+    act.server.studies.forget(slug)
+    return RedirectResponse(f"/admin/studies/{slug}/settings?done=changed", status_code=303)
+
+
+def _update(database: Database, design: StudyDesign, *, by: str) -> None:
+    with database.session() as session:
+        set_id = session.scalars(sa.select(StudyRecord.set_id).where(StudyRecord.slug == design.slug)).one()
+    update_study(database, design, set_id=set_id, by=by)
+
+
+def _value(design: StudyDesign, name: str) -> str:
+    value: object = design
+    for part in name.split("."):
+        value = getattr(value, part)
+    return "" if value is None else str(value)
