@@ -29,6 +29,7 @@ COMMANDS: tuple[str, ...] = (
     "verify",
     "calibrate",
     "score",
+    "gate",
     "simulate",
     "demo",
     "serve",

@@ -26,7 +26,8 @@ def score(
     metrics: str | None = typer.Option(
         None,
         "--metrics",
-        help="Comma-separated: clipscore, clip-iqa, hpsv2.1, pickscore, tiny-check, psnr, ssim, lpips, pyiqa:<metric>. "
+        help="Comma-separated: clipscore, clip-iqa, hpsv2.1, pickscore, tiny-check, psnr, ssim, lpips, cvvdp, flip, "
+        "ssimulacra2, pyiqa:<metric>. "
         "Default: clipscore,clip-iqa,psnr,ssim, and tiny-check for the tiny models.",
     ),
     baseline: str | None = typer.Option(None, "--baseline", help="Arm to compare with; default: the first."),
@@ -38,17 +39,23 @@ def score(
     frechet: str | None = typer.Option(
         None, "--frechet-clip", help="The same distance on CLIP features (not an FID) to a folder, .npz or 'baseline'."
     ),
+    display: str = typer.Option(
+        "standard_fhd", "--display", help="Display of cvvdp and flip: standard_fhd, standard_4k or standard_phone."
+    ),
     device: str = typer.Option("cpu", "--device", help=DEVICE_HELP),
     out: Path | None = typer.Option(None, "--out", help="Folder for the results; default: the image set itself."),
 ) -> None:
     """Score every picture and compare the arms: mean, paired difference to the baseline, bytes, time, memory.
 
     Writes metrics.json, metrics_images.jsonl (every value) and metrics.html (tables and a figure of quality
-    against size). PSNR, SSIM and LPIPS are against the same prompt and noise in the baseline arm.
+    against size). PSNR, SSIM, LPIPS, cvvdp (visible difference in JOD), FLIP and SSIMULACRA2 are against the same
+    prompt and noise in the baseline arm.
 
     Example: qsched score runs/demo
 
     Example: qsched score runs/demo --metrics clipscore,clip-iqa,lpips --weights clipscore=/data/clip
+
+    Example: qsched score runs/demo --metrics cvvdp,flip --display standard_4k
     """
     from qsched.errors import InputError
     from qsched.records import read_manifest
@@ -61,9 +68,11 @@ def score(
     from qsched.scoring.image_set.scores import score_set
     from qsched.scoring.jaq_score import checked_k
     from qsched.scoring.registry import load_metrics, parse_metrics, parse_weights
+    from qsched.scoring.visible_difference import find_display
 
     # Check everything that can be wrong before the minutes of work.
     checked_k(k)
+    find_display(display)
     place = torch_device(device)
     target = out or image_set
     make_result_folder(target)
@@ -74,7 +83,7 @@ def score(
     if tiny:
         used = {*parse_metrics(chosen), *also}
         found = {**{name: "tiny-clip" for name in ("clipscore", "clip-iqa") if name in used}, **found}
-    scorers, references = load_metrics(chosen, weights=found, device=place, also=also)
+    scorers, references = load_metrics(chosen, weights=found, device=place, also=also, display=display)
     distance: tuple[FeatureExtractor, str] | None = None
     if fid is not None:
         distance = InceptionFeatures(device=place), fid

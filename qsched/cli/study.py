@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from study_server.studies.design import StudyDesign
     from study_server.studies.estimate import StudyEstimate
 
+# Expected share of votes for the baseline below which the check says so in words.
+HARDLY_SEEN = 0.52
+
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
@@ -92,10 +95,11 @@ def check(
         looks = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
         planned = plan_study(design, arms=[arm.name for arm in manifest.arms], images=looks)
         to_show = leave_out_identical(planned, looks=looks, design=design)
+    shown = {arm for pair in to_show.pairs for arm in (pair.first_arm, pair.second_arm)}
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
-    for name, text in _check_lines(design, found):
+    for name, text in (*_check_lines(design, found), *_visibility_lines(folder, manifest.set_id, shown)):
         typer.echo(f"  {name:<20} {text}")
     missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
     if missing:
@@ -160,6 +164,26 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
             + f", t with {max(min(found.annotators, found.prompts) - 1, 1)} degrees of freedom",
         ),
     ]
+
+
+def _visibility_lines(folder: Path, set_id: str, arms: set[str]) -> list[tuple[str, str]]:
+    """What cvvdp says of the arms' differences, if the set was scored with it."""
+    from qsched.planning import measured_losses
+
+    losses, made_by = measured_losses(folder, set_id=set_id)
+    if not losses:
+        return [("visible difference", f"not measured; qsched score {folder} --metrics cvvdp")]
+    lines = [
+        (
+            "visible difference",
+            f"{one.baseline} against {one.arm}: {one.loss:.3f} JOD"
+            + (": people can hardly see it" if one.preferred < HARDLY_SEEN else "")
+            + f"; {one.preferred:.1%} of votes expected for {one.baseline}",
+        )
+        for one in losses
+        if {one.baseline, one.arm} <= arms
+    ]
+    return [*lines, ("measured by", f"{made_by}; a prediction, not votes")] if lines else []
 
 
 def create(

@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 from qsched.errors import InputError
+from qsched.scoring import visible_difference
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, needs_reference
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
+from qsched.scoring.visible_difference import DEFAULT_DISPLAY, load_visible_difference
 
 SCORERS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "tiny-check")
-REFERENCE_METRICS = ("psnr", "ssim", "lpips")
+REFERENCE_METRICS = ("psnr", "ssim", "lpips", *visible_difference.NAMES)
 WITH_WEIGHTS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "lpips")
 
 
@@ -50,8 +52,10 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
     raise InputError(f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)} or {PREFIX}<metric>")
 
 
-def load_reference_metric(name: str, *, weights: str | None = None, device: str = "cpu") -> ReferenceMetric:
-    """A metric of an image against its twin: psnr, ssim, lpips or pyiqa:<full-reference metric>."""
+def load_reference_metric(
+    name: str, *, weights: str | None = None, device: str = "cpu", display: str = DEFAULT_DISPLAY
+) -> ReferenceMetric:
+    """A metric of an image against its twin: one of REFERENCE_METRICS or pyiqa:<full-reference metric>."""
     if name == "lpips":
         return Lpips(weights, device=device)
     _no_weights(name, weights)
@@ -59,6 +63,8 @@ def load_reference_metric(name: str, *, weights: str | None = None, device: str 
         return Psnr()
     if name == "ssim":
         return Ssim()
+    if name in visible_difference.NAMES:
+        return load_visible_difference(name, display=display, device=device)
     if name.startswith(PREFIX):
         return PyiqaReference(name.removeprefix(PREFIX), device=device)
     raise InputError(f"reference metric {name!r} is unknown; choose {', '.join(REFERENCE_METRICS)} or {PREFIX}<metric>")
@@ -75,12 +81,23 @@ def parse_metrics(names: str) -> list[str]:
     return wanted
 
 
+def compares_with_twin(name: str) -> bool:
+    """Whether a metric is of a picture against its twin in the baseline arm; loads nothing but pyiqa's list."""
+    return name in REFERENCE_METRICS or (name.startswith(PREFIX) and needs_reference(name.removeprefix(PREFIX)))
+
+
 def load_metrics(
-    names: str, *, weights: dict[str, str], device: str = "cpu", also: Sequence[str] = ()
+    names: str,
+    *,
+    weights: dict[str, str],
+    device: str = "cpu",
+    also: Sequence[str] = (),
+    display: str = DEFAULT_DISPLAY,
 ) -> tuple[list[Scorer], list[ReferenceMetric]]:
     """(scorers, reference metrics) of a comma-separated list.
 
-    `also` are scorers that somebody else loads from the same weights. Raises InputError for an unknown name, a name
+    `also` are scorers that somebody else loads from the same weights; `display` is where cvvdp and flip imagine the
+    pictures (a key of visible_difference.DISPLAYS). Raises InputError for an unknown name, a name
     twice and weights of a scorer that is not in use.
     """
     wanted = parse_metrics(names)
@@ -93,8 +110,8 @@ def load_metrics(
     scorers: list[Scorer] = []
     references: list[ReferenceMetric] = []
     for name in wanted:
-        if name in REFERENCE_METRICS or (name.startswith(PREFIX) and needs_reference(name.removeprefix(PREFIX))):
-            references.append(load_reference_metric(name, weights=weights.get(name), device=device))
+        if compares_with_twin(name):
+            references.append(load_reference_metric(name, weights=weights.get(name), device=device, display=display))
         else:
             scorers.append(load_scorer(name, weights=weights.get(name), device=device))
     return scorers, references
