@@ -144,12 +144,16 @@ def _print_tables(scores: SetScores) -> None:
 
 
 def _repair_table(scores: SetScores) -> Table:
-    table = _table("what the coefficients repair", ("arm", "against", "metric"), ("difference", "interval"))
+    columns = ("difference", "interval", "better / worse")
+    table = _table("what the coefficients repair", ("arm", "against", "metric"), columns)
     for repair in scores.repairs:
         if repair.n_identical == repair.n_pairs:
-            _add_row(table, repair.arm, repair.stock, "", "identical", f"in {repair.n_identical} of {repair.n_pairs}")
+            share = f"in {repair.n_identical} of {repair.n_pairs}"
+            _add_row(table, repair.arm, repair.against, "", "identical", share, "")
         for name, d in repair.differences:
-            _add_row(table, repair.arm, repair.stock, name, f"{d.mean:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]")
+            better, worse = (d.above, d.below) if scores.higher_is_better(name) else (d.below, d.above)
+            interval, counts = f"[{d.low:+.4f}, {d.high:+.4f}]", f"{better} / {worse}"
+            _add_row(table, repair.arm, repair.against, name, f"{d.mean:+.4f}", interval, counts)
     return table
 
 

@@ -73,7 +73,7 @@ def test_equal_pictures_have_equal_values_and_neither_arm_is_ranked(twins, clip_
     assert "identical in 6 of 6 pictures" in page and "identical in 6 of 6" in " ".join(scores.warnings)
     assert scores_to_json(scores)["repairs"][0] == {
         "arm": "w4a4+qsched",
-        "stock": "w4a4",
+        "against": "w4a4",
         "pairs": 6,
         "identical": 6,
         "differences": {},
@@ -105,11 +105,23 @@ def test_the_repair_of_a_precision_is_a_comparison_of_its_own(small_image_set, c
     shutil.copy(twins / "manifest.json", other / "manifest.json")
     scores = score(other, clip_folder)
     (repair,) = scores.repairs
-    assert (repair.arm, repair.stock, repair.n_pairs, repair.n_identical) == ("w4a4+qsched", "w4a4", 6, 0)
+    assert (repair.arm, repair.against, repair.n_pairs, repair.n_identical) == ("w4a4+qsched", "w4a4", 6, 0)
     ours, theirs = ([i["jaq"] for i in scores.images if i["arm"] == arm] for arm in ("w4a4+qsched", "w4a4"))
     expected = paired_difference(ours, theirs)
     assert dict(repair.differences)["jaq"].mean == pytest.approx(expected.mean)
     assert "w4a4+qsched against w4a4" in render_set_scores(scores)
+
+
+def test_an_arm_with_a_bias_is_compared_with_stock_and_with_q_sched(small_image_set, clip_folder, twins, tmp_path):
+    other = Path(shutil.copytree(small_image_set, tmp_path / "other"))
+    manifest = json.loads((twins / "manifest.json").read_text())
+    arms = {arm["name"]: arm for arm in manifest["arms"]}
+    plain, biased = {"family": "constant", "model": 1.1, "sample": 1.0}, {"family": "per_step", "bias": [[0.1]]}
+    for arm, coefficients in ((arms["w4a4+qsched"], plain), (arms["fp32"], biased)):
+        arm.update(precision="w4a4", coefficients=coefficients, recipe=arms["w4a4"]["recipe"])
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    pairs = [(repair.arm, repair.against) for repair in score(other, clip_folder).repairs]
+    assert pairs == [("fp32", "w4a4"), ("fp32", "w4a4+qsched"), ("w4a4+qsched", "w4a4")]
 
 
 def test_the_command_says_identical(twins, clip_folder, tmp_path) -> None:

@@ -52,7 +52,7 @@ def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
 def scores_to_json(scores: SetScores) -> dict[str, Any]:
     """The table as a plain dictionary."""
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "set_id": scores.manifest.set_id,
         "baseline": scores.baseline,
         "jaq": scores.jaq.to_json() if scores.jaq else None,
@@ -82,7 +82,7 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
         "repairs": [
             {
                 "arm": repair.arm,
-                "stock": repair.stock,
+                "against": repair.against,
                 "pairs": repair.n_pairs,
                 "identical": repair.n_identical,
                 "differences": {name: difference.to_json() for name, difference in repair.differences},
@@ -158,13 +158,14 @@ def _repair_table(scores: SetScores) -> Table:
     """What the coefficients do to each precision, metric by metric."""
     rows: list[tuple[str | Cell, ...]] = []
     for repair in scores.repairs:
-        name = f"{repair.arm} against {repair.stock}"
+        name = f"{repair.arm} against {repair.against}"
         if repair.n_identical == repair.n_pairs:
-            rows.append((name, "", f"identical in {repair.n_identical} of {repair.n_pairs} pictures", ""))
+            rows.append((name, "", f"identical in {repair.n_identical} of {repair.n_pairs} pictures", "", ""))
         for metric, difference in repair.differences:
-            cell = _difference_cell(difference, higher_is_better=scores.higher_is_better(metric))
-            rows.append((name, metric, cell, str(difference.n)))
-    return Table(("arms", "metric", "difference", "prompts"), tuple(rows))
+            higher = scores.higher_is_better(metric)
+            cell = _difference_cell(difference, higher_is_better=higher)
+            rows.append((name, metric, cell, str(difference.n), difference.counts(higher_is_better=higher)))
+    return Table(("arms", "metric", "difference", "prompts", "prompt by prompt"), tuple(rows))
 
 
 def _frechet_section(scores: SetScores, record: FrechetRecord) -> MetricSection:

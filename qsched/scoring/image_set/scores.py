@@ -190,27 +190,42 @@ def _same_as(name: str, by_arm: dict[str, list[ImageRow]]) -> str | None:
 def _repairs(
     manifest: Manifest, by_arm: dict[str, list[ImageRow]], values: Values, names: list[str]
 ) -> tuple[Repair, ...]:
-    """Every arm with coefficients against the stock arm of its precision: the comparison that coefficients are for."""
+    """Every arm with coefficients against the stock arm of its precision: the comparison that coefficients are for.
+
+    An arm with a bias (qsched-bias) is also compared with the Q-Sched arms of its precision.
+    """
     found = []
     for arm in manifest.arms:
-        stock = next((other for other in manifest.arms if _is_stock_of(other, arm)), None)
-        if stock is None:
-            continue
-        rows, stock_rows = by_arm[arm.name], by_arm[stock.name]
-        n_pairs = len({pair_key(row) for row in rows} & {pair_key(row) for row in stock_rows})
-        n_identical = _n_identical(rows, stock_rows)
-        differences = []
-        for name in names if n_identical < n_pairs else ():
-            difference = _paired(rows, stock_rows, values, name)
-            if difference is not None:
-                differences.append((name, difference))
-        found.append(Repair(arm.name, stock.name, n_pairs, n_identical, tuple(differences)))
+        stock = [other for other in manifest.arms if _is_stock_of(other, arm)][:1]
+        twins = [other for other in manifest.arms if _is_plain_twin_of(other, arm)]
+        for other in stock + twins:
+            rows, other_rows = by_arm[arm.name], by_arm[other.name]
+            n_pairs = len({pair_key(row) for row in rows} & {pair_key(row) for row in other_rows})
+            n_identical = _n_identical(rows, other_rows)
+            differences = []
+            for name in names if n_identical < n_pairs else ():
+                difference = _paired(rows, other_rows, values, name)
+                if difference is not None:
+                    differences.append((name, difference))
+            found.append(Repair(arm.name, other.name, n_pairs, n_identical, tuple(differences)))
     return tuple(found)
 
 
 def _is_stock_of(other: ArmRecord, arm: ArmRecord) -> bool:
-    alike = other.precision == arm.precision and other.recipe.get("base_dtype") == arm.recipe.get("base_dtype")
-    return alike and arm.coefficients is not None and other.coefficients is None
+    return _alike(other, arm) and arm.coefficients is not None and other.coefficients is None
+
+
+def _is_plain_twin_of(other: ArmRecord, arm: ArmRecord) -> bool:
+    """True if the arm has a bias and the other is Q-Sched without one, in the same precision."""
+    return _alike(other, arm) and _has_bias(arm) and other.coefficients is not None and not _has_bias(other)
+
+
+def _alike(other: ArmRecord, arm: ArmRecord) -> bool:
+    return other.precision == arm.precision and other.recipe.get("base_dtype") == arm.recipe.get("base_dtype")
+
+
+def _has_bias(arm: ArmRecord) -> bool:
+    return arm.coefficients is not None and "bias" in arm.coefficients
 
 
 def _unread(scorers: Sequence[Scorer], prompts: list[str]) -> dict[str, int]:

@@ -73,13 +73,13 @@ class ArmScores:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a changed scheduler does to one precision: an arm with coefficients against the stock arm.
+    """What a changed scheduler does to one precision: an arm with coefficients against the stock arm or Q-Sched's.
 
     `differences` has one entry for each scorer metric, and none if all n_pairs pictures are the same.
     """
 
     arm: str
-    stock: str
+    against: str
     n_pairs: int
     n_identical: int
     differences: tuple[tuple[str, PairedDifference], ...]
