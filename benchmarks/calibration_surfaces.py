@@ -35,7 +35,7 @@ def main() -> None:
     """One file for each arm."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", default=["tiny-sdxl:w3a8", "tiny-flux:w4a4"])
-    parser.add_argument("--n-prompts", type=int, default=100)
+    parser.add_argument("--n-prompts", type=int, default=50)
     arguments = parser.parse_args()
     quiet_libraries()
     for arm in arguments.arms:
