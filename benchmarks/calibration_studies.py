@@ -157,7 +157,7 @@ class Studies:
 
     def agreement(self, *, n: int = 50, size: int = 5) -> dict[str, Any]:
         """JAQ against the check over a grid of coefficients, and picture by picture."""
-        family = CalibrationSettings(box=BOX).family_for(self._judge.renderer(self._precision).steps)
+        family = CalibrationSettings(strategy="race", box=BOX).family_for(self._judge.renderer(self._precision).steps)
         grid = [family.coefficients(point) for point in even_grid(family, size)]
         values = [self._judge.values(one, precision=self._precision, n=n) for one in grid]
         stock = self._judge.values(STOCK, precision=self._precision, n=n)
@@ -190,7 +190,7 @@ class Studies:
         precision = precision or self._precision
         wider = "" if box == BOX else f"-from{box.model[0]:g}"
         out = self._work / f"{self._request.backbone}-{precision}-{family}-{vary}-k{k:g}-n{n}-seed{seed}{wider}.json"
-        settings = CalibrationSettings(family=family, vary=vary, box=box, seed=seed, force=True)
+        settings = CalibrationSettings(strategy="race", family=family, vary=vary, box=box, seed=seed, force=True)
         heldout = prompts_path("eval")  # unused beyond two prompts: the judge asks all of them, once
         request = replace(
             self._request,
@@ -204,9 +204,12 @@ class Studies:
         )
         result = run_calibration(request).result
         spent = {"nfe": result.search_nfe, "seconds": round(result.search_seconds, 1)}
-        self.searches.append({"name": out.stem, "found": result.found.to_dict(), **spent})
-        print(f"{out.stem}: {_point(result.found)}, {result.search_nfe} NFE, {result.search_seconds:.0f} s", flush=True)
-        return result.found
+        self.searches.append({"name": out.stem, "found": result.qsched.found.to_dict(), **spent})
+        print(
+            f"{out.stem}: {_point(result.qsched.found)}, {result.search_nfe} NFE, {result.search_seconds:.0f} s",
+            flush=True,
+        )
+        return result.qsched.found
 
     def _row(self, name: str, found: Coefficients, *, k: float = 2.0) -> dict[str, Any]:
         return {"name": name, **_record(found, self._judge.gain(found, precision=self._precision, k=k))}

@@ -16,7 +16,9 @@ from qsched.backbones import find_spec
 from qsched.calibration.command import TINY, CalibrationRequest, run_calibration
 from qsched.calibration.record import write_record
 from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.words import verdict_words
 from qsched.generation import read_prompts
+from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.tiny import prompts_path
 
 SHIPPED_NAME = "qsched_coefficients.json"
@@ -42,27 +44,27 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
             also=("tiny-check",),
         )
         done = run_calibration(request)
-        gain = done.result.heldout.gain()
-        print(
-            f"{model} {precision}: {done.result.verdict}, found {done.result.found.to_json()}, held-out JAQ "
-            f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {done.result.search_nfe} NFE, "
-            f"{done.result.search_seconds:.0f} s",
-            flush=True,
-        )
+        for outcome in done.result.outcomes:
+            words = verdict_words(done.result, outcome)
+            print(f"{model} {precision}: {words.heading} {words.text}", flush=True)
+        result = done.result
+        print(f"{result.search_nfe} NFE, {result.search_seconds:.0f} s, check {result.check_nfe} NFE", flush=True)
         shipped[precision] = shipped_entry(done.record)
         write_record(target, shipped)
     return target
 
 
 def shipped_entry(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without its per-image values: means, gains and provenance stay."""
+    """The record without its per-image values and its list of candidates: means, gains and provenance stay."""
     entry = {name: value for name, value in record.items() if name not in ("heldout", "full_precision_control")}
     for name in ("heldout", "full_precision_control"):
-        if record[name] is not None:
+        if record.get(name) is not None:
             entry[name] = {
                 metric: {key: value for key, value in one.items() if key not in ("stock", "tuned")}
                 for metric, one in record[name].items()
             }
+    if BIAS_KEY in entry:
+        entry[BIAS_KEY] = shipped_entry(entry[BIAS_KEY])
     return entry
 
 

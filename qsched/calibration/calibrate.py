@@ -1,8 +1,8 @@
 """Find the coefficients of one quantized model, and say honestly whether they help.
 
-search on the calibration prompts -> best candidate measured on all of them
--> stock and best on held-out prompts -> the same coefficients on the full-precision model (control)
--> keep them if the held-out interval is above 0, else (1, 1)
+search on the calibration prompts -> the best candidate of each method (qsched, qsched-bias)
+-> stock and these on held-out prompts -> keep one if its held-out interval is above 0, else (1, 1)
+-> `with_control`: the same coefficients on the full-precision model
 """
 
 from __future__ import annotations
@@ -10,68 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from qsched.backbones import Backbone
-from qsched.calibration.compare import Comparison, compare_on
+from qsched.calibration.closed_form import ClosedForm, planned_closed_form, search_closed_form
+from qsched.calibration.compare import Comparison, Scores, pictures, score_arms
+from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family, Point
 from qsched.calibration.journal import Journal
-from qsched.calibration.search import checked_size, planned_pictures, run_search
+from qsched.calibration.least_squares import FullRun
+from qsched.calibration.result import STOCK, CalibrationResult, Example, Outcome, Verdict, verdict_of
+from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.surface import Surface, fit_surface
+from qsched.calibration.surface import fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, image_seed
 from qsched.records import text_key
-from qsched.scheduling import Coefficients
+from qsched.scheduling import METHODS, Coefficients, Method
 from qsched.scoring import Jaq, Scorer
-from qsched.scoring.paired import PairedDifference, paired_difference
-
-# "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
-# "harm": the interval is below 0, which is not the same as no gain; (1, 1) is written in both cases.
-Verdict = Literal["gain", "no gain", "harm", "forced", "not searched"]
-
-
-@dataclass(frozen=True)
-class CalibrationResult:
-    """What was found, what it is worth, and what it took."""
-
-    settings: CalibrationSettings
-    family: Family
-    coefficients: Coefficients  # to use: the found ones, or (1, 1) after a fall-back
-    found: Coefficients
-    found_point: Point
-    verdict: Verdict
-    calibration_gain: PairedDifference  # on the prompts that chose it: flattered by the choice
-    heldout: Comparison
-    control: Comparison | None  # the same coefficients on the full-precision model, held-out prompts
-    surface: Surface | None
-    gains: dict[Point, np.ndarray]  # paired gains over (1, 1) of every candidate seen
-    prompts: tuple[Prompt, ...]
-    heldout_prompts: tuple[Prompt, ...]
-    search_nfe: int
-    search_seconds: float
-    check_nfe: int  # held-out and control
-    pictures: int
-    reused: int  # of these, pictures that another search of the journal had measured: not in this one's cost
-    most_nfe: int  # what the whole search can take
-    budget_spent: bool
-
-    @property
-    def has_candidate(self) -> bool:
-        """False if the best candidate is the stock scheduler itself: there is nothing to compare with it."""
-        return not self.found.is_identity
-
-    @property
-    def at_the_edge(self) -> tuple[str, ...]:
-        """Axes on which the best candidate is at the end of the range: a wider one may have a better."""
-        places = zip(self.family.axes, self.family.bounds, self.found_point, strict=True)
-        return tuple(axis for axis, bounds, value in places if value in bounds and value != 1.0)
+from qsched.scoring.paired import paired_difference
 
 
 def calibrate(
@@ -84,108 +46,238 @@ def calibrate(
     journal: Path,
     identity: dict[str, object],
     steps: int | None = None,
-    full_precision: Backbone | None = None,
+    full: FullRun | None = None,
     also: Sequence[Scorer] = (),
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> CalibrationResult:
     """Search, check on held-out prompts, decide. `backbone` is already in the precision to be calibrated.
 
     journal     file that the search resumes from; `identity` says what its values belong to
+    full        the full-precision run of the calibration prompts, for the closed-form strategy
     also        additional scorers for the held-out pictures: reported, not used by the search
     """
-    _check_prompts(prompts, heldout)
+    check_prompts(prompts, heldout)
     n_steps = backbone.steps if steps is None else steps
     family = settings.family_for(n_steps)
+    size = None if settings.is_closed_form else settings.size_for(family, len(prompts))
     renderer = TrajectoryRenderer(backbone, steps=n_steps, batch_rows=settings.batch_rows)
     evaluator = Evaluator(
         renderer,
         objective,
-        family,
         prompts,
-        _seeds(prompts, settings),
+        seeds_of(prompts, settings),
         Journal(
             journal,
-            {**identity, **_own_identity(settings, family, prompts, objective)},
-            search=search_name(settings, family),
+            {**identity, **_own_identity(settings, n_steps, prompts, objective)},
+            search=search_name(settings, family, len(prompts)),
         ),
         budget=settings.budget,
-        planned=planned_pictures(settings.strategy, family, len(prompts), size=settings.size),
+        planned=planned_pictures_of(settings, family, len(prompts)),
         batch_rows=settings.batch_rows,
+        spent_before=0 if full is None else full.nfe,
         on_progress=on_progress,
     )
-    budget_spent = _search(evaluator, family, settings)
+    closed_form, family, budget_spent = _search(evaluator, renderer, family, settings, size, prompts, full)
     search_nfe, search_seconds = evaluator.nfe, evaluator.seconds
-    measured = evaluator.measured_on_all()
-    best = max(measured, key=lambda point: float(measured[point].mean()))
-    found = family.coefficients(best)
+    measured, gains = evaluator.measured_on_all(), evaluator.paired_gains()
+    outcomes = [
+        _best_of(method, measured, family, closed_form, budget_spent)
+        for method in (METHODS if settings.is_closed_form else METHODS[:1])
+    ]
 
     before = renderer.nfe
-    checked = compare_on(renderer, objective, heldout, _seeds(heldout, settings), found, also=also)
-    check_nfe = renderer.nfe - before
-    control = None
-    if full_precision is not None:
-        plain = TrajectoryRenderer(full_precision, steps=n_steps, batch_rows=settings.batch_rows)
-        control = compare_on(plain, objective, heldout, _seeds(heldout, settings), found, also=also)
-        check_nfe += plain.nfe
-    verdict = _verdict(checked.gain(), settings)
-    if budget_spent and set(measured) == {family.identity}:
-        verdict = "not searched"
-    gains = evaluator.paired_gains()
-    return CalibrationResult(
+    arms: dict[str, Coefficients] = {one.method: one.found for one in outcomes if not one.found.is_identity}
+    scores: dict[str, Scores] = {}
+    if arms:
+        seeds = seeds_of(heldout, settings)
+        scores = score_arms(renderer, objective, heldout, seeds, {"stock": STOCK, **arms}, also=also)
+    outcomes = [_judged(one, scores, settings) for one in outcomes]
+    rows = list(measured)
+    result = CalibrationResult(
         settings=settings,
         family=family,
-        coefficients=found if verdict in ("gain", "forced") else Coefficients.constant(),
-        found=found,
-        found_point=best,
-        verdict=verdict,
-        calibration_gain=paired_difference(measured[best].tolist(), measured[family.identity].tolist()),
-        heldout=checked,
-        control=control,
-        surface=fit_surface(gains, family),
+        steps=n_steps,
+        qsched=outcomes[0],
+        bias=outcomes[1] if len(outcomes) > 1 else None,
+        closed_form=closed_form,
+        surface=None if settings.is_closed_form else fit_surface(_points(gains, family), family),
         gains=gains,
+        equals=tuple(rows[i] for i in set_of_equals(np.array([measured[row] for row in rows]))),
         prompts=tuple(prompts),
         heldout_prompts=tuple(heldout),
+        heldout_stock=scores.get("stock"),
         search_nfe=search_nfe,
         search_seconds=search_seconds,
-        check_nfe=check_nfe,
+        check_nfe=renderer.nfe - before,
         pictures=sum(len(values) for values in gains.values()),
         reused=evaluator.reused,
-        most_nfe=evaluator.most_nfe,
+        most_nfe=planned_nfe(settings, family, len(prompts)),
         budget_spent=budget_spent,
+    )
+    return replace(result, examples=_examples(renderer, result))
+
+
+def with_control(
+    result: CalibrationResult, full_precision: Backbone, objective: Jaq, *, also: Sequence[Scorer] = ()
+) -> CalibrationResult:
+    """The result with the same coefficients on the full-precision model, and its pictures of the examples."""
+    arms: dict[str, Coefficients] = {one.method: one.found for one in result.outcomes if one.has_candidate}
+    if not arms:
+        return result
+    settings, heldout = result.settings, result.heldout_prompts
+    renderer = TrajectoryRenderer(full_precision, steps=result.steps, batch_rows=settings.batch_rows)
+    scores = score_arms(renderer, objective, heldout, seeds_of(heldout, settings), {"stock": STOCK, **arms}, also=also)
+
+    def controlled(one: Outcome) -> Outcome:
+        return replace(one, control=Comparison(scores["stock"], scores[one.method])) if one.has_candidate else one
+
+    shown = [example.prompt for example in result.examples]
+    images = pictures(renderer, shown, seeds_of(shown, settings), STOCK) if shown else []
+    return replace(
+        result,
+        qsched=controlled(result.qsched),
+        bias=None if result.bias is None else controlled(result.bias),
+        check_nfe=result.check_nfe + renderer.nfe,
+        examples=tuple(
+            replace(example, pictures={"full precision": image, **example.pictures})
+            for example, image in zip(result.examples, images, strict=True)
+        ),
     )
 
 
-def _search(evaluator: Evaluator, family: Family, settings: CalibrationSettings) -> bool:
-    """Run the strategy; True if the budget ended it. (1, 1) must have been affordable."""
+def planned_nfe(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
+    """The most model evaluations that the search takes."""
+    if settings.is_closed_form:
+        return planned_closed_form(n_prompts, family.steps)
+    return n_prompts + planned_pictures_of(settings, family, n_prompts) * (family.steps - 1)
+
+
+def planned_pictures_of(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
+    """The most pictures that the search measures."""
+    if settings.is_closed_form:
+        return 5 * n_prompts
+    size = settings.size_for(family, n_prompts)
+    return planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
+
+
+def _search(
+    evaluator: Evaluator,
+    renderer: TrajectoryRenderer,
+    family: Family,
+    settings: CalibrationSettings,
+    size: int | None,
+    prompts: Sequence[Prompt],
+    full: FullRun | None,
+) -> tuple[ClosedForm | None, Family, bool]:
+    """Run the strategy; the last is True if the budget ended it. (1, 1) must have been affordable."""
     try:
-        run_search(settings.strategy, evaluator, family, seed=settings.seed, size=settings.size)
+        evaluator.values([STOCK])
+        if settings.is_closed_form:
+            if full is None:
+                raise CalibrationError("the strategy closed-form needs a full-precision run of the calibration prompts")
+            found = search_closed_form(evaluator, renderer, full, prompts, seeds_of(prompts, settings))
+            return found, family, found.budget_spent
+        # The last of the budget completes the leader, so that the search ends with a candidate it can judge.
+        evaluator.reserve(len(prompts))
+        strategy, seed, grow = settings.strategy, settings.seed, settings.grows
+        return None, run_search(strategy, evaluator, family, seed=seed, size=size, grow=grow), False
     except BudgetSpent:
-        if family.identity not in evaluator.measured_on_all():
+        if STOCK.at_steps(family.steps) not in evaluator.measured_on_all():
+            stock = evaluator.n_prompts * family.steps
+            whole = planned_nfe(settings, family, len(prompts))
             raise CalibrationError(
                 f"a budget of {settings.budget.words} does not pay for the stock scheduler on {evaluator.n_prompts} "
-                f"prompts ({evaluator.n_prompts * family.steps:,} NFE); raise it or use fewer prompts. The whole "
-                f"search takes at most {evaluator.most_nfe:,} NFE"
+                f"prompts ({stock:,} NFE); raise it or use fewer prompts. The whole search takes at most {whole:,} NFE"
             ) from None
-        return True
-    return False
+        _complete_leader(evaluator)
+        return None, family, True
 
 
-def _verdict(gain: PairedDifference, settings: CalibrationSettings) -> Verdict:
-    if gain.is_gain:
-        return "gain"
-    if settings.force:
-        return "forced"
-    return "harm" if gain.high < 0 else "no gain"
+def _complete_leader(evaluator: Evaluator) -> None:
+    """Measure the best candidate so far on the prompts that it lacks, as far as the reserve goes."""
+    evaluator.reserve(0)
+    others = {c: gains for c, gains in evaluator.paired_gains().items() if not c.is_identity}
+    if not others:
+        return
+    most = max(len(gains) for gains in others.values())
+    leading = [c for c, gains in others.items() if len(gains) == most]
+    try:
+        evaluator.values([max(leading, key=lambda c: float(others[c].mean()))])
+    except BudgetSpent:
+        return
 
 
-def _seeds(prompts: Sequence[Prompt], settings: CalibrationSettings) -> list[int]:
+def _best_of(
+    method: Method,
+    measured: dict[Coefficients, np.ndarray],
+    family: Family,
+    closed_form: ClosedForm | None,
+    budget_spent: bool,
+) -> Outcome:
+    """The method's candidate with the largest mean on the calibration prompts; the stock scheduler is one of each."""
+    stock = STOCK.at_steps(family.steps)
+    allowed = [c for c in measured if c.method == method or c == stock]
+    best = max(allowed, key=lambda c: float(measured[c].mean()))
+    if best.is_identity:
+        verdict: Verdict = "not searched" if budget_spent and len(measured) == 1 else "not found"
+        return Outcome(method, STOCK, "stock", verdict, None)
+    labels = {
+        c.at_steps(family.steps): (label, c) for label, c in (closed_form.candidates if closed_form else {}).items()
+    }
+    label, found = labels[best] if best in labels else ("searched", _in_family(best, family))
+    gain = paired_difference(measured[best].tolist(), measured[stock].tolist())
+    return Outcome(method, found, label, "no gain", gain)
+
+
+def _in_family(candidate: Coefficients, family: Family) -> Coefficients:
+    """The candidate as the family writes it, and as a constant if it is one."""
+    found = family.coefficients(family.point_of(candidate))
+    if len({*candidate.model}) == len({*candidate.sample}) == 1:
+        return Coefficients.constant(model=candidate.model[0], sample=candidate.sample[0])
+    return found
+
+
+def _judged(outcome: Outcome, scores: dict[str, Scores], settings: CalibrationSettings) -> Outcome:
+    """The outcome with its held-out comparison and the verdict of it."""
+    if outcome.found.is_identity:
+        return outcome
+    heldout = Comparison(scores["stock"], scores[outcome.method])
+    return replace(outcome, heldout=heldout, verdict=verdict_of(heldout.gain(), force=settings.force))
+
+
+def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[Example, ...]:
+    """The best, a middling and the worst held-out prompt of the best outcome, rendered once more."""
+    outcome = result.best
+    if outcome.heldout is None:
+        return ()
+    gains = outcome.heldout.differences()
+    order = np.argsort(gains)
+    places = list(dict.fromkeys(int(order[i]) for i in (-1, len(order) // 2, 0)))
+    shown = [result.heldout_prompts[i] for i in places]
+    seeds = seeds_of(shown, result.settings)
+    arms = {"quantized": STOCK} | {f"with {one.method}": one.found for one in result.outcomes if one.has_candidate}
+    images = {name: pictures(renderer, shown, seeds, coefficients) for name, coefficients in arms.items()}
+    return tuple(
+        Example(prompt, float(gains[place]), {name: images[name][i] for name in arms})
+        for i, (prompt, place) in enumerate(zip(shown, places, strict=True))
+    )
+
+
+def _points(gains: dict[Coefficients, np.ndarray], family: Family) -> dict[Point, np.ndarray]:
+    """The gains by point of the family; candidates of inner families are points of it."""
+    return {family.point_of(candidate): values for candidate, values in gains.items()}
+
+
+def seeds_of(prompts: Sequence[Prompt], settings: CalibrationSettings) -> list[int]:
+    """The seed of each prompt's picture."""
     return [image_seed(settings.seed, prompt.prompt_id, 0) for prompt in prompts]
 
 
-def _check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
+def check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
+    """CalibrationError unless both are two prompts or more, all of them different."""
     for name, some in (("calibration", prompts), ("held-out", heldout)):
         if len(some) < 2:
-            raise CalibrationError(f"{len(some)} {name} prompt(s); a paired interval needs 2 or more, better 25")
+            raise CalibrationError(f"{len(some)} {name} prompt(s); a paired interval needs 2 or more, better 100")
         first: dict[str, str] = {}
         for prompt in some:
             earlier = first.setdefault(text_key(prompt.prompt), prompt.prompt_id)
@@ -203,25 +295,26 @@ def _check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None
 
 
 def _own_identity(
-    settings: CalibrationSettings, family: Family, prompts: Sequence[Prompt], objective: Jaq
+    settings: CalibrationSettings, steps: int, prompts: Sequence[Prompt], objective: Jaq
 ) -> dict[str, object]:
-    """What the stored values depend on; not the strategy, the range or the batch: values are shared by those."""
+    """What the stored values depend on; not the strategy, family, range or batch: values are shared by those."""
     record = objective.record
     return {
-        "family": family.name,
-        "vary": family.vary,
-        "steps": family.steps,
+        "steps": steps,
         "seed": settings.seed,
         "prompts": prompts_digest(prompts),
         "objective": [record.k, record.tc.name, record.tc.version, record.iq.name, record.iq.version],
     }
 
 
-def search_name(settings: CalibrationSettings, family: Family) -> str:
+def search_name(settings: CalibrationSettings, family: Family, n_prompts: int) -> str:
     """Which search of a journal's values this is: its cost is counted under this name. A budget may be raised later."""
+    if settings.is_closed_form:
+        return settings.strategy
     ranges = dict(zip(family.kinds, family.bounds, strict=True))
     parts = [f"{kind} {low!r}..{high!r}" for kind, (low, high) in ranges.items()]
-    return ", ".join([f"{settings.strategy} {checked_size(settings.strategy, settings.size)}", *parts])
+    name = f"{settings.strategy} {settings.size_for(family, n_prompts)} {family.name} {family.vary}"
+    return ", ".join([name, *parts, *(["growing"] if settings.grows else [])])
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Callable
@@ -18,11 +19,15 @@ from qsched.backbones import (
     load_backbone,
     quiet_libraries,
 )
-from qsched.calibration.calibrate import CalibrationResult, calibrate
+from qsched.backbones.spec import DEFAULT_STEPS
+from qsched.calibration.calibrate import calibrate, check_prompts, seeds_of, with_control
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import SearchProgress
+from qsched.calibration.least_squares import FullRun, full_run
 from qsched.calibration.record import build_record, write_record
+from qsched.calibration.result import CalibrationResult
 from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, read_prompts
 from qsched.generation.quantize import STATISTICS_PROMPTS, CalibrationSource, quantize_backbone
 from qsched.precision import PrecisionReport, find_recipe
@@ -32,6 +37,7 @@ from qsched.scoring.jaq_score import checked_k
 
 TINY = ("tiny-flux", "tiny-sdxl")
 DEFAULT_PROMPTS = 25
+DEFAULT_HELDOUT = 100
 
 
 @dataclass(frozen=True)
@@ -75,20 +81,19 @@ def run_calibration(
     check_request(request)
     spec, recipe = find_spec(request.backbone), find_recipe(request.precision)
     device = str(checked_device(request.device))
-    dtype = _dtype(request, device)
     prompts, heldout = split_prompts(request)
     objective = load_objective(request, device)
     also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
 
-    backbone = load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
-    report = quantize_backbone(backbone, recipe, _statistics_source(request, prompts))
-    # Quantizing replaces layers in place, so the control is a second copy, loaded only if it is wanted.
-    full = _full_precision(request, dtype, device) if request.control and recipe.dtype_name is None else None
+    backbone = load_for(request)
+    # Quantizing replaces layers in place: the full-precision run comes before it.
+    full = run_in_full(backbone, request.settings, prompts) if request.settings.is_closed_form else None
+    report = quantize_for(request, backbone, prompts)
     identity: dict[str, object] = {
         "backbone": spec.name,
         "weights": backbone.identity,
         "recipe": report.recipe_hash,
-        "dtype": dtype,
+        "dtype": _dtype(request, device),
         "size": [backbone.width, backbone.height],
         "guidance_scale": backbone.guidance_scale,
     }
@@ -103,10 +108,15 @@ def run_calibration(
         request.settings,
         journal=journal,
         identity=identity,
-        full_precision=full,
+        full=full,
         also=also,
         on_progress=on_progress,
     )
+    if request.control and recipe.dtype_name is None:
+        # One model at a time: the quantized copy goes before the full-precision one comes.
+        del backbone
+        gc.collect()
+        result = with_control(result, load_for(request), objective, also=also)
     arm = {**_arm(report), **identity}
     record = build_record(result, objective, backbone=spec.name, precision=recipe.name, arm=arm)
     write_record(coefficients_path, record)
@@ -114,6 +124,23 @@ def run_calibration(
 
     write_report(report_path, result, record)
     return CalibrationFiles(result, record, coefficients_path, report_path)
+
+
+def load_for(request: CalibrationRequest) -> Backbone:
+    """The backbone of a request, not quantized yet."""
+    device = str(checked_device(request.device))
+    return load_backbone(request.backbone, dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
+
+
+def quantize_for(request: CalibrationRequest, backbone: Backbone, prompts: list[Prompt]) -> PrecisionReport:
+    """Quantize the backbone in place, as the request says."""
+    return quantize_backbone(backbone, find_recipe(request.precision), _statistics_source(request, prompts))
+
+
+def run_in_full(backbone: Backbone, settings: CalibrationSettings, prompts: list[Prompt]) -> FullRun:
+    """The run of a backbone that is not quantized yet, on the calibration prompts."""
+    renderer = TrajectoryRenderer(backbone, steps=backbone.steps, batch_rows=settings.batch_rows)
+    return full_run(renderer, prompts, seeds_of(prompts, settings))
 
 
 def _statistics_source(request: CalibrationRequest, prompts: list[Prompt]) -> CalibrationSource:
@@ -128,12 +155,17 @@ def _statistics_source(request: CalibrationRequest, prompts: list[Prompt]) -> Ca
 
 def check_request(request: CalibrationRequest) -> None:
     """Everything that can be refused before a model is loaded; InputError with the rule and the remedy."""
-    find_spec(request.backbone)
-    find_recipe(request.precision)
+    spec, recipe = find_spec(request.backbone), find_recipe(request.precision)
     _dtype(request, str(checked_device(request.device)))
     checked_k(request.k)
     _check_outputs(request)
-    split_prompts(request)
+    if request.settings.is_closed_form and recipe.dtype_name is not None:
+        raise CalibrationError(
+            f"precision {recipe.name} is a dtype of the whole model, and closed-form coefficients are fitted to the "
+            "same model before it is quantized; add --strategy race"
+        )
+    check_prompts(*split_prompts(request))
+    request.settings.family_for(request.steps or spec.steps or DEFAULT_STEPS)
 
 
 def output_paths(out: Path) -> tuple[Path, Path, Path]:
@@ -179,7 +211,7 @@ def _dtype(request: CalibrationRequest, device: str) -> str:
 def split_prompts(request: CalibrationRequest) -> tuple[list[Prompt], list[Prompt]]:
     """(calibration, held-out): the first N of the file, then the next M of it, or the first M of --heldout.
 
-    N is 25, or half of a shorter file; M is N.
+    N is 25, or half of a file of less than 50; M is 100, or as many as are left.
     """
     prompts = read_prompts(request.prompts)
     n = (
@@ -188,7 +220,7 @@ def split_prompts(request: CalibrationRequest) -> tuple[list[Prompt], list[Promp
         else min(DEFAULT_PROMPTS, len(prompts) if request.heldout else len(prompts) // 2)
     )
     others = read_prompts(request.heldout) if request.heldout else prompts[n:]
-    m = request.n_heldout if request.n_heldout is not None else min(max(n, 2), len(others))
+    m = request.n_heldout if request.n_heldout is not None else min(DEFAULT_HELDOUT, len(others))
     for name, wanted, there in (("--n-prompts", n, len(prompts)), ("--n-heldout", m, len(others))):
         if not 2 <= wanted <= there:
             raise CalibrationError(
@@ -208,10 +240,6 @@ def _weights_of(scorer: str, request: CalibrationRequest) -> str | None:
     if scorer in request.weights:
         return request.weights[scorer]
     return "tiny-clip" if request.backbone in TINY and scorer in ("clipscore", "clip-iqa") else None
-
-
-def _full_precision(request: CalibrationRequest, dtype: str, device: str) -> Backbone:
-    return load_backbone(request.backbone, dtype=DTYPES[dtype], device=device, steps=request.steps)
 
 
 def _arm(report: PrecisionReport) -> dict[str, object]:

@@ -1,9 +1,12 @@
-"""Stock against found coefficients on a set of prompts: per-image values and paired differences."""
+"""The stock scheduler against found coefficients on a set of prompts: per-image values and paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
 
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import Prompt
@@ -34,6 +37,11 @@ class Comparison:
         """Tuned minus stock over the prompts, paired."""
         return paired_difference(self.tuned.values[metric], self.stock.values[metric])
 
+    def differences(self, metric: str = "jaq") -> np.ndarray:
+        """Tuned minus stock, prompt by prompt."""
+        found: np.ndarray = np.array(self.tuned.values[metric]) - np.array(self.stock.values[metric])
+        return found
+
     def to_json(self) -> dict[str, object]:
         """Means, paired gains and the per-image values."""
         return {
@@ -48,34 +56,28 @@ class Comparison:
         }
 
 
-def compare_on(
+def score_arms(
     renderer: TrajectoryRenderer,
     objective: Jaq,
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
-    tuned: Coefficients,
+    arms: Mapping[str, Coefficients],
     *,
     also: Sequence[Scorer] = (),
-) -> Comparison:
-    """Render and score every prompt with (1, 1) and with `tuned`; same noise in both."""
-    scored = [
-        _scores(renderer, objective, prompts, seeds, coefficients, also)
-        for coefficients in (Coefficients.constant(), tuned)
-    ]
-    return Comparison(*scored)
-
-
-def _scores(
-    renderer: TrajectoryRenderer,
-    objective: Jaq,
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    coefficients: Coefficients,
-    also: Sequence[Scorer],
-) -> Scores:
-    rows = [Row(prompt, seed, coefficients) for prompt, seed in zip(prompts, seeds, strict=True)]
-    images = renderer.render(rows)
+) -> dict[str, Scores]:
+    """Render and score every prompt with the coefficients of each arm; the same noise in all."""
     texts, names = [p.prompt for p in prompts], [p.prompt_id for p in prompts]
-    found = objective.score(images, texts, names=names)
-    further = {scorer.info.name: tuple(scorer.score(images, texts, names=names)) for scorer in also}
-    return Scores({"jaq": found.jaq, "tc": found.tc, "iq": found.iq, **further})
+    found = {}
+    for arm, coefficients in arms.items():
+        images = pictures(renderer, prompts, seeds, coefficients)
+        scores = objective.score(images, texts, names=names)
+        further = {scorer.info.name: tuple(scorer.score(images, texts, names=names)) for scorer in also}
+        found[arm] = Scores({"jaq": scores.jaq, "tc": scores.tc, "iq": scores.iq, **further})
+    return found
+
+
+def pictures(
+    renderer: TrajectoryRenderer, prompts: Sequence[Prompt], seeds: Sequence[int], coefficients: Coefficients
+) -> list[Image.Image]:
+    """One picture of each prompt."""
+    return renderer.render([Row(p, seed, coefficients) for p, seed in zip(prompts, seeds, strict=True)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from qsched.calibration.families import Family, Point
 from qsched.calibration.journal import Journal, Measured
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import Prompt
+from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq
 
 
@@ -51,19 +53,33 @@ class SearchProgress:
     planned: int  # an upper bound: candidates may be eliminated
     nfe: int
     seconds: float
-    best: Point
+    best: Coefficients
     best_gain: float  # over (1, 1), on the prompts that both have
     seconds_left: float | None  # at most: candidates may be eliminated, a budget may end it
 
 
+class CandidateObjective(Protocol):
+    """What a search needs of the evaluator."""
+
+    @property
+    def n_prompts(self) -> int: ...
+
+    def values(self, candidates: Sequence[Coefficients], prompts: Sequence[int] | None = None) -> np.ndarray: ...
+
+    def paired_gains(self) -> dict[Coefficients, np.ndarray]: ...
+
+
 class Evaluator:
-    """The objective function of the search, with its memory. One evaluator a set of prompts."""
+    """The objective function of the search, with its memory. One evaluator a set of prompts.
+
+    Candidates are known by their numbers step by step (`Coefficients.at_steps`), so the families share their values.
+    `spent_before` NFE of another model, the full-precision run, count as the search's.
+    """
 
     def __init__(
         self,
         renderer: TrajectoryRenderer,
         objective: Jaq,
-        family: Family,
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         journal: Journal,
@@ -71,17 +87,22 @@ class Evaluator:
         budget: Budget = Budget(),
         planned: int = 0,
         batch_rows: int = 32,
+        spent_before: int = 0,
         on_progress: Callable[[SearchProgress], None] | None = None,
     ) -> None:
-        self._renderer, self._objective, self._family = renderer, objective, family
+        self._renderer, self._objective = renderer, objective
+        self._stock = self._key(Coefficients.constant())
         self._prompts, self._seeds, self._journal = list(prompts), list(seeds), journal
         self._budget, self._planned, self._batch_rows = budget, planned, batch_rows
         self._on_progress = on_progress
         self._started, self._nfe_before = time.monotonic(), renderer.nfe
-        self._resumed_nfe, self._resumed_seconds = journal.spent_nfe, journal.spent_seconds
-        self._asked: dict[tuple[Point, str], float] = {}  # JAQ of what this run wanted to know, in that order
-        self._sums: dict[Point, list[float]] = {}  # sum and count of the gains over (1, 1), for the progress line
+        self._resumed_nfe, self._resumed_seconds = journal.spent_nfe + spent_before, journal.spent_seconds
+        self._asked: dict[tuple[Coefficients, str], float] = {}  # JAQ of what this run wanted to know, in that order
+        self._sums: dict[
+            Coefficients, list[float]
+        ] = {}  # sum and count of the gains over (1, 1), for the progress line
         self._rendered = 0
+        self._reserve = 0
         self._first_step_known = False
 
     @property
@@ -99,46 +120,56 @@ class Evaluator:
         return self._resumed_seconds + time.monotonic() - self._started
 
     @property
-    def most_nfe(self) -> int:
-        """What the whole search can take at most."""
-        return self.n_prompts + self._planned * (self._renderer.steps - 1)
-
-    @property
     def reused(self) -> int:
         """Pictures of this search that another search of the journal had measured."""
         return sum(self._journal.values[key].search != self._journal.search for key in self._asked)
 
-    def values(self, points: Sequence[Point], prompts: Sequence[int] | None = None) -> np.ndarray:
+    def reserve(self, pictures: int) -> None:
+        """Keep so many pictures' NFE of the budget back, from now on: for the leader when the rest is spent."""
+        self._reserve = pictures * (self._renderer.steps - 1)
+
+    def pay(self, nfe: int) -> None:
+        """BudgetSpent unless the budget has room for so many NFE, which the caller is about to spend."""
+        if self._budget.nfe is not None and self.nfe + nfe + self._reserve > self._budget.nfe:
+            raise BudgetSpent
+        if self._budget.minutes is not None and self.seconds > 60 * self._budget.minutes:
+            raise BudgetSpent
+
+    def values(self, candidates: Sequence[Coefficients], prompts: Sequence[int] | None = None) -> np.ndarray:
         """JAQ [candidates, prompts]; `prompts` are indices (default: all). Raises BudgetSpent."""
         chosen = range(self.n_prompts) if prompts is None else prompts
+        keys = [self._key(candidate) for candidate in candidates]
         # Prompt by prompt inside a candidate: a batch mixes few candidates, and their prefixes are shared. Batches are
         # cut from what is new to this run, not from what the journal lacks: a resumed run has those of the killed one.
-        wanted = dict.fromkeys((p, i) for p in points for i in chosen)
-        new = [(p, i) for p, i in wanted if (p, self._prompts[i].prompt_id) not in self._asked]
+        wanted = dict.fromkeys((key, i) for key in keys for i in chosen)
+        new = [(key, i) for key, i in wanted if (key, self._prompts[i].prompt_id) not in self._asked]
         for start in range(0, len(new), self._batch_rows):
             self._know(new[start : start + self._batch_rows])
         ids = [self._prompts[i].prompt_id for i in chosen]
-        return np.array([[self._asked[p, i] for i in ids] for p in points])
+        return np.array([[self._asked[key, i] for i in ids] for key in keys])
 
-    def measured_on_all(self) -> dict[Point, np.ndarray]:
+    def measured_on_all(self) -> dict[Coefficients, np.ndarray]:
         """Candidates of this run that every prompt has been measured for, with their values [prompts]."""
         ids = [prompt.prompt_id for prompt in self._prompts]
         known = self._asked
-        points = dict.fromkeys(point for point, _ in known)
-        return {p: np.array([known[p, i] for i in ids]) for p in points if all((p, i) in known for i in ids)}
+        candidates = dict.fromkeys(candidate for candidate, _ in known)
+        return {c: np.array([known[c, i] for i in ids]) for c in candidates if all((c, i) in known for i in ids)}
 
-    def paired_gains(self) -> dict[Point, np.ndarray]:
+    def paired_gains(self) -> dict[Coefficients, np.ndarray]:
         """JAQ minus that of (1, 1) for each candidate of this run, on the prompts that it was measured for."""
-        stock = self._family.identity
-        gains: dict[Point, list[float]] = {}
-        for (point, prompt_id), jaq in self._asked.items():
-            if (stock, prompt_id) in self._asked:
-                gains.setdefault(point, []).append(jaq - self._asked[stock, prompt_id])
-        return {point: np.array(values) for point, values in gains.items()}
+        gains: dict[Coefficients, list[float]] = {}
+        for (candidate, prompt_id), jaq in self._asked.items():
+            if (self._stock, prompt_id) in self._asked:
+                gains.setdefault(candidate, []).append(jaq - self._asked[self._stock, prompt_id])
+        return {candidate: np.array(values) for candidate, values in gains.items()}
 
-    def _know(self, batch: list[tuple[Point, int]]) -> None:
+    def _key(self, candidate: Coefficients) -> Coefficients:
+        """The same numbers step by step."""
+        return candidate.at_steps(self._renderer.steps)
+
+    def _know(self, batch: list[tuple[Coefficients, int]]) -> None:
         """Measure what the journal lacks of a batch, as far as the budget goes; BudgetSpent if it ends first."""
-        keys = [(point, self._prompts[i].prompt_id) for point, i in batch]
+        keys = [(candidate, self._prompts[i].prompt_id) for candidate, i in batch]
         missing = [work for work, key in zip(batch, keys, strict=True) if key not in self._journal.values]
         try:
             while missing:
@@ -152,12 +183,12 @@ class Evaluator:
         if self._on_progress is not None:
             self._on_progress(self._progress())
 
-    def _ask(self, keys: Iterable[tuple[Point, str]]) -> None:
-        for point, prompt_id in keys:
-            self._asked[point, prompt_id] = jaq = self._journal.values[point, prompt_id].jaq
-            stock = self._asked.get((self._family.identity, prompt_id))
+    def _ask(self, keys: Iterable[tuple[Coefficients, str]]) -> None:
+        for candidate, prompt_id in keys:
+            self._asked[candidate, prompt_id] = jaq = self._journal.values[candidate, prompt_id].jaq
+            stock = self._asked.get((self._stock, prompt_id))
             if stock is not None:
-                total = self._sums.setdefault(point, [0.0, 0.0])
+                total = self._sums.setdefault(candidate, [0.0, 0.0])
                 total[0] += jaq - stock
                 total[1] += 1
 
@@ -167,34 +198,38 @@ class Evaluator:
             return 0
         if self._budget.nfe is None:
             return wanted
-        left = self._budget.nfe - self.nfe - (0 if self._first_step_known else self.n_prompts)
+        left = self._budget.nfe - self._reserve - self.nfe - (0 if self._first_step_known else self.n_prompts)
         later_steps = self._renderer.steps - 1
         if left < 0:
             return 0
         return min(wanted, left // later_steps) if later_steps else wanted
 
-    def _measure(self, work: list[tuple[Point, int]]) -> None:
-        rows = [Row(self._prompts[i], self._seeds[i], self._family.coefficients(point)) for point, i in work]
+    def know_first_step(self) -> None:
+        """Evaluate the first step of all prompts, in batches that depend on nothing else, unless it is known."""
         if not self._first_step_known:
             self._renderer.evaluate_first_step(self._prompts, self._seeds)
             self._first_step_known = True
+
+    def _measure(self, work: list[tuple[Coefficients, int]]) -> None:
+        rows = [Row(self._prompts[i], self._seeds[i], candidate) for candidate, i in work]
+        self.know_first_step()
         images = self._renderer.render(rows)
         scores = self._objective.score(
             images,
             [row.prompt.prompt for row in rows],
-            names=[f"{row.prompt.prompt_id} at {point}" for row, (point, _) in zip(rows, work, strict=True)],
+            names=[f"{row.prompt.prompt_id} at {row.coefficients.words}" for row in rows],
         )
         measured = [
-            Measured(point, self._prompts[i].prompt_id, tc, iq, jaq)
-            for (point, i), tc, iq, jaq in zip(work, scores.tc, scores.iq, scores.jaq, strict=True)
+            Measured(candidate, self._prompts[i].prompt_id, tc, iq, jaq)
+            for (candidate, i), tc, iq, jaq in zip(work, scores.tc, scores.iq, scores.jaq, strict=True)
         ]
         self._journal.append(measured, nfe=self.nfe, seconds=self.seconds)
         self._rendered += len(measured)
 
     def _progress(self) -> SearchProgress:
         enough = min(3, self.n_prompts)
-        means = {point: total / count for point, (total, count) in self._sums.items() if count >= enough}
-        best = max(means, key=lambda point: means[point], default=self._family.identity)
+        means = {candidate: total / count for candidate, (total, count) in self._sums.items() if count >= enough}
+        best = max(means, key=lambda candidate: means[candidate], default=self._stock)
         done = len(self._asked)
         left = self._seconds_left(max(0, self._planned - done))
         return SearchProgress(done, max(self._planned, done), self.nfe, self.seconds, best, means.get(best, 0.0), left)
@@ -208,3 +243,26 @@ class Evaluator:
             pictures = min(pictures, max(0, self._budget.nfe - self.nfe) // (self._renderer.steps - 1))
         left = pictures * pace
         return left if self._budget.minutes is None else max(0.0, min(left, 60 * self._budget.minutes - self.seconds))
+
+
+class FamilyObjective:
+    """An evaluator as the search of one family sees it: points instead of coefficients."""
+
+    def __init__(self, evaluator: CandidateObjective, family: Family) -> None:
+        self._evaluator, self._family = evaluator, family
+        self._keys: dict[Coefficients, Point] = {}
+
+    @property
+    def n_prompts(self) -> int:
+        return self._evaluator.n_prompts
+
+    def values(self, points: Sequence[Point], prompts: Sequence[int] | None = None) -> np.ndarray:
+        """JAQ [points, prompts]."""
+        found = [self._family.coefficients(point) for point in points]
+        self._keys.update({c.at_steps(self._family.steps): point for c, point in zip(found, points, strict=True)})
+        return self._evaluator.values(found, prompts)
+
+    def paired_gains(self) -> dict[Point, np.ndarray]:
+        """Gains over (1, 1) of the points that were asked for here."""
+        gains = self._evaluator.paired_gains()
+        return {self._keys[key]: values for key, values in gains.items() if key in self._keys}

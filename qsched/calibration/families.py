@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,37 @@ class Family:
         """The stock scheduler."""
         return (1.0,) * len(self.kinds)
 
+    def edges(self, point: Point) -> tuple[str, ...]:
+        """The axes on which a point is at the end of the range, and not at 1."""
+        places = zip(self.axes, self.bounds, point, strict=True)
+        return tuple(axis for axis, bounds, value in places if value in as_point(bounds) and value != 1.0)
+
+    def widened(self, point: Point, start: Box) -> Family:
+        """The family with ranges that go on, by half of the width at the start, where a point is at their end."""
+        ranges = {}
+        for kind in ("model", "sample"):
+            (low, high), (first, last) = getattr(self.box, kind), getattr(start, kind)
+            values = [value for value, of in zip(point, self.kinds, strict=True) if of == kind]
+            more = (last - first) / 2
+            if low != 1.0 and low in values:
+                low = round(max(low - more, low / 2), 6)  # a coefficient stays above 0
+            if high != 1.0 and high in values:
+                high = round(high + more, 6)
+            ranges[kind] = (low, high)
+        return replace(self, box=Box(**ranges))
+
+    def point_of(self, coefficients: Coefficients) -> Point:
+        """The point that stands for these coefficients; InputError if this family has none."""
+        n = self.steps
+        values: dict[str, tuple[float, ...]] = {}
+        for kind, at in (("model", coefficients.model_at), ("sample", coefficients.sample_at)):
+            whole = [at(i, n) for i in range(n)]
+            values[kind] = tuple(whole if self.name == "per-step" else [whole[0], whole[-1]][: self._per_kind])
+        point = as_point([c for kind in dict.fromkeys(self.kinds) for c in values[kind]])
+        if coefficients.bias or not _alike(self.coefficients(point), coefficients, n):
+            raise InputError(f"{coefficients.words} is not in the family {self.name} ({', '.join(self.axes)})")
+        return point
+
     def coefficients(self, point: Point) -> Coefficients:
         """The coefficients of a point; raises InputError for a point of another dimension."""
         if len(point) != len(self.kinds):
@@ -103,6 +134,11 @@ class Family:
         if self.name == "linear":
             return Coefficients.linear(model=(model[0], model[1]), sample=(sample[0], sample[1]))
         return Coefficients.per_step(model=model, sample=sample)
+
+
+def _alike(one: Coefficients, other: Coefficients, n: int) -> bool:
+    numbers = [c.at_steps(n).model + c.at_steps(n).sample for c in (one, other)]
+    return all(math.isclose(a, b, abs_tol=2e-6) for a, b in zip(*numbers, strict=True))
 
 
 def as_point(values: Iterable[float]) -> Point:
@@ -124,29 +160,10 @@ def even_grid(family: Family, size: int) -> list[Point]:
     return [as_point(values) for values in itertools.product(*axes)]
 
 
-def spread_points(family: Family, count: int, *, seed: int) -> list[Point]:
-    """About `count` candidates: an even grid on one or two axes, a scrambled Sobol set on more."""
-    dimension = len(family.bounds)
-    if dimension <= 2:
-        return even_grid(family, max(2, round(count ** (1 / dimension))))
-    from scipy.stats import qmc
-
-    low, high = np.array(family.bounds).T
-    unit = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(seed)).random_base2(int(np.log2(count)))
-    return [as_point(row) for row in qmc.scale(unit, low, high)]
-
-
-def around(family: Family, centre: Point, spacing: Sequence[float], *, half_width: int, seed: int) -> list[Point]:
-    """Candidates around `centre`: a grid of 2 half_width + 1 values per axis, a Sobol set on more than two axes."""
-    dimension = len(family.bounds)
-    if dimension <= 2:
-        offsets = itertools.product(range(-half_width, half_width + 1), repeat=dimension)
-        raw = [[c + o * s for c, o, s in zip(centre, offset, spacing, strict=True)] for offset in offsets]
-    else:
-        from scipy.stats import qmc
-
-        unit = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(seed)).random_base2(5)
-        raw = (np.array(centre) + (2 * unit - 1) * half_width * np.array(spacing)).tolist()
+def around(family: Family, centre: Point, spacing: Sequence[float], *, half_width: int) -> list[Point]:
+    """Candidates around `centre`: a grid of 2 half_width + 1 values per axis."""
+    offsets = itertools.product(range(-half_width, half_width + 1), repeat=len(family.bounds))
+    raw = [[c + o * s for c, o, s in zip(centre, offset, spacing, strict=True)] for offset in offsets]
     low, high = np.array(family.bounds).T
     # A point outside the range is moved onto its edge; several may meet there, once is enough.
     return list(dict.fromkeys(as_point(np.clip(point, low, high)) for point in raw))

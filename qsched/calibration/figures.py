@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import io
+import re
 from typing import Any
 
 import numpy as np
 
-from qsched.calibration.calibrate import CalibrationResult
+from qsched.calibration.families import Point
+from qsched.calibration.result import CalibrationResult
+from qsched.calibration.words import NAMES
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#55606f"
 
 
 def surface_figure(result: CalibrationResult) -> str:
-    """The surface over two axes, or one panel per axis for other families."""
+    """The surface over two axes, or one panel per axis for other families; empty for a closed-form search."""
     from matplotlib.figure import Figure
 
+    if result.found_point is None:
+        return ""
     axes = result.family.axes
     if len(axes) == 2:
         figure = Figure(figsize=(6.4, 4.8))
@@ -45,13 +51,24 @@ def gains_figure(result: CalibrationResult) -> str:
 
     figure = Figure(figsize=(6.4, 2.8))
     panel: Any = figure.subplots()
-    arms = [("quantized", result.heldout, BLUE)]
-    if result.control is not None:
-        arms.append(("full precision (control)", result.control, ORANGE))
+    arms = [
+        (f"{NAMES[one.method]}, {model}", comparison, colour)
+        for one in result.outcomes
+        for model, comparison, colour in (
+            ("quantized", one.heldout, BLUE),
+            ("full precision (control)", one.control, ORANGE),
+        )
+        if comparison is not None
+    ]
+    figure.set_size_inches(6.4, 0.8 + 0.9 * len(arms))
     for place, (name, comparison, colour) in enumerate(arms):
-        gains = np.array(comparison.tuned.values["jaq"]) - np.array(comparison.stock.values["jaq"])
+        gains = comparison.differences()
+        order = np.argsort(gains)
         spread = np.linspace(-0.22, 0.22, len(gains))
-        panel.scatter(np.sort(gains), place + spread, s=14, color=colour, alpha=0.6, linewidths=0)
+        for rank, index in enumerate(order):
+            # An SVG anchor of its own for each dot: a browser shows its title, the prompt.
+            dot = panel.scatter(gains[index], place + spread[rank], s=14, color=colour, alpha=0.6, linewidths=0)
+            dot.set_gid(f"dot-{place}-{index}")
         gain = comparison.gain()
         panel.errorbar(
             gain.mean,
@@ -68,7 +85,16 @@ def gains_figure(result: CalibrationResult) -> str:
     panel.set_yticks([])
     panel.set_xlabel("gain in JAQ over (1, 1), one dot for each held-out prompt")
     figure.tight_layout()
-    return _svg(figure)
+    return _with_titles(_svg(figure), [prompt.prompt for prompt in result.heldout_prompts])
+
+
+def _with_titles(svg: str, prompts: list[str]) -> str:
+    """The figure with the prompt of each dot as its title, which a browser shows when one points at it."""
+
+    def titled(match: re.Match[str]) -> str:
+        return f"{match.group(0)}<title>{html.escape(prompts[int(match.group(1))])}</title>"
+
+    return re.sub(r'<g id="dot-\d+-(\d+)">', titled, svg)
 
 
 def _draw_plane(figure: Any, result: CalibrationResult) -> None:
@@ -85,12 +111,16 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
         figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
     # Not clipped: the points at the ends of the ranges are on the frame, and matter.
-    dots: dict[str, Any] = {"color": "white", "edgecolors": "#1c2430", "linewidths": 0.5}
-    panel.scatter(points[:, 0], points[:, 1], s=sizes / 3, clip_on=False, zorder=3, **dots)
+    dots: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.5}
+    equal = _among_equals(result)
+    for chosen, face in ((~equal, "white"), (equal, "#1c2430")):
+        dots["color"] = face
+        panel.scatter(points[chosen, 0], points[chosen, 1], s=sizes[chosen] / 3, clip_on=False, zorder=3, **dots)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)
+    assert result.found_point is not None
     panel.plot(*result.found_point, marker="o", mfc="none", color=ORANGE, ms=13, mew=2.2, clip_on=False, zorder=5)
     if result.surface is not None and result.surface.optimum != result.family.identity:
-        face = ORANGE if result.surface.optimum in result.gains else "white"
+        face = ORANGE if result.prompts_at(result.surface.optimum) else "white"
         edge, width = ("white", 0.6) if face == ORANGE else (ORANGE, 1.2)
         star: dict[str, Any] = {"marker": "*", "mfc": face, "ms": 11, "mec": edge, "mew": width}
         panel.plot(*result.surface.optimum, clip_on=False, zorder=6, **star)
@@ -103,10 +133,19 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
 
 def _measured(result: CalibrationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(points, mean gains, marker areas by number of prompts)."""
-    points = np.array(list(result.gains))
+    points = np.array(_places(result))
     means = np.array([values.mean() for values in result.gains.values()])
     seen = np.array([len(values) for values in result.gains.values()])
     return points, means, 20 + 80 * seen / seen.max()
+
+
+def _places(result: CalibrationResult) -> list[Point]:
+    return [result.family.point_of(candidate) for candidate in result.gains]
+
+
+def _among_equals(result: CalibrationResult) -> np.ndarray:
+    """True for the candidates that no other beats."""
+    return np.array([candidate in result.equals for candidate in result.gains])
 
 
 def _svg(figure: Any) -> str:

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.families import Point
 from qsched.files import append_synced, write_atomic
+from qsched.scheduling import CoefficientError, Coefficients
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Measured:
     """The scores of one candidate's picture for one prompt."""
 
-    point: Point
+    candidate: Coefficients  # step by step, whatever family it comes from
     prompt_id: str
     tc: float
     iq: float
@@ -35,10 +37,10 @@ class Journal:
 
     def __init__(self, path: Path, identity: dict[str, object], *, search: str = "") -> None:
         self.path, self.search = path, search
-        self.values: dict[tuple[Point, str], Measured] = {}
+        self.values: dict[tuple[Coefficients, str], Measured] = {}
         self.spent_nfe = 0
         self.spent_seconds = 0.0
-        header = json.dumps({"journal": 1, "identity": identity}, sort_keys=True)
+        header = json.dumps({"journal": FORMAT, "identity": identity}, sort_keys=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:
@@ -54,8 +56,9 @@ class Journal:
         spent = {"nfe": nfe, "seconds": round(seconds, 3), "search": self.search}
         lines = []
         for row, one in enumerate(measured):
-            self.values[one.point, one.prompt_id] = replace(one, search=self.search)
-            record = {"point": one.point, "prompt": one.prompt_id, "tc": one.tc, "iq": one.iq, "jaq": one.jaq}
+            self.values[one.candidate, one.prompt_id] = replace(one, search=self.search)
+            scores = {"tc": one.tc, "iq": one.iq, "jaq": one.jaq}
+            record = {"candidate": one.candidate.to_dict(), "prompt": one.prompt_id, **scores}
             lines.append(json.dumps({**record, **spent, "row": row, "rows": len(measured)}))
         self._append(lines)
 
@@ -77,7 +80,7 @@ class Journal:
         if read and (half := read[-1][1]):
             del read[-half:]
         for measured, _, nfe, seconds in read:
-            self.values[measured.point, measured.prompt_id] = measured
+            self.values[measured.candidate, measured.prompt_id] = measured
             if measured.search == self.search:
                 self.spent_nfe, self.spent_seconds = nfe, seconds
         whole = b"".join(data.splitlines(keepends=True)[: 1 + len(read)])
@@ -89,17 +92,20 @@ class Journal:
         """(value, lines of its batch so far or 0 if this is the last of them, NFE, seconds)."""
         try:
             r = json.loads(line)
-            # An older journal names no search and no rows: its values serve, its cost is nobody's.
-            measured = Measured(tuple(r["point"]), r["prompt"], r["tc"], r["iq"], r["jaq"], r.get("search", ""))
-            seen, rows = r.get("row", 0) + 1, r.get("rows", 1)
+            candidate = Coefficients.from_dict(r["candidate"])
+            measured = Measured(candidate, r["prompt"], r["tc"], r["iq"], r["jaq"], r["search"])
+            seen, rows = r["row"] + 1, r["rows"]
             return measured, 0 if seen == rows else seen, int(r["nfe"]), float(r["seconds"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, CoefficientError) as error:
             raise CalibrationError(f"{self.path}:{number}: not a journal line ({error}); delete the file") from error
 
 
 def _difference(stored: str, wanted: str) -> str:
     try:
-        old, new = json.loads(stored)["identity"], json.loads(wanted)["identity"]
+        earlier, later = json.loads(stored), json.loads(wanted)
+        if earlier.get("journal") != later["journal"]:
+            return f"its format is {earlier.get('journal')}, and this version writes {later['journal']}"
+        old, new = earlier["identity"], later["identity"]
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     except (ValueError, KeyError, AttributeError, TypeError):
         return "its first line is not a header"

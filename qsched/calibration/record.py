@@ -1,6 +1,7 @@
 """coefficients.json: the coefficients to use, and everything that was done to find them.
 
-`qsched generate-pairs --arms w4a8+qsched:coefficients.json` reads the key `coefficients`; the rest is provenance.
+`qsched generate-pairs --arms w4a8+qsched:coefficients.json` reads the key `coefficients`, and `+qsched-bias:` the same
+key under `qsched_bias`; the rest is provenance.
 """
 
 from __future__ import annotations
@@ -14,41 +15,40 @@ from typing import Any
 
 import torch
 
-from qsched.calibration.calibrate import CalibrationResult, prompts_digest
+from qsched.calibration.calibrate import prompts_digest
+from qsched.calibration.result import CalibrationResult, Outcome
 from qsched.files import write_atomic
 from qsched.generation.provenance import git_commit, versions
+from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.scoring import Jaq
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MOST_CANDIDATES = 100  # of a record, the best of those measured on all prompts
 
 
 def build_record(
     result: CalibrationResult, objective: Jaq, *, backbone: str, precision: str, arm: dict[str, object]
 ) -> dict[str, Any]:
     """The document of coefficients.json as a plain dictionary; `arm` is what the precision says of itself."""
+    qsched = result.qsched
     return {
         "schema_version": SCHEMA_VERSION,
         "backbone": backbone,
         "precision": precision,
         "weights": arm.get("weights"),
-        "steps": result.family.steps,
-        "coefficients": result.coefficients.to_dict(),
-        "verdict": result.verdict,
+        "steps": result.steps,
+        **_outcome(qsched),
         "at_the_edge_of_the_range": list(result.at_the_edge),
-        "found": result.found.to_dict(),
-        "gain": {
-            # Of the stock scheduler over itself nothing was measured: no number rather than a zero without width.
-            "heldout": result.heldout.gain().to_json() if result.has_candidate else None,
-            "calibration": result.calibration_gain.to_json() if result.has_candidate else None,
-            "full_precision_control": None
-            if result.control is None or not result.has_candidate
-            else result.control.gain().to_json(),
-        },
+        **({} if result.bias is None else {BIAS_KEY: {**_outcome(result.bias), **_values(result.bias)}}),
+        "bias_over_qsched": _between(result),
+        "candidates": _candidates(result),
+        "closed_form": _closed_form(result),
         "objective": objective.record.to_json(),
         "provenance": {
             "made_by": "qsched calibrate",
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": result.settings.to_json(),
+            "ranges": {"model": list(result.family.box.model), "sample": list(result.family.box.sample)},
             "prompts": {
                 "calibration": [p.prompt_id for p in result.prompts],
                 "calibration_sha256": prompts_digest(result.prompts),
@@ -75,8 +75,73 @@ def build_record(
                 "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             },
         },
-        "heldout": result.heldout.to_json(),
-        "full_precision_control": None if result.control is None else result.control.to_json(),
+        **_values(qsched),
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    """Coefficients, verdict and gains of a method. Of the stock scheduler over itself nothing was measured: no number
+    rather than a zero without width."""
+    gains = {
+        "heldout": None if outcome.heldout is None else outcome.heldout.gain(),
+        "calibration": outcome.calibration_gain,
+        "full_precision_control": None if outcome.control is None else outcome.control.gain(),
+    }
+    return {
+        "method": outcome.method,
+        "coefficients": outcome.coefficients.to_dict(),
+        "verdict": outcome.verdict,
+        "found": outcome.found.to_dict(),
+        "found_by": outcome.label,
+        "gain": {name: None if gain is None else gain.to_json() for name, gain in gains.items()},
+    }
+
+
+def _values(outcome: Outcome) -> dict[str, Any]:
+    """The per-image values of a method."""
+    return {
+        "heldout": None if outcome.heldout is None else outcome.heldout.to_json(),
+        "full_precision_control": None if outcome.control is None else outcome.control.to_json(),
+    }
+
+
+def _between(result: CalibrationResult) -> dict[str, Any] | None:
+    """qsched-bias minus Q-Sched (or stock, if no candidate of Q-Sched was found) on the held-out prompts."""
+    gain = result.bias_over_qsched()
+    return None if gain is None else gain.to_json()
+
+
+def _candidates(result: CalibrationResult) -> list[dict[str, Any]]:
+    """The best candidates that were measured on all calibration prompts."""
+    labels = (
+        {}
+        if result.closed_form is None
+        else {c.at_steps(result.steps): label for label, c in result.closed_form.candidates.items()}
+    )
+    whole = {c: g for c, g in result.gains.items() if len(g) == len(result.prompts)}
+    best = sorted(whole, key=lambda c: -float(whole[c].mean()))[:MOST_CANDIDATES]
+    return [
+        {
+            "coefficients": candidate.to_dict(),
+            "method": candidate.method,
+            "found_by": labels.get(candidate, "stock" if candidate.is_identity else "searched"),
+            "calibration_gain": round(float(whole[candidate].mean()), 6),
+            "among_the_equals": candidate in result.equals,
+        }
+        for candidate in best
+    ]
+
+
+def _closed_form(result: CalibrationResult) -> dict[str, Any] | None:
+    """The fits step by step: the relative error of a step, and what each form removes of it held out."""
+    if result.closed_form is None:
+        return None
+    return {
+        "notes": list(result.closed_form.notes),
+        "fits": {
+            form: {"error": [step.error for step in fit.steps], "linear_share": fit.shares}
+            for form, fit in result.closed_form.fits.items()
+        },
     }
 
 
@@ -96,6 +161,6 @@ def _smooth(result: CalibrationResult) -> dict[str, object] | None:
         "gain": surface.gain,
         "standard_error": surface.standard_error,
         "points_used": surface.n_points,
-        "prompts_measured": len(result.gains.get(surface.optimum, ())),
+        "prompts_measured": result.prompts_at(surface.optimum),
         "length": surface.length,
     }

@@ -1,30 +1,42 @@
-"""calibration.html: one self-contained page that says what was found and what it is worth."""
+"""calibration.html: one self-contained page that says what was found and what it is worth, pictures first."""
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsched.calibration.calibrate import CalibrationResult
 from qsched.calibration.figures import gains_figure, surface_figure
+from qsched.calibration.result import CalibrationResult, Example, Outcome
+from qsched.calibration.words import (
+    NAMES,
+    between_words,
+    control_words,
+    edge_words,
+    linear_words,
+    verdict_words,
+    worst_words,
+)
 from qsched.files import write_atomic
+from qsched.generation.render import encode_png
 from qsched.pages import Figure, Table, render_page
-from qsched.scheduling import Coefficients
+from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.scoring.paired import PairedDifference
 
-PROVENANCE = ("coefficients", "found", "objective", "provenance")
+PROVENANCE = ("coefficients", "found", BIAS_KEY, "objective", "provenance")
+SHOWN_CANDIDATES = 12
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 @dataclass(frozen=True)
-class VerdictWords:
-    """The verdict in a heading and a sentence; `warning` unless there is a gain."""
+class ShownExample:
+    """A held-out prompt with its pictures as data addresses."""
 
-    heading: str
-    text: str
-    warning: bool = True
+    prompt: str
+    gain: str
+    pictures: tuple[tuple[str, str], ...]
 
 
 def write_report(path: Path, result: CalibrationResult, record: dict[str, Any]) -> None:
@@ -33,111 +45,121 @@ def write_report(path: Path, result: CalibrationResult, record: dict[str, Any]) 
 
 
 def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
-    """The page as text; figures are inline SVG, nothing is fetched."""
-    svg = surface_figure(result)
+    """The page as text; pictures and figures are in it, nothing is fetched. What was not searched is not printed."""
+    searched = result.qsched.verdict != "not searched"
+    svg = surface_figure(result) if searched else ""
+    judged = [one for one in result.outcomes if one.has_candidate]
     return render_page(
         _TEMPLATE,
         title=f"Calibration of {record['backbone']} at {record['precision']}, {record['steps']} steps",
-        verdict=verdict_words(result),
-        gains=_gain_table(result) if result.has_candidate else None,
-        control=_control_words(result),
+        verdicts=[verdict_words(result, one) for one in result.outcomes],
+        between=between_words(result),
+        examples=[_shown(example) for example in result.examples],
+        examples_of=NAMES[result.best.method],
+        gains=_gain_table(judged) if judged else None,
+        controls=[words for one in judged if (words := control_words(one))],
         objective=_objective_words(record),
-        gains_figure=_gains_figure(result) if result.has_candidate else None,
-        best=_best_words(result),
-        edge=_edge_words(result),
+        gains_figure=Figure(gains_figure(result), _gains_caption(result)) if judged else None,
+        candidates=_candidate_table(record) if searched else None,
+        equals=_equals_words(result) if searched else "",
+        linear=linear_words(result),
+        fits=_fit_table(result),
+        notes=() if result.closed_form is None else result.closed_form.notes,
+        edge=edge_words(result),
         smooth=_smooth_words(result),
         surface_figure=Figure(svg, _surface_caption(result)) if svg else None,
         cost=_cost_table(result),
-        provenance=json.dumps({key: record[key] for key in PROVENANCE}, indent=1),
+        provenance=json.dumps({key: record[key] for key in PROVENANCE if key in record}, indent=1),
     )
 
 
-def verdict_words(result: CalibrationResult) -> VerdictWords:
-    """What the held-out prompts say of the best candidate, and which coefficients are written."""
-    gain = result.heldout.gain()
-    interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {gain.n} held-out prompts"
-    best = coefficient_words(result.found)
-    if result.verdict == "not searched":
-        return VerdictWords("Not searched.", not_searched_words(result))
-    if not result.has_candidate:
-        return VerdictWords("No gain.", "No candidate was better than the stock scheduler (1, 1), which is written.")
-    if result.verdict == "gain":
-        return VerdictWords("Gain.", f"{best} changes JAQ by {interval}. These coefficients are written.", False)
-    if result.verdict == "forced":
-        return VerdictWords(
-            "Harm, kept by force." if gain.high < 0 else "No gain shown, kept by force.",
-            f"{best} changes JAQ by {interval}; the interval is not above 0.",
-        )
-    if result.verdict == "harm":
-        return VerdictWords(
-            "Harm.",
-            f"The best candidate, {best}, changes JAQ by {interval}: it makes the pictures worse. The stock scheduler "
-            "(1, 1) is written.",
-        )
-    return VerdictWords(
-        "No gain.",
-        f"The best candidate, {best}, changes JAQ by {interval}; the interval is not above 0, so the stock "
-        "scheduler (1, 1) is written.",
+def _shown(example: Example) -> ShownExample:
+    addresses = (
+        (name, "data:image/png;base64," + base64.b64encode(encode_png(image)).decode())
+        for name, image in example.pictures.items()
     )
+    return ShownExample(example.prompt.prompt, f"{example.gain:+.4f}", tuple(addresses))
 
 
-def not_searched_words(result: CalibrationResult) -> str:
-    """Why there is no verdict, and what a verdict needs."""
-    return (
-        f"The budget of {result.settings.budget.words} ended the search before any candidate but (1, 1) was measured "
-        f"on all {len(result.prompts)} prompts, so the gain is unknown and the stock scheduler (1, 1) is written. "
-        f"The whole search takes at most {result.most_nfe:,} NFE; raise the budget and run the same command again, "
-        "or use fewer prompts or a smaller grid."
-    )
-
-
-def coefficient_words(coefficients: Coefficients) -> str:
-    """`constant, model 1.1, sample 0.95`."""
-    model, sample = (" ".join(f"{c:g}" for c in some) for some in (coefficients.model, coefficients.sample))
-    return f"{coefficients.family}, model {model}, sample {sample}"
-
-
-def _gain_table(result: CalibrationResult) -> Table:
-    heldout, control = result.heldout, result.control
-    rows = [
-        _gain_row("held-out prompts", heldout.gain(), heldout.stock.mean()),
-        _gain_row("calibration prompts (flattered: they chose the candidate)", result.calibration_gain, None),
-    ]
-    if control is not None:
-        rows.append(_gain_row("control: the same on full precision, held-out", control.gain(), control.stock.mean()))
-    for metric in heldout.stock.values:
-        if metric != "jaq":
-            rows.append(_gain_row(f"held-out, {metric}", heldout.gain(metric), heldout.stock.mean(metric)))
-    return Table(("", "stock", "gain", "95 % interval", "prompts"), tuple(rows))
+def _gain_table(judged: list[Outcome]) -> Table:
+    rows = []
+    for one in judged:
+        assert one.heldout is not None and one.calibration_gain is not None
+        name, heldout = NAMES[one.method], one.heldout
+        rows.append(_gain_row(f"{name}, held-out prompts", heldout.gain(), heldout.stock.mean()))
+        flattered = f"{name}, calibration prompts (flattered: they chose the candidate)"
+        rows.append(_gain_row(flattered, one.calibration_gain, None))
+        if one.control is not None:
+            control = f"{name}, control: the same on full precision, held-out"
+            rows.append(_gain_row(control, one.control.gain(), one.control.stock.mean()))
+        for metric in heldout.stock.values:
+            if metric != "jaq":
+                rows.append(_gain_row(f"{name}, held-out, {metric}", heldout.gain(metric), heldout.stock.mean(metric)))
+    return Table(("", "stock", "gain", "95 % interval", "better / worse of"), tuple(rows))
 
 
 def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> tuple[str, ...]:
     interval = f"{gain.low:+.4f} to {gain.high:+.4f}"
-    return (name, "" if stock is None else f"{stock:.4f}", f"{gain.mean:+.4f}", interval, str(gain.n))
+    counts = f"{gain.above} / {gain.below} of {gain.n}"
+    return (name, "" if stock is None else f"{stock:.4f}", f"{gain.mean:+.4f}", interval, counts)
 
 
-def _gains_figure(result: CalibrationResult) -> Figure:
-    caption = "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval."
-    return Figure(gains_figure(result), caption)
-
-
-def _control_words(result: CalibrationResult) -> str:
-    if not result.has_candidate:
-        return ""
-    if result.control is None:
-        return "No full-precision control was made."
-    quantized, control = result.heldout.gain(), result.control.gain()
-    if not quantized.is_gain:
-        return ""
-    if control.is_gain and control.mean >= quantized.mean / 2:
-        return (
-            "The same coefficients also raise JAQ on the full-precision model, by half as much or more: much of the "
-            "gain does not repair quantization but is something that the objective likes in any model."
-        )
+def _gains_caption(result: CalibrationResult) -> str:
+    worst = "; ".join(f"{NAMES[one.method]}, {worst_words(result, one)}" for one in result.outcomes if one.heldout)
     return (
-        "On the full-precision model the same coefficients give less than half as much: the gain is specific to "
-        "the quantized model."
+        "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval (the wider end of "
+        f"Student's t and of Hall's t). Point at a dot for its prompt. {worst[:1].upper()}{worst[1:]}."
     )
+
+
+def _candidate_table(record: dict[str, Any]) -> Table:
+    rows = []
+    for one in record["candidates"][:SHOWN_CANDIDATES]:
+        numbers = one["coefficients"]
+        model, sample = (
+            " ".join(f"{c:g}" for c in dict.fromkeys(numbers[kind]))
+            if isinstance(numbers[kind], list)
+            else numbers[kind]
+            for kind in ("model", "sample")
+        )
+        among = "yes" if one["among_the_equals"] else ""
+        rows.append((one["found_by"], NAMES[one["method"]], model, sample, f"{one['calibration_gain']:+.4f}", among))
+    more = len(record["candidates"]) - len(rows)
+    caption = f"The best {len(rows)} of {len(rows) + more} candidates" if more > 0 else ""
+    return Table(("candidate", "method", "model", "sample", "gain", "among the equals"), tuple(rows), caption)
+
+
+def _equals_words(result: CalibrationResult) -> str:
+    whole = sum(len(gains) == len(result.prompts) for gains in result.gains.values())
+    return (
+        f"{len(result.equals)} of the {whole} candidates measured on all {len(result.prompts)} calibration prompts are "
+        "equals: no other candidate is shown to beat them (5 %, all comparisons together). Another machine may choose "
+        "another winner, but from nearly the same set."
+    )
+
+
+def _fit_table(result: CalibrationResult) -> Table | None:
+    if result.closed_form is None or not result.closed_form.fits:
+        return None
+    rows = []
+    for form, fit in result.closed_form.fits.items():
+        for number, step in enumerate(fit.steps):
+            bias = " ".join(f"{b:+.3f}" for b in step.bias) if form != "scalars" else ""
+            share = f"{100 * fit.shares[form][number]:.0f} %" if number < len(fit.shares[form]) else ""
+            cells = (
+                form,
+                str(number + 1),
+                f"{100 * step.error:.1f} %",
+                share,
+                f"{step.model:.3f}",
+                f"{step.sample:.3f}",
+            )
+            rows.append((*cells, bias))
+    caption = (
+        "Error of a step: root mean square of its distance from the full-precision latents, relative to them. Removed: "
+        "the share of its square that the fit takes away on prompts that it was not fitted on."
+    )
+    return Table(("fit", "step", "error", "removed", "model", "sample", "bias by channel"), tuple(rows), caption)
 
 
 def _objective_words(record: dict[str, Any]) -> str:
@@ -149,23 +171,12 @@ def _objective_words(record: dict[str, Any]) -> str:
     )
 
 
-def _best_words(result: CalibrationResult) -> str:
-    best = ", ".join(f"{axis} {c:g}" for axis, c in zip(result.family.axes, result.found_point, strict=True))
-    return f"Best measured on all calibration prompts: {best}."
-
-
-def _edge_words(result: CalibrationResult) -> str:
-    if not result.at_the_edge:
-        return ""
-    return f"At the end of the range of {', '.join(result.at_the_edge)}: a wider range may hold a better one."
-
-
 def _smooth_words(result: CalibrationResult) -> str:
     surface = result.surface
     if surface is None:
-        return "There are too few candidates, or no variation, for a smooth fit."
+        return "" if result.closed_form else "There are too few candidates, or no variation, for a smooth fit."
     optimum = ", ".join(f"{axis} {c:.4g}" for axis, c in zip(result.family.axes, surface.optimum, strict=True))
-    n_prompts = len(result.gains.get(surface.optimum, ()))
+    n_prompts = result.prompts_at(surface.optimum)
     measured = f"measured on {n_prompts} prompts" if n_prompts else "not measured: a value of the fit alone"
     return (
         f"Optimum of the smooth fit (its mean less one standard error): {optimum}, gain {surface.gain:+.4f} ± "
@@ -177,8 +188,8 @@ def _surface_caption(result: CalibrationResult) -> str:
     if len(result.family.bounds) == 2:
         return (
             "Gain over (1, 1) on the calibration prompts: the smooth fit (colour), the measured candidates (dots, "
-            "larger for more prompts), stock (cross), best measured (ring), smooth optimum (star, white if it was "
-            "not measured; none if it is the stock scheduler)."
+            "larger for more prompts; dark for the equals), stock (cross), best measured (ring), smooth optimum (star, "
+            "white if it was not measured; none if it is the stock scheduler)."
         )
     return "Gain over (1, 1) on the calibration prompts along each axis; dots are larger for more prompts."
 

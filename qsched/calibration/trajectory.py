@@ -20,6 +20,7 @@ NFE runs it on two rows.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from qsched.backbones import Backbone
 from qsched.calibration.errors import CalibrationError
 from qsched.generation import Prompt, render_batch
 from qsched.scheduling import Coefficients, apply_coefficients
+from qsched.scheduling.noise_correction import correction_of
 
 # Arguments of a denoiser that are shared by the rows of a batch although they are tensors (FLUX's positions).
 SHARED_ARGUMENTS = frozenset({"img_ids", "txt_ids"})
@@ -45,6 +47,26 @@ class Row:
     prompt: Prompt
     seed: int
     coefficients: Coefficients
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """One call of the scheduler's `step` by the pipeline, for the rows from `first` on; `make` carries it out."""
+
+    number: int
+    first: int
+    scheduler: Any
+    inputs: tuple[torch.Tensor, Any, torch.Tensor]  # model output, timestep, sample
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    make: Callable[[], Any]
+
+
+OnStep = Callable[[StepCall], Any]  # returns what `step` would return
+
+
+class LeavePipeline(Exception):
+    """Raised in a step: nothing more is wanted of this batch. Never seen by a user."""
 
 
 class TrajectoryRenderer:
@@ -72,35 +94,73 @@ class TrajectoryRenderer:
             images += self._render_batch(rows[start : start + self._batch_rows])
         return images
 
+    def follow(self, rows: Sequence[Row], on_step: OnStep) -> None:
+        """Run the rows with `on_step` in the place of the scheduler's step; a LeavePipeline from it ends its batch."""
+        for start in range(0, len(rows), self._batch_rows):
+            stock = self._scheduler.step
+            calls = 0
+
+            # Pipelines look for eta and generator in the signature.
+            @functools.wraps(stock)
+            def step(  # type: ignore[no-untyped-def]
+                model_output, timestep, sample, *args, _stock=stock, _start=start, **kwargs
+            ):
+                nonlocal calls
+                number, calls = calls, calls + 1
+                inputs = (model_output, timestep, sample)
+                make = functools.partial(_stock, *inputs, *args, **kwargs)
+                return on_step(StepCall(number, _start, self._scheduler, inputs, args, kwargs, make))
+
+            self._scheduler.step = step
+            try:
+                self._render_batch(rows[start : start + self._batch_rows])
+            except LeavePipeline:
+                continue
+            finally:
+                del self._scheduler.step
+
     def evaluate_first_step(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> None:
         """Remember the first step's outputs of these prompts, evaluated in batches that depend on nothing else."""
-        rows = [Row(prompt, seed, Coefficients.constant()) for prompt, seed in zip(prompts, seeds, strict=True)]
-        for start in range(0, len(rows), self._batch_rows):
-            try:
-                self._render_batch(rows[start : start + self._batch_rows], only_first=True)
-            except _FirstStepDone:
-                continue
 
-    def _render_batch(self, rows: Sequence[Row], *, only_first: bool = False) -> list[Image.Image]:
+        def leave(_call: StepCall) -> Any:
+            raise LeavePipeline
+
+        self.follow([Row(p, seed, Coefficients.constant()) for p, seed in zip(prompts, seeds, strict=True)], leave)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents, before a pipeline packs them."""
+        return int(self._backbone.pipeline.vae.config.latent_channels)
+
+    @property
+    def corrects_noise(self) -> bool:
+        """True if the pipeline's scheduler corrects the model's output (ptqd)."""
+        return correction_of(self._backbone.pipeline.scheduler) is not None
+
+    def _render_batch(self, rows: Sequence[Row]) -> list[Image.Image]:
         n = self.steps
-        model_BS = [[row.coefficients.model_at(i, n) for i in range(n)] for row in rows]
-        sample_BS = [[row.coefficients.sample_at(i, n) for i in range(n)] for row in rows]
-        self._scheduler.set_batch_coefficients(model_BS, sample_BS)
+        at_steps = [row.coefficients.at_steps(n) for row in rows]
+        model_BS, sample_BS = [c.model for c in at_steps], [c.sample for c in at_steps]
+        bias_BSC = None
+        if any(c.bias for c in at_steps):
+            none = ((0.0,) * self.latent_channels,) * n
+            bias_BSC = [c.bias or none for c in at_steps]
+        self._scheduler.set_batch_coefficients(model_BS, sample_BS, bias_BSC)
         starts = [(row.prompt.prompt, row.seed) for row in rows]
 
         def key(row: int, step: int) -> Any:
-            return (*starts[row], *model_BS[row][:step], *sample_BS[row][:step])
+            return (*starts[row], *model_BS[row][:step], *sample_BS[row][:step], *at_steps[row].bias[:step])
 
-        with self._remembering(len(rows), key, only_first):
+        with self._remembering(len(rows), key):
             return render_batch(
                 self._backbone, [row.prompt for row in rows], [row.seed for row in rows], steps=n, coefficients=None
             )
 
     @contextmanager
-    def _remembering(self, n_rows: int, key: Callable[[int, int], Any], only_first: bool) -> Iterator[None]:
+    def _remembering(self, n_rows: int, key: Callable[[int, int], Any]) -> Iterator[None]:
         """While open, the pipeline has our scheduler, prompts are encoded once and distinct keys evaluated once."""
         pipeline, denoiser = self._backbone.pipeline, self._backbone.denoiser
-        shared = _SharedForward(self, denoiser.forward, n_rows, key, only_first)
+        shared = _SharedForward(self, denoiser.forward, n_rows, key)
         stock, before = pipeline.scheduler, vars(denoiser).get("forward")  # a hook may sit on forward already
         pipeline.scheduler, pipeline.encode_prompt, denoiser.forward = self._scheduler, self._encode_prompt, shared
         try:
@@ -117,10 +177,6 @@ class TrajectoryRenderer:
             )
 
 
-class _FirstStepDone(Exception):
-    """Leaves a pipeline after its first model call, if only that was wanted. Never seen by a user."""
-
-
 class _SharedForward:
     """The denoiser's `forward` for one batch: equal keys are evaluated once, known ones not at all."""
 
@@ -130,10 +186,8 @@ class _SharedForward:
         forward: Callable[..., Any],
         n_rows: int,
         key: Callable[[int, int], Any],
-        only_first: bool,
     ) -> None:
         self._memory, self._forward, self._n_rows, self._key = memory, forward, n_rows, key
-        self._only_first = only_first
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
@@ -153,8 +207,6 @@ class _SharedForward:
             for row, i in enumerate(fresh):
                 # A copy: a view would keep the whole batch's output alive.
                 outputs[keys[i]] = kept[keys[i]] = result[row].clone()
-        if self._only_first:
-            raise _FirstStepDone
         return (torch.stack([outputs[k] for k in keys]),)
 
 

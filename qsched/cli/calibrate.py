@@ -11,7 +11,7 @@ import typer
 from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, K_HELP, WEIGHTS_HELP, number_range, prompts_file
 
 if TYPE_CHECKING:  # torch is imported when the command runs
-    from qsched.calibration.command import CalibrationFiles
+    from qsched.calibration.command import CalibrationFiles, CalibrationRequest
     from qsched.calibration.evaluate import SearchProgress
 
 
@@ -33,18 +33,24 @@ def calibrate(
         None, "--heldout", help="Held-out prompts, a file or a shipped set; default: those after the first N."
     ),
     n_prompts: int | None = typer.Option(None, "--n-prompts", help="N: 25, or half of a shorter file."),
-    n_heldout: int | None = typer.Option(None, "--n-heldout", help="Held-out prompts; default: N."),
-    family: str = typer.Option("constant", "--family", help="constant, linear-to-one (the paper's), linear, per-step."),
+    n_heldout: int | None = typer.Option(None, "--n-heldout", help="Held-out prompts; default: 100, or what is there."),
+    strategy: str = typer.Option(
+        "closed-form", "--strategy", help="closed-form (least squares), race, coarse-to-fine, grid, or optuna (extra)."
+    ),
+    family: str = typer.Option(
+        "constant", "--family", help="Of a race or grid: constant, linear-to-one (the paper's), linear, per-step."
+    ),
     vary: str = typer.Option("both", "--vary", help="both, or only the model or the sample coefficient."),
-    strategy: str = typer.Option("race", "--strategy", help="race, coarse-to-fine, grid, or optuna (extra)."),
     grid_size: int | None = typer.Option(
         None,
         "--grid-size",
         min=2,
         help="Values per axis of the (first) grid; race: 9. optuna runs its square as trials.",
     ),
-    model_range: str = typer.Option("0.8,1.2", "--model-range", help="Range of the model coefficient (c_eps)."),
-    sample_range: str = typer.Option("0.8,1.2", "--sample-range", help="Range of the sample coefficient (c_x)."),
+    model_range: str | None = typer.Option(
+        None, "--model-range", help="Limits of the model coefficient (c_eps); default: 0.8,1.2, which a race may widen."
+    ),
+    sample_range: str | None = typer.Option(None, "--sample-range", help="The same for the sample coefficient (c_x)."),
     steps: int | None = typer.Option(None, "--steps", help="Inference steps; default: the backbone's."),
     tc: str = typer.Option("clipscore", "--tc", help="Text compatibility: clipscore, hpsv2.1, pickscore."),
     iq: str = typer.Option("clip-iqa", "--iq", help="Image quality: clip-iqa, pyiqa:<metric>."),
@@ -61,17 +67,23 @@ def calibrate(
     dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
     no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what it takes: NFE, pictures, bytes, time."),
+    probe: bool = typer.Option(False, "--probe", help="Only say how much of each step's error is linear."),
 ) -> None:
     """Find the coefficients that repair a quantized model, and check them on held-out prompts.
 
-    Writes the coefficients with their provenance, and a page with the JAQ surface, the gain over the stock
-    scheduler with its interval, and the same coefficients on full precision as a control. If the held-out
-    prompts show no gain, the result is (1, 1). If a search is interrupted, run the same command again: it
-    resumes from its journal.
+    The default strategy fits them to the full-precision model by least squares, for Q-Sched and for
+    qsched-bias (ours, with a bias for each latent channel), and compares the fits with the stock scheduler.
+    Race and grid search without full precision, as the paper does.
+
+    Writes the coefficients with their provenance, and a page with pictures, the gain over the stock scheduler
+    with its interval, and the same coefficients on full precision as a control. If the held-out prompts show
+    no gain, the result is (1, 1). If a search is interrupted, run the same command again: it resumes from its
+    journal.
 
     Example: qsched calibrate --backbone tiny-flux --precision w4a8 --prompts calibration --out c.json
 
-    Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched:c.json --prompts ...
+    Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched-bias:c.json --prompts ...
     """
     from qsched.backbones import quiet_libraries
 
@@ -80,12 +92,18 @@ def calibrate(
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
     from qsched.calibration.settings import CalibrationSettings
+    from qsched.errors import InputError
     from qsched.scoring.registry import parse_weights
 
+    ranges = {
+        name: number_range(f"--{name}-range", text)
+        for name, text in (("model", model_range), ("sample", sample_range))
+        if text is not None
+    }
     settings = CalibrationSettings(
         family=family,
         vary=vary,  # type: ignore[arg-type]  # Family checks it, with a message
-        box=Box(model=number_range("--model-range", model_range), sample=number_range("--sample-range", sample_range)),
+        box=Box(**ranges) if ranges else None,
         strategy=strategy,
         size=grid_size,
         budget=Budget(budget_nfe, budget_minutes),
@@ -112,6 +130,14 @@ def calibrate(
         dtype=dtype,
         control=not no_control,
     )
+    if dry_run and probe:
+        raise InputError("--dry-run and --probe are two questions; ask one of them")
+    if dry_run:
+        _report_preview(request)
+        return
+    if probe:
+        _report_probe(request)
+        return
     check_request(request)
     with _Display() as display:
         done = run_calibration(request, on_progress=display.show)
@@ -149,8 +175,7 @@ class _Display:
     def show(self, progress: SearchProgress) -> None:
         """The state of the search after a batch."""
         left = "" if progress.seconds_left is None else f", at most {progress.seconds_left:.0f} s left"
-        best = ", ".join(f"{c:g}" for c in progress.best)
-        note = f"best ({best}) {progress.best_gain:+.4f} JAQ, {progress.nfe:,} NFE{left}"
+        note = f"best so far: {progress.best.words}, {progress.best_gain:+.4f} JAQ, {progress.nfe:,} NFE{left}"
         self._bar.update(self._task, completed=progress.done, total=progress.planned, note=note)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= self.SECONDS_PER_LINE:
@@ -159,27 +184,70 @@ class _Display:
 
 
 def _report(done: CalibrationFiles) -> None:
-    from qsched.calibration.report import coefficient_words, verdict_words
+    from qsched.calibration.words import NAMES, between_words, edge_words, linear_words, verdict_words
 
     result = done.result
-    verdict = verdict_words(result)
-    if result.verdict != "not searched":
-        typer.echo(f"best found: {coefficient_words(result.found)}")
-    if result.at_the_edge:
-        typer.echo(f"it is at the end of the range of {', '.join(result.at_the_edge)}; try a wider range")
-    if result.has_candidate:
-        gain = result.heldout.gain()
-        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ on {gain.n} held-out prompts"
-        typer.echo(f"gain over (1, 1): {interval}")
-        if result.control is not None:
-            control = result.control.gain()
-            typer.echo(f"the same on full precision: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
-    colour = typer.colors.YELLOW if verdict.warning else typer.colors.GREEN
-    typer.secho(f"{verdict.heading} {verdict.text}", fg=colour)
-    if result.verdict in ("no gain", "harm") and result.has_candidate:
+    for outcome in result.outcomes:
+        verdict = verdict_words(result, outcome)
+        colour = typer.colors.YELLOW if verdict.warning else typer.colors.GREEN
+        typer.secho(f"{verdict.heading} {verdict.text}", fg=colour)
+        if outcome.control is not None:
+            control = outcome.control.gain()
+            name = f"{NAMES[outcome.method]} on full precision"
+            typer.echo(f"{name}: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
+    for words in (between_words(result), linear_words(result), edge_words(result)):
+        if words:
+            typer.echo(words)
+    for note in result.closed_form.notes if result.closed_form else ():
+        typer.secho(f"note: {note}", fg=typer.colors.YELLOW)
+    if any(outcome.verdict in ("no gain", "harm") for outcome in result.outcomes):
         typer.echo("--force writes the best candidate nevertheless")
     spent = f"{result.search_nfe:,} NFE, {result.search_seconds:.1f} s, {result.pictures:,} pictures"
     if result.reused:
         spent += f" ({result.reused:,} of them known from another search in the journal, not counted)"
-    typer.echo(f"search: {spent}" + (", ended by the budget" if result.budget_spent else ""))
+    ended = ", ended by the budget" if result.budget_spent else ""
+    typer.echo(f"search: {spent}{ended}; held-out check and control: {result.check_nfe:,} NFE")
     typer.echo(f"written: {done.coefficients_path}, {done.report_path}")
+
+
+def _report_preview(request: CalibrationRequest) -> None:
+    from qsched.calibration.preview import preview_calibration
+
+    found = preview_calibration(request)
+    typer.echo(
+        f"model evaluations (NFE): at most {found.search_nfe:,} for the search, {found.check_nfe:,} for the check"
+    )
+    typer.echo(f"pictures to decode and score: at most {found.decodes:,}")
+    packed = "" if found.packed_bytes is None else f", {found.packed_bytes / 1e6:,.1f} MB if packed"
+    typer.echo(
+        f"denoiser: {found.full_bytes / 1e6:,.1f} MB in full precision, {found.quantized_bytes / 1e6:,.1f} MB quantized"
+        f" (in memory{packed}); never both at once"
+    )
+    parts = (
+        ("model evaluation", found.seconds_per_nfe),
+        ("decode", found.seconds_per_decode),
+        ("score", found.seconds_per_score),
+    )
+    pace = ", ".join(f"{seconds:.3g} s for a {name}" for name, seconds in parts)
+    typer.echo(
+        f"time: about {found.seconds / 60:,.1f} min without loading, at the pace of {found.timed} pictures: {pace}"
+    )
+    typer.echo("nothing was written (--dry-run)")
+
+
+def _report_probe(request: CalibrationRequest) -> None:
+    from qsched.calibration.least_squares import FORMS, LEAST_SHARE
+    from qsched.calibration.preview import probe_calibration
+
+    fit = probe_calibration(request)
+    typer.echo("share of each step's squared error that is linear, on prompts that were not fitted (negative: none)")
+    typer.echo("step  error   " + "   ".join(FORMS))
+    for number, step in enumerate(fit.steps):
+        shares = [fit.shares[form][number] for form in FORMS if number < len(fit.shares[form])]
+        cells = [f"{100 * share:.0f} %".rjust(len(form)) for form, share in zip(FORMS, shares, strict=False)]
+        typer.echo(f"{number + 1:>4}  {100 * step.error:4.1f} %  " + "   ".join(cells))
+    most = max(max(shares) for shares in fit.shares.values())
+    if most < LEAST_SHARE:
+        typer.secho("under 10 % everywhere: there is nothing linear to repair", fg=typer.colors.YELLOW)
+    else:
+        typer.echo(f"up to {100 * most:.0f} %: run the calibration to see whether the pictures gain from it")

@@ -102,6 +102,16 @@ class Coefficients:
         """True if every coefficient is 1 and every bias 0: the scheduler is the stock one, and so are its pictures."""
         return all(c == 1.0 for c in self.model + self.sample) and not any(b for row in self.bias for b in row)
 
+    @property
+    def words(self) -> str:
+        """`constant, model 1.1, sample 0.95`; equal numbers of a per-step family are given once."""
+        if self.family == "per_step" and len({*self.model}) == len({*self.sample}) == 1:
+            text = f"constant, model {self.model[0]:g}, sample {self.sample[0]:g}"
+        else:
+            model, sample = (" ".join(f"{c:g}" for c in some) for some in (self.model, self.sample))
+            text = f"{self.family}, model {model}, sample {sample}"
+        return f"{text}, with a bias for {len(self.bias[0])} channels" if self.bias else text
+
     def at_steps(self, n: int) -> Coefficients:
         """The same numbers as a per-step family of n steps, so that equal coefficients are equal objects."""
         model, sample = ([at(i, n) for i in range(n)] for at in (self.model_at, self.sample_at))

@@ -1,0 +1,74 @@
+"""The default search: the stock scheduler against four closed-form candidates, for 20 NFE per prompt of 4 steps.
+
+    constant            one pair for all steps, by least squares           Q-Sched's form
+    scalars             a pair for each step                               Q-Sched's form
+    bias                a bias for each latent channel and step            qsched-bias
+    bias and scalars    both                                               qsched-bias
+
+With N prompts and S steps: N S NFE of full precision, N S for the stock scheduler, N (S - 1) for each of the three
+fits, whose pictures then cost nothing, and N (S - 1) for the constant pair; N = 25, S = 4: 500. A fit is made on all
+calibration prompts and judged by JAQ like any candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qsched.calibration.evaluate import BudgetSpent, Evaluator
+from qsched.calibration.least_squares import FORMS, Fit, Form, FullRun, fit_steps
+from qsched.calibration.trajectory import TrajectoryRenderer
+from qsched.generation import Prompt
+from qsched.scheduling import Coefficients
+
+LABELS: dict[Form, str] = {
+    "scalars": "least squares, a pair per step",
+    "bias": "least squares, a bias per channel and step",
+    "bias and scalars": "least squares, bias and a pair per step",
+}
+CONSTANT_LABEL = "least squares, one pair"
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The fits, their candidates with labels, and what could not be a candidate."""
+
+    fits: dict[Form, Fit]
+    candidates: dict[str, Coefficients]
+    notes: tuple[str, ...]
+    budget_spent: bool = False
+
+
+def planned_closed_form(n_prompts: int, steps: int) -> int:
+    """The NFE of the whole search, those of full precision included."""
+    return 2 * n_prompts * steps + 4 * n_prompts * (steps - 1)
+
+
+def search_closed_form(
+    evaluator: Evaluator, renderer: TrajectoryRenderer, full: FullRun, prompts: Sequence[Prompt], seeds: Sequence[int]
+) -> ClosedForm:
+    """Fit, and measure the candidates. A budget that ends leaves out what it does not pay for, with a note."""
+    evaluator.values([Coefficients.constant()])
+    fits: dict[Form, Fit] = {}
+    candidates: dict[str, Coefficients] = {}
+    notes: list[str] = []
+
+    def measure(label: str, coefficients: Coefficients | None) -> None:
+        if coefficients is None:
+            notes.append(f"{label}: not a candidate, because a fitted coefficient is not above 0")
+        else:
+            evaluator.values([coefficients])
+            candidates[label] = coefficients
+
+    try:
+        for form in FORMS:
+            evaluator.pay(len(prompts) * (renderer.steps - 1))
+            evaluator.know_first_step()
+            fits[form] = fit_steps(renderer, full, prompts, seeds, form)
+            measure(LABELS[form], fits[form].coefficients)
+        measure(CONSTANT_LABEL, fits["scalars"].constant)
+    except BudgetSpent:
+        missing = [label for label in (*LABELS.values(), CONSTANT_LABEL) if label not in candidates]
+        notes.append(f"the budget ended before these were measured: {'; '.join(missing)}")
+        return ClosedForm(fits, candidates, tuple(notes), budget_spent=True)
+    return ClosedForm(fits, candidates, tuple(notes))

@@ -1,0 +1,127 @@
+"""What a calibration found: the outcome of each method, its verdict, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from qsched.calibration.closed_form import ClosedForm
+from qsched.calibration.compare import Comparison, Scores
+from qsched.calibration.families import Family, Point
+from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.surface import Surface
+from qsched.generation import Prompt
+from qsched.scheduling import Coefficients, Method
+from qsched.scoring.paired import PairedDifference, paired_difference
+
+# "not found": no candidate was better than (1, 1) on the calibration prompts; another search might find one.
+# "no gain": one was, and held-out prompts do not show it. "harm": they show that it is worse.
+# "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
+Verdict = Literal["gain", "no gain", "harm", "forced", "not found", "not searched"]
+STOCK = Coefficients.constant()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best candidate of a method, and what it is worth.
+
+    calibration_gain   on the prompts that chose it: flattered by the choice
+    heldout, control   None if the best candidate is the stock scheduler itself (or no control was made)
+    """
+
+    method: Method
+    found: Coefficients
+    label: str
+    verdict: Verdict
+    calibration_gain: PairedDifference | None
+    heldout: Comparison | None = None
+    control: Comparison | None = None
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The coefficients to use: the found ones, or (1, 1) after a fall-back."""
+        return self.found if self.verdict in ("gain", "forced") else STOCK
+
+    @property
+    def has_candidate(self) -> bool:
+        """False if there is nothing to compare with the stock scheduler."""
+        return self.heldout is not None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out prompt with its pictures by arm: full precision (if there was a control), quantized, tuned."""
+
+    prompt: Prompt
+    gain: float
+    pictures: dict[str, Image.Image]
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """What was found, what it is worth, and what it took."""
+
+    settings: CalibrationSettings
+    family: Family  # with the ranges at the end of the search
+    steps: int
+    qsched: Outcome
+    bias: Outcome | None  # None for a strategy without a bias
+    closed_form: ClosedForm | None
+    surface: Surface | None
+    gains: dict[Coefficients, np.ndarray]  # paired gains over (1, 1) of every candidate, on the prompts it has seen
+    equals: tuple[Coefficients, ...]  # of the candidates measured on all prompts, those that no other beats
+    prompts: tuple[Prompt, ...]
+    heldout_prompts: tuple[Prompt, ...]
+    heldout_stock: Scores | None
+    search_nfe: int
+    search_seconds: float
+    check_nfe: int  # held-out and control
+    pictures: int
+    reused: int  # of these, pictures that another search of the journal had measured: not in this one's cost
+    most_nfe: int  # what the whole search can take
+    budget_spent: bool
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Q-Sched's, and that of qsched-bias if there is one."""
+        return (self.qsched,) if self.bias is None else (self.qsched, self.bias)
+
+    @property
+    def best(self) -> Outcome:
+        """The outcome that helps held-out prompts most; Q-Sched's if none does."""
+        helpful = [one for one in self.outcomes if one.verdict == "gain" and one.heldout is not None]
+        return max(helpful, key=lambda one: one.heldout.gain().mean if one.heldout else 0.0, default=self.qsched)
+
+    def bias_over_qsched(self) -> PairedDifference | None:
+        """Held-out gain of qsched-bias over Q-Sched, over stock if Q-Sched has no candidate; None without a bias."""
+        if self.bias is None or self.bias.heldout is None:
+            return None
+        other = self.bias.heldout.stock if self.qsched.heldout is None else self.qsched.heldout.tuned
+        return paired_difference(self.bias.heldout.tuned.values["jaq"], other.values["jaq"])
+
+    def prompts_at(self, point: Point) -> int:
+        """The number of calibration prompts that a point of the family was measured on."""
+        return len(self.gains.get(self.family.coefficients(point).at_steps(self.steps), ()))
+
+    @property
+    def found_point(self) -> Point | None:
+        """The place of Q-Sched's best candidate on the axes of the family; None for a closed-form search."""
+        return None if self.closed_form is not None else self.family.point_of(self.qsched.found)
+
+    @property
+    def at_the_edge(self) -> tuple[str, ...]:
+        """Axes on which the best candidate is at the end of the range: a wider one may have a better."""
+        return () if self.found_point is None else self.family.edges(self.found_point)
+
+
+def verdict_of(gain: PairedDifference, *, force: bool = False) -> Verdict:
+    """What a held-out interval says of a candidate."""
+    if gain.is_gain:
+        return "gain"
+    if force:
+        return "forced"
+    return "harm" if gain.high < 0 else "no gain"

@@ -1,0 +1,114 @@
+"""A calibration's verdicts in words, for the terminal and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qsched.calibration.least_squares import LEAST_SHARE
+from qsched.calibration.result import CalibrationResult, Outcome
+
+NAMES = {"qsched": "Q-Sched", "qsched-bias": "qsched-bias"}
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """The verdict in a heading and a sentence; `warning` unless there is a gain."""
+
+    heading: str
+    text: str
+    warning: bool = True
+
+
+def verdict_words(result: CalibrationResult, outcome: Outcome) -> VerdictWords:
+    """What the held-out prompts say of a method's best candidate, and which coefficients are written."""
+    name = NAMES[outcome.method]
+    written = "the stock scheduler (1, 1) is written"
+    if outcome.verdict == "not searched":
+        return VerdictWords(f"{name}: not searched.", not_searched_words(result))
+    if outcome.heldout is None:
+        return VerdictWords(
+            f"{name}: no gain found by this search.",
+            f"No candidate was better than the stock scheduler on the calibration prompts, so {written}. Other "
+            "candidates might be: this is not a measurement that there is no gain.",
+        )
+    gain = outcome.heldout.gain()
+    best = f"{outcome.found.words} ({outcome.label})"
+    interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {gain.n} held-out prompts"
+    changes = f"{best} changes JAQ by {interval}; {gain.counts()}; {worst_words(result, outcome)}"
+    if outcome.verdict == "gain":
+        return VerdictWords(f"{name}: gain.", f"{changes}. These coefficients are written.", False)
+    if outcome.verdict == "forced":
+        heading = "harm, kept by force." if gain.high < 0 else "no gain shown, kept by force."
+        return VerdictWords(f"{name}: {heading}", f"{changes}. The interval is not above 0.")
+    if outcome.verdict == "harm":
+        return VerdictWords(f"{name}: harm.", f"{changes}. It makes the pictures worse, so {written}.")
+    return VerdictWords(f"{name}: no gain.", f"{changes}. The interval is not above 0, so {written}.")
+
+
+def worst_words(result: CalibrationResult, outcome: Outcome) -> str:
+    """`worst: p17 -0.1200 (a small red ring)`."""
+    if outcome.heldout is None:
+        return ""
+    differences = outcome.heldout.differences()
+    place = int(differences.argmin())
+    prompt = result.heldout_prompts[place]
+    return f"worst: {prompt.prompt_id} {differences[place]:+.4f} ({prompt.prompt})"
+
+
+def not_searched_words(result: CalibrationResult) -> str:
+    """Why there is no verdict, and what a verdict needs."""
+    return (
+        f"The budget of {result.settings.budget.words} ended the search before any candidate but (1, 1) was measured "
+        f"on all {len(result.prompts)} prompts, so the gain is unknown and the stock scheduler (1, 1) is written. "
+        f"The whole search takes at most {result.most_nfe:,} NFE; raise the budget and run the same command again, "
+        "or use fewer prompts or a smaller grid."
+    )
+
+
+def edge_words(result: CalibrationResult) -> str:
+    """Which axes are at the end of their range, and what that does to the others; empty if none is."""
+    edges = result.at_the_edge
+    if not edges:
+        return ""
+    others = [axis for axis in result.family.axes if axis not in edges]
+    distorted = f", and distorts the best value of {', '.join(others)}" if others else ""
+    return f"At the end of the range of {', '.join(edges)}: a wider range may hold a better one{distorted}."
+
+
+def between_words(result: CalibrationResult) -> str:
+    """qsched-bias against Q-Sched on the held-out prompts; empty without a bias."""
+    gain = result.bias_over_qsched()
+    if gain is None:
+        return ""
+    other = "Q-Sched" if result.qsched.heldout is not None else "the stock scheduler"
+    return f"qsched-bias over {other}: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ; {gain.counts()}"
+
+
+def linear_words(result: CalibrationResult) -> str:
+    """How much of the error of a step is linear at all; empty without a fit."""
+    if result.closed_form is None or not result.closed_form.fits:
+        return ""
+    share = max(max(shares) for fit in result.closed_form.fits.values() for shares in fit.shares.values())
+    start = f"Of the squared error of a step, at most {100 * share:.0f} % is linear (held out)"
+    if share < LEAST_SHARE:
+        return f"{start}: there is hardly anything that a scheduler could repair."
+    return f"{start}; only that much can be repaired by a scheduler."
+
+
+def control_words(outcome: Outcome) -> str:
+    """Whether the gain is a repair; empty if there is no gain to explain."""
+    if outcome.heldout is None or not outcome.heldout.gain().is_gain:
+        return ""
+    name = NAMES[outcome.method]
+    if outcome.control is None:
+        return f"{name}: no full-precision control was made."
+    quantized, control = outcome.heldout.gain(), outcome.control.gain()
+    if control.is_gain and control.mean >= quantized.mean / 2:
+        return (
+            f"{name}: the same coefficients also raise JAQ on the full-precision model, by half as much or more: much "
+            "of the gain does not repair quantization but is something that the objective likes in any model."
+        )
+    return (
+        f"{name}: on the full-precision model the same coefficients give less than half as much: the gain is specific "
+        "to the quantized model."
+    )
