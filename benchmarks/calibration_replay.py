@@ -15,6 +15,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from qsched.calibration.families import Family, Point, even_grid
 from qsched.calibration.search import search_race
+from qsched.calibration.surface import choose
 from qsched.scoring.paired import paired_difference
 
 
@@ -40,6 +41,12 @@ class StoredObjective:
             rows.append([seen[i] for i in chosen])
         return np.array(rows)
 
+    def table(self) -> tuple[list[Point], np.ndarray]:
+        """What was asked for, and NaN for the rest."""
+        missing = float("nan")
+        values = [[seen.get(i, missing) for i in range(self.n_prompts)] for seen in self._known.values()]
+        return list(self._known), np.array(values)
+
     def paired_gains(self) -> dict[Point, np.ndarray]:
         """What was asked for, by candidate."""
         return {point: np.array(list(values.values())) for point, values in self._known.items()}
@@ -62,10 +69,9 @@ def replay(gains: dict[Point, np.ndarray], family: Family, size: int, *, splits:
         seen, held = order[: (n + 1) // 2], order[(n + 1) // 2 :]
         objective = StoredObjective(table, seen.tolist())
         search_race(objective, family, seed=split, size=9)
-        known = objective.paired_gains()
-        whole = {point: float(values.mean()) for point, values in known.items() if len(values) == len(seen)}
+        ours = choose(*objective.table(), family)
         best = points[int(values_GGN[..., seen].mean(axis=-1).argmax())]
-        for point, found in ((max(whole, key=lambda p: whole[p]), race), (best, grid)):
+        for point, found in ((ours, race), (best, grid)):
             found.append(float(table([point])[0][held].mean()))
     return {
         "splits": splits,

@@ -1,8 +1,9 @@
 """Make the coefficients that ship beside the tiny models: `python -m tools.ship_coefficients`.
 
-For each model and precision: `qsched calibrate` with its defaults on 25 of the shipped calibration prompts, checked
-on the 200 evaluation prompts with the domain's ground-truth check alongside, and the results gathered in
-`qsched/tiny/weights/<model>/qsched_coefficients.json`, keyed by precision, which `<precision>+qsched` reads.
+For each model and precision: `qsched calibrate` with its defaults on 25 of the shipped calibration prompts, checked on
+100 of the evaluation prompts (--n-heldout) with the domain's ground-truth check alongside, and the results gathered in
+`qsched/tiny/weights/<model>/qsched_coefficients.json`, keyed by precision, which `<precision>+qsched` and
+`<precision>+qsched-bias` read.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from qsched.calibration.command import TINY, CalibrationRequest, run_calibration
 from qsched.calibration.record import write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.words import verdict_words
-from qsched.generation import read_prompts
 from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.tiny import prompts_path
 
 SHIPPED_NAME = "qsched_coefficients.json"
 PRECISIONS = ("w4a8", "w4a4", "w3a8")
 N_PROMPTS = 25
+N_HELDOUT = 100
 
 
-def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int = N_PROMPTS) -> Path:
+def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int = N_PROMPTS, n_heldout: int) -> Path:
     """Calibrate each precision of a shipped model and store the results beside its weights."""
     target = Path(find_spec(model).source) / SHIPPED_NAME
     shipped: dict[str, Any] = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
@@ -40,7 +41,7 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
             settings=CalibrationSettings(),
             n_prompts=n_prompts,
             heldout=prompts_path("eval"),
-            n_heldout=len(read_prompts(prompts_path("eval"))),
+            n_heldout=n_heldout,
             also=("tiny-check",),
         )
         done = run_calibration(request)
@@ -75,9 +76,11 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS))
     parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="journals, records, pages")
     parser.add_argument("--n-prompts", type=int, default=N_PROMPTS)
+    parser.add_argument("--n-heldout", type=int, default=N_HELDOUT)
     arguments = parser.parse_args()
     for model in arguments.models:
-        path = ship(model, tuple(arguments.precisions), work=arguments.work, n_prompts=arguments.n_prompts)
+        counts = {"n_prompts": arguments.n_prompts, "n_heldout": arguments.n_heldout}
+        path = ship(model, tuple(arguments.precisions), work=arguments.work, **counts)
         print(f"written: {path}")
 
 

@@ -21,13 +21,13 @@ from qsched.calibration.compare import Comparison, Scores, pictures, score_arms
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
-from qsched.calibration.families import Family, Point
+from qsched.calibration.families import Family
 from qsched.calibration.journal import Journal
 from qsched.calibration.least_squares import FullRun
 from qsched.calibration.result import STOCK, CalibrationResult, Example, Outcome, Verdict, verdict_of
 from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.surface import fit_surface
+from qsched.calibration.surface import choose, fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, image_seed
 from qsched.records import text_key
@@ -80,9 +80,14 @@ def calibrate(
     closed_form, family, budget_spent = _search(evaluator, renderer, family, settings, size, prompts, full)
     search_nfe, search_seconds = evaluator.nfe, evaluator.seconds
     measured, gains = evaluator.measured_on_all(), evaluator.paired_gains()
+    candidates, values = evaluator.table()
+    points = [] if settings.is_closed_form else [family.point_of(candidate) for candidate in candidates]
+    if closed_form is None:
+        best = {METHODS[0]: candidates[points.index(choose(points, values, family))]}
+    else:
+        best = {method: _largest_mean(method, measured) for method in METHODS}
     outcomes = [
-        _best_of(method, measured, family, closed_form, budget_spent)
-        for method in (METHODS if settings.is_closed_form else METHODS[:1])
+        _outcome(method, candidate, measured, family, closed_form, budget_spent) for method, candidate in best.items()
     ]
 
     before = renderer.nfe
@@ -100,7 +105,7 @@ def calibrate(
         qsched=outcomes[0],
         bias=outcomes[1] if len(outcomes) > 1 else None,
         closed_form=closed_form,
-        surface=None if settings.is_closed_form else fit_surface(_points(gains, family), family),
+        surface=None if settings.is_closed_form else fit_surface(points, values, family),
         gains=gains,
         equals=tuple(rows[i] for i in set_of_equals(np.array([measured[row] for row in rows]))),
         prompts=tuple(prompts),
@@ -207,17 +212,21 @@ def _complete_leader(evaluator: Evaluator) -> None:
         return
 
 
-def _best_of(
+def _largest_mean(method: Method, measured: dict[Coefficients, np.ndarray]) -> Coefficients:
+    """The method's candidate with the largest mean on the calibration prompts; the stock scheduler is one of each."""
+    allowed = [c for c in measured if c.method == method or c.is_identity]
+    return max(allowed, key=lambda c: float(measured[c].mean()))
+
+
+def _outcome(
     method: Method,
+    best: Coefficients,
     measured: dict[Coefficients, np.ndarray],
     family: Family,
     closed_form: ClosedForm | None,
     budget_spent: bool,
 ) -> Outcome:
-    """The method's candidate with the largest mean on the calibration prompts; the stock scheduler is one of each."""
-    stock = STOCK.at_steps(family.steps)
-    allowed = [c for c in measured if c.method == method or c == stock]
-    best = max(allowed, key=lambda c: float(measured[c].mean()))
+    """What was found for a method, not judged yet."""
     if best.is_identity:
         verdict: Verdict = "not searched" if budget_spent and len(measured) == 1 else "not found"
         return Outcome(method, STOCK, "stock", verdict, None)
@@ -225,7 +234,7 @@ def _best_of(
         c.at_steps(family.steps): (label, c) for label, c in (closed_form.candidates if closed_form else {}).items()
     }
     label, found = labels[best] if best in labels else ("searched", _in_family(best, family))
-    gain = paired_difference(measured[best].tolist(), measured[stock].tolist())
+    gain = paired_difference(measured[best], measured[STOCK.at_steps(family.steps)])
     return Outcome(method, found, label, "no gain", gain)
 
 
@@ -261,11 +270,6 @@ def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[
         Example(prompt, float(gains[place]), {name: images[name][i] for name in arms})
         for i, (prompt, place) in enumerate(zip(shown, places, strict=True))
     )
-
-
-def _points(gains: dict[Coefficients, np.ndarray], family: Family) -> dict[Point, np.ndarray]:
-    """The gains by point of the family; candidates of inner families are points of it."""
-    return {family.point_of(candidate): values for candidate, values in gains.items()}
 
 
 def seeds_of(prompts: Sequence[Prompt], settings: CalibrationSettings) -> list[int]:

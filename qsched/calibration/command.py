@@ -159,6 +159,11 @@ def check_request(request: CalibrationRequest) -> None:
     _dtype(request, str(checked_device(request.device)))
     checked_k(request.k)
     _check_outputs(request)
+    if request.settings.is_closed_form and recipe.correction is not None:
+        raise CalibrationError(
+            f"precision {recipe.name} corrects the noise estimate already, and closed-form coefficients are not fitted "
+            "on top of that; add --strategy race"
+        )
     if request.settings.is_closed_form and recipe.dtype_name is not None:
         raise CalibrationError(
             f"precision {recipe.name} is a dtype of the whole model, and closed-form coefficients are fitted to the "

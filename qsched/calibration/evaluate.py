@@ -68,6 +68,8 @@ class CandidateObjective(Protocol):
 
     def paired_gains(self) -> dict[Coefficients, np.ndarray]: ...
 
+    def table(self) -> tuple[list[Coefficients], np.ndarray]: ...
+
 
 class Evaluator:
     """The objective function of the search, with its memory. One evaluator a set of prompts.
@@ -162,6 +164,13 @@ class Evaluator:
             if (self._stock, prompt_id) in self._asked:
                 gains.setdefault(candidate, []).append(jaq - self._asked[self._stock, prompt_id])
         return {candidate: np.array(values) for candidate, values in gains.items()}
+
+    def table(self) -> tuple[list[Coefficients], np.ndarray]:
+        """The candidates of this run, and their JAQ [candidates, prompts]; NaN where not measured."""
+        candidates = list(dict.fromkeys(candidate for candidate, _ in self._asked))
+        missing = float("nan")
+        values = [[self._asked.get((c, prompt.prompt_id), missing) for prompt in self._prompts] for c in candidates]
+        return candidates, np.array(values)
 
     def _key(self, candidate: Coefficients) -> Coefficients:
         """The same numbers step by step."""
@@ -266,3 +275,9 @@ class FamilyObjective:
         """Gains over (1, 1) of the points that were asked for here."""
         gains = self._evaluator.paired_gains()
         return {self._keys[key]: values for key, values in gains.items() if key in self._keys}
+
+    def table(self) -> tuple[list[Point], np.ndarray]:
+        """The points that were asked for here, and their JAQ [points, prompts]; NaN where not measured."""
+        candidates, values = self._evaluator.table()
+        places = [i for i, candidate in enumerate(candidates) if candidate in self._keys]
+        return [self._keys[candidates[i]] for i in places], values[places]

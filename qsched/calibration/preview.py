@@ -6,10 +6,12 @@ guessed; it writes nothing. A probe runs the closed-form fit without any scorer:
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +30,8 @@ from qsched.calibration.command import (
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.least_squares import Fit, fit_steps
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
-from qsched.precision import tensor_bytes
+from qsched.generation import Prompt
+from qsched.precision import PrecisionReport, tensor_bytes
 from qsched.scheduling import Coefficients
 
 TIMED_PROMPTS = 4
@@ -68,7 +71,7 @@ def preview_calibration(request: CalibrationRequest) -> Preview:
     prompts, heldout = split_prompts(request)
     backbone = load_for(request)
     full_bytes = tensor_bytes(backbone.denoiser)
-    report = quantize_for(request, backbone, prompts)
+    report = _quantized(request, backbone, prompts)
     steps, settings = backbone.steps, request.settings
     family = settings.family_for(steps)
     tuned = 2 if settings.is_closed_form else 1
@@ -112,7 +115,7 @@ def probe_calibration(request: CalibrationRequest) -> Fit:
     prompts, _ = split_prompts(request)
     backbone = load_for(request)
     full = run_in_full(backbone, request.settings, prompts)
-    quantize_for(request, backbone, prompts)
+    _quantized(request, backbone, prompts)
     renderer = TrajectoryRenderer(backbone, steps=backbone.steps, batch_rows=request.settings.batch_rows)
     return fit_steps(renderer, full, prompts, seeds_of(prompts, request.settings), "bias and scalars")
 
@@ -122,6 +125,12 @@ def backbone_has_control(request: CalibrationRequest) -> bool:
     from qsched.precision import find_recipe
 
     return find_recipe(request.precision).dtype_name is None
+
+
+def _quantized(request: CalibrationRequest, backbone: Backbone, prompts: list[Prompt]) -> PrecisionReport:
+    """Quantize the backbone; statistics that the precision needs are not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        return quantize_for(replace(request, out=Path(folder) / request.out.name), backbone, prompts)
 
 
 @contextmanager

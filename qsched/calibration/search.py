@@ -53,6 +53,8 @@ class Objective(Protocol):
 
     def paired_gains(self) -> dict[Point, np.ndarray]: ...
 
+    def table(self) -> tuple[list[Point], np.ndarray]: ...
+
 
 def run_search(
     strategy: str,
@@ -104,7 +106,7 @@ def planned_pictures(
     stages = nested_families(family)
     axes = len(stages[0].bounds)
     rounds = [(int(size**axes), FIRST_KEEP), (int(2 * 5**axes), REFINED_KEEP)]
-    rounds += [(int(5**axes), REFINED_KEEP)] * (GROWTHS if grow else 0)
+    rounds += [(int(5**axes), REFINED_KEEP)] * (GROWTHS + 1 if grow else 0)
     local = sum(local_points(stage) for stage in stages[1:])
     return sum(_race_pictures(count, keep, n_prompts) for count, keep in rounds) + (2 + local) * n_prompts
 
@@ -172,20 +174,22 @@ def search_race(objective: Objective, family: Family, *, seed: int, size: int, g
     objective.values([family.identity])
     survivors = _race(objective, even_grid(family, size), order, FIRST_KEEP)
     best = leader(objective, among=survivors)
-    start = family.box
+    start, growths = family.box, 0
     # Half the spacing of the first grid.
     spacing = [(high - low) / (size - 1) / 2 for low, high in family.bounds]
     refined = around(family, best, spacing, half_width=2)
     if best != family.identity:
         refined += around(family, family.identity, spacing, half_width=2)
     _race(objective, _new(objective, refined), order, REFINED_KEEP)
-    for _ in range(GROWTHS if grow else 0):
-        best = leader(objective, among=None)
-        if not family.edges(best):
-            break
+    reach = [(high - low) / 4 for low, high in family.bounds]  # two of them go to the end of a range that grew
+    while grow and family.edges(best := leader(objective, among=None)) and growths < GROWTHS:
+        growths += 1
         family = family.widened(best, start)
-        _race(objective, _new(objective, around(family, best, spacing, half_width=2)), order, REFINED_KEEP)
-    surface = fit_surface(objective.paired_gains(), family)
+        _race(objective, _new(objective, around(family, best, reach, half_width=2)), order, REFINED_KEEP)
+    if growths:
+        refined = around(family, leader(objective, among=None), spacing, half_width=2)
+        _race(objective, _new(objective, refined), order, REFINED_KEEP)
+    surface = fit_surface(*objective.table(), family)
     if surface is not None:
         objective.values([surface.optimum])
     return family

@@ -1,15 +1,15 @@
-"""A smooth fit to noisy gains: a Gaussian process over the coefficients, and its optimum.
+"""A smooth fit to noisy scores: a Gaussian process over the coefficients, its optimum, and the choice by it.
 
-Squared-exponential kernel with one length for all axes. A point's noise is the pooled variance over its number of
-prompts; (1, 1) has none, its gain over itself is 0 exactly. Length and amplitude by the largest marginal likelihood
-on a small grid (Rasmussen and Williams 2006, eq. 2.30). The mean of many noisy neighbours is less lucky than the best
-single one. The optimum is that of the mean minus one standard error, so that it does not run into a corner where
-nothing was measured.
+A candidate's score is its mean over prompts after the prompts' common share was taken out: what the candidates that all
+prompts have seen have in common on a prompt. What is left of them after candidates and prompts (doubly centred
+residuals) is the noise. Squared-exponential kernel with one length for all axes; length and amplitude by the largest
+marginal likelihood on a small grid (Rasmussen and Williams 2006, eq. 2.30). Gains are differences from the fit at
+(1, 1). The mean of many noisy neighbours is less lucky than the best single one. The optimum is that of the gain minus
+one standard error, so that it does not run into a corner where nothing was measured.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,39 +33,33 @@ class Surface:
     length: float
     low: tuple[float, ...]
     high: tuple[float, ...]
-    _unit_points: np.ndarray
-    _weights: np.ndarray
-    _amplitude2: float
-    _offset: float
+    _predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
     def at(self, points: Sequence[Point]) -> np.ndarray:
         """Fitted gains at points."""
         unit = (np.asarray(points, dtype=float) - self.low) / (np.array(self.high) - self.low)
-        gains: np.ndarray = (
-            self._offset + self._amplitude2 * _kernel(unit, self._unit_points, self.length) @ self._weights
-        )
-        return gains
+        return self._predict(unit)[0]
 
 
-def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | None:
-    """Fit to paired gains by candidate; None if there are too few points or they do not vary."""
-    known = {point: values for point, values in gains.items() if len(values) >= 2}
-    if len(known) < 4 * len(family.bounds):
+def fit_surface(points: Sequence[Point], values_CN: np.ndarray, family: Family) -> Surface | None:
+    """Fit to scores [candidates, prompts], NaN where not measured; None if there are too few points or no variation.
+
+    (1, 1) must be among the points, measured on all prompts.
+    """
+    scores, counts, variance = centred_scores(values_CN)
+    places = [i for i in range(len(points)) if counts[i] >= 2]
+    if len(places) < 4 * len(family.bounds):
         return None
     # The cubic cost is bounded: candidates seen on the most prompts first, then the better ones.
-    chosen = sorted(known, key=lambda p: (-len(known[p]), -float(known[p].mean())))[:MAX_POINTS]
+    stock = list(points).index(family.identity)
+    ranked = sorted(places, key=lambda i: (i != stock, -counts[i], -scores[i]))[:MAX_POINTS]
     low, high = np.array(family.bounds).T
-    x = (np.array(chosen) - low) / (high - low)
-    y = np.array([known[p].mean() for p in chosen])
+    x, y = (np.array([points[i] for i in ranked]) - low) / (high - low), scores[ranked]
     spread = float(y.std())
     if spread == 0:
         return None
-    exact = np.array([p == family.identity for p in chosen])
-    pooled = math.sqrt(np.mean([known[p].var(ddof=1) for p, sure in zip(chosen, exact, strict=True) if not sure]))
-    jitter = (1e-3 * spread) ** 2
-    noise = np.array([pooled**2 / len(known[p]) for p in chosen]) + jitter
+    noise = variance / counts[ranked] + (1e-3 * spread) ** 2
     offset = float(np.average(y, weights=1 / noise))  # the level far from all points: no one point decides it
-    noise[exact] = jitter
     fits = [
         (_log_likelihood(x, y - offset, noise, length, amplitude * spread), length, amplitude * spread)
         for length in LENGTHS
@@ -74,11 +68,14 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
     _, length, amplitude = max(fits)
     covariance = amplitude**2 * _kernel(x, x, length) + np.diag(noise)
     weights = np.linalg.solve(covariance, y - offset)
+    at_stock = (np.array([family.identity]) - low) / (high - low)
 
     def predict(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        k = amplitude**2 * _kernel(unit, x, length)
-        variance = amplitude**2 - (k * np.linalg.solve(covariance, k.T).T).sum(axis=1)
-        return offset + k @ weights, np.sqrt(variance.clip(min=0.0))
+        """(gain over the fit at (1, 1), its standard error)."""
+        k = amplitude**2 * (_kernel(unit, x, length) - _kernel(at_stock, x, length))
+        prior = 2 * amplitude**2 * (1 - _kernel(unit, at_stock, length)[:, 0])
+        left = prior - (k * np.linalg.solve(covariance, k.T).T).sum(axis=1)
+        return k @ weights, np.sqrt(left.clip(min=0.0))
 
     def cautious(unit: np.ndarray) -> np.ndarray:
         mean, error = predict(unit)
@@ -90,15 +87,47 @@ def fit_surface(gains: dict[Point, np.ndarray], family: Family) -> Surface | Non
         optimum=as_point(low + best * (high - low)),
         gain=gain,
         standard_error=standard_error,
-        n_points=len(chosen),
+        n_points=len(ranked),
         length=length,
         low=tuple(low),
         high=tuple(high),
-        _unit_points=x,
-        _weights=weights,
-        _amplitude2=amplitude**2,
-        _offset=offset,
+        _predict=predict,
     )
+
+
+def centred_scores(values_CN: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(means without the prompts' common share, number of prompts of each, variance of one residual)."""
+    values = np.asarray(values_CN, dtype=float)
+    counts = np.isfinite(values).sum(axis=1)
+    whole = values[counts == values.shape[1]]
+    shares = whole.mean(axis=0)
+    left = values - shares
+    scores = np.array([np.nanmean(row) if n else np.nan for row, n in zip(left, counts, strict=True)])
+    if len(whole) > 1:
+        residual = whole - shares - whole.mean(axis=1, keepdims=True) + whole.mean()
+        freedom = (whole.shape[0] - 1) * (whole.shape[1] - 1)
+    else:
+        several = counts >= 2
+        residual = (left - scores[:, None])[several]
+        freedom = int(counts[several].sum() - several.sum())
+    return scores, counts, float(np.nansum(residual**2)) / max(freedom, 1)
+
+
+def choose(points: Sequence[Point], values_CN: np.ndarray, family: Family) -> Point:
+    """The candidate to judge: of those measured on all prompts, the one with the largest fitted gain.
+
+    One whose own mean is below that of (1, 1) is never chosen, and without a fit, or on more than two axes, where the
+    candidates are too few to be neighbours, the largest mean decides.
+    """
+    values = np.asarray(values_CN, dtype=float)
+    stock = list(points).index(family.identity)
+    means = values.mean(axis=1)  # NaN for a candidate that lacks prompts
+    allowed = [i for i in range(len(points)) if np.isfinite(means[i]) and means[i] >= means[stock]]
+    surface = fit_surface(points, values, family) if len(family.bounds) <= 2 else None
+    if surface is None:
+        return points[max(allowed, key=lambda i: float(means[i]))]
+    fitted = surface.at([points[i] for i in allowed])
+    return points[allowed[int(fitted.argmax())]]
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 
 import pytest
 
-from qsched.calibration.calibrate import _check_prompts, _verdict, calibrate
+from qsched.calibration.calibrate import calibrate, check_prompts, with_control
 from qsched.calibration.compare import Comparison, Scores
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box
 from qsched.calibration.record import build_record
-from qsched.calibration.report import render_report, verdict_words
+from qsched.calibration.report import render_report
+from qsched.calibration.result import verdict_of
 from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.words import verdict_words
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, ScoringError
@@ -34,7 +37,7 @@ def run(tmp_path, objective, *, factor=FACTOR, name="journal.jsonl", settings=No
         objective,
         PROMPTS[:5],
         PROMPTS[5:],
-        settings or CalibrationSettings(size=5),
+        settings or CalibrationSettings(strategy="race", size=5),
         journal=tmp_path / name,
         identity={"model": f"random-flux x {factor}"},
         **more,
@@ -44,10 +47,10 @@ def run(tmp_path, objective, *, factor=FACTOR, name="journal.jsonl", settings=No
 @pytest.mark.parametrize("strategy", ["race", "grid", "coarse-to-fine"])
 def test_a_planted_factor_is_given_back_on_the_right_axis(tmp_path, nearness, strategy):
     result = run(tmp_path, nearness, settings=CalibrationSettings(strategy=strategy, size=5))
-    assert result.found.model[0] == pytest.approx(1.1, abs=0.02), "the fault sits in the model's output"
-    assert result.found.sample[0] == pytest.approx(1.0, abs=0.01), "and not in the sample"
-    assert result.verdict == "gain" and result.coefficients == result.found
-    assert result.heldout.gain().low > 0
+    assert result.qsched.found.model[0] == pytest.approx(1.1, abs=0.02), "the fault sits in the model's output"
+    assert result.qsched.found.sample[0] == pytest.approx(1.0, abs=0.01), "and not in the sample"
+    assert result.qsched.verdict == "gain" and result.qsched.coefficients == result.qsched.found
+    assert result.qsched.heldout.gain().low > 0 and result.bias is None
 
 
 def test_the_smooth_fit_finds_the_planted_factor_too(tmp_path, nearness):
@@ -61,38 +64,41 @@ def test_jaq_decides_and_not_its_text_term(tmp_path, undamaged):
     # the sum and then pick by TC.
     objective = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Nearness(undamaged, kind="image"), k=2.0)
     result = run(tmp_path, objective)
-    assert result.found.model[0] == pytest.approx(1.1, abs=0.02)
+    assert result.qsched.found.model[0] == pytest.approx(1.1, abs=0.02)
 
 
 def test_an_undamaged_model_falls_back_to_the_stock_scheduler_unless_forced(tmp_path, nearness):
     result = run(tmp_path, nearness, factor=1.0)
-    assert result.found == Coefficients.constant() and result.verdict == "no gain"
-    assert result.coefficients == Coefficients.constant()
-    flat = Jaq(_Flat(), Constant())
-    forced = run(tmp_path, flat, name="b.jsonl", settings=CalibrationSettings(size=3, strategy="grid", force=True))
-    assert forced.verdict == "forced" and forced.coefficients == forced.found
+    assert result.qsched.found == Coefficients.constant() and result.qsched.verdict == "not found"
+    assert result.qsched.coefficients == Coefficients.constant() and result.check_nfe == 0
+    luck = Jaq(_Lucky(), Constant())
+    for force, verdict in ((False, "no gain"), (True, "forced")):
+        settings = CalibrationSettings(size=3, strategy="grid", force=force)
+        tried = run(tmp_path, luck, name="b.jsonl", settings=settings)
+        assert tried.qsched.verdict == verdict and not tried.qsched.found.is_identity
+        assert tried.qsched.coefficients == (tried.qsched.found if force else Coefficients.constant())
 
 
-class _Flat(Nearness):
-    """A score without any relation to the coefficients."""
+class _Lucky(Nearness):
+    """A score without any relation to the coefficients, which some candidate wins by luck."""
 
     def __init__(self) -> None:
         super().__init__({}, kind="text")
 
     def _score_batch(self, images, prompts):
-        return [1.0] * len(images)
+        return [zlib.crc32(image.tobytes()) / 2**32 for image in images]
 
 
 def test_the_search_counts_its_model_evaluations_as_the_formula_does(tmp_path, nearness):
     result = run(tmp_path, nearness, settings=CalibrationSettings(strategy="grid", size=3))
     t, p, s = 5, 5 * 9, 4  # (1, 1) lies on this grid
     assert result.pictures == p and result.search_nfe == t + p * (s - 1)
-    assert result.check_nfe == 3 + 2 * 3 * (s - 1)
+    assert result.check_nfe == 3 + 2 * 3 * (s - 1), "the examples are in the memory"
 
 
 def test_the_race_sees_every_survivor_on_all_prompts_and_costs_less_than_its_grid(tmp_path, nearness):
-    race = run(tmp_path, nearness, settings=CalibrationSettings(size=7))
-    assert len(race.gains[race.found_point]) == 5 and len(race.gains[(1.0, 1.0)]) == 5
+    race = run(tmp_path, nearness, settings=CalibrationSettings(strategy="race", size=7))
+    assert len(race.gains[race.qsched.found.at_steps(4)]) == 5 == len(race.gains[Coefficients.constant().at_steps(4)])
     assert race.pictures < 5 * len(race.gains)
 
 
@@ -107,15 +113,17 @@ def test_the_same_seed_gives_the_same_result_and_the_journal_spares_the_work(tmp
     first = run(tmp_path, nearness)
     again = run(tmp_path, nearness)
     fresh = run(tmp_path, nearness, name="other.jsonl")
-    assert again.found == first.found == fresh.found
+    assert again.qsched.found == first.qsched.found == fresh.qsched.found
     assert again.search_nfe == first.search_nfe, "all values were in the journal"
     assert (tmp_path / "other.jsonl").read_text().count("\n") == (tmp_path / "journal.jsonl").read_text().count("\n")
 
 
 def test_the_control_uses_the_undamaged_model(tmp_path, nearness):
-    result = run(tmp_path, nearness, full_precision=random_flux())
-    assert result.control is not None
-    assert result.control.gain().high < 0, "coefficients that repair a fault harm a model without it"
+    result = with_control(run(tmp_path, nearness), random_flux(), nearness)
+    assert result.qsched.control is not None
+    assert result.qsched.control.gain().high < 0, "coefficients that repair a fault harm a model without it"
+    assert [example.gain for example in result.examples] == sorted((e.gain for e in result.examples), reverse=True)
+    assert all(list(e.pictures) == ["full precision", "quantized", "with qsched"] for e in result.examples)
 
 
 def test_a_budget_ends_the_search_with_the_best_so_far(tmp_path, nearness):
@@ -135,21 +143,21 @@ def test_a_scorer_that_fails_ends_the_search_with_the_prompt_and_the_candidate(t
                 raise RuntimeError("no reference")
             return super()._score_batch(images, prompts)
 
-    with pytest.raises(ScoringError, match=r"image p3 at \(1\.0, 1\.0\): RuntimeError: no reference"):
+    with pytest.raises(ScoringError, match=r"image p3 at constant, model 1, sample 1: RuntimeError: no reference"):
         run(tmp_path, Jaq(Strict(missing, kind="text"), Constant()))
 
 
 def test_a_journal_of_another_calibration_is_refused(tmp_path, nearness):
     run(tmp_path, nearness)
     with pytest.raises(CalibrationError, match=r"another calibration .other model, seed"):
-        run(tmp_path, nearness, factor=0.5, settings=CalibrationSettings(size=5, seed=1))
+        run(tmp_path, nearness, factor=0.5, settings=CalibrationSettings(strategy="race", size=5, seed=1))
 
 
 def test_a_half_written_last_line_is_measured_again(tmp_path, nearness):
     first = run(tmp_path, nearness)
     path = tmp_path / "journal.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    assert run(tmp_path, nearness).found == first.found
+    assert run(tmp_path, nearness).qsched.found == first.qsched.found
     for line in path.read_text().splitlines():
         json.loads(line)
 
@@ -163,9 +171,9 @@ def test_a_search_killed_in_the_middle_goes_on_where_it_was(tmp_path):
     assert stored == 5 + 5 * 4, "two batches for (1, 1), five of the grid"
     resumed, resumed_scored = search(tmp_path / "killed.jsonl")
     whole, whole_scored = search(tmp_path / "whole.jsonl")
-    assert resumed.found == whole.found and resumed.pictures == whole.pictures
+    assert resumed.qsched.found == whole.qsched.found and resumed.pictures == whole.pictures
     assert resumed_scored == whole_scored - stored, "what was stored was not made again"
-    assert resumed.calibration_gain.mean == pytest.approx(whole.calibration_gain.mean, abs=0.05)
+    assert resumed.qsched.calibration_gain.mean == pytest.approx(whole.qsched.calibration_gain.mean, abs=0.05)
     assert resumed.search_nfe == whole.search_nfe + 5, "the first step of five prompts was made twice, and is counted"
 
 
@@ -186,7 +194,8 @@ def test_the_two_axes_keep_their_own_ranges(tmp_path, nearness):
     # In the released scripts the sample axis ends at the model coefficient's maximum.
     settings = CalibrationSettings(strategy="grid", size=3, box=Box(model=(0.9, 1.2), sample=(0.95, 1.05)))
     result = run(tmp_path, nearness, settings=settings)
-    assert {p[0] for p in result.gains} == {0.9, 1.05, 1.2, 1.0} and {p[1] for p in result.gains} == {0.95, 1.0, 1.05}
+    points = [(c.model[0], c.sample[0]) for c in result.gains]
+    assert {p[0] for p in points} == {0.9, 1.05, 1.2, 1.0} and {p[1] for p in points} == {0.95, 1.0, 1.05}
 
 
 def heldout_of(gains: list[float]) -> Comparison:
@@ -196,13 +205,14 @@ def heldout_of(gains: list[float]) -> Comparison:
 def test_harm_is_called_harm(tmp_path, nearness):
     """-0.0642 [-0.1215, -0.0069] was headed "No gain"."""
     result = run(tmp_path, nearness)
-    harmed = replace(result, heldout=heldout_of([-0.2, -0.3, -0.25]), verdict="harm")
-    assert _verdict(harmed.heldout.gain(), CalibrationSettings()) == "harm"
-    assert _verdict(heldout_of([-0.2, 0.3, 0.1]).gain(), CalibrationSettings()) == "no gain"
-    words = verdict_words(harmed)
-    assert words.heading == "Harm." and words.warning and "(1, 1) is written" in words.text
-    forced = verdict_words(replace(harmed, verdict="forced"))
-    assert forced.heading == "Harm, kept by force."
+    harmed = replace(result.qsched, heldout=heldout_of([-0.2, -0.3, -0.25]), verdict="harm")
+    assert verdict_of(harmed.heldout.gain()) == "harm" and verdict_of(harmed.heldout.gain(), force=True) == "forced"
+    assert verdict_of(heldout_of([-0.2, 0.3, 0.1]).gain()) == "no gain"
+    words = verdict_words(result, harmed)
+    assert words.heading == "Q-Sched: harm." and words.warning and "(1, 1) is written" in words.text
+    assert "0 prompts better, 3 worse; worst: p6 -0.3000 (a small black moon left)" in words.text
+    forced = verdict_words(result, replace(harmed, verdict="forced"))
+    assert forced.heading == "Q-Sched: harm, kept by force."
 
 
 def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(tmp_path, nearness):
@@ -210,8 +220,10 @@ def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(tmp_path, near
     result = run(tmp_path, nearness, factor=1.0)
     record = build_record(result, nearness, backbone="b", precision="w4a4", arm={})
     assert record["gain"]["heldout"] is None and record["gain"]["calibration"] is None
+    assert record["verdict"] == "not found"
     page = render_report(result, record)
-    assert "the best candidate is the stock scheduler itself" in page and "0.0000 to" not in page
+    assert "no gain found by this search" in page and "not a measurement that there is no gain" in page
+    assert "0.0000 to" not in page and "<img" not in page
 
 
 @pytest.mark.parametrize("place", ["calibration", "held-out", "both"])
@@ -221,4 +233,4 @@ def test_prompts_that_are_equal_up_to_case_and_spaces_are_refused(tmp_path, near
     sets = {"calibration": ([*PROMPTS[:5], shout], HELDOUT), "held-out": (PROMPTS[:5], [*HELDOUT, twice])}
     prompts, heldout = sets.get(place, (PROMPTS[:5], [*HELDOUT, shout]))
     with pytest.raises(CalibrationError, match=r"same text up to case|also calibration prompts"):
-        _check_prompts(prompts, heldout)
+        check_prompts(prompts, heldout)

@@ -37,7 +37,9 @@ def folder(tmp_path_factory) -> Path:
 def invoke(folder: Path, clip: Path, out: Path, *more: str):
     weights = ["--weights", f"clipscore={clip}", "--weights", f"clip-iqa={clip}"]
     where = ["--backbone", str(folder / "random-flux"), "--prompts", str(folder / "prompts.yaml"), "--out", str(out)]
-    return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", "--grid-size", "3", *weights, *more])
+    search = [] if "--strategy" in more else ["--strategy", "race"]
+    search += [] if "closed-form" in more or "--grid-size" in more else ["--grid-size", "3"]
+    return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", *search, *weights, *more])
 
 
 @pytest.mark.slow
@@ -61,6 +63,63 @@ def test_the_command_writes_coefficients_with_provenance_and_a_page(folder, clip
     assert again.exit_code == 0 and json.loads(out.read_text())["found"] == record["found"]
     entry = shipped_entry(record)
     assert "tuned" not in entry["heldout"]["jaq"] and entry["heldout"]["jaq"]["gain"]["n"] == 4
+
+
+def test_the_default_strategy_writes_both_methods_and_generate_pairs_makes_the_arm(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu", "--force")
+    assert done.exit_code == 0, done.output
+    assert "Q-Sched:" in done.output and "qsched-bias:" in done.output and "is linear" in done.output
+    record = json.loads(out.read_text())
+    assert record["qsched_bias"]["method"] == "qsched-bias" and record["method"] == "qsched"
+    spent = record["provenance"]["spent"]
+    assert spent["search_nfe"] == spent["most_nfe"] == 2 * 4 * 2 + 4 * 4 * (2 - 1)
+    assert {one["found_by"] for one in record["candidates"]} > {"stock", "least squares, one pair"}
+    read_coefficients(out, method="qsched-bias")
+    # Whether a bias wins on random weights depends on the processor; the arm is made with one written by hand.
+    record["qsched_bias"]["coefficients"] = {
+        "family": "per_step",
+        "model": [1.0, 1.0],
+        "sample": [1.0, 1.0],
+        "bias": [[0.3, -0.3, 0.2, 0.1]] * 2,
+    }
+    out.write_text(json.dumps(record))
+    arms = f"fp32,w4a4,w4a4+qsched-bias:{out}"
+    options = ["--prompts", str(folder / "prompts.yaml"), "--limit", "2", "--device", "cpu", "--batch-size", "2"]
+    model = ["--backbone", str(folder / "random-flux"), "--arms", arms, "--out", str(tmp_path / "set")]
+    made = CliRunner().invoke(app, ["generate-pairs", *model, *options])
+    assert made.exit_code == 0, made.output
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert [arm["name"] for arm in manifest["arms"]] == ["fp32", "w4a4", "w4a4+qsched-bias:c"]
+    rows = [json.loads(line) for line in (tmp_path / "set" / "images.jsonl").read_text().splitlines()]
+    assert len({row["sha256"] for row in rows}) == 6, "the bias changes the pictures"
+    assert (
+        manifest["arms"][2]["coefficients"]["bias"] and manifest["arms"][2]["coefficients_origin"]["file"] == "c.json"
+    )
+
+
+def test_a_dry_run_counts_and_times_and_writes_nothing(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu", "--dry-run")
+    assert done.exit_code == 0, done.output
+    # 4 + 4 prompts of 2 steps: 16 + 16 to search; 8 + 2 x 4 to check, twice for the control, 3 x 3 for the examples.
+    assert "at most 32 for the search, 41 for the check" in done.output
+    assert "pictures to decode and score: at most 56" in done.output  # 20 + 24 + 12
+    assert "MB in full precision" in done.output and "nothing was written" in done.output
+    assert not list(tmp_path.iterdir())
+    run = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu")
+    spent = json.loads(out.read_text())["provenance"]["spent"]
+    assert run.exit_code == 0 and spent["search_nfe"] == 32 and spent["check_nfe"] <= 41
+
+
+def test_a_probe_prints_the_linear_share_of_each_step_and_writes_nothing(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    done = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu", "--probe")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    assert ["step", "error", "scalars", "bias", "bias", "and", "scalars"] in lines
+    assert sum(line[:1] in (["1"], ["2"]) and line[2:3] == ["%"] for line in lines) == 2
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("precision", ["svdquant", "w4a4:ptqd"])
@@ -89,7 +148,12 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
         (["--model-range", "wide"], "write two numbers"),
         (["--sample-range", "1.1,1.2"], "is always a candidate"),
         (["--family", "cubic"], "choose one of constant"),
-        (["--strategy", "anneal"], "choose one of race"),
+        (["--strategy", "anneal"], "choose one of closed-form, race"),
+        (["--strategy", "closed-form", "--family", "linear"], "add --strategy race"),
+        (["--strategy", "closed-form", "--precision", "fp32"], "add --strategy race"),
+        (["--strategy", "closed-form", "--precision", "w4a4:ptqd"], "add --strategy race"),
+        (["--probe"], "leave --strategy race out"),
+        (["--probe", "--dry-run"], "ask one of them"),
         (["--iq", "clipscore"], "needs more than the picture"),
         (["--k", "nan"], "k is nan"),
         (["--budget-nfe", "0"], "above 0"),
@@ -121,7 +185,7 @@ def test_numbers_below_their_least_are_refused_on_the_command_line_and_in_settin
     done = invoke(folder, clip_folder, tmp_path / "c.json", *more)
     assert done.exit_code == 2 and isinstance(done.exception, SystemExit) and not list(tmp_path.iterdir())
     with pytest.raises(QschedError, match="or more"):
-        CalibrationSettings(**{{"--seed": "seed", "--grid-size": "size"}[more[0]]: int(more[1])})
+        CalibrationSettings(strategy="race", **{{"--seed": "seed", "--grid-size": "size"}[more[0]]: int(more[1])})
 
 
 def test_outputs_never_overwrite_prompts_or_a_strange_file(folder, clip_folder, tmp_path):
@@ -155,7 +219,7 @@ def test_a_shipped_set_serves_as_heldout_prompts_and_a_file_gets_lines_of_progre
     assert json.loads(out.read_text())["gain"]["heldout"]["n"] == 2
     assert "loading the backbone" in done.stderr and "of at most" in done.stderr
     page = out.with_suffix(".html").read_text()
-    assert 'name="viewport"' in page and page.count('<div class="scroll"><table>') == page.count("<table>") == 2
+    assert 'name="viewport"' in page and page.count('<div class="scroll"><table>') == page.count("<table>") >= 2
 
 
 def test_a_budget_too_small_for_any_candidate_says_what_would_be_needed(folder, clip_folder, tmp_path):
@@ -190,4 +254,4 @@ def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, 
             device="cpu",
         )
     )
-    assert done.result.control is None and done.record["gain"]["full_precision_control"] is None
+    assert done.result.qsched.control is None and done.record["gain"]["full_precision_control"] is None

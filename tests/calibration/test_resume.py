@@ -16,7 +16,7 @@ from qsched.calibration.calibrate import calibrate, search_name
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator
 from qsched.calibration.families import Box, Family
 from qsched.calibration.journal import Journal
-from qsched.calibration.search import STRATEGIES, planned_pictures, run_search
+from qsched.calibration.search import DEFAULT_SIZES, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import Row
 from qsched.generation import Prompt, read_prompts
@@ -70,15 +70,14 @@ class Found:
 
 
 def search(path: Path, **settings) -> Found:
-    asked = CalibrationSettings(**{"size": 5, "batch_rows": BATCH, **settings})
+    asked = CalibrationSettings(**{"strategy": "race", "size": 5, "batch_rows": BATCH, **settings})
     family = asked.family_for(STEPS)
     evaluator = Evaluator(
         Rendered(),
         Hill(),
-        family,
         [Prompt(f"p{i}", f"text {i}") for i in range(N_PROMPTS)],
         list(range(N_PROMPTS)),
-        Journal(path, {}, search=search_name(asked, family)),
+        Journal(path, {}, search=search_name(asked, family, N_PROMPTS)),
         budget=asked.budget,
         planned=planned_pictures(asked.strategy, family, N_PROMPTS, size=asked.size),
         batch_rows=asked.batch_rows,
@@ -101,7 +100,7 @@ def search(path: Path, **settings) -> Found:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vary", ["both", "sample"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", DEFAULT_SIZES)
 def test_a_search_cut_anywhere_resumes_to_the_same_candidates_means_and_best(tmp_path, strategy, vary):
     if strategy == "optuna":
         pytest.importorskip("optuna")
@@ -165,7 +164,7 @@ def test_a_budget_of_exactly_the_whole_search_does_not_end_it(tmp_path):
 def test_a_race_on_one_axis_starts_with_size_values_and_refines_between_them(tmp_path):
     family = Family("constant", STEPS, vary="model")
     found = search(tmp_path / "j", vary="model", size=9)
-    values = sorted(p[0] for p in found.means)
+    values = sorted(c.model[0] for c in found.means)
     assert set(np.round(np.linspace(0.8, 1.2, 9), 6)) <= set(values) and len(values) <= 9 + 5 + 1
     between = [v for v in values if round((v - 0.8) / 0.05, 6) % 1]
     assert between and min(np.diff(values)) <= 0.025 + 1e-9, "the refinement is finer than the first grid"
@@ -198,7 +197,7 @@ def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path
 
     def values(name: str) -> dict:
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()[1:]]
-        return {(tuple(r["point"]), r["prompt"]): (r["tc"], r["iq"], r["jaq"]) for r in lines}
+        return {(json.dumps(r["candidate"]), r["prompt"]): (r["tc"], r["iq"], r["jaq"]) for r in lines}
 
     whole = run("whole")
     lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
@@ -208,16 +207,19 @@ def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path
         (tmp_path / name).write_text("".join(lines[:cut]))
         resumed = run(name)
         assert values(name) == values("whole"), f"cut after line {cut}"
-        assert resumed.found == whole.found and resumed.calibration_gain == whole.calibration_gain
-        assert resumed.heldout == whole.heldout
+        assert (
+            resumed.qsched.found == whole.qsched.found
+            and resumed.qsched.calibration_gain == whole.qsched.calibration_gain
+        )
+        assert resumed.qsched.heldout == whole.qsched.heldout
 
 
 def test_a_budget_that_ends_before_any_candidate_is_known_gives_no_verdict_on_gain(tmp_path, nearness):
-    from qsched.calibration.report import not_searched_words
+    from qsched.calibration.words import not_searched_words
     from tests.calibration.conftest import PROMPTS, planted
     from tests.calibration.pipelines import random_flux
 
-    settings = CalibrationSettings(size=5, budget=Budget(nfe=5 + 3 * 5 + 3 * 4))
+    settings = CalibrationSettings(strategy="grid", size=5, budget=Budget(nfe=5 + 3 * 5 + 3 * 4))
     result = calibrate(
         planted(random_flux(), 1 / 1.1),
         nearness,
@@ -227,7 +229,7 @@ def test_a_budget_that_ends_before_any_candidate_is_known_gives_no_verdict_on_ga
         journal=tmp_path / "j",
         identity={},
     )
-    assert result.verdict == "not searched" and result.coefficients == Coefficients.constant()
+    assert result.qsched.verdict == "not searched" and result.qsched.coefficients == Coefficients.constant()
     words = not_searched_words(result)
     assert "32 NFE" in words and f"at most {result.most_nfe:,} NFE" in words
     raised = replace(settings, budget=Budget(nfe=result.most_nfe + 5))  # 5: the first step again
@@ -240,4 +242,4 @@ def test_a_budget_that_ends_before_any_candidate_is_known_gives_no_verdict_on_ga
         journal=tmp_path / "j",
         identity={},
     )
-    assert more.verdict == "gain" and not more.budget_spent
+    assert more.qsched.verdict == "gain" and not more.budget_spent
