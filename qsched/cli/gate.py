@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def gate(
     if not 0.5 <= level <= 0.999:
         raise InputError(f"--level {level:g} is not from 0.5 to 0.999")
     read_manifest(image_set)
-    metrics = _load(limits, weights=weights, device=device, display=display)
+    limits, metrics = _load(limits, weights=weights, device=device, display=display)
 
     from rich.progress import Progress
 
@@ -104,25 +105,33 @@ def _print_results(found: Gate) -> None:
         typer.echo(f"{info.name}: {info.scale}; {info.version}")
 
 
-def _load(limits: list[Limit], *, weights: list[str], device: str, display: str) -> list[ReferenceMetric]:
-    """The metrics of the limits; what is wrong with a limit is said before anything is loaded."""
+def _load(
+    limits: list[Limit], *, weights: list[str], device: str, display: str
+) -> tuple[list[Limit], list[ReferenceMetric]]:
+    """The limits by the names that their metrics have, and the metrics; what can be wrong is said before they load."""
     from qsched.errors import InputError
     from qsched.scoring.image_set.gate import check_direction
+    from qsched.scoring.outside import is_outside
     from qsched.scoring.registry import REFERENCE_METRICS, compares_with_twin, load_metrics, parse_weights
     from qsched.scoring.visible_difference import find_display
 
     find_display(display)
     names = list(dict.fromkeys(one.metric for one in limits))
     for name in names:
-        if not compares_with_twin(name):
+        if not compares_with_twin(name) and not is_outside(name):
             raise InputError(
                 f"{name} is not a metric of a picture against its twin; a gate takes {', '.join(REFERENCE_METRICS)} "
                 "or a full-reference metric of pyiqa"
             )
-    _, metrics = load_metrics(
+    scorers, metrics = load_metrics(
         ",".join(names), weights=parse_weights(weights), device=torch_device(device), display=display
     )
-    infos = {metric.info.name: metric.info for metric in metrics}
+    if scorers:
+        raise InputError(
+            f"{scorers[0].info.name} is not a metric of a picture against its twin; derive it from ReferenceMetric"
+        )
+    by_name = dict(zip(names, metrics, strict=True))
     for one in limits:
-        check_direction(one, infos[one.metric])
-    return metrics
+        check_direction(one, by_name[one.metric].info)
+    # A metric from outside is asked for by its place and calls itself something shorter.
+    return [replace(one, metric=by_name[one.metric].info.name) for one in limits], metrics

@@ -27,7 +27,7 @@ def score(
         None,
         "--metrics",
         help="Comma-separated: clipscore, clip-iqa, hpsv2.1, pickscore, tiny-check, psnr, ssim, lpips, cvvdp, flip, "
-        "ssimulacra2, pyiqa:<metric>. "
+        "ssimulacra2, pyiqa:<metric>, or your own file.py:Class. "
         "Default: clipscore,clip-iqa,psnr,ssim, and tiny-check for the tiny models.",
     ),
     baseline: str | None = typer.Option(None, "--baseline", help="Arm to compare with; default: the first."),

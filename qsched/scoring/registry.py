@@ -8,6 +8,7 @@ from typing import Any
 
 from qsched.errors import InputError
 from qsched.scoring import visible_difference
+from qsched.scoring.outside import OutsideScorer, is_outside, load_outside
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, needs_reference
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
@@ -22,13 +23,21 @@ def load_scorer(name: str, *, weights: str | None = None, device: str = "cpu", b
     """A scorer of images against prompts, or of images alone.
 
     `weights`: a folder, a shipped model's name or a pinned hub id (see weights.py); the default is the
-    published model of that scorer. Raises InputError for an unknown name.
+    published model of that scorer. A name may be one from outside (see outside.py). Raises InputError for an unknown
+    name.
     """
     return _load_scorer(name, weights, device, batch_size)
 
 
 @lru_cache(maxsize=16)
 def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | None) -> Scorer:
+    if is_outside(name):
+        made = _load_outside(name, weights, device)
+        if not isinstance(made, OutsideScorer):
+            raise InputError(
+                f"{name} compares a picture with its twin; here a scorer of pictures and prompts is needed"
+            )
+        return made
     options: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     if name.startswith(PREFIX):
         _no_weights(name, weights)
@@ -49,7 +58,15 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
         from qsched.scoring.preference_scorers import HpsV21, PickScore
 
         return (HpsV21 if name == "hpsv2.1" else PickScore)(**options)
-    raise InputError(f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)} or {PREFIX}<metric>")
+    raise InputError(
+        f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)}, {PREFIX}<metric>, or name your own, "
+        "file.py:Class"
+    )
+
+
+@lru_cache(maxsize=16)
+def _load_outside(name: str, weights: str | None, device: str) -> OutsideScorer | ReferenceMetric:
+    return load_outside(name, weights=weights, device=device, taken=(*SCORERS, *REFERENCE_METRICS, "jaq"))
 
 
 def load_reference_metric(
@@ -110,7 +127,13 @@ def load_metrics(
     scorers: list[Scorer] = []
     references: list[ReferenceMetric] = []
     for name in wanted:
-        if compares_with_twin(name):
+        if is_outside(name):
+            made = _load_outside(name, weights.get(name), device)
+            if isinstance(made, ReferenceMetric):
+                references.append(made)
+            else:
+                scorers.append(made)
+        elif compares_with_twin(name):
             references.append(load_reference_metric(name, weights=weights.get(name), device=device, display=display))
         else:
             scorers.append(load_scorer(name, weights=weights.get(name), device=device))
@@ -124,7 +147,7 @@ def parse_weights(items: Sequence[str]) -> dict[str, str]:
         name, equals, path = item.partition("=")
         if not (name and equals and path):
             raise InputError(f"--weights {item!r}; write scorer=path, for example clipscore=tiny-clip")
-        if name not in WITH_WEIGHTS:
+        if name not in WITH_WEIGHTS and not is_outside(name):
             raise InputError(f"--weights {item!r}: {name!r} takes no weights; choose one of {', '.join(WITH_WEIGHTS)}")
         if name in weights:
             raise InputError(f"--weights names {name!r} twice, {weights[name]!r} and {path!r}; give it once")

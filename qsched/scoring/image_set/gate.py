@@ -30,7 +30,7 @@ from qsched.scoring.reference_metrics import ReferenceMetric
 
 Outcome = Literal["passed", "failed", "not shown"]
 WORST = 3
-_LIMIT = re.compile(r"(?P<metric>[A-Za-z0-9_.:-]+?)\s*(?P<sign><=|>=)\s*(?P<value>-?[0-9]*\.?[0-9]+)")
+_LIMIT = re.compile(r"(?P<metric>[A-Za-z0-9_./:-]+?)\s*(?P<sign><=|>=)\s*(?P<value>-?[0-9]*\.?[0-9]+)")
 
 
 @dataclass(frozen=True)
