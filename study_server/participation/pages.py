@@ -60,6 +60,14 @@ class ScreeningItem:
 
 
 @dataclass(frozen=True, slots=True)
+class FlickerItem:
+    """Pictures that flicker: how many flashes per second, and whether that is more than WCAG 2.3.1 allows."""
+
+    rate: str
+    faster: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StudyItem:
     slug: str
     title: str
@@ -78,6 +86,8 @@ class ConsentPage:
     contact: str | None
     hidden: dict[str, str]
     demographics: tuple[DemographicItem, ...]
+    fidelity: bool
+    flicker: FlickerItem | None
     problem: FormProblem | None = None
 
 
@@ -92,6 +102,8 @@ class InstructionsPage:
     block_length: int
     has_practice: bool
     screening: ScreeningItem
+    fidelity: bool
+    flicker: FlickerItem | None
     withdraw_code: str | None
 
 
@@ -101,6 +113,8 @@ class TaskPage:
     allow_tie: bool
     allow_skip: bool
     strength: bool
+    fidelity: bool
+    flicker: FlickerItem | None
 
 
 @dataclass(frozen=True, slots=True)

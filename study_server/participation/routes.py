@@ -14,6 +14,7 @@ from study_server.participation.pages import (
     Completion,
     ConsentPage,
     DemographicItem,
+    FlickerItem,
     FormProblem,
     IndexPage,
     InstructionsPage,
@@ -27,6 +28,7 @@ from study_server.participation.pages import (
 )
 from study_server.participation.schemas import ScreeningBody, ScreeningProblem, ScreeningResult
 from study_server.studies.cache import STUDIES
+from study_server.studies.design import StudyDesign
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
@@ -166,7 +168,7 @@ async def instructions(slug: str, request: Request) -> Response:
     design = study.design
     rules = design.screening
     page = InstructionsPage(
-        questions=tuple(QuestionItem(question.id, question.text) for question in design.questions),
+        questions=() if design.fidelity else tuple(QuestionItem(asked.id, asked.text) for asked in design.questions),
         allow_tie=design.allow_tie,
         allow_skip=design.allow_skip,
         strength=design.strength,
@@ -182,6 +184,8 @@ async def instructions(slug: str, request: Request) -> Response:
             min_viewport_height=rules.min_viewport_height,
             max_zoom=rules.max_zoom,
         ),
+        fidelity=design.fidelity is not None,
+        flicker=_flicker(design),
         withdraw_code=summary.withdraw_code,
     )
     return _render(request, study, page, key, preview=summary.preview)
@@ -214,7 +218,13 @@ async def task(slug: str, request: Request) -> Response:
     if study.design.screening.required and not summary.passed_screening:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     design = study.design
-    page = TaskPage(allow_tie=design.allow_tie, allow_skip=design.allow_skip, strength=design.strength)
+    page = TaskPage(
+        allow_tie=design.allow_tie,
+        allow_skip=design.allow_skip,
+        strength=design.strength,
+        fidelity=design.fidelity is not None,
+        flicker=_flicker(design),
+    )
     return _render(request, study, page, key, preview=summary.preview)
 
 
@@ -350,6 +360,8 @@ def _consent(
             for item in design.demographics
         ),
         problem=problem,
+        fidelity=design.fidelity is not None,
+        flicker=_flicker(design),
     )
     answer = server.pages.render(
         request,
@@ -418,3 +430,11 @@ def _message(
 
 def _heading(study: Study) -> StudyHeading:
     return StudyHeading(study.slug, study.title)
+
+
+def _flicker(design: StudyDesign) -> FlickerItem | None:
+    """The flicker of a fidelity study's boosted triplets, None in a study without."""
+    if design.fidelity is None or not design.fidelity.boosted:
+        return None
+    boost = design.fidelity.boost
+    return FlickerItem(f"{boost.rate_hz:g}", boost.faster_flicker)

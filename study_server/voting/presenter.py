@@ -10,6 +10,7 @@ from qsched.records import Choice, Kind
 from study_server.assignment.records import Shown
 from study_server.assignment.session import AnnotatorSession
 from study_server.clock import now_ms
+from study_server.studies.design import Question
 from study_server.studies.known_answers import first_known, known_answer
 from study_server.voting.answers import (
     NextStep,
@@ -101,7 +102,7 @@ class Presenter:
             study=StudyTerms(
                 title=study.title,
                 slug=study.slug,
-                questions=tuple(QuestionText(id=question.id, text=question.text) for question in design.questions),
+                questions=tuple(QuestionText(id=one.id, text=self._question(one)) for one in design.questions),
                 allow_tie=design.allow_tie,
                 allow_skip=design.allow_skip,
                 strength=design.strength,
@@ -122,6 +123,10 @@ class Presenter:
             undo=_offer(self._vote_id(outcome.undo_id)),
             retry_after=_retry_after(outcome),
         )
+
+    def _question(self, question: Question) -> str:
+        """The owner's words; the question of a fidelity study is the page's own, in the person's language."""
+        return question.text if self._design.fidelity is None else self._call.catalogue().text("fidelity.question")
 
     def vote(self, outcome: Outcome, *, stacked: bool) -> VoteAnswer:
         """The answer to an accepted vote; `stacked` if the pictures lay one above the other."""

@@ -72,7 +72,8 @@ export function fillButton(button, option, stacked) {
  * @param {boolean} stacked
  * @returns {string[]}
  */
-export function wordsOf({ choice, strength }, stacked) {
+export function wordsOf({ choice, strength, words: own }, stacked) {
+  if (own) return [t(own)];
   const shown = stacked && (choice === "left" || choice === "right") ? STACKED[choice] : choice;
   const words = [t(`task.choice.${shown}`)];
   if (strength !== null) words.push(t(`task.choice.${strength === 2 ? "clearly" : "slightly"}`));

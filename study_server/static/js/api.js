@@ -2,14 +2,16 @@
 
 /**
  * @typedef {{token: string, kind_public: "practice"|"task", prompt: string|null, instruction?: string|null,
- *   left: Picture, right: Picture, lease_seconds: number}} Assignment
+ *   left: Picture, right: Picture, lease_seconds: number, reference?: Picture|null,
+ *   boosting?: {factor: number, rate_hz: number}|null}} Assignment
  * @typedef {{src: string, width: number, height: number}} Picture
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
  *   limit_seconds_left: number|null, practice_left?: number}} Progress
  * @typedef {"task"|"break"|"finished"|"waiting"|"paused"|"closed"} State
  * @typedef {{title: string, slug: string, questions: {id: string, text: string}[], allow_tie: boolean,
  *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean,
- *   seconds_per_vote: number, show_at?: "fit"|"one_to_one"}} Study
+ *   seconds_per_vote: number, show_at?: "fit"|"one_to_one", design?: "preference"|"fidelity",
+ *   faster_flicker?: boolean}} Study
  * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State,
  *   session_key: string, undo: {vote_id: string}|null, retry_after?: number}} SessionState
  * @typedef {{accepted: boolean, vote_id: string, feedback?: {correct: boolean, text: string}|null,

@@ -8,7 +8,8 @@
 
 /**
  * One pair ready to be painted. Each picture exists twice, once for each side of the stage, so that the
- * swap in place only changes what is visible; the browser keeps one decoded copy for both elements.
+ * swap in place only changes what is visible; the browser keeps one decoded copy for both elements. The second element
+ * lies over the other picture; in a triplet it is the reference on both sides.
  * @typedef {{left: [HTMLImageElement, HTMLImageElement], right: [HTMLImageElement, HTMLImageElement]}} PairImages
  */
 
@@ -32,14 +33,17 @@ const LONGEST_WAIT_MS = 10_000;
  * @returns {Promise<PairImages>}
  */
 export async function loadPair(assignment, onLoading = () => {}) {
-  const sources = [assignment.left.src, assignment.right.src];
+  const { left: first, right: second, reference } = assignment;
+  const sources = [first.src, second.src, ...(reference ? [reference.src] : [])];
   const shares = sources.map(() => /** @type {number|null} */ (null));
-  const [left, right] = await Promise.all(sources.map((src, which) => loadPicture(src, ({ waiting, share }) => {
+  const [left, right, under] = await Promise.all(sources.map((src, which) => loadPicture(src, ({ waiting, share }) => {
     shares[which] = share;
-    const [one, other] = shares;
-    onLoading({ waiting, share: one === null || other === null ? null : (one + other) / 2 });
+    const known = shares.filter((one) => one !== null);
+    const sum = known.reduce((total, one) => total + one, 0);
+    onLoading({ waiting, share: known.length < shares.length ? null : sum / shares.length });
   })));
-  return { left, right };
+  // What lies under the left picture is element 1 of the right one, and the other way round.
+  return under ? { left: [left[0], under[1]], right: [right[0], under[0]] } : { left, right };
 }
 
 /**

@@ -75,6 +75,22 @@ export function showBreak({ done, total }, { onContinue, onUndo }) {
   });
 }
 
+/**
+ * What the next pictures do, before they do it. The still way is the first button for a flicker above 3 Hz.
+ * @param {number} rate flashes per second
+ * @param {boolean} faster whether that is more than the accessibility guidelines allow without consent
+ * @param {(choice: "flicker"|"still") => void} onChoice
+ */
+export function showFlickerNotice(rate, faster, onChoice) {
+  const flicker = { words: t(faster ? "flicker.agree_faster" : "flicker.on"), act: () => onChoice("flicker") };
+  const still = { words: t("flicker.still"), act: () => onChoice("still") };
+  const [first, second] = faster ? [still, flicker] : [flicker, still];
+  showPanel({
+    heading: t("flicker.heading"), text: t(faster ? "flicker.notice_faster" : "flicker.notice", { rate }), kind: "flicker",
+    extra: t("flicker.any_time"), button: first.words, onButton: first.act, second: second.words, onSecond: second.act,
+  });
+}
+
 /** No pair is free at the moment. */
 export function showWaiting() {
   showPanel({ heading: t("waiting.heading"), text: t("waiting.text"), kind: "waiting" });

@@ -17,9 +17,11 @@ export class Presenter {
   /**
    * @param {Viewer} viewer
    * @param {Choices} choices
+   * @param {import("./flicker.js").Flicker} flicker
    */
-  constructor(viewer, choices) {
+  constructor(viewer, choices, flicker) {
     this.viewer = viewer;
+    this.flicker = flicker;
     this.choices = choices;
     this.watch = new Stopwatch();
     this.pair = /** @type {Assignment|null} */ (null);
@@ -33,10 +35,11 @@ export class Presenter {
    * Show a pair: wait until both pictures are decoded, then paint both in one frame.
    * @param {Assignment} pair
    * @param {Promise<PairImages>} pictures
-   * @param {{withPrompt: boolean, said: import("./choices.js").Said}} options `said`: what was answered about it before
+   * @param {{withPrompt: boolean, said: import("./choices.js").Said, start: import("./viewer.js").Start}} options
+   *   `said`: what was answered about it before; `start`: the scale at which it begins
    * @returns {Promise<"painted"|"overtaken"|"missing">}
    */
-  async present(pair, pictures, { withPrompt, said }) {
+  async present(pair, pictures, { withPrompt, said, start }) {
     this.hide();
     const turn = this.turn;
     this.pair = pair;
@@ -62,6 +65,7 @@ export class Presenter {
     document.body.classList.remove("loading");
     byId("stage-note").hidden = true;
     bringIntoView(this.viewer.stage);
+    this.viewer.startAt(start);
     this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
     await nextFrame();
     if (turn !== this.turn) return "overtaken";
@@ -69,6 +73,7 @@ export class Presenter {
     const painted = await nextFrame(); // the frame that revealed them has been handed over by now
     if (turn !== this.turn) return "overtaken";
     this.watch.start(painted);
+    this.flicker.start(pair.boosting?.rate_hz ?? 0);
     this.paintedAt = performance.timeOrigin + painted;
     this.painted = true;
     this.choices.setEnabled(true);
@@ -84,9 +89,20 @@ export class Presenter {
     this.painted = false;
     this.choices.setEnabled(false);
     if (!keepVisible) this.viewer.veil();
+    const view = this.#view();
+    this.flicker.stop();
+    return { ...this.watch.stop(), painted_at: this.paintedAt, view };
+  }
+
+  /** @returns {object} how the pair lay on the screen; of a triplet the scale at which it was answered, and the flicker */
+  #view() {
     const { layout, scale } = this.viewer.layout;
     const view = { layout, scale, zoomed: this.viewer.everZoomed, swaps: this.viewer.swaps };
-    return { ...this.watch.stop(), painted_at: this.paintedAt, view };
+    if (!this.pair?.reference) return view;
+    const { boosting } = this.pair;
+    if (!boosting) return { ...view, scale: this.viewer.scale };
+    // Whole but for a pinch in progress.
+    return { ...view, scale: Math.max(1, Math.round(this.viewer.scale)), rate_hz: this.flicker.ran ? boosting.rate_hz : 0 };
   }
 
   /** Take whatever is shown, or about to be shown, off the stage. */
@@ -94,6 +110,7 @@ export class Presenter {
     this.turn += 1;
     this.painted = false;
     this.pair = null;
+    this.flicker.stop();
     this.choices.setEnabled(false);
     this.viewer.veil();
   }

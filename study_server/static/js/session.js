@@ -18,7 +18,7 @@ import { listenToFeedback, showFeedback } from "./feedback.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Outbox } from "./outbox.js";
 import { Pace } from "./pace.js";
-import { hidePanel, showBreak, showClosed, showPaused, showPending, showWaiting } from "./panel.js";
+import { hidePanel, showBreak, showClosed, showFlickerNotice, showPaused, showPending, showWaiting } from "./panel.js";
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
 import { clearHint, showHint, showProgress, showSaving } from "./status.js";
@@ -33,15 +33,19 @@ import { Undo } from "./undo.js";
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 
 export class TaskSession {
-  /** @param {Viewer} viewer */
-  constructor(viewer) {
+  /**
+   * @param {Viewer} viewer
+   * @param {import("./flicker.js").Flicker} flicker
+   */
+  constructor(viewer, flicker) {
     this.viewer = viewer;
+    this.flicker = flicker;
     this.choices = new Choices(byId("choices"), {
       onComplete: (said, input) => this.#submit(said, input),
       onAnswer: (said) => this.presenter.pair && this.drafts?.keep(this.presenter.pair.token, said),
       mayAnswer: () => this.mayAnswer(),
     });
-    this.presenter = new Presenter(viewer, this.choices);
+    this.presenter = new Presenter(viewer, this.choices, flicker);
     this.queue = new Queue((loading) => this.presenter.noteLoading(loading));
     this.state = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
@@ -62,6 +66,12 @@ export class TaskSession {
   /** @returns {boolean} whether an answer may be given now; says why not where the person can mend it */
   mayAnswer() {
     if (!this.presenter.painted || this.ended) return false;
+    if (this.presenter.pair?.reference) {
+      // Nobody can tell what differs from a reference that was never on the screen.
+      if (this.viewer.swaps > 0 || this.flicker.ran) return true;
+      showHint(t("fidelity.look_first"));
+      return false;
+    }
     if (!this.viewer.swapped) return true;
     showHint(t("task.unswap_first"));
     return false;
@@ -111,9 +121,11 @@ export class TaskSession {
   async show() {
     const pair = this.queue.current;
     if (!pair) return this.#queueIsEmpty();
+    if (pair.boosting && this.flicker.undecided) return this.#askAboutFlicker(pair.boosting.rate_hz);
     const pictures = this.queue.pictures(pair);
     const outcome = await this.presenter.present(pair, pictures, {
       withPrompt: this.state?.study.show_prompt ?? true, said: this.drafts?.of(pair.token) ?? {},
+      start: pair.boosting ? "enlarged" : this.state?.study.show_at ?? "fit",
     });
     if (outcome === "missing") return this.failures.reportMissing(pair);
     if (outcome === "overtaken") return undefined;
@@ -165,9 +177,9 @@ export class TaskSession {
   /** @param {SessionState} session */
   #begin(session) {
     this.choices.build(session.study);
-    this.viewer.startAt(session.study.show_at ?? "fit");
     const name = `${session.study.slug}:${session.session_key}`;
     this.drafts = new Drafts(name);
+    this.flicker.remember(name);
     this.pace = new Pace(name, session.study.seconds_per_vote);
     const outbox = new Outbox({
       name,
@@ -261,6 +273,20 @@ export class TaskSession {
     hidePanel();
     await this.show();
     showHint(t(this.choices.awaitsDone ? "task.undone_several" : "task.undone"));
+  }
+
+  /**
+   * Before the first picture that flickers: what comes, and the person's choice.
+   * @param {number} rate
+   */
+  #askAboutFlicker(rate) {
+    this.presenter.hide();
+    showFlickerNotice(rate, this.state?.study.faster_flicker ?? false, (choice) => {
+      this.flicker.decide(choice);
+      hidePanel();
+      byId("stage").focus({ preventScroll: true });
+      void this.show();
+    });
   }
 
   #finish() {

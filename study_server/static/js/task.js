@@ -3,6 +3,7 @@
 import { byId } from "./announce.js";
 import { base } from "./api.js";
 import { TaskSession } from "./session.js";
+import { Flicker } from "./flicker.js";
 import { listenToGestures } from "./gestures.js";
 import { actionOf, rememberSingleKeys, singleKeysOn } from "./keys.js";
 import { markOverflow } from "./overflow.js";
@@ -20,7 +21,8 @@ const TAP_MS = 250;
 const stage = byId("stage");
 const help = /** @type {HTMLDialogElement} */ (byId("help"));
 const viewer = new Viewer(stage, () => reflectView());
-const session = new TaskSession(viewer);
+const flicker = new Flicker(viewer, () => reflectFlicker());
+const session = new TaskSession(viewer, flicker);
 
 await loadTexts();
 listenToPanel();
@@ -62,6 +64,7 @@ function act(action, key) {
     case "done": return session.choices.finish("key");
     case "undo": return void session.undo();
     case "swap": return viewer.setSwapped(true);
+    case "flicker": return flicker.toggle();
     case "zoom_in": return viewer.zoomStep(1);
     case "zoom_out": return viewer.zoomStep(-1);
     case "reset": return viewer.reset();
@@ -151,6 +154,7 @@ function listenToSwap() {
 
 function listenToToolbar() {
   listenToSwap();
+  document.getElementById("tool-flicker")?.addEventListener("click", () => flicker.toggle());
   byId("tool-zoom-in").addEventListener("click", () => viewer.zoomStep(1));
   byId("tool-zoom-out").addEventListener("click", () => viewer.zoomStep(-1));
   byId("tool-reset").addEventListener("click", () => viewer.reset());
@@ -173,6 +177,14 @@ function listenToHelp() {
   help.addEventListener("click", (event) => {
     if (event.target === help) help.close(); // the backdrop
   });
+}
+
+/** Bring the flicker's button in line with it; only a fidelity study has one. */
+function reflectFlicker() {
+  const button = document.getElementById("tool-flicker");
+  if (!button) return;
+  button.hidden = !flicker.offered;
+  button.setAttribute("aria-pressed", String(flicker.running));
 }
 
 /** Bring buttons and labels in line with the viewer. */

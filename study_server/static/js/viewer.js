@@ -13,6 +13,7 @@ import {
 /** @typedef {import("./view.js").Size} Size */
 /** @typedef {"left"|"right"} Side */
 /** @typedef {{x: number, y: number}} Point */
+/** @typedef {"fit"|"one_to_one"|"enlarged"} Start as large as fits; 1:1; as large as fits and never reduced */
 
 const GAP_CSS = 16;
 const SIDES = /** @type {const} */ (["left", "right"]);
@@ -32,7 +33,7 @@ export class Viewer {
     this.images = /** @type {PairImages|null} */ (null);
     this.sizes = { left: { width: 1, height: 1 }, right: { width: 1, height: 1 } };
     this.layout = chooseLayout(this.sizes.left, { width: 2, height: 1 }, 0);
-    this.start = /** @type {"fit"|"one_to_one"} */ ("fit");
+    this.start = /** @type {Start} */ ("fit");
     this.steps = [1];
     this.scale = 1;
     this.centre = { x: 0.5, y: 0.5 };
@@ -50,7 +51,7 @@ export class Viewer {
   }
 
   /**
-   * @param {"fit"|"one_to_one"} start the scale at which each pair begins: as large as fits, or 1:1
+   * @param {Start} start the scale at which each pair begins
    */
   startAt(start) {
     this.start = start;
@@ -103,11 +104,24 @@ export class Viewer {
     if (!this.images || swapped === this.swapped) return;
     this.swapped = swapped;
     if (swapped) this.swaps += 1;
-    for (const side of SIDES) {
-      this.images[side][0].classList.toggle("away", swapped);
-      this.images[side][1].classList.toggle("away", !swapped);
-    }
+    this.#exchange(swapped);
     this.onChange();
+  }
+
+  /**
+   * The automatic flicker's change: not counted, not announced, and nothing while a person holds the other pictures.
+   * @param {boolean} away
+   */
+  flick(away) {
+    if (this.images && !this.swapped) this.#exchange(away);
+  }
+
+  /** @param {boolean} away whether what lies under the pictures is shown instead of them */
+  #exchange(away) {
+    for (const side of SIDES) {
+      this.images?.[side][0].classList.toggle("away", away);
+      this.images?.[side][1].classList.toggle("away", !away);
+    }
   }
 
   /**
@@ -205,9 +219,11 @@ export class Viewer {
     const scale = this.scale;
     this.layout = chooseLayout(this.sizes.left, stage, Math.round(GAP_CSS * ratio));
     // At 1:1 small pictures are not enlarged, and large ones begin zoomed in; "whole pictures" is the smallest step.
-    this.steps = scaleSteps(this.start === "one_to_one" ? Math.min(1, this.layout.scale) : this.layout.scale);
+    // A boosted crop is never reduced: it begins at 1:1 and is moved about where the window is smaller.
+    const least = { fit: this.layout.scale, one_to_one: Math.min(1, this.layout.scale), enlarged: Math.max(1, this.layout.scale) };
+    this.steps = scaleSteps(least[this.start]);
     if (keep) this.scale = nearestStep(this.steps, scale);
-    else this.scale = this.start === "one_to_one" ? 1 : this.layout.scale;
+    else this.scale = this.start === "one_to_one" ? 1 : this.steps[0];
     this.stage.dataset.layout = this.layout.layout;
     this.#place();
   }
@@ -258,7 +274,7 @@ export class Viewer {
     }
     // Below 1:1 there is nothing to keep pixel-exact; the browser's smooth reduction is the honest one.
     this.stage.classList.toggle("reduced", this.scale < 1);
-    this.stage.classList.toggle("zoomed", this.zoomed);
+    this.stage.classList.toggle("zoomed", this.zoomed || whole.width > cell.width || whole.height > cell.height);
     this.onChange();
   }
 }
