@@ -71,7 +71,11 @@ questions:
   - {id: match, text: "Which picture fits the description better?"}
 """
 
+SMALL_FIDELITY = "traps: {each: 4, least: 4}, bias_each: 1"
 STUDIES = {
+    "fidelity": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}}}",
+    "boosted": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, presentations: [boosted]}}",
+    "fast": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, boost: {{rate_hz: 5, faster_flicker: true}}}}",
     "plain": "",
     "full": SCREENING,
     "two": TWO_QUESTIONS,
@@ -279,6 +283,24 @@ def blind(server: Server) -> StudyUnderTest:
 def graded(server: Server) -> StudyUnderTest:
     """The same with left and right in two steps."""
     return StudyUnderTest(f"{server.url}/s/graded", "graded", server.database)
+
+
+@pytest.fixture(scope="session")
+def fidelity(server: Server) -> StudyUnderTest:
+    """Triplets, plain and boosted."""
+    return StudyUnderTest(f"{server.url}/s/fidelity", "fidelity", server.database)
+
+
+@pytest.fixture(scope="session")
+def boosted(server: Server) -> StudyUnderTest:
+    """Boosted triplets alone."""
+    return StudyUnderTest(f"{server.url}/s/boosted", "boosted", server.database)
+
+
+@pytest.fixture(scope="session")
+def fast(server: Server) -> StudyUnderTest:
+    """Triplets that flicker faster than 3 Hz, for those who agree."""
+    return StudyUnderTest(f"{server.url}/s/fast", "fast", server.database)
 
 
 def wait_until_open(process: subprocess.Popen[str], log: Path) -> str:

@@ -135,6 +135,29 @@ def test_no_text_that_goes_on_and_no_study_that_stands_still_has_a_violation(new
         check(page, axe_source, state)
 
 
+@pytest.mark.parametrize(("width", "height", "ratio"), [(360, 740, 3.0), (3840, 2160, 1.0)])
+def test_no_page_of_a_fidelity_study_has_a_violation(new_page, fidelity, axe_source, width, height, ratio):
+    page = new_page(width=width, height=height, ratio=ratio, touch=width < 500)
+    page.goto(fidelity.url)
+    check(page, axe_source, "consent with the notice about flicker")
+    page.get_by_role("button", name="I agree").click()
+    page.wait_for_url(re.compile("/instructions$"))
+    check(page, axe_source, "instructions")
+    page.locator("#start").click()
+    shown(page)
+    check(page, axe_source, "plain triplet")
+    page.locator("#tool-swap").click()
+    page.locator(".choice-left").click()
+    page.locator("#feedback-next").click()
+    expect(page.locator("#panel[data-kind=flicker]")).to_be_visible()
+    check(page, axe_source, "notice")
+    page.locator("#panel-button").click()
+    shown(page)
+    check(page, axe_source, "boosted triplet")
+    page.keyboard.press("?")
+    check(page, axe_source, "help")
+
+
 def answer_with(*, status: int, code: str) -> Callable[[Route], None]:
     """A server that says no."""
     return lambda route: route.fulfill(status=status, json={"error": {"code": code}})
