@@ -58,7 +58,7 @@ class WorkFigures:
 
     trials       pairs answered, of every kind but practice
     seconds      median time per task pair
-    gold         right among the answers to gold pairs that are left or right (a tie is not judged)
+    gold         right among the answers to gold pairs that are left or right, or a known tie
     checks       passed among the attention checks
     repeats      same answer among the pairs that were shown twice
     left         left among the answers left or right
@@ -130,12 +130,13 @@ def _count(flags: Iterable[bool]) -> Share:
 
 
 def _gold(answers: Iterable[Answer]) -> Share:
+    """A tie is an answer to a pair whose known answer is one; to another pair it is not judged."""
     return _count(
         answer.choice == known
         for answer in answers
         if answer.kind == Kind.GOLD
-        and answer.choice in (Choice.LEFT, Choice.RIGHT)
         and (known := known_answer(answer.expected, answer.question)) is not None
+        and (answer.choice in (Choice.LEFT, Choice.RIGHT) or answer.choice == known)
     )
 
 

@@ -42,6 +42,10 @@ def test_a_tie_on_gold_is_not_judged_and_a_question_without_known_answer_neither
         answer(4, kind="gold", expected='{"quality":"left"}', choice="right"),
     ]
     assert work_figures(gold, NOBODY).gold == Share(1, 2)
+    known_tie = [
+        answer(number, kind="gold", expected="tie", choice=choice) for number, choice in enumerate(("tie", "left"))
+    ]
+    assert work_figures(known_tie, NOBODY).gold == Share(1, 2), "of a known tie, only a tie is right"
 
 
 def test_a_check_is_passed_only_if_every_question_is_answered_as_told():
