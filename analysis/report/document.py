@@ -92,7 +92,24 @@ def report_document(found: Findings) -> dict[str, Any]:
 
 def report_json(found: Findings) -> str:
     """The document as text: sorted nowhere, indented, ASCII escapes, a final newline; same findings, same bytes."""
-    return json.dumps(report_document(found), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+    return _indented(report_document(found), "\n") + "\n"
+
+
+def _indented(value: Any, newline: str) -> str:
+    """What `json.dumps(value, indent=1)` gives. That is pure Python; here records without nesting go through C."""
+    if not isinstance(value, (dict, list)) or not value:
+        return json.dumps(value, allow_nan=False)
+    inner = newline + " "
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    items = value.values() if isinstance(value, dict) else value
+    if not any(isinstance(item, (dict, list)) for item in items):
+        flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
+        return opening + inner + flat[1:-1] + newline + closing
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {_indented(item, inner)}" for name, item in value.items()]
+    else:
+        parts = [_indented(item, inner) for item in value]
+    return opening + inner + ("," + inner).join(parts) + newline + closing
 
 
 def settings_values(settings: ReportSettings, sources: tuple[str, ...]) -> dict[str, Any]:
@@ -205,16 +222,16 @@ def _agreement(agreed: Agreement | None) -> dict[str, Any] | None:
 
 def plain(value: Any) -> Any:
     """Frozen records as dicts, tuples as lists, numbers that JSON cannot hold as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
     if isinstance(value, float):
         return number(value)
     if value is None or isinstance(value, (str, int, bool)):
         return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(item) for name, item in vars(value).items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no place in winrates.json")
 
 

@@ -11,7 +11,7 @@ from analysis.stats.covariance import prepare
 from analysis.stats.covariates import CovariateFit, fit_covariates
 from analysis.stats.equivalence import EquivalenceRow, equivalence_tests
 from analysis.stats.errors import AnalysisError, NoEstimateError, NotConvergedError
-from analysis.stats.estimate import estimate, rebase
+from analysis.stats.estimate import estimate, position_effect, rebase
 from analysis.stats.existence import examine
 from analysis.stats.fit import fit_bradley_terry, fit_model
 from analysis.stats.goodness_of_fit import ModelFit, PairResidual, model_fit
@@ -85,6 +85,7 @@ __all__ = [
     "omnibus_test",
     "pair_contrasts",
     "parse_penalty",
+    "position_effect",
     "prepare",
     "raw_pairs",
     "rebase",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from analysis.stats.annotator_results import AnnotatorRow
 from analysis.stats.contrasts import holm
@@ -61,7 +61,7 @@ def annotator_rows(
 def side_test(left: Array, right: Array) -> Array:
     """Two-sided exact binomial test of equal chances, elementwise; nan if nothing was decided."""
     n = left + right
-    p = np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(left, right), n, 0.5))
+    p = np.minimum(1.0, 2 * special.bdtr(np.minimum(left, right), n, 0.5))
     return np.where(n > 0, p, np.nan)
 
 
@@ -94,6 +94,8 @@ def _known_answers(frame: pl.DataFrame, kind: str, *, gold_ties_wrong: bool) -> 
 def _repeats(frame: pl.DataFrame) -> pl.DataFrame:
     shown = frame.filter(pl.col("kind").cast(pl.String).is_in(["task", "repeat"]) & (pl.col("choice") != "skip"))
     if "prompt_id" not in shown.columns:
+        return _empty("repeat_n", "repeat_same")
+    if shown.filter(pl.col("kind") == "repeat").is_empty():
         return _empty("repeat_n", "repeat_same")
     keyed = item_values(shown).with_columns(shown["kind"].cast(pl.String))
     first = (
@@ -169,6 +171,6 @@ def _exact(right: int, n: int, confidence: float) -> tuple[float | None, float |
     if n == 0:
         return None, None
     tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, right, n - right + 1)) if right else 0.0
-    high = float(stats.beta.ppf(1 - tail, right + 1, n - right)) if right < n else 1.0
+    low = float(special.betaincinv(right, n - right + 1, tail)) if right else 0.0
+    high = float(special.betaincinv(right + 1, n - right, 1 - tail)) if right < n else 1.0
     return low, high

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.stats.results import Array, Shape, Uncertainty
 from analysis.stats.simultaneous import joint_level
@@ -77,7 +77,7 @@ def pair_contrasts(
 def _detectable(spread: Spread, confidence: float) -> Array:
     """Found with 80 % power at Holm's first step: half-width at level alpha / M, plus 0.84 standard errors."""
     strict = 1 - (1 - confidence) / len(spread.se)
-    return spread.half_width(strict) + float(stats.norm.ppf(POWER)) * spread.shown
+    return spread.half_width(strict) + float(special.ndtri(POWER)) * spread.shown
 
 
 def percentile_draws(unc: Uncertainty) -> Array:

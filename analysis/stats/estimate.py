@@ -50,21 +50,7 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
     Raises NoEstimateError (with a diagnosis) if the votes do not determine the strengths; `raw_pairs` still works.
     """
     settings = EstimateSettings() if settings is None else settings
-    fit = fit_model(
-        counts,
-        model=settings.model,
-        ties=settings.ties,
-        position_effect=settings.position_effect,
-        penalty=settings.penalty,
-    )
-    unc = uncertainty_of(
-        fit,
-        counts,
-        intervals=settings.intervals,
-        method=settings.method,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    fit, unc = _fitted(counts, settings)
     by_vote = vote_level(fit, counts)
     theta, k = fit.log_strengths, len(fit.arms)
     contrasts = pair_contrasts(theta, unc, confidence=settings.confidence, seed=settings.seed, shape=settings.shape)
@@ -90,6 +76,34 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
         warnings=(*unc.warnings, *_model_warnings(fit, counts), *((misfit,) if misfit else ())),
         notes=unc.notes,
     )
+
+
+def position_effect(counts: VoteCounts, settings: EstimateSettings) -> PositionEffect | None:
+    """The position effect of the model that has one, whatever `settings` say about it; the rest is not computed.
+
+    Raises NoEstimateError like `estimate`.
+    """
+    fit, unc = _fitted(counts, replace(settings, position_effect=True))
+    return _position(fit, unc, settings.confidence)
+
+
+def _fitted(counts: VoteCounts, settings: EstimateSettings) -> tuple[PairwiseFit, Uncertainty]:
+    fit = fit_model(
+        counts,
+        model=settings.model,
+        ties=settings.ties,
+        position_effect=settings.position_effect,
+        penalty=settings.penalty,
+    )
+    unc = uncertainty_of(
+        fit,
+        counts,
+        intervals=settings.intervals,
+        method=settings.method,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    return fit, unc
 
 
 def _ratio(upper: float, lower: float) -> float:

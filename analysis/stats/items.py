@@ -13,6 +13,8 @@ from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
 VALUES = 3
+#: Products of codes stay below this, so that they cannot overflow.
+MOST_CODES = 2**62
 
 
 def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
@@ -31,15 +33,10 @@ def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
     left = np.array([place[name] for name in left_names], dtype=np.int64)[left]
     right = np.array([place[name] for name in right_names], dtype=np.int64)[right]
     choice_names, choice = codes(frame["choice"])
-    word = np.array(choice_names)[choice] if n else np.array([], dtype=str)
-    first_won = ((word == "left") & (left < right)) | ((word == "right") & (left > right))
-    value = np.where(word == "tie", 1, np.where(first_won, 0, 2)).astype(np.int64)
+    side = np.array([{"left": 1, "right": -1}.get(name, 0) for name in choice_names], dtype=np.int64)[choice]
+    value = np.where(side == 0, 1, np.where(side * (right - left) > 0, 0, 2)).astype(np.int64)
     prompt = codes(frame["prompt_id"])[1]
-    key = prompt
-    for part in (np.minimum(left, right), np.maximum(left, right), *_optional(frame)):
-        key = key * (int(part.max()) + 1 if n else 1) + part
-        # Dense again after every part, so that the product of the sizes cannot overflow.
-        key = np.unique(key, return_inverse=True)[1].ravel().astype(np.int64)
+    key = _dense((prompt, np.minimum(left, right), np.maximum(left, right), *_optional(frame)))
     if "annotator" in frame.columns:
         names, annotator = codes(frame["annotator"])
     else:
@@ -53,6 +50,18 @@ def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
             "prompt": prompt,
         }
     )
+
+
+def _dense(parts: tuple[IntArray, ...]) -> IntArray:
+    """One code for each combination of codes that occurs, in their order."""
+    key, size = parts[0], int(parts[0].max(initial=0)) + 1
+    for part in parts[1:]:
+        own = int(part.max(initial=0)) + 1
+        if size * own >= MOST_CODES:
+            key = np.unique(key, return_inverse=True)[1].ravel().astype(np.int64)
+            size = len(key)
+        key, size = key * own + part, size * own
+    return np.unique(key, return_inverse=True)[1].ravel().astype(np.int64)
 
 
 def _optional(frame: pl.DataFrame) -> list[IntArray]:

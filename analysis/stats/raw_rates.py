@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from analysis.stats.counts import INTERSECTION, Table, VoteCounts
 from analysis.stats.results import Array, IntervalKind, RawPair, Ties
@@ -180,8 +180,8 @@ def _bounds(rate: float, spread: Spread, units: float, confidence: float) -> tup
     if rate in (0.0, 1.0) or spread.shown[0] <= _ROUNDING:
         tail = (1 - confidence) / 2
         wins = rate * units
-        low = float(stats.beta.ppf(tail, wins, units - wins + 1)) if wins > 0 else 0.0
-        high = float(stats.beta.ppf(1 - tail, wins + 1, units - wins)) if wins < units else 1.0
+        low = float(special.betaincinv(wins, units - wins + 1, tail)) if wins > 0 else 0.0
+        high = float(special.betaincinv(wins + 1, units - wins, 1 - tail)) if wins < units else 1.0
         return low, high, "exact"
     half = float(spread.half_width(confidence)[0]) / (rate * (1 - rate))
     centre = log_odds(rate)

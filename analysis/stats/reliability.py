@@ -42,50 +42,54 @@ def refit_reliability(votes: VotesTable | pl.DataFrame | VoteCounts) -> Reliabil
         raise InputError("The votes have no annotator ids, so reliability cannot be estimated.")
     part = counts.clusters["annotator"]
     present = part.present()
-    dense = part.counts.toarray() if sparse.issparse(part.counts) else np.asarray(part.counts)
-    n_AS = dense[present]
-    n_A = n_AS.sum(axis=1)
+    # Entries of the table that have votes: annotator, slot (cell and outcome), number. Most of the table is empty.
+    entries = sparse.coo_array(sparse.csr_array(part.counts)[present])
+    row, slot, n = entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data.astype(np.float64)
+    people, slots, outcome = entries.shape[0], entries.shape[1], slot % 3
+    n_A = np.bincount(row, n, people)
     model: Model = "davidson" if counts.outcomes[:, 2].sum() > 0 else "bradley-terry"
     plain = fit_model(counts, model=model)
     design = make_design(counts, model=model, position_effect=False)
     beta = plain.parameters
-    r_A = np.full(len(n_A), 0.9)
-    by_outcome = n_AS.reshape(len(n_A), -1, 3).sum(axis=1)
-    habit = by_outcome.sum(axis=0) / by_outcome.sum()
-    q_A3 = np.tile(habit, (len(n_A), 1))
+    r_A = np.full(people, 0.9)
+    by_outcome = np.bincount(outcome, n, 3)
+    habit = by_outcome / by_outcome.sum()
+    q_A3 = np.tile(habit, (people, 1))
     change, iterations = np.inf, 0
     while change >= _TOLERANCE and iterations < _ITERATIONS:
         iterations += 1
-        judged, _ = _share_judged(design, model, beta, r_A, q_A3, counts.n_cells)
-        kept = n_AS * judged
-        guessed = (n_AS - kept).reshape(len(n_A), -1, 3).sum(axis=1)
-        habit = (guessed.sum(axis=0) + by_outcome.sum(axis=0) * 1e-3) / (guessed.sum() + by_outcome.sum() * 1e-3)
+        judged, mixed = _judged_and_mixed(_slot_chances(design, model, beta)[slot], r_A[row], q_A3[row, outcome])
+        # 0 / 0 cannot occur: `mixed` is the chance of a vote that was given.
+        kept = n * judged / mixed
+        guessed = np.bincount(row * 3 + outcome, n - kept, 3 * people).reshape(people, 3)
+        habit = (guessed.sum(axis=0) + by_outcome * 1e-3) / (guessed.sum() + by_outcome.sum() * 1e-3)
         q_A3 = (guessed + _HABIT_WEIGHT * habit) / (guessed.sum(axis=1) + _HABIT_WEIGHT)[:, None]
-        new_r = (kept.sum(axis=1) + _PRIOR_JUDGE) / (n_A + _PRIOR_JUDGE + _PRIOR_GUESS)
-        new_beta = newton(design, kept.sum(axis=0).reshape(-1, 3), model, Penalty(), beta)[0]
+        new_r = (np.bincount(row, kept, people) + _PRIOR_JUDGE) / (n_A + _PRIOR_JUDGE + _PRIOR_GUESS)
+        by_slot = np.bincount(slot, kept, slots).reshape(-1, 3)
+        new_beta = newton(design, by_slot, model, Penalty(), beta)[0]
         change = max(float(np.abs(new_beta - beta).max()), float(np.abs(new_r - r_A).max()))
         beta, r_A = new_beta, new_r
-    _, mixed = _share_judged(design, model, beta, r_A, q_A3, counts.n_cells)
+    _, mixed = _judged_and_mixed(_slot_chances(design, model, beta)[slot], r_A[row], q_A3[row, outcome])
     labels = [label for label, has in zip(part.labels, present.tolist(), strict=True) if has]
-    rows = [ReliabilityRow(label, round(float(n)), float(r)) for label, n, r in zip(labels, n_A, r_A, strict=True)]
+    rows = [ReliabilityRow(label, round(float(votes)), float(r)) for label, votes, r in zip(labels, n_A, r_A, strict=True)]
     return ReliabilityFit(
         arms=counts.arms,
         log_strengths=beta[: counts.n_arms],
         annotators=tuple(sorted(rows, key=lambda row: (row.reliability, row.annotator))),
         guess=(float(habit[0]), float(habit[1]), float(habit[2])),
-        log_likelihood=float(xlogy(n_AS, mixed).sum()),
+        log_likelihood=float(xlogy(n, mixed).sum()),
         iterations=iterations,
         converged=change < _TOLERANCE,
     )
 
 
-def _share_judged(
-    design: Design, model: Model, beta: Array, r_A: Array, q_A3: Array, cells: int
-) -> tuple[Array, Array]:
-    """Posterior chance that a vote is a judgement, and the vote's probability, both (A, 3 C)."""
+def _slot_chances(design: Design, model: Model, beta: Array) -> Array:
+    """The model's chance of each outcome in each cell, (3 C,)."""
     tau = design.tau(beta)
-    p_S = outcome_probabilities(model, design.eta(beta), None if tau is None else float(tau[0])).ravel()
-    judged = r_A[:, None] * p_S
-    mixed = judged + (1 - r_A[:, None]) * np.tile(q_A3, (1, cells))
-    # 0 / 0 if nobody ties and no model of ties is fitted: no such vote exists.
-    return np.divide(judged, mixed, out=np.zeros_like(judged), where=mixed > 0), mixed
+    return outcome_probabilities(model, design.eta(beta), None if tau is None else float(tau[0])).ravel()
+
+
+def _judged_and_mixed(p: Array, r: Array, q: Array) -> tuple[Array, Array]:
+    """For votes of chance `p` by the model and `q` by habit: the part that is judged, and the vote's whole chance."""
+    judged = r * p
+    return judged, judged + (1 - r) * q

@@ -11,7 +11,8 @@ degrees of freedom are the more cautious of the two strata's own (`analysis.stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +30,7 @@ from analysis.stats.results import Array, EstimateSettings, StratumContrast
 from analysis.stats.small_samples import Correction, correction
 from analysis.stats.spread import Spread
 from analysis.stats.uncertainty import settle_kind, vote_covariance
+from analysis.votes.coded import IntArray
 from qsched.records import InputError
 
 
@@ -46,10 +48,10 @@ def compare_strata(
     settings = EstimateSettings() if settings is None else settings
     if len(strata) < 2:
         raise InputError(f"There is {len(strata)} stratum; at least two are needed for a comparison.")
-    ready = {name: prepare_stratum(counts, settings) for name, counts in strata.items()}
+    ready = _strata(strata, settings)
     found: list[tuple[str, str, str, str, float, Spread]] = []
     for one, two in combinations(ready, 2):
-        shared = set(ready[one].fit.arms) & set(ready[two].fit.arms)
+        shared = set(ready[one].design.fit.arms) & set(ready[two].design.fit.arms)
         pairs = [pair for pair in (arms or combinations(sorted(shared), 2)) if set(pair) <= shared]
         if pairs:
             values, spread = _differences(ready[one], ready[two], pairs, settings)
@@ -90,6 +92,55 @@ def prepare_stratum(counts: VoteCounts, settings: EstimateSettings) -> FittedDes
     return prepare(fit, counts)
 
 
+@dataclass(frozen=True)
+class _Stratum:
+    """A fitted stratum and what every comparison with it needs: its vote-level covariance and, by kind of cluster, the
+    corrections, the places of its clusters among those of all strata, and each cluster's part in the parameters."""
+
+    design: FittedDesign
+    by_vote: Array
+    small: dict[str, Correction]
+    rows: dict[str, IntArray]
+    parts: dict[str, Array]
+
+
+def _strata(strata: Mapping[str, VoteCounts], settings: EstimateSettings) -> dict[str, _Stratum]:
+    """Every stratum fitted; its clusters are numbered in the order of all strata's labels."""
+    designs = {name: prepare_stratum(counts, settings) for name, counts in strata.items()}
+    numbers = {
+        kind: {label: place for place, label in enumerate(dict.fromkeys(_all_labels(designs.values(), kind)))}
+        for kind in ("annotator", "prompt")
+    }
+    found = {}
+    for name, design in designs.items():
+        kinds = [kind for kind in numbers if kind in design.counts.clusters]
+        by_vote = vote_covariance(design)[0]
+        found[name] = _Stratum(
+            design=design,
+            by_vote=by_vote,
+            small={kind: correction(design, kind, by_vote) for kind in kinds},
+            rows={kind: np.array([numbers[kind][label] for label in _labels(design, kind)]) for kind in kinds},
+            parts={kind: _parts(design, kind) for kind in kinds},
+        )
+    return found
+
+
+def _all_labels(designs: Iterable[FittedDesign], kind: str) -> Iterator[str]:
+    return (label for design in designs if kind in design.counts.clusters for label in _labels(design, kind))
+
+
+def _labels(design: FittedDesign, kind: str) -> list[str]:
+    """The clusters that have votes in this stratum."""
+    part = design.counts.clusters[kind]
+    return [label for label, has in zip(part.labels, part.present().tolist(), strict=True) if has]
+
+
+def _parts(design: FittedDesign, kind: str) -> Array:
+    """Linear parts of the parameters by cluster, (G, P)."""
+    part = design.counts.clusters[kind]
+    return np.asarray(part.counts @ (design.scores @ design.bread))[part.present()]
+
+
 def _contrasts(ready: FittedDesign, pairs: Sequence[tuple[str, str]]) -> Array:
     """Contrast vectors as columns, (P, M)."""
     columns = np.zeros((ready.design.n_parameters, len(pairs)))
@@ -99,22 +150,13 @@ def _contrasts(ready: FittedDesign, pairs: Sequence[tuple[str, str]]) -> Array:
 
 
 def _differences(
-    one: FittedDesign, two: FittedDesign, pairs: Sequence[tuple[str, str]], settings: EstimateSettings
+    one: _Stratum, two: _Stratum, pairs: Sequence[tuple[str, str]], settings: EstimateSettings
 ) -> tuple[Array, Spread]:
-    sides = [(ready, _contrasts(ready, pairs)) for ready in (one, two)]
-    values = one.fit.parameters @ sides[0][1] - two.fit.parameters @ sides[1][1]
-
-    def own(meat_of: Callable[[FittedDesign], Array]) -> Array:
-        parts = [np.einsum("pm,pq,qm->m", c, sandwich(ready, meat_of(ready)), c) for ready, c in sides]
-        return np.asarray(parts[0] + parts[1])
-
-    parts = [np.einsum("pm,pq,qm->m", c, vote_covariance(ready)[0], c) for ready, c in sides]
+    sides = [(stratum, _contrasts(stratum.design, pairs)) for stratum in (one, two)]
+    values = one.design.fit.parameters @ sides[0][1] - two.design.fit.parameters @ sides[1][1]
+    parts = [np.einsum("pm,pq,qm->m", c, stratum.by_vote, c) for stratum, c in sides]
     by_vote = np.sqrt(parts[0] + parts[1])
-    shared = {
-        name: _by_label(sides, name)
-        for name in ("annotator", "prompt")
-        if all(name in ready.counts.clusters for ready, _ in sides)
-    }
+    shared = {name: _by_cluster(sides, name) for name in one.rows if name in two.rows}
     kind = settle_kind(settings.intervals, {name: len(part) for name, part in shared.items()})[0]
     if kind in ("vote", "model"):
         return values, Spread(by_vote, np.zeros(len(pairs)), np.full(len(pairs), np.inf))
@@ -126,41 +168,38 @@ def _differences(
         # nothing, though.
         floor = np.where(own_se <= 1e-6 * by_vote, by_vote, 0.0)
         return values, Spread(own_se, floor, small[kind].df)
-    if all(_overlap(sides, name) for name in ("annotator", "prompt")):
+    if all(_overlap(one, two, name) for name in ("annotator", "prompt")):
         # Strata that share annotators and prompts (several questions on one pair): what an annotator's look at one
         # prompt adds is in both terms and is not known here. The larger one-way variance is used.
         total = np.maximum(variance["annotator"], variance["prompt"])
     else:
-        total = np.maximum(variance["annotator"] + variance["prompt"] - own(meat_by_intersection), 0.0)
+        both = [
+            np.einsum("pm,pq,qm->m", c, sandwich(stratum.design, meat_by_intersection(stratum.design)), c)
+            for stratum, c in sides
+        ]
+        total = np.maximum(variance["annotator"] + variance["prompt"] - (both[0] + both[1]), 0.0)
     return values, Spread(np.sqrt(total), by_vote, np.minimum(small["annotator"].df, small["prompt"].df))
 
 
-def _correction(sides: list[tuple[FittedDesign, Array]], name: str, pairs: Sequence[tuple[str, str]]) -> Correction:
+def _correction(sides: list[tuple[_Stratum, Array]], name: str, pairs: Sequence[tuple[str, str]]) -> Correction:
     """The larger factor and the fewer degrees of freedom of the two strata, by contrast."""
     found = []
-    for ready, _ in sides:
-        own = correction(ready, name, vote_covariance(ready)[0])
-        at = tuple(np.array([[ready.fit.arms.index(arm) for arm in pair] for pair in pairs]).T)
-        found.append((own.factor[at], own.df[at]))
+    for stratum, _ in sides:
+        arms = stratum.design.fit.arms
+        at = tuple(np.array([[arms.index(arm) for arm in pair] for pair in pairs]).T)
+        found.append((stratum.small[name].factor[at], stratum.small[name].df[at]))
     return Correction(np.maximum(found[0][0], found[1][0]), np.minimum(found[0][1], found[1][1]))
 
 
-def _by_label(sides: list[tuple[FittedDesign, Array]], name: str) -> Array:
+def _by_cluster(sides: list[tuple[_Stratum, Array]], name: str) -> Array:
     """Linear parts of the differences by cluster, over the clusters of both strata, shape (G, M)."""
-    row: dict[str, int] = {}
-    blocks = []
-    for sign, (ready, columns) in zip((1.0, -1.0), sides, strict=True):
-        part = ready.counts.clusters[name]
-        present = part.present()
-        influence = np.asarray(part.counts @ (ready.scores @ (ready.bread @ columns)))[present]
-        labels = (label for label, has in zip(part.labels, present.tolist(), strict=True) if has)
-        blocks.append((sign * influence, [row.setdefault(label, len(row)) for label in labels]))
-    total = np.zeros((len(row), blocks[0][0].shape[1]))
-    for influence, rows in blocks:
-        np.add.at(total, rows, influence)
+    (one, first), (two, second) = sides
+    rows = np.union1d(one.rows[name], two.rows[name])
+    total = np.zeros((len(rows), first.shape[1]))
+    total[np.searchsorted(rows, one.rows[name])] += one.parts[name] @ first
+    total[np.searchsorted(rows, two.rows[name])] -= two.parts[name] @ second
     return total
 
 
-def _overlap(sides: list[tuple[FittedDesign, Array]], name: str) -> bool:
-    first, second = (set(ready.counts.clusters[name].labels) for ready, _ in sides)
-    return bool(first & second)
+def _overlap(one: _Stratum, two: _Stratum, name: str) -> bool:
+    return bool(set(one.design.counts.clusters[name].labels) & set(two.design.counts.clusters[name].labels))

@@ -41,6 +41,8 @@ def csv_cell(text: str) -> str:
 
 def visible_text(text: str) -> str:
     """Replace characters that are invisible or change the reading direction (control, format, surrogate) by spaces."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
 
 

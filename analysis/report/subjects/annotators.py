@@ -38,6 +38,7 @@ INFLUENCE_SHOWN = 10
 KAPPAS_WRITTEN = 20_000
 INFLUENCE_DRAWN = 8
 FLAG_P = 0.05
+POINTS_DRAWN = 1000
 RELIABILITY_NOTE = "Reliability: the estimated chance of judging rather than guessing; not a verdict on a person."
 
 
@@ -303,10 +304,11 @@ def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
     plain = [(place, share) for place, (share, flag) in enumerate(sided, start=1) if not flag]
     figure = new_figure(6.2, 2.7)
     left, right = figure.subplots(1, 2)
-    _points(left, list(enumerate(agreement, start=1)), BLUE, "o")
+    drawn = _thinned(list(enumerate(agreement, start=1)))
+    _points(left, drawn, BLUE, "o")
     left.set_ylabel("% agreeing with the others")
-    _points(right, plain, BLUE, "o")
-    _points(right, flagged, ORANGE, "D", label=f"one side preferred (Holm p < {FLAG_P:g})")
+    _points(right, _thinned(plain), BLUE, "o")
+    _points(right, _thinned(flagged), ORANGE, "D", label=f"one side preferred (Holm p < {FLAG_P:g})")
     right.axhline(50, color=GRID, linewidth=1.6, zorder=0)
     right.set_ylabel("% left, of decided votes")
     if flagged:
@@ -331,11 +333,19 @@ def draw_annotators(rows: tuple[AnnotatorRow, ...]) -> Draft:
             f"Side preference: {len(flagged)} of {len(sided)} annotators prefer one side beyond chance."
         ),
         caption=(
-            "One point per annotator, in rising order. Left: share of items on which the annotator gave the others' "
+            f"{'One point per annotator' if len(drawn) == len(agreement) else f'{POINTS_DRAWN} of the annotators'}, "
+            "in rising order. Left: share of items on which the annotator gave the others' "
             "most frequent answer. Right: share of left answers among decided votes; sides are drawn at random, so a "
             "careful annotator is near 50 %, and nearer with more votes."
         ),
     )
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS_DRAWN of them, evenly spaced: more would cover each other, and make the page slow."""
+    if len(points) <= POINTS_DRAWN:
+        return points
+    return [points[at] for at in np.linspace(0, len(points) - 1, POINTS_DRAWN).astype(int)]
 
 
 def _one_sided(row: AnnotatorRow) -> bool:

@@ -35,6 +35,10 @@ DIVERGING = LinearSegmentedColormap.from_list(
 )
 
 WRITTEN_UP_TO = 14
+# A table of more rows is not printed; the pairs of twenty arms are 190.
+LATEX_ROWS = 200
+# The matrix has the strongest arms; more cells than this cannot be read.
+ARMS_DRAWN = 40
 
 # Colours run from a win rate of 20 % to one of 80 %; few pairs of image models are outside.
 LOW_END = 0.2
@@ -42,12 +46,9 @@ LOW_END = 0.2
 
 def find_raw_pairs(counts: VoteCounts, estimate: Estimate | None, settings: EstimateSettings) -> tuple[RawPair, ...]:
     """Counts of every pair; with ties dropped, rate and bounds are of the decided votes and the ties stay counted."""
-    rows = raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties)
-    if estimate is None:
-        return rows
-    by_arms = {frozenset((row.arm_a, row.arm_b)): row for row in rows}
-    ordered = [(pair.arm_a, by_arms[frozenset((pair.arm_a, pair.arm_b))]) for pair in estimate.pairwise]
-    return tuple(row if row.arm_a == arm_a else turn_raw(row) for arm_a, row in ordered)
+    if estimate is not None:
+        return tuple(pair.raw for pair in estimate.pairwise)
+    return raw_pairs(counts, confidence=settings.confidence, intervals=settings.intervals, ties=settings.ties)
 
 
 def best_first(estimate: Estimate) -> Estimate:
@@ -102,13 +103,13 @@ def pairs_section(raw: tuple[RawPair, ...], estimate: Estimate | None, *, arms: 
     tables, csv, latex = (
         [counted.first(ROWS_SHOWN, file="winrates.csv")],
         [winrates_csv_table(counted, estimate)],
-        [counted],
+        [counted.first(LATEX_ROWS, file="winrates.csv")],
     )
     if estimate is not None:
         contrasts = contrasts_table(estimate)
         tables.append(contrasts.first(ROWS_SHOWN, file="contrasts.csv"))
         csv.append(contrasts_csv_table(estimate, contrasts))
-        latex.append(contrasts)
+        latex.append(contrasts.first(LATEX_ROWS, file="contrasts.csv"))
     return Section(
         "pairs",
         "Win rates of pairs",
@@ -279,6 +280,8 @@ def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> 
 
 def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
     """`order` gives rows from top and columns from left. Above fourteen arms cells carry colour only."""
+    left_out = max(0, len(order) - ARMS_DRAWN)
+    order = order[:ARMS_DRAWN]
     k = len(order)
     labels = short_labels(order, width=22)
     rates: dict[tuple[str, str], tuple[float | None, int]] = {}
@@ -336,5 +339,6 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
         caption=(
             "Share of votes that the arm in the row won against the arm in the column (a tie counts as half a win) "
             "and the number of votes. Blue: the row's arm won more; orange: it won less."
+            + (f" The first {ARMS_DRAWN} arms; {left_out} more are in winrates.csv." if left_out else "")
         ),
     )

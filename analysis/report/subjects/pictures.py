@@ -19,6 +19,8 @@ WHOLE_BYTES = 150_000
 COPY_PIXELS = 448
 MIN_VOTES = 3
 PER_LIST = 3
+# What an item is: in the order of these columns items are sorted.
+ITEM = ("prompt_id", "sample_index", "arm_a", "arm_b")
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,6 @@ class Example:
     wins_b: int
     ties: int
     pictures: tuple[Picture, ...] = ()
-
-    @property
-    def n_votes(self) -> int:
-        return self.wins_a + self.wins_b + self.ties
 
 
 @dataclass(frozen=True)
@@ -80,31 +78,34 @@ def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tupl
     """The items with the most and with the least agreement, at most three each, with pictures if there are any.
 
     Most: the largest share of one answer. Least: the largest share of those who preferred the other arm. Items with
-    fewer than three votes are left out. Ties in the ordering go to more votes, then to the prompt's name, so that
-    the choice is fixed.
+    fewer than three votes are left out, and a list shows each prompt once. Ties in the ordering go to more votes, then
+    to the prompt's name, so that the choice is fixed.
     """
     items = _items(frame)
-    if not items:
+    if items is None or items.is_empty():
         return (), ()
-
-    def agreement(item: Example) -> float:
-        return max(item.wins_a, item.wins_b, item.ties) / item.n_votes
-
-    def name(item: Example) -> tuple[str, int, str, str]:
-        return (item.prompt_id, item.sample_index, item.arm_a, item.arm_b)
-
+    wins, fewer = pl.max_horizontal("wins_a", "wins_b"), pl.min_horizontal("wins_a", "wins_b")
+    n = pl.col("wins_a") + pl.col("wins_b") + pl.col("ties")
     # "Agreed" is agreed on a preference: an item that everybody called a tie says nothing about the arms.
-    decided = [item for item in items if max(item.wins_a, item.wins_b) > item.ties]
-    most = sorted(decided, key=lambda item: (-agreement(item), -item.n_votes, name(item)))[:PER_LIST]
-    rest = [item for item in items if item not in most]
-    least = sorted(rest, key=lambda item: (-_minority(item), -item.n_votes, name(item)))[:PER_LIST]
-    least = [item for item in least if _minority(item) > 0]
-    return tuple(_with_pictures(i, image_set) for i in most), tuple(_with_pictures(i, image_set) for i in least)
+    most = _first_of_each_prompt(items.filter(wins > pl.col("ties")), pl.max_horizontal(wins, "ties") / n, n)
+    rest = items.join(most, on=list(ITEM), how="anti")
+    least = _first_of_each_prompt(rest.filter(fewer > 0), fewer / n, n)
+    return _examples(most, image_set), _examples(least, image_set)
 
 
-def _items(frame: pl.DataFrame) -> list[Example]:
+def _first_of_each_prompt(items: pl.DataFrame, by: pl.Expr, n: pl.Expr) -> pl.DataFrame:
+    ordered = items.sort(by, n, *ITEM, descending=[True, True, *(False for _ in ITEM)])
+    return ordered.unique("prompt_id", keep="first", maintain_order=True).head(PER_LIST)
+
+
+def _examples(items: pl.DataFrame, image_set: ImageSet | None) -> tuple[Example, ...]:
+    return tuple(_with_pictures(Example(prompt=None, **row), image_set) for row in items.iter_rows(named=True))
+
+
+def _items(frame: pl.DataFrame) -> pl.DataFrame | None:
+    """Every item with three votes or more: ITEM, wins_a, wins_b, ties; None without prompts."""
     if not has_values(frame, "prompt_id"):
-        return []
+        return None
     sample = pl.col("sample_index").fill_null(0) if "sample_index" in frame.columns else pl.lit(0)
     # Counted by codes first: names are compared once for each item and answer, not for each vote.
     keys = ("prompt_id", "left_arm", "right_arm", "choice")
@@ -113,7 +114,7 @@ def _items(frame: pl.DataFrame) -> list[Example]:
     swapped = left > right
     wins_a = ((choice == "left") & ~swapped) | ((choice == "right") & swapped)
     wins_b = ((choice == "right") & ~swapped) | ((choice == "left") & swapped)
-    grouped = (
+    return (
         counted.select(
             pl.col("prompt_id").cast(pl.String),
             pl.col("sample_index"),
@@ -123,17 +124,10 @@ def _items(frame: pl.DataFrame) -> list[Example]:
             (wins_b * pl.col("n")).alias("wins_b"),
             ((choice == "tie") * pl.col("n")).alias("ties"),
         )
-        .group_by("prompt_id", "sample_index", "arm_a", "arm_b")
+        .group_by(*ITEM)
         .agg(pl.col("wins_a").sum(), pl.col("wins_b").sum(), pl.col("ties").sum())
         .filter(pl.col("wins_a") + pl.col("wins_b") + pl.col("ties") >= MIN_VOTES)
-        .sort("prompt_id", "sample_index", "arm_a", "arm_b")
     )
-    return [Example(prompt=None, **row) for row in grouped.iter_rows(named=True)]
-
-
-def _minority(item: Example) -> float:
-    """The share of votes for the arm with fewer votes: a half if an item divides people evenly."""
-    return min(item.wins_a, item.wins_b) / item.n_votes
 
 
 def _with_pictures(item: Example, image_set: ImageSet | None) -> Example:

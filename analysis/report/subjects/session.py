@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from analysis.report.kit.section import Section
 from analysis.report.kit.style import BLUE, GRID, INK, MUTED, ORANGE, PALE, Draft, new_figure
 from analysis.report.kit.table import percent, signed
 from analysis.report.subjects.claims import interval_words
-from analysis.stats import Estimate, EstimateSettings, VoteCounts, estimate, win_probability
+from analysis.stats import Estimate, EstimateSettings, VoteCounts, position_effect, win_probability
 from analysis.stats.errors import AnalysisError
 from analysis.stats.results import PositionEffect
 from analysis.votes.table import has_values
@@ -80,7 +80,7 @@ def _position_effect(counts: VoteCounts, reported: Estimate, settings: EstimateS
     if reported.position_effect is not None:
         return reported.position_effect
     try:
-        return estimate(counts, replace(settings, position_effect=True)).position_effect
+        return position_effect(counts, settings)
     except AnalysisError:  # the table of other choices says why
         return None
 
