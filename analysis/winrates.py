@@ -39,6 +39,7 @@ def winrates(
     votes: options.VotesArgument,
     out: options.Out = Path("report"),
     title: options.Title = "Preference study",
+    wording: options.Wording = "",
     image_set: options.ImageSet = None,
     simulation: options.Simulation = None,
     formats: options.Formats = "svg,png,pdf",
@@ -92,6 +93,7 @@ def winrates(
     settings = ReportSettings(
         title=title,
         question=question,
+        wording=wording,
         study=study,
         baseline=baseline,
         by=None if by is None else by.value,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from analysis.report.findings import Findings
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.strata import Strata
-from analysis.stats import Estimate, PairRow, RawPair, StrengthRow
+from analysis.stats import Estimate, ModelFit, PairRow, RawPair, StrengthRow
 from analysis.stats.annotator_results import Agreement
 from analysis.stats.results import TieParameter
 
@@ -32,6 +33,7 @@ def report_document(found: Findings) -> dict[str, Any]:
         "title": settings.title,
         "study": found.study,
         "question": found.question,
+        "wording": settings.wording,
         "n_votes": found.n_votes,
         "n_annotators": found.n_annotators,
         "n_prompts": found.n_prompts,
@@ -47,6 +49,13 @@ def report_document(found: Findings) -> dict[str, Any]:
         "position_check": plain(found.session.position),
         "tie_parameter": None if estimate is None else _tie_parameter(estimate.tie_parameter),
         "design_effect": None if estimate is None else number(estimate.design_effect),
+        "collected": plain(found.collected),
+        "groups": [
+            {"arms": list(group.arms), "n_votes": group.estimate.n_votes}
+            | {"strengths": [_strength(row) for row in group.estimate.strengths]}
+            for group in found.groups
+        ],
+        "model_fit": None if estimate is None else _model_fit(estimate.model_fit),
         "strata": _strata(found.strata),
         "covariates": plain(found.adjusted),
         "sequential": [{name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime],
@@ -97,12 +106,12 @@ def report_json(found: Findings) -> str:
 
 def _indented(value: Any, newline: str) -> str:
     """What `json.dumps(value, indent=1)` gives. That is pure Python; here records without nesting go through C."""
-    if not isinstance(value, (dict, list)) or not value:
+    if not isinstance(value, (dict, list, tuple)) or not value:
         return json.dumps(value, allow_nan=False)
     inner = newline + " "
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     items = value.values() if isinstance(value, dict) else value
-    if not any(isinstance(item, (dict, list)) for item in items):
+    if not any(isinstance(item, (dict, list, tuple)) for item in items):
         flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
         return opening + inner + flat[1:-1] + newline + closing
     if isinstance(value, dict):
@@ -187,6 +196,15 @@ def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     return {**counted, **model}
 
 
+def _model_fit(fit: ModelFit) -> dict[str, Any]:
+    return {
+        "deviance": number(fit.deviance),
+        "degrees_of_freedom": fit.deviance_df,
+        "p": None if fit.test is None else number(fit.test.p),
+        "residuals": [plain(row) for row in fit.residuals],
+    }
+
+
 def _tie_parameter(tie: TieParameter | None) -> dict[str, Any] | None:
     if tie is None:
         return None
@@ -200,17 +218,23 @@ def _strata(found: Strata | None) -> dict[str, Any] | None:
         return None
     return {
         "by": found.by,
+        "omnibus_p": None if found.omnibus is None else number(found.omnibus.p),
         "strata": [
             {
                 "name": stratum.name,
                 "n_votes": stratum.n_votes,
                 "problem": stratum.problem,
+                "fit_p": _fit_p(stratum.estimate),
                 "strengths": [] if stratum.estimate is None else [_strength(row) for row in stratum.estimate.strengths],
             }
             for stratum in found.strata
         ],
         "contrasts": [plain(row) for row in found.contrasts],
     }
+
+
+def _fit_p(estimate: Estimate | None) -> float | None:
+    return None if estimate is None or estimate.model_fit.test is None else number(estimate.model_fit.test.p)
 
 
 def _agreement(agreed: Agreement | None) -> dict[str, Any] | None:
@@ -226,6 +250,8 @@ def plain(value: Any) -> Any:
         return number(value)
     if value is None or isinstance(value, (str, int, bool)):
         return value
+    if isinstance(value, datetime):
+        return value.isoformat()
     if is_dataclass(value) and not isinstance(value, type):
         return {name: plain(item) for name, item in vars(value).items()}
     if isinstance(value, dict):

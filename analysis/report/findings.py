@@ -6,6 +6,8 @@ import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+import polars as pl
+
 from analysis.report.kit.fonts import Fonts, fonts_for
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.annotators import (
@@ -28,7 +30,9 @@ from analysis.report.subjects.caveats import (
 )
 from analysis.report.subjects.choices import Variant, find_variants
 from analysis.report.subjects.claims import Claim, judge_all
+from analysis.report.subjects.collected import Collected, find_collected
 from analysis.report.subjects.covariates import Adjusted, find_adjusted
+from analysis.report.subjects.groups import Group, find_groups
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
 from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.report.subjects.session import SessionResults, find_session
@@ -71,6 +75,8 @@ class Findings:
     exclusions: ExclusionReport
     existence: Existence | None
     estimate: Estimate | None
+    groups: tuple[Group, ...]
+    collected: Collected
     claims: tuple[Claim, ...]
     raw: tuple[RawPair, ...]
     strata: Strata | None
@@ -137,6 +143,10 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         exclusions=exclusions,
         existence=existence,
         estimate=found,
+        groups=find_groups(
+            screened.whole, () if found is None else found.fit.arms, lambda arms: _among(chosen, settings, arms)
+        ),
+        collected=find_collected(kept.frame),
         claims=() if found is None else judge_all(found, margin=settings.equivalence_margin),
         raw=find_raw_pairs(counts, found, chosen_estimate),
         strata=strata,
@@ -165,13 +175,17 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
 
 @dataclass(frozen=True)
 class _Screened:
-    """The kept votes and their estimate, or why there is none; `warnings` name arms that an estimate leaves out."""
+    """The kept votes and their estimate, or why there is none; `warnings` name arms that an estimate leaves out.
+
+    `whole`: why all arms together have no estimate.
+    """
 
     kept: VotesTable
     exclusions: ExclusionReport
     counts: VoteCounts
     existence: Existence | None
     estimate: Estimate | None
+    whole: Existence | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -186,7 +200,7 @@ def _screen(chosen: VotesTable, settings: ReportSettings) -> _Screened:
     part = _screened(chosen, settings, replace(settings.rules, arms_without_estimate=rest))
     if part.estimate is None:
         return whole
-    return replace(part, warnings=tuple(partial_warnings(whole.existence, rest, whole.counts)))
+    return replace(part, whole=whole.existence, warnings=tuple(partial_warnings(whole.existence, rest, whole.counts)))
 
 
 def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRules) -> _Screened:
@@ -194,7 +208,15 @@ def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRule
     refuse_mixture(exclusions, settings)
     refuse_nothing(exclusions)
     counts = count_votes(kept)
-    return _Screened(kept, exclusions, counts, *_estimate(counts, settings.estimate))
+    existence, found = _estimate(counts, settings.estimate)
+    return _Screened(kept, exclusions, counts, existence, found, existence)
+
+
+def _among(chosen: VotesTable, settings: ReportSettings, arms: tuple[str, ...]) -> Estimate | None:
+    """The estimate of these arms from the votes of their own pairs."""
+    sides = (pl.col(name).cast(pl.String).is_in(arms) for name in ("left_arm", "right_arm"))
+    kept = exclude(chosen, settings.rules)[0]
+    return _estimate(count_votes(kept.with_frame(kept.frame.filter(*sides))), settings.estimate)[1]
 
 
 def _without_estimate(existence: Existence, settings: ReportSettings) -> tuple[str, ...]:

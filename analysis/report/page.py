@@ -21,6 +21,10 @@ from analysis.report.subjects.pictures import Example
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
+#: A table with more rows is folded: one line, opened by a click.
+FOLDED_ROWS = 12
+#: Sections of the short print, which has two pages with eight arms.
+PRINTED = ("contrasts", "strengths", "groups", "collected")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class PageContext:
     notes: tuple[str, ...]
     summary: tuple[str, ...]
     sections: tuple[Section, ...]
+    folded: int
+    printed: tuple[str, ...]
     figures: Figures
     most_agreed: tuple[Example, ...]
     least_agreed: tuple[Example, ...]
@@ -79,6 +85,8 @@ def page_context(found: Findings, sections: tuple[Section, ...], figures: Figure
         notes=found.notes,
         summary=summary_points(found),
         sections=sections,
+        folded=FOLDED_ROWS,
+        printed=PRINTED,
         figures=figures,
         most_agreed=found.most_agreed,
         least_agreed=found.least_agreed,

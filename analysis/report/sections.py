@@ -6,7 +6,10 @@ from analysis.report.findings import Findings
 from analysis.report.kit.section import Section
 from analysis.report.subjects.annotators import annotators_section, influence_section
 from analysis.report.subjects.choices import choices_section
+from analysis.report.subjects.collected import collected_section
+from analysis.report.subjects.contrasts import contrasts_section
 from analysis.report.subjects.covariates import covariate_section
+from analysis.report.subjects.groups import groups_section
 from analysis.report.subjects.pairs import pairs_section, sequential_section
 from analysis.report.subjects.session import session_section
 from analysis.report.subjects.size import size_section
@@ -14,7 +17,17 @@ from analysis.report.subjects.strata import strata_section
 from analysis.report.subjects.strengths import intervals_section, strengths_section
 
 # Every name that a report may write. A run removes from its folder those that an earlier one left and it did not write.
-FIGURES = ("strengths", "winrates", "elo-size", "by-*", "session", "annotators", "influence")
+FIGURES = (
+    "contrasts",
+    "contrasts-baseline",
+    "strengths",
+    "winrates",
+    "elo-size",
+    "by-*",
+    "session",
+    "annotators",
+    "influence",
+)
 LATEX = ("winrates", "exclusions", "strengths", "contrasts", "agreement")
 CSV = (
     "winrates",
@@ -35,13 +48,16 @@ def report_sections(found: Findings) -> tuple[Section, ...]:
     settings, estimate, arms = found.settings, found.estimate, found.order
     confidence = settings.estimate.confidence
     sections = (
+        contrasts_section(estimate, baseline=settings.baseline, margin=settings.equivalence_margin),
         strengths_section(estimate, baseline=settings.baseline),
+        groups_section(found.groups),
         pairs_section(found.raw, estimate, arms=arms, ties=settings.estimate.ties),
         size_section(estimate, found.image_set),
         strata_section(found.strata, arms=arms, confidence=confidence),
         covariate_section(found.adjusted, settings.alpha),
         intervals_section(estimate),
         sequential_section(found.anytime, confidence=confidence),
+        collected_section(found.collected, wording=settings.wording),
         session_section(found.session, confidence=confidence, modelled=settings.estimate.position_effect),
         annotators_section(found.annotators),
         influence_section(found.influence, found.claims),

@@ -24,11 +24,12 @@ class ReportSettings:
     `by`: a column of STRATA, "none", or None: by category if the votes have 2 to 12 categories.
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
     does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
-    reported one. `command`: the line that made the report.
+    reported one. `wording`: the question as annotators read it. `command`: the line that made the report.
     """
 
     title: str = "Preference study"
     question: str | None = None
+    wording: str = ""
     study: str | None = None
     baseline: str | None = None
     by: str | None = None

@@ -66,12 +66,14 @@ def refit_reliability(votes: VotesTable | pl.DataFrame | VoteCounts) -> Reliabil
         q_A3 = (guessed + _HABIT_WEIGHT * habit) / (guessed.sum(axis=1) + _HABIT_WEIGHT)[:, None]
         new_r = (np.bincount(row, kept, people) + _PRIOR_JUDGE) / (n_A + _PRIOR_JUDGE + _PRIOR_GUESS)
         by_slot = np.bincount(slot, kept, slots).reshape(-1, 3)
-        new_beta = newton(design, by_slot, model, Penalty(), beta)[0]
+        new_beta = newton(design, np.asarray(by_slot, dtype=np.float64), model, Penalty(), beta)[0]
         change = max(float(np.abs(new_beta - beta).max()), float(np.abs(new_r - r_A).max()))
         beta, r_A = new_beta, new_r
     _, mixed = _judged_and_mixed(_slot_chances(design, model, beta)[slot], r_A[row], q_A3[row, outcome])
     labels = [label for label, has in zip(part.labels, present.tolist(), strict=True) if has]
-    rows = [ReliabilityRow(label, round(float(votes)), float(r)) for label, votes, r in zip(labels, n_A, r_A, strict=True)]
+    rows = [
+        ReliabilityRow(label, round(float(votes)), float(r)) for label, votes, r in zip(labels, n_A, r_A, strict=True)
+    ]
     return ReliabilityFit(
         arms=counts.arms,
         log_strengths=beta[: counts.n_arms],

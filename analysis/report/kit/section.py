@@ -16,6 +16,8 @@ LEAST_SCALE = 0.85
 PARAGRAPH_PX = 46 * 16  # 46rem in page.css
 #: A page is for reading, a file for searching: longer tables continue in their CSV file.
 ROWS_SHOWN = 60
+#: A longer table is not printed in a paper; the pairs of twenty arms are 190.
+LATEX_ROWS = 200
 
 #: Draws one figure, in the look that `drawings.draw_all` sets.
 Draw: TypeAlias = Callable[[], Draft]

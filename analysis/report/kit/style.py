@@ -25,6 +25,7 @@ PAPER = "#ffffff"
 BLUE = "#0b5fa5"
 ORANGE = "#b84a00"
 PALE = "#9cc4e8"
+MOST_ARMS = 40  # rows of a figure, cells of the matrix: more cannot be read
 PADDING = 0.07  # inches between the parts of a figure
 CELL_INK = "#101418"  # text on a coloured cell: the cell keeps its colour in dark mode, so this text does too
 

@@ -111,6 +111,12 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else ">0.999" if p > 0.999 else f"{p:.3f}"
 
 
+def p_words(p: float) -> str:
+    """A p-value inside a sentence: '= 0.012', '< 0.001'."""
+    shown = p_value(p)
+    return f"{shown[0]} {shown[1:]}" if shown[0] in "<>" else f"= {shown}"
+
+
 def data_size(size: float) -> str:
     """Bytes in decimal units, three figures: 1_500_000 -> '1.50 MB'."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

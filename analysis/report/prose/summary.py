@@ -11,7 +11,7 @@ from analysis.report.subjects.claims import Claim, headline, share_words, wins_i
 from analysis.stats import Estimate
 
 ALL_PAIRS_UP_TO = 6
-NEIGHBOURS = 5
+NEIGHBOURS = 3
 
 
 def summary_points(found: Findings) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def choices_section(
         paragraphs=(
             f"{exclusions.n_read:,} votes were read, {exclusions.n_excluded:,} excluded, {exclusions.n_kept:,} kept.",
         ),
-        tables=with_rows(left_out, other),
+        tables=with_rows(_that_hit(left_out), other),
         points=tuple(f"{v.name}: {v.problem}" for v in variants if v.problem),
         csv=(left_out, other) if other.rows else (left_out,),
         latex=(left_out,),
@@ -127,6 +127,14 @@ def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Ta
         ),
         rows=tuple(rows),
     )
+
+
+def _that_hit(table: Table) -> Table:
+    """The table without rules that left nothing out; a note names them."""
+    shown = tuple(row for row in table.rows if row[2] or row[0] in ("read", "kept"))
+    idle = [f"{row[0]} ({row[1]})" for row in table.rows if row not in shown]
+    note = f"Rules that left out no vote: {'; '.join(idle)}." if idle else ""
+    return replace(table, rows=shown, note=note)
 
 
 def variants_table(variants: tuple[Variant, ...], *, arms: tuple[str, ...]) -> Table:

@@ -1,4 +1,4 @@
-"""The pairs of arms: votes and raw win rates, contrasts of the model, bounds for every look, and their matrix.
+"""The pairs of arms: votes and raw win rates, their matrix with the residuals of the model, bounds for every look.
 
 Everywhere the stronger estimate of a pair comes first, and pairs are ordered as the strengths are.
 """
@@ -12,20 +12,20 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from analysis.report.kit.escape import short_labels
-from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
-from analysis.report.kit.style import CELL_INK, GRID, MUTED, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value
-from analysis.report.subjects.claims import percent_words, share_words
+from analysis.report.kit.section import LATEX_ROWS, ROWS_SHOWN, Section, with_rows
+from analysis.report.kit.style import CELL_INK, GRID, MOST_ARMS, MUTED, Draft, new_figure
+from analysis.report.kit.table import Column, Table, Value, p_words, signed
+from analysis.report.subjects.claims import percent_words
 from analysis.stats import (
     AnytimeRate,
     Estimate,
     EstimateSettings,
+    PairResidual,
     PairRow,
     RawPair,
     Rows,
     VoteCounts,
     raw_pairs,
-    win_probability,
 )
 from analysis.stats.results import Ties
 
@@ -35,10 +35,9 @@ DIVERGING = LinearSegmentedColormap.from_list(
 )
 
 WRITTEN_UP_TO = 14
-# A table of more rows is not printed; the pairs of twenty arms are 190.
-LATEX_ROWS = 200
-# The matrix has the strongest arms; more cells than this cannot be read.
-ARMS_DRAWN = 40
+
+#: By (arm, other arm): share of the pair's votes that the arm won beyond the model.
+Residuals = dict[tuple[str, str], float]
 
 # Colours run from a win rate of 20 % to one of 80 %; few pairs of image models are outside.
 LOW_END = 0.2
@@ -100,24 +99,42 @@ def _rest(share: float | None) -> float | None:
 def pairs_section(raw: tuple[RawPair, ...], estimate: Estimate | None, *, arms: tuple[str, ...], ties: Ties) -> Section:
     """Every pair: what the votes say, and the model's contrast. `arms` gives the order of the matrix."""
     counted = raw_table(raw, ties=ties)
-    tables, csv, latex = (
-        [counted.first(ROWS_SHOWN, file="winrates.csv")],
-        [winrates_csv_table(counted, estimate)],
-        [counted.first(LATEX_ROWS, file="winrates.csv")],
-    )
-    if estimate is not None:
-        contrasts = contrasts_table(estimate)
-        tables.append(contrasts.first(ROWS_SHOWN, file="contrasts.csv"))
-        csv.append(contrasts_csv_table(estimate, contrasts))
-        latex.append(contrasts.first(LATEX_ROWS, file="contrasts.csv"))
+    residuals = {} if estimate is None else _residuals(estimate)
     return Section(
         "pairs",
         "Win rates of pairs",
-        figures=(partial(draw_matrix, raw, arms),),
-        tables=tuple(tables),
-        csv=tuple(csv),
-        latex=tuple(latex),
+        paragraphs=() if estimate is None else (fit_words(estimate),),
+        figures=(partial(draw_matrix, raw, arms, residuals),),
+        tables=(counted.first(ROWS_SHOWN, file="winrates.csv"),),
+        csv=(winrates_csv_table(counted, estimate),),
+        latex=(counted.first(LATEX_ROWS, file="winrates.csv"),),
     )
+
+
+def fit_words(estimate: Estimate) -> str:
+    """Whether one strength for each arm fits the votes, and how far that was tested."""
+    fit, alpha = estimate.model_fit, 1 - estimate.settings.confidence
+    text = f"The deviance of the model is {signed(fit.deviance, 1)} on {fit.deviance_df:,} degrees of freedom."
+    if fit.test is None:
+        return f"{text} The fit was not tested: {fit.why}."
+    found = (
+        "the model does not fit, see the warning above"
+        if fit.test.p < alpha
+        else "no misfit was detected; a small one may exist"
+    )
+    return (
+        f"{text} One test of all pairs together, with annotators and prompts as clusters, gives p "
+        f"{p_words(fit.test.p)}: {found}. The matrix states for each pair by how many points the votes exceed the "
+        "model's expectation."
+    )
+
+
+def _residuals(estimate: Estimate) -> Residuals:
+    """What each arm won beyond the model, by (arm, other arm), as a share of the pair's votes."""
+    found: Residuals = {}
+    for row in estimate.model_fit.residuals:
+        found[row.arm_a, row.arm_b], found[row.arm_b, row.arm_a] = row.excess, -row.excess
+    return found
 
 
 def sequential_section(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Section:
@@ -163,75 +180,6 @@ def _raw_cells(pair: RawPair) -> tuple[Value, ...]:
     return (pair.arm_a, pair.arm_b, *counts, pair.win_rate, pair.low, pair.high)
 
 
-def contrasts_table(estimate: Estimate) -> Table:
-    """The model's contrast of every pair, with p-values and what would have been detected."""
-    confidence = estimate.settings.confidence
-    alpha, percent = 1 - confidence, percent_words(confidence)
-    return Table(
-        name="contrasts",
-        caption=f"Differences between arms from the model: win rate of the first arm ({share_words(estimate)})",
-        columns=(
-            Column("arm_a", "Arm", "text"),
-            Column("arm_b", "Against", "text"),
-            Column("model_win_rate", "Win rate", "percent"),
-            Column("model_low", "Low", "percent"),
-            Column("model_high", "High", "percent"),
-            Column("low_all", "Low, all pairs", "percent"),
-            Column("high_all", "High, all pairs", "percent"),
-            Column("p", "p", "p"),
-            Column("p_holm", "p (Holm)", "p"),
-            Column("prob_superior", "P(stronger)", "p"),
-            Column("detected", "Detected", "yes"),
-            Column("detectable", "Detectable from", "percent"),
-        ),
-        rows=tuple(_contrast_cells(pair, alpha) for pair in estimate.pairwise),
-        note=(
-            f"Low and High: {percent} interval of the pair alone; 'all pairs': intervals that hold for all pairs at "
-            "once. P(stronger): one-sided confidence that the first arm is the stronger. "
-            f"Detected: Holm-adjusted p below {alpha:.3g}. Detectable from: the true win rate that four of five such "
-            "studies would have detected; 'not detected' says nothing about differences below it."
-            + "".join(f" {warning}" for warning in estimate.uncertainty.warnings)
-        ),
-    )
-
-
-def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
-    return (
-        pair.arm_a,
-        pair.arm_b,
-        pair.win_probability,
-        pair.win_probability_low,
-        pair.win_probability_high,
-        win_probability(pair.low_all),
-        win_probability(pair.high_all),
-        pair.p,
-        pair.p_holm,
-        pair.prob_superior,
-        pair.p_holm < alpha,
-        win_probability(abs(pair.detectable)),
-    )
-
-
-def contrasts_csv_table(estimate: Estimate, shown: Table) -> Table:
-    """The contents of `contrasts.csv`: the page's table `shown`, then the contrast as log-odds and on the Elo scale."""
-    more = {
-        "log_odds": "log_odds",
-        "log_odds_se": "se",
-        "log_odds_low": "low",
-        "log_odds_high": "high",
-        "log_odds_low_all": "low_all",
-        "log_odds_high_all": "high_all",
-        "elo_difference": "elo_difference",
-    }
-    rows = zip(shown.rows, estimate.pairwise, strict=True)
-    return Table(
-        name="contrasts",
-        caption=shown.caption,
-        columns=(*shown.columns, *(Column(name, "") for name in more)),
-        rows=tuple((*cells, *(getattr(pair, field) for field in more.values())) for cells, pair in rows),
-    )
-
-
 def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
     """The contents of `winrates.csv`: the table of counts (`raw`), then the model's contrast if there is one."""
     more = (
@@ -240,7 +188,10 @@ def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
         Column("model_high", ""),
         Column("p", ""),
         Column("p_holm", ""),
+        Column("excess", ""),
+        Column("excess_p_holm", ""),
     )
+    misfits = {} if estimate is None else {(r.arm_a, r.arm_b): r for r in estimate.model_fit.residuals}
     by_pair = {} if estimate is None else {(p.arm_a, p.arm_b): p for p in estimate.pairwise}
     rows = []
     for cells in raw.rows:
@@ -253,9 +204,20 @@ def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
                 contrast.win_probability_high,
                 contrast.p,
                 contrast.p_holm,
+                *_misfit_cells(misfits, contrast.arm_a, contrast.arm_b),
             )
         rows.append((*cells, *model))
     return Table(name="winrates", caption=raw.caption, columns=(*raw.columns, *more), rows=tuple(rows))
+
+
+def _misfit_cells(misfits: dict[tuple[str, str], PairResidual], arm_a: str, arm_b: str) -> tuple[Value, Value]:
+    if (arm_a, arm_b) in misfits:
+        row = misfits[arm_a, arm_b]
+        return row.excess, row.p_holm
+    if (arm_b, arm_a) in misfits:
+        row = misfits[arm_b, arm_a]
+        return -row.excess, row.p_holm
+    return None, None
 
 
 def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Table:
@@ -278,10 +240,10 @@ def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> 
     )
 
 
-def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
+def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...], residuals: Residuals) -> Draft:
     """`order` gives rows from top and columns from left. Above fourteen arms cells carry colour only."""
-    left_out = max(0, len(order) - ARMS_DRAWN)
-    order = order[:ARMS_DRAWN]
+    left_out = max(0, len(order) - MOST_ARMS)
+    order = order[:MOST_ARMS]
     k = len(order)
     labels = short_labels(order, width=22)
     rates: dict[tuple[str, str], tuple[float | None, int]] = {}
@@ -289,7 +251,8 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
         rates[pair.arm_a, pair.arm_b] = (pair.win_rate, pair.n_votes)
         rates[pair.arm_b, pair.arm_a] = (None if pair.win_rate is None else 1 - pair.win_rate, pair.n_votes)
     written = k <= WRITTEN_UP_TO
-    cell_w, cell_h = (0.72, 0.48) if written else (0.26, 0.26)
+    with_fit = bool(written and residuals)
+    cell_w, cell_h = (0.72, 0.6 if with_fit else 0.48) if written else (0.26, 0.26)
     figure = new_figure(1.9 + cell_w * k, 1.3 + cell_h * k)
     axes = figure.add_subplot()
     for i, row in enumerate(order):
@@ -308,8 +271,14 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
                 )
             )
             if written and rate is not None:
-                axes.text(j, i - 0.1, f"{100 * rate:.1f} %", ha="center", va="center", color=CELL_INK, fontsize=8.5)
-                axes.text(j, i + 0.24, f"n = {n:,}", ha="center", va="center", color=CELL_INK, fontsize=8)
+                lines = [(f"{100 * rate:.1f} %", 8.5), (f"n = {n:,}", 8.0)]
+                if (row, column) in residuals:
+                    excess = 100 * residuals[row, column]
+                    lines.append((f"fit {'+' if excess > 0 else ''}{signed(excess, 1)}", 8.0))
+                top = -0.3 if with_fit else -0.1
+                for line, (text, size) in enumerate(lines):
+                    at = i + top + line * (0.29 if with_fit else 0.34)
+                    axes.text(j, at, text, ha="center", va="center", color=CELL_INK, fontsize=size)
             elif written and i != j:
                 axes.text(j, i, "no votes", ha="center", va="center", color=MUTED, fontsize=8)
     axes.set_xlim(-0.5, k - 0.5)
@@ -339,6 +308,12 @@ def draw_matrix(raw: tuple[RawPair, ...], order: tuple[str, ...]) -> Draft:
         caption=(
             "Share of votes that the arm in the row won against the arm in the column (a tie counts as half a win) "
             "and the number of votes. Blue: the row's arm won more; orange: it won less."
-            + (f" The first {ARMS_DRAWN} arms; {left_out} more are in winrates.csv." if left_out else "")
+            + (
+                " “fit”: points that the row's arm won beyond what the strengths and, if the model has one, the "
+                "position effect say."
+                if with_fit
+                else ""
+            )
+            + (f" The first {MOST_ARMS} arms; {left_out} more are in winrates.csv." if left_out else "")
         ),
     )

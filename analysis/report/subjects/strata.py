@@ -11,15 +11,24 @@ import polars as pl
 from analysis.report.kit.escape import short_label, short_labels
 from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
 from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value
+from analysis.report.kit.table import Column, Table, Value, p_words
 from analysis.report.subjects.claims import percent_words
-from analysis.stats import Estimate, EstimateSettings, VoteCounts, compare_strata, count_votes, estimate
+from analysis.stats import (
+    Estimate,
+    EstimateSettings,
+    QuadraticTest,
+    VoteCounts,
+    compare_strata,
+    count_votes,
+    estimate,
+    omnibus_test,
+)
 from analysis.stats.errors import AnalysisError
 from analysis.stats.results import StratumContrast
 from analysis.votes import VotesTable
 from qsched.records import InputError
 
-CONTRASTS_SHOWN = 30
+CONTRASTS_SHOWN = 15
 MOST_STRATA = 24
 
 MOST_ARMS = 12
@@ -37,11 +46,13 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Strata:
-    """Every stratum of the column `by`, and the contrasts that were compared; `note` says what was left out."""
+    """Every stratum of the column `by`, the contrasts that were compared, and one test of whether strengths differ
+    between strata at all; `note` says what was left out."""
 
     by: str
     strata: tuple[Stratum, ...]
     contrasts: tuple[StratumContrast, ...] = ()
+    omnibus: QuadraticTest | None = None
     note: str = ""
 
 
@@ -64,7 +75,8 @@ def find_strata(votes: VotesTable, by: str, settings: EstimateSettings, *, basel
     if len(counts_by_name) > 1:
         contrasts = compare_strata(counts_by_name, settings, arms=_pairs_with(baseline, counts_by_name))
     note = f"{unnamed} votes without a {by} are in no stratum." if unnamed else ""
-    return Strata(by, tuple(strata), contrasts, note)
+    test = omnibus_test(counts_by_name, settings) if len(counts_by_name) > 1 else None
+    return Strata(by, tuple(strata), contrasts, test, note)
 
 
 def _pairs_with(baseline: str | None, strata: dict[str, VoteCounts]) -> list[tuple[str, str]] | None:
@@ -92,14 +104,59 @@ def strata_section(found: Strata | None, *, arms: tuple[str, ...], confidence: f
     return Section(
         "strata",
         f"By {found.by}",
+        paragraphs=_omnibus_words(found, 1 - confidence),
         figures=(partial(draw_strata, found.strata, arms, by=found.by, confidence=confidence),) if estimated else (),
         tables=with_rows(
-            table.first(ROWS_SHOWN, file="strata.csv"), strata_contrasts_table(found.contrasts, by=found.by)
+            fits_table(found),
+            table.first(ROWS_SHOWN, file="strata.csv"),
+            strata_contrasts_table(found.contrasts, by=found.by),
         ),
         points=tuple(f"{s.name}: {s.problem}" for s in found.strata if s.problem),
         csv=tuple(
             each for each in (table, strata_contrasts_table(found.contrasts, by=found.by, limit=None)) if each.rows
         ),
+    )
+
+
+def _omnibus_words(found: Strata, alpha: float) -> tuple[str, ...]:
+    if found.omnibus is None:
+        return ()
+    detected = found.omnibus.p < alpha
+    return (
+        f"One test of all strengths together: p {p_words(found.omnibus.p)}. "
+        + (
+            f"Strengths differ between the values of {found.by}; the table of differences says which."
+            if detected
+            else f"No difference of strengths between the values of {found.by} was detected; single differences in the "
+            "tables below should be read with that in mind."
+        ),
+    )
+
+
+def fits_table(found: Strata) -> Table:
+    """Votes of each stratum, and whether the model fits them."""
+    tests = [(s, None if s.estimate is None else s.estimate.model_fit) for s in found.strata]
+    return Table(
+        name="strata-fits",
+        caption=f"Votes by {found.by}, and the test of the model's fit in each",
+        columns=(
+            Column(found.by, found.by.capitalize(), "text"),
+            Column("n_votes", "Votes", "count"),
+            Column("deviance", "Deviance", digits=1),
+            Column("deviance_df", "Degrees of freedom", "count"),
+            Column("p", "Test of fit, p", "p"),
+        ),
+        rows=tuple(
+            (
+                stratum.name,
+                stratum.n_votes,
+                None if fit is None else fit.deviance,
+                None if fit is None else fit.deviance_df,
+                None if fit is None or fit.test is None else fit.test.p,
+            )
+            for stratum, fit in tests
+        ),
+        note="A small p says that one strength for each arm does not fit; p is not adjusted for the number of rows.",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section
-from analysis.report.kit.style import BLUE, GRID, INK, MUTED, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, Draft, new_figure
 from analysis.report.kit.table import Column, Table, signed
 from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, StrengthRow, elo, rebase, win_probability
@@ -130,6 +130,9 @@ def baseline_table(estimate: Estimate, baseline: str) -> Table:
             Column("win_rate", "Win rate", "percent"),
             Column("win_low", "Low", "percent"),
             Column("win_high", "High", "percent"),
+            Column("elo", "Elo", digits=1),
+            Column("elo_low", "Elo low", digits=1),
+            Column("elo_high", "Elo high", digits=1),
         ),
         rows=tuple(
             (
@@ -140,19 +143,26 @@ def baseline_table(estimate: Estimate, baseline: str) -> Table:
                 win_probability(row.log_strength),
                 win_probability(row.low),
                 win_probability(row.high),
+                row.elo,
+                row.elo_low,
+                row.elo_high,
             )
             for row in rebase(estimate, baseline)
             if row.arm != baseline
         ),
-        note=f"Win rate: the model's win rate of the arm against {baseline} ({share_words(estimate)}).",
+        note=(
+            f"Win rate: the model's win rate of the arm against {baseline} ({share_words(estimate)}). Elo here: "
+            f"{baseline} has 1000, without an interval; in the other tables 1000 is the mean of the arms."
+        ),
     )
 
 
 def draw_strengths(estimate: Estimate) -> Draft:
     """Arms from strongest to weakest on the Elo scale, log-odds above, with intervals for comparing the arms."""
-    rows = estimate.strengths
+    left_out = max(0, len(estimate.strengths) - MOST_ARMS)
+    rows = tuple(estimate.strengths)[:MOST_ARMS]
     labels = short_labels(tuple(row.arm for row in rows))
-    height = 1.15 + 0.34 * len(rows)
+    height = 1.15 + (0.34 if len(rows) <= 10 else 0.23) * len(rows)
     figure = new_figure(5.6, height)
     axes = figure.add_subplot()
     places = np.arange(len(rows))[::-1]
@@ -167,7 +177,7 @@ def draw_strengths(estimate: Estimate) -> Draft:
     axes.set_ylim(-0.65, len(rows) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Elo (1000 = mean of the arms), intervals for comparing arms with each other")
+    axes.set_xlabel("Elo (1000 = mean of the arms)")
     axes.grid(axis="x")
     top = axes.secondary_xaxis("top", functions=(_log_strength_of, _elo_of))
     top.set_xlabel("log strength (natural logarithm of the odds)", color=MUTED)
@@ -192,6 +202,7 @@ def draw_strengths(estimate: Estimate) -> Draft:
             "table also has the intervals against the mean of all arms. Two arms whose intervals overlap may still "
             "differ, and arms whose intervals "
             "do not overlap may not: the table of pairs, not this figure, says which differences were detected."
+            + (f" The {MOST_ARMS} strongest arms; {left_out} more are in strengths.csv." if left_out else "")
         ),
     )
 

@@ -51,7 +51,7 @@ def test_the_smallest_label_of_a_win_rate_matrix_is_nine_pixels_high_on_the_page
         for a, b in combinations(arms, 2)
     )
     with matplotlib.rc_context(RC):
-        figure = draw_matrix(raw, arms).figure
+        figure = draw_matrix(raw, arms, {}).figure
         figure.draw_without_rendering()
     points = min(float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text())  # type: ignore[attr-defined]
     assert points * 96 / 72 * LEAST_SCALE >= 9

@@ -84,3 +84,10 @@ def test_the_item_that_divides_people_most_comes_first_among_the_least_agreed() 
     agreed = {f"agreed-{i}": "aaaaa" for i in range(3)}
     _, least = find_examples(votes_on({**agreed, "near": "aaabb", "split": "aaabbb", "ties": "abtt"}), None)
     assert [item.prompt_id for item in least] == ["split", "near", "ties"]
+
+
+def test_a_list_shows_each_prompt_once() -> None:
+    frame = votes_on({"p": "aaaaaa", "q": "aaaa"})
+    other = votes_on({"p": "aaaaaaa"}).with_columns(right_arm=pl.lit("c"))
+    most, _ = find_examples(pl.concat([frame, other]), None)
+    assert [(item.prompt_id, item.arm_b) for item in most] == [("p", "c"), ("q", "b")]
