@@ -16,7 +16,7 @@ EXIT_BAD_INPUT = 2
 
 #: By import name: the extras that bring the package.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "torch": ("generate",),
+    "torch": ("generate", "score"),
     "diffusers": ("generate",),
     "transformers": ("generate",),
     "accelerate": ("generate",),
@@ -30,6 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ssimulacra2": ("score",),
     "pyiqa": ("pyiqa",),
     "optuna": ("optuna",),
+    "gguf": ("gguf",),
     "fastapi": ("server",),
     "starlette": ("server",),
     "uvicorn": ("server",),
@@ -41,11 +42,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("server", "analysis"),
     "polars": ("server", "analysis"),
     "pyarrow": ("server", "analysis"),
-    "scipy": ("score", "analysis"),
+    "scipy": ("generate", "score", "analysis"),
     "matplotlib": ("score", "analysis"),
 }
-#: By the package of ours that wanted the import: the extra that is meant if several bring it.
-_WANTED_BY = {"analysis": "analysis", "study_server": "server", "qsched": "score"}
+#: By the package of ours that wanted the import: the extra that is meant if several bring it. The longest name counts.
+_WANTED_BY = {"analysis": "analysis", "study_server": "server", "qsched.scoring": "score", "qsched": "generate"}
 
 
 def run_app(app: Callable[[], object]) -> None:
@@ -67,18 +68,19 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     extras = EXTRAS.get(module)
     if extras is None:
         return None
-    wanted = _WANTED_BY.get(_our_package(error.__traceback__), "")
+    wanted = _wanted_by(error.__traceback__)
     return MissingExtraError(module, wanted if wanted in extras else extras[0])
 
 
-def _our_package(trace: TracebackType | None) -> str:
-    """Our package that failed to import something: that of the last frame that belongs to one."""
-    package = ""
+def _wanted_by(trace: TracebackType | None) -> str:
+    """The extra of our package that failed to import something: that of the last frame that belongs to one."""
+    wanted = ""
     while trace is not None:
-        name = str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
-        package = name if name in _WANTED_BY else package
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        ours = [package for package in _WANTED_BY if name == package or name.startswith(f"{package}.")]
+        wanted = _WANTED_BY[max(ours, key=len)] if ours else wanted
         trace = trace.tb_next
-    return package
+    return wanted
 
 
 def _refuse(error: QschedError) -> None:

@@ -74,6 +74,11 @@ def study_file(small_image_set, tmp_path_factory):
                 "{tmp}/c.json",
             ],
         ),
+        (
+            f"{GENERATE},{SCORE}",
+            "score",
+            ["score", "{images}", "--metrics", "clipscore", "--weights", "clipscore={tmp}"],
+        ),
         (SCORE, "score", ["score", "{images}", "--metrics", "clipscore", "--weights", "clipscore={tmp}"]),
         (ANALYSIS, "analysis", ["winrates", "{tmp}/v.csv", "--out", "{tmp}/report"]),
         (
@@ -82,7 +87,18 @@ def study_file(small_image_set, tmp_path_factory):
             ["power", "--annotators", "9", "--prompts", "9", "--votes-per-pair", "1", "--simulate", "2"],
         ),
     ],
-    ids=["serve", "create", "simulate", "export", "generate", "calibrate", "score", "winrates", "power"],
+    ids=[
+        "serve",
+        "create",
+        "simulate",
+        "export",
+        "generate",
+        "calibrate",
+        "score-of-nothing",
+        "score",
+        "winrates",
+        "power",
+    ],
 )
 def test_a_command_without_its_extra_names_the_line_that_installs_it(
     missing, extra, command, small_image_set, study_file, tmp_path
@@ -114,7 +130,7 @@ def test_the_table_of_extras_is_that_of_the_project_file():
     }
     for module, extras in EXTRAS.items():
         for extra in extras:
-            implied = {"starlette": "fastapi"}.get(module)
+            implied = {"starlette": "fastapi", "torch": "open-clip-torch"}.get(module)
             assert distributions[module] & brings[extra] or implied in brings[extra], (module, extra)
 
 

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-
-
-def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
-    (wheel,) = folder.glob("qsched-*.whl")
-    run(UV, "venv", "--python", sys.executable, folder / "env")
-    python = folder / "env" / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
-    run(UV, "pip", "install", "--python", python, "--constraint", constraints, f"qsched[server] @ file://{wheel}")
-    return python
+from tests.packaging.conftest import UV, run
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_serves_a_study_without_torch(installed, small_image_set, tmp_path):
+def test_an_installed_wheel_serves_a_study_without_torch(install, small_image_set, tmp_path):
+    installed = install("server")
     assert "torch" not in run(UV, "pip", "list", "--python", installed)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
