@@ -240,8 +240,9 @@ def settle_kind(wanted: IntervalKind, sizes: dict[str, int]) -> tuple[IntervalKi
             kind = "annotator" if usable[0] == "annotator" else "prompt"
         elif not usable:
             kind = "vote"
+            known = "No more than one annotator and one prompt is" if sizes else "Neither annotators nor prompts are"
             warnings.append(
-                "Neither annotators nor prompts are known: votes are taken as independent, usually far too narrow."
+                f"{known} known: votes are taken as independent, which usually makes intervals far too narrow."
             )
     for name in ("annotator", "prompt"):
         if kind in ("two-way", name) and sizes[name] < FEW_CLUSTERS:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from qsched.records import Finding, ImageRow, check_records, read_manifest
-from qsched.records.image_set import ROWS_NAME, first_problem
+from qsched.records.image_set import ROWS_NAME, first_problem, open_rows
 
 # What a picture needs and what only describes its pixels; everything else could show which arm it comes from.
 _CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"sBIT"}
@@ -57,7 +57,10 @@ def _read_rows(folder: Path) -> tuple[list[ImageRow], list[Finding]]:
     rows: list[ImageRow] = []
     findings = []
     path = folder / ROWS_NAME
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines: list[bytes] = []
+    if path.exists():
+        with open_rows(path) as file:
+            lines = file.readlines()
     for number, line in enumerate(lines, start=1):
         where = f"{ROWS_NAME}:{number}"
         if not line.endswith(b"\n"):

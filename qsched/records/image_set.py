@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -167,12 +167,22 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} breaks the image-set contract: {first_problem(error)}") from error
 
 
+def open_rows(path: Path) -> BinaryIO:
+    """The file of rows, for reading; InputError if it is a folder or cannot be read."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; an image set has its rows there"
+        ) from error
+
+
 def iter_rows(folder: Path) -> Iterator[ImageRow]:
     """Yield the rows of `images.jsonl` in file order; raises RowError for a row that breaks the contract."""
     path = folder / ROWS_NAME
     if not path.exists():
         return
-    with path.open("rb") as lines:
+    with open_rows(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 raise RowError(path, number, "half-written row; resume the run with the same command to mend it")

@@ -46,6 +46,12 @@ def test_a_half_written_row_is_an_error_with_its_line_number(tmp_path):
         list(iter_rows(tmp_path))
 
 
+def test_a_folder_in_the_place_of_the_rows_is_an_error_and_not_a_traceback(tmp_path):
+    (tmp_path / "images.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"images\.jsonl cannot be read: Is a directory"):
+        list(iter_rows(tmp_path))
+
+
 def test_an_unknown_field_is_refused_with_its_line_number(tmp_path):
     record = json.loads(row().model_dump_json()) | {"quality": 1}
     (tmp_path / "images.jsonl").write_text(json.dumps(record) + "\n")
