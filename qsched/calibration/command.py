@@ -244,7 +244,8 @@ def load_objective(request: CalibrationRequest, device: str) -> Jaq:
 def _weights_of(scorer: str, request: CalibrationRequest) -> str | None:
     if scorer in request.weights:
         return request.weights[scorer]
-    return "tiny-clip" if request.backbone in TINY and scorer in ("clipscore", "clip-iqa") else None
+    clip = scorer.startswith("clipscore") or scorer in ("clip-iqa", "aq-map")
+    return "tiny-clip" if request.backbone in TINY and clip else None
 
 
 def _arm(report: PrecisionReport) -> dict[str, object]:

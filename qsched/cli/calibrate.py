@@ -52,9 +52,16 @@ def calibrate(
     ),
     sample_range: str | None = typer.Option(None, "--sample-range", help="The same for the sample coefficient (c_x)."),
     steps: int | None = typer.Option(None, "--steps", help="Inference steps; default: the backbone's."),
-    tc: str = typer.Option("clipscore", "--tc", help="Text compatibility: clipscore, hpsv2.1, pickscore."),
-    iq: str = typer.Option("clip-iqa", "--iq", help="Image quality: clip-iqa, pyiqa:<metric>."),
-    k: float = typer.Option(2.0, "--k", help=K_HELP),
+    objective: str | None = typer.Option(
+        None, "--objective", help="Instead of --tc, --iq and --k: paper-clip[-script], paper-aesthetic[-eval]."
+    ),
+    tc: str | None = typer.Option(
+        None, "--tc", help="Text compatibility: clipscore (default), clipscore:log, aq-map, hpsv2.1, pickscore."
+    ),
+    iq: str | None = typer.Option(
+        None, "--iq", help="Image quality: clip-iqa (default), pyiqa:<metric>, or another TC."
+    ),
+    k: float | None = typer.Option(None, "--k", help=K_HELP + " Default: 2."),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
     also: list[str] = typer.Option(
         [], "--also", help="Additional scorer for the held-out pictures, for example tiny-check."
@@ -93,8 +100,13 @@ def calibrate(
     from qsched.calibration.families import Box
     from qsched.calibration.settings import CalibrationSettings
     from qsched.errors import InputError
+    from qsched.scoring.objectives import NamedObjective, find_objective
     from qsched.scoring.registry import parse_weights
 
+    if objective is not None and any(given is not None for given in (tc, iq, k)):
+        raise InputError(f"--objective {objective} says what TC, IQ and k are; leave --tc, --iq and --k out")
+    chosen = NamedObjective(tc or "clipscore", iq or "clip-iqa", 2.0 if k is None else k)
+    terms = chosen if objective is None else find_objective(objective)
     ranges = {
         name: number_range(f"--{name}-range", text)
         for name, text in (("model", model_range), ("sample", sample_range))
@@ -121,9 +133,9 @@ def calibrate(
         n_prompts=n_prompts,
         n_heldout=n_heldout,
         steps=steps,
-        tc=tc,
-        iq=iq,
-        k=k,
+        tc=terms.tc,
+        iq=terms.iq,
+        k=terms.k,
         weights=parse_weights(weights),
         also=tuple(also),
         device=device,

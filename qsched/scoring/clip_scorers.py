@@ -13,12 +13,14 @@ input size, so its values are not the published ones. `pyiqa:clipiqa` is the ori
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import open_clip
 import torch
 from PIL import Image
 
+from qsched.errors import InputError
 from qsched.scoring.clip_model import ClipModel, load_clip
 from qsched.scoring.protocol import BatchedScorer, ScorerInfo
 
@@ -55,6 +57,29 @@ class ClipScore(ClipScorer):
         text_features_BD = self.clip.text_features(prompts)
         cosine_B = (image_features_BD * text_features_BD).sum(dim=-1)
         return (CLIPSCORE_W * cosine_B.clamp(min=0)).tolist()
+
+
+class ClipScore100(ClipScore):
+    """The paper's CLIPScore: 100 max(cos, 0), or its logarithm, which the released script ranks by.
+
+    There is no default: the paper takes ViT-L/14. The logarithm of a cosine that is not above 0 is an error.
+    """
+
+    def __init__(
+        self, weights: str | Path | None = None, *, log: bool, device: str = "cpu", batch_size: int = 32
+    ) -> None:
+        self._log = log
+        name = "clipscore:log" if log else "clipscore:100"
+        if weights is None:
+            raise InputError(f"{name} has no default weights; the paper takes ViT-L/14: --weights {name}=FOLDER")
+        self.clip = load_clip(weights, device=device)
+        scale = "log(100 * max(cosine, 0)): up to 4.6" if log else "100 * max(cosine, 0): 0..100"
+        BatchedScorer.__init__(self, clip_info(name, "text", self.clip, scale, batch_size))
+
+    def score_features(self, image_features_BD: torch.Tensor, prompts: list[str]) -> list[float]:
+        values = [100 / CLIPSCORE_W * value for value in super().score_features(image_features_BD, prompts)]
+        # -inf is not a score: the check of every value names the picture.
+        return [math.log(value) if value > 0 else -math.inf for value in values] if self._log else values
 
 
 class ClipIqa(ClipScorer):

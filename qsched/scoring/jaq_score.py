@@ -2,8 +2,8 @@
 
     JAQ(image, prompt) = TC(image, prompt) + k IQ(image),   k = 2
 
-TC and IQ come from scorers by name. Their scales differ, so a JAQ is only a number together with its
-scorers, their versions, their scales and k: that is JaqRecord.
+TC and IQ come from scorers by name; IQ may want the prompt, as the paper's HPSv2.1 does. Their scales differ, so a JAQ
+is only a number together with its scorers, their versions, their scales and k: that is JaqRecord.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ class Jaq:
     def __init__(self, tc: Scorer, iq: Scorer, *, k: float = DEFAULT_K) -> None:
         if tc.info.kind != "text":
             raise InputError(f"TC scorer {tc.info.name!r} ignores the prompt; use clipscore, hpsv2.1 or pickscore")
-        if iq.info.kind != "image":
-            raise InputError(f"IQ scorer {iq.info.name!r} needs more than the picture; use clip-iqa or pyiqa:<name>")
+        if iq.info.kind not in ("image", "text"):
+            raise InputError(f"IQ scorer {iq.info.name!r} compares with another picture; use clip-iqa or pyiqa:<name>")
+        if iq.info.name == tc.info.name:
+            raise InputError(f"{tc.info.name!r} is both TC and IQ, so JAQ would be one score twice; choose another IQ")
         for scorer in (tc, iq):
             if not scorer.info.higher_is_better:
                 raise InputError(f"{scorer.info.name!r} is better when lower; JAQ is a sum to be maximised")

@@ -14,9 +14,9 @@ from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, nee
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 from qsched.scoring.visible_difference import DEFAULT_DISPLAY, load_visible_difference
 
-SCORERS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "tiny-check")
+SCORERS = ("clipscore", "clipscore:100", "clipscore:log", "clip-iqa", "aq-map", "hpsv2.1", "pickscore", "tiny-check")
 REFERENCE_METRICS = ("psnr", "ssim", "lpips", *visible_difference.NAMES)
-WITH_WEIGHTS = ("clipscore", "clip-iqa", "hpsv2.1", "pickscore", "lpips")
+WITH_WEIGHTS = (*(name for name in SCORERS if name != "tiny-check"), "lpips")
 
 
 def load_scorer(name: str, *, weights: str | None = None, device: str = "cpu", batch_size: int | None = None) -> Scorer:
@@ -54,6 +54,14 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
         from qsched.scoring.clip_scorers import ClipIqa, ClipScore
 
         return (ClipScore if name == "clipscore" else ClipIqa)(**options)
+    if name in ("clipscore:100", "clipscore:log"):
+        from qsched.scoring.clip_scorers import ClipScore100
+
+        return ClipScore100(log=name == "clipscore:log", **options)
+    if name == "aq-map":
+        from qsched.scoring.aq_map import AqMap
+
+        return AqMap(**options)
     if name in ("hpsv2.1", "pickscore"):
         from qsched.scoring.preference_scorers import HpsV21, PickScore
 

@@ -54,7 +54,7 @@ def test_terms_in_the_wrong_place_or_of_the_wrong_sign_are_refused(clip_folder):
     tc, iq = ClipScore(clip_folder), ClipIqa(clip_folder)
     with pytest.raises(InputError, match="ignores the prompt"):
         Jaq(iq, iq)
-    with pytest.raises(InputError, match="needs more than the picture"):
+    with pytest.raises(InputError, match="one score twice"):
         Jaq(tc, tc)
     with pytest.raises(InputError, match="k is nan"):
         Jaq(tc, iq, k=float("nan"))
