@@ -109,6 +109,9 @@ def test_the_repair_of_a_precision_is_a_comparison_of_its_own(small_image_set, c
     ours, theirs = ([i["jaq"] for i in scores.images if i["arm"] == arm] for arm in ("w4a4+qsched", "w4a4"))
     expected = paired_difference(ours, theirs)
     assert dict(repair.differences)["jaq"].mean == pytest.approx(expected.mean)
+    near = {arm: [i["psnr"] for i in scores.images if i["arm"] == arm] for arm in ("w4a4+qsched", "w4a4")}
+    nearer = paired_difference(near["w4a4+qsched"], near["w4a4"])
+    assert dict(repair.differences)["psnr"].mean == pytest.approx(nearer.mean), "which is nearer to full precision"
     assert "w4a4+qsched against w4a4" in render_set_scores(scores)
 
 

@@ -70,7 +70,7 @@ def score_set(
         scorers=infos,
         jaq=record,
         arms=arms,
-        repairs=_repairs(manifest, by_arm, values, [name for name in names if name not in against_twin]),
+        repairs=_repairs(manifest, by_arm, values, names),
         images=tuple({**_place(row), **values[row.image_id]} for row in rows),
         frechet=distance_record,
         repeated=len(prompts) - len({text_key(text) for text in prompts.values()}),
@@ -192,7 +192,8 @@ def _repairs(
 ) -> tuple[Repair, ...]:
     """Every arm with coefficients against the stock arm of its precision: the comparison that coefficients are for.
 
-    An arm with a bias (qsched-bias) is also compared with the Q-Sched arms of its precision.
+    An arm with a bias (qsched-bias) is also compared with the Q-Sched arms of its precision. Of a metric against the
+    twin in the baseline the two distances are compared; an arm that is the baseline has none.
     """
     found = []
     for arm in manifest.arms:

@@ -75,7 +75,7 @@ class ArmScores:
 class Repair:
     """What a changed scheduler does to one precision: an arm with coefficients against the stock arm or Q-Sched's.
 
-    `differences` has one entry for each scorer metric, and none if all n_pairs pictures are the same.
+    `differences` has one entry for each metric that both arms have, and none if all n_pairs pictures are the same.
     """
 
     arm: str
