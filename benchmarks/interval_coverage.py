@@ -4,13 +4,13 @@
 
 Student's t, Hall's skewness-corrected t, and the interval that `qsched calibrate` and `qsched score` report (the wider
 end of each), on simulated prompts with a true mean of 0, and on our own gains: samples without replacement of the
-100 measured prompts of each surface file of `benchmarks/calibration_surfaces.py`, for coefficients whose gain was
-centred. Those samples cover less of the population's error than new prompts would, which is corrected for (the finite
-population's factor). Writes benchmarks/results/interval_coverage.md.
+held-out prompts in `benchmarks/results/closed_form.json`, centred. Such samples vary less than new prompts would, which
+is corrected for by the finite population's factor. Writes benchmarks/results/interval_coverage.md.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,15 +67,14 @@ def row(name: str, samples: Iterator[np.ndarray]) -> str:
 
 
 def measured(n: int) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
-    """Centred gains of measured candidates, subsampled; one world for each surface file."""
-    for path in sorted(RESULTS.glob("surface-*.npz")):
-        with np.load(path) as stored:
-            tc, iq = stored["values"][:2].astype(float)
-        jaq = (tc + 2 * iq).reshape(-1, tc.shape[-1])
-        gains = jaq - jaq[len(jaq) // 2]  # (1, 1) is in the middle of the grid
-        gains = gains[np.isfinite(gains).all(axis=1) & (gains.std(axis=1) > 0)]
-        if len(gains):
-            yield f"measured gains, {path.stem.removeprefix('surface-')}", _subsamples(gains, n)
+    """Centred held-out gains of each measured arm and method, subsampled."""
+    for arm in json.loads((RESULTS / "closed_form.json").read_text(encoding="utf-8"))["arms"]:
+        for method, found in arm["methods"].items():
+            if found["heldout"] is not None:
+                jaq = found["heldout"]["jaq"]
+                gains = np.array(jaq["tuned"]) - np.array(jaq["stock"])
+                name = f"our gains, {arm['backbone']} {arm['precision'].upper()} {method}"
+                yield f"{name} (skewness {skewness(gains):+.1f})", _subsamples(gains[None], n)
 
 
 def _subsamples(gains: np.ndarray, n: int) -> Iterator[np.ndarray]:

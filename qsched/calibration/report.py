@@ -27,6 +27,7 @@ from qsched.scoring.paired import PairedDifference
 
 PROVENANCE = ("coefficients", "found", BIAS_KEY, "objective", "provenance")
 SHOWN_CANDIDATES = 12
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -117,7 +118,7 @@ def _candidate_table(record: dict[str, Any]) -> Table:
     for one in record["candidates"][:SHOWN_CANDIDATES]:
         numbers = one["coefficients"]
         model, sample = (
-            " ".join(f"{c:g}" for c in dict.fromkeys(numbers[kind]))
+            " ".join(f"{c:.4g}" for c in dict.fromkeys(numbers[kind]))
             if isinstance(numbers[kind], list)
             else numbers[kind]
             for kind in ("model", "sample")
@@ -145,11 +146,11 @@ def _fit_table(result: CalibrationResult) -> Table | None:
     for form, fit in result.closed_form.fits.items():
         for number, step in enumerate(fit.steps):
             bias = " ".join(f"{b:+.3f}" for b in step.bias) if form != "scalars" else ""
-            share = f"{100 * fit.shares[form][number]:.0f} %" if number < len(fit.shares[form]) else ""
+            share = f"{100 * fit.shares[form][number]:.0f}{_PERCENT}" if number < len(fit.shares[form]) else ""
             cells = (
                 form,
                 str(number + 1),
-                f"{100 * step.error:.1f} %",
+                f"{100 * step.error:.1f}{_PERCENT}",
                 share,
                 f"{step.model:.3f}",
                 f"{step.sample:.3f}",

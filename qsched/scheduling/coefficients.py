@@ -104,11 +104,11 @@ class Coefficients:
 
     @property
     def words(self) -> str:
-        """`constant, model 1.1, sample 0.95`; equal numbers of a per-step family are given once."""
+        """`constant, model 1.1, sample 0.95`; four digits, and equal numbers once."""
         if self.family == "per_step" and len({*self.model}) == len({*self.sample}) == 1:
-            text = f"constant, model {self.model[0]:g}, sample {self.sample[0]:g}"
+            text = f"constant, model {self.model[0]:.4g}, sample {self.sample[0]:.4g}"
         else:
-            model, sample = (" ".join(f"{c:g}" for c in some) for some in (self.model, self.sample))
+            model, sample = (" ".join(f"{c:.4g}" for c in some) for some in (self.model, self.sample))
             text = f"{self.family}, model {model}, sample {sample}"
         return f"{text}, with a bias for {len(self.bias[0])} channels" if self.bias else text
 
