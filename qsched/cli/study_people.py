@@ -1,4 +1,4 @@
-"""`qsched study people | exclude | include | forget | preview`: the people of a study, and the owner's own walk."""
+"""`qsched study people | exclude | include | forget | links | preview`: the people of a study, and who comes how."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from study_server.quality.exclusion import Exclusion
     from study_server.quality.figures import Share
     from study_server.quality.people import PersonRow
+    from study_server.studies.study import Study
+    from study_server.web.security import Keyring
 
 WHO_HELP = "Pseudonym (a-... or s-...) or withdrawal code."
 PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PID)."
@@ -22,7 +24,7 @@ PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PI
 
 def add_to(group: typer.Typer) -> None:
     """Add the commands to `qsched study`."""
-    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, preview)
+    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, links, preview)
     for command in commands:
         group.command()(command)
 
@@ -126,6 +128,37 @@ def forget(
     typer.echo("copies that were exported before, and backups, are yours to clean")
 
 
+def links(
+    slug: str = typer.Argument(),
+    count: int = typer.Option(10, "--count", min=1, max=10_000, help="How many people are invited."),
+    server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address at which they reach the server."),
+    out: Path | None = typer.Option(None, "--out", help="Write name and link here (CSV) instead of on the screen."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Make personal links, one for each person, for a study with `platform: {name: personal}`.
+
+    A link takes one person to one place in the study, also on another device. The secret key must be the server's.
+    A sheet to print is at the server's pages: /admin, Settings.
+
+    Example: qsched study links demo --count 12 --server https://study.example --out links.csv
+    """
+    from study_server.web.signed_links import personal_link
+
+    study, keys = _study_and_keys(slug, db)
+    if study.design.platform.name != "personal":
+        raise InputError(
+            f"study {slug} has platform {study.design.platform.name}; personal links need platform: {{name: personal}} "
+            "in study.yaml (qsched study update applies it)"
+        )
+    made = [personal_link(keys, slug=study.slug, uid=study.uid) for _ in range(count)]
+    lines = [f"{name},{server.rstrip('/')}{link}" for name, link in made]
+    if out is None:
+        typer.echo("\n".join(lines))
+        return
+    _write_private(out, ["name,link\n", *(f"{line}\n" for line in lines)])
+    typer.echo(f"wrote {count} links to {out} (readable by you only); each is for one person")
+
+
 def preview(
     slug: str = typer.Argument(),
     server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address of the running server."),
@@ -138,9 +171,16 @@ def preview(
 
     Example: qsched study preview demo --server http://127.0.0.1:8000
     """
+    from study_server.web.signed_links import preview_link
+
+    study, keys = _study_and_keys(slug, db)
+    typer.echo(server.rstrip("/") + preview_link(keys, slug=study.slug, uid=study.uid))
+
+
+def _study_and_keys(slug: str, db: str | None) -> tuple[Study, Keyring]:
+    """The study, and the keys with which its server signs."""
     from study_server.owner import default_database, existing_database, make_settings
     from study_server.studies.cache import find_study
-    from study_server.web.preview import preview_link
     from study_server.web.security import Keyring
 
     database = existing_database(db)
@@ -150,8 +190,7 @@ def preview(
     finally:
         database.close()
     settings = make_settings(database_url=db or default_database())
-    keys = Keyring(settings.secret_key.get_secret_value())
-    typer.echo(server.rstrip("/") + preview_link(keys, slug=study.slug, uid=study.uid))
+    return study, Keyring(settings.secret_key.get_secret_value())
 
 
 def _act(

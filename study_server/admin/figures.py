@@ -6,9 +6,12 @@ from typing import cast
 
 from starlette.requests import Request
 
-from study_server.admin.progress import ComparisonCounts, SharedReads, StudyProgress, read_counts, read_progress
+from study_server.admin.progress import AnswersSoFar, SharedReads, StudyProgress, read_counts, read_progress
 from study_server.db import Reader
 from study_server.studies.study import Study
+
+# A page does not wait longer for a slow read.
+PAGE_SECONDS = 0.2
 
 
 class OwnerFigures:
@@ -16,15 +19,15 @@ class OwnerFigures:
 
     def __init__(self, reader: Reader) -> None:
         self._progress: SharedReads[StudyProgress] = SharedReads(reader, fresh_seconds=1.5)
-        self._counts: SharedReads[tuple[ComparisonCounts, ...]] = SharedReads(reader, fresh_seconds=20.0)
+        self._counts: SharedReads[AnswersSoFar] = SharedReads(reader, fresh_seconds=20.0)
 
     async def progress(self, slug: str) -> StudyProgress:
         """How far a study is; NotFound for an unknown slug."""
         return await self._progress.get(slug, lambda tx: read_progress(tx, slug))
 
-    async def counts(self, study: Study) -> tuple[ComparisonCounts, ...]:
-        """The answers so far."""
-        return await self._counts.get(study.uid, lambda tx: read_counts(tx, study.id))
+    async def counts(self, study: Study) -> AnswersSoFar | None:
+        """The answers so far; None while a large study is counted for the first time."""
+        return await self._counts.get_soon(study.uid, lambda tx: read_counts(tx, study.id), seconds=PAGE_SECONDS)
 
     def forget(self, slug: str) -> None:
         """An owner changed something: show it at once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
-from study_server.admin.progress import ComparisonCounts, StudyProgress
+from study_server.admin.progress import AnswersSoFar, StudyProgress
 from study_server.quality.payments import Payment
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
@@ -60,7 +60,7 @@ class LivePart:
 @dataclass(frozen=True, slots=True)
 class CountsPage:
     template: ClassVar[str] = "admin/counts.html"
-    counts: tuple[ComparisonCounts, ...]
+    counts: AnswersSoFar | None
     slug: str
 
 
@@ -149,7 +149,15 @@ class SettingsPage:
     items: tuple[SettingItem, ...]
     design: str
     versions: tuple[DesignVersion, ...]
+    personal: bool
     preview: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinksPage:
+    template: ClassVar[str] = "admin/links.html"
+    title: str
+    links: tuple[tuple[str, str], ...]
 
 
 ADMIN_PAGES = (
@@ -168,4 +176,5 @@ ADMIN_PAGES = (
     ReportsPage,
     ExportsPage,
     SettingsPage,
+    LinksPage,
 )

@@ -116,11 +116,23 @@ def funnel(steps: list[tuple[str, int]]) -> tuple[FunnelStep, ...]:
     return tuple(FunnelStep(words, people, people / most if most else 0.0) for words, people in steps)
 
 
-def read_counts(tx: Tx, study: int) -> tuple[ComparisonCounts, ...]:
+@dataclass(frozen=True, slots=True)
+class AnswersSoFar:
+    """The counts of every question and comparison at `read_ms`, in milliseconds since 1970 UTC."""
+
+    rows: tuple[ComparisonCounts, ...]
+    read_ms: int
+
+
+def read_counts(tx: Tx, study: int) -> AnswersSoFar:
     """The answers so far, by question and comparison. Looks at every vote: seconds for a million."""
+    read_ms = now_ms()
     rows = tx.all(queries.COUNTS, study=study)
-    return tuple(
-        ComparisonCounts(question, first, second, *map(int, counts)) for first, second, question, *counts in rows
+    return AnswersSoFar(
+        tuple(
+            ComparisonCounts(question, first, second, *map(int, counts)) for first, second, question, *counts in rows
+        ),
+        read_ms,
     )
 
 
@@ -151,6 +163,15 @@ class SharedReads(Generic[T]):
         _, task = self._known[key]
         self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
         return answer
+
+    async def get_soon(self, key: str, read: Callable[[Tx], T], *, seconds: float) -> T | None:
+        """As `get`, but after so many seconds the answer before, or None if there is none; the read goes on."""
+        _, before = self._known.get(key, (0.0, None))
+        old = before.result() if before is not None and before.done() and before.exception() is None else None
+        try:
+            return await asyncio.wait_for(self.get(key, read), seconds)
+        except TimeoutError:
+            return old
 
     def forget(self, key: str) -> None:
         """Read anew next time: something was changed."""

@@ -6,15 +6,17 @@ from study_server.db import Statement
 
 STUDY = Statement("SELECT id, slug, title, status FROM studies WHERE slug = :slug AND status <> 'importing'")
 
-# An assignment's id begins with the time at which it was made, so the latest ones are one range of the primary key.
+# An assignment's id begins with the time at which it was made, so the latest ones are one range of the primary key;
+# CROSS JOIN has SQLite walk it.
 VOTES_BY_HOUR = Statement("""
     SELECT a.served_ms / 3600000, COUNT(*)
-    FROM assignments a JOIN sessions s ON s.id = a.session_id
+    FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN sessions s ON s.id = a.session_id
     WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
     GROUP BY a.served_ms / 3600000
 """)
 VOTES_SINCE = Statement("""
-    SELECT COUNT(*), MIN(a.served_ms) FROM assignments a JOIN sessions s ON s.id = a.session_id
+    SELECT COUNT(*), MIN(a.served_ms)
+    FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN sessions s ON s.id = a.session_id
     WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
 """)
 

@@ -15,18 +15,21 @@ from qsched.errors import InputError
 from qsched.records.image_set import first_problem
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner
-from study_server.admin.pages import SettingItem, SettingsPage
+from study_server.admin.pages import LinksPage, SettingItem, SettingsPage
 from study_server.admin.rendering import Place, render
+from study_server.db import Tx
 from study_server.db.database import Database
 from study_server.db.models import StudyRecord
 from study_server.errors import BadRequest
+from study_server.studies.actions import record_action
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
 from study_server.studies.update import design_history, update_study
 from study_server.web.context import server_of
-from study_server.web.preview import preview_link
+from study_server.web.signed_links import personal_link, preview_link
 
 router = APIRouter(prefix="/admin/studies/{slug}", include_in_schema=False)
+MOST_LINKS = 200
 # The settings that a form offers: name in study.yaml, words, and whether it is a long text.
 EDITABLE = (
     ("title", "Title", False),
@@ -52,6 +55,7 @@ async def settings(slug: str, request: Request, owner: Owner) -> Response:
         items=tuple(SettingItem(name, words, long, _value(study.design, name)) for name, words, long in EDITABLE),
         design=yaml.safe_dump(stored, sort_keys=False, allow_unicode=True),
         versions=tuple(versions),
+        personal=study.design.platform.name == "personal",
         preview=preview_link(server.keys, slug=slug, uid=study.uid) if owner.may_act else None,
     )
     return render(request, page, owner=owner, place=Place(slug, study.title, "settings"))
@@ -80,6 +84,26 @@ async def change(slug: str, act: Act) -> Response:
     figures_of(act.request).forget(slug)
     act.server.studies.forget(slug)
     return RedirectResponse(f"/admin/studies/{slug}/settings?done=changed", status_code=303)
+
+
+@router.post("/links")
+async def links(slug: str, act: Act) -> Response:
+    """A sheet of personal links to print; the links are made here and kept nowhere."""
+    study = await act.server.studies.get(slug)
+    if study.design.platform.name != "personal":
+        raise BadRequest("this study has no personal links: its platform is not personal")
+    wanted = act.form.get("count", "")
+    if not wanted.isdigit() or not 1 <= int(wanted) <= MOST_LINKS:
+        raise BadRequest(f"{wanted!r} is not a number of links from 1 to {MOST_LINKS}")
+    base = str(act.request.base_url).rstrip("/")
+    made = [personal_link(act.server.keys, slug=slug, uid=study.uid) for _ in range(int(wanted))]
+    await act.server.writer.run(_note, None, actor=act.owner.name, slug=slug, count=wanted)
+    page = LinksPage(study.title, tuple((name, base + link) for name, link in made))
+    return render(act.request, page, owner=act.owner, place=Place(slug, study.title, "settings"))
+
+
+def _note(tx: Tx, *, actor: str, slug: str, count: str) -> None:
+    record_action(tx, "personal links made", actor=actor, study=slug, detail=count)
 
 
 def _update(database: Database, design: StudyDesign, *, by: str) -> None:

@@ -128,13 +128,14 @@ class ThanksPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """kind: declined, not_found, prolific, link, closed, paused, screened_out, ended, session_expired, csrf, error
-    or rate_limited; the catalogue has title and text of each."""
+    """kind: declined, not_found, platform, personal, link, closed, paused, screened_out, ended, session_expired, csrf,
+    error or rate_limited; the catalogue has title and text of each."""
 
     template: ClassVar[str] = "pages/message.html"
     kind: str
     detail: str | None = None
     completion: Completion | None = None
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,11 @@ KNOWN_PERSON = Statement("""
     WHERE i.study_id = :study AND i.platform = :platform AND i.external_id = :external
 """)
 
+# A panel without submissions has one session per person.
 KNOWN_SESSION = Statement("""
-    SELECT session_id FROM platform_sessions WHERE annotator_id = :annotator AND external_session = :external
+    SELECT session_id FROM platform_sessions
+    WHERE annotator_id = :annotator AND COALESCE(external_session, '') = COALESCE(CAST(:external AS TEXT), '')
+    ORDER BY session_id DESC LIMIT 1
 """)
 
 INSERT_ANNOTATOR = Statement("""
@@ -42,8 +45,10 @@ SEEN_PAIRS = Statement("""
 
 SESSION_SUMMARY = Statement("""
     SELECT s.state, s.done, s.practice_done, s.screening, s.simulated,
-           CASE WHEN s.preview THEN 'open' ELSE st.status END, ps.external_session, s.preview, s.withdraw_code
+           CASE WHEN s.preview THEN 'open' ELSE st.status END, i.external_id, ps.external_study,
+           ps.external_session, s.preview, s.withdraw_code
     FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
+    LEFT JOIN platform_identities i ON i.annotator_id = s.annotator_id
     WHERE s.token_hash = :key AND s.study_id = :study
 """)
 

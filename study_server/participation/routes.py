@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from study_server.errors import Forbidden
 from study_server.participation import service
+from study_server.participation.endings import carried, completion_of, declined, is_another
 from study_server.participation.pages import (
     Completion,
     ConsentPage,
@@ -29,6 +28,7 @@ from study_server.participation.pages import (
 from study_server.participation.schemas import ScreeningBody, ScreeningProblem, ScreeningResult
 from study_server.studies.cache import STUDIES
 from study_server.studies.design import StudyDesign
+from study_server.studies.panels import panel_of
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
@@ -41,16 +41,12 @@ from study_server.web.context import (
     session_cookie,
 )
 from study_server.web.limits import address_of
-from study_server.web.preview import PREVIEW, is_preview
 from study_server.web.security import SessionKey, new_token
+from study_server.web.signed_links import PREVIEW, is_preview
 from study_server.web.templating import StudyHeading
 
 router = APIRouter()
 calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
-CARRIED = (*service.PROLIFIC_NAMES, "simulated", PREVIEW)
-# As the platforms write themselves, for "return to ...".
-PLATFORM_NAMES = {"prolific": "Prolific"}
-PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc="
 
 
 @router.get("/", include_in_schema=False)
@@ -70,9 +66,8 @@ async def arrive(slug: str, request: Request) -> Response:
     preview = is_preview(server.keys, study, request.query_params.get(PREVIEW))
     if "simulated" not in request.query_params and not preview:
         _, summary = await _read_session(request, study)
-        submission = request.query_params.get("SESSION_ID")
         # Another submission of the same person on a platform is a new session: consent is asked again.
-        if summary is not None and submission in (None, "", summary.external_session):
+        if summary is not None and not is_another(server.keys, study, dict(request.query_params), summary):
             onward = RedirectResponse(f"/s/{slug}/{_place(summary)}", status_code=303)
             server.pages.keep_language(request, onward, slug=slug, languages=study.design.languages)
             return onward
@@ -85,11 +80,11 @@ async def arrive(slug: str, request: Request) -> Response:
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     try:
         if not preview:
-            service.platform_participant(study.design, dict(request.query_params))
+            service.platform_participant(study, dict(request.query_params), server.keys)
     except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
         return _refuse_link(request, server, study, misfit)
     nonce = new_token()
-    hidden = {name: request.query_params[name][:200] for name in CARRIED if name in request.query_params}
+    hidden = carried(study, dict(request.query_params))
     return _consent(request, server, study, nonce=nonce, hidden=hidden)
 
 
@@ -113,9 +108,9 @@ async def consent(slug: str, request: Request) -> Response:
         return _message(request, study, "paused" if status == "paused" else "closed", status=410)
     if form.get("consent") != "yes":
         return await _decline(request, server, study, form)
-    hidden = {name: form[name][:200] for name in CARRIED if form.get(name)}
+    hidden = carried(study, form)
     try:
-        participant = None if preview else service.platform_participant(study.design, form)
+        participant = None if preview else service.platform_participant(study, form, server.keys)
         demographics = service.read_demographics(study.design, form)
     except service.FormMisfit as misfit:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
@@ -238,17 +233,15 @@ async def thanks(slug: str, request: Request) -> Response:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     platform = study.design.platform
     if summary.state == "screened_out":
-        return _message(
-            request, study, "screened_out", completion=_completion(platform.name, platform.screened_out_code, None)
-        )
+        return _message(request, study, "screened_out", completion=completion_of(study, "screened_out", summary))
     if summary.state == "excluded":
-        completion = _completion(platform.name, platform.failed_check_code, None)
+        completion = completion_of(study, "failed_check", summary)
         return _message(request, study, "ended", completion=completion, detail=_contact(request, study))
     if summary.state != "finished" and summary.status == "paused":
         return _message(request, study, "paused")
     if summary.state != "finished" and summary.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
-    completion = _completion(platform.name, platform.completion_code, platform.completion_url)
+    completion = completion_of(study, "complete", summary)
     # Who comes from a platform has a link of their own; an open link is used again at the same browser.
     page = ThanksPage(
         summary.answered,
@@ -294,15 +287,15 @@ async def _decline(request: Request, server: Server, study: Study, form: dict[st
     if back is None:
         key, summary = await _read_session(request, study)
         back = None if key is None or summary is None else _enter(server, study, key, _place(summary))
-    return back or _message(request, study, "declined")
+    return back or _message(request, study, "declined", completion=declined(study, form))
 
 
 async def _back_by_platform(server: Server, study: Study, fields: dict[str, str]) -> Response | None:
     """To the place of the session that the platform's names, from a link or a form, belong to; None without one."""
-    if not fields.get("PROLIFIC_PID"):
+    if not fields.get(panel_of(study.design.platform).parameters.person):
         return None
     try:
-        participant = service.platform_participant(study.design, fields)
+        participant = service.platform_participant(study, fields, server.keys)
     except service.FormMisfit:  # no such names can have a session
         return None
     if participant is None:
@@ -318,14 +311,6 @@ def _place(summary: service.SessionSummary) -> str:
     if summary.state != "active" or summary.status == "closed":
         return "thanks"
     return "task" if summary.started else "instructions"
-
-
-def _completion(platform: str, code: str | None, url: str | None) -> Completion | None:
-    if code is None and url is None:
-        return None
-    if url is None and platform == "prolific" and code is not None:
-        url = PROLIFIC_COMPLETE + quote(code)
-    return Completion(code=code, url=url, platform=PLATFORM_NAMES.get(platform))
 
 
 def _consent(
@@ -407,8 +392,10 @@ def _contact(request: Request, study: Study) -> str | None:
 
 def _refuse_link(request: Request, server: Server, study: Study, misfit: service.FormMisfit) -> Response:
     """A page that says what is wrong with the link, in the person's language."""
-    if misfit.key == "consent.problem.prolific":
-        return _message(request, study, "prolific", status=422)
+    if misfit.key == "consent.problem.platform":
+        return _message(request, study, "platform", status=422, platform=misfit.values["platform"])
+    if misfit.key == "consent.problem.personal":
+        return _message(request, study, "personal", status=422)
     catalogue = server.pages.catalogue(request, study.design.languages)
     return _message(request, study, "link", status=422, detail=catalogue.text(misfit.key, **misfit.values))
 
@@ -421,8 +408,9 @@ def _message(
     status: int = 200,
     completion: Completion | None = None,
     detail: str | None = None,
+    platform: str = "",
 ) -> Response:
-    page = MessagePage(kind, detail=detail, completion=completion)
+    page = MessagePage(kind, detail=detail, completion=completion, platform=platform)
     return server_of(request).pages.render(
         request, page, study=_heading(study), languages=study.design.languages, status=status
     )

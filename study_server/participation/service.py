@@ -17,12 +17,13 @@ from study_server.participation import queries
 from study_server.participation.schemas import ScreeningBody
 from study_server.participation.screening import find_problems
 from study_server.studies.design import StudyDesign
+from study_server.studies.panels import panel_of
 from study_server.studies.study import Study
 from study_server.web.catalogue import load_catalogue
+from study_server.web.security import Keyring
+from study_server.web.signed_links import CODE_LETTERS, personal_name
 
-PROLIFIC_NAMES = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 MAX_EXTERNAL = 128
-CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 MAX_ANSWER = 500
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # What a platform's link holds where the platform did not fill it in: {{%PROLIFIC_PID%}}, ${id}, %ID%, [ID], <ID>.
@@ -49,7 +50,7 @@ class SessionSummary:
     screening: dict[str, Any] | None
     simulated: bool
     status: str
-    external_session: str | None
+    names: dict[str, str | None]
     preview: bool
     withdraw_code: str | None
 
@@ -84,20 +85,29 @@ class TakesNoMorePart(Forbidden):
     code = "ended"
 
 
-def platform_participant(design: StudyDesign, fields: dict[str, str]) -> PlatformParticipant | None:
-    """The platform's names from the link; FormMisfit where they are needed and missing, or not filled in."""
-    for name in PROLIFIC_NAMES:
+def platform_participant(study: Study, fields: dict[str, str], keys: Keyring) -> PlatformParticipant | None:
+    """The panel's names from the link; FormMisfit where they are needed and missing, not filled in, or not signed."""
+    panel = panel_of(study.design.platform)
+    for name in panel.names:
         value = fields.get(name, "")
         if len(value) > MAX_EXTERNAL:
             raise FormMisfit("consent.problem.link", name=name, limit=str(MAX_EXTERNAL))
         if PLACEHOLDER.search(value):
             raise FormMisfit("consent.problem.placeholder", name=name, value=value)
-    pid = fields.get("PROLIFIC_PID", "")
-    if not pid:
-        if design.platform.name == "prolific" and not fields.get("simulated"):
-            raise FormMisfit("consent.problem.prolific")
+    person = fields.get(panel.parameters.person, "")
+    if panel.name == "personal" and person:
+        person = personal_name(keys, study, person) or ""
+    if not person:
+        if panel.required and not fields.get("simulated"):
+            if panel.name == "personal":
+                raise FormMisfit("consent.problem.personal")
+            raise FormMisfit("consent.problem.platform", platform=panel.title or panel.name)
         return None
-    return PlatformParticipant("prolific", pid, fields.get("STUDY_ID") or None, fields.get("SESSION_ID") or None)
+    study_name, submission = (
+        fields.get(name) or None if name is not None else None
+        for name in (panel.parameters.study, panel.parameters.submission)
+    )
+    return PlatformParticipant(panel.name, person, study_name, submission)
 
 
 def read_demographics(design: StudyDesign, fields: dict[str, str]) -> dict[str, str]:
@@ -226,7 +236,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
     row = tx.one(queries.SESSION_SUMMARY, key=session_key, study=study.id)
     if row is None:
         return None
-    state, done, practice_done, screening, simulated, status, external_session, preview, withdraw_code = row
+    state, done, practice_done, screening, simulated, status, *names, preview, withdraw_code = row
     return SessionSummary(
         state,
         done,
@@ -234,7 +244,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
         None if screening is None else json.loads(screening),
         bool(simulated),
         status,
-        external_session,
+        dict(zip(("person", "study", "submission"), names, strict=True)),
         bool(preview),
         withdraw_code,
     )

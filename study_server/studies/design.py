@@ -16,7 +16,12 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
 
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")]
+EndAddress = Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")]
+
 MAX_PROMPT_GAP = 8
+# What our own pages and forms call parameters and fields.
+RESERVED_PARAMETERS = frozenset(("csrf", "consent", "lang", "preview", "simulated", "t"))
 CURRENCY_SIGNS = {"GBP": "£", "USD": "$", "EUR": "€"}
 # Also limits of the API: what a study may ask, its page can answer.
 MAX_QUESTIONS = 20
@@ -134,19 +139,65 @@ class DemographicQuestion(DesignSection):
         return self
 
 
-class Platform(DesignSection):
-    """Where people come from and where they go at the end."""
+class PanelParameters(DesignSection):
+    """How a panel's links name the person, its study and the submission."""
 
-    name: Literal["open", "prolific"] = "open"
-    completion_code: Word | None = None
-    completion_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
-    screened_out_code: Word | None = None
-    failed_check_code: Word | None = None
+    person: ParameterName
+    study: ParameterName | None = None
+    submission: ParameterName | None = None
 
     @model_validator(mode="after")
-    def _prolific_needs_a_code(self) -> Platform:
+    def _are_free(self) -> PanelParameters:
+        named = [name for name in (self.person, self.study, self.submission) if name is not None]
+        for name in named:
+            if name in RESERVED_PARAMETERS or name.startswith("d_"):
+                raise ValueError(f"the parameter {name!r} has a meaning of its own on our pages; choose another name")
+        if len(set(named)) < len(named):
+            raise ValueError(f"the parameters {', '.join(named)} are not all different")
+        return self
+
+
+class Platform(DesignSection):
+    """Where people come from and where they go at the end (studies/panels.py)."""
+
+    name: Literal["open", "personal", "prolific", "cloudresearch", "sona", "panel"] = "open"
+    title: Word | None = Field(default=None, description="as people know it; presets have one")
+    parameters: PanelParameters | None = None
+    completion_code: Word | None = None
+    completion_url: EndAddress | None = None
+    screened_out_code: Word | None = None
+    screened_out_url: EndAddress | None = None
+    failed_check_code: Word | None = None
+    failed_check_url: EndAddress | None = None
+    no_consent_code: Word | None = None
+    no_consent_url: EndAddress | None = None
+
+    @model_validator(mode="after")
+    def _has_what_the_platform_needs(self) -> Platform:
         if self.name == "prolific" and self.completion_code is None:
             raise ValueError("platform prolific needs a completion_code; Prolific shows it on the study's page")
+        if self.name == "cloudresearch" and self.completion_code is None and self.completion_url is None:
+            raise ValueError("platform cloudresearch needs a completion_code or a completion_url; Connect shows both")
+        if self.name == "sona" and "{person}" not in (self.completion_url or ""):
+            raise ValueError(
+                "platform sona needs its client-side completion_url with {person} in the place of the survey code"
+            )
+        if self.name == "panel" and (self.parameters is None or self.title is None):
+            raise ValueError("platform panel needs a title and parameters: {person: NAME}, as its links have them")
+        if self.name in ("open", "personal") and self.parameters is not None:
+            raise ValueError(f"platform {self.name} has no parameters; name: panel takes them")
+        return self
+
+    @model_validator(mode="after")
+    def _addresses_name_what_is_known(self) -> Platform:
+        for ending in ("completion", "screened_out", "failed_check", "no_consent"):
+            for word in re.findall(r"{(.*?)}", getattr(self, f"{ending}_url") or ""):
+                if word not in ("person", "study", "submission", "code"):
+                    raise ValueError(
+                        f"{ending}_url has {{{word}}}; it may have {{person}}, {{study}}, {{submission}} and {{code}}"
+                    )
+                if word == "code" and getattr(self, f"{ending}_code") is None:
+                    raise ValueError(f"{ending}_url has {{code}}, and there is no {ending}_code")
         return self
 
 

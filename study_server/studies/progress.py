@@ -23,8 +23,9 @@ PAIRS = Statement("""
            COALESCE(SUM(load), 0)
     FROM pairs WHERE study_id = :study
 """)
+# CROSS JOIN: SQLite then walks the leases, of which there are as many as people, and looks up their pairs.
 LEASED = Statement("""
-    SELECT COUNT(*) FROM assignments a JOIN pairs p ON p.id = a.pair_id
+    SELECT COUNT(*) FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN pairs p ON p.id = a.pair_id
     WHERE a.state = 'leased' AND a.counted AND p.study_id = :study
 """)
 SESSIONS = Statement("SELECT COUNT(*) FROM sessions WHERE study_id = :study AND NOT preview")

@@ -10,8 +10,8 @@ from study_server.db.database import Database
 from study_server.export import export_votes
 from study_server.studies.ownership import list_studies, set_status
 from study_server.studies.update import design_history
-from study_server.web.preview import preview_link
 from study_server.web.security import Keyring
+from study_server.web.signed_links import preview_link
 from tests.study_server.visiting import Visitor, query, serving
 
 

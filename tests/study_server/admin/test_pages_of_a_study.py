@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 
 import pytest
 
@@ -141,6 +142,20 @@ async def test_many_who_look_read_once_and_an_error_is_not_kept(database):
     assert await asyncio.gather(*(shared.get("a", read) for _ in range(20))) == [2] * 20
     shared.forget("a")
     assert await shared.get("a", read) == 3
+    reader.close()
+
+
+async def test_a_page_does_not_wait_for_a_slow_read_but_the_read_goes_on(database):
+    gate = threading.Event()
+    reader = Reader(database, threads=1)
+    shared = SharedReads(reader, fresh_seconds=0)
+    assert await shared.get_soon("a", lambda tx: gate.wait(10) and 1, seconds=0.01) is None
+    gate.set()
+    assert await shared.get("a", lambda tx: 2) == 1, "the read that began is not begun again"
+    gate.clear()
+    shared._known["a"] = (0.0, shared._known["a"][1])
+    assert await shared.get_soon("a", lambda tx: gate.wait(10) and 3, seconds=0.01) == 1, "the answer before"
+    gate.set()
     reader.close()
 
 
