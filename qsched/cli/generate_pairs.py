@@ -10,6 +10,8 @@ import typer
 from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, prompts_file
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from qsched.generation import RunReport
 
 
@@ -114,7 +116,6 @@ def generate_pairs(
 
 def _tell(report: RunReport) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from qsched.generation.sheet import mebibytes
@@ -141,6 +142,21 @@ def _tell(report: RunReport) -> None:
         pace = "" if arm.seconds_per_image is None else f"{arm.seconds_per_image:.3f}"
         table.add_row(arm.name, str(arm.images_made), pace, *sizes)
     console.print(table)
+    _tell_notes(report, console)
+    state = "complete" if report.made + report.kept >= report.n_images else "incomplete"
+    console.print(
+        f"{state}: {report.n_images} images in {report.folder} ({report.made} made, {report.kept} there already)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.contact_sheet is not None:
+        console.print(f"look at  {report.contact_sheet}", highlight=False, soft_wrap=True)
+        console.print(f"check    qsched verify {report.folder}", highlight=False, soft_wrap=True)
+
+
+def _tell_notes(report: RunReport, console: Console) -> None:
+    from rich.markup import escape
+
     for arm in report.arms:
         if arm.same_as is not None:
             console.print(
@@ -165,11 +181,5 @@ def _tell(report: RunReport) -> None:
             f"[yellow]{report.unlike} kept picture(s) came out different when their batch was made again: this "
             "machine, its thread count or its libraries are not those of the earlier run (see images.jsonl)[/]"
         )
-    state = "complete" if report.made + report.kept >= report.n_images else "incomplete"
-    console.print(
-        f"{state}: {report.n_images} images in {report.folder} ({report.made} made, {report.kept} there already)",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"look at  {report.contact_sheet}", highlight=False, soft_wrap=True)
-    console.print(f"check    qsched verify {report.folder}", highlight=False, soft_wrap=True)
+    for note in report.notes:
+        console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)

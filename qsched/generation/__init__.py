@@ -7,7 +7,8 @@ from qsched.generation.noise import initial_latents
 from qsched.generation.plan import Plan, make_plan
 from qsched.generation.prompts import Prompt, read_prompts
 from qsched.generation.render import render_batch, with_coefficients
-from qsched.generation.run import Request, RunReport, generate_pairs
+from qsched.generation.request import Request, RunReport
+from qsched.generation.run import generate_pairs
 from qsched.generation.verify import VerifyReport, verify_set
 from qsched.records import Finding, image_seed
 

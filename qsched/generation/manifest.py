@@ -19,15 +19,7 @@ if TYPE_CHECKING:
     from qsched.precision.report import PrecisionReport
 
 
-def make_manifest(
-    plan: Plan,
-    backbone: Backbone,
-    *,
-    steps: int,
-    prompts_file: str,
-    limit: int | None,
-    calibration: dict[str, object] | None = None,
-) -> Manifest:
+def make_manifest(plan: Plan, backbone: Backbone, *, calibration: dict[str, object] | None = None) -> Manifest:
     """The manifest of a set before its first image; what precisions take is added by `with_precision`."""
     import torch
 
@@ -47,8 +39,8 @@ def make_manifest(
         "batch_size": plan.batch_size,
         "device": backbone.device.type,
         "truncated_prompts": truncated_prompts(backbone, plan.prompts),
-        "prompts_file": prompts_file,
-        "limit": limit,
+        "prompts_file": plan.prompts_file,
+        "limit": plan.limit,
         "versions": versions(),
         "git_commit": git_commit(),
         "threads": torch.get_num_threads(),
@@ -61,7 +53,7 @@ def make_manifest(
         plan.prompts_sha256,
         plan.set_seed,
         plan.samples,
-        steps,
+        backbone.steps,
         backbone.identity,
         [a.recipe_hash for a in arms],
     ]
@@ -74,7 +66,7 @@ def make_manifest(
         n_prompts=len(plan.prompts),
         samples=plan.samples,
         set_seed=plan.set_seed,
-        steps=steps,
+        steps=backbone.steps,
         width=backbone.width,
         height=backbone.height,
         provenance=provenance,
@@ -105,14 +97,16 @@ def with_precision(manifest: Manifest, arms: set[str], report: PrecisionReport) 
     return manifest.model_copy(update={"arms": records, "provenance": {**manifest.provenance, "arms": reports}})
 
 
-def environment_of(manifest: Manifest) -> dict[str, str]:
-    """What made the images of this run, as each row keeps it: versions, threads, commit."""
-    versions_used = manifest.provenance["versions"]
-    assert isinstance(versions_used, dict), "make_manifest wrote it"
-    found: dict[str, str] = {**versions_used, "threads": str(manifest.provenance["threads"])}
-    if manifest.provenance["git_commit"] is not None:
-        found["git_commit"] = str(manifest.provenance["git_commit"])
-    return found
+def environment_here() -> dict[str, str]:
+    """What makes images in this process, as each row keeps it: versions, threads, commit."""
+    import torch
+
+    commit = git_commit()
+    return {
+        **versions(),
+        "threads": str(torch.get_num_threads()),
+        **({} if commit is None else {"git_commit": commit}),
+    }
 
 
 def truncated_ids(manifest: Manifest) -> tuple[str, ...]:

@@ -2,205 +2,207 @@
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import re
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from qsched.backbones.identity import model_identity
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, find_spec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
-from qsched.generation.manifest import (
-    environment_of,
-    make_manifest,
-    recorded_statistics,
-    truncated_ids,
-    with_precision,
-)
+from qsched.generation.executors import Executor, Loaded, Loading, LocalExecutor, Made, Task
+from qsched.generation.growth import added_words, check_growth, requests_after, stages_of
+from qsched.generation.manifest import recorded_statistics, truncated_ids, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
-from qsched.generation.quantize import (
-    STATISTICS_PROMPTS,
-    CalibrationSource,
-    calibration_source,
-    quantize_backbone,
-)
+from qsched.generation.quantize import CalibrationSource, calibration_source
+from qsched.generation.request import ArmSummary, Request, RunProgress, RunReport, Silent
 from qsched.generation.sheet import write_contact_sheet
-from qsched.generation.store import STATISTICS_FOLDER, Store, open_store
-from qsched.records import ImageRow, image_id_for
+from qsched.generation.store import STATISTICS_FOLDER, Store, check_free_for, open_store, shard_folder
+from qsched.generation.worker import Worker
+from qsched.records import Manifest, ShardRecord, image_id_for, read_manifest
+from qsched.records.image_set import MANIFEST_NAME
 
 if TYPE_CHECKING:
-    from qsched.backbones.load import Backbone
     from qsched.precision.report import PrecisionReport
 
 # Path() makes one slash of two.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
-
-@dataclass(frozen=True)
-class Request:
-    """What the researcher asked for; None means the backbone's own value."""
-
-    backbone: str
-    arms: str
-    prompts: Path
-    out: Path
-    samples: int = 1
-    set_seed: int = 0
-    batch_size: int = 8
-    steps: int | None = None
-    guidance_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    device: str = "auto"
-    dtype: str | None = None
-    limit: int | None = None
-    overwrite: bool = False
-    allow_other_coefficients: bool = False
-    calibration_prompts: Path | None = None
-    calibration_limit: int = STATISTICS_PROMPTS
+#: Makes the executor of a run, before anything is loaded.
+ExecutorFactory = Callable[[Request, Plan, "CalibrationSource | None"], Executor]
 
 
-@dataclass(frozen=True)
-class ArmSummary:
-    """One arm after the run."""
+@dataclass
+class _Tally:
+    """What a run has done so far."""
 
-    name: str
-    images_made: int
-    seconds_per_image: float | None
-    report: PrecisionReport | None
-    same_as: str | None = None
+    seconds: dict[str, list[float]]
+    reports: dict[str, PrecisionReport] = field(default_factory=dict)
+    unlike: int = 0
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """What a run did.
+def generate_pairs(
+    request: Request, *, progress: RunProgress | None = None, executor: ExecutorFactory | None = None
+) -> RunReport:
+    """Make, finish or grow the image set that `request` describes, and its contact sheet.
 
-    unlike      number of kept images that came out different when their batch was made again
-    truncated   ids of prompts that are longer than the text encoder reads
-    assumed     call options that neither the model folder nor the request states
-    """
-
-    folder: Path
-    n_images: int
-    made: int
-    kept: int
-    remade: int
-    unlike: int
-    truncated: tuple[str, ...]
-    assumed: tuple[str, ...]
-    arms: tuple[ArmSummary, ...]
-    contact_sheet: Path
-
-
-class RunProgress(Protocol):
-    """Receives what a run does."""
-
-    def planned(self, total: int, done: int) -> None: ...
-
-    def loading(self, arms: tuple[Arm, ...]) -> None: ...
-
-    def loaded(self, report: PrecisionReport) -> None: ...
-
-    def advanced(self, arm: Arm, images: int) -> None: ...
-
-
-class Silent:
-    """A RunProgress that says nothing."""
-
-    def planned(self, total: int, done: int) -> None: ...
-
-    def loading(self, arms: tuple[Arm, ...]) -> None: ...
-
-    def loaded(self, report: PrecisionReport) -> None: ...
-
-    def advanced(self, arm: Arm, images: int) -> None: ...
-
-
-def generate_pairs(request: Request, *, progress: RunProgress | None = None) -> RunReport:
-    """Make, or finish, the image set that `request` describes, and its contact sheet.
+    executor    who does the work; None: this process
 
     Raises InputError before the first image for anything wrong with the request; an interrupted run is
     finished by the same call.
     """
-    import torch
-
     progress = progress or Silent()
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
     spec = find_spec(request.backbone)
     steps = request.steps or spec.steps or DEFAULT_STEPS
-    plan = _plan(request, spec, steps)
+    folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)
+    found, plan = planned(request, spec, steps)
     source = _calibration(request, spec, plan)
-    backbone = _load(request, plan.arms[0])
-    check_origins(plan.arms, spec, weights=backbone.identity, steps=steps, allowed=request.allow_other_coefficients)
-    manifest = make_manifest(
-        plan,
-        backbone,
-        steps=steps,
-        prompts_file=request.prompts.name,
-        limit=request.limit,
-        calibration=None if source is None else source.to_dict(),
-    )
-    environment = environment_of(manifest)
-    made: dict[str, list[float]] = {arm.name: [] for arm in plan.arms}
-    reports: dict[str, PrecisionReport] = {}
-    unlike = 0
-    with open_store(request.out, manifest, planned=plan.jobs(), overwrite=request.overwrite) as store:
-        kept, remade = len(store.rows), store.dropped
-        progress.planned(plan.n_images, kept)
-        for group in plan.by_precision():
-            todo = [(arm, batch) for arm in group for batch in plan.batches() if _missing(store, arm, batch)]
-            if todo or not _is_measured(store, group[0]):
-                progress.loading(group)
-                if not _is_fresh(backbone, group[0]):
-                    # The old denoiser goes before the new one comes: there may be room for one only.
-                    del backbone
-                    gc.collect()
-                    torch.cuda.empty_cache()
-                    backbone = _load(request, group[0])
-                reports[group[0].recipe.name] = report = _quantize(backbone, group, store, source)
-                progress.loaded(report)
-            for arm, batch in todo:
-                rows, pictures, differ = _render(backbone, arm, batch, store, environment, steps=steps)
-                for row, png in zip(rows, pictures, strict=True):
-                    store.add(row, png)
-                    made[arm.name].append(row.seconds)
-                unlike += differ
-                progress.advanced(arm, len(rows))
-            for arm in group:
+    workers = executor(request, plan, source) if executor else LocalExecutor(Worker(request, plan, source))
+    try:
+        manifest = _manifest(workers.describe(), found, plan)
+        weights = manifest.provenance["backbone_weights"]
+        check_origins(plan.arms, spec, weights=str(weights), steps=steps, allowed=request.allow_other_coefficients)
+        tally = _Tally({arm.name: [] for arm in plan.arms})
+        with open_store(folder, manifest, planned=plan.jobs(), overwrite=request.overwrite) as store:
+            kept, remade = len(store.rows), store.dropped
+            progress.planned(plan.n_images, kept)
+            for event in workers.run(_tasks(plan, store)):
+                if isinstance(event, Loading):
+                    progress.loading((event.arm,))
+                elif isinstance(event, Loaded):
+                    _keep_report(event, plan, store, tally)
+                    progress.loaded(event.report)
+                else:
+                    progress.advanced(event.task.arm, _keep_pictures(event, store, tally))
+            for arm in plan.arms:
                 if copied := _copy_rows(store, arm):
                     progress.advanced(arm, copied)
-        sheet = write_contact_sheet(request.out)
-        made_or_copied = len(store.rows) - kept
+            store.put_in_order(_order(plan))
+            sheet = None if request.shard else write_contact_sheet(folder)
+            made = len(store.rows) - kept
+    finally:
+        workers.close()
     return RunReport(
-        folder=request.out,
+        folder=folder,
         n_images=plan.n_images,
-        made=made_or_copied,
+        made=made,
         kept=kept,
         remade=remade,
-        unlike=unlike,
+        unlike=tally.unlike,
         truncated=truncated_ids(manifest),
-        assumed=backbone.assumed,
-        arms=tuple(
-            ArmSummary(
-                name=arm.name,
-                images_made=len(made[arm.name]),
-                seconds_per_image=sum(made[arm.name]) / len(made[arm.name]) if made[arm.name] else None,
-                report=reports.get(arm.recipe.name),
-                same_as=arm.same_as,
-            )
-            for arm in plan.arms
-        ),
+        assumed=_assumed(manifest),
+        arms=tuple(_summary(arm, tally) for arm in plan.arms),
         contact_sheet=sheet,
+        notes=tuple(_notes(request, plan, found, manifest)),
+    )
+
+
+def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest | None, Plan]:
+    """(manifest of the set that is there, what the request makes of it), checked before anything is loaded."""
+    from qsched.backbones import DTYPES, checked_device, default_dtype
+
+    if request.dtype is not None and request.dtype not in DTYPES:
+        raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    if _ADDRESS.match(str(request.out)):
+        raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
+    device = checked_device(request.device)
+    arms = parse_arms(
+        request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype(request.backbone, device)
+    )
+    # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
+    weights = model_identity(Path(spec.source)) if spec.is_local else None
+    check_origins(arms, spec, weights=weights, steps=steps, allowed=request.allow_other_coefficients)
+    check_free_for(request.out, request.shard)
+    folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)
+    is_there = (folder / MANIFEST_NAME).exists() and not request.overwrite
+    found = read_manifest(folder) if is_there else None
+    plan = make_plan(
+        request.prompts,
+        arms,
+        samples=request.samples,
+        set_seed=request.set_seed,
+        batch_size=request.batch_size,
+        limit=request.limit,
+        earlier=() if found is None else stages_of(found),
+        shard=request.shard,
+    )
+    if found is not None:
+        check_growth(folder, found, plan)
+    return found, plan
+
+
+def _manifest(described: Manifest, found: Manifest | None, plan: Plan) -> Manifest:
+    """What the workers described, with the requests of the set and the part that is made here."""
+    shard = None
+    if plan.shard is not None:
+        batches = tuple(tuple(job.key for job in batch) for batch in plan.batches())
+        shard = ShardRecord(index=plan.shard[0], count=plan.shard[1], batches=batches)
+    requests = requests_after(found, plan, datetime.now(UTC).replace(microsecond=0))
+    return described.model_copy(update={"requests": requests, "shard": shard})
+
+
+def _tasks(plan: Plan, store: Store) -> list[Task]:
+    """The batches that miss a picture, and an empty one for each precision that was never measured."""
+    tasks = []
+    batches = plan.batches()
+    for group in plan.by_precision():
+        todo = [Task(arm, batch) for arm in group for batch in batches if _missing(store, arm, batch)]
+        if not todo and not _is_measured(store, group[0]):
+            todo = [Task(group[0], ())]
+        tasks += todo
+    return tasks
+
+
+def _order(plan: Plan) -> list[tuple[str, str, int]]:
+    """The places of all rows as an uninterrupted run in one process writes them."""
+    batches = plan.batches()
+    order = []
+    for group in plan.by_precision():
+        for arm in sorted(group, key=lambda arm: arm.same_as is not None):  # copies come last
+            order += [(arm.name, job.prompt.prompt_id, job.sample_index) for batch in batches for job in batch]
+    return order
+
+
+def _missing(store: Store, arm: Arm, batch: tuple[Job, ...]) -> bool:
+    return arm.same_as is None and any(
+        (arm.name, job.prompt.prompt_id, job.sample_index) not in store.rows for job in batch
     )
 
 
 def _is_measured(store: Store, arm: Arm) -> bool:
     return next(a for a in store.manifest.arms if a.name == arm.name).denoiser_bytes is not None
+
+
+def _keep_report(event: Loaded, plan: Plan, store: Store, tally: _Tally) -> None:
+    """Write what a precision measured into the manifest; InputError if its statistics are not the earlier ones."""
+    name, report = event.arm.recipe.name, event.report
+    earlier = recorded_statistics(store.manifest, name)
+    if earlier and earlier != report.statistics_sha256:
+        raise InputError(
+            f"{store.folder}: the statistics of {name} are not those that its pictures were made with (the "
+            f"files in {STATISTICS_FOLDER} or this machine changed); restore them, or pass --overwrite"
+        )
+    tally.reports[name] = report
+    group = {arm.name for arm in plan.arms if (arm.recipe.name, arm.base_dtype) == (name, event.arm.base_dtype)}
+    store.replace_manifest(with_precision(store.manifest, group, report))
+
+
+def _keep_pictures(event: Made, store: Store, tally: _Tally) -> int:
+    """Store those that are missing, and count the kept ones that came out different; returns how many were stored."""
+    stored = 0
+    for picture in event.pictures:
+        row = picture.row
+        kept = store.rows.get((row.arm, row.prompt_id, row.sample_index))
+        if kept is not None:
+            tally.unlike += kept.sha256 != row.sha256
+            continue
+        store.add(row, picture.png)
+        tally.seconds[row.arm].append(row.seconds)
+        stored += 1
+    return stored
 
 
 def _copy_rows(store: Store, arm: Arm) -> int:
@@ -220,30 +222,6 @@ def _copy_rows(store: Store, arm: Arm) -> int:
     return len(missing)
 
 
-def _plan(request: Request, spec: BackboneSpec, steps: int) -> Plan:
-    from qsched.backbones import DTYPES, checked_device, default_dtype
-
-    if request.dtype is not None and request.dtype not in DTYPES:
-        raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPES)}")
-    if _ADDRESS.match(str(request.out)):
-        raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
-    device = checked_device(request.device)
-    arms = parse_arms(
-        request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype(request.backbone, device)
-    )
-    # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
-    weights = model_identity(Path(spec.source)) if spec.is_local else None
-    check_origins(arms, spec, weights=weights, steps=steps, allowed=request.allow_other_coefficients)
-    return make_plan(
-        request.prompts,
-        arms,
-        samples=request.samples,
-        set_seed=request.set_seed,
-        batch_size=request.batch_size,
-        limit=request.limit,
-    )
-
-
 def _calibration(request: Request, spec: BackboneSpec, plan: Plan) -> CalibrationSource | None:
     """Where statistics come from, if an arm needs any; InputError before anything is loaded if there is nothing."""
     needy = [arm.recipe.name for arm in plan.arms if arm.recipe.statistics]
@@ -254,115 +232,35 @@ def _calibration(request: Request, spec: BackboneSpec, plan: Plan) -> Calibratio
         request.calibration_limit,
         backbone=spec.name,
         precision=needy[0],
-        batch_size=request.batch_size,
+        # A set that grows in other batches keeps its statistics.
+        batch_size=plan.stages[0].batch_size,
         folder=request.out / STATISTICS_FOLDER,
     )
 
 
-def _load(request: Request, arm: Arm) -> Backbone:
-    from qsched.backbones import DTYPES, load_backbone
-
-    backbone = load_backbone(
-        request.backbone,
-        dtype=DTYPES[arm.recipe.dtype_name or arm.base_dtype],
-        device=request.device,
-        steps=request.steps,
-        guidance_scale=request.guidance_scale,
-        width=request.width,
-        height=request.height,
-    )
-    if "qsched_coefficients" in backbone.pipeline.scheduler.config:
-        raise InputError(
-            f"the scheduler in {request.backbone} already carries Q-Sched coefficients, so no arm could be stock; "
-            "save the pipeline with `remove_coefficients(pipeline.scheduler)` and name the coefficients in --arms"
-        )
-    return backbone
-
-
-def _is_fresh(backbone: Backbone, arm: Arm) -> bool:
-    """True for a backbone in the arm's dtype whose denoiser nothing has touched."""
-    from qsched.backbones import DTYPES
-    from qsched.precision.apply import is_untouched
-
-    return is_untouched(backbone.denoiser) and backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
-
-
-def _quantize(
-    backbone: Backbone, group: tuple[Arm, ...], store: Store, source: CalibrationSource | None
-) -> PrecisionReport:
-    """Apply the group's recipe, and write what it measured into the manifest."""
-    recipe = group[0].recipe
-    report = quantize_backbone(backbone, recipe, source)
-    earlier = recorded_statistics(store.manifest, recipe.name)
-    if earlier and earlier != report.statistics_sha256:
-        raise InputError(
-            f"{store.folder}: the statistics of {recipe.name} are not those that its pictures were made with (the "
-            f"files in {STATISTICS_FOLDER} or this machine changed); restore them, or pass --overwrite"
-        )
-    store.replace_manifest(with_precision(store.manifest, {arm.name for arm in group}, report))
-    return report
-
-
-def _missing(store: Store, arm: Arm, batch: tuple[Job, ...]) -> bool:
-    return arm.same_as is None and any(
-        (arm.name, job.prompt.prompt_id, job.sample_index) not in store.rows for job in batch
+def _summary(arm: Arm, tally: _Tally) -> ArmSummary:
+    seconds = tally.seconds[arm.name]
+    return ArmSummary(
+        name=arm.name,
+        images_made=len(seconds),
+        seconds_per_image=sum(seconds) / len(seconds) if seconds else None,
+        report=tally.reports.get(arm.recipe.name),
+        same_as=arm.same_as,
     )
 
 
-def _render(
-    backbone: Backbone, arm: Arm, batch: tuple[Job, ...], store: Store, environment: dict[str, str], *, steps: int
-) -> tuple[list[ImageRow], list[bytes], int]:
-    """Make the whole batch, as always; (rows and pictures that are missing, count of kept ones it contradicts)."""
-    import torch
+def _assumed(manifest: Manifest) -> tuple[str, ...]:
+    assumed = manifest.provenance["assumed"]
+    return tuple(str(one) for one in assumed) if isinstance(assumed, list) else ()
 
-    from qsched.generation.render import encode_png, render_batch
 
-    on_gpu = backbone.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(backbone.device)
-    started = time.perf_counter()
-    images = render_batch(
-        backbone,
-        [job.prompt for job in batch],
-        [job.seed for job in batch],
-        steps=steps,
-        coefficients=arm.coefficients,
-    )
-    seconds = (time.perf_counter() - started) / len(batch)
-    peak = torch.cuda.max_memory_allocated(backbone.device) if on_gpu else None
-    record = next(a for a in store.manifest.arms if a.name == arm.name)
-    commit = environment.get("git_commit")
-    rows, pictures, unlike = [], [], 0
-    for job, image in zip(batch, images, strict=True):
-        png = encode_png(image)
-        sha256 = hashlib.sha256(png).hexdigest()
-        kept = store.rows.get((arm.name, job.prompt.prompt_id, job.sample_index))
-        if kept is not None:
-            unlike += kept.sha256 != sha256
-            continue
-        image_id = image_id_for(
-            sha256=sha256, arm=arm.name, prompt_id=job.prompt.prompt_id, sample_index=job.sample_index
+def _notes(request: Request, plan: Plan, found: Manifest | None, manifest: Manifest) -> list[str]:
+    notes = []
+    if found is not None and (added := added_words(found, manifest)):
+        notes.append(f"the set grew by {added}; what it had is unchanged")
+    if request.batch_size != plan.batch_size:
+        notes.append(
+            f"--batch-size {request.batch_size} is for new prompts and samples, and there are none: pictures that were "
+            f"asked for earlier keep their batches of {plan.batch_size}"
         )
-        rows.append(
-            ImageRow(
-                image_id=image_id,
-                arm=arm.name,
-                prompt_id=job.prompt.prompt_id,
-                sample_index=job.sample_index,
-                prompt=job.prompt.prompt,
-                category=job.prompt.category,
-                seed=job.seed,
-                width=image.width,
-                height=image.height,
-                sha256=sha256,
-                seconds=round(seconds, 6),
-                peak_memory_bytes=peak,
-                batch=tuple(other.key for other in batch),
-                simulated=record.simulated,
-                recipe_hash=record.recipe_hash,
-                versions={k: v for k, v in environment.items() if k != "git_commit"},
-                git_commit=commit,
-            )
-        )
-        pictures.append(png)
-    return rows, pictures, unlike
+    return notes

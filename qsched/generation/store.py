@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from qsched.errors import InputError
 from qsched.files import TEMPORARY_PREFIX, append_synced, write_atomic
+from qsched.generation.growth import NEWEST_PROVENANCE, grown
 from qsched.generation.plan import Job
 from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
@@ -28,6 +29,7 @@ LOCK_NAME = ".qsched.lock"
 _PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl")
 # Calibration statistics of the arms; they are kept when the set in the folder is deleted.
 STATISTICS_FOLDER = "statistics"
+SHARDS_FOLDER = "shards"
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Measured when an arm is loaded, so not part of what was asked for.
@@ -40,7 +42,11 @@ _MEASURED = (
     "layers_kept",
 )
 # Where and when a run happened may change between a run and its resumption; rows keep it for each image.
-_CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine")
+_CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine", *NEWEST_PROVENANCE)
+_NOT_IDENTITY = {
+    *("created_at", "set_id", "provenance", "arms", "requests", "shard"),
+    *("prompts_sha256", "n_prompts", "samples"),
+}
 
 Key = tuple[str, str, int]
 
@@ -59,6 +65,15 @@ class Store:
         write_atomic(self.folder / row.file_name, png)
         append_synced(self.folder / ROWS_NAME, row.model_dump_json().encode() + b"\n")
         self.rows[(row.arm, row.prompt_id, row.sample_index)] = row
+
+    def put_in_order(self, order: Sequence[Key]) -> None:
+        """Rewrite the rows in this order if they are in another (after a repair, or several workers)."""
+        wanted = [key for key in order if key in self.rows]
+        if wanted == list(self.rows) or len(wanted) != len(self.rows):
+            return
+        self.rows = {key: self.rows[key] for key in wanted}
+        lines = (row.model_dump_json().encode() + b"\n" for row in self.rows.values())
+        write_atomic(self.folder / ROWS_NAME, b"".join(lines))
 
     def replace_manifest(self, manifest: Manifest) -> None:
         """Write the manifest anew, whole."""
@@ -95,12 +110,35 @@ def open_store(
         if started:
             found = read_manifest(folder)
             _refuse_other_plan(folder, found, manifest)
-            store = Store(folder, found)
+            store = Store(folder, grown(found, manifest))
             _recover(store, planned)
+            if store.manifest is not found:
+                store.replace_manifest(store.manifest)
         else:
             store = Store(folder, manifest)
             store.replace_manifest(manifest)
         yield store
+
+
+def shard_folder(out: Path, index: int, count: int) -> Path:
+    """Where shard `index` of `count` of the set in `out` is made; its name sorts by index."""
+    digits = len(str(count))
+    return out / SHARDS_FOLDER / f"{index:0{digits}d}-of-{count}"
+
+
+def check_free_for(out: Path, shard: tuple[int, int] | None) -> None:
+    """InputError for a whole set where shards wait for their merge, and for a shard below a set that has none."""
+    has_set = (out / MANIFEST_NAME).exists()
+    has_shards = (out / SHARDS_FOLDER).is_dir()
+    if shard is None and has_shards and not has_set:
+        raise InputError(
+            f"{out} holds shards of a set: run the others, then `qsched merge {out}`, or choose another --out"
+        )
+    if shard is not None and has_set and not has_shards:
+        raise InputError(
+            f"{out} holds a set that was made whole, so it has no shards; finish or grow it without --shard, or choose "
+            "another --out"
+        )
 
 
 def remove_set(folder: Path) -> None:
@@ -145,13 +183,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _is_unborn(folder: Path) -> bool:
     """True for what a run killed before its manifest leaves: the lock, a temporary manifest, older statistics."""
-    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER)
+    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER, SHARDS_FOLDER)
     return all(p.name in ours or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir())
 
 
 def _refuse_foreign(folder: Path, names: list[str], *, overwrite: bool) -> None:
     """A set whose manifest was deleted may be overwritten; a folder with anything else in it may not."""
-    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER, ROWS_NAME, *_PAGES)
+    ours = (LOCK_NAME, IMAGES_FOLDER, STATISTICS_FOLDER, SHARDS_FOLDER, ROWS_NAME, *_PAGES)
     other = [name for name in names if name not in ours and not name.startswith(TEMPORARY_PREFIX)]
     if other:
         raise InputError(f"{folder} is not empty and not an image set ({other[0]} is in it); choose another --out")
@@ -163,23 +201,35 @@ def _refuse_foreign(folder: Path, names: list[str], *, overwrite: bool) -> None:
 
 
 def _refuse_other_plan(folder: Path, found: Manifest, asked: Manifest) -> None:
-    old, new = _identity(found), _identity(asked)
-    different = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    """InputError for anything but growth (`qsched.generation.growth`) that differs between the set and a request."""
+    names = {arm.name for arm in found.arms}
+    old, new = identity_of(found), identity_of(asked, arms=names)
+    if not any(key.startswith("calibration") for key in old):  # the first arm that needs statistics
+        new = {key: value for key, value in new.items() if not key.startswith("calibration")}
+    different = differences(old, new)
     if different:
-        said = "; ".join(f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now" for key in different[:4])
         raise InputError(
-            f"{folder} holds a set that was asked for differently ({said}). Resume it with the options it was "
-            "made with, choose another --out, or pass --overwrite to delete it and start again."
+            f"{folder} holds a set that was asked for differently ({'; '.join(different[:4])}). Resume it with the "
+            "options it was made with, choose another --out, or pass --overwrite to delete it and start again."
         )
 
 
-def _identity(manifest: Manifest) -> dict[str, object]:
-    """What must not change between a run and its resumption, flat and named for the error message."""
+def differences(old: dict[str, object], new: dict[str, object]) -> list[str]:
+    """'name: value there, value now' for everything in which two identities differ."""
+    return [
+        f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} now"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+
+
+def identity_of(manifest: Manifest, *, arms: Collection[str] | None = None) -> dict[str, object]:
+    """What never changes in the life of a set, flat and named for the error message; `arms` None: of all its arms."""
     data = {key: value for key, value in manifest.provenance.items() if key not in _CIRCUMSTANCE}
-    data.update(manifest.model_dump(mode="json", exclude={"created_at", "set_id", "provenance", "arms"}))
-    data["arms"] = ",".join(arm.name for arm in manifest.arms)
+    data.update(manifest.model_dump(mode="json", exclude=_NOT_IDENTITY))
     for arm in manifest.arms:
-        data[f"arm {arm.name}"] = arm.model_dump(mode="json", exclude={*_MEASURED, "name", "recipe_hash"})
+        if arms is None or arm.name in arms:
+            data[f"arm {arm.name}"] = arm.model_dump(mode="json", exclude={*_MEASURED, "name", "recipe_hash"})
     return _flat(data)
 
 

@@ -60,6 +60,28 @@ class ArmRecord(Record):
     layers_kept: tuple[str, ...] = Field(default=(), description="'name: reason' of those the recipe leaves alone")
 
 
+class RequestRecord(Record):
+    """What one run added to a set. The batches of a set follow from its requests, in their order."""
+
+    asked_at: AwareDatetime
+    arms: tuple[Name, ...] = Field(description="all arms of the set from then on")
+    prompts_file: str
+    prompts_sha256: Sha256 = Field(description="hash of the prompts file")
+    used_sha256: Sha256 = Field(description="hash of id, text and category of the prompts used, in order")
+    limit: int | None = None
+    n_prompts: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="of the pictures that this request added")
+
+
+class ShardRecord(Record):
+    """Which part of a set a folder holds: shard `index` of `count`, counted from 1."""
+
+    index: int = Field(ge=1)
+    count: int = Field(ge=1)
+    batches: tuple[tuple[str, ...], ...] = Field(description="its batches in order, as 'prompt_id/sample_index'")
+
+
 class Manifest(Record):
     """What was asked for and with what; written before the first image, completed by measured sizes."""
 
@@ -75,6 +97,8 @@ class Manifest(Record):
     steps: int = Field(ge=1)
     width: int = Field(ge=1)
     height: int = Field(ge=1)
+    requests: tuple[RequestRecord, ...] = Field(default=(), description="what was asked for, and when; first to last")
+    shard: ShardRecord | None = Field(default=None, description="set while the folder is a part, before the merge")
     provenance: dict[str, object] = Field(default_factory=dict)
 
     @model_validator(mode="after")

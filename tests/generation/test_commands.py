@@ -77,7 +77,7 @@ def test_a_wrong_option_is_one_message_and_exit_code_2(qsched, random_pipelines,
 def test_ctrl_c_says_how_to_go_on_and_leaves_a_set_that_resumes(
     qsched, random_pipelines, tmp_path, monkeypatch
 ) -> None:
-    from qsched.generation import run
+    from qsched.generation.worker import Worker
 
     prompts = tmp_path / "p.txt"
     prompts.write_text("a red ring\na blue dot\na green ring\n")
@@ -97,7 +97,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_set_that_resumes(
         "--batch-size",
         "1",
     ]
-    real, calls = run._render, []
+    real, calls = Worker.render, []
 
     def stopped(*arguments, **keywords):
         calls.append(1)
@@ -105,10 +105,10 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_a_set_that_resumes(
             raise KeyboardInterrupt
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(run, "_render", stopped)
+    monkeypatch.setattr(Worker, "render", stopped)
     code, _, err = qsched(*command)
     assert code == 130 and "Run the same command again" in err and "Traceback" not in err
-    monkeypatch.setattr(run, "_render", real)
+    monkeypatch.setattr(Worker, "render", real)
     code, shown, _ = qsched(*command)
     assert code == 0 and "2 made, 1 there already" in shown and verify_set(out).ok
 

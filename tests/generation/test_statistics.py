@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from qsched.backbones import load_backbone
 from qsched.cli.main import app
 from qsched.errors import InputError
-from qsched.generation import Request, generate_pairs, quantize, render_batch, run, verify_set
+from qsched.generation import Request, generate_pairs, quantize, render_batch, verify_set, worker
 from qsched.generation.paired_steps import forced_steps, observed_steps
 from qsched.precision import apply_precision
 from qsched.records import iter_rows, read_manifest
@@ -118,7 +118,7 @@ def test_other_calibration_prompts_are_another_request(made) -> None:
 def test_a_recipe_that_needs_statistics_says_so_before_anything_is_loaded(
     precision: str, random_pipelines, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(run, "_load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(worker, "_load", lambda *_: pytest.fail("loaded"))
     asked = request(tmp_path, random_pipelines["sdxl"], arms=f"fp32,{precision}", calibration_prompts=None)
     with pytest.raises(InputError, match=f"precision {precision} needs statistics .* --calibration-prompts FILE"):
         generate_pairs(asked)

@@ -1,0 +1,100 @@
+"""Who does the work of a plan: this process (`LocalExecutor`), or others; what they do comes back as events.
+
+Loading   a worker begins to bring the backbone into a precision
+Loaded    it is done, and this is what it measured
+Made      a batch of an arm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from qsched.generation.arms import Arm
+from qsched.generation.plan import Job
+from qsched.generation.worker import Picture, Worker
+from qsched.records import Manifest
+
+if TYPE_CHECKING:
+    from qsched.precision.report import PrecisionReport
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch of one arm; an empty batch only has the arm's precision applied and measured."""
+
+    arm: Arm
+    batch: tuple[Job, ...]
+
+    @property
+    def precision(self) -> tuple[str, str]:
+        """Arms that share it share a quantized denoiser."""
+        return self.arm.recipe.name, self.arm.base_dtype
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A worker begins to apply the precision of an arm."""
+
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A worker has applied the precision of an arm."""
+
+    arm: Arm
+    report: PrecisionReport
+
+
+@dataclass(frozen=True)
+class Made:
+    """The pictures of a task."""
+
+    task: Task
+    pictures: Sequence[Picture]
+
+
+Event = Loading | Loaded | Made
+
+
+class Executor(Protocol):
+    """Does tasks; the caller keeps what comes back."""
+
+    def describe(self) -> Manifest:
+        """The manifest of the set, as the workers' machine makes it."""
+        ...
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
+        """Do the tasks, each once; in any order, but those of one precision begin before those of the next."""
+        ...
+
+    def close(self) -> None:
+        """Let the workers go."""
+        ...
+
+
+class LocalExecutor:
+    """One worker in this process."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def describe(self) -> Manifest:
+        """See Executor."""
+        return self._worker.describe()
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
+        """Do the tasks in their order."""
+        applied: tuple[str, str] | None = None
+        for task in tasks:
+            if task.precision != applied:
+                yield Loading(task.arm)
+                yield Loaded(task.arm, self._worker.apply(task.arm))
+                applied = task.precision
+            if task.batch:
+                yield Made(task, self._worker.render(task.arm, task.batch))
+
+    def close(self) -> None:
+        """Nothing to do: the worker goes with the process."""

@@ -1,0 +1,149 @@
+"""A worker: one loaded backbone that takes on precisions and makes batches, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qsched.errors import InputError
+from qsched.generation.arms import Arm
+from qsched.generation.manifest import environment_here, make_manifest
+from qsched.generation.plan import Job, Plan
+from qsched.generation.quantize import CalibrationSource, quantize_backbone
+from qsched.generation.request import Request
+from qsched.records import ImageRow, Manifest, image_id_for
+
+if TYPE_CHECKING:
+    from qsched.backbones import Backbone
+    from qsched.precision.report import PrecisionReport
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished image: its row, and the bytes of its PNG."""
+
+    row: ImageRow
+    png: bytes
+
+
+class Worker:
+    """Makes batches of a plan; holds one backbone in memory, in one precision at a time.
+
+    source    where statistics of calibration prompts come from, if an arm needs any
+    """
+
+    def __init__(self, request: Request, plan: Plan, source: CalibrationSource | None) -> None:
+        import torch
+
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        self._request = request
+        self._plan = plan
+        self._source = source
+        self._backbone: Backbone | None = None
+        self._environment = environment_here()
+
+    def describe(self) -> Manifest:
+        """The manifest of the set as this worker's machine makes it; loads the backbone."""
+        backbone = self._loaded(self._plan.arms[0])
+        return make_manifest(self._plan, backbone, calibration=None if self._source is None else self._source.to_dict())
+
+    def apply(self, arm: Arm) -> PrecisionReport:
+        """Bring the backbone into the arm's precision, afresh."""
+        return quantize_backbone(self._loaded(arm), arm.recipe, self._source)
+
+    def render(self, arm: Arm, batch: tuple[Job, ...]) -> list[Picture]:
+        """The pictures of a whole batch; the arm's precision has been applied."""
+        import torch
+
+        from qsched.generation.render import encode_png, render_batch
+
+        backbone = self._backbone
+        assert backbone is not None, "apply comes first"
+        on_gpu = backbone.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(backbone.device)
+        started = time.perf_counter()
+        images = render_batch(
+            backbone,
+            [job.prompt for job in batch],
+            [job.seed for job in batch],
+            steps=backbone.steps,
+            coefficients=arm.coefficients,
+        )
+        seconds = (time.perf_counter() - started) / len(batch)
+        peak = torch.cuda.max_memory_allocated(backbone.device) if on_gpu else None
+        record = arm.record()
+        made = []
+        for job, image in zip(batch, images, strict=True):
+            png = encode_png(image)
+            sha256 = hashlib.sha256(png).hexdigest()
+            row = ImageRow(
+                image_id=image_id_for(
+                    sha256=sha256, arm=arm.name, prompt_id=job.prompt.prompt_id, sample_index=job.sample_index
+                ),
+                arm=arm.name,
+                prompt_id=job.prompt.prompt_id,
+                sample_index=job.sample_index,
+                prompt=job.prompt.prompt,
+                category=job.prompt.category,
+                seed=job.seed,
+                width=image.width,
+                height=image.height,
+                sha256=sha256,
+                seconds=round(seconds, 6),
+                peak_memory_bytes=peak,
+                batch=tuple(other.key for other in batch),
+                simulated=record.simulated,
+                recipe_hash=record.recipe_hash,
+                versions={k: v for k, v in self._environment.items() if k != "git_commit"},
+                git_commit=self._environment.get("git_commit"),
+            )
+            made.append(Picture(row, png))
+        return made
+
+    def _loaded(self, arm: Arm) -> Backbone:
+        """The backbone in the arm's base dtype, with a denoiser that nothing has touched."""
+        if self._backbone is None or not _is_fresh(self._backbone, arm):
+            # The old denoiser goes before the new one comes: there may be room for one only.
+            self._backbone = None
+            _free_memory()
+            self._backbone = _load(self._request, arm)
+        return self._backbone
+
+
+def _load(request: Request, arm: Arm) -> Backbone:
+    from qsched.backbones import DTYPES, load_backbone
+
+    backbone = load_backbone(
+        request.backbone,
+        dtype=DTYPES[arm.recipe.dtype_name or arm.base_dtype],
+        device=request.device,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        width=request.width,
+        height=request.height,
+    )
+    if "qsched_coefficients" in backbone.pipeline.scheduler.config:
+        raise InputError(
+            f"the scheduler in {request.backbone} already carries Q-Sched coefficients, so no arm could be stock; "
+            "save the pipeline with `remove_coefficients(pipeline.scheduler)` and name the coefficients in --arms"
+        )
+    return backbone
+
+
+def _is_fresh(backbone: Backbone, arm: Arm) -> bool:
+    from qsched.backbones import DTYPES
+    from qsched.precision.apply import is_untouched
+
+    return is_untouched(backbone.denoiser) and backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
