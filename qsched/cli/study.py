@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from qsched.cli import study_people
+from qsched.cli import study_fidelity, study_people
 from qsched.cli.options import DB_HELP
 from qsched.errors import InputError
 
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_studies)
     for command in (pause, resume, close, delete):
         group.command()(command)
+    group.command()(study_fidelity.register)
     study_people.add_to(group)
     app.add_typer(group, name="study")
 
@@ -69,10 +70,12 @@ def check(
     ),
     prompt_sd: float = typer.Option(0.5, "--prompt-sd", min=0, max=5, help="Assumed: how much prompts differ."),
     tie_rate: float = typer.Option(0.2, "--tie-rate", min=0, max=0.9, help="Assumed: share of ties."),
+    gain: float = typer.Option(2.2, "--gain", min=1, max=20, help="Fidelity, assumed: what boosting gains."),
 ) -> None:
     """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
 
-    What the study can show depends on assumptions, which are printed; docs/study-design.md explains them.
+    What the study can show depends on assumptions, which are printed; docs/study-design.md explains them. Of a fidelity
+    study: the votes that each clause takes beside those it gets (docs/certificate.md).
 
     Example: qsched study check study.yaml
     """
@@ -99,7 +102,11 @@ def check(
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
-    for name, text in (*_check_lines(design, found), *_visibility_lines(folder, manifest.set_id, shown)):
+    if design.fidelity is None:
+        lines = _check_lines(design, found)
+    else:
+        lines = study_fidelity.check_lines(design, design.fidelity, to_show.pairs, found, gain=gain)
+    for name, text in (*lines, *_visibility_lines(folder, manifest.set_id, shown)):
         typer.echo(f"  {name:<20} {text}")
     missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
     if missing:

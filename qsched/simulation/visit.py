@@ -1,6 +1,7 @@
 """A simulated annotator's visit: the same pages, the same API and the same pictures as a person's browser.
 
-The visitor never learns which arm made a picture; it scores the bytes that it was served.
+The visitor never learns which arm made a picture; it scores the bytes that it was served: in a preference study each
+picture's ground truth, in a fidelity study each picture's difference from the reference beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from PIL import Image
 from qsched.errors import InputError, MissingExtraError, QschedError
 from qsched.records.votes import Choice
 from qsched.simulation.annotators import Annotator, answering_seconds, choose
+from qsched.simulation.panel import TripletPanel
 
 try:
     import httpx
@@ -42,6 +44,7 @@ class VisitSummary:
 
     annotators: int = 0
     votes: int = 0
+    design: str = "preference"
     choices: dict[str, int] = field(default_factory=lambda: {choice.value: 0 for choice in Choice})
 
 
@@ -68,13 +71,15 @@ async def visit_study(
     votes_each: int,
     score: Score,
     seed: int,
+    panel: TripletPanel | None = None,
     concurrency: int = 8,
     on_vote: Callable[[], None] = lambda: None,
 ) -> VisitSummary:
     """Let each annotator give up to `votes_each` votes in `study`; returns what was counted.
 
-    score(image, prompt) is the ground truth that they see with noise. Deterministic choices for a
-    seed given the pairs served; which pairs are served depends on the server.
+    score(image, prompt) is the ground truth that they see with noise; in a fidelity study the people of `panel` (one
+    for each annotator) answer instead. Deterministic choices for a seed given the pairs served; which pairs are served
+    depends on the server.
     """
     if votes_each < 1:
         raise InputError(f"votes_each is {votes_each}; an annotator gives at least one vote")
@@ -84,8 +89,10 @@ async def visit_study(
 
     async def one(index: int, annotator: Annotator) -> None:
         async with places, httpx.AsyncClient(base_url=base_url, timeout=30.0) as client:
-            visit = _Visit(client, study, annotator, np.random.default_rng([seed, 1, index]), scores)
+            rng = np.random.default_rng([seed, 1, index])
+            visit = _Visit(client, study, annotator, rng, scores, _Seat(panel, index))
             await visit.enter()
+            summary.design = await visit.open()
             async for choice in visit.votes(votes_each):
                 summary.votes += 1
                 summary.choices[choice.value] += 1
@@ -105,6 +112,14 @@ async def visit_study(
     return summary
 
 
+@dataclass(frozen=True)
+class _Seat:
+    """Who answers triplets: a panel, and this visitor's place in it."""
+
+    panel: TripletPanel | None
+    person: int
+
+
 class _Visit:
     """One browser's worth of state: cookies in the client, the CSRF token, the queue."""
 
@@ -115,15 +130,18 @@ class _Visit:
         annotator: Annotator,
         rng: np.random.Generator,
         scores: ScoreCache,
+        seat: _Seat,
     ) -> None:
         self.client = client
         self.root = f"/s/{study}"
         self.annotator = annotator
         self.rng = rng
         self.scores = scores
+        self.seat = seat
         self.csrf = ""
         self.tab_token = ""
         self.graded = False
+        self.state: dict[str, Any] = {}
 
     async def enter(self) -> None:
         """Consent, pass the screening and open the task page."""
@@ -154,9 +172,14 @@ class _Visit:
         meta = CSRF_META.search(page.text)
         self.csrf = meta[1] if meta else self.csrf
 
+    async def open(self) -> str:
+        """Open the task page; returns the study's design."""
+        self.state = await self._post("api/session", {})
+        return str(self.state["study"]["design"])
+
     async def votes(self, limit: int) -> Any:
         """Yield the choice of every acknowledged vote."""
-        state = await self._post("api/session", {})
+        state = self.state
         self.tab_token = state["tab_token"]
         self.graded = state["study"]["strength"]
         questions = [question["id"] for question in state["study"]["questions"]]
@@ -182,6 +205,14 @@ class _Visit:
 
     async def _judge(self, assignment: dict[str, Any]) -> Choice:
         left, right = [(await self._get(assignment[side]["src"])).content for side in ("left", "right")]
+        if assignment["reference"] is not None:
+            if self.seat.panel is None:
+                raise VisitError(f"{self.root} is a fidelity study; it needs a panel of observers")
+            reference = (await self._get(assignment["reference"]["src"])).content
+            boosted = assignment["boosting"] is not None
+            return self.seat.panel.answer(
+                self.seat.person, reference=reference, left=left, right=right, boosted=boosted, rng=self.rng
+            )
         prompt = assignment["prompt"]
         return choose(
             self.annotator,
@@ -205,6 +236,7 @@ class _Visit:
                 "tab_token": self.tab_token,
                 "input": "key",
                 "viewport": {"w": 1440, "h": 900, "dpr": 1.0},
+                "view": None if assignment["reference"] is None else _view(assignment),
             },
         )
 
@@ -223,3 +255,10 @@ class _Visit:
             raise VisitError(
                 f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {answer.text[:300]}"
             )
+
+
+def _view(assignment: dict[str, Any]) -> dict[str, Any]:
+    """How a window of this size shows a triplet: as large as fits 700 pixels, toggled once, flickering if boosted."""
+    boosting = assignment["boosting"]
+    scale = max(1, 700 // max(assignment["left"]["width"], assignment["left"]["height"]))
+    return {"layout": "side", "scale": scale, "swaps": 1, "rate_hz": boosting["rate_hz"] if boosting else None}

@@ -110,12 +110,12 @@ def _warnings(
     sizes: Mapping[str, int],
 ) -> list[str]:
     warnings = []
-    if len(islands) > 1:
+    if design.fidelity is None and len(islands) > 1:
         groups = " | ".join(", ".join(group) for group in islands)
         warnings.append(
             f"no comparison joins these groups of arms: {groups}; there is no ranking across them: add a comparison"
         )
-    if found.win_rate is None or found.win_rate > COARSEST:
+    if design.fidelity is None and (found.win_rate is None or found.win_rate > COARSEST):
         warnings.append(
             f"{found.pair[0]} against {found.pair[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
             "probably not be found: more people, more prompts or more votes a pair (analysis/power.py compares them)"

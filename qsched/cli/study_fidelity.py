@@ -1,0 +1,179 @@
+"""What `qsched study` says of a fidelity study: its registration, and before it starts, what each clause will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from qsched.cli.options import DB_HELP
+from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.planning.fidelity_mean import Assumptions
+    from qsched.records.registration import Clauses
+    from study_server.studies.comparisons import PlannedPair
+    from study_server.studies.design import StudyDesign
+    from study_server.studies.estimate import StudyEstimate
+    from study_server.studies.fidelity import Fidelity
+
+GUESSED_DAMAGE = 0.25
+Line = tuple[str, str]
+
+
+def register(
+    slug: str = typer.Argument(help="The study."),
+    arm: str | None = typer.Option(None, "--arm", help="The arm whose clauses to write; not needed if there is one."),
+    out: Path = typer.Option(Path("registration.yaml"), "--out", help="File to write."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Write the registration of a fidelity study for `qsched certify`: its clauses and the time they were stored.
+
+    Example: qsched study register faces --arm w8a8 --out plan.yaml
+    """
+    import yaml
+
+    from qsched.files import write_atomic
+    from study_server.owner import existing_database
+    from study_server.studies.registering import registration_of
+
+    if out.exists():
+        raise InputError(f"{out} exists; name another file with --out")
+    database = existing_database(db)
+    try:
+        registration = registration_of(database, slug, arm=arm)
+    finally:
+        database.close()
+    values = registration.model_dump(mode="json", exclude_none=True)
+    write_atomic(out, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), parents=True)
+    typer.echo(f"wrote {out}: the clauses of {registration.arm}, registered at {registration.registered_at}")
+
+
+def check_lines(
+    design: StudyDesign, fidelity: Fidelity, pairs: Sequence[PlannedPair], found: StudyEstimate, *, gain: float
+) -> list[Line]:
+    """The study in numbers, and for each clause the votes it takes beside the votes it gets."""
+    task = [pair for pair in pairs if pair.pool == "task"]
+    shown = Counter(pair.triplet.presentation.value for pair in task if pair.triplet is not None)
+    boost, traps = fidelity.boost, fidelity.traps
+    limit = "above the 3 that WCAG 2.3.1 allows: each person must agree" if boost.faster_flicker else "WCAG 2.3.1: 3"
+    flicker = f"{boost.rate_hz:g} flashes per second ({limit}), difference x {boost.factor:g}"
+    cost = "unknown; add pay: {per_hour: ...}"
+    if found.cost is not None:
+        cost = f"{found.cost:.2f} {found.currency} with the platform's fee"
+    lines = [
+        (
+            "triplets",
+            f"{len(task)} ({', '.join(f'{count} {name}' for name, count in sorted(shown.items()))}) x "
+            f"{design.votes_per_pair} votes = {found.valid_votes} valid votes on {found.prompts} prompts",
+        ),
+        (
+            "checks",
+            f"{traps.each} traps and {fidelity.bias_each} bias items each; who has {traps.share:.0%} of at least "
+            f"{traps.least} traps right counts",
+        ),
+        ("boosting", flicker if fidelity.boosted else "none"),
+        ("changed content", "measured when the study is made; such pictures are not boosted, and counted"),
+        ("annotators", f"{found.annotators} with {found.trials_per_annotator} trials each"),
+        ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
+        ("cost", cost),
+    ]
+    for clauses in fidelity.clauses:
+        lines += _clause_lines(design, fidelity, clauses, task, found, gain=gain)
+    if not fidelity.clauses:
+        lines.append(("clauses", "none: without them a certificate is exploratory (fidelity: {clauses: ...})"))
+    return lines
+
+
+def _clause_lines(
+    design: StudyDesign,
+    fidelity: Fidelity,
+    clauses: Clauses,
+    task: Sequence[PlannedPair],
+    found: StudyEstimate,
+    *,
+    gain: float,
+) -> list[Line]:
+    from analysis.planning.fidelity_mean import Assumptions
+    from analysis.stats.jnd.share import upper_share
+
+    damage = fidelity.guess.get(clauses.arm)
+    assumed = Assumptions(
+        damage=damage or GUESSED_DAMAGE, gain=gain, people=max(2, found.annotators), prompts=max(2, found.prompts)
+    )
+    votes: Counter[str] = Counter()
+    for pair in task:
+        if pair.triplet is not None and {pair.first_arm, pair.second_arm} == {pair.triplet.reference_arm, clauses.arm}:
+            votes[pair.triplet.presentation.value] += design.votes_per_pair
+    given = f"{votes['plain']} plain and {votes['boosted']} boosted votes"
+    known = "guessed in study.yaml" if damage else "assumed; add fidelity: {guess: ...}"
+    lines = [(clauses.arm, f"damage {assumed.damage:g} JND ({known}), gain {gain:g}; against the reference {given}")]
+    if clauses.mean is not None:
+        lines.append(("  mean", _mean_text(clauses, assumed, votes)))
+    if clauses.share is not None:
+        lines.append(("  share", _share_text(clauses, assumed, design.votes_per_pair)))
+    if clauses.content is not None:
+        best = upper_share(0, found.prompts)
+        word = "can be shown" if best <= clauses.content.share else "cannot be shown with so few prompts"
+        lines.append(
+            (
+                "  content",
+                f"changed on at most {clauses.content.share:.1%}: {word}; none of {found.prompts} changed "
+                f"bounds it by {best:.1%}",
+            )
+        )
+    if clauses.preference is not None:
+        lines.append(("  preference", "needs votes of a preference study of the same arms (certify --preference)"))
+    return lines
+
+
+def _mean_text(clauses: Clauses, assumed: Assumptions, votes: Counter[str]) -> str:
+    from analysis.planning.fidelity_mean import map_check_price, mixed_price, plain_price
+
+    if clauses.mean is None:
+        return ""
+    limit = clauses.mean.limit
+    text = f"under {limit:g} JND with {assumed.power:.0%} power"
+    if clauses.mean.evidence == "plain":
+        price = plain_price(limit, assumed)
+        if price.votes is None:
+            return f"{text}: cannot be shown, {price.reason}"
+        return f"{text}: about {price.votes:,} plain votes; {_enough(votes['plain'], price.votes)}"
+    price, check = mixed_price(limit, assumed), map_check_price(assumed)
+    if price.votes is None or check.votes is None:
+        return f"{text}: cannot be shown, {price.reason or check.reason}"
+    total = votes["plain"] + votes["boosted"]
+    return (
+        f"{text}, boosted votes through the map: about {price.votes:,} votes and {check.votes:,} to check the map "
+        f"(once for all arms); {_enough(total, price.votes)}"
+    )
+
+
+def _share_text(clauses: Clauses, assumed: Assumptions, votes_per_triplet: int) -> str:
+    from analysis.planning.fidelity_share import share_price
+    from analysis.triplets import BOOSTED, PLAIN
+
+    if clauses.share is None:
+        return ""
+    stages = clauses.share.stages
+    shown = BOOSTED if stages[0].presentation == "boosted" else PLAIN
+    price = share_price(clauses.share.share, assumed, presentation=shown)
+    text = f"at least {clauses.share.share:.0%} of prompts under 1 JND"
+    if price.reason:
+        return f"{text}: cannot be shown, {price.reason}"
+    by_presentation: Counter[str] = Counter()
+    for stage in stages:
+        by_presentation[stage.presentation] += stage.votes
+    asked = max(by_presentation.values())
+    lacking = (
+        "" if votes_per_triplet >= asked else f"; not with votes_per_pair {votes_per_triplet}: stages ask for {asked}"
+    )
+    plan = ", then ".join(f"{stage.votes} votes, flagged from {stage.cut:g}" for stage in price.stages)
+    return f"{text}: about {price.votes:,.0f} votes ({plan}; pi {price.pi:.2f}){lacking}"
+
+
+def _enough(given: int, needed: int) -> str:
+    return f"this study gives {given:,}" + ("" if given >= needed else ": too few")
