@@ -36,7 +36,7 @@ def registration_of(database: Database, slug: str, *, arm: str | None) -> Regist
     if not found:
         problem = f"claims nothing of {arm!r}; it names {names}" if claimed else "has no clauses"
         raise InputError(
-            f"study {slug!r} {problem}; clauses are fixed in study.yaml (fidelity: {{clauses: ...}}) when a study is made"
+            f"study {slug!r} {problem}; clauses are fixed in study.yaml (fidelity: clauses) when a study is made"
         )
     if len(found) > 1:
         raise InputError(f"study {slug!r} has clauses of {names}; name one with --arm")
