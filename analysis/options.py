@@ -74,6 +74,13 @@ Simulation = Annotated[
         rich_help_panel=REPORT,
     ),
 ]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="certificate.json of a fidelity study of the same pictures; its clauses are shown in a section.",
+        rich_help_panel=REPORT,
+    ),
+]
 Formats = Annotated[str, typer.Option(help="Figure files to write, separated by commas.", rich_help_panel=REPORT)]
 Study = Annotated[str | None, typer.Option(help="Use the votes of this study.", rich_help_panel=CHOICE)]
 Question = Annotated[str | None, typer.Option(help="Use the answers to this question.", rich_help_panel=CHOICE)]

@@ -42,6 +42,7 @@ def winrates(
     wording: options.Wording = "",
     image_set: options.ImageSet = None,
     simulation: options.Simulation = None,
+    certificate: options.Certificate = None,
     formats: options.Formats = "svg,png,pdf",
     study: options.Study = None,
     question: options.Question = None,
@@ -86,6 +87,7 @@ def winrates(
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """
     from analysis.report import ReportSettings, find, write_report
+    from analysis.report.subjects.certificate import read_certificate
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import ExclusionRules, read_votes
 
@@ -127,6 +129,7 @@ def winrates(
         ),
         image_set=image_set,
         simulation=read_simulation(simulation, votes),
+        certificate=read_certificate(certificate),
         formats=read_formats(formats),
         command=shown_command(sys.argv),
     )

@@ -162,7 +162,7 @@ def add_study(file: Path, *, database_url: str, data: Path | None) -> str:
 
 def describe(made: CreatedStudy) -> str:
     """One line for the owner: what was made, and what was taken out of the pictures."""
-    line = f"study {made.slug}: {made.pairs} pairs from {made.images} images"
+    line = f"study {made.slug}: {made.pairs} {'triplets' if made.triplets else 'pairs'} from {made.images} images"
     if not made.created:
         return f"{line}, going on with it"
     if made.identical:

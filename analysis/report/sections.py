@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.report.findings import Findings
 from analysis.report.kit.section import Section
 from analysis.report.subjects.annotators import annotators_section, influence_section
+from analysis.report.subjects.certificate import certificate_section
 from analysis.report.subjects.choices import choices_section
 from analysis.report.subjects.collected import collected_section
 from analysis.report.subjects.contrasts import contrasts_section
@@ -61,6 +62,7 @@ def report_sections(found: Findings) -> tuple[Section, ...]:
         session_section(found.session, confidence=confidence, modelled=settings.estimate.position_effect),
         annotators_section(found.annotators),
         influence_section(found.influence, found.claims),
+        certificate_section(settings.certificate),
         choices_section(found.exclusions, found.variants, arms=arms, n_annotators=found.n_annotators),
     )
     return tuple(section for section in sections if not section.is_empty)

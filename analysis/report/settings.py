@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.report.kit.escape import visible_text
+from analysis.report.subjects.certificate import ReadCertificate
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules
 from qsched.records import InputError
@@ -40,6 +41,7 @@ class ReportSettings:
     rules: ExclusionRules = field(default_factory=ExclusionRules)
     image_set: Path | None = None
     simulation: dict[str, object] | None = None
+    certificate: ReadCertificate | None = None
     formats: tuple[Format, ...] = FORMATS
     command: str = ""
 

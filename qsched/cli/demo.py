@@ -23,6 +23,22 @@ ARMS = "fp32,w3a8,w3a8+qsched"
 # More than the simulated annotators give, so that none of them waits for a pair and somebody can vote afterwards.
 VOTES_PER_PAIR = 20
 START_SECONDS = 60
+# A small study of the same pictures: how far are they from full precision?
+FIDELITY = "demo-fidelity"
+OBSERVERS = 12
+FIDELITY_STUDY = """\
+schema_version: 1
+slug: {slug}
+title: Which picture differs more from the reference?
+images: {images}
+design: fidelity
+fidelity:
+  reference: {reference}
+  clauses: [{{arm: {arm}, mean: {{limit: 2}}, content: {{share: 0.1}}}}]
+votes_per_pair: 20
+pairs_per_annotator: 24
+repeat_rate: 0
+"""
 # -P: a folder in the current one that is named like a package of ours is not imported instead of it.
 QSCHED = (sys.executable, "-P", "-m", "qsched")
 
@@ -47,6 +63,7 @@ def demo(
 ) -> None:
     """Make images, ask simulated annotators through a real server, and write the report.
 
+    Two studies of the same images: which picture is better, and which differs more from full precision.
     Everything is real but the annotators: they are drawn at random, judge by the procedural domain's
     ground truth, and are marked as simulated wherever their votes show.
 
@@ -87,10 +104,11 @@ def demo(
             str(simulation),
         )
         _qsched("votes", "export", "--study", STUDY, "--db", f"sqlite:///{database.resolve()}", str(votes))
+        certificate = _fidelity_study(out, url=url, database=database, arms=arms.split(","))
 
         _step(3, "the report")
         baseline = ["--baseline", arms.split(",")[0]]
-        sources = ["--image-set", str(images), "--simulation", str(simulation)]
+        sources = ["--image-set", str(images), "--simulation", str(simulation), "--certificate", str(certificate)]
         _qsched("winrates", str(votes), "--out", str(report), *baseline, *sources)
 
         typer.echo()
@@ -98,6 +116,7 @@ def demo(
         typer.echo(f"  pictures side by side  {images / 'contact_sheet.html'}")
         typer.echo(f"  votes                  {votes}")
         typer.echo(f"  report                 {report / 'report.html'}")
+        typer.echo(f"  certificate            {certificate.with_name('certificate.html')}")
         if keep:
             typer.echo(f"  vote yourself          {url}/s/{STUDY}   (the server runs until Ctrl-C)")
             try:
@@ -106,6 +125,27 @@ def demo(
                 typer.echo("stopping the server")
         else:
             typer.echo(f"  vote yourself          qsched serve {images} --db sqlite:///{database}")
+
+
+def _fidelity_study(out: Path, *, url: str, database: Path, arms: Sequence[str]) -> Path:
+    """A fidelity study of the demo's images, from its study.yaml to its certificate; returns certificate.json."""
+    db = ["--db", f"sqlite:///{database.resolve()}"]
+    study, plan = out / "demo-fidelity.yaml", out / "demo-registration.yaml"
+    votes, content, folder = out / "demo-triplets.parquet", out / "demo-content.csv", out / "demo-certificate"
+    study.write_text(
+        FIDELITY_STUDY.format(slug=FIDELITY, images="demo", reference=arms[0], arm=arms[-1]), encoding="utf-8"
+    )
+    plan.unlink(missing_ok=True)  # the demo's own, of an earlier run
+    _qsched("study", "create", str(study), *db)
+    _qsched("study", "register", FIDELITY, "--out", str(plan), *db)
+    who = ["--annotators", str(OBSERVERS), "--votes-each", "36"]
+    _qsched("simulate", url, "--study", FIDELITY, *who, "--parameters-out", str(out / "demo-fidelity-simulation.json"))
+    _qsched("votes", "export", "--study", FIDELITY, *db, str(votes))
+    _qsched("votes", "content", "--study", FIDELITY, *db, str(content))
+    sources = ["--registration", str(plan), "--content", str(content)]
+    # Exit code 3: a clause is not shown, which is a result.
+    _qsched("certify", str(votes), *sources, "--out", str(folder), allowed=(0, 3))
+    return folder / "certificate.json"
 
 
 def _remove_simulated_study(database: Path) -> None:
@@ -134,15 +174,15 @@ def _step(number: int, text: str) -> None:
     typer.secho(f"[{number}/3] {text}", bold=True)
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], *, allowed: Sequence[int] = (0,)) -> None:
     status = subprocess.run(command, check=False).returncode
-    if status != 0:
+    if status not in allowed:
         raise DemoError(f"this step ended with exit code {status}: {' '.join(command)}")
 
 
-def _qsched(*arguments: str) -> None:
+def _qsched(*arguments: str, allowed: Sequence[int] = (0,)) -> None:
     typer.secho(f"$ qsched {' '.join(arguments)}", dim=True)
-    _run([*QSCHED, *arguments])
+    _run([*QSCHED, *arguments], allowed=allowed)
 
 
 def _free_port() -> int:

@@ -55,6 +55,7 @@ class CreatedStudy:
     identical    pairs left out because their two pictures look the same
     changed      in a fidelity study: pictures with other content than the reference, by arm
     refused      boosted triplets left out for that
+    triplets     whether the pairs are triplets
     """
 
     slug: str
@@ -65,6 +66,7 @@ class CreatedStudy:
     identical: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
+    triplets: bool = False
 
 
 def create_study(
@@ -157,11 +159,12 @@ def _create(
         design.slug,
         True,
         n_pairs,
-        len(images.ids),
+        len(images.files),
         dict(removed),
         to_show.identical,
-        triplets.changed,
-        triplets.refused,
+        changed=triplets.changed,
+        refused=triplets.refused,
+        triplets=design.fidelity is not None,
     )
 
 

@@ -22,6 +22,12 @@ def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path)
     assert "simulated" in page.lower()
     assert "sensitivity_median" in page
     assert (tmp_path / "demo" / "contact_sheet.html").exists()
+    certificate = json.loads((tmp_path / "demo-certificate" / "certificate.json").read_text())
+    assert certificate["status"] == "registered"
+    assert [clause["name"] for clause in certificate["clauses"]] == ["mean", "content"]
+    assert certificate["simulated_votes"] == certificate["votes_used"] > 100
+    assert "Visible difference from the reference" in page
+    assert certificate["clauses"][0]["finding"].split(",")[0] in page
 
 
 def test_a_second_demo_does_not_delete_the_votes_of_people(tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from analysis.certificate import read_registration
 from analysis.triplets import TrapRule, code_triplets, read_triplets, screen
 from qsched.cli.main import app
 from qsched.errors import InputError
@@ -22,6 +23,7 @@ from study_server.studies.changes import design_changes
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
 from study_server.studies.fidelity import MADE_TRAP, Boost, Fidelity, Traps
+from study_server.studies.registering import registration_of
 from study_server.studies.triplets import plan_study
 from study_server.studies.yaml_file import read_study_file
 from tests.conftest import write_image_set
@@ -299,3 +301,67 @@ async def test_the_three_pictures_of_a_triplet_have_one_length_and_unlike_addres
             await visitor.vote("tie")
     assert kinds == {True, False}
     assert all(len(sizes) == 1 for sizes in lengths)
+
+
+# --- The owner's commands -----------------------------------------------------------------------------------
+
+CLAUSES = """
+  guess: {w4a4: 0.25, w4a4+qsched: 2.2}
+  clauses:
+    - {arm: w4a4, mean: {limit: 0.5}, content: {share: 0.03}}
+    - {arm: w4a4+qsched, mean: {limit: 0.5, evidence: mixed}, share: {share: 0.9, pi: 0.6, stages: [
+        {presentation: boosted, votes: 12, cut: 10}]}, preference: {margin: 0.05}}
+"""
+
+
+def write_study(tmp_path, images, *, fidelity: str = CLAUSES, more: str = ""):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"slug: f\ntitle: t\nimages: {images}\ndesign: fidelity\n{more}\n"
+        f"fidelity:\n  traps: {{each: 4, least: 4}}\n{fidelity}",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_study_check_prices_each_clause(small_image_set, tmp_path):
+    done = CliRunner().invoke(app, ["study", "check", str(write_study(tmp_path, small_image_set))])
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    assert "2 flashes per second (WCAG 2.3.1: 3)" in words
+    assert "damage 0.25 JND (guessed in study.yaml)" in words
+    assert "30 plain and 30 boosted votes" in words
+    assert "under 0.5 JND with 80% power: cannot be shown, " in words, "6 prompts and 6 people are too few"
+    assert "cannot be shown, the guessed damage 2.2 is not below the limit 0.5" in words
+    assert "changed on at most 3.0%: cannot be shown with so few prompts" in words
+    assert "at least 90% of prompts under 1 JND: cannot be shown" in words
+    assert "needs votes of a preference study" in words
+    assert "win rate" not in words
+
+
+def test_a_registration_has_the_designs_clauses_and_the_time_before_any_vote(database, make_fidelity, small_image_set):
+    clauses = [{"arm": arm, "mean": {"limit": 0.5}} for arm in ("w4a4", "w4a4+qsched")]
+    rule = {"each": 4, "least": 3, "share": 0.8}
+    make_fidelity(small_image_set, fidelity=SMALL | {"clauses": clauses, "traps": rule})
+    make_fidelity(small_image_set, slug="bare")
+    registration = registration_of(database, "f", arm="w4a4")
+    assert (registration.study, registration.arm, registration.mean.limit) == ("f", "w4a4", 0.5)
+    assert (registration.traps.share, registration.traps.least) == (0.8, 3)
+    created = query(database, "SELECT created_ms FROM studies WHERE slug = 'f'")[0][0]
+    assert registration.registered_at.timestamp() == pytest.approx(created / 1000)
+    for slug, arm, words in (("f", None, "--arm"), ("f", "fp32", "claims nothing"), ("bare", None, "no clauses")):
+        with pytest.raises(InputError, match=words):
+            registration_of(database, slug, arm=arm)
+
+
+def test_the_written_registration_is_one_that_certify_reads(small_image_set, tmp_path):
+    study = write_study(tmp_path, small_image_set)
+    db = ["--db", f"sqlite:///{tmp_path / 'study.db'}"]
+    made = CliRunner().invoke(app, ["study", "create", str(study), *db])
+    assert made.exit_code == 0, made.output
+    out = tmp_path / "plan.yaml"
+    assert CliRunner().invoke(app, ["study", "register", "f", "--arm", "w4a4", "--out", str(out), *db]).exit_code == 0
+    plan = read_registration(out).plan
+    assert plan.content.share == 0.03 and plan.traps.least == 4
+    again = CliRunner().invoke(app, ["study", "register", "f", "--arm", "w4a4", "--out", str(out), *db])
+    assert again.exit_code != 0
