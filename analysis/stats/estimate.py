@@ -129,7 +129,8 @@ def _strengths(
         bounds = percentile_bounds(draws - draws.mean(axis=1, keepdims=True), settings.confidence)
         low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
     best, worst = rank_intervals(contrasts, k)
-    quasi = np.sqrt(quasi_variances(_pair_variances(contrasts, k)).q)
+    found = quasi_variances(_pair_variances(contrasts, k))
+    quasi = np.sqrt(found.q)
     # An arm's own comparisons say how many clusters stand behind its quasi-variance.
     quasi_df = np.array([np.median(contrasts.df[(contrasts.first == i) | (contrasts.second == i)]) for i in range(k)])
     quasi_half = t_quantile(1 - settings.confidence, quasi_df) * quasi
@@ -156,9 +157,9 @@ def _strengths(
             rank_low=int(best[i]),
             rank_high=int(worst[i]),
             df=float(spread.df[i]),
-            quasi_se=float(quasi[i]),
-            quasi_low=float(theta[i] - quasi_half[i]),
-            quasi_high=float(theta[i] + quasi_half[i]),
+            quasi_se=float(quasi[i]) if found.exist else None,
+            quasi_low=float(theta[i] - quasi_half[i]) if found.exist else None,
+            quasi_high=float(theta[i] + quasi_half[i]) if found.exist else None,
             rank_chances=tuple(chances[i].tolist()),
         )
         for place, i in enumerate(order, start=1)
@@ -244,8 +245,8 @@ def rebase(result: Estimate, baseline: str) -> Rows[StrengthRow]:
                 high_vote=float(theta[i] + normal * se_vote[i]),
                 design_effect=_ratio(se**2, float(se_vote[i]) ** 2),
                 df=float(spread.df[i]),
-                quasi_low=row.quasi_low - shift,
-                quasi_high=row.quasi_high - shift,
+                quasi_low=None if row.quasi_low is None else row.quasi_low - shift,
+                quasi_high=None if row.quasi_high is None else row.quasi_high - shift,
             )
         )
     return Rows(rows)

@@ -7,7 +7,8 @@ arm with three votes makes all of them wide, although no difference between the 
 depend on differences alone, so they do not: a rare arm gets a large one and leaves the others' as they are. Two arms
 whose intervals theta_i -+ t sqrt(q_i) are drawn may be compared: the standard error of their difference is about
 sqrt(q_i + q_j), exactly so for three arms and mostly within a few per cent (`error`). A quasi-variance can be negative
-if an arm's errors are nearly those of another; it is then zero here.
+if an arm's errors are nearly those of another; it is then zero here, and `exist` is false: no interval of that arm
+alone says how far it is from the others.
 """
 
 from __future__ import annotations
@@ -22,14 +23,20 @@ from analysis.votes.coded import IntArray
 
 #: Above this many arms the equations are solved on the scale of variances, which needs no iteration.
 _MOST_ARMS = 60
+#: A quasi-variance below this share of the median variance of a difference is one that would be zero or negative.
+_LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
 class QuasiVariances:
-    """`q` (K,), and by how much the worst standard error of a difference is off, as a share."""
+    """`q` (K,), and by how much the worst standard error of a difference is off, as a share.
+
+    `exist`: all are positive.
+    """
 
     q: Array
     error: float
+    exist: bool = True
 
 
 def quasi_variances(pairs: Array) -> QuasiVariances:
@@ -43,7 +50,8 @@ def quasi_variances(pairs: Array) -> QuasiVariances:
     if 2 < k <= _MOST_ARMS:
         q = _on_logs(q, v, first, second)
     fitted = np.sqrt(np.maximum(q[first] + q[second], 0.0) / v)
-    return QuasiVariances(q, float(np.abs(fitted - 1).max()))
+    exist = bool(q.min() > _LEAST_SHARE * float(np.median(v)))
+    return QuasiVariances(q, float(np.abs(fitted - 1).max()), exist)
 
 
 def _linear(pairs: Array) -> Array:

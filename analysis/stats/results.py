@@ -179,11 +179,12 @@ class StrengthRow:
     """One arm's strength, best first.
 
     `low`, `high` are of the strength against the mean of all arms, so an arm with few votes widens them all;
-    `quasi_low`, `quasi_high` (quasi-variances, `analysis.stats.quasi_variance`) depend on differences alone and may be
-    compared arm against arm. `low_vote`, `high_vote`: the interval that takes votes as independent. `design_effect`:
-    variance over the vote-level one. `df`: degrees of freedom. `rank_chances`: how likely each rank is, best first
-    (`analysis.stats.rank_chances`). `rank_low`, `rank_high`: ranks that no simultaneous comparison excludes (Mogstad,
-    Romano, Shaikh and Wilhelm 2024, Rev. Econ. Stud. 91:476-518).
+    `quasi_low`, `quasi_high` (quasi-variances, `analysis.stats.quasi_variance`) depend on differences alone and may
+    be compared arm against arm; None if some quasi-variance would be negative. `low_vote`, `high_vote`: the
+    interval that takes votes as independent. `design_effect`: variance over the vote-level one. `df`: degrees of
+    freedom. `rank_chances`: how likely each rank is, best first (`analysis.stats.rank_chances`). `rank_low`,
+    `rank_high`: ranks that no simultaneous comparison excludes (Mogstad, Romano, Shaikh and Wilhelm 2024, Rev.
+    Econ. Stud. 91:476-518).
     """
 
     SHOWN: ClassVar[tuple[str, ...]] = (
@@ -214,9 +215,9 @@ class StrengthRow:
     rank_low: int
     rank_high: int
     df: float
-    quasi_se: float
-    quasi_low: float
-    quasi_high: float
+    quasi_se: float | None
+    quasi_low: float | None
+    quasi_high: float | None
     rank_chances: tuple[float, ...]
 
     @property

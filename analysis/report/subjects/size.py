@@ -17,7 +17,8 @@ from analysis.report.kit.style import BLUE, GRID, INK, ORANGE, PAPER, Draft, lay
 from analysis.report.kit.table import data_size, signed
 from analysis.report.subjects.claims import percent_words
 from analysis.report.subjects.pictures import ImageSet
-from analysis.stats import Estimate, StrengthRow, elo
+from analysis.report.subjects.strengths import comparing, drawn_bounds
+from analysis.stats import Estimate, StrengthRow
 
 LABEL_POINTS = 8
 # Places for a label, best first: (points right, points up) from its marker.
@@ -45,7 +46,7 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
     """One point per arm with a known size. Hollow: simulated, at its packed size; nothing is known of its speed."""
     rows = [row for row in estimate.strengths if row.arm in sizes]
     unknown = sorted(row.arm for row in estimate.strengths if row.arm not in sizes)
-    bars = {row.arm: (elo(row.quasi_low), elo(row.quasi_high)) for row in rows}
+    bars = {row.arm: drawn_bounds(row) for row in rows}
     figure = new_figure(5.6, 3.7)
     axes = figure.add_subplot()
     axes.axhline(1000, color=GRID, linewidth=1)
@@ -84,11 +85,12 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
         f"Elo {signed(row.elo, 0)} ({signed(bars[row.arm][0], 0)} to {signed(bars[row.arm][1], 0)})"
         for row in rows
     )
+    which = "for comparing arms with each other" if comparing(estimate) else "against the mean of all arms"
     caption = (
-        f"Elo, with {percent} intervals for comparing arms with each other, against the bytes of the denoiser (from "
-        "the image set's manifest; text encoders and VAE not counted). Squares: with Q-Sched. Hollow markers: "
-        "low-precision arithmetic was imitated, so the size is what the weights would take if packed, and nothing is "
-        "said about speed; the other sizes are measured. Arms of one size are drawn side by side."
+        f"Elo, with {percent} intervals {which}, against the bytes of the denoiser (from the image set's manifest; text "
+        "encoders and VAE not counted). Squares: with Q-Sched. Hollow markers: low-precision arithmetic was imitated, "
+        "so the size is what the weights would take if packed, and nothing is said about speed; the other sizes are "
+        "measured. Arms of one size are drawn side by side."
     )
     if unknown:
         caption += f" Not drawn, because the manifest has no size for them: {', '.join(map(short_label, unknown))}."

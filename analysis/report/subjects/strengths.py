@@ -80,13 +80,17 @@ def strengths_table(estimate: Estimate) -> Table:
         note=" ".join(
             (
                 "Low and high: of the strength against the mean of all arms, so an arm with few votes widens them all. "
-                "Low and high (comparing): for comparing arms with each other, as drawn above; an arm with few votes "
-                "widens its own alone.",
+                + (
+                    "Low and high (comparing): for comparing arms with each other, as drawn above; an arm with few "
+                    "votes widens its own alone."
+                    if comparing(estimate)
+                    else "Intervals for comparing arms with each other do not exist here (see the figure)."
+                ),
                 "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
                 *estimate.uncertainty.warnings,
             )
         ),
-    )
+    ).without_empty()
 
 
 def strengths_csv_table(estimate: Estimate | None) -> Table:
@@ -167,7 +171,7 @@ def draw_strengths(estimate: Estimate) -> Draft:
     axes = figure.add_subplot()
     places = np.arange(len(rows))[::-1]
     for place, row in zip(places, rows, strict=True):
-        low, high = elo(row.quasi_low), elo(row.quasi_high)
+        low, high = drawn_bounds(row)
         axes.plot([low, high], [place, place], color=BLUE, linewidth=1.8, solid_capstyle="butt")
         for end in (low, high):
             axes.plot([end, end], [place - 0.13, place + 0.13], color=BLUE, linewidth=1.4)
@@ -184,26 +188,51 @@ def draw_strengths(estimate: Estimate) -> Draft:
     top.tick_params(colors=MUTED, labelcolor=MUTED)
     percent = percent_words(estimate.settings.confidence)
     handle = axes.plot([], [], color=BLUE, linewidth=1.8, marker="o", markersize=5)[0]
-    name = f"{percent} interval for comparing arms ({estimate.uncertainty.kind})"
+    which = "for comparing arms" if comparing(estimate) else "against the mean of all arms"
+    name = f"{percent} interval {which} ({estimate.uncertainty.kind})"
     figure.legend([handle], [name], loc="outside lower center", labelcolor=INK)
     spoken = "; ".join(
-        f"{label} {signed(row.elo, 0)}, from {signed(elo(row.quasi_low), 0)} to {signed(elo(row.quasi_high), 0)}"
+        f"{label} {signed(row.elo, 0)}, from {signed(drawn_bounds(row)[0], 0)} to {signed(drawn_bounds(row)[1], 0)}"
         for label, row in zip(labels, rows, strict=True)
     )
     return Draft(
         name="strengths",
         figure=figure,
-        title="Strength of each arm, with intervals for comparing arms",
-        alt=f"Forest plot on the Elo scale, {percent} intervals for comparing arms with each other. {spoken}.",
+        title=f"Strength of each arm, with intervals {which}",
+        alt=f"Forest plot on the Elo scale, {percent} intervals {which}. {spoken}.",
         caption=(
             "Strength of each arm on the Elo scale (below) and as a natural logarithm of odds (above), relative to "
-            "the mean of all arms. The bars are intervals for comparing arms with each other (quasi-variances, Firth "
-            "and de Menezes 2004): an arm that few people judged has a long bar and does not lengthen the others. The "
-            "table also has the intervals against the mean of all arms. Two arms whose intervals overlap may still "
+            f"the mean of all arms. {bars_words(estimate)} Two arms whose intervals overlap may still "
             "differ, and arms whose intervals "
             "do not overlap may not: the table of pairs, not this figure, says which differences were detected."
             + (f" The {MOST_ARMS} strongest arms; {left_out} more are in strengths.csv." if left_out else "")
         ),
+    )
+
+
+def comparing(estimate: Estimate) -> bool:
+    """Whether the arms have intervals for comparing them with each other."""
+    return all(row.quasi_low is not None for row in estimate.strengths)
+
+
+def drawn_bounds(row: StrengthRow) -> tuple[float, float]:
+    """On the Elo scale: the interval for comparing arms, or the one against the mean if there is none."""
+    if row.quasi_low is None or row.quasi_high is None:
+        return row.elo_low, row.elo_high
+    return elo(row.quasi_low), elo(row.quasi_high)
+
+
+def bars_words(estimate: Estimate) -> str:
+    """What the bars are, and why."""
+    if comparing(estimate):
+        return (
+            "The bars are intervals for comparing arms with each other (quasi-variances, Firth and de Menezes 2004): "
+            "an arm that few people judged has a long bar and does not lengthen the others. The table also has the "
+            "intervals against the mean of all arms."
+        )
+    return (
+        "The bars are intervals against the mean of all arms: here no interval of one arm alone serves all "
+        "comparisons, because an arm's errors are nearly those of another (its quasi-variance would be negative)."
     )
 
 

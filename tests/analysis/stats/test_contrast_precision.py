@@ -193,3 +193,10 @@ def test_two_equal_arms_are_best_with_even_chances():
     )
     result = estimate(counts, EstimateSettings(intervals="annotator", method="sandwich"))
     assert result.strengths[0].chance_best == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_quasi_variance_that_would_be_negative_is_said_not_to_exist():
+    # v = q_i + q_j with q = (-0.2, 1.2, 0.9): nothing that is positive gives these three.
+    pairs = np.array([[0.0, 1.0, 0.7], [1.0, 0.0, 2.1], [0.7, 2.1, 0.0]])
+    assert not quasi_variances(pairs).exist
+    assert quasi_variances(np.array([[0.0, 1.4, 1.1], [1.4, 0.0, 2.1], [1.1, 2.1, 0.0]])).exist
