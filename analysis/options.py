@@ -92,6 +92,22 @@ Weights = Annotated[
         rich_help_panel=CHOICE,
     ),
 ]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        help="Which column is which, for files with other columns: winner=label,left=model_1,right=model_2.",
+        rich_help_panel=CHOICE,
+    ),
+]
+Outcome = Annotated[
+    str | None,
+    typer.Option(help="What the words of the outcome mean: A=left,B=right,T=tie.", rich_help_panel=CHOICE),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="What was guessed about the columns is right.", rich_help_panel=CHOICE),
+]
 ByOption = Annotated[
     By | None,
     typer.Option(

@@ -47,6 +47,9 @@ def winrates(
     study: options.Study = None,
     question: options.Question = None,
     weights: options.Weights = None,
+    columns: options.Map = None,
+    outcome: options.Outcome = None,
+    yes: options.Yes = False,
     by: options.ByOption = None,
     min_response_ms: options.MinResponseMs = 200,
     min_votes: options.MinVotes = 0,
@@ -89,7 +92,7 @@ def winrates(
     from analysis.report import ReportSettings, find, write_report
     from analysis.report.subjects.certificate import read_certificate
     from analysis.stats import EstimateSettings, parse_penalty
-    from analysis.votes import ExclusionRules, read_votes
+    from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
     kinds = ("practice", "warmup", "gold", "instructed", *(() if include_repeats else ("repeat",)))
     settings = ReportSettings(
@@ -138,6 +141,7 @@ def winrates(
         allow_mixed=study is not None or settings.by == "study",
         covariates=settings.covariates,
         weights=weights,
+        asked=Asked(parse_map(columns), parse_outcomes(outcome), accept=yes),
     )
     found = find(table, settings)
     paths = write_report(found, out)

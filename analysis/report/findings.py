@@ -26,6 +26,7 @@ from analysis.report.subjects.caveats import (
     refuse_baseline,
     refuse_mixture,
     refuse_nothing,
+    refuse_sides,
     source_notes,
 )
 from analysis.report.subjects.choices import Variant, find_variants
@@ -102,6 +103,7 @@ class Findings:
 
 def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
+    refuse_sides(votes, settings)
     chosen = choose(votes, settings)
     screened = _screen(chosen, settings)
     kept, exclusions, counts = screened.kept, screened.exclusions, screened.counts
@@ -155,7 +157,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         else find_variants(chosen, counts, chosen_estimate, rules=exclusions.rules, reliability=reliability),
         adjusted=find_adjusted(kept, settings.covariates, chosen_estimate),
         anytime=anytime_win_rates(kept, confidence=chosen_estimate.confidence) if settings.sequential else (),
-        session=find_session(kept.frame, counts, found, chosen_estimate),
+        session=find_session(kept, counts, found, chosen_estimate),
         annotators=AnnotatorResults(
             agreement=find_agreement(kept, chosen_estimate) if has_annotators and has_prompts else None,
             rows=find_conduct(chosen.frame, chosen_estimate, settings.rules) if has_annotators else (),

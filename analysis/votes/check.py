@@ -147,7 +147,8 @@ def _word_rules(frame: pl.DataFrame, columns: tuple[str, ...], names: Mapping[st
         if column in columns:
             words = f"{names.get(column, column)} is {{value}}; it must be one of {', '.join(known)}"
             if column == "choice":
-                words += " (arena-style winners: model_a, model_b, tie, tie (bothbad), bothbad)"
+                words += " (arena-style winners: model_a, model_b, tie, tie (bothbad), bothbad); what other words mean "
+                words += "is said with --outcome, such as --outcome 'A=left,B=right'"
             values = of_column[column]
             made += _rule_of_values(column, values.filter(~values.is_in(["", *known])), words)
     for column in _NAMES:

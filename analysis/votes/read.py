@@ -12,6 +12,7 @@ from analysis.votes import arena
 from analysis.votes.check import cast_column, check, loses
 from analysis.votes.covariates import extra_columns, number_or_text
 from analysis.votes.duplicates import refuse_copies, refuse_named_twice, refuse_vote_twice
+from analysis.votes.layouts import Asked, Layout, has_shape, reshape, understand
 from analysis.votes.sources import Source, VotesSource, is_frame, open_frame, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
 from analysis.votes.weights import NONE, check_weights, expand
@@ -28,6 +29,7 @@ def read_votes(
     allow_mixed: bool = False,
     covariates: Sequence[str] = (),
     weights: str | None = None,
+    asked: Asked | None = None,
 ) -> VotesTable:
     """All votes of the sources, checked.
 
@@ -38,6 +40,9 @@ def read_votes(
     Columns beyond the contract are left out and named in `unused`, except those of `covariates` (see
     `analysis.votes.covariates`) and `weights`, a column with the number of votes of each row. A column of counts that
     is not asked for is an error; with "none" every row counts once.
+
+    A file with other columns is read as `asked` says (`analysis.votes.layouts`); what is not said is guessed from the
+    usual names, and a guess is an error until `asked.accept`.
 
     Raises InputError for a missing file or column, for several studies in one table unless `allow_mixed`, and for
     votes that occur twice (see `analysis.votes.duplicates`); RowError for a value that breaks the contract.
@@ -50,12 +55,19 @@ def read_votes(
     opened = [_open(source, place, of=len(listed)) for place, source in enumerate(listed, start=1)]
     names = tuple(source.name for source in opened)
     refuse_named_twice(listed, names)
-    styles = [style_of(source) for source in opened]
-    asked = () if weights in (None, NONE) else (str(weights),)
-    extras = [(*extra_columns(covariates, source.columns, source=source.name), *asked) for source in opened]
+    asked = Asked() if asked is None else asked
+    weighted = () if weights in (None, NONE) else (str(weights),)
+    extras = [(*extra_columns(covariates, source.columns, source=source.name), *weighted) for source in opened]
     for source in opened:
         check_weights(source, weights)
-    frames, unused = zip(*(_load(*each) for each in zip(opened, styles, extras, strict=True)), strict=True)
+    # A file with our columns or arena-style ones needs no layout unless something was said of its columns.
+    layouts = [
+        None if asked.is_empty and style_of(source) is not None else understand(source, asked) for source in opened
+    ]
+    styles: list[Style] = [
+        "other" if layout else style_of(source) or "other" for source, layout in zip(opened, layouts, strict=True)
+    ]
+    frames, unused = zip(*(_load(*each) for each in zip(opened, styles, extras, layouts, strict=True)), strict=True)
     refuse_copies(frames, names)
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
     if frame.height == 0:
@@ -64,12 +76,18 @@ def read_votes(
     missing = tuple(name for name in SCHEMA if all(name not in part.columns for part in frames))
     style: Style = styles[0] if len(set(styles)) == 1 else "mixed"
     table = VotesTable(
-        frame, names, style, missing, unused=tuple(dict.fromkeys(name for part in unused for name in part))
+        frame,
+        names,
+        style,
+        missing,
+        unused=tuple(dict.fromkeys(name for part in unused for name in part)),
+        layouts=tuple(f"{name}: {layout.words()}." for name, layout in zip(names, layouts, strict=True) if layout),
+        sides_known=all(layout is None or layout.sides_known for layout in layouts),
     )
     _refuse_partly_missing(frame, opened)
     _refuse_mixed(table, allow_mixed=allow_mixed)
     refuse_vote_twice(frame)
-    return table if not asked else replace(table, frame=expand(frame, asked[0]), weights=asked[0])
+    return table if not weighted else replace(table, frame=expand(frame, weighted[0]), weights=weighted[0])
 
 
 def _open(source: VotesSource, place: int, *, of: int) -> Source:
@@ -83,8 +101,8 @@ def _open(source: VotesSource, place: int, *, of: int) -> Source:
     return open_frame(source, "frame" if of == 1 else f"frame {place}")
 
 
-def style_of(source: Source) -> Style:
-    """Which columns a source uses; InputError that names what is missing."""
+def style_of(source: Source) -> Style | None:
+    """Whether a source has our columns or arena-style ones; None if neither; InputError if one of them is missing."""
     if all(column in source.columns for column in ESSENTIAL):
         return "qsched"
     if all(column in source.columns for column in arena.REQUIRED):
@@ -92,6 +110,8 @@ def style_of(source: Source) -> Style:
     arena_like = sum(column in source.columns for column in arena.REQUIRED)
     ours = sum(column in source.columns for column in ESSENTIAL)
     wanted = arena.REQUIRED if arena_like > ours else ESSENTIAL
+    if max(arena_like, ours) < 2 or has_shape(source):
+        return None
     lacking = [column for column in wanted if column not in source.columns]
     raise InputError(
         f"{source.name} has no column {', '.join(repr(c) for c in lacking)}; "
@@ -100,12 +120,26 @@ def style_of(source: Source) -> Style:
     )
 
 
-def _load(source: Source, style: Style, extras: tuple[str, ...]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _load(
+    source: Source, style: Style, extras: tuple[str, ...], layout: Layout | None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The checked columns of one source, and the names of those that are not used."""
+    if layout is not None:
+        own, unused = reshape(source, layout, keep=extras)
+        theirs = {ours: name for ours, name in layout.columns.items() if ours in SCHEMA}
+        return _checked(own, "qsched", extras, names=theirs)[0], unused
+    return _checked(source, style, extras)
+
+
+def _checked(
+    source: Source, style: Style, extras: tuple[str, ...], *, names: dict[str, str] | None = None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """`names`: our columns to those of the file, for messages, if they have been renamed before."""
     try:
         found = arena.without_other_times(source.rows, source.columns) if style == "arena" else source.columns
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
+    shown = names or {}
     names = arena.columns_of(found) if style == "arena" else {}
     used = tuple(names.values()) if style == "arena" else tuple(name for name in found if name in OF_A_SOURCE)
     if style == "arena" and "both_bad" in found:
@@ -129,7 +163,7 @@ def _load(source: Source, style: Style, extras: tuple[str, ...]) -> tuple[pl.Dat
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{source.name} cannot be read: {error}") from error
     same = [pl.col(name).alias(f"raw:{name}") for name in columns if name not in lossy]
-    check(frame.with_columns(same), source=source.name, columns=columns, names=names)
+    check(frame.with_columns(same), source=source.name, columns=columns, names=names or shown)
     frame = frame.drop([f"raw:{name}" for name in lossy])
     unused = tuple(name for name in source.columns if name not in (*used, *extras))
     return frame.with_columns(pl.lit(source.name).cast(SCHEMA["source"]).alias("source")), unused

@@ -9,7 +9,7 @@ import polars as pl
 
 from qsched.records import InputError
 
-Style = Literal["qsched", "arena", "mixed"]
+Style = Literal["qsched", "arena", "other", "mixed"]
 
 #: Dtypes of the table; `row` is the row in its source (csv, jsonl: the line in the file), from 1.
 SCHEMA: dict[str, pl.DataType] = {
@@ -44,7 +44,8 @@ class VotesTable:
 
     `kind`, `simulated` and `both_bad` are always there (task, false and false if a source has no such column).
     `unused`: columns of the sources that are not in the table. `weights`: the column that said how many votes a row is.
-    `is_screened`: `exclude` has applied its rules to these votes.
+    `is_screened`: `exclude` has applied its rules to these votes. `layouts`: how files with other columns were
+    understood. `sides_known`: whether left and right are the sides of the screen (a ranking has none).
     """
 
     frame: pl.DataFrame
@@ -54,6 +55,8 @@ class VotesTable:
     unused: tuple[str, ...] = ()
     weights: str | None = None
     is_screened: bool = False
+    layouts: tuple[str, ...] = ()
+    sides_known: bool = True
 
     @property
     def n_votes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import typer
@@ -14,6 +15,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Take the votes out of the study server.")
     group.command("export")(export)
     group.command("content")(content)
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    group.command("check", context_settings=settings, add_help_option=False)(check)
     app.add_typer(group, name="votes")
 
 
@@ -69,3 +72,12 @@ def content(
     finally:
         database.close()
     typer.echo(f"{pictures} pictures of study {study} written to {out}; content changed in {changed}")
+
+
+def check(context: typer.Context) -> None:
+    """Say how a file of votes of any tool is understood, and check every row.
+
+    The same as python analysis/votes check.
+    """
+    app = import_module("analysis.votes.__main__").app
+    app(args=["check", *context.args], prog_name="qsched votes")

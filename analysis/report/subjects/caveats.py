@@ -53,6 +53,15 @@ def refuse_nothing(exclusions: ExclusionReport) -> None:
         )
 
 
+def refuse_sides(votes: VotesTable, settings: ReportSettings) -> None:
+    """InputError for a position effect of votes that do not say which arm was on the left."""
+    if settings.estimate.position_effect and not votes.sides_known:
+        raise InputError(
+            "--position-effect: the votes do not say which arm was on the left (rankings, ratings, winner and loser). "
+            "Leave the option out."
+        )
+
+
 def refuse_baseline(baseline: str | None, arms: tuple[str, ...], exclusions: ExclusionReport) -> None:
     """InputError if the baseline is not an arm of the kept votes: it lost them all, or never had any."""
     if baseline is None or baseline in arms:
@@ -125,6 +134,9 @@ def source_notes(votes: VotesTable) -> list[str]:
     notes = []
     if votes.weights is not None:
         notes.append(f"The column {votes.weights!r} says how many votes a row is: {votes.n_votes:,} votes in all.")
+    notes += [f"How the columns were understood: {words}" for words in votes.layouts]
+    if not votes.sides_known:
+        notes.append("The votes do not say which arm was on the left, so nothing is said of a preference for a side.")
     if votes.unused:
         notes.append(f"Columns of the votes that this report does not use: {', '.join(votes.unused)}.")
     return notes

@@ -16,7 +16,7 @@ from analysis.report.subjects.claims import interval_words
 from analysis.stats import Estimate, EstimateSettings, VoteCounts, position_effect, win_probability
 from analysis.stats.errors import AnalysisError
 from analysis.stats.results import PositionEffect
-from analysis.votes.table import has_values
+from analysis.votes.table import VotesTable, has_values
 
 BINS = 10
 
@@ -61,17 +61,18 @@ class SessionResults:
 
 
 def find_session(
-    kept: pl.DataFrame, counts: VoteCounts, reported: Estimate | None, settings: EstimateSettings
+    kept: VotesTable, counts: VoteCounts, reported: Estimate | None, settings: EstimateSettings
 ) -> SessionResults:
-    """Everything about position and time."""
-    side = kept.get_column("choice").cast(pl.String)
+    """Everything about position and time; nothing about position if the votes do not say which arm was on the left."""
+    frame, sided = kept.frame, kept.sides_known
+    side = frame.get_column("choice").cast(pl.String)
     return SessionResults(
-        position=None if reported is None else _position_effect(counts, reported, settings),
-        left=int((side == "left").sum()),
-        right=int((side == "right").sum()),
-        order=order_bins(kept),
-        times=response_times(kept),
-        histogram=time_histogram(kept),
+        position=None if reported is None or not sided else _position_effect(counts, reported, settings),
+        left=int((side == "left").sum()) if sided else 0,
+        right=int((side == "right").sum()) if sided else 0,
+        order=order_bins(frame) if sided else (),
+        times=response_times(frame),
+        histogram=time_histogram(frame),
     )
 
 

@@ -87,10 +87,10 @@ def draw_size(estimate: Estimate, sizes: dict[str, int], *, simulated: frozenset
     )
     which = "for comparing arms with each other" if comparing(estimate) else "against the mean of all arms"
     caption = (
-        f"Elo, with {percent} intervals {which}, against the bytes of the denoiser (from the image set's manifest; text "
-        "encoders and VAE not counted). Squares: with Q-Sched. Hollow markers: low-precision arithmetic was imitated, "
-        "so the size is what the weights would take if packed, and nothing is said about speed; the other sizes are "
-        "measured. Arms of one size are drawn side by side."
+        f"Elo, with {percent} intervals {which}, against the bytes of the denoiser (from the image set's manifest; "
+        "text encoders and VAE not counted). Squares: with Q-Sched. Hollow markers: low-precision arithmetic was "
+        "imitated, so the size is what the weights would take if packed, and nothing is said about speed; the other "
+        "sizes are measured. Arms of one size are drawn side by side."
     )
     if unknown:
         caption += f" Not drawn, because the manifest has no size for them: {', '.join(map(short_label, unknown))}."
