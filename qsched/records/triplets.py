@@ -50,7 +50,7 @@ class TripletVote(Record):
     `factor` multiplies the difference from the reference, `zoom` is the whole-number enlargement, `rate_hz` the
     flicker (0: held still, as for people who prefer reduced motion), the crop is in pixels of the reference, `clipped`
     the share of the crop's values that the amplification cut off. `response_ms` and the pseudonyms are as in the votes
-    table; `toggles` counts the changes between test picture and reference.
+    table; `toggles` counts how often the person called up the reference by hand.
     """
 
     study: Text
