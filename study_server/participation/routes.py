@@ -8,17 +8,20 @@ from starlette.responses import RedirectResponse, Response
 
 from study_server.errors import Forbidden
 from study_server.participation import service
+from study_server.participation.answering import (
+    contact_of,
+    flicker_of,
+    refuse_link,
+    show_consent,
+    show_message,
+    show_page,
+)
 from study_server.participation.endings import carried, completion_of, declined, is_another
 from study_server.participation.pages import (
     Completion,
-    ConsentPage,
-    DemographicItem,
-    FlickerItem,
     FormProblem,
     IndexPage,
     InstructionsPage,
-    MessagePage,
-    PayItem,
     QuestionItem,
     ScreeningItem,
     StudyItem,
@@ -27,9 +30,7 @@ from study_server.participation.pages import (
 )
 from study_server.participation.schemas import ScreeningBody, ScreeningProblem, ScreeningResult
 from study_server.studies.cache import STUDIES
-from study_server.studies.design import StudyDesign
 from study_server.studies.panels import panel_of
-from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
 from study_server.web.calls import ERRORS, PARAMETERS, Call, SessionRoute
@@ -43,7 +44,6 @@ from study_server.web.context import (
 from study_server.web.limits import address_of
 from study_server.web.security import SessionKey, new_token
 from study_server.web.signed_links import PREVIEW, is_preview
-from study_server.web.templating import StudyHeading
 
 router = APIRouter()
 calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
@@ -77,15 +77,15 @@ async def arrive(slug: str, request: Request) -> Response:
         if back is not None:
             server.pages.keep_language(request, back, slug=slug, languages=study.design.languages)
             return back
-        return _message(request, study, "paused" if status == "paused" else "closed", status=410)
+        return show_message(request, study, "paused" if status == "paused" else "closed", status=410)
     try:
         if not preview:
             service.platform_participant(study, dict(request.query_params), server.keys)
     except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
-        return _refuse_link(request, server, study, misfit)
+        return refuse_link(request, server, study, misfit)
     nonce = new_token()
     hidden = carried(study, dict(request.query_params))
-    return _consent(request, server, study, nonce=nonce, hidden=hidden)
+    return show_consent(request, server, study, nonce=nonce, hidden=hidden)
 
 
 @router.post("/s/{slug}/consent", include_in_schema=False)
@@ -105,7 +105,7 @@ async def consent(slug: str, request: Request) -> Response:
         server.arrivals.check(address_of(request))
     preview = is_preview(server.keys, study, form.get(PREVIEW))
     if status != "open" and not preview:
-        return _message(request, study, "paused" if status == "paused" else "closed", status=410)
+        return show_message(request, study, "paused" if status == "paused" else "closed", status=410)
     if form.get("consent") != "yes":
         return await _decline(request, server, study, form)
     hidden = carried(study, form)
@@ -115,7 +115,7 @@ async def consent(slug: str, request: Request) -> Response:
     except service.FormMisfit as misfit:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
         entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
-        return _consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
+        return show_consent(request, server, study, nonce=nonce, hidden=hidden, problem=problem, entered=entered)
     # One form makes one session, however often it is sent.
     key = SessionKey.of(server.keys.token_of(nonce))
     try:
@@ -129,7 +129,7 @@ async def consent(slug: str, request: Request) -> Response:
             preview=preview,
         )
     except service.TakesNoMorePart:
-        return _message(request, study, "ended", status=403, detail=_contact(request, study))
+        return show_message(request, study, "ended", status=403, detail=contact_of(request, study))
     return _enter(server, study, key, "instructions")
 
 
@@ -180,10 +180,10 @@ async def instructions(slug: str, request: Request) -> Response:
             max_zoom=rules.max_zoom,
         ),
         fidelity=design.fidelity is not None,
-        flicker=_flicker(design),
+        flicker=flicker_of(design),
         withdraw_code=summary.withdraw_code,
     )
-    return _render(request, study, page, key, preview=summary.preview)
+    return show_page(request, study, page, key, preview=summary.preview)
 
 
 @calls.post("/s/{slug}/screening", openapi_extra=PARAMETERS)
@@ -218,9 +218,9 @@ async def task(slug: str, request: Request) -> Response:
         allow_skip=design.allow_skip,
         strength=design.strength,
         fidelity=design.fidelity is not None,
-        flicker=_flicker(design),
+        flicker=flicker_of(design),
     )
-    return _render(request, study, page, key, preview=summary.preview)
+    return show_page(request, study, page, key, preview=summary.preview)
 
 
 @router.get("/s/{slug}/thanks", include_in_schema=False)
@@ -233,12 +233,12 @@ async def thanks(slug: str, request: Request) -> Response:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     platform = study.design.platform
     if summary.state == "screened_out":
-        return _message(request, study, "screened_out", completion=completion_of(study, "screened_out", summary))
+        return show_message(request, study, "screened_out", completion=completion_of(study, "screened_out", summary))
     if summary.state == "excluded":
         completion = completion_of(study, "failed_check", summary)
-        return _message(request, study, "ended", completion=completion, detail=_contact(request, study))
+        return show_message(request, study, "ended", completion=completion, detail=contact_of(request, study))
     if summary.state != "finished" and summary.status == "paused":
-        return _message(request, study, "paused")
+        return show_message(request, study, "paused")
     if summary.state != "finished" and summary.status != "closed":
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
     completion = completion_of(study, "complete", summary)
@@ -249,7 +249,7 @@ async def thanks(slug: str, request: Request) -> Response:
         may_start_anew=platform.name == "open",
         withdraw_code=summary.withdraw_code,
     )
-    return _render(request, study, page, key, preview=summary.preview)
+    return show_page(request, study, page, key, preview=summary.preview)
 
 
 async def _read_session(
@@ -287,7 +287,7 @@ async def _decline(request: Request, server: Server, study: Study, form: dict[st
     if back is None:
         key, summary = await _read_session(request, study)
         back = None if key is None or summary is None else _enter(server, study, key, _place(summary))
-    return back or _message(request, study, "declined", completion=declined(study, form))
+    return back or show_message(request, study, "declined", completion=declined(study, form))
 
 
 async def _back_by_platform(server: Server, study: Study, fields: dict[str, str]) -> Response | None:
@@ -311,118 +311,3 @@ def _place(summary: service.SessionSummary) -> str:
     if summary.state != "active" or summary.status == "closed":
         return "thanks"
     return "task" if summary.started else "instructions"
-
-
-def _consent(
-    request: Request,
-    server: Server,
-    study: Study,
-    *,
-    nonce: str,
-    hidden: dict[str, str],
-    problem: FormProblem | None = None,
-    entered: dict[str, str] | None = None,
-) -> Response:
-    """The consent page, again with what was entered where something of it does not fit."""
-    design = study.design
-    trials = study.count_trials()
-    minutes = max(1, round(session_minutes(design, trials)))
-    if design.max_minutes is not None:
-        minutes = min(minutes, design.max_minutes)
-    page = ConsentPage(
-        consent_paragraphs=tuple(part.strip() for part in design.consent.text.split("\n\n") if part.strip()),
-        consent_version=design.consent.version,
-        minutes=minutes,
-        pairs=trials.scored,
-        practice=trials.practice,
-        pay=None if design.pay is None else PayItem(*design.pay.amounts(minutes)),
-        contact=design.consent.contact,
-        hidden=hidden,
-        demographics=tuple(
-            DemographicItem(
-                item.id, item.label, item.kind, item.choices, item.required, (entered or {}).get(item.id, "")
-            )
-            for item in design.demographics
-        ),
-        problem=problem,
-        fidelity=design.fidelity is not None,
-        flicker=_flicker(design),
-    )
-    answer = server.pages.render(
-        request,
-        page,
-        study=_heading(study),
-        languages=design.languages,
-        csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"),
-        preview=PREVIEW in hidden,
-        status=200 if problem is None else 422,
-    )
-    answer.set_cookie(
-        CSRF_COOKIE,
-        server.keys.sign(nonce),
-        path=f"/s/{study.slug}",
-        httponly=True,
-        samesite="lax",
-        secure=server.settings.secure_cookies,
-        max_age=86_400,
-    )
-    return answer
-
-
-def _render(
-    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, key: SessionKey, *, preview: bool
-) -> Response:
-    server = server_of(request)
-    return server.pages.render(
-        request,
-        page,
-        study=_heading(study),
-        languages=study.design.languages,
-        csrf_token=server.keys.csrf_token(key.token),
-        preview=preview,
-    )
-
-
-def _contact(request: Request, study: Study) -> str | None:
-    """Whom to ask, where the study names somebody."""
-    contact = study.design.consent.contact
-    catalogue = server_of(request).pages.catalogue(request, study.design.languages)
-    return None if contact is None else catalogue.text("common.contact", contact=contact)
-
-
-def _refuse_link(request: Request, server: Server, study: Study, misfit: service.FormMisfit) -> Response:
-    """A page that says what is wrong with the link, in the person's language."""
-    if misfit.key == "consent.problem.platform":
-        return _message(request, study, "platform", status=422, platform=misfit.values["platform"])
-    if misfit.key == "consent.problem.personal":
-        return _message(request, study, "personal", status=422)
-    catalogue = server.pages.catalogue(request, study.design.languages)
-    return _message(request, study, "link", status=422, detail=catalogue.text(misfit.key, **misfit.values))
-
-
-def _message(
-    request: Request,
-    study: Study,
-    kind: str,
-    *,
-    status: int = 200,
-    completion: Completion | None = None,
-    detail: str | None = None,
-    platform: str = "",
-) -> Response:
-    page = MessagePage(kind, detail=detail, completion=completion, platform=platform)
-    return server_of(request).pages.render(
-        request, page, study=_heading(study), languages=study.design.languages, status=status
-    )
-
-
-def _heading(study: Study) -> StudyHeading:
-    return StudyHeading(study.slug, study.title)
-
-
-def _flicker(design: StudyDesign) -> FlickerItem | None:
-    """The flicker of a fidelity study's boosted triplets, None in a study without."""
-    if design.fidelity is None or not design.fidelity.boosted:
-        return None
-    boost = design.fidelity.boost
-    return FlickerItem(f"{boost.rate_hz:g}", boost.faster_flicker)
