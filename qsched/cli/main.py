@@ -27,6 +27,8 @@ app = typer.Typer(
 COMMANDS: tuple[str, ...] = (
     "generate_pairs",
     "verify",
+    "diff",
+    "info",
     "calibrate",
     "score",
     "gate",

@@ -24,6 +24,7 @@ from qsched.generation.growth import NEWEST_PROVENANCE, grown
 from qsched.generation.plan import Job
 from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
+from qsched.records.set_diff import MEASURED, flat
 
 LOCK_NAME = ".qsched.lock"
 _PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl")
@@ -32,15 +33,6 @@ STATISTICS_FOLDER = "statistics"
 SHARDS_FOLDER = "shards"
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
-# Measured when an arm is loaded, so not part of what was asked for.
-_MEASURED = (
-    "denoiser_bytes",
-    "packed_bytes",
-    "nominal_bytes",
-    "layers_converted",
-    "layers_skipped",
-    "layers_kept",
-)
 # Where and when a run happened may change between a run and its resumption; rows keep it for each image.
 _CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine", *NEWEST_PROVENANCE)
 _NOT_IDENTITY = {
@@ -229,16 +221,8 @@ def identity_of(manifest: Manifest, *, arms: Collection[str] | None = None) -> d
     data.update(manifest.model_dump(mode="json", exclude=_NOT_IDENTITY))
     for arm in manifest.arms:
         if arms is None or arm.name in arms:
-            data[f"arm {arm.name}"] = arm.model_dump(mode="json", exclude={*_MEASURED, "name", "recipe_hash"})
-    return _flat(data)
-
-
-def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested dicts as one with dotted names, so that a difference can be named."""
-    flat: dict[str, object] = {}
-    for key, value in data.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+            data[f"arm {arm.name}"] = arm.model_dump(mode="json", exclude={*MEASURED, "name", "recipe_hash"})
+    return flat(data)
 
 
 def _short(value: object) -> str:
