@@ -226,6 +226,23 @@ def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(tmp_path, near
     assert "0.0000 to" not in page and "<img" not in page
 
 
+class _Fickle(Nearness):
+    """Likes the farthest picture on calibration prompts and the nearest on held-out ones."""
+
+    def _score_batch(self, images, prompts):
+        near = super()._score_batch(images, prompts)
+        calibrating = {prompt.prompt for prompt in PROMPTS[:5]}
+        return [-score if prompt in calibrating else score for score, prompt in zip(near, prompts, strict=True)]
+
+
+def test_a_world_in_which_the_winner_harms_ends_with_the_stock_scheduler(tmp_path, undamaged):
+    objective = Jaq(_Fickle(undamaged, kind="text"), Constant())
+    result = run(tmp_path, objective, factor=1.0)
+    assert result.qsched.calibration_gain.mean > 0, "the calibration prompts chose it"
+    assert result.qsched.verdict == "harm" and result.qsched.coefficients == Coefficients.constant()
+    assert "It makes the pictures worse" in verdict_words(result, result.qsched).text
+
+
 @pytest.mark.parametrize("place", ["calibration", "held-out", "both"])
 def test_prompts_that_are_equal_up_to_case_and_spaces_are_refused(tmp_path, nearness, place):
     shout = Prompt("shout", PROMPTS[0].prompt.upper() + " ")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, Family, as_point, even_grid
+from qsched.calibration.result import verdict_of
 from qsched.calibration.search import largest_size_within, nested_families, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import fit_surface
 from qsched.errors import InputError
 from qsched.scheduling import Coefficients
+from qsched.scoring.paired import paired_difference
 from tests.calibration.worlds import World, narrow_valley, round_hill
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_race_keeps_nearly_the_whole_gain_for_a_fortieth_of_the_pictures(seed):
     best = Coefficients.constant(model=1.087, sample=0.943)
     world, family = World(round_hill(best), noise=0.3, seed=seed), Family("constant", 4)
@@ -27,7 +31,7 @@ def test_the_race_keeps_nearly_the_whole_gain_for_a_fortieth_of_the_pictures(see
 
 @pytest.mark.parametrize("name", ["linear", "per-step"])
 @pytest.mark.parametrize("shape", ["round", "valley"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_planted_factors_on_four_and_eight_axes_are_recovered(name, shape, seed):
     family = Family(name, 4)
     best = family.coefficients(tuple(np.random.default_rng(seed).uniform(0.85, 1.15, len(family.bounds))))
@@ -37,7 +41,7 @@ def test_planted_factors_on_four_and_eight_axes_are_recovered(name, shape, seed)
     assert len(world.known) <= planned_pictures("race", family, 25) <= 25 * 300
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_richer_family_is_never_worse_on_the_calibration_prompts(seed):
     means = []
     for name in ("constant", "linear", "per-step"):
@@ -203,3 +207,35 @@ def test_families_inside_a_family_are_smaller():
 def test_what_cannot_be_searched_is_refused_with_the_remedy(make, rule):
     with pytest.raises((InputError, CalibrationError), match=rule):
         make()
+
+
+def verdicts(quality, noise, *, heldout=None, seeds: int = 12) -> Counter:
+    """The verdicts of so many small races, each judged on 60 prompts that it has not seen."""
+    family, found = Family("constant", 4), Counter()
+    for seed in range(seeds):
+        world = World(quality, noise=noise, n_prompts=10, seed=seed)
+        run_search("race", world, family, seed=seed, size=5)
+        chosen = world.chosen(family)
+        if chosen.is_identity:
+            found["not found"] += 1
+            continue
+        new = World(heldout or quality, noise=noise, n_prompts=60, seed=1000 + seed)
+        tuned, stock = new.values([chosen, Coefficients.constant()])
+        found[verdict_of(paired_difference(tuned, stock))] += 1
+    return found
+
+
+@pytest.mark.slow
+def test_worlds_of_each_kind_end_with_the_right_verdict():
+    """Run once with 40 seeds of each (2026-11-29): the same, with at most 3 false gains of 40."""
+    best = Coefficients.constant(model=1.1, sample=0.9)
+    hill, reversed_hill = round_hill(best), lambda v: -round_hill(best)(v)
+    assert verdicts(hill, 0.2) == {"gain": 12}
+    assert verdicts(hill, 0.2, heldout=reversed_hill) == {"harm": 12}
+    assert verdicts(round_hill(Coefficients.constant()), 0.05)["gain"] == 0
+    # Nothing to find, and prompts that break now and then: the winner is luck, and few of its intervals are above 0.
+    for noise in (
+        lambda rng: 0.2 * float(rng.standard_t(2)),
+        lambda rng: float(rng.normal()) - (4.0 if rng.random() < 0.1 else 0.0),
+    ):
+        assert verdicts(lambda v: 0.0, noise)["gain"] <= 2
