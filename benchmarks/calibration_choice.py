@@ -2,7 +2,7 @@
 
     python benchmarks/calibration_choice.py --arms tiny-sdxl:w3a8 tiny-flux:w4a4
 
-Scores of a 7x7 grid of constant coefficients (0.8 to 1.2) are measured on 50 calibration prompts with the same noise
+Scores of a 5x5 grid of constant coefficients (0.8 to 1.2) are measured on 40 calibration prompts with the same noise
 for all candidates; they are kept in `benchmarks/results/choice-<backbone>-<precision>.npz` and gone on with. Then 200
 times some of the prompts choose a candidate by each rule, and the other prompts judge it. The best candidate of all
 prompts is held against that: it knows what no rule can. The set of equals is drawn on the choosing prompts: how large
@@ -32,7 +32,7 @@ from qsched.scoring import Jaq, load_scorer
 from qsched.tiny import prompts_path
 
 RESULTS = Path(__file__).parent / "results"
-SIZE, N_PROMPTS, SPLITS = 7, 50, 200
+SIZE, N_PROMPTS, SPLITS = 5, 40, 200
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet_libraries()
     lines = [
-        f"Gain on the prompts that did not choose, mean over {SPLITS} splits of {N_PROMPTS} prompts; 7x7 candidates,",
+        f"Gain on the prompts that did not choose, mean over {SPLITS} splits of {N_PROMPTS} prompts; 5x5 candidates,",
         "by `python benchmarks/calibration_choice.py`.",
         "",
         "| arm, prompts that choose | largest mean | smooth fit | best of all | set of equals | it holds that best |",
@@ -51,7 +51,7 @@ def main() -> None:
     for arm in arguments.arms:
         backbone, _, precision = arm.partition(":")
         points, values = measure(backbone, precision)
-        for n in (5, 12, 25):
+        for n in (5, 12, 20):
             lines.append(f"| {backbone} {precision.upper()}, {n} | {' | '.join(replay(points, values, n))} |")
     text = "\n".join(lines) + "\n"
     (RESULTS / "calibration_choice.md").write_text(text, encoding="utf-8")

@@ -54,6 +54,11 @@ def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) ->
             f"coefficients is a {type(coefficients).__name__}; pass Coefficients.constant, .linear or .per_step"
         )
     correction = correction_of(scheduler)
+    if correction is not None and coefficients.bias:
+        raise UnsupportedSchedulerError(
+            "the scheduler corrects the noise estimate (ptqd), which has a bias of its own, so it takes no qsched-bias; use "
+            "use +qsched, or a precision without ptqd"
+        )
     if correction is not None:  # the noise estimate is corrected first, then scaled
         return correct_noise(apply_coefficients(uncorrected(scheduler), coefficients), correction)
     adapted: Any = copy.deepcopy(scheduler)

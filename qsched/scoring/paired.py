@@ -9,6 +9,7 @@ and is too narrow where the tails are heavy and alike. The interval reported rea
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -89,6 +90,7 @@ def paired_difference(ours: Values, theirs: Values, *, level: float = 0.95) -> P
     )
 
 
+@functools.cache
 def student_bounds(n: int, level: float) -> tuple[float, float]:
     """The quantiles between which Student's t of n values lies with this probability."""
     from scipy.stats import t

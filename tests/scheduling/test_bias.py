@@ -188,3 +188,16 @@ def test_one_file_serves_both_methods_and_neither_takes_the_others_coefficients(
     assert [a.name for a in arms] == ["fp32", "w4a4", "w4a4+qsched:both", "w4a4+qsched-bias:both"]
     assert arms[3].coefficients == biased and len({a.record().recipe_hash for a in arms}) == 4
     assert arms[3].record().coefficients["bias"] == BIAS
+
+
+def test_a_scheduler_that_corrects_its_noise_takes_no_bias():
+    """The correction finds the noise of a step from zeros, and would take the bias for noise and shrink it."""
+    from qsched.scheduling import NoiseCorrection, correct_noise
+
+    corrected = correct_noise(
+        make("EulerAncestralDiscreteScheduler", {}),
+        NoiseCorrection(torch.zeros(N), torch.zeros(N, 4), torch.zeros(N)),
+    )
+    with pytest.raises(UnsupportedSchedulerError, match="takes no qsched-bias"):
+        apply_coefficients(corrected, Coefficients.per_step(model=MODEL, sample=SAMPLE, bias=BIAS))
+    apply_coefficients(corrected, Coefficients.per_step(model=MODEL, sample=SAMPLE))
