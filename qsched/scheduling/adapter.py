@@ -56,7 +56,7 @@ def apply_coefficients(scheduler: SchedulerMixin, coefficients: Coefficients) ->
     correction = correction_of(scheduler)
     if correction is not None and coefficients.bias:
         raise UnsupportedSchedulerError(
-            "the scheduler corrects the noise estimate (ptqd), which has a bias of its own, so it takes no qsched-bias; use "
+            "the scheduler corrects the noise estimate (ptqd) with a bias of its own, so it takes no qsched-bias; "
             "use +qsched, or a precision without ptqd"
         )
     if correction is not None:  # the noise estimate is corrected first, then scaled
