@@ -20,6 +20,8 @@ from qsched.errors import InputError
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
 from study_server.assignment.slots import SILENT_MS, expire_leases
+from study_server.auditing import routes as auditing
+from study_server.auditing.sealing import seal_all
 from study_server.clock import now_ms
 from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
@@ -100,6 +102,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             *pictures.router.routes,
             *participation.router.routes,
             *participation.calls.routes,
+            *auditing.router.routes,
             *admin.routes,
         ],
     )
@@ -179,6 +182,8 @@ async def _sweep(server: Server) -> None:
             continue
         try:
             freed = await server.writer.run(expire_leases, None, now=now_ms())
+            while await server.writer.run(seal_all, None, now=now_ms()):
+                pass
         except NotSaved:
             log.warning("leases were not swept: the database does not answer")
             continue

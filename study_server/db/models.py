@@ -347,6 +347,40 @@ class VoteRecord(Base):
     doubt: Mapped[str | None]
 
 
+class VoteChainRecord(Base):
+    """The hash chain of a study's votes (qsched.records.evidence). The salt is secret until the study is opened."""
+
+    __tablename__ = "vote_chains"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    salt: Mapped[str]
+    head: Mapped[str]
+    length: Mapped[int]
+    preregistration: Mapped[str | None]
+
+
+class VoteLeafRecord(Base):
+    """One vote in the chain. A vote that is deleted at a person's request leaves its leaf behind."""
+
+    __tablename__ = "vote_leaves"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    leaf: Mapped[str]
+    vote_id: Mapped[int | None] = mapped_column(ForeignKey("votes.id", ondelete="SET NULL"), unique=True)
+
+
+class VoteSealRecord(Base):
+    """A head of the chain that was published, after the first `votes` votes."""
+
+    __tablename__ = "vote_seals"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    votes: Mapped[int] = mapped_column(primary_key=True)
+    head: Mapped[str]
+    sealed_ms: Mapped[int]
+
+
 class ReportRecord(Base):
     """An annotator's word that a pair cannot be judged."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from analysis import certify, jnd, power, price, winrates
+from analysis import audit, certify, jnd, power, price, winrates
 from qsched.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,14 @@ COMMANDS: dict[str, Any] = {
     "qsched certify": typer.main.get_command(certify.app),
     "qsched jnd": typer.main.get_command(jnd.app),
     "qsched price": typer.main.get_command(price.app),
+    "qsched audit": typer.main.get_command(audit.app),
     "qsched": typer.main.get_command(app),
     "python analysis/winrates.py": typer.main.get_command(winrates.app),
     "python analysis/power.py": typer.main.get_command(power.app),
     "python analysis/certify.py": typer.main.get_command(certify.app),
     "python analysis/jnd.py": typer.main.get_command(jnd.app),
     "python analysis/price.py": typer.main.get_command(price.app),
+    "python analysis/audit.py": typer.main.get_command(audit.app),
 }
 OURS = "|".join(map(re.escape, COMMANDS))
 

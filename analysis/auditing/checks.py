@@ -1,0 +1,269 @@
+"""What an audit checks, each as a function from the evidence to a list of problems in words.
+
+The chain fixes the votes from the moment at which a head was published; the preregistration fixes design, pictures,
+arms and plan from before the first vote. Nothing fixes who was left out afterwards, and why: that is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from analysis.auditing.read import Evidence, Head, Line
+from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
+
+#: A vote is sealed seconds after it was stored; older than the last seal by more than this, it was added afterwards.
+LATE_MS = 60_000
+#: Of the sides of all votes: so far from half that a fair draw does it less than once in 100,000 studies.
+MOST_SIDE_DEVIATION = 4.5
+SHOWN = 3
+#: Columns of the votes table that are compared with the chain, under the names that they have there.
+_COLUMNS = {
+    "study": "study",
+    "question": "question",
+    "pair_id": "pair_id",
+    "prompt_id": "prompt_id",
+    "category": "category",
+    "sample_index": "sample_index",
+    "left_arm": "left_arm",
+    "right_arm": "right_arm",
+    "choice": "choice",
+    "annotator": "annotator",
+    "session": "session",
+    "served_at": "served_ms",
+    "answered_at": "answered_ms",
+    "response_ms": "response_ms",
+    "kind": "kind",
+    "expected": "expected",
+    "simulated": "simulated",
+    "strength": "strength",
+    "selection_probability": "selection_probability",
+    "doubt": "doubt",
+}
+
+
+def run(check: Callable[[], list[str]]) -> list[str]:
+    """The problems that a check finds; fields that are missing or of another kind are a problem, not a crash."""
+    try:
+        return check()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        return [f"the files do not hold what they should: {type(error).__name__}: {error}"]
+
+
+def check_chain(evidence: Evidence, published: Mapping[int, Head]) -> list[str]:
+    """Every leaf is that of its row, and the chain passes through every seal and every published head."""
+    problems = []
+    wrong = [
+        line.position
+        for line in evidence.lines
+        if line.row is not None and leaf_of(evidence.salt, line.row) != line.leaf
+    ]
+    if wrong:
+        problems.append(f"{len(wrong)} votes were changed after they were sealed: positions {_some(wrong)}")
+    if [line.position for line in evidence.lines] != list(range(evidence.votes)):
+        problems.append(f"the chain has {evidence.votes} votes, but the positions in rows.jsonl are not 0 to the last")
+        return problems
+    heads, head = {0: chain_start(evidence.salt)}, chain_start(evidence.salt)
+    for line in evidence.lines:
+        head = extend(head, (line.leaf,))
+        heads[line.position + 1] = head
+    if head != evidence.head:
+        problems.append("the chain does not end in the head of chain.json: a vote was dropped, added or moved")
+    seals = {int(seal["votes"]): Head(str(seal["head"]), int(seal["sealed_ms"])) for seal in evidence.seals}
+    if len(seals) != len(evidence.seals):
+        problems.append("two seals are of the same number of votes")
+    for name, marks in (("seal", seals), ("published head", published)):
+        broken = sorted(votes for votes, mark in marks.items() if heads.get(votes) != mark.head)
+        if broken:
+            problems.append(f"{len(broken)} {name}s do not agree with the chain: after {_some(broken)} votes")
+    other = sorted(votes for votes, mark in published.items() if seals.get(votes) != mark)
+    if other:
+        problems.append(f"{len(other)} published seals are not in seals.jsonl as they were: after {_some(other)} votes")
+    if evidence.votes and evidence.votes not in seals:
+        problems.append("the last votes of the chain were never sealed")
+    return problems + _check_times(evidence)
+
+
+def _check_times(evidence: Evidence) -> list[str]:
+    """A vote is older than the seal that holds it, and not much older than the one before."""
+    problems, start, before = [], 0, None
+    for seal in sorted(evidence.seals, key=lambda seal: int(seal["votes"])):
+        rows = [line.row for line in evidence.lines[start : int(seal["votes"])] if line.row is not None]
+        if before is not None and seal["sealed_ms"] < before:
+            problems.append(f"the seal after {seal['votes']} votes is older than the one before it")
+        if any(row["answered_ms"] > seal["sealed_ms"] + LATE_MS for row in rows):
+            problems.append(f"a vote in the seal after {seal['votes']} votes is dated after it")
+        if before is not None and any(row["answered_ms"] < before - LATE_MS for row in rows):
+            problems.append(
+                f"a vote in the seal after {seal['votes']} votes is dated long before the seal before it: it was added "
+                "afterwards"
+            )
+        start, before = int(seal["votes"]), seal["sealed_ms"]
+    return problems
+
+
+def check_preregistration(evidence: Evidence) -> list[str]:
+    """Design, arms and salt are the preregistered ones, and the preregistration is older than the first vote."""
+    document = evidence.preregistered
+    if evidence.preregistration is None:
+        return []
+    wanted = {
+        "study": evidence.study,
+        "design_sha256": sha256(evidence.designs[0]["design"]) if evidence.designs else None,
+        "pairs": len(evidence.pairs),
+        "arms_commitment": arms_commitment(evidence.salt, evidence.pairs),
+        "salt_sha256": sha256(evidence.salt),
+        "chain_start": chain_start(evidence.salt),
+    }
+    names = {
+        "study": "the study's name",
+        "design_sha256": "the first design",
+        "pairs": "the number of pairs",
+        "arms_commitment": "which picture is of which arm",
+        "salt_sha256": "the salt",
+        "chain_start": "the beginning of the chain",
+    }
+    problems = [
+        f"{names[key]} is not what was preregistered" for key, value in wanted.items() if document.get(key) != value
+    ]
+    if [design["version"] for design in evidence.designs] != list(range(1, len(evidence.designs) + 1)):
+        problems.append("a design is missing, doubled or out of order")
+    served = [line.row["served_ms"] for line in evidence.lines if line.row is not None]
+    try:
+        preregistered_ms = datetime.fromisoformat(str(document.get("preregistered_at"))).timestamp() * 1000
+    except ValueError:
+        return [*problems, "the preregistration does not say when it was made"]
+    if served and min(served) < preregistered_ms:
+        problems.append("a pair was shown before the study was preregistered")
+    return problems
+
+
+def check_votes_table(evidence: Evidence) -> list[str]:
+    """votes.parquet holds exactly the votes of the chain that count, and each as it was sealed."""
+    try:
+        frame = pl.read_parquet(evidence.folder / "votes.parquet")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return [f"votes.parquet cannot be read: {error}"]
+    missing = sorted(set(_COLUMNS) - set(frame.columns))
+    if missing:
+        return [f"votes.parquet lacks the columns {', '.join(missing)}"]
+    times = [pl.col(name).dt.epoch("ms") for name in ("served_at", "answered_at")]
+    table = Counter(frame.with_columns(*times).select(*_COLUMNS).iter_rows())
+    chain = Counter(_as_table_row(line.row) for line in counted(evidence) if line.row is not None)
+    extra, lost = table - chain, chain - table
+    problems = []
+    if extra:
+        problems.append(
+            f"{extra.total()} rows of votes.parquet are not votes of the chain that count, as they stand there"
+        )
+    if lost:
+        problems.append(f"{lost.total()} votes of the chain that count are not in votes.parquet as they were sealed")
+    return problems
+
+
+def counted(evidence: Evidence) -> Iterator[Line]:
+    """The votes that stand: not corrected, not surplus, not of somebody who was left out, not deleted."""
+    corrected = {line.row["supersedes"] for line in evidence.lines if line.row is not None}
+    for line in evidence.lines:
+        if line.row is not None and not line.excluded and line.surplus is None and line.row["vote"] not in corrected:
+            yield line
+
+
+def check_left_out(evidence: Evidence) -> list[str]:
+    """Votes are surplus only where a pair has its votes, nobody's pair has more, and the left-out people are listed."""
+    problems = []
+    listed = {str(one["annotator"]) for one in evidence.excluded}
+    marked = {line.row["annotator"] for line in evidence.lines if line.row is not None and line.excluded}
+    kept = {line.row["annotator"] for line in evidence.lines if line.row is not None and not line.excluded}
+    if marked - listed:
+        problems.append(f"annotators are left out without being listed: {_some(sorted(marked - listed))}")
+    if kept & listed:
+        problems.append(f"annotators are listed as left out and their votes count: {_some(sorted(kept & listed))}")
+    target = int(evidence.design.get("votes_per_pair", 0))
+    valid: dict[str, set[int]] = {}
+    for line in counted(evidence):
+        assert line.row is not None
+        if line.row["kind"] == "task" and line.row["choice"] != "skip":
+            valid.setdefault(line.row["pair_id"], set()).add(line.row["assignment"])
+    over = sorted(pair for pair, votes in valid.items() if len(votes) > target)
+    if over:
+        problems.append(f"{len(over)} pairs have more than {target} votes that count: {_some(over)}")
+    if evidence.design.get("votes_total") is None:
+        early = sorted(
+            {
+                line.row["pair_id"]
+                for line in evidence.lines
+                if line.row is not None
+                and line.surplus is not None
+                and line.row["kind"] == "task"
+                and len(valid.get(line.row["pair_id"], ())) < target
+            }
+        )
+        if early:
+            problems.append(f"votes are marked as surplus although their pair lacks votes: {_some(early)}")
+    return problems
+
+
+def check_chances(evidence: Evidence) -> list[str]:
+    """Sides look like fair draws, and selection probabilities are probabilities where the design draws."""
+    first = {pair["pair_id"]: pair["first_arm"] for pair in evidence.pairs}
+    seen = {
+        line.row["assignment"]: line.row
+        for line in evidence.lines
+        if line.row is not None and line.row["kind"] in ("task", "warmup") and line.row["pair_id"] in first
+    }
+    n = len(seen)
+    on_left = sum(row["left_arm"] == first[row["pair_id"]] for row in seen.values())
+    problems = []
+    if n and abs(on_left - n / 2) > MOST_SIDE_DEVIATION * math.sqrt(n) / 2:
+        problems.append(f"the first picture was on the left in {on_left} of {n} pairs: sides were not drawn at random")
+    drawn = evidence.design.get("comparisons") == "adaptive"
+    wrong = [row["vote"] for row in seen.values() if row["kind"] == "task" and not _is_chance(row, drawn=drawn)]
+    if wrong:
+        rule = "lack a selection probability in (0, 1]" if drawn else "have one, but the design draws no comparison"
+        problems.append(f"{len(wrong)} votes {rule}")
+    return problems
+
+
+def _is_chance(row: Mapping[str, Any], *, drawn: bool) -> bool:
+    probability = row["selection_probability"]
+    return (probability is not None and 0 < probability <= 1) if drawn else probability is None
+
+
+def tell(evidence: Evidence) -> list[str]:
+    """What no hash can judge: who and what was left out, and what changed on the way."""
+    deleted = sum(line.row is None for line in evidence.lines)
+    out = sum(line.excluded for line in evidence.lines)
+    surplus = sum(line.surplus is not None and not line.excluded for line in evidence.lines)
+    words = [
+        f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} count",
+        f"{deleted} were deleted at their person's request; whether it was a request, no file can tell",
+        f"{out} are of {len(evidence.excluded)} annotators whom the owner left out, with these reasons:"
+        if evidence.excluded
+        else "nobody was left out by the owner",
+    ]
+    words += [f"    {one['annotator']}: {one['reason']}" for one in evidence.excluded]
+    words.append(f"{surplus} are surplus: given when their pair had its votes")
+    if len(evidence.designs) > 1:
+        words.append(f"the design was changed {len(evidence.designs) - 1} times after it was preregistered or made")
+    return words
+
+
+def _as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    values = dict(row)
+    expected = values["expected"]
+    if expected is not None and expected.startswith("{"):
+        values["expected"] = json.loads(expected).get(values["question"])
+    return tuple(values[name] for name in _COLUMNS.values())
+
+
+def _some(values: Sequence[object] | Iterable[object]) -> str:
+    listed = list(values)
+    shown = ", ".join(str(value) for value in listed[:SHOWN])
+    return shown + (", ..." if len(listed) > SHOWN else "")

@@ -1,0 +1,81 @@
+"""Statements of sealing, registering and opening a study."""
+
+from __future__ import annotations
+
+from study_server.db import Statement
+
+CHAIN = Statement("""
+    SELECT salt, head, length, preregistration FROM vote_chains
+    WHERE study_id = :study [[sqlite: | postgresql: FOR UPDATE]]
+""")
+PUBLIC_CHAIN = Statement("SELECT preregistration FROM vote_chains WHERE study_id = :study")
+BEGIN_CHAIN = Statement("""
+    INSERT INTO vote_chains (study_id, salt, head, length) VALUES (:study, :salt, :head, 0)
+    ON CONFLICT (study_id) DO NOTHING
+""")
+EXTEND_CHAIN = Statement("UPDATE vote_chains SET head = :head, length = :length WHERE study_id = :study")
+REGISTER = Statement("UPDATE vote_chains SET preregistration = :preregistration WHERE study_id = :study")
+ADD_LEAF = Statement("""
+    INSERT INTO vote_leaves (study_id, position, leaf, vote_id) VALUES (:study, :position, :leaf, :vote)
+""")
+ADD_SEAL = Statement("""
+    INSERT INTO vote_seals (study_id, votes, head, sealed_ms) VALUES (:study, :votes, :head, :now)
+""")
+NEWEST_SEAL = Statement("SELECT COALESCE(MAX(votes), 0) FROM vote_seals WHERE study_id = :study")
+SEALS = Statement("SELECT votes, head, sealed_ms FROM vote_seals WHERE study_id = :study ORDER BY votes")
+NEWEST_SEALED = Statement("SELECT COALESCE(MAX(vote_id), 0) FROM vote_leaves WHERE study_id = :study")
+STUDIES = Statement("SELECT id FROM studies WHERE status <> 'importing' ORDER BY id")
+ANY_VOTE = Statement("""
+    SELECT 1 FROM votes v JOIN sessions s ON s.id = v.session_id WHERE s.study_id = :study AND NOT s.preview LIMIT 1
+""")
+
+# In the order of qsched.records.evidence.ROW_FIELDS. PostgreSQL may commit a vote after one with a higher id, so that
+# sealing looks back a little.
+_ROW = """
+    v.id, v.supersedes_id, a.id, st.slug, v.question, p.pair_key, r.prompt_key, r.category,
+    p.sample_index,
+    CASE WHEN a.first_on_left THEN f.arm ELSE g.arm END, CASE WHEN a.first_on_left THEN g.arm ELSE f.arm END,
+    v.choice, n.pseudonym, s.pseudonym, a.served_ms, v.answered_ms, v.response_ms, v.hidden_ms, a.kind, a.expected,
+    s.simulated, v.strength, a.selection_probability, v.doubt
+"""
+_JOINS = """
+    JOIN assignments a ON a.id = v.assignment_id
+    JOIN sessions s ON s.id = v.session_id
+    JOIN annotators n ON n.id = s.annotator_id
+    JOIN studies st ON st.id = s.study_id
+    JOIN pairs p ON p.id = a.pair_id
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images g ON g.id = p.second_image_id
+"""
+# NOT INDEXED: SQLite then walks the newest ids instead of every vote of each session.
+UNSEALED = Statement(f"""
+    SELECT {_ROW} FROM votes v [[sqlite: NOT INDEXED | postgresql: ]] {_JOINS}
+    WHERE v.id > :after AND s.study_id = :study AND NOT s.preview
+      AND NOT EXISTS (SELECT 1 FROM vote_leaves l WHERE l.vote_id = v.id)
+    ORDER BY v.id LIMIT :limit
+""")
+SEALED = Statement(f"""
+    SELECT l.position, l.leaf, v.surplus_reason, n.excluded_ms IS NOT NULL, {_ROW}
+    FROM vote_leaves l JOIN votes v ON v.id = l.vote_id {_JOINS}
+    WHERE l.study_id = :study ORDER BY l.position
+""")
+DELETED = Statement("""
+    SELECT position, leaf FROM vote_leaves WHERE study_id = :study AND vote_id IS NULL ORDER BY position
+""")
+EXCLUDED = Statement("""
+    SELECT pseudonym, excluded_ms, excluded_reason FROM annotators
+    WHERE study_id = :study AND excluded_ms IS NOT NULL ORDER BY excluded_ms, id
+""")
+DESIGN = Statement("SELECT slug, uid, set_id, design FROM studies WHERE id = :study")
+DESIGNS = Statement("""
+    SELECT design FROM design_versions WHERE study_id = :study ORDER BY version
+""")
+PAIRS = Statement("""
+    SELECT p.pair_key, r.prompt_key, p.sample_index, p.pool, f.arm, g.arm, f.sha256, g.sha256
+    FROM pairs p
+    JOIN prompts r ON r.id = p.prompt_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images g ON g.id = p.second_image_id
+    WHERE p.study_id = :study ORDER BY p.pair_key
+""")

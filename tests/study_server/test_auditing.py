@@ -1,0 +1,181 @@
+"""A study that its opponents can audit: preregistered, sealed while it runs, opened, and checked against forgers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.audit import app as audit
+from benchmarks import audit_edits
+from qsched.errors import InputError
+from qsched.records.evidence import chain_start, extend, leaf_of, sha256
+from study_server.auditing.evidence import write_evidence
+from study_server.auditing.preregistering import preregister
+from study_server.auditing.sealing import seal_all
+from study_server.clock import now_ms
+from study_server.errors import BadRequest, Conflict
+from study_server.owner import act_on_study
+from study_server.quality.exclusion import exclude
+from study_server.quality.forgetting import forget
+from tests.study_server.visiting import Visitor, query, serving
+
+PLAN = "--include-simulated"
+
+
+def test_the_chain_is_the_one_that_is_documented():
+    # Worked with sha256sum: printf 'qsched chain\0%s' "$(printf salt | sha256sum | cut -c1-64)" | sha256sum
+    import hashlib
+
+    salted = hashlib.sha256(b"salt").hexdigest().encode()
+    start = hashlib.sha256(b"qsched chain\0" + salted).hexdigest()
+    assert chain_start("salt") == start
+    leaf = hashlib.sha256(b'qsched vote\0salt\0{"a":"\xc3\xa9","b":null}').hexdigest()
+    assert leaf_of("salt", {"b": None, "a": "é"}) == leaf
+    assert extend(start, [leaf]) == hashlib.sha256(bytes.fromhex(start) + bytes.fromhex(leaf)).hexdigest()
+    with pytest.raises(ValueError, match="Out of range float"):
+        leaf_of("salt", {"x": float("nan")})
+
+
+async def run_study(settings, database, *, people: int = 4) -> dict:
+    """Register, vote with corrections, and return what /s/s/seals published in the middle and at the end."""
+    text = act_on_study(database, "s", preregister, plan=PLAN, by="test")
+    copies = []
+    async with serving(settings) as browser:
+        for _ in range(people):
+            visitor = await Visitor(browser()).enter("?simulated=1")
+            await visitor.vote_all(limit=9)
+            for _ in range(100):
+                seals = (await browser().get("/s/s/seals")).json()
+                sealed = seals["seals"][-1]["votes"] if seals["seals"] else 0
+                if sealed == query(database, "SELECT COUNT(*) FROM votes")[0][0]:
+                    break
+                await asyncio.sleep(0.05)
+            copies.append(seals)
+    return {"preregistration": text, "copies": copies}
+
+
+def run_audit(folder: Path, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(audit, [str(folder), *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, " ".join(done.output.split())
+
+
+async def test_a_study_is_registered_sealed_opened_and_passes_its_audit(settings, make_study, database, tmp_path):
+    make_study(votes_per_pair=3)
+    found = await run_study(settings, database)
+    preregistered = sha256(found["preregistration"])
+    assert {copy["preregistration_sha256"] for copy in found["copies"]} == {preregistered}
+    counts = [copy["seals"][-1]["votes"] for copy in found["copies"]]
+    assert counts == sorted(counts) and counts[-1] == 36
+
+    who = query(database, "SELECT pseudonym FROM annotators ORDER BY id")
+    act_on_study(database, "s", exclude, pseudonym=who[0][0], reason="clicked at random", by="test")
+    act_on_study(database, "s", forget, who=who[1][0], by="test")
+    folder = tmp_path / "evidence"
+    opened = write_evidence(database, study="s", folder=folder)
+    assert (opened.votes, opened.deleted, opened.preregistered) == (36, 9, True)
+
+    seals = []
+    for number, copy in enumerate(found["copies"]):
+        (tmp_path / f"seals-{number}.json").write_text(json.dumps(copy))
+        seals += ["--seals", str(tmp_path / f"seals-{number}.json")]
+    code, said = run_audit(
+        folder, *seals, "--preregistration-sha256", preregistered, "--evidence-sha256", opened.sha256
+    )
+    assert code == 0, said
+    assert "9 were deleted at their person's request" in said and "clicked at random" in said
+    code, said = run_audit(folder)
+    assert code == 3 and "no copy of the seals was given" in said
+    code, said = run_audit(folder, *seals, "--preregistration-sha256", "0" * 64)
+    assert code == 1 and "published was 000" in said
+    with pytest.raises(InputError, match="is not empty"):
+        write_evidence(database, study="s", folder=folder)
+
+
+async def test_what_comes_after_a_published_seal_cannot_change_what_was_before(
+    settings, make_study, database, tmp_path
+):
+    make_study(votes_per_pair=3)
+    found = await run_study(settings, database, people=2)
+    (tmp_path / "seals.json").write_text(json.dumps(found["copies"][-1]))
+    with database.transaction() as tx:
+        tx.command("UPDATE votes SET choice = 'right' WHERE id = (SELECT MIN(id) FROM votes WHERE choice = 'left')")
+    write_evidence(database, study="s", folder=tmp_path / "changed")
+    code, said = run_audit(tmp_path / "changed", "--seals", str(tmp_path / "seals.json"))
+    assert code == 1 and "1 votes were changed after they were sealed" in said
+
+    # An owner who seals everything anew, with a new chain, contradicts what was published.
+    with database.transaction() as tx:
+        for table in ("vote_seals", "vote_leaves"):
+            tx.command(f"DELETE FROM {table}")
+        tx.command("UPDATE vote_chains SET length = 0")
+        salt = tx.command("SELECT salt FROM vote_chains").fetchone()[0]
+        tx.command(f"UPDATE vote_chains SET head = '{chain_start(salt)}'")
+        seal_all(tx, now=now_ms())
+    write_evidence(database, study="s", folder=tmp_path / "anew")
+    assert run_audit(tmp_path / "anew")[0] == 3, "in itself it is consistent"
+    code, said = run_audit(tmp_path / "anew", "--seals", str(tmp_path / "seals.json"))
+    assert code == 1 and "published heads do not agree with the chain" in said
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_every_random_edit_is_detected_although_the_manifest_is_forged_too(
+    settings, make_study, database, tmp_path
+):
+    make_study(votes_per_pair=3)
+    await run_study(settings, database)
+    write_evidence(database, study="s", folder=tmp_path / "evidence")
+    made, missed = audit_edits.attack(tmp_path / "evidence", 300, seed=1)
+    assert (made, missed) == (300, [])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_report_is_made_again_and_compared_byte_for_byte(
+    settings, make_study, database, tmp_path, monkeypatch
+):
+    from analysis.winrates import app as winrates
+
+    make_study(votes_per_pair=3)
+    await run_study(settings, database)
+    folder = tmp_path / "evidence"
+    write_evidence(database, study="s", folder=folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["winrates", "votes.parquet", "--out", "report", *PLAN.split()])
+    done = CliRunner().invoke(winrates, ["votes.parquet", "--out", "report", *PLAN.split()])
+    assert done.exit_code in (0, 3), done.output
+    monkeypatch.chdir(tmp_path)
+    assert "passed the report is what the plan makes" in run_audit(folder)[1]
+    page = folder / "report" / "report.html"
+    page.write_text(page.read_text("utf-8").replace("votes", "voices", 1), encoding="utf-8")
+    code, said = run_audit(folder)
+    assert code == 1 and "1 files of the report are not what the plan makes" in said
+
+
+def test_a_preregistration_comes_before_the_first_vote_and_only_once(settings, make_study, database):
+    make_study()
+    with pytest.raises(BadRequest, match="holds --out, which names a file"):
+        act_on_study(database, "s", preregister, plan="--out elsewhere", by="test")
+    with pytest.raises(BadRequest, match="write the options of winrates only"):
+        act_on_study(database, "s", preregister, plan="winrates --baseline a", by="test")
+    document = json.loads(act_on_study(database, "s", preregister, plan=PLAN, by="test"))
+    assert document["plan"] == PLAN.split()
+    assert "w4a8" not in json.dumps({**document, "plan": []}), "no arm is named"
+    with pytest.raises(Conflict, match="is preregistered already"):
+        act_on_study(database, "s", preregister, plan=PLAN, by="test")
+
+
+async def test_after_the_first_vote_nothing_can_be_registered(settings, make_study, database):
+    make_study()
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter("?simulated=1")).vote_all(limit=1)
+    with pytest.raises(Conflict, match="has votes; a preregistration fixes"):
+        act_on_study(database, "s", preregister, plan=PLAN, by="test")
+
+
+def test_a_folder_that_is_no_evidence_is_refused_in_words(tmp_path):
+    done = CliRunner().invoke(audit, [str(tmp_path)])
+    assert isinstance(done.exception, InputError) and "manifest.json" in str(done.exception)
