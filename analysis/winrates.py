@@ -8,8 +8,6 @@ Exit codes: 0 a report with an estimate; 3 a report, but the votes give no estim
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +88,7 @@ def winrates(
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """
     from analysis.report import ReportSettings, find, write_report
+    from analysis.report.kit.command import shown_command
     from analysis.report.subjects.certificate import read_certificate
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
@@ -134,7 +133,7 @@ def winrates(
         simulation=read_simulation(simulation, votes),
         certificate=read_certificate(certificate),
         formats=read_formats(formats),
-        command=shown_command(sys.argv),
+        command=shown_command(sys.argv, script="analysis/winrates.py"),
     )
     table = read_votes(
         votes,
@@ -192,18 +191,6 @@ def read_formats(text: str) -> tuple[Any, ...]:
         if name not in FORMATS:
             raise InputError(f"--formats {text!r}: {name!r} is not one of {', '.join(FORMATS)}.")
     return names
-
-
-def shown_command(argv: list[str]) -> str:
-    """The command line for the report: without the output folder, and without a password in a database URL."""
-    words = ["python", "analysis/winrates.py"]
-    rest = iter(argv[1:])
-    for word in rest:
-        if word == "--out":
-            next(rest, None)
-        elif not word.startswith("--out="):
-            words.append(re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", word))
-    return shlex.join(words)
 
 
 def main() -> None:

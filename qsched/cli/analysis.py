@@ -1,4 +1,4 @@
-"""`qsched winrates`, `certify`, `jnd`, `price`, `power`: the analysis, with the options of the scripts in analysis/."""
+"""`qsched winrates`, `review`, `certify` and others: the analysis, with the options of the scripts in analysis/."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 #: Name and what `qsched --help` says; each command's own help comes from its module in `analysis`.
 COMMANDS = {
     "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
+    "review": "Which ranks of a leaderboard its votes support. The same as python analysis/review.py.",
     "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
     "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
     "price": "What a fidelity certificate costs, before a study. The same as python analysis/price.py.",

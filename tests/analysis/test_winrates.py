@@ -13,6 +13,7 @@ import pytest
 
 from analysis import winrates
 from analysis.report import SCHEMA_PATH
+from analysis.report.kit.command import shown_command
 from tests.analysis.report.simulated import simulated_votes
 
 SCRIPT = Path(winrates.__file__)
@@ -264,7 +265,9 @@ def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None: 
 
 
 def test_the_command_in_the_report_shows_no_password_and_no_output_folder() -> None:
-    shown = winrates.shown_command(["x", "postgresql://me:secret@host/db", "--out", "a b", "--title", "it's"])
+    shown = shown_command(
+        ["x", "postgresql://me:secret@host/db", "--out", "a b", "--title", "it's"], script="analysis/winrates.py"
+    )
     assert "secret" not in shown and "a b" not in shown
     assert shown.startswith("python analysis/winrates.py 'postgresql://me:***@host/db' --title ")
 

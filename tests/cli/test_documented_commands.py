@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from analysis import audit, certify, jnd, power, price, winrates
+from analysis import audit, certify, jnd, power, price, review, winrates
+from analysis.votes.__main__ import app as votes
 from qsched.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Typer brings a click of its own, whose classes are private: hence no types below.
 COMMANDS: dict[str, Any] = {
     "qsched winrates": typer.main.get_command(winrates.app),
+    "qsched review": typer.main.get_command(review.app),
     "qsched power": typer.main.get_command(power.app),
     "qsched certify": typer.main.get_command(certify.app),
     "qsched jnd": typer.main.get_command(jnd.app),
@@ -26,6 +28,8 @@ COMMANDS: dict[str, Any] = {
     "qsched audit": typer.main.get_command(audit.app),
     "qsched": typer.main.get_command(app),
     "python analysis/winrates.py": typer.main.get_command(winrates.app),
+    "python analysis/review.py": typer.main.get_command(review.app),
+    "python analysis/votes": typer.main.get_command(votes),
     "python analysis/power.py": typer.main.get_command(power.app),
     "python analysis/certify.py": typer.main.get_command(certify.app),
     "python analysis/jnd.py": typer.main.get_command(jnd.app),

@@ -173,8 +173,8 @@ def session_section(found: SessionResults, *, confidence: float, modelled: bool)
     )
 
 
-def position_words(effect: PositionEffect | None, *, confidence: float, modelled: bool) -> str:
-    """What may be said about a preference for one side of the screen."""
+def position_words(effect: PositionEffect | None, *, confidence: float, modelled: bool | None) -> str:
+    """What may be said about a preference for one side of the screen. `modelled` None: nothing is said of the model."""
     if effect is None:
         return ""
     low, high = win_probability(effect.low), win_probability(effect.high)
@@ -183,14 +183,16 @@ def position_words(effect: PositionEffect | None, *, confidence: float, modelled
         f"({interval_words(low, high, confidence)}; log-odds {signed(effect.log_odds, 3)}, SE {effect.se:.3f})"
     )
     model = (
-        "The model contains this effect."
+        ""
+        if modelled is None
+        else "The model contains this effect."
         if modelled
         else "The reported model leaves it out (see --position-effect); sides drawn at random keep it harmless."
     )
     if effect.p < 1 - confidence:
         side = "left" if effect.log_odds > 0 else "right"
-        return f"A preference for the {side} side was detected: {numbers}. {model}"
-    return f"No preference for a side was detected: {numbers}. {model}"
+        return f"A preference for the {side} side was detected: {numbers}. {model}".rstrip()
+    return f"No preference for a side was detected: {numbers}. {model}".rstrip()
 
 
 def _sides(found: SessionResults) -> str:
