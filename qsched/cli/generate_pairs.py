@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ def generate_pairs(
         help="Prompts for the statistics of smoothquant, svdquant, mixdq and ptqd. [default: the tiny models' own]",
     ),
     calibration_limit: int = typer.Option(8, "--calibration-limit", min=1, help="The first so many of them."),
+    shard: str | None = typer.Option(
+        None,
+        "--shard",
+        help="Make one part only: 3/8 is the third of eight; torchrun takes its rank. `qsched merge` makes the set.",
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
         False,
@@ -79,7 +85,9 @@ def generate_pairs(
     from qsched.cli.progress import PairsProgress
     from qsched.generation import Request
     from qsched.generation import generate_pairs as generate
+    from qsched.generation.shard import device_for, parse_shard
 
+    part = None if shard is None else parse_shard(shard, os.environ)
     request = Request(
         backbone=backbone,
         arms=arms,
@@ -92,13 +100,14 @@ def generate_pairs(
         guidance_scale=guidance_scale,
         width=width,
         height=height,
-        device=device,
+        device=device_for(device, shard, os.environ),
         dtype=dtype,
         limit=limit,
         overwrite=overwrite,
         calibration_prompts=None if calibration_prompts is None else prompts_file(calibration_prompts),
         calibration_limit=calibration_limit,
         allow_other_coefficients=allow_other_coefficients,
+        shard=part,
     )
     quiet_libraries()
     try:
@@ -152,6 +161,9 @@ def _tell(report: RunReport) -> None:
     if report.contact_sheet is not None:
         console.print(f"look at  {report.contact_sheet}", highlight=False, soft_wrap=True)
         console.print(f"check    qsched verify {report.folder}", highlight=False, soft_wrap=True)
+    else:
+        out = report.folder.parent.parent
+        console.print(f"when all shards are made:  qsched merge {out}", highlight=False, soft_wrap=True)
 
 
 def _tell_notes(report: RunReport, console: Console) -> None:

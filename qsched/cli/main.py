@@ -26,6 +26,7 @@ app = typer.Typer(
 # A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
 COMMANDS: tuple[str, ...] = (
     "generate_pairs",
+    "merge",
     "verify",
     "diff",
     "info",

@@ -92,6 +92,13 @@ def grown(found: Manifest, asked: Manifest) -> Manifest:
     )
 
 
+def identity_of_requests(manifest: Manifest) -> dict[str, object]:
+    """What was asked for, without when and from which file; named for an error message."""
+    apart = {"asked_at", "prompts_file", "prompts_sha256"}
+    requests = [request.model_dump(mode="json", exclude=apart) for request in manifest.requests]
+    return {f"request {n}.{key}": value for n, one in enumerate(requests, 1) for key, value in one.items()}
+
+
 def added_words(found: Manifest, asked: Manifest) -> str:
     """'1 arm (w8a8), 20 prompts' and the like; '' if the request adds nothing."""
     names = {arm.name for arm in found.arms}

@@ -58,6 +58,12 @@ class Store:
         append_synced(self.folder / ROWS_NAME, row.model_dump_json().encode() + b"\n")
         self.rows[(row.arm, row.prompt_id, row.sample_index)] = row
 
+    def add_rows(self, rows: Sequence[ImageRow]) -> None:
+        """Append rows whose pictures are in the folder already, and sync them together."""
+        if rows:
+            append_synced(self.folder / ROWS_NAME, b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
+            self.rows.update({(row.arm, row.prompt_id, row.sample_index): row for row in rows})
+
     def put_in_order(self, order: Sequence[Key]) -> None:
         """Rewrite the rows in this order if they are in another (after a repair, or several workers)."""
         wanted = [key for key in order if key in self.rows]
@@ -90,7 +96,7 @@ def open_store(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror or error}; choose another --out") from error
-    with _locked(folder):
+    with locked(folder):
         started = (folder / MANIFEST_NAME).exists()
         foreign = [p.name for p in folder.iterdir() if p.name != LOCK_NAME]
         if not started and foreign and not _is_unborn(folder):
@@ -150,7 +156,16 @@ def _remove_picture(path: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def taking_turns(folder: Path) -> Iterator[None]:
+    """One process at a time: the others wait. For statistics, which shards of a set share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
     try:
         file = (folder / LOCK_NAME).open("a+")
     except OSError as error:

@@ -14,6 +14,7 @@ from qsched.generation.manifest import environment_here, make_manifest
 from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource, quantize_backbone
 from qsched.generation.request import Request
+from qsched.generation.store import taking_turns
 from qsched.records import ImageRow, Manifest, image_id_for
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class Worker:
 
     def apply(self, arm: Arm) -> PrecisionReport:
         """Bring the backbone into the arm's precision, afresh."""
-        return quantize_backbone(self._loaded(arm), arm.recipe, self._source)
+        backbone = self._loaded(arm)
+        if self._source is None or not arm.recipe.statistics:
+            return quantize_backbone(backbone, arm.recipe, None)
+        with taking_turns(self._source.folder):
+            return quantize_backbone(backbone, arm.recipe, self._source)
 
     def render(self, arm: Arm, batch: tuple[Job, ...]) -> list[Picture]:
         """The pictures of a whole batch; the arm's precision has been applied."""

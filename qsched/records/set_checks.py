@@ -88,6 +88,10 @@ def _check_duplicates(rows: Sequence[ImageRow]) -> Iterator[Finding]:
 
 
 def _check_missing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    if manifest.shard is not None:
+        part = f"shard {manifest.shard.index} of {manifest.shard.count}"
+        yield Finding("missing", ROWS_NAME, f"{part}, so only a part of a set; `qsched merge` makes the set")
+        return
     jobs = {(row.prompt_id, row.sample_index) for row in rows}
     prompts = {prompt for prompt, _ in jobs}
     have = {(row.arm, row.prompt_id, row.sample_index) for row in rows}
