@@ -23,7 +23,7 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family
 from qsched.calibration.journal import Journal
-from qsched.calibration.least_squares import FullRun
+from qsched.calibration.least_squares import FORMS, FullRun
 from qsched.calibration.result import STOCK, CalibrationResult, Example, Outcome, Verdict, verdict_of
 from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
@@ -160,7 +160,7 @@ def planned_nfe(settings: CalibrationSettings, family: Family, n_prompts: int) -
 def planned_pictures_of(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
     """The most pictures that the search measures."""
     if settings.is_closed_form:
-        return 5 * n_prompts
+        return (1 + len(FORMS)) * n_prompts
     size = settings.size_for(family, n_prompts)
     return planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
 

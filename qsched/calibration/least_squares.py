@@ -70,7 +70,6 @@ class Fit:
     form: Form
     steps: tuple[StepFit, ...]
     shares: dict[Form, tuple[float, ...]]
-    sums: np.ndarray
 
     @property
     def coefficients(self) -> Coefficients | None:
@@ -82,14 +81,6 @@ class Fit:
             sample=[round(step.sample, 6) for step in self.steps],
             bias=[[round(b, 6) for b in step.bias] for step in self.steps] if self.form != "scalars" else (),
         )
-
-    @property
-    def constant(self) -> Coefficients | None:
-        """One pair for all steps, fitted to the sums of this fit's path; None if it is not above 0."""
-        sample, model, _ = solve(self.sums.sum(axis=0), "scalars")
-        if min(sample, model) <= 0:
-            return None
-        return Coefficients.constant(model=round(model, 6), sample=round(sample, 6))
 
 
 def full_run(renderer: TrajectoryRenderer, prompts: Sequence[Prompt], seeds: Sequence[int]) -> FullRun:
@@ -121,7 +112,6 @@ def fit_steps(
             " of it; use --strategy race"
         )
     steps: list[StepFit] = []
-    all_sums: list[np.ndarray] = []
     shares: dict[Form, list[float]] = {one: [] for one in FORMS}
     for i in range(n):
         rows = _rows(prompts, seeds, _so_far(steps, n, form, channels))
@@ -144,12 +134,11 @@ def fit_steps(
         size = float(full.latents[i].double().square().mean()) ** 0.5
         error = float(sums[..., 9].sum() / sums[..., 0].sum()) ** 0.5
         steps.append(StepFit(sample, model, tuple(bias), error / size, shares[form][-1]))
-        all_sums.append(sums.sum(axis=0))
         if min(sample, model) <= 0:  # the next step would start from nowhere
             steps += [StepFit(1.0, 1.0, (0.0,) * channels, 0.0, 0.0)] * (n - 1 - i)
             break
     found = {one: tuple(values) for one, values in shares.items()}
-    return Fit(form, tuple(steps), found, np.stack(all_sums))
+    return Fit(form, tuple(steps), found)
 
 
 def solve(sums_CT: np.ndarray, form: Form, *, ridge: float = RIDGE) -> tuple[float, float, np.ndarray]:

@@ -54,8 +54,13 @@ class OutsideScorer:
         return self._scorer.count_unread(prompts)
 
 
+OURS_WITH_COLON = ("clipscore:100", "clipscore:log")  # scales of a scorer of ours
+
+
 def is_outside(name: str) -> bool:
     """Whether a name is not one of ours by its form, or belongs to an installed entry point."""
+    if name in OURS_WITH_COLON:
+        return False
     return (":" in name and not name.startswith(PREFIX)) or name in _installed()
 
 
