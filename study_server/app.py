@@ -68,7 +68,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         await asyncio.to_thread(_check_clock, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
-        app.state.owner_figures = OwnerFigures(server.owner_reader)
+        app.state.owner_figures = OwnerFigures(database, server.owner_reader)
         app.state.password_turn = asyncio.Semaphore(1)
         app.state.export_turn = asyncio.Semaphore(1)
         app.state.stopping = False
@@ -85,6 +85,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             await server.writer.stop()
             server.reader.close()
             server.owner_reader.close()
+            app.state.owner_figures.close()
             database.close()
 
     # The description is published, the pages that show it are not: they would load scripts from elsewhere.
