@@ -7,16 +7,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 from qsched import __version__
 from qsched.errors import InputError
+from study_server import health
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
 from study_server.assignment.slots import SILENT_MS, expire_leases
@@ -32,12 +31,12 @@ from study_server.media.store import ImageStore
 from study_server.participation import routes as participation
 from study_server.resources import PACKAGE
 from study_server.settings import ServerSettings
-from study_server.studies.cache import ALIVE, StudyCache
+from study_server.studies.cache import StudyCache
 from study_server.voting import pictures
 from study_server.voting import routes as voting
-from study_server.web.bodies import BodyLimit, ResponseBody
+from study_server.web.bodies import BodyLimit
 from study_server.web.catalogue import load_catalogue
-from study_server.web.context import Server, server_of
+from study_server.web.context import Server
 from study_server.web.door import Door
 from study_server.web.headers import SecurityHeaders
 from study_server.web.limits import HoldingLimit, RateLimit
@@ -105,9 +104,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
             *participation.calls.routes,
             *auditing.router.routes,
             *admin.routes,
+            *health.router.routes,
         ],
     )
-    app.add_api_route("/healthz", healthz, methods=["GET"])
     app.mount(static_root, StaticFiles(directory=STATIC, check_dir=False))
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -148,18 +147,6 @@ def static_version(folder: Path) -> str:
         if path.is_file():
             digest += str(path.relative_to(folder)).encode() + path.read_bytes()
     return fingerprint(digest)
-
-
-class Health(ResponseBody):
-    """The server is up and its database answers."""
-
-    status: Literal["ok"] = "ok"
-
-
-async def healthz(request: Request) -> Health:
-    """200 if the database answers, else 503."""
-    await server_of(request).reader.run(lambda tx: tx.one(ALIVE))
-    return Health()
 
 
 def _check_clock(database: Database) -> None:

@@ -60,7 +60,11 @@ def describe_error(error: Exception) -> tuple[int, ErrorDetail]:
 
 def wants_json(path: str) -> bool:
     """Whether a script asks, rather than a person who follows a link."""
-    return "/api/" in path or path.endswith(("/screening", "/openapi.json")) or path.startswith(("/i/", "/healthz"))
+    return (
+        "/api/" in path
+        or path.endswith(("/screening", "/openapi.json"))
+        or path.startswith(("/i/", "/healthz", "/readyz", "/metrics"))
+    )
 
 
 def _first_problem(error: RequestValidationError) -> str:

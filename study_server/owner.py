@@ -19,7 +19,7 @@ from study_server.assignment.records import AssignmentContext, PairCache
 from study_server.clock import now_ms
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
-from study_server.settings import DATABASE_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
+from study_server.settings import DATABASE_VARIABLE, METRICS_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
 from study_server.studies.cache import find_study
 from study_server.studies.creation import CreatedStudy, create_study
 from study_server.studies.design import StudyDesign, default_design
@@ -58,6 +58,7 @@ def make_settings(
             allow_simulated=allow_simulated,
             secure_cookies=secure_cookies,
             accel_prefix=accel_prefix,
+            metrics_token=SecretStr(token) if (token := os.environ.get(METRICS_VARIABLE)) else None,
         )
     except ValidationError as error:
         raise InputError(_without_values(error)) from error

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 SECRET_VARIABLE = "QSCHED_SECRET_KEY"
 DATABASE_VARIABLE = "QSCHED_DATABASE_URL"
+METRICS_VARIABLE = "QSCHED_METRICS_TOKEN"
 
 
 class ServerSettings(BaseModel):
@@ -38,6 +39,7 @@ class ServerSettings(BaseModel):
         default=60, ge=1, description="sessions of one address that hold pairs and have judged none"
     )
     owner_key: SecretStr | None = Field(default=None, description="of the printed link in single-user mode")
+    metrics_token: SecretStr | None = Field(default=None, min_length=16, description="opens /metrics")
     sign_ins_per_minute: int = Field(default=5, ge=1, description="attempts of one address to sign in as an owner")
     sweep_seconds: float = Field(default=15.0, gt=0)
     busy_timeout_ms: int = Field(default=10_000, ge=0)

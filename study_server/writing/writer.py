@@ -37,6 +37,11 @@ class Writer:
         ]
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs no thread has taken yet."""
+        return self._queue.qsize()
+
     async def start(self) -> None:
         """Start the threads; results are delivered on the running loop."""
         self._loop = asyncio.get_running_loop()
