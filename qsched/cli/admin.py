@@ -1,8 +1,9 @@
-"""`qsched admin`: accounts for the owner's pages of the study server."""
+"""`qsched admin`: accounts for the owner's pages of the study server, and backups."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -14,11 +15,14 @@ STDIN_HELP = "Read the password from the first line of standard input instead of
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = typer.Typer(no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server).")
+    group = typer.Typer(
+        no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server), and backups."
+    )
     group.command()(create)
     group.command("list")(list_accounts)
     group.command()(password)
     group.command()(remove)
+    group.command()(backup)
     app.add_typer(group, name="admin")
 
 
@@ -90,6 +94,30 @@ def remove(
     finally:
         database.close()
     typer.echo(f"the account {name} is removed")
+
+
+def backup(
+    folder: Path = typer.Argument(help="New folder for the copy."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    data: Path | None = typer.Option(None, "--data", help="Folder of picture copies, if it was named at creation."),
+) -> None:
+    """Copy an SQLite database as it is now, with its pictures and key; the server may be running.
+
+    docs/deployment.md tells how the copy is restored, and how PostgreSQL is backed up.
+
+    Example: qsched admin backup backups/monday --db sqlite:///runs/study.db
+    """
+    from study_server.backup import back_up
+    from study_server.owner import existing_database
+
+    database = existing_database(db)
+    try:
+        done = back_up(database, folder, data_folder=data)
+    finally:
+        database.close()
+    typer.echo(f"copied {done.database.name} and {done.pictures} pictures to {folder}")
+    if not done.has_key:
+        typer.secho("there is no key file: keep QSCHED_SECRET_KEY with the copy", fg=typer.colors.YELLOW)
 
 
 def _read_password(from_stdin: bool) -> str:
