@@ -27,6 +27,7 @@ app = typer.Typer(
 COMMANDS: tuple[str, ...] = (
     "generate_pairs",
     "merge",
+    "import_pictures",
     "verify",
     "diff",
     "info",

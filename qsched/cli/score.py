@@ -139,7 +139,7 @@ def _print_tables(scores: SetScores) -> None:
     for arm in scores.arms:
         size = "" if arm.size_bytes is None else f"{arm.size_bytes / 1e6:.2f}"
         simulated = "simulated" if arm.arm.simulated else ""
-        _add_row(cost, arm.arm.name, size, f"{arm.seconds.mean:.3f}", simulated)
+        _add_row(cost, arm.arm.name, size, "" if arm.seconds is None else f"{arm.seconds.mean:.3f}", simulated)
     console.print(cost)
 
 

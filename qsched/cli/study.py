@@ -127,6 +127,8 @@ def check(
         typer.echo(
             f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"
         )
+    if manifest.pairing_note is not None:
+        typer.secho(f"  warning: {manifest.pairing_note}", fg=typer.colors.YELLOW, err=True)
     for warning in (*found.warnings, *([sizes.warning] if sizes is not None and sizes.warning else [])):
         typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
 

@@ -200,7 +200,7 @@ def _keep_pictures(event: Made, store: Store, tally: _Tally) -> int:
             tally.unlike += kept.sha256 != row.sha256
             continue
         store.add(row, picture.png)
-        tally.seconds[row.arm].append(row.seconds)
+        tally.seconds[row.arm].append(row.seconds or 0.0)
         stored += 1
     return stored
 

@@ -37,7 +37,10 @@ def write_contact_sheet(folder: Path) -> Path:
 
 def contact_sheet(manifest: Manifest, rows: list[ImageRow]) -> str:
     """The page as HTML; everything that came from a prompt file is escaped."""
-    seconds = {arm.name: [row.seconds for row in rows if row.arm == arm.name] for arm in manifest.arms}
+    seconds = {
+        arm.name: [row.seconds for row in rows if row.arm == arm.name and row.seconds is not None]
+        for arm in manifest.arms
+    }
     arms = Table(_ARM_COLUMNS, tuple(_arm_cells(arm, seconds[arm.name]) for arm in manifest.arms))
     return render_page(
         _TEMPLATE,
@@ -54,11 +57,15 @@ def contact_sheet(manifest: Manifest, rows: list[ImageRow]) -> str:
 def _summary(manifest: Manifest, n_rows: int) -> str:
     n_pairs = manifest.n_prompts * manifest.samples
     return (
-        f"{manifest.backbone}, {_count(manifest.steps, 'step')}, {manifest.width}×{manifest.height}, "
+        f"{manifest.backbone}, {_steps(manifest)}, {manifest.width}×{manifest.height}, "
         f"{_count(manifest.n_prompts, 'prompt')} × {_count(manifest.samples, 'sample')} × "
         f"{_count(len(manifest.arms), 'arm')}: {n_rows} of {n_pairs * len(manifest.arms)} images, "
-        f"set seed {manifest.set_seed}."
+        + (f"set seed {manifest.set_seed}." if manifest.pairing_note is None else f"{manifest.pairing_note}.")
     )
+
+
+def _steps(manifest: Manifest) -> str:
+    return "steps not known" if manifest.steps is None else _count(manifest.steps, "step")
 
 
 def _count(n: int, noun: str) -> str:

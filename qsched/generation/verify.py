@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
-from qsched.records import Finding, ImageRow, check_records, read_manifest
+from qsched.records import Finding, ImageRow, Manifest, check_records, read_manifest
 from qsched.records.image_set import ROWS_NAME, first_problem, open_rows
 
 # What a picture needs and what only describes its pixels; everything else could show which arm it comes from.
@@ -50,7 +50,7 @@ def verify_set(folder: Path) -> VerifyReport:
         *check_records(folder, manifest, rows),
     ]
     expected = len(manifest.arms) * manifest.n_prompts * manifest.samples
-    return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(rows)))
+    return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(manifest, rows)))
 
 
 def _read_rows(folder: Path) -> tuple[list[ImageRow], list[Finding]]:
@@ -118,7 +118,9 @@ def png_chunks(data: bytes) -> list[bytes]:
     return names
 
 
-def _notes(rows: list[ImageRow]) -> Iterator[str]:
+def _notes(manifest: Manifest, rows: list[ImageRow]) -> Iterator[str]:
+    if manifest.pairing_note is not None:
+        yield manifest.pairing_note
     by_hash: dict[str, list[ImageRow]] = {}
     for row in rows:
         by_hash.setdefault(row.sha256, []).append(row)

@@ -93,13 +93,27 @@ class Manifest(Record):
     prompts_sha256: Sha256
     n_prompts: int = Field(ge=1)
     samples: int = Field(ge=1)
-    set_seed: int
-    steps: int = Field(ge=1)
+    set_seed: int | None = Field(description="None in imported sets: not known")
+    steps: int | None = Field(ge=1, description="None in imported sets: not known")
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     requests: tuple[RequestRecord, ...] = Field(default=(), description="what was asked for, and when; first to last")
     shard: ShardRecord | None = Field(default=None, description="set while the folder is a part, before the merge")
+    pairing: Literal["seed", "unproven"] = Field(
+        default="seed",
+        description="seed: the pictures of a pair share a seed; unproven: they only share a name",
+    )
     provenance: dict[str, object] = Field(default_factory=dict)
+
+    @property
+    def pairing_note(self) -> str | None:
+        """What to say wherever the set is used, if it is not known that its pairs started from the same noise."""
+        if self.pairing == "seed":
+            return None
+        return (
+            "the pictures were imported: they are paired by name, and whether a pair started from the same noise is "
+            "not known"
+        )
 
     @model_validator(mode="after")
     def _packed_bytes_of_older_manifests(self) -> Manifest:
@@ -121,11 +135,11 @@ class ImageRow(Record):
     category: str | None = None
     arm: Name
     sample_index: int = Field(ge=0, le=1_000_000)
-    seed: int = Field(ge=0, le=2**53)
+    seed: int | None = Field(ge=0, le=2**53, description="None in sets whose pairing is unproven")
     width: int = Field(ge=1, le=65_536)
     height: int = Field(ge=1, le=65_536)
     sha256: Sha256
-    seconds: float = Field(ge=0, description="wall time of the batch divided by its size")
+    seconds: float | None = Field(ge=0, description="wall time of the batch divided by its size; None: not known")
     peak_memory_bytes: int | None = Field(default=None, ge=0)
     batch: tuple[str, ...] = Field(description="'prompt_id/sample_index' of every image made in the same batch")
     simulated: bool

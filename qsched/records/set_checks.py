@@ -114,17 +114,23 @@ def _check_pairing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Fin
     for row in rows:
         where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
         other = first.setdefault((row.prompt_id, row.sample_index), row)
-        if row.seed != other.seed:
+        if (row.seed is None) != (manifest.pairing == "unproven"):
+            yield Finding("pairing", where, f"seed {row.seed}, but the pairing of the set is {manifest.pairing!r}")
+        elif row.seed != other.seed:
             yield Finding("pairing", where, f"seed {row.seed}, but {other.arm} has {other.seed}")
-        elif manifest.provenance.get("tool") == GENERATE_PAIRS:
+        elif manifest.provenance.get("tool") == GENERATE_PAIRS and manifest.set_seed is not None:
             seed = image_seed(manifest.set_seed, row.prompt_id, row.sample_index)
             if row.seed != seed:
                 yield Finding("pairing", where, f"seed {row.seed} is not the hash of its place, {seed}")
-        if row.batch != other.batch or f"{row.prompt_id}/{row.sample_index}" not in row.batch:
+        if manifest.pairing == "seed" and not _same_batch(row, other):
             yield Finding("pairing", where, f"made in another batch than in {other.arm}")
         text = texts.setdefault(row.prompt_id, row)
         if (row.prompt, row.category) != (text.prompt, text.category):
             yield Finding("pairing", where, f"prompt or category differs from that of {text.arm}")
+
+
+def _same_batch(row: ImageRow, other: ImageRow) -> bool:
+    return row.batch == other.batch and f"{row.prompt_id}/{row.sample_index}" in row.batch
 
 
 def _check_extra(folder: Path, rows: Sequence[ImageRow]) -> Iterator[Finding]:

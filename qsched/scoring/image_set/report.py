@@ -71,7 +71,7 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
                 "pairs": arm.n_pairs,
                 "identical_to_baseline": arm.n_identical,
                 "same_as": arm.same_as,
-                "seconds_per_image": asdict(arm.seconds),
+                "seconds_per_image": None if arm.seconds is None else asdict(arm.seconds),
                 "peak_memory_bytes": arm.peak_memory_bytes,
                 "nfe_per_image": arm.nfe_per_image,
                 "frechet": arm.frechet,
@@ -101,8 +101,8 @@ def render_set_scores(scores: SetScores) -> str:
     return render_page(
         _TEMPLATE,
         title=f"Automatic metrics of {manifest.set_id}",
-        summary=f"{manifest.backbone}, {manifest.steps} steps, {manifest.n_prompts} prompts, samples per prompt: "
-        f"{manifest.samples}.",
+        summary=f"{manifest.backbone}, {manifest.steps or 'unknown'} steps, {manifest.n_prompts} prompts, samples per "
+        f"prompt: {manifest.samples}.",
         baseline=scores.baseline,
         warnings=scores.warnings,
         jaq=_jaq_statement(scores),
@@ -186,9 +186,9 @@ def _cost_values(arm: ArmScores) -> tuple[str, ...]:
     return (
         _megabytes(arm.arm.denoiser_bytes),
         _megabytes(arm.arm.packed_bytes),
-        f"{arm.seconds.mean:.3f} ({arm.seconds.least:.3f} to {arm.seconds.most:.3f})",
+        "" if arm.seconds is None else f"{arm.seconds.mean:.3f} ({arm.seconds.least:.3f} to {arm.seconds.most:.3f})",
         memory,
-        str(arm.nfe_per_image),
+        "" if arm.nfe_per_image is None else str(arm.nfe_per_image),
         "simulated" if arm.arm.simulated else "",
     )
 

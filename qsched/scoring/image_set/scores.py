@@ -134,7 +134,7 @@ def _arm_scores(
     """The arm's row of the table; `base_rows` is None for the baseline itself."""
     mine = {pair_key(row) for row in rows}
     theirs = mine if base_rows is None else {pair_key(row) for row in base_rows}
-    seconds = [row.seconds for row in rows]
+    seconds = [row.seconds for row in rows if row.seconds is not None]
     memory = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
     return ArmScores(
         arm=arm,
@@ -145,7 +145,7 @@ def _arm_scores(
         n_pairs=len(mine & theirs),
         n_identical=_n_identical(rows, rows if base_rows is None else base_rows),
         same_as=same_as,
-        seconds=Seconds(sum(seconds) / len(seconds), min(seconds), max(seconds)),
+        seconds=Seconds(sum(seconds) / len(seconds), min(seconds), max(seconds)) if seconds else None,
         peak_memory_bytes=max(memory) if memory else None,
         nfe_per_image=manifest.steps,
         frechet=frechet,

@@ -56,9 +56,9 @@ class ArmScores:
     n_pairs: int
     n_identical: int
     same_as: str | None
-    seconds: Seconds
+    seconds: Seconds | None
     peak_memory_bytes: int | None
-    nfe_per_image: int
+    nfe_per_image: int | None
     frechet: float | None
 
     @property
@@ -126,7 +126,7 @@ class SetScores:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know beside the table."""
-        found: list[str] = []
+        found: list[str] = [] if self.manifest.pairing_note is None else [self.manifest.pairing_note]
         for arm in self.arms:
             found += self._arm_warnings(arm)
         if self.repeated:
