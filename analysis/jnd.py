@@ -53,6 +53,10 @@ def jnd(
             min=0, max=1, help="Assumed spread of people's sensitivity (sd of the log). Default: 0 by prompt, else 0.3."
         ),
     ] = None,
+    image_set: Annotated[
+        Path | None,
+        typer.Option(help="Scored image set of these votes: writes metrics-jnd.json, each metric's values in JND."),
+    ] = None,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Coverage of the intervals.")] = 0.95,
 ) -> None:
     """Score every picture in JND, plain, boosted and through the map, with person-level intervals, gain and exponent.
@@ -62,16 +66,20 @@ def jnd(
       python analysis/jnd.py btc.csv ptc.csv --out scores/
 
       python analysis/jnd.py triplets.parquet --by none
+
+      python analysis/jnd.py triplets.parquet --image-set runs/flux
     """
+    from analysis.certificate.metric_maps import map_lines, map_metrics, read_set_metrics, write_maps
     from analysis.certificate.scores import score_table, write_scores
     from analysis.triplets import TrapRule, read_triplets, screen
 
+    metrics = None if image_set is None else read_set_metrics(image_set)
     table = read_triplets(votes)
     screened = screen(table, TrapRule(share=min_trap_share, least=min_traps))
     by_prompt = table.layout == "aic-3" if by is None else by is By.PROMPT
     spread = (0.0 if by_prompt else 0.3) if people_sd is None else people_sd
     found = score_table(screened.table, by_prompt=by_prompt, people_sd=spread, confidence=confidence)
-    paths = write_scores(found, screened, out)
+    paths = list(write_scores(found, screened, out))
     for reason, left_out, people in screened.excluded:
         if left_out:
             typer.echo(f"  left out: {reason}: {left_out:,} votes of {people:,} people")
@@ -79,6 +87,19 @@ def jnd(
         typer.echo(f"  {row.summary}")
     for note in found.notes:
         typer.secho(f"  note: {note}", fg=typer.colors.YELLOW, err=True)
+    if metrics is not None:
+        maps, missing = map_metrics(
+            screened, metrics, people_sd=0.3 if people_sd is None else people_sd, confidence=confidence
+        )
+        for line in (*map_lines(maps), *missing):
+            typer.echo(f"  {line}")
+        if maps.simulated_votes:
+            typer.secho(
+                f"  {maps.simulated_votes:,} of {maps.votes:,} votes are simulated: the maps say nothing of people",
+                fg=typer.colors.YELLOW,
+                err=True,
+            )
+        paths.append(write_maps(maps, out))
     typer.echo(
         f"{len(found.scores):,} scores from {screened.table.n_votes:,} votes; wrote {', '.join(map(str, paths))}"
     )

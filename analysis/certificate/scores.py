@@ -139,6 +139,9 @@ def _map_row(
         return []
     if fit is None or bent is None:
         return []
+    if not (fit.se(fit.layout.log_gain) > 0 and bent.se(bent.layout.exponent) > 0):
+        notes.append(f"{name}: no map from boosted to plain, because the votes of one of them place no picture.")
+        return []
     t = float(stats.t.ppf(0.5 + confidence / 2, fit.df))
     lg, se = float(fit.theta[fit.layout.log_gain]), fit.se(fit.layout.log_gain)
     q, se_q = float(bent.theta[bent.layout.exponent]), bent.se(bent.layout.exponent)

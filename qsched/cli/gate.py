@@ -11,6 +11,7 @@ import typer
 from qsched.cli.options import DEVICE_HELP, WEIGHTS_HELP, torch_device
 
 if TYPE_CHECKING:  # torch is loaded late
+    from qsched.records.metric_jnd import MetricMaps
     from qsched.scoring.image_set.gate import Gate, Limit
     from qsched.scoring.reference_metrics import ReferenceMetric
 
@@ -26,7 +27,7 @@ def gate(
         ...,
         "--limit",
         help="METRIC>=NUMBER or METRIC<=NUMBER with a metric against the twin: cvvdp, flip, ssimulacra2, psnr, ssim, "
-        "lpips, pyiqa:<metric>. Several are several claims.",
+        "lpips, pyiqa:<metric>. METRIC<=NUMBERJND with --jnd-map. Several are several claims.",
     ),
     share: float = typer.Option(0.95, "--share", help="Share of prompts that must be within the limit, below 1."),
     level: float = typer.Option(0.95, "--level", help="Confidence of the verdict, from 0.5 to 0.999."),
@@ -34,6 +35,9 @@ def gate(
     arm: list[str] = typer.Option([], "--arm", help="Arm to judge; default: every other one."),
     display: str = typer.Option(
         "standard_fhd", "--display", help="Display of cvvdp and flip: standard_fhd, standard_4k or standard_phone."
+    ),
+    jnd_map: Path | None = typer.Option(
+        None, "--jnd-map", help="metrics-jnd.json of `qsched jnd --image-set`: what the metrics mean in JND."
     ),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
     device: str = typer.Option("cpu", "--device", help=DEVICE_HELP),
@@ -48,6 +52,8 @@ def gate(
     miss; 3: neither, more prompts are needed.
 
     Example: qsched gate runs/demo --limit 'cvvdp>=9.5' --share 0.9
+
+    Example: qsched gate runs/demo --limit 'cvvdp<=0.5JND' --jnd-map scores/metrics-jnd.json
 
     Example: qsched gate runs/demo --arm w3a8 --limit 'cvvdp>=9' --limit 'flip<=0.1' --junit gate.xml
     """
@@ -64,7 +70,14 @@ def gate(
     if not 0.5 <= level <= 0.999:
         raise InputError(f"--level {level:g} is not from 0.5 to 0.999")
     read_manifest(image_set)
-    limits, metrics = _load(limits, weights=weights, device=device, display=display)
+    maps = None if jnd_map is None else _read_maps(jnd_map)
+    limits, metrics = _load(limits, weights=weights, device=device, display=display, maps=maps)
+    if maps is not None and maps.simulated_votes:
+        typer.secho(
+            f"{maps.simulated_votes:,} of {maps.votes:,} votes of {jnd_map} are simulated: its JND are not people's",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
 
     from rich.progress import Progress
 
@@ -105,12 +118,27 @@ def _print_results(found: Gate) -> None:
         typer.echo(f"{info.name}: {info.scale}; {info.version}")
 
 
+def _read_maps(path: Path) -> MetricMaps:
+    from pydantic import ValidationError
+
+    from qsched.errors import InputError
+    from qsched.records.image_set import first_problem
+    from qsched.records.metric_jnd import MetricMaps
+
+    try:
+        return MetricMaps.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}; `qsched jnd --image-set` writes one") from error
+    except ValidationError as error:
+        raise InputError(f"{path} is not a metrics-jnd.json ({first_problem(error)})") from error
+
+
 def _load(
-    limits: list[Limit], *, weights: list[str], device: str, display: str
+    limits: list[Limit], *, weights: list[str], device: str, display: str, maps: MetricMaps | None
 ) -> tuple[list[Limit], list[ReferenceMetric]]:
     """The limits by the names that their metrics have, and the metrics; what can be wrong is said before they load."""
     from qsched.errors import InputError
-    from qsched.scoring.image_set.gate import check_direction
+    from qsched.scoring.image_set.gate import check_direction, place_limit
     from qsched.scoring.outside import is_outside
     from qsched.scoring.registry import REFERENCE_METRICS, compares_with_twin, load_metrics, parse_weights
     from qsched.scoring.visible_difference import find_display
@@ -131,6 +159,10 @@ def _load(
             f"{scorers[0].info.name} is not a metric of a picture against its twin; derive it from ReferenceMetric"
         )
     by_name = dict(zip(names, metrics, strict=True))
+    limits = [
+        one if one.jnd is None else replace(place_limit(one, by_name[one.metric].info, maps), metric=one.metric)
+        for one in limits
+    ]
     for one in limits:
         check_direction(one, by_name[one.metric].info)
     # A metric from outside is asked for by its place and calls itself something shorter.

@@ -82,7 +82,7 @@ def check(
     Example: qsched study check study.yaml
     """
     from qsched.errors import IntegrityError
-    from qsched.planning import Assumptions
+    from qsched.planning import Assumptions, measured_losses
     from qsched.records import iter_rows, read_manifest, refuse_faulty
     from study_server.owner import read_design
     from study_server.studies.estimate import estimate_study
@@ -107,7 +107,11 @@ def check(
     if design.fidelity is None:
         lines = _check_lines(design, found)
     else:
-        lines = study_fidelity.check_lines(design, design.fidelity, to_show.pairs, found, gain=gain)
+        losses, _ = measured_losses(folder, set_id=manifest.set_id)
+        predicted = {one.arm: one.loss for one in losses}
+        lines = study_fidelity.check_lines(
+            design, design.fidelity, to_show.pairs, found, gain=gain, predicted=predicted
+        )
     for name, text in (*lines, *_visibility_lines(folder, manifest.set_id, shown)):
         typer.echo(f"  {name:<20} {text}")
     missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]

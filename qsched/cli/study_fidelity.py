@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from study_server.studies.fidelity import Fidelity
 
 GUESSED_DAMAGE = 0.25
+LEAST_DAMAGE = 0.01
 Line = tuple[str, str]
 
 
@@ -53,9 +54,20 @@ def register(
 
 
 def check_lines(
-    design: StudyDesign, fidelity: Fidelity, pairs: Sequence[PlannedPair], found: StudyEstimate, *, gain: float
+    design: StudyDesign,
+    fidelity: Fidelity,
+    pairs: Sequence[PlannedPair],
+    found: StudyEstimate,
+    *,
+    gain: float,
+    predicted: Mapping[str, float],
 ) -> list[Line]:
-    """The study in numbers, and for each clause the votes it takes beside the votes it gets."""
+    """The study in numbers, and for each clause the votes it takes beside the votes it gets.
+
+    `predicted` are cvvdp's losses in JOD by arm, taken for arms whose damage study.yaml does not guess.
+    """
+    from analysis.planning.fidelity_mean import Assumptions
+
     task = [pair for pair in pairs if pair.pool == "task"]
     shown = Counter(pair.triplet.presentation.value for pair in task if pair.triplet is not None)
     boost, traps = fidelity.boost, fidelity.traps
@@ -82,46 +94,42 @@ def check_lines(
         ("cost", cost),
     ]
     for clauses in fidelity.clauses:
-        lines += _clause_lines(design, fidelity, clauses, task, found, gain=gain)
+        damage, source = GUESSED_DAMAGE, "assumed; add fidelity: {guess: ...}"
+        if clauses.arm in fidelity.guess:
+            damage, source = fidelity.guess[clauses.arm], "guessed in study.yaml"
+        elif clauses.arm in predicted:
+            damage, source = max(predicted[clauses.arm], LEAST_DAMAGE), "predicted by cvvdp, 1 JOD taken as 1 JND"
+        people, prompts = max(2, found.annotators), max(2, found.prompts)
+        assumed = Assumptions(damage=damage, gain=gain, people=people, prompts=prompts)
+        lines += _clause_lines(design, clauses, task, assumed, source=source)
     if not fidelity.clauses:
         lines.append(("clauses", "none: without them a certificate is exploratory (fidelity: {clauses: ...})"))
     return lines
 
 
 def _clause_lines(
-    design: StudyDesign,
-    fidelity: Fidelity,
-    clauses: Clauses,
-    task: Sequence[PlannedPair],
-    found: StudyEstimate,
-    *,
-    gain: float,
+    design: StudyDesign, clauses: Clauses, task: Sequence[PlannedPair], assumed: Assumptions, *, source: str
 ) -> list[Line]:
-    from analysis.planning.fidelity_mean import Assumptions
     from analysis.stats.jnd.share import upper_share
 
-    damage = fidelity.guess.get(clauses.arm)
-    assumed = Assumptions(
-        damage=damage or GUESSED_DAMAGE, gain=gain, people=max(2, found.annotators), prompts=max(2, found.prompts)
-    )
     votes: Counter[str] = Counter()
     for pair in task:
         if pair.triplet is not None and {pair.first_arm, pair.second_arm} == {pair.triplet.reference_arm, clauses.arm}:
             votes[pair.triplet.presentation.value] += design.votes_per_pair
     given = f"{votes['plain']} plain and {votes['boosted']} boosted votes"
-    known = "guessed in study.yaml" if damage else "assumed; add fidelity: {guess: ...}"
-    lines = [(clauses.arm, f"damage {assumed.damage:g} JND ({known}), gain {gain:g}; against the reference {given}")]
+    text = f"damage {assumed.damage:.3g} JND ({source}), gain {assumed.gain:g}; against the reference {given}"
+    lines = [(clauses.arm, text)]
     if clauses.mean is not None:
         lines.append(("  mean", _mean_text(clauses, assumed, votes)))
     if clauses.share is not None:
         lines.append(("  share", _share_text(clauses, assumed, design.votes_per_pair)))
     if clauses.content is not None:
-        best = upper_share(0, found.prompts)
+        best = upper_share(0, assumed.prompts)
         word = "can be shown" if best <= clauses.content.share else "cannot be shown with so few prompts"
         lines.append(
             (
                 "  content",
-                f"changed on at most {clauses.content.share:.1%}: {word}; none of {found.prompts} changed "
+                f"changed on at most {clauses.content.share:.1%}: {word}; none of {assumed.prompts} changed "
                 f"bounds it by {best:.1%}",
             )
         )

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from qsched.cli.main import app
 from qsched.errors import InputError
+from qsched.records.metric_jnd import MetricMap, MetricMaps
 from qsched.scoring.image_set.gate import Limit, judge_set, judge_share, parse_limit, prompts_needed
 from qsched.scoring.reference_metrics import Psnr
 from tests.conftest import write_image_set
@@ -101,6 +102,58 @@ def test_three_verdicts_with_their_exit_codes_and_files(image_set, tmp_path, bad
     suite = ElementTree.fromstring((out / "junit").read_text())
     assert [f.get("type") for f in suite.iter("failure")] == ([] if outcome == "passed" else [outcome])
     assert f"**{outcome}**" in (out / "markdown").read_text()
+
+
+def write_map(path: Path, *, version: str) -> Path:
+    """x = 10^(-psnr/20); damage 20 x JND, known exactly: 1 JND at 26 dB."""
+    one = MetricMap(
+        metric="psnr",
+        form="decibel",
+        version=version,
+        log_a=np.log(20.0),
+        b=1.0,
+        variance_log_a=0.0,
+        variance_b=0.0,
+        covariance=0.0,
+        spread=0.2,
+        t=1.7,
+        low=0.0005,
+        high=0.5,
+        pictures=40,
+        log_likelihood=-100.0,
+    )
+    maps = MetricMaps(
+        set_id="s",
+        reference="a",
+        studies=("study",),
+        votes=400,
+        simulated_votes=0,
+        people=20,
+        people_sd=0.3,
+        lapse=0.05,
+        confidence=0.95,
+        maps=(one,),
+    )
+    path.write_text(maps.model_dump_json(), encoding="utf-8")
+    return path
+
+
+def test_a_limit_in_jnd_is_placed_by_the_map_of_peoples_votes(image_set, tmp_path):
+    from qsched.errors import QschedError
+
+    change(image_set, "b", 3)  # three at 12.6 dB, the others at 48 dB
+    path = write_map(tmp_path / "map.json", version=Psnr().info.version)
+    gate = ["gate", str(image_set), "--share", "0.5", "--limit", "psnr<=1JND"]
+    done = CliRunner().invoke(app, [*gate, "--jnd-map", str(path), f"--json={tmp_path / 'out.json'}"])
+    assert done.exit_code == 0, done.output
+    assert "(1 JND)" in done.output
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert result["limit"]["value"] == pytest.approx(26.02, abs=0.05)
+    assert (result["limit"]["jnd"], result["within"]) == (1.0, 27)
+    other = write_map(tmp_path / "other.json", version="another formula")
+    for more, words in (([], "needs --jnd-map"), (["--jnd-map", str(other)], "another version")):
+        refused = CliRunner().invoke(app, [*gate, *more])
+        assert isinstance(refused.exception, QschedError) and words in str(refused.exception)
 
 
 def test_a_limit_the_wrong_way_round_and_a_metric_without_a_twin_are_refused(image_set):

@@ -24,29 +24,34 @@ from typing import Literal
 
 from qsched.errors import InputError
 from qsched.records import ImageRow, iter_rows, read_manifest, text_key
+from qsched.records.metric_jnd import MetricMaps
 from qsched.scoring.image_set.values import pair_key, score_rows
 from qsched.scoring.protocol import ScorerInfo
 from qsched.scoring.reference_metrics import ReferenceMetric
 
 Outcome = Literal["passed", "failed", "not shown"]
 WORST = 3
-_LIMIT = re.compile(r"(?P<metric>[A-Za-z0-9_./:-]+?)\s*(?P<sign><=|>=)\s*(?P<value>-?[0-9]*\.?[0-9]+)")
+_LIMIT = re.compile(
+    r"(?P<metric>[A-Za-z0-9_./:-]+?)\s*(?P<sign><=|>=)\s*(?P<value>-?[0-9]*\.?[0-9]+)\s*(?P<unit>(?i:jnd))?"
+)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """`metric <= value` or `metric >= value`."""
+    """`metric <= value` or `metric >= value`; `jnd` is what it was stated as, if it was stated in JND."""
 
     metric: str
     sign: Literal["<=", ">="]
     value: float
+    jnd: float | None = None
 
     def allows(self, score: float) -> bool:
         """Whether a picture of this score is within the limit."""
         return score <= self.value if self.sign == "<=" else score >= self.value
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.sign} {self.value:g}"
+        stated = "" if self.jnd is None else f" ({self.jnd:g} JND)"
+        return f"{self.metric} {self.sign} {self.value:.6g}{stated}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,33 @@ def parse_limit(text: str) -> Limit:
     if found is None:
         raise InputError(f"limit {text!r} is not METRIC<=NUMBER or METRIC>=NUMBER; write for example 'cvvdp>=9.5'")
     sign: Literal["<=", ">="] = "<=" if found["sign"] == "<=" else ">="
+    if found["unit"]:
+        if sign == ">=" or float(found["value"]) <= 0:
+            raise InputError(f"limit {text!r}: a visible difference has a largest value: '{found['metric']}<=1JND'")
+        return Limit(found["metric"], sign, math.nan, jnd=float(found["value"]))
     return Limit(found["metric"], sign, float(found["value"]))
+
+
+def place_limit(limit: Limit, info: ScorerInfo, maps: MetricMaps | None) -> Limit:
+    """A limit in JND as one of the metric: the value up to which the mean damage is within it by its upper bound.
+
+    InputError without a map of the metric, for a map of another version of it, or where the map does not reach so low.
+    """
+    if limit.jnd is None:
+        return limit
+    if maps is None:
+        raise InputError(
+            f"limit {info.name}<={limit.jnd:g}JND needs --jnd-map: `qsched jnd TRIPLETS --image-set FOLDER` makes one "
+            "from people's votes"
+        )
+    found = maps.of(info.name)
+    if found.version != info.version:
+        raise InputError(
+            f"the map of {info.name} was made with {found.version}, this is {info.version}; another version, "
+            "or another --display, needs a map of its own"
+        )
+    value = found.limit_at(limit.jnd)
+    return Limit(info.name, ">=" if info.higher_is_better else "<=", value, jnd=limit.jnd)
 
 
 def check_direction(limit: Limit, info: ScorerInfo) -> None:
