@@ -12,7 +12,7 @@ WORDS = ["<|startoftext|>", "<|endoftext|>", "a", "red", "blue", "green", "ring"
 SIZE = 32
 
 
-def _clip_tokenizer():
+def clip_tokenizer(longest: int = 16):
     from transformers import CLIPTokenizer
 
     vocab = {word if word.startswith("<") else word + "</w>": i for i, word in enumerate(WORDS)}
@@ -20,19 +20,19 @@ def _clip_tokenizer():
     for letter in letters:
         vocab.setdefault(letter, len(vocab))
         vocab.setdefault(letter + "</w>", len(vocab))
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=16)
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=longest)
 
 
-def _clip(*, projected: bool):
+def clip(*, projected: bool, longest: int = 16):
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
-        vocab_size=len(_clip_tokenizer()),
+        vocab_size=len(clip_tokenizer()),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=16,
+        max_position_embeddings=longest,
         projection_dim=32,
         bos_token_id=0,
         eos_token_id=1,
@@ -41,7 +41,7 @@ def _clip(*, projected: bool):
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def _vae(channels: int, **more):
+def vae(channels: int, **more):
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -58,13 +58,15 @@ def _vae(channels: int, **more):
     )
 
 
-def _loud(module):
-    """Larger random weights, so that prompts and noise visibly matter in a model nobody trained."""
+def loud(module):
+    """Larger random weights, none of them zero, so that prompts and noise visibly matter in a model nobody trained."""
     import torch
 
     with torch.no_grad():
         for parameter in module.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and not parameter.any():
+                parameter.normal_(std=0.1)
+            elif parameter.ndim > 1:
                 parameter.mul_(1.6)
     return module
 
@@ -78,9 +80,9 @@ def flux():
     tokenizer_2 = T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=16)
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=_vae(4, scaling_factor=1.0, shift_factor=0.0),
-        text_encoder=_clip(projected=False),
-        tokenizer=_clip_tokenizer(),
+        vae=vae(4, scaling_factor=1.0, shift_factor=0.0),
+        text_encoder=clip(projected=False),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=T5EncoderModel(
             T5Config(
                 vocab_size=len(tokenizer_2),
@@ -94,7 +96,7 @@ def flux():
             )
         ),
         tokenizer_2=tokenizer_2,
-        transformer=_loud(
+        transformer=loud(
             FluxTransformer2DModel(
                 patch_size=1,
                 in_channels=16,
@@ -115,13 +117,13 @@ def sdxl():
 
     return StableDiffusionXLPipeline(
         scheduler=EulerAncestralDiscreteScheduler(timestep_spacing="trailing"),
-        vae=_vae(4, force_upcast=False),
-        text_encoder=_clip(projected=False),
-        tokenizer=_clip_tokenizer(),
-        text_encoder_2=_clip(projected=True),
-        tokenizer_2=_clip_tokenizer(),
+        vae=vae(4, force_upcast=False),
+        text_encoder=clip(projected=False),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=clip(projected=True),
+        tokenizer_2=clip_tokenizer(),
         add_watermarker=False,
-        unet=_loud(
+        unet=loud(
             UNet2DConditionModel(
                 sample_size=SIZE // 2,
                 in_channels=4,
@@ -143,18 +145,18 @@ def sdxl():
     )
 
 
-def sd15():
+def sd15(**more):
     from diffusers import LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
     return StableDiffusionPipeline(
         scheduler=LCMScheduler(steps_offset=1),
-        vae=_vae(4),
-        text_encoder=_clip(projected=False),
-        tokenizer=_clip_tokenizer(),
+        vae=vae(4),
+        text_encoder=clip(projected=False),
+        tokenizer=clip_tokenizer(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-        unet=_loud(
+        unet=loud(
             UNet2DConditionModel(
                 sample_size=SIZE // 2,
                 in_channels=4,
@@ -166,6 +168,7 @@ def sd15():
                 cross_attention_dim=32,
                 attention_head_dim=8,
                 norm_num_groups=8,
+                **more,
             )
         ),
     )

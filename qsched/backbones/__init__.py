@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qsched.backbones.quiet import quiet_libraries
-from qsched.backbones.spec import BACKBONES, BackboneError, BackboneSpec, find_spec
+from qsched.backbones.errors import BackboneError
+from qsched.backbones.families import Family
+from qsched.backbones.spec import BACKBONES, BackboneSpec, find_spec
 
 if TYPE_CHECKING:
-    from qsched.backbones.load import (
-        DTYPES,
-        Backbone,
-        backbone_from_pipeline,
-        checked_device,
-        default_dtype,
-        load_backbone,
-    )
+    from qsched.backbones.backbone import Backbone, backbone_from_pipeline
+    from qsched.backbones.device import DTYPES, checked_device
+    from qsched.backbones.load import default_dtype, load_backbone
 
-_LOADING = (
-    "DTYPES",
-    "Backbone",
-    "backbone_from_pipeline",
-    "checked_device",
-    "default_dtype",
-    "load_backbone",
-)
+# Found in these modules at first use: they import torch.
+_LATE = {
+    "Backbone": "backbone",
+    "backbone_from_pipeline": "backbone",
+    "DTYPES": "device",
+    "checked_device": "device",
+    "default_dtype": "load",
+    "load_backbone": "load",
+}
 
 __all__ = [
     "BACKBONES",
@@ -32,6 +31,7 @@ __all__ = [
     "Backbone",
     "BackboneError",
     "BackboneSpec",
+    "Family",
     "backbone_from_pipeline",
     "checked_device",
     "default_dtype",
@@ -42,14 +42,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LOADING:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from qsched.backbones import load
+        module = import_module(f"qsched.backbones.{_LATE[name]}")
     except ModuleNotFoundError as error:
         from qsched.errors import MissingExtraError
 
         if (error.name or "").partition(".")[0] not in ("torch", "diffusers", "transformers"):
             raise
         raise MissingExtraError(error.name or "torch", "generate") from error
-    return getattr(load, name)
+    return getattr(module, name)

@@ -6,7 +6,6 @@ and the pictures look like those of a bad model. Here every missing, unknown or 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from importlib import import_module
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from qsched.backbones.spec import BackboneError
+from qsched.backbones.errors import BackboneError
+from qsched.backbones.index import component_classes
 
 # Buffers that old checkpoints carry and newer releases compute.
 _HARMLESS_ENDINGS = ("position_ids",)
@@ -36,28 +36,6 @@ def load_modules(folder: Path, *, dtype: torch.dtype, variant: str | None, leave
         if cls is not None:
             modules[name] = _load_whole(cls, folder / name, dtype=dtype, variant=_variant_of(folder / name, variant))
     return modules
-
-
-def component_classes(folder: Path) -> dict[str, tuple[str, str]]:
-    """Component name -> (library, class) from model_index.json, for the components that the folder has."""
-    entries = {name: value for name, value in _index(folder).items() if isinstance(value, list) and len(value) == 2}
-    return {name: (str(library), str(kind)) for name, (library, kind) in entries.items() if library is not None}
-
-
-def pipeline_class(folder: Path) -> str:
-    """Name of the pipeline's class."""
-    return str(_index(folder).get("_class_name"))
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    path = folder / "model_index.json"
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(index, dict):
-            raise ValueError(f"it holds a {type(index).__name__}")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BackboneError(f"{path} cannot be read: {error}; save the pipeline again with save_pretrained") from error
-    return index
 
 
 def _module_class(library: str, kind: str) -> Any:

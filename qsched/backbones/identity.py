@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qsched.backbones.spec import BackboneError
+from qsched.backbones.errors import BackboneError
 from qsched.files import WriteError, write_atomic
 
 _CHUNK = 16 * 2**20

@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from torch import nn
 
-from qsched.backbones.components import component_classes, load_modules, pipeline_class
+from qsched.backbones.backbone import Backbone, describe
+from qsched.backbones.components import load_modules
+from qsched.backbones.device import checked_device
+from qsched.backbones.errors import BackboneError
+from qsched.backbones.families import family_of
 from qsched.backbones.identity import model_identity
-from qsched.backbones.spec import DEFAULT_STEPS, BackboneError, BackboneSpec, find_spec
+from qsched.backbones.index import check_folder, component_classes, pipeline_class
+from qsched.backbones.spec import BackboneSpec, find_spec
 
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-# How initial latents are laid out: FLUX packs 2x2 patches into tokens, the others keep [B,C,H,W].
-LAYOUTS: dict[str, str] = {
-    "FluxPipeline": "packed",
-    "StableDiffusionXLPipeline": "plain",
-    "StableDiffusionPipeline": "plain",
-    "LatentConsistencyModelPipeline": "plain",
-}
 _GIB = 1024**3
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A loaded pipeline and how it is called.
-
-    dtype          base dtype of every component
-    call_options   further keywords of the pipeline's call
-    dropped        components left out on purpose (a safety checker would blacken images of one arm)
-    assumed        'steps 4' and the like: what neither the folder nor the caller states
-    identity       hash of every tensor and of the configuration; None for a pipeline that was made in memory
-    """
-
-    name: str
-    pipeline: Any
-    denoiser_name: str
-    steps: int
-    guidance_scale: float
-    width: int
-    height: int
-    call_options: dict[str, Any]
-    dtype: torch.dtype
-    device: torch.device
-    spec: BackboneSpec
-    dropped: tuple[str, ...] = ()
-    identity: str | None = None
-    assumed: tuple[str, ...] = ()
-
-    @property
-    def denoiser(self) -> nn.Module:
-        """The module that predicts noise or velocity: the only one that a precision touches."""
-        module: nn.Module = getattr(self.pipeline, self.denoiser_name)
-        return module
-
-    @property
-    def layout(self) -> str:
-        """'packed' or 'plain': see LAYOUTS."""
-        return LAYOUTS[type(self.pipeline).__name__]
 
 
 def load_backbone(
@@ -85,7 +43,7 @@ def load_backbone(
     place = checked_device(str(device))
     _check_fits(spec, dtype, place)
     folder = _folder_of(spec, dtype)
-    _check_class(spec, folder)
+    check_folder(folder, spec.source)
     checked = "safety_checker" in component_classes(folder)
     dropped = {"safety_checker": None, "requires_safety_checker": False} if checked else {}
     modules = load_modules(
@@ -95,7 +53,11 @@ def load_backbone(
         leave_out=frozenset(dropped),
     )
     try:
-        pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **modules, **dropped)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`torch_dtype` is deprecated", category=FutureWarning)
+            pipeline = _class_of(folder).from_pretrained(
+                folder, local_files_only=True, torch_dtype=dtype, **modules, **dropped
+            )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(_load_failure(spec, error)) from error
     pipeline.set_progress_bar_config(disable=True)
@@ -106,7 +68,7 @@ def load_backbone(
             f"{spec.name} in {dtype} does not fit into the memory of {place}: {error}. Use a larger GPU or a "
             "smaller backbone such as tiny-flux."
         ) from error
-    return _described(
+    return describe(
         pipeline,
         spec,
         dtype=dtype,
@@ -117,106 +79,16 @@ def load_backbone(
     )
 
 
-def backbone_from_pipeline(pipeline: Any, *, name: str, **overrides: Any) -> Backbone:
-    """Describe a pipeline that is already in memory, so that it can be rendered like a loaded one."""
-    dtype = next(denoiser_of(pipeline)[1].parameters()).dtype
-    spec = BackboneSpec(name, source=name)
-    return _described(pipeline, spec, dtype=dtype, device=pipeline.device, dropped=(), overrides=overrides)
-
-
-def denoiser_of(pipeline: Any) -> tuple[str, nn.Module]:
-    """(attribute name, module) of the denoiser."""
-    for name in ("transformer", "unet"):
-        module = getattr(pipeline, name, None)
-        if isinstance(module, nn.Module):
-            return name, module
-    raise BackboneError(f"{type(pipeline).__name__} has neither a transformer nor a unet")
-
-
-def checked_device(device: str) -> torch.device:
-    """'auto', 'cpu', 'cuda' or 'cuda:1' as a torch device; asking for a GPU that is not there is an error."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise BackboneError(f"device {device!r} is unknown; choose auto, cpu or cuda") from error
-    if place.type not in ("cpu", "cuda"):
-        raise BackboneError(f"device {device!r} is not supported; choose auto, cpu or cuda")
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise BackboneError(
-            "device cuda: torch sees no CUDA GPU on this machine; use --device cpu, or install a CUDA build of torch"
-        )
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        raise BackboneError(f"device {device!r}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
-    return place
-
-
 def default_dtype(name_or_path: str, device: str | torch.device) -> str:
     """Name of the base dtype if none is asked for: the spec's on a GPU, fp32 on a CPU."""
     return find_spec(name_or_path).gpu_dtype if torch.device(device).type == "cuda" else "fp32"
 
 
-def _described(
-    pipeline: Any,
-    spec: BackboneSpec,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    dropped: tuple[str, ...],
-    overrides: dict[str, Any],
-    identity: str | None = None,
-) -> Backbone:
-    name, module = denoiser_of(pipeline)
-    module.eval()
-    options = dict(spec.call_options)
-    kind = type(pipeline).__name__
-    # FluxPipeline assumes 128 latent pixels whatever its VAE; a U-Net knows its own size.
-    config: Any = module.config
-    native = (
-        pipeline.vae.config.sample_size if kind == "FluxPipeline" else config.sample_size * pipeline.vae_scale_factor
-    )
-    if kind == "FluxPipeline" and "max_sequence_length" not in options:
-        options["max_sequence_length"] = min(512, int(pipeline.tokenizer_2.model_max_length))
-    stated = {key: getattr(spec, key) for key in ("steps", "guidance_scale", "width", "height")}
-    stated.update({key: value for key, value in overrides.items() if value is not None})
-    guidance = 8.0 if kind == "LatentConsistencyModelPipeline" else 0.0
-    # The native size is the model's own; steps and guidance are a guess.
-    defaults = {"steps": DEFAULT_STEPS, "guidance_scale": guidance, "width": int(native), "height": int(native)}
-    chosen: dict[str, Any] = {key: defaults[key] if value is None else value for key, value in stated.items()}
-    assumed = tuple(f"{key} {chosen[key]:g}" for key in ("steps", "guidance_scale") if stated[key] is None)
-    multiple = pipeline.vae_scale_factor * (2 if LAYOUTS.get(kind) == "packed" else 1)
-    for side in ("width", "height"):
-        if chosen[side] < multiple or chosen[side] % multiple:
-            raise BackboneError(f"{side} {chosen[side]}: {spec.name} makes pictures in multiples of {multiple} pixels")
-    if chosen["steps"] < 1:
-        raise BackboneError(f"steps {chosen['steps']}: a picture needs at least one step")
-    if getattr(pipeline.scheduler.config, "stochastic_sampling", False) and kind == "FluxPipeline":
-        raise BackboneError(
-            f"{spec.name} samples stochastically, and FluxPipeline hands its scheduler no generator: the noise "
-            "could not be paired. Set stochastic_sampling to false in scheduler_config.json."
-        )
-    return Backbone(
-        name=spec.name,
-        pipeline=pipeline,
-        denoiser_name=name,
-        call_options=options,
-        dtype=dtype,
-        device=torch.device(device),
-        spec=spec,
-        dropped=dropped,
-        identity=identity,
-        assumed=assumed,
-        **chosen,
-    )
-
-
-def _check_class(spec: BackboneSpec, folder: Path) -> None:
+def _class_of(folder: Path) -> Any:
+    """The class that loads the folder: diffusers finds its own; a family of another package names its module."""
     kind = pipeline_class(folder)
-    if kind not in LAYOUTS:
-        raise BackboneError(
-            f"{spec.source} is a {kind}; qsched drives {', '.join(LAYOUTS)}. Use a folder of one of these classes."
-        )
+    family = family_of(kind)
+    return DiffusionPipeline if family.module == "diffusers" else getattr(import_module(family.module), kind)
 
 
 def _folder_of(spec: BackboneSpec, dtype: torch.dtype) -> Path:

@@ -1,7 +1,5 @@
 """Name -> spec of a backbone: where its weights are, pinned, and how it is meant to be called. No torch.
 
-    BackboneError(InputError)    a name, folder or machine that cannot give the backbone, with the remedy
-
 The commit ids below are those of the hub repositories; a hub backbone without a pinned revision is not
 offered. A local folder that diffusers wrote needs no entry: its path is its name.
 """
@@ -10,24 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import qsched
-from qsched.errors import InputError
+from qsched.backbones.errors import BackboneError
+from qsched.backbones.families import Family, family_of
+from qsched.backbones.index import INDEX_NAME, pipeline_class
 
 DEFAULTS_NAME = "qsched.json"
 DEFAULT_STEPS = 4
+DTYPE_NAMES = ("fp32", "bf16", "fp16")
 # What the renderer itself passes to a pipeline.
 _OWN_OPTIONS = frozenset(
     ("prompt", "latents", "generator", "num_inference_steps", "guidance_scale", "width", "height", "output_type")
 )
+_FAMILY_KEYS = ("denoiser", "guidance", "one_at_a_time", "note")
 _WEIGHTS = Path(qsched.__file__).parent / "tiny" / "weights"
-
-
-class BackboneError(InputError):
-    """The backbone cannot be loaded as asked; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class BackboneSpec:
     gpu_dtype      what a GPU run uses when no dtype is asked for; on a CPU it is fp32
     fp16_variant   name of the repository's half-precision files, if it has them
     parameters     number of weights of all components, to refuse a machine that is too small
+    family         how its pipeline class differs; None: the family of the class
     """
 
     name: str
@@ -52,6 +51,7 @@ class BackboneSpec:
     fp16_variant: str | None = None
     parameters: int | None = None
     call_options: dict[str, Any] = field(default_factory=dict)
+    family: Family | None = None
 
     @property
     def is_local(self) -> bool:
@@ -113,14 +113,14 @@ def find_spec(name_or_path: str) -> BackboneSpec:
     """The spec of a known name or of a local diffusers folder; BackboneError for anything else."""
     known = BACKBONES.get(name_or_path)
     if known is not None:
-        if known.is_local and not (Path(known.source) / "model_index.json").is_file():
+        if known.is_local and not (Path(known.source) / INDEX_NAME).is_file():
             raise BackboneError(
                 f"the weights of {known.name} are not in {known.source}; reinstall qsched, or train them with "
                 "`python -m tools.train_tiny`"
             )
         return known
     folder = Path(name_or_path)
-    if (folder / "model_index.json").is_file():
+    if (folder / INDEX_NAME).is_file():
         return _local_spec(folder)
     if folder.is_dir():
         raise BackboneError(
@@ -144,6 +144,8 @@ def _local_spec(folder: Path) -> BackboneSpec:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise BackboneError(f"{path} cannot be read as JSON: {error}") from error
         _check_defaults(path, defaults)
+    if "family" in defaults:
+        defaults["family"] = replace(family_of(pipeline_class(folder)), **defaults["family"])
     return BackboneSpec(folder.resolve().name, str(folder.resolve()), **defaults)
 
 
@@ -157,8 +159,14 @@ def _check_defaults(path: Path, defaults: object) -> None:
         ),
         "width": ("a whole number of pixels", lambda v: _is_whole(v) and v > 0),
         "height": ("a whole number of pixels", lambda v: _is_whole(v) and v > 0),
-        "gpu_dtype": ("fp32, bf16 or fp16", lambda v: v in ("fp32", "bf16", "fp16")),
+        "gpu_dtype": ("fp32, bf16 or fp16", lambda v: v in DTYPE_NAMES),
         "call_options": ("an object of options", lambda v: isinstance(v, dict)),
+        "family": (
+            f"an object with {', '.join(_FAMILY_KEYS)} as text",
+            lambda v: (
+                isinstance(v, dict) and set(v) <= set(_FAMILY_KEYS) and all(isinstance(t, str) for t in v.values())
+            ),
+        ),
     }
     if not isinstance(defaults, dict) or set(defaults) - set(rules):
         keys = sorted(defaults) if isinstance(defaults, dict) else type(defaults).__name__

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qsched.generation.plan import Plan
 from qsched.generation.prompts import Prompt
@@ -15,7 +16,7 @@ from qsched.records import Manifest
 from qsched.records.image_set import GENERATE_PAIRS
 
 if TYPE_CHECKING:
-    from qsched.backbones.load import Backbone
+    from qsched.backbones.backbone import Backbone
     from qsched.precision.report import PrecisionReport
 
 
@@ -116,13 +117,30 @@ def truncated_ids(manifest: Manifest) -> tuple[str, ...]:
 
 
 def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:
-    """Ids of the prompts whose end the text encoder does not see, because they have more tokens than it reads.
+    """Ids of the prompts whose end no text encoder sees, because they have more tokens than any of them reads.
 
-    FLUX reads its prompt through T5 (its CLIP gives one pooled vector), the others through CLIP.
+    A pipeline with several encoders (CLIP and T5 in FLUX and SD3) reads a prompt whole if one of them does.
     """
-    pipeline = backbone.pipeline
-    if backbone.layout == "packed":
-        tokenizer, limit = pipeline.tokenizer_2, backbone.call_options["max_sequence_length"]
-    else:
-        tokenizer, limit = pipeline.tokenizer, pipeline.tokenizer.model_max_length
+    readers = _readers(backbone)
+    if not readers:
+        return []
+    tokenizer, limit = max(readers, key=lambda reader: reader[1])
     return [p.prompt_id for p in prompts if len(tokenizer(p.prompt, truncation=False).input_ids) > limit]
+
+
+def _readers(backbone: Backbone) -> list[tuple[Any, int]]:
+    """Each tokenizer of the pipeline with the number of tokens that its encoder reads."""
+    pipeline = backbone.pipeline
+    asked = backbone.call_options.get("max_sequence_length")
+    if asked is None:
+        parameter = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
+        asked = None if parameter is None else parameter.default
+    readers = []
+    for name, part in sorted(pipeline.components.items()):
+        tokenizer = getattr(part, "tokenizer", part)  # a processor holds its tokenizer
+        if not name.startswith("tokenizer") or not callable(tokenizer):
+            continue
+        own = int(tokenizer.model_max_length)
+        is_clip = type(tokenizer).__name__.startswith("CLIP")
+        readers.append((tokenizer, own if is_clip or not isinstance(asked, int) else asked))
+    return readers

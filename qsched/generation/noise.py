@@ -8,34 +8,22 @@ and resume do not enter, so the two images of a pair start from the same noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from qsched.backbones.load import Backbone
+    from qsched.backbones.backbone import Backbone
 
 
 def initial_latents(backbone: Backbone, seeds: Sequence[int]) -> tuple[Tensor, list[Generator]]:
     """(latents in the pipeline's layout and dtype, the generators in the state after drawing them, one per image).
 
-    Latents are standard normal; a pipeline that wants them scaled (`init_noise_sigma`) does so itself.
-    Packed (FLUX): [B, (H/2)(W/2), 4C]; plain: [B, C, H, W], with H and W in latent pixels.
+    Latents are standard normal; a pipeline that wants them scaled (`init_noise_sigma`) does so itself. Their shape is
+    what the pipeline asked for (`backbone.layout`): packed [B, (H/2)(W/2), 4C] for FLUX, [B, C, H, W] for most.
     """
     import torch
 
-    pipeline = backbone.pipeline
-    scale = pipeline.vae_scale_factor
-    config: Any = backbone.denoiser.config
-    channels: int = config.in_channels
-    packed = backbone.layout == "packed"
-    if packed:
-        channels //= 4
-    shape = (1, channels, backbone.height // scale, backbone.width // scale)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    rows = [torch.randn(shape, generator=g, dtype=torch.float32, device="cpu") for g in generators]
-    latents = torch.cat(rows)
-    if packed:
-        # The pipeline has no public way to pack latents that were drawn outside.
-        latents = pipeline._pack_latents(latents, len(seeds), channels, shape[2], shape[3])  # noqa: SLF001
-    return latents.to(device=backbone.device, dtype=backbone.dtype), generators
+    latents = backbone.layout.draw(backbone.pipeline, generators)
+    return latents.to(device=backbone.device, dtype=backbone.layout.dtype), generators

@@ -20,7 +20,7 @@ from qsched.records import image_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qsched.backbones.load import Backbone
+    from qsched.backbones.backbone import Backbone
     from qsched.precision import PrecisionReport
     from qsched.precision.recipe import Statistic
     from qsched.precision.statistics import Statistics

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qsched.errors import QschedError
+from qsched.errors import InputError, QschedError
 from qsched.generation.noise import initial_latents
 from qsched.generation.prompts import Prompt
 from qsched.scheduling import Coefficients
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from qsched.backbones.load import Backbone
+    from qsched.backbones.backbone import Backbone
+    from qsched.backbones.families import Family
 
 
 class RenderError(QschedError):
@@ -42,32 +43,40 @@ def render_batch(
 
     if len(prompts) != len(seeds) or not prompts:
         raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed per prompt, and at least one")
+    check_company(backbone.family, len(prompts), name=backbone.name)
     texts = [p.prompt if isinstance(p, Prompt) else p for p in prompts]
     latents, generators = initial_latents(backbone, seeds)
+    drawn_before = _global_noise(backbone)
     try:
         with with_coefficients(backbone, coefficients), torch.inference_mode():
-            result = backbone.pipeline(
-                prompt=texts,
-                latents=latents,
-                generator=generators,
-                num_inference_steps=backbone.steps if steps is None else steps,
-                guidance_scale=backbone.guidance_scale,
-                width=backbone.width,
-                height=backbone.height,
-                # Not "pil": diffusers would turn a NaN into a black pixel without a word.
-                output_type="pt",
-                **backbone.call_options,
-            )
+            result = backbone.call(texts, generators, latents, steps=steps)
     except torch.OutOfMemoryError as error:
         raise RenderError(
             f"a batch of {len(texts)} pictures of {backbone.width}x{backbone.height} does not fit into the memory of "
             f"{backbone.device}; make the batch smaller (--batch-size of generate-pairs, --batch of calibrate)"
         ) from error
-    return to_pictures(backbone, result.images, texts)
+    if not all(torch.equal(a, b) for a, b in zip(drawn_before, _global_noise(backbone), strict=True)):
+        raise RenderError(
+            f"{type(backbone.pipeline).__name__} with {type(backbone.pipeline.scheduler).__name__} drew noise that is "
+            "not of the picture's own generator, so the pictures of a pair would not share it; use another scheduler, "
+            "or set its option that samples stochastically to false"
+        )
+    return to_pictures(backbone, _pixels(backbone, result, len(texts)), texts)
+
+
+def check_company(family: Family, n: int, *, name: str) -> None:
+    """InputError for several pictures of a class in which a picture depends on the others in its batch."""
+    if n > 1 and family.one_at_a_time is not None:
+        raise InputError(
+            f"a batch of {n} pictures of {name}: pictures of {family.pipeline} cannot share one, because "
+            f"{family.one_at_a_time}; use --batch-size 1 (--batch 1 of calibrate)"
+        )
 
 
 def to_pictures(backbone: Backbone, pixels_BCHW: Tensor, prompts: Sequence[str]) -> list[Image]:
     """Pixels from 0 to 1 as diffusers itself makes pictures of them; RenderError if one is not finite."""
+    from diffusers.image_processor import VaeImageProcessor
+
     broken = [i for i, pixels in enumerate(pixels_BCHW) if not bool(pixels.isfinite().all())]
     if broken:
         raise RenderError(
@@ -75,9 +84,36 @@ def to_pictures(backbone: Backbone, pixels_BCHW: Tensor, prompts: Sequence[str])
             f"({len(broken)} of {len(prompts)} in the batch); half precision overflows in some models: use another "
             "--dtype"
         )
-    processor = backbone.pipeline.image_processor
-    pictures: list[Image] = processor.numpy_to_pil(processor.pt_to_numpy(pixels_BCHW))
+    pictures: list[Image] = VaeImageProcessor.numpy_to_pil(VaeImageProcessor.pt_to_numpy(pixels_BCHW))
     return [picture.convert("RGB") for picture in pictures]
+
+
+def _pixels(backbone: Backbone, result: Any, n: int) -> Tensor:
+    """The pictures of a pipeline's result, (n, 3, height, width); RenderError if they are anything else."""
+    import torch
+
+    kind = type(backbone.pipeline).__name__
+    images = getattr(result, "images", None)
+    images = getattr(result, "image", None) if images is None else images
+    if not isinstance(images, torch.Tensor):
+        raise RenderError(f"{kind} returned {type(images).__name__} for output_type='pt', not a tensor of pictures")
+    wanted = (n, 3, backbone.height, backbone.width)
+    if tuple(images.shape) != wanted:
+        raise RenderError(
+            f"{kind} returned pictures of shape {tuple(images.shape)}, asked for were {wanted}; give a --width and "
+            "--height that the model makes"
+        )
+    return images
+
+
+def _global_noise(backbone: Backbone) -> list[Tensor]:
+    """The state of the generators that belong to no picture."""
+    import torch
+
+    states = [torch.get_rng_state()]
+    if backbone.device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(backbone.device))
+    return states
 
 
 @contextmanager

@@ -9,15 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qsched.backbones.families import family_of
 from qsched.backbones.identity import model_identity
-from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, find_spec
+from qsched.backbones.index import check_folder, pipeline_class
+from qsched.backbones.spec import DEFAULT_STEPS, DTYPE_NAMES, BackboneSpec, find_spec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
 from qsched.generation.executors import Executor, Loaded, Loading, LocalExecutor, Made, Task
 from qsched.generation.growth import added_words, check_growth, requests_after, stages_of
 from qsched.generation.manifest import recorded_statistics, truncated_ids, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
+from qsched.generation.prompts import read_prompts
 from qsched.generation.quantize import CalibrationSource, calibration_source
+from qsched.generation.render import check_company
 from qsched.generation.request import ArmSummary, Request, RunProgress, RunReport, Silent
 from qsched.generation.sheet import write_contact_sheet
 from qsched.generation.store import STATISTICS_FOLDER, Store, check_free_for, open_store, shard_folder
@@ -102,16 +106,19 @@ def generate_pairs(
 
 def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest | None, Plan]:
     """(manifest of the set that is there, what the request makes of it), checked before anything is loaded."""
-    from qsched.backbones import DTYPES, checked_device, default_dtype
-
-    if request.dtype is not None and request.dtype not in DTYPES:
-        raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    if request.dtype is not None and request.dtype not in DTYPE_NAMES:
+        raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
     if _ADDRESS.match(str(request.out)):
         raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
-    device = checked_device(request.device)
-    arms = parse_arms(
-        request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype(request.backbone, device)
-    )
+    # First what needs no torch: importing it takes seconds, and a typo should not.
+    if spec.is_local:
+        check_folder(Path(spec.source), spec.source)
+        family = spec.family or family_of(pipeline_class(Path(spec.source)))
+        check_company(family, request.batch_size, name=spec.name)
+    parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
+    read_prompts(request.prompts)
+    default_dtype = spec.gpu_dtype if _on_gpu(request.device) else "fp32"
+    arms = parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype)
     # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
     weights = model_identity(Path(spec.source)) if spec.is_local else None
     check_origins(arms, spec, weights=weights, steps=steps, allowed=request.allow_other_coefficients)
@@ -132,6 +139,15 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     if found is not None:
         check_growth(folder, found, plan)
     return found, plan
+
+
+def _on_gpu(device: str) -> bool:
+    """True if the device is a GPU; a GPU that is not there, or an unknown device, is an error."""
+    if device == "cpu":
+        return False
+    from qsched.backbones import checked_device
+
+    return checked_device(device).type == "cuda"
 
 
 def _manifest(described: Manifest, found: Manifest | None, plan: Plan) -> Manifest:

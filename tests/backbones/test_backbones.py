@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from qsched.backbones import BACKBONES, BackboneError, find_spec, load_backbone
 from qsched.backbones.load import _check_fits
+from qsched.errors import InputError
+from qsched.generation.render import RenderError, render_batch
 
 
 def test_every_hub_backbone_is_pinned_to_a_commit() -> None:
@@ -100,5 +104,51 @@ def test_a_pipeline_class_that_we_cannot_drive_is_refused(random_pipelines, tmp_
     shutil.copytree(random_pipelines["sd15"], folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionImg2ImgPipeline"}))
-    with pytest.raises(BackboneError, match=r"StableDiffusionImg2ImgPipeline; qsched drives FluxPipeline"):
+    with pytest.raises(BackboneError, match=r"StableDiffusionImg2ImgPipeline.*starts from a picture"):
         load_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"_class_name": "WanPipeline"}, r"makes videos"),
+        ({"_class_name": "QwenImageControlNetPipeline"}, r"control picture"),
+        ({"_class_name": "NotThere"}, r"does not have"),
+        ({"scheduler": ["diffusers", "KarrasVeScheduler"]}, r"other inputs than model_output"),
+        ({"scheduler": [None, None]}, r"without a scheduler"),
+    ],
+)
+def test_a_model_is_refused_by_its_class_without_importing_torch(random_pipelines, tmp_path, change, words) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(random_pipelines["sd15"], folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, **change}))
+    code = (
+        "import sys; from pathlib import Path; from qsched.backbones.index import check_folder\n"
+        "try: check_folder(Path(sys.argv[1]), 'the model')\n"
+        "finally: assert not {'torch', 'diffusers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+    assert re.search(words, done.stderr.splitlines()[-1]) and "BackboneError" in done.stderr, done.stderr
+
+
+def test_a_folder_may_say_how_its_class_differs(random_pipelines, tmp_path) -> None:
+    folder = tmp_path / "sd15"
+    shutil.copytree(random_pipelines["sd15"], folder)
+    (folder / "qsched.json").write_text(json.dumps({"family": {"one_at_a_time": "they talk"}}))
+    backbone = load_backbone(str(folder))
+    assert backbone.family.pipeline == "StableDiffusionPipeline"
+    with pytest.raises(InputError, match="because they talk; use --batch-size 1"):
+        render_batch(backbone, ["a", "b"], [1, 2])
+    for wrong in ({"denoiser": 3}, {"scheduler": "x"}):
+        (folder / "qsched.json").write_text(json.dumps({"family": wrong}))
+        with pytest.raises(BackboneError, match="an object with denoiser, guidance"):
+            load_backbone(str(folder))
+
+
+def test_noise_that_no_picture_owns_is_an_error(random_pipelines, monkeypatch) -> None:
+    backbone = load_backbone(str(random_pipelines["sd15"]))
+    step = backbone.pipeline.scheduler.step
+    monkeypatch.setattr(backbone.pipeline.scheduler, "step", lambda *a, **k: (torch.randn(1), step(*a, **k))[1])
+    with pytest.raises(RenderError, match="not of the picture's own generator"):
+        render_batch(backbone, ["a"], [1])

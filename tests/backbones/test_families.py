@@ -1,0 +1,120 @@
+"""Every text-to-image class in the zoo keeps the promises of a backbone, through one driver; the table in docs says so."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from qsched.backbones import Backbone, load_backbone
+from qsched.backbones.families import Family, family_of
+from qsched.generation import initial_latents, render_batch
+from qsched.scheduling import Coefficients
+from tests.backbones.zoo import ZOO, save
+
+DOCS = Path(__file__).parents[2] / "docs" / "backbones.md"
+PROMPTS = ["a red ring", "a blue dot on a large grey ring on a small green ring on a red dot on a grey ring"]
+SEEDS = [1, 2]
+SLOW = ("HiDreamImagePipeline", "Kandinsky5T2IPipeline")  # they make pictures of one area only
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ZOO]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zoo")
+
+
+def pixels(backbone: Backbone, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+    """Pictures from 0 to 1 before they are rounded."""
+    latents, generators = initial_latents(backbone, seeds)
+    with torch.inference_mode():
+        result = backbone.call(prompts, generators, latents)
+    return next(value for value in result.values() if value is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_keeps_the_promises_of_a_backbone(folders, name) -> None:
+    backbone = load_backbone(str(save(name, folders)))
+    stock = render_batch(backbone, PROMPTS, SEEDS)
+    assert all(picture.size == (backbone.width, backbone.height) for picture in stock)
+
+    ones = render_batch(backbone, PROMPTS, SEEDS, coefficients=Coefficients.linear())
+    assert [p.tobytes() for p in ones] == [p.tobytes() for p in stock], "coefficients of 1 change nothing"
+    scaled = render_batch(backbone, PROMPTS, SEEDS, coefficients=Coefficients.constant(model=0.7, sample=1.0))
+    assert all(a.tobytes() != b.tobytes() for a, b in zip(stock, scaled, strict=True)), "0.7 changes every picture"
+
+    # The noise is that of a plain diffusers call with one generator a picture, and decides the picture.
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    with torch.inference_mode():
+        plain = next(v for v in backbone.call(PROMPTS, generators, None).values() if v is not None)
+    ours = pixels(backbone, PROMPTS, SEEDS)
+    assert torch.equal(plain, ours)
+
+    # Company and place in the batch do not matter beyond rounding; prompts do, or this would prove nothing.
+    alone = torch.cat([pixels(backbone, [p], [s]) for p, s in zip(PROMPTS, SEEDS, strict=True)])
+    turned = pixels(backbone, PROMPTS[::-1], SEEDS[::-1]).flip(0)
+    company = max(float((ours - other).abs().max()) for other in (alone, turned))
+    text = float((ours - pixels(backbone, PROMPTS[::-1], SEEDS)).abs().max())
+    independent = company <= min(1 / 255, text / 20)
+    alone_only = family_of(type(backbone.pipeline).__name__).one_at_a_time
+    assert independent is (alone_only is None), f"{company:.2g} for company, {text:.2g} for the prompt"
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "SanaSprintPipeline", "ErnieImagePipeline"])
+def test_noise_that_is_given_is_the_noise_of_the_picture(folders, name) -> None:
+    backbone = load_backbone(str(folders / name if (folders / name).exists() else save(name, folders)))
+    latents, _ = initial_latents(backbone, SEEDS)
+    others = [torch.Generator().manual_seed(seed) for seed in (8, 9)]
+    seen = []
+    denoiser = backbone.denoiser.register_forward_pre_hook(
+        lambda _module, args, kwargs: seen.append((args, kwargs)), with_kwargs=True
+    )
+    with torch.inference_mode():
+        backbone.call(PROMPTS, others, latents)
+        backbone.call(PROMPTS, others, latents + 1)
+    denoiser.remove()
+    first, second = seen[0], seen[len(seen) // 2]
+    tensors = [t for call in (first, second) for t in (*call[0], *call[1].values()) if isinstance(t, torch.Tensor)]
+    half = len(tensors) // 2
+    changed = [not torch.equal(a, b) for a, b in zip(tensors[:half], tensors[half:], strict=True)]
+    assert sum(changed) == 1, "the denoiser sees the given latents, and nothing else that depends on them"
+
+
+def differences(family: Family) -> str:
+    """A family in the words of the table."""
+    said = [] if family.guidance == "guidance_scale" else [f"guidance is `{family.guidance}`"]
+    said += [f"`{name}={value}`" for name, value in family.options.items()]
+    said += ["options depend on the number of steps"] if family.by_steps is not None else []
+    said += [f"one picture at a time: {family.one_at_a_time}"] if family.one_at_a_time is not None else []
+    said += [family.note] if family.note else []
+    return "; ".join(said) or "nothing"
+
+
+def table() -> str:
+    rows = ["| class | scheduler | steps | guidance | what differs |", "|---|---|---|---|---|"]
+    for name, member in ZOO.items():
+        pipeline = member.build()
+        family = family_of(type(pipeline).__name__)
+        scheduler = type(pipeline.scheduler).__name__
+        cells = (
+            f"`{type(pipeline).__name__}`",
+            scheduler,
+            member.steps,
+            f"{member.guidance_scale:g}",
+            differences(family),
+        )
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_classes_is_the_zoo() -> None:
+    """With QSCHED_UPDATE_DOCS=1 it is written instead of compared."""
+    page = DOCS.read_text(encoding="utf-8")
+    made = re.sub(r"(<!-- classes -->\n).*?(\n<!-- end -->)", lambda m: m[1] + table() + m[2], page, flags=re.DOTALL)
+    if os.environ.get("QSCHED_UPDATE_DOCS"):
+        DOCS.write_text(made, encoding="utf-8")
+    assert made == DOCS.read_text(encoding="utf-8"), "run this test with QSCHED_UPDATE_DOCS=1"
+    assert len({type(member.build()).__name__ for member in ZOO.values()}) >= 20
