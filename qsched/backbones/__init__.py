@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qsched.backbones.quiet import quiet_libraries
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import Family
+from qsched.backbones.quiet import quiet_libraries
 from qsched.backbones.spec import BACKBONES, BackboneSpec, find_spec
 
 if TYPE_CHECKING:

@@ -209,7 +209,8 @@ def _checked_options(pipeline: Any, options: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(options) - call_parameters(pipeline))
     if unknown:
         raise BackboneError(
-            f"{type(pipeline).__name__} has no {unknown[0]}; its call takes {', '.join(sorted(call_parameters(pipeline)))}"
+            f"{type(pipeline).__name__} has no {unknown[0]}; its call takes "
+            f"{', '.join(sorted(call_parameters(pipeline)))}"
         )
     return options
 

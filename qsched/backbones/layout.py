@@ -2,8 +2,8 @@
 
 The pipeline is run twice for two pictures, up to the first call of its denoiser. First it draws the noise itself, from
 two generators of ours; then it is given noise from the same generators. The layout is accepted if the denoiser sees
-the same tensors, bit for bit, both times. That proves for the class at hand that noise which is given is used, not drawn
-again, and that it is the noise of the plain call `pipeline(prompt, generator=[...])`.
+the same tensors, bit for bit, both times. That proves for the class at hand that noise which is given is used, not
+drawn again, and that it is the noise of the plain call `pipeline(prompt, generator=[...])`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def ask_layout(pipeline: Any, denoiser: nn.Module, call: Callable[..., Any]) -> 
     try:
         with _recorded_draws(generators) as draws, _recorded_request(pipeline) as request:
             drawn = _inputs(pipeline, denoiser, call, generators, latents=None)
+    except torch.OutOfMemoryError:
+        raise
     except _REFUSALS as error:
         raise BackboneError(f"{kind} does not make a picture as it is called here: {error}") from error
     shapes = {shape for shape, _ in draws[:2]}
@@ -107,7 +109,7 @@ def _inputs(
         raise _Reached(list(_tensors([*args, *kwargs.values()])))
 
     before = vars(denoiser).get("forward")
-    denoiser.forward = reached  # type: ignore[method-assign]
+    denoiser.forward = reached
     try:
         call(prompt=list(_PROBE), generator=generators, latents=latents)
     except _Reached as end:
@@ -115,7 +117,7 @@ def _inputs(
     finally:
         del denoiser.forward
         if before is not None:
-            denoiser.forward = before  # type: ignore[method-assign]
+            denoiser.forward = before
     raise BackboneError(
         f"{type(pipeline).__name__} made pictures without its denoiser, so no precision could act on it"
     )

@@ -51,9 +51,15 @@ def render_batch(
         with with_coefficients(backbone, coefficients), torch.inference_mode():
             result = backbone.call(texts, generators, latents, steps=steps)
     except torch.OutOfMemoryError as error:
+        n = len(texts)
+        remedy = (
+            f"try --batch-size {n // 2} (--batch {n // 2} of calibrate)"
+            if n > 1
+            else "use a smaller --width and --height, or a precision that takes less memory"
+        )
         raise RenderError(
-            f"a batch of {len(texts)} pictures of {backbone.width}x{backbone.height} does not fit into the memory of "
-            f"{backbone.device}; make the batch smaller (--batch-size of generate-pairs, --batch of calibrate)"
+            f"a batch of {n} picture{'s' if n > 1 else ''} of {backbone.width}x{backbone.height} does not fit into the "
+            f"memory of {backbone.device}; {remedy}"
         ) from error
     if not all(torch.equal(a, b) for a, b in zip(drawn_before, _global_noise(backbone), strict=True)):
         raise RenderError(
@@ -66,7 +72,7 @@ def render_batch(
 
 def check_company(family: Family, n: int, *, name: str) -> None:
     """InputError for several pictures of a class in which a picture depends on the others in its batch."""
-    if n > 1 and family.one_at_a_time is not None:
+    if n > 1 and family.one_at_a_time:
         raise InputError(
             f"a batch of {n} pictures of {name}: pictures of {family.pipeline} cannot share one, because "
             f"{family.one_at_a_time}; use --batch-size 1 (--batch 1 of calibrate)"

@@ -1,4 +1,4 @@
-"""One small random-weight pipeline for each text-to-image class that the tests drive; all of them real diffusers classes.
+"""One small random-weight pipeline for each text-to-image class that the tests drive, all of them diffusers classes.
 
 `ZOO` says how each is built and called; `save` writes it as a folder. The text encoders are of the real classes with a
 few small layers, the tokenizer is one of words.
@@ -16,6 +16,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+
 from tests.pipelines import SIZE, WORDS, clip, clip_tokenizer, flux, loud, sd15, sdxl, vae
 
 WIDTH = 32
@@ -56,7 +57,22 @@ def words(*more: str) -> Any:
     listed = [
         *special,
         *WORDS[2:],
-        *"im_start im_end system user assistant Describe image color shape . , < | >".split(),
+        *[
+            "im_start",
+            "im_end",
+            "system",
+            "user",
+            "assistant",
+            "Describe",
+            "image",
+            "color",
+            "shape",
+            ".",
+            ",",
+            "<",
+            "|",
+            ">",
+        ],
     ]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(listed)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -165,13 +165,13 @@ def test_what_is_in_the_way_is_one_message(folder, tmp_path) -> None:
 
 def test_a_batch_that_does_not_fit_is_one_message(folder, tmp_path, monkeypatch) -> None:
     import torch
-    from diffusers import FluxPipeline
+    from diffusers import FluxTransformer2DModel
 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(FluxPipeline, "__call__", full)
+    monkeypatch.setattr(FluxTransformer2DModel, "forward", full)
     from qsched.generation.render import RenderError
 
-    with pytest.raises(RenderError, match=r"a batch of 2 pictures .* does not fit .*--batch-size"):
+    with pytest.raises(RenderError, match=r"a batch of 2 pictures .* does not fit .*; try --batch-size 1 "):
         generate_pairs(request(folder, tmp_path / "set", arms="fp32"))
