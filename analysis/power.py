@@ -22,6 +22,7 @@ import typer
 
 from qsched.extras import run_app
 from qsched.files import write_atomic
+from qsched.records import InputError
 
 if TYPE_CHECKING:
     from analysis.planning import PlannedPower, SimulatedPower, StudyPlan
@@ -48,7 +49,7 @@ def _option(help_text: str, panel: str, **limits: Any) -> Any:
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def power(
-    annotators: Annotated[int, _option("People, each with the same number of votes.", STUDY)],
+    annotators: Annotated[int, _option("People, all with as many votes if --effective-annotators is left out.", STUDY)],
     prompts: Annotated[int, _option("Prompts; each has one pair for each comparison.", STUDY)],
     votes_per_pair: Annotated[int, _option("Votes of each pair, of different people.", STUDY)],
     arms: Annotated[int, _option("Arms (recipes) in the study.", STUDY)] = 2,
@@ -58,6 +59,18 @@ def power(
     win_rate: Annotated[
         float | None,
         _option("True win rate to find (ties half): of one arm against each of the others.", STUDY, min=0.5, max=1),
+    ] = None,
+    visible_loss: Annotated[
+        float | None,
+        _option("In place of --win-rate: JOD below 10 by `qsched score --metrics cvvdp`, a prediction.", STUDY, min=0),
+    ] = None,
+    effective_annotators: Annotated[
+        float | None,
+        _option(
+            "Effective number of people if some give many more votes than others: (sum n)^2 / sum n^2; a report's "
+            "annotators.csv has the n of an earlier study.",
+            TASTE,
+        ),
     ] = None,
     ties: Annotated[float, _option("Share of ties.", TASTE, min=0, max=0.99)] = 0.2,
     annotator_sd: Annotated[
@@ -93,6 +106,7 @@ def power(
       python analysis/power.py --annotators 60 --prompts 200 --votes-per-pair 5 --arms 4 --curve power.svg
     """
     from analysis.planning import StudyPlan, detectable_win_rate, planned_power, simulate_power
+    from qsched.planning.visibility import PERFECT, preferred_share
 
     plan = StudyPlan(
         annotators=annotators,
@@ -105,7 +119,12 @@ def power(
         prompt_sd=prompt_sd,
         confidence=confidence,
         adjust=adjust.value,
+        effective_annotators=effective_annotators,
     )
+    if visible_loss is not None:
+        if win_rate is not None:
+            raise InputError("--win-rate and --visible-loss say the same thing twice; give one of them.")
+        win_rate = preferred_share([PERFECT - visible_loss])
     detectable = detectable_win_rate(plan, power=target)
     planned = None if win_rate is None else planned_power(plan, win_rate)
     at = win_rate if win_rate is not None else detectable
@@ -140,7 +159,9 @@ def table(
         (
             "study",
             f"{plan.votes:,} votes: {plan.annotators} annotators x {plan.votes / plan.annotators:.0f}, {plan.prompts} "
-            f"prompts, {plan.votes_per_pair} votes a pair" + (f", {plan.arms} arms" if several else ""),
+            f"prompts, {plan.votes_per_pair} votes a pair"
+            + (f", {plan.arms} arms" if several else "")
+            + (f"; worth {plan.people:g} people with equal numbers of votes" if plan.effective_annotators else ""),
         ),
         (
             "assumed",

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy import special
 from scipy.special import expit
 
 from analysis.stats import Estimate, EstimateSettings, VoteCounts, count_codes, estimate, holm
 from analysis.stats.errors import NoEstimateError
+from analysis.votes.coded import IntArray
 from qsched.planning import StudyPlan, vote_moments
+from qsched.planning.power import find_root
 from qsched.records import InputError
+
+#: Of log loads; beyond it the same few people judge everything.
+_MOST_SPREAD = 12.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ def adjusted_p(plan: StudyPlan, result: Estimate) -> float:
 def draw_study(plan: StudyPlan, theta: float, rng: np.random.Generator) -> VoteCounts:
     """One study: pairs in random order, annotators in turn (equal loads, nobody twice on a pair), sides at random.
 
+    With `plan.effective_annotators` each pair draws its annotators with chances from a lognormal distribution that has
+    this effective number of people.
     The arm `plan.ahead` has conditional strength `theta`, the others zero.
     """
     pairs = np.array(plan.pairs_of_arms)
@@ -95,6 +104,8 @@ def draw_study(plan: StudyPlan, theta: float, rng: np.random.Generator) -> VoteC
     prompt, pair = np.repeat(prompt_M[order], v), np.repeat(pair_M[order], v)
     n = len(prompt)
     annotator = rng.permutation(plan.annotators)[np.arange(n) % plan.annotators]
+    if plan.effective_annotators is not None:
+        annotator = _unequal(plan, load_spread(plan), len(order), rng)
     u = rng.normal(0, plan.annotator_sd, (plan.annotators, plan.arms))
     w = rng.normal(0, plan.prompt_sd, (plan.prompts, plan.arms))
     taste = u[annotator] + w[prompt]
@@ -108,6 +119,35 @@ def draw_study(plan: StudyPlan, theta: float, rng: np.random.Generator) -> VoteC
     return count_codes(
         left, right, outcome, arms=tuple(_name(arm) for arm in range(plan.arms)), annotator=annotator, prompt=prompt
     )
+
+
+@cache
+def load_spread(plan: StudyPlan) -> float:
+    """The spread of log loads at which annotators give as unequal numbers of votes as the plan says.
+
+    Found by bisection on one draw: nobody judges a pair twice, so the effective number depends on the design.
+    Raises InputError if the design cannot be so unequal.
+    """
+    pairs = len(plan.pairs_of_arms) * plan.prompts
+
+    def effective(spread: float) -> float:
+        chosen = _unequal(plan, spread, pairs, np.random.default_rng(0))
+        loads = np.bincount(chosen, minlength=plan.annotators).astype(np.float64)
+        return float(loads.sum() ** 2 / (loads**2).sum())
+
+    if effective(_MOST_SPREAD) > plan.people:
+        raise InputError(
+            f"effective_annotators is {plan.people:g}: with {plan.votes_per_pair} different annotators on each pair "
+            f"the effective number is at least {math.ceil(effective(_MOST_SPREAD))}. Give at least that."
+        )
+    return find_root(lambda spread: effective(spread) - plan.people, 0.0, _MOST_SPREAD, steps=16)
+
+
+def _unequal(plan: StudyPlan, spread: float, pairs: int, rng: np.random.Generator) -> IntArray:
+    """Different annotators for each pair: the largest of log weight + Gumbel noise (sampling by weight)."""
+    weights = spread * special.ndtri((np.arange(plan.annotators) + 0.5) / plan.annotators)
+    keys = weights + rng.gumbel(size=(pairs, plan.annotators))
+    return np.argsort(-keys, axis=1)[:, : plan.votes_per_pair].ravel().astype(np.int64)
 
 
 def _name(arm: int) -> str:

@@ -15,6 +15,7 @@ COMMANDS = {
     "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
     "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
     "price": "What a fidelity certificate costs, before a study. The same as python analysis/price.py.",
+    "plan": "The least human time for a wanted precision. The same as python analysis/plan.py.",
     "power": "What a planned study can detect. The same as python analysis/power.py.",
     "audit": "Check a study that was opened, vote by vote. The same as python analysis/audit.py.",
 }

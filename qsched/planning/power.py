@@ -23,7 +23,8 @@ annotator or a prompt covary by Gamma_cc' = sqrt(C_c C_c') d_c'd_c' / 2. Then
 
     Var(log-odds) = sum_c n_c h_c^2 sigma_c^2 + sum_cc' h_c h_c' (m^a_cc' Gamma^a_cc' + m^p_cc' Gamma^p_cc')
 
-with m the numbers of ordered pairs of distinct votes that share an annotator (comparisons at random within people) or a
+(A is the effective number of annotators, (sum n_a)^2 / sum n_a^2, if their numbers of votes n_a differ), with m the
+numbers of ordered pairs of distinct votes that share an annotator (comparisons at random within people) or a
 prompt (all comparisons on each prompt). The test is the default of the report: |t| with min(A, P) - 1 degrees of
 freedom; its power is that of the noncentral t at level alpha / M. For Holm's procedure that is its first step, a lower
 bound.
@@ -129,7 +130,7 @@ def contrast_variance(
     *,
     contrast: tuple[int, int],
     ahead: int,
-    annotators: int,
+    annotators: float,
     prompts: int,
     even: VoteMoments,
     uneven: VoteMoments,
@@ -176,13 +177,13 @@ def planned_power(plan: StudyPlan, win_rate: float) -> PlannedPower:
         np.full(len(pairs), float(plan.votes_per_comparison)),
         contrast=pairs[0],
         ahead=plan.ahead,
-        annotators=plan.annotators,
+        annotators=plan.people,
         prompts=plan.prompts,
         even=vote_moments(0.5, **tastes),
         uneven=vote_moments(win_rate, **tastes),
     )
     level = (1 - plan.confidence) / plan.tests
-    df = float(min(plan.annotators, plan.prompts) - 1)
+    df = min(plan.people, plan.prompts) - 1.0
     log_odds = abs(math.log(win_rate / (1 - win_rate)))
     return PlannedPower(
         win_rate=win_rate,

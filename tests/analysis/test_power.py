@@ -193,3 +193,31 @@ def test_the_command_refuses_with_exit_code_2():
     ):
         done = command(*options)
         assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_unequal_loads_cost_power_and_the_simulation_draws_them() -> None:
+    plan = StudyPlan(annotators=60, prompts=60, votes_per_pair=6, effective_annotators=15)
+    even = StudyPlan(annotators=60, prompts=60, votes_per_pair=6)
+    fewer = StudyPlan(annotators=15, prompts=60, votes_per_pair=6)
+    # As if 15 people had given all votes, in equal shares.
+    assert planned_power(plan, 0.6).se == pytest.approx(planned_power(fewer, 0.6).se)
+    assert planned_power(plan, 0.6).power < planned_power(even, 0.6).power - 0.2
+    drawn = []
+    for seed in range(20):
+        loads = draw_study(plan, 0.4, np.random.default_rng(seed)).clusters["annotator"].votes
+        drawn.append(loads.sum() ** 2 / (loads**2).sum())
+    assert np.mean(drawn) == pytest.approx(15, rel=0.1)
+    found = simulate_power(plan, 0.6, studies=150, resamples=100, seed=3)
+    assert abs(found.power - planned_power(plan, 0.6).power) < 4 * found.error
+
+
+@pytest.mark.parametrize("effective", [1.0, 61.0])
+def test_an_effective_number_outside_the_number_of_people_is_refused(effective: float) -> None:
+    with pytest.raises(InputError, match=r"effective_annotators is .* of 60 annotators; it must be from 2"):
+        StudyPlan(annotators=60, prompts=60, votes_per_pair=6, effective_annotators=effective)
+
+
+def test_loads_more_unequal_than_the_design_allows_are_refused() -> None:
+    plan = StudyPlan(annotators=60, prompts=60, votes_per_pair=6, effective_annotators=3)
+    with pytest.raises(InputError, match="the effective number is at least"):
+        draw_study(plan, 0.4, np.random.default_rng(0))

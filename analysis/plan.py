@@ -1,0 +1,147 @@
+"""The least human time for a wanted precision: `python analysis/plan.py --half-width 0.03 --arms 8`.
+
+Runs as a plain script from any folder, as `python -m analysis.plan`, and as `qsched plan`. The inverse of power.py:
+what is wanted goes in, people and votes come out. Exit code 2: numbers that make no study.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+if __name__ == "__main__" and not __package__:
+    # As a plain script Python puts this file's own folder first on the path; the packages are one level up.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(entry for entry in sys.path if entry and Path(entry).resolve() != here)]
+
+import typer
+
+from qsched.extras import run_app
+
+if TYPE_CHECKING:
+    from qsched.planning import Effort, LeastTime, StudyPlan, Target
+
+WANTED, STUDY, TASTE, COST = "What is wanted", "The study", "What is assumed", "What it costs"
+#: Prompts that are tried if none are named.
+PROMPTS = (50, 100, 300, 1000, 3000)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+class Comparisons(StrEnum):
+    ALL = "all"
+    BASELINE = "baseline"
+
+
+class Adjust(StrEnum):
+    HOLM = "holm"
+    NONE = "none"
+
+
+def _option(help_text: str, panel: str, **limits: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel=panel, **limits)
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+def plan(
+    half_width: Annotated[
+        float | None, _option("Half of each contrast's interval, in win rate: 0.03 is +-3 points.", WANTED)
+    ] = None,
+    win_rate: Annotated[float | None, _option("Or a true win rate that is to be found.", WANTED)] = None,
+    power: Annotated[float, _option("With --win-rate: how surely.", WANTED, min=0.01, max=0.99)] = 0.8,
+    arms: Annotated[int, _option("Arms in the study.", STUDY)] = 2,
+    comparisons: Annotated[
+        Comparisons, _option("All pairs of arms, or every arm against a baseline.", STUDY)
+    ] = Comparisons.ALL,
+    prompts: Annotated[
+        list[int] | None, _option("Prompts; repeat for more. Default: 50 to 3000.", STUDY, min=2)
+    ] = None,
+    ties: Annotated[float, _option("Share of ties.", TASTE, min=0, max=0.99)] = 0.2,
+    annotator_sd: Annotated[float, _option("How much annotators' tastes differ (log-odds, each arm).", TASTE)] = 0.5,
+    prompt_sd: Annotated[float, _option("How much prompts differ, likewise.", TASTE)] = 0.5,
+    confidence: Annotated[float, _option("Two-sided confidence.", TASTE, min=0.5, max=0.9999)] = 0.95,
+    adjust: Annotated[
+        Adjust, _option("none: each contrast by itself; holm: for the number of comparisons.", TASTE)
+    ] = Adjust.NONE,
+    seconds: Annotated[float, _option("Seconds of one vote.", COST)] = 8.0,
+    arrival: Annotated[
+        float, _option("Seconds to bring one person in: consent, instructions, practice.", COST)
+    ] = 180.0,
+    most_votes: Annotated[int | None, _option("Most votes of one person.", COST)] = None,
+    pay: Annotated[float, _option("Pay per hour, any currency; fees of a platform included.", COST, min=0)] = 0.0,
+) -> None:
+    """People, votes and hours of the cheapest study that is precise enough, and what no study of that size can reach.
+
+    [bold]Examples[/]
+
+      python analysis/plan.py --half-width 0.03 --arms 8 --comparisons baseline
+
+      python analysis/plan.py --win-rate 0.55 --arms 4 --adjust holm --pay 12 --prompts 200
+    """
+    from qsched.planning import Effort, StudyPlan, Target, least_time
+
+    study = StudyPlan(
+        annotators=2,
+        prompts=2,
+        votes_per_pair=1,
+        arms=arms,
+        comparisons=comparisons.value,
+        tie_rate=ties,
+        annotator_sd=annotator_sd,
+        prompt_sd=prompt_sd,
+        confidence=confidence,
+        adjust=adjust.value,
+    )
+    target = Target(rate=win_rate or 0.5, half_width=half_width, power=None if win_rate is None else power)
+    effort = Effort(vote=seconds, arrival=arrival, most_votes=most_votes)
+    found = [least_time(study, target, effort, prompts=number) for number in prompts or PROMPTS]
+    for line in table(study, target, effort, found, pay=pay):
+        typer.echo(line)
+
+
+def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTime], *, pay: float) -> list[str]:
+    """What is printed: what is wanted and assumed, a line for each number of prompts, and the floors."""
+    from qsched.planning import people_floor
+
+    wanted = (
+        f"each contrast to +-{100 * target.half_width:.3g} points of win rate"
+        if target.half_width is not None
+        else f"a win rate of {target.rate:.1%} found with {target.power:.0%} power"
+    )
+    lines = [
+        f"  wanted           {wanted}, {study.confidence:.0%}"
+        + (f", adjusted for {study.tests} comparisons" if study.tests > 1 else ""),
+        f"  assumed          {study.arms} arms, {len(study.pairs_of_arms)} comparisons; tastes differ by sd "
+        f"{study.annotator_sd:g} between annotators and {study.prompt_sd:g} between prompts; {study.tie_rate:.0%} ties",
+        f"  time             {effort.vote:g} s a vote, {effort.arrival:g} s to bring one person in",
+        "  prompts   people    votes  votes each   hours" + ("      pay" if pay else "") + "   never below",
+    ]
+    for row in found:
+        floor = f"+-{100 * row.floor:.1f} points"
+        if row.people is None or row.votes is None or row.hours is None or row.votes_each is None:
+            lines.append(f"  {row.prompts:>7,}   no number of people and votes is enough                     {floor}")
+            continue
+        money = f" {pay * row.hours:>8,.0f}" if pay else ""
+        lines.append(
+            f"  {row.prompts:>7,}  {row.people:>7,}  {row.votes:>7,}  {row.votes_each:>10.0f}  {row.hours:>6,.0f}"
+            f"{money}   {floor}"
+        )
+    people = [row.people for row in found if row.people is not None]
+    if people:
+        least = min(people)
+        lines.append(
+            f"  {least} people never get below +-{100 * people_floor(study, target, people=least):.1f} points, "
+            "whatever they vote; the last column says the same of the prompts."
+        )
+    return lines
+
+
+def main() -> None:
+    """Run the command; an error of ours is one message on stderr and exit code 2."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()
