@@ -62,6 +62,7 @@ class CountsPage:
     template: ClassVar[str] = "admin/counts.html"
     counts: AnswersSoFar | None
     slug: str
+    fidelity: bool
 
 
 @dataclass(frozen=True, slots=True)

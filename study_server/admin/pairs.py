@@ -15,7 +15,10 @@ ANSWERS_SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """One pair. `answers` counts first, second, tie and skip over all questions; `filled` counts live leases too."""
+    """One pair. `answers` counts first, second, tie and skip over all questions; `filled` counts live leases too.
+
+    A triplet has a reference and is shown plain or boosted; its answers say which picture differs more.
+    """
 
     id: int
     pair_key: str
@@ -30,6 +33,8 @@ class PairRow:
     filled: int
     disabled: bool
     problems: int
+    reference_image: int | None
+    presentation: str | None
     answers: Counter[str] = field(default_factory=Counter)
 
 

@@ -72,22 +72,24 @@ COUNTS = Statement("""
 # NOT INDEXED: SQLite then walks the pairs in the order of their numbers instead of sorting all of the study.
 PAIRS_PAGE = Statement("""
     SELECT p.id, p.pair_key, r.prompt_key, r.prompt, p.sample_index, p.pool, f.arm, s.arm, f.id, s.id, p.load,
-           p.disabled, p.problems
+           p.disabled, p.problems, t.reference_image_id, t.presentation
     FROM pairs p [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN prompts r ON r.id = p.prompt_id
     JOIN images f ON f.id = p.first_image_id
     JOIN images s ON s.id = p.second_image_id
+    LEFT JOIN triplets t ON t.pair_id = p.id
     WHERE p.id > :after AND p.study_id = :study
       AND (CAST(:prompt AS TEXT) = '' OR r.prompt_key = :prompt) AND (:only_disabled = 0 OR p.disabled)
     ORDER BY p.id LIMIT :limit
 """)
 PAIR = Statement("""
     SELECT p.id, p.pair_key, r.prompt_key, r.prompt, p.sample_index, p.pool, f.arm, s.arm, f.id, s.id, p.load,
-           p.disabled, p.problems
+           p.disabled, p.problems, t.reference_image_id, t.presentation
     FROM pairs p
     JOIN prompts r ON r.id = p.prompt_id
     JOIN images f ON f.id = p.first_image_id
     JOIN images s ON s.id = p.second_image_id
+    LEFT JOIN triplets t ON t.pair_id = p.id
     WHERE p.study_id = :study AND p.pair_key = :pair_key
 """)
 # The answers of pairs by what was preferred: valid task votes for task pairs, all answers for the others.
@@ -99,7 +101,7 @@ PAIR_COUNTS = Statement("""
     FROM assignments a
     JOIN sessions s ON s.id = a.session_id
     JOIN votes v ON v.assignment_id = a.id
-    WHERE a.pair_id = :pair AND a.kind IN ('task', 'gold', 'practice') AND a.state = 'voted'
+    WHERE a.pair_id = :pair AND a.kind IN ('task', 'gold', 'practice', 'trap', 'bias') AND a.state = 'voted'
       AND s.state <> 'excluded' AND NOT s.preview AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     GROUP BY 1

@@ -56,7 +56,12 @@ async def counts(slug: str, request: Request, owner: Owner) -> Response:
     """The answers so far, and how to look at them without fooling oneself."""
     found = await server_of(request).studies.get(slug)
     rows = await figures_of(request).counts(found)
-    return render(request, CountsPage(rows, slug), owner=owner, place=Place(slug, found.title, "counts"))
+    return render(
+        request,
+        CountsPage(rows, slug, fidelity=found.design.fidelity is not None),
+        owner=owner,
+        place=Place(slug, found.title, "counts"),
+    )
 
 
 @router.post("/status")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from qsched.records import Choice, Kind
+from qsched.records import Choice, Kind, TripletKind
 from study_server.studies.known_answers import known_answer
 
 #: A normal deviate that one honest person in a thousand exceeds in either direction.
@@ -58,7 +58,7 @@ class WorkFigures:
 
     trials       pairs answered, of every kind but practice
     seconds      median time per task pair
-    gold         right among the answers to gold pairs that are left or right, or a known tie
+    gold         right among the answers to gold pairs and traps that are left or right, or a known tie
     checks       passed among the attention checks
     repeats      same answer among the pairs that were shown twice
     left         left among the answers left or right
@@ -87,7 +87,7 @@ class WorkFigures:
             missed = self.checks.of - self.checks.part
             found.append(f"{missed} attention check{'s' * (missed > 1)} missed")
         if self.gold.of >= 2 and self.gold.part * 2 < self.gold.of:
-            found.append("most gold pairs wrong")
+            found.append("most gold pairs or traps wrong")
         if self.repeats.of >= 4 and self.repeats.part * 2 < self.repeats.of:
             found.append("most repeats differ")
         if self.seconds is not None and self.seconds < FASTEST_SECONDS:
@@ -134,7 +134,7 @@ def _gold(answers: Iterable[Answer]) -> Share:
     return _count(
         answer.choice == known
         for answer in answers
-        if answer.kind == Kind.GOLD
+        if answer.kind in (Kind.GOLD, TripletKind.TRAP)
         and (known := known_answer(answer.expected, answer.question)) is not None
         and (answer.choice in (Choice.LEFT, Choice.RIGHT) or answer.choice == known)
     )

@@ -11,7 +11,10 @@ import pytest
 
 from study_server.admin.progress import SharedReads
 from study_server.db import Reader
+from study_server.studies.creation import create_study
+from study_server.studies.design import StudyDesign
 from tests.study_server.admin.owning import signed_in
+from tests.study_server.test_fidelity import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
 TEXT = re.compile(r"<[^>]+>|\s+")
@@ -239,3 +242,24 @@ async def test_a_preview_begins_at_the_settings_page(settings, database, make_st
         owner = await signed_in(browser(), database)
         found = re.search(r'href="(/s/s\?preview=[^"]+)"', await owner.page("/studies/s/settings"))
         assert "Preview: nothing here is counted" in (await browser().get(found[1])).text
+
+
+async def test_a_fidelity_study_shows_its_references_and_says_what_was_asked(settings, database, small_image_set):
+    design = StudyDesign(slug="f", title="Faces", images=str(small_image_set), design="fidelity")
+    create_study(
+        database, design, set_folder=small_image_set, data_folder=settings.data_folder, progress=lambda _: None
+    )
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        visitor = await TripletVisitor(browser(), "f").enter()
+        await visitor.vote_all(lambda _: "left", limit=12)
+        page = await owner.page("/studies/f/pairs")
+        assert page.count('alt="reference"') == page.count('<li class="card">') == 24
+        key = query(database, "SELECT pair_key FROM pairs JOIN assignments a ON a.pair_id = pairs.id LIMIT 1")[0][0]
+        pair = words(await owner.page(f"/studies/f/pairs/{key}"))
+        assert "First differs more" in pair and "preferred" not in pair and "Reference" in pair
+        assert "qsched certify" in await owner.page("/studies/f/counts")
+        name = query(database, "SELECT pseudonym FROM annotators")[0][0]
+        traps = query(database, "SELECT COUNT(*) FROM assignments WHERE kind = 'trap' AND state = 'voted'")[0][0]
+        assert f"/{traps}</td>" in (await owner.page("/studies/f/people")) and traps > 0
+        assert name in await owner.page(f"/studies/f/people/{name}")
