@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
 from qsched.records import read_manifest
+from qsched.records.curation import read_curation
 from study_server.assignment.records import AssignmentContext, PairCache
 from study_server.clock import now_ms
 from study_server.db.database import DRIVER_ERRORS, Database
@@ -132,7 +133,11 @@ def read_design(path: Path, *, votes_per_pair: int | None = None) -> tuple[Study
         )
     if path.is_file():
         design = read_study_file(path)
-        return design, (path.parent / design.images).resolve()
+        folder = (path.parent / design.images).resolve()
+        if design.pairs == "curated" and design.pairs_sha256 is None:
+            # Part of the design from now on: a list that is edited later is another study.
+            design = design.model_copy(update={"pairs_sha256": read_curation(folder).sha256})
+        return design, folder
     return default_design(name=path.resolve().name, images=str(path), votes_per_pair=votes_per_pair), path
 
 
@@ -166,6 +171,8 @@ def describe(made: CreatedStudy) -> str:
     line = f"study {made.slug}: {made.pairs} {'triplets' if made.triplets else 'pairs'} from {made.images} images"
     if not made.created:
         return f"{line}, going on with it"
+    if made.curated:
+        line += f"; pairs.csv leaves out {made.curated} pairs"
     if made.identical:
         line += f"; left out {made.identical} pairs whose two pictures are identical"
     if made.refused or any(made.changed.values()):

@@ -29,6 +29,7 @@ COMMANDS: tuple[str, ...] = (
     "merge",
     "import_pictures",
     "verify",
+    "pairs",
     "diff",
     "info",
     "calibrate",

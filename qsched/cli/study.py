@@ -84,7 +84,9 @@ def check(
     from qsched.errors import IntegrityError
     from qsched.planning import Assumptions, measured_losses
     from qsched.records import iter_rows, read_manifest, refuse_faulty
+    from qsched.records.curation import PAIRS_NAME
     from study_server.owner import read_design
+    from study_server.studies.curated import keep_curated
     from study_server.studies.estimate import estimate_study
     from study_server.studies.identical import leave_out_identical
     from study_server.studies.picture_sizes import measure_pairs
@@ -99,7 +101,8 @@ def check(
     with lines_of(file):
         looks = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
         planned = plan_study(design, arms=[arm.name for arm in manifest.arms], images=looks)
-        to_show = leave_out_identical(planned, looks=looks, design=design)
+        curated = keep_curated(planned, design=design, folder=folder)
+        to_show = leave_out_identical(curated.pairs, looks=looks, design=design)
     shown = {arm for pair in to_show.pairs for arm in (pair.first_arm, pair.second_arm)}
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)
@@ -127,6 +130,10 @@ def check(
             f"  {'a pair to load':<20} {sizes.median_bytes / 1e6:.2f} MB, at most {sizes.largest_bytes / 1e6:.2f} MB; "
             f"{sizes.slow_seconds:.1f} s on a slow line (1.6 Mbit/s)"
         )
+    if curated.words:
+        typer.echo(f"  {'left out':<20} {curated.words} pairs, as pairs.csv says")
+    elif design.pairs == "all" and (folder / PAIRS_NAME).exists():
+        typer.echo(f"  {'not used':<20} pairs.csv of the image set (pairs: curated uses it)")
     if to_show.identical:
         typer.echo(
             f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"

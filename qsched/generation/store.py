@@ -23,11 +23,12 @@ from qsched.files import TEMPORARY_PREFIX, append_synced, write_atomic
 from qsched.generation.growth import NEWEST_PROVENANCE, grown
 from qsched.generation.plan import Job
 from qsched.records import ImageRow, Manifest, image_id_of, read_manifest
+from qsched.records.curation import PAIRS_NAME
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
 from qsched.records.set_diff import MEASURED, flat
 
 LOCK_NAME = ".qsched.lock"
-_PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl")
+_PAGES = ("contact_sheet.html", "metrics.html", "metrics.json", "metrics_images.jsonl", PAIRS_NAME)
 # Calibration statistics of the arms; they are kept when the set in the folder is deleted.
 STATISTICS_FOLDER = "statistics"
 SHARDS_FOLDER = "shards"

@@ -37,6 +37,7 @@ from study_server.media.importing import StoredImage, store_images
 from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import design_changes
 from study_server.studies.comparisons import ImageKey, PlannedPair, study_arms
+from study_server.studies.curated import keep_curated
 from study_server.studies.design import StudyDesign
 from study_server.studies.identical import leave_out_identical
 from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
@@ -53,6 +54,7 @@ class CreatedStudy:
     """What a creation did; `created` is False if the study was already there.
 
     identical    pairs left out because their two pictures look the same
+    curated      pairs that the set's pairs.csv leaves out, by stratum, in words
     changed      in a fidelity study: pictures with other content than the reference, by arm
     refused      boosted triplets left out for that
     triplets     whether the pairs are triplets
@@ -64,6 +66,7 @@ class CreatedStudy:
     images: int
     removed_chunks: dict[str, int]
     identical: int = 0
+    curated: str = ""
     changed: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
     triplets: bool = False
@@ -121,6 +124,8 @@ def _create(
         arms=[arm.name for arm in manifest.arms],
         images=[(row.prompt_id, row.sample_index, row.arm) for row in rows],
     )
+    curated = keep_curated(planned, design=design, folder=set_folder)
+    planned = curated.pairs
     by_file = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
     leave_out_identical(planned, looks=by_file, design=design)  # fails before anything is copied
     needed = {arm for pair in planned for arm in (pair.first_arm, pair.second_arm)} | set(arms)
@@ -162,6 +167,7 @@ def _create(
         len(images.files),
         dict(removed),
         to_show.identical,
+        curated.words,
         changed=triplets.changed,
         refused=triplets.refused,
         triplets=design.fidelity is not None,

@@ -248,6 +248,8 @@ class StudyDesign(DesignSection):
         default="fit", description="the scale at which each pair begins: as large as fits the window, or 1:1"
     )
     show_identical: bool = False
+    pairs: Literal["all", "curated"] = "all"
+    pairs_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
     votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)

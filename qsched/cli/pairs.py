@@ -1,0 +1,89 @@
+"""`qsched pairs`: the pairs of an image set by stratum, and which of them a study shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from qsched.records.curation import Stratum
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("pairs")(pairs)
+
+
+def pairs(
+    folder: Path = typer.Argument(..., help="Folder of an image set."),
+    baseline: str | None = typer.Option(None, help="Only the pairs with this arm."),
+    near_levels: int = typer.Option(
+        2, min=0, max=254, help="Near-identical: no pixel differs by more of 255 levels than this."
+    ),
+    leave_out: str = typer.Option("identical", help="Strata to leave out, separated by commas; none for no stratum."),
+    sample: str = typer.Option("", help="How many pairs of a stratum and comparison to draw: near-identical=50,..."),
+    seed: int = typer.Option(0, help="Seed of the draw."),
+) -> None:
+    """List broken, identical, near-identical and different pairs, and write pairs.csv with those that a study shows.
+
+    A picture of a single colour is broken (black is what NaN becomes). Broken pairs stay in unless they are left out:
+    leaving them out favours the arm that made them. A study uses the list with `pairs: curated` in its study.yaml.
+
+    Example: qsched pairs runs/demo --leave-out identical --sample near-identical=50
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
+
+    strata = _strata(leave_out)
+    numbers = _numbers(sample)
+    listed = list_pairs(folder, baseline=baseline, near_levels=near_levels)
+    listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
+    table = Table(box=None, pad_edge=False)
+    for column in ("comparison", "stratum"):
+        table.add_column(column, overflow="fold")
+    for column in ("pairs", "shown"):
+        table.add_column(column, justify="right")
+    for (first, second), stratum, count, shown in count_pairs(listed):
+        table.add_row(f"{first} / {second}", stratum, str(count), str(shown))
+    Console().print(table)
+    broken = sorted({(part, pair.prompt_id, pair.sample_index) for pair in listed for part in _broken(pair.why)})
+    for words, prompt, number in broken[:20]:
+        typer.echo(f"broken: {words} (prompt {prompt}, sample {number})")
+    if len(broken) > 20:
+        typer.echo(f"... and {len(broken) - 20} more broken pictures")
+    path = write_pairs(listed, folder)
+    shown_all = sum(pair.use for pair in listed)
+    typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")
+
+
+def _broken(why: str) -> list[str]:
+    return [part for part in why.split("; ") if " is all #" in part]
+
+
+def _strata(text: str) -> frozenset[Stratum]:
+    return frozenset() if text in ("", "none") else frozenset(_stratum("--leave-out", name) for name in text.split(","))
+
+
+def _numbers(text: str) -> dict[Stratum, int]:
+    numbers = {}
+    for part in text.split(",") if text else ():
+        name, _, number = part.partition("=")
+        if not number.isdecimal():
+            raise InputError(f"--sample {part!r}: write STRATUM=NUMBER, for example near-identical=50")
+        numbers[_stratum("--sample", name)] = int(number)
+    return numbers
+
+
+def _stratum(option: str, name: str) -> Stratum:
+    from qsched.records.curation import Stratum
+
+    try:
+        return Stratum(name)
+    except ValueError as error:
+        raise InputError(f"{option}: {name!r} is not one of {', '.join(Stratum)}") from error

@@ -1,0 +1,104 @@
+"""The list of a set's pairs with their strata, and which of them a study shows: `pairs.csv` in the image set.
+
+`qsched pairs` writes it, anybody may edit it, and a study with `pairs: curated` shows what it says.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from qsched.errors import InputError, RowError
+
+PAIRS_NAME = "pairs.csv"
+PAIR_COLUMNS = (
+    "prompt_id",
+    "sample_index",
+    "first_arm",
+    "second_arm",
+    "stratum",
+    "largest_difference",
+    "mean_difference",
+    "use",
+    "why",
+)
+_NEEDED = ("prompt_id", "sample_index", "first_arm", "second_arm", "stratum", "use")
+#: prompt, sample, and the two arms in the order of their names.
+PairKey = tuple[str, int, str, str]
+
+
+class Stratum(StrEnum):
+    """How the two pictures of a pair differ."""
+
+    BROKEN = "broken"
+    IDENTICAL = "identical"
+    NEAR_IDENTICAL = "near-identical"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True)
+class CuratedPair:
+    """One line of the list."""
+
+    stratum: Stratum
+    use: bool
+
+
+@dataclass(frozen=True)
+class Curation:
+    """The list, and the hash of the file that it was read from."""
+
+    path: Path
+    pairs: Mapping[PairKey, CuratedPair]
+    sha256: str
+
+
+def pair_key_of(prompt_id: str, sample_index: int, one: str, other: str) -> PairKey:
+    """The key of a pair, whichever arm is named first."""
+    first, second = sorted((one, other))
+    return prompt_id, sample_index, first, second
+
+
+def read_curation(folder: Path) -> Curation:
+    """Read and check the list of an image set; InputError if there is none, RowError for a wrong line."""
+    path = folder / PAIRS_NAME
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; `qsched pairs {folder}` writes it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    columns = list(reader.fieldnames or ())
+    for name in columns:
+        if name not in PAIR_COLUMNS or columns.count(name) > 1:
+            raise RowError(path, 1, f"column {name!r} is not known, or there twice; they are {', '.join(PAIR_COLUMNS)}")
+    for name in _NEEDED:
+        if name not in columns:
+            raise RowError(path, 1, f"there is no column {name!r}; `qsched pairs` writes it")
+    pairs: dict[PairKey, CuratedPair] = {}
+    for row in reader:
+        key, pair = _read_row(path, reader.line_num, row)
+        if key in pairs:
+            raise RowError(path, reader.line_num, f"the pair {' '.join(map(str, key))} is listed twice")
+        pairs[key] = pair
+    return Curation(path, pairs, hashlib.sha256(data).hexdigest())
+
+
+def _read_row(path: Path, line: int, row: Mapping[str, str]) -> tuple[PairKey, CuratedPair]:
+    if None in row or None in row.values():
+        raise RowError(path, line, "the row has another number of values than the header")
+    if row["use"] not in ("yes", "no"):
+        raise RowError(path, line, f"use is {row['use']!r}; it must be yes or no")
+    if row["stratum"] not in [stratum.value for stratum in Stratum]:
+        raise RowError(path, line, f"stratum is {row['stratum']!r}; it must be one of {', '.join(Stratum)}")
+    if not row["sample_index"].isdecimal():
+        raise RowError(path, line, f"sample_index is {row['sample_index']!r}; it counts from 0")
+    key = pair_key_of(row["prompt_id"], int(row["sample_index"]), row["first_arm"], row["second_arm"])
+    return key, CuratedPair(Stratum(row["stratum"]), row["use"] == "yes")
