@@ -151,15 +151,23 @@ def act_on_study(database: Database, slug: str, job: Callable[..., T], /, **valu
         raise InputError(f"the database did not take the change: {error}; nothing was done, try again") from error
 
 
-def add_study(file: Path, *, database_url: str, data: Path | None) -> str:
-    """Create the study of a study.yaml in a database, made if need be; returns a line about it."""
+def add_study(file: Path, *, database_url: str, data: Path | None, note: Callable[[str], None]) -> str:
+    """Create the study of a study.yaml in a database, made if need be; returns a line about it.
+
+    `note` is told of work that takes long before it begins.
+    """
     design, folder = read_design(file)
     read_manifest(folder)  # a mistyped path must leave no database behind
     settings = make_settings(database_url=database_url, data=data)
     database = open_database(settings)
     try:
         made = create_study(
-            database, design, set_folder=folder, data_folder=settings.data_folder, progress=lambda _: None
+            database,
+            design,
+            set_folder=folder,
+            data_folder=settings.data_folder,
+            progress=lambda _: None,
+            note=note,
         )
     finally:
         database.close()

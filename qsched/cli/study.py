@@ -222,7 +222,7 @@ def create(
 
     _must_exist(file)
     with lines_of(file):
-        line = add_study(file, database_url=db or default_database(), data=data)
+        line = add_study(file, database_url=db or default_database(), data=data, note=typer.echo)
     typer.echo(line)
 
 

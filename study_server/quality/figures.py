@@ -58,7 +58,7 @@ class WorkFigures:
 
     trials       pairs answered, of every kind but practice
     seconds      median time per task pair
-    gold         right among the answers to gold pairs and traps that are left or right, or a known tie
+    gold         right among the answers to gold pairs that are left or right, or a known tie, and to traps
     checks       passed among the attention checks
     repeats      same answer among the pairs that were shown twice
     left         left among the answers left or right
@@ -130,13 +130,17 @@ def _count(flags: Iterable[bool]) -> Share:
 
 
 def _gold(answers: Iterable[Answer]) -> Share:
-    """A tie is an answer to a pair whose known answer is one; to another pair it is not judged."""
+    """A tie is an answer to a pair whose known answer is one; to another gold pair it is not judged.
+
+    The traps of a fidelity study are gold too, and there "not sure" is wrong: they are far above the threshold.
+    """
     return _count(
         answer.choice == known
         for answer in answers
         if answer.kind in (Kind.GOLD, TripletKind.TRAP)
         and (known := known_answer(answer.expected, answer.question)) is not None
-        and (answer.choice in (Choice.LEFT, Choice.RIGHT) or answer.choice == known)
+        and (answer.choice in (Choice.LEFT, Choice.RIGHT, known) or answer.kind == TripletKind.TRAP)
+        and answer.choice != Choice.SKIP
     )
 
 

@@ -85,6 +85,7 @@ def launch(request: Launch) -> None:
                     set_folder=folder,
                     data_folder=settings.data_folder,
                     progress=lambda _: None,
+                    note=request.say,
                     # Nobody wrote the design of a bare image set: it goes on as it is unless an option says otherwise.
                     compare=request.image_set.is_file() or request.votes_per_pair is not None,
                 )

@@ -39,6 +39,7 @@ from study_server.studies.changes import design_changes
 from study_server.studies.comparisons import ImageKey, PlannedPair, study_arms
 from study_server.studies.curated import keep_curated
 from study_server.studies.design import StudyDesign
+from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.identical import leave_out_identical
 from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
 from study_server.studies.triplets import plan_study, reference_arm
@@ -79,17 +80,18 @@ def create_study(
     set_folder: Path,
     data_folder: Path,
     progress: Callable[[int], None],
+    note: Callable[[str], None] = lambda _: None,
     compare: bool = True,
 ) -> CreatedStudy:
     """Create the study of `design` from the image set in `set_folder`.
 
     A study of the same slug, image set and design is left as it is; another one of that slug is an error. `progress`
-    is called with the number of images copied so far. Processes that create studies in one database take turns: a
-    second server that starts with the same study.yaml finds the study of the first. Without `compare` a study of the
-    same slug and image set goes on whatever its design.
+    is called with the number of images copied so far, `note` with a line before work that takes long. Processes that
+    create studies in one database take turns: a second server that starts with the same study.yaml finds the study of
+    the first. Without `compare` a study of the same slug and image set goes on whatever its design.
     """
     with exclusive_setup(database):
-        return _create(database, design, set_folder, data_folder, progress, compare=compare)
+        return _create(database, design, set_folder, data_folder, progress, note, compare=compare)
 
 
 def _create(
@@ -98,6 +100,7 @@ def _create(
     set_folder: Path,
     data_folder: Path,
     progress: Callable[[int], None],
+    note: Callable[[str], None],
     *,
     compare: bool,
 ) -> CreatedStudy:
@@ -141,6 +144,7 @@ def _create(
     comparisons = _write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
     triplets = TripletPictures(to_show.pairs)
     if design.fidelity is not None:
+        note(f"measuring how {len(images.files):,} pictures differ from their reference, and preparing triplets")
         triplets = prepare_triplets(
             database,
             study_id,
@@ -207,7 +211,11 @@ def _counts(database: Database, slug: str) -> tuple[int, int]:
     with database.session() as session:
         study = sa.select(StudyRecord.id).where(StudyRecord.slug == slug).scalar_subquery()
         pairs = session.scalar(sa.select(sa.func.count()).where(PairRecord.study_id == study))
-        images = session.scalar(sa.select(sa.func.count()).where(ImageRecord.study_id == study))
+        # The crops and traps of a fidelity study are pictures that the server made itself.
+        columns = (TripletRecord.shown_reference_id, TripletRecord.shown_first_id, TripletRecord.shown_second_id)
+        crops = sa.union(*(sa.select(column).where(TripletRecord.presentation == "boosted") for column in columns))
+        own = ImageRecord.study_id == study, ImageRecord.arm != MADE_TRAP, ImageRecord.id.not_in(crops)
+        images = session.scalar(sa.select(sa.func.count()).where(*own))
         return pairs or 0, images or 0
 
 

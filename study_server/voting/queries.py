@@ -30,6 +30,10 @@ ASSIGNMENT_AND_KEY = Statement(f"""
     WHERE a.id = :assignment AND a.session_id = :session [[sqlite: | postgresql: FOR UPDATE OF a]]
 """)
 
+SHOWN_REFERENCE = Statement("""
+    SELECT t.shown_reference_id FROM assignments a JOIN triplets t ON t.pair_id = a.pair_id WHERE a.id = :assignment
+""")
+
 SCREENING = Statement("SELECT screening FROM sessions WHERE id = :session")
 
 # The answers that stand: no later row supersedes them.

@@ -8,6 +8,7 @@ from study_server.voting import service, sessions
 from study_server.voting.answers import HeartbeatAnswer, NextStep, SessionAnswer, UndoAnswer, VoteAnswer
 from study_server.voting.pictures import PAIR_NUMBERS
 from study_server.voting.presenter import Presenter
+from study_server.voting.queries import SHOWN_REFERENCE
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
 from study_server.web.calls import ERRORS, PARAMETERS, Call, SessionRoute
 from study_server.web.limits import address_of
@@ -92,7 +93,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
     """Record that a pair cannot be judged, and replace it. Files that the server itself cannot read are a 503."""
     number, left, right = call.own_pair(body.assignment)
     if body.problem == "image_missing":
-        for image in (left, right):
+        for image in (left, right, *await _reference_of(call, number)):
             await call.server.images.check(image)
     call.server.holders.release(address_of(call.request), call.session.number)
     outcome = await call.server.writer.run(
@@ -106,3 +107,11 @@ async def report(call: Call, body: ReportBody) -> NextStep:
         tab_token=body.tab_token,
     )
     return Presenter(call).report(outcome)
+
+
+async def _reference_of(call: Call, assignment: int) -> tuple[int, ...]:
+    """The reference that an assignment of a fidelity study shows."""
+    if call.study.design.fidelity is None:
+        return ()
+    row = await call.server.reader.run(lambda tx: tx.one(SHOWN_REFERENCE, assignment=assignment))
+    return () if row is None else (int(row[0]),)

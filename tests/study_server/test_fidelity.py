@@ -19,6 +19,7 @@ from qsched.cli.main import app
 from qsched.errors import InputError
 from qsched.records import Presentation, image_id_for
 from study_server.export import export_content, export_triplets, export_votes, is_fidelity
+from study_server.quality.people import every_person
 from study_server.studies.changes import design_changes
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
@@ -200,6 +201,43 @@ def test_a_picture_with_other_content_is_not_boosted_and_is_counted(database, ma
     assert export_content(database, study="f", path=tmp_path / "content.csv") == (12, 1)
     content = pl.read_csv(tmp_path / "content.csv")
     assert content.filter("changed").select("prompt_id", "arm").rows() == [("p0", "w8a8")]
+
+
+def test_a_study_that_exists_goes_on_and_counts_the_sets_pictures_only(make_fidelity, small_image_set):
+    made = make_fidelity(small_image_set)
+    again = make_fidelity(small_image_set)
+    assert made.triplets and made.created and not again.created
+    assert (again.pairs, again.images) == (made.pairs, made.images) == (made.pairs, 18)
+
+
+async def test_a_missing_reference_is_the_servers_fault_and_no_pair_is_taken_out(
+    settings, database, make_fidelity, small_image_set
+):
+    make_fidelity(small_image_set)
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter()
+        await visitor.begin()
+        shown = visitor.queue[0]
+        body = {"assignment": shown["token"], "problem": "image_missing", "tab_token": visitor.tab}
+        ((file,),) = query(
+            database,
+            "SELECT i.file FROM assignments a JOIN triplets t ON t.pair_id = a.pair_id"
+            " JOIN images i ON i.id = t.shown_reference_id ORDER BY a.position LIMIT 1",
+        )
+        next(settings.data_folder.rglob(file)).unlink()
+        answer = await visitor.post("api/report", {**body, "idempotency_key": "k" * 12})
+        assert answer.status_code == 503, answer.text
+    assert query(database, "SELECT COUNT(*) FROM reports") == [(0,)]
+
+
+async def test_traps_are_the_gold_of_a_fidelity_study(settings, database, make_fidelity, small_image_set):
+    make_fidelity(small_image_set)
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter("?simulated=1", simulated="1")
+        await visitor.vote_all(lambda _: "tie")
+    with database.snapshot() as tx:
+        (person,) = every_person(tx, study_id=1)
+    assert (person.work.gold.part, person.work.gold.of) == (0, 4), "not sure is wrong on a trap"
 
 
 def test_a_set_whose_content_changed_everywhere_makes_no_boosted_study(make_fidelity, changed_set):
