@@ -1,9 +1,11 @@
 """What the closed-form search finds on the tiny models, as tables: gains held out, control, the linear share of errors.
 
     python -m tools.ship_coefficients --precisions w3a8 w4a4 --work runs/calibration
-    python benchmarks/closed_form.py --work runs/calibration
+    qsched calibrate --backbone tiny-sdxl --precision w3a8 --steps 1 --prompts calibration --heldout eval \
+        --also tiny-check --no-control --out runs/more/tiny-sdxl-w3a8-1step.json          (and so on)
+    python benchmarks/closed_form.py --work runs/calibration runs/more
 
-The first command calibrates (25 prompts, checked on 100 evaluation prompts), the second reads its records and writes
+The first commands calibrate (25 prompts, checked on 100 evaluation prompts), the last reads their records and writes
 `benchmarks/results/closed_form.md`, and `closed_form.json` with every held-out score, which
 `benchmarks/interval_coverage.py` samples from. NFE are counted where the denoiser is called.
 """
@@ -27,10 +29,12 @@ KEPT = ("backbone", "precision", "weights", "steps", "candidates", "closed_form"
 def main() -> None:
     """Read the records, print the tables, store both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/calibration"))
+    parser.add_argument("--work", type=Path, nargs="+", default=[Path("runs/calibration")])
     parser.add_argument("--out", type=Path, default=RESULTS / "closed_form.json")
     arguments = parser.parse_args()
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.work.glob("tiny-*.json"))]
+    paths = sorted(path for folder in arguments.work for path in folder.glob("tiny-*.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records.sort(key=lambda record: (-record["steps"], name_of(record)))
     text = "\n".join([gains(records), candidates(records), shares(records)])
     stored = {"machine": machine("torch", "diffusers", "open_clip_torch"), "arms": [kept(one) for one in records]}
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
@@ -38,10 +42,21 @@ def main() -> None:
     print(text)
 
 
+def name_of(record: dict[str, Any]) -> str:
+    """`tiny-sdxl W3A8`, with the number of steps and the seed if they are not the usual ones."""
+    seed, steps = record["provenance"]["settings"]["seed"], record["steps"]
+    return (
+        f"{record['backbone']} {record['precision'].upper()}"
+        + ("" if steps == 4 else f", {steps} step" + ("s" if steps > 1 else ""))
+        + (f", seed {seed}" if seed else "")
+    )
+
+
 def kept(record: dict[str, Any]) -> dict[str, Any]:
     """A record without its provenance, with the held-out scores of both methods."""
     methods = {"qsched": record, "qsched-bias": record["qsched_bias"]}
     return {
+        "name": name_of(record),
         **{name: record[name] for name in KEPT},
         "spent": record["provenance"]["spent"],
         "methods": {
@@ -62,7 +77,7 @@ def gains(records: list[dict[str, Any]]) -> str:
     ]
     for record in records:
         for name, one in (("Q-Sched", record), ("qsched-bias", record["qsched_bias"])):
-            arm = f"{record['backbone']} {record['precision'].upper()}, {name}"
+            arm = f"{name_of(record)}, {name}"
             if one["heldout"] is None:
                 lines.append(f"| {arm} | {one['found_by']} | - | - | - | - | {one['verdict']} |")
                 continue
@@ -80,11 +95,11 @@ def gains(records: list[dict[str, Any]]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
         between = record["bias_over_qsched"]
         if between is not None:
-            arm = f"{record['backbone']} {record['precision'].upper()}, qsched-bias over Q-Sched"
+            arm = f"{name_of(record)}, qsched-bias over {'Q-Sched' if record['heldout'] else 'stock'}"
             cells = (arm, "", interval(between), f"{between['above']} / {between['below']}", "", "", "")
             lines.append("| " + " | ".join(cells) + " |")
     spent = "; ".join(
-        f"{r['backbone']} {r['precision'].upper()}: {r['provenance']['spent']['search_nfe']} NFE to search, "
+        f"{name_of(r)}: {r['provenance']['spent']['search_nfe']} NFE to search, "
         f"{r['provenance']['spent']['check_nfe']} to check"
         for r in records
     )
@@ -105,7 +120,7 @@ def candidates(records: list[dict[str, Any]]) -> str:
             + ("*" if one["among_the_equals"] else "")
             for one in record["candidates"]
         ]
-        lines.append(f"| {record['backbone']} {record['precision'].upper()} | {'; '.join(cells)} |")
+        lines.append(f"| {name_of(record)} | {'; '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
@@ -122,7 +137,7 @@ def shares(records: list[dict[str, Any]]) -> str:
         fit = record["closed_form"]["fits"]["bias and scalars"]
         cells = [" ".join(f"{100 * e:.0f}" for e in fit["error"]) + " %"]
         cells += [" ".join(f"{100 * s:.0f}" for s in fit["linear_share"][form]) + " %" for form in fit["linear_share"]]
-        lines.append(f"| {record['backbone']} {record['precision'].upper()} | {' | '.join(cells)} |")
+        lines.append(f"| {name_of(record)} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

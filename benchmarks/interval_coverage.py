@@ -73,7 +73,7 @@ def measured(n: int) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
             if found["heldout"] is not None:
                 jaq = found["heldout"]["jaq"]
                 gains = np.array(jaq["tuned"]) - np.array(jaq["stock"])
-                name = f"our gains, {arm['backbone']} {arm['precision'].upper()} {method}"
+                name = f"our gains, {arm['name']} {method}"
                 yield f"{name} (skewness {skewness(gains):+.1f})", _subsamples(gains[None], n)
 
 

@@ -52,7 +52,7 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
     judged = [one for one in result.outcomes if one.has_candidate]
     return render_page(
         _TEMPLATE,
-        title=f"Calibration of {record['backbone']} at {record['precision']}, {record['steps']} steps",
+        title=f"Calibration of {record['backbone']} at {record['precision']}, {_steps(record['steps'])}",
         verdicts=[verdict_words(result, one) for one in result.outcomes],
         between=between_words(result),
         examples=[_shown(example) for example in result.examples],
@@ -109,7 +109,7 @@ def _gains_caption(result: CalibrationResult) -> str:
     worst = "; ".join(f"{NAMES[one.method]}, {worst_words(result, one)}" for one in result.outcomes if one.heldout)
     return (
         "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval (the wider end of "
-        f"Student's t and of Hall's t). Point at a dot for its prompt. {worst[:1].upper()}{worst[1:]}."
+        f"Student's t and of Hall's t). Point at a dot for its prompt. By method: {worst}."
     )
 
 
@@ -132,11 +132,17 @@ def _candidate_table(record: dict[str, Any]) -> Table:
 
 def _equals_words(result: CalibrationResult) -> str:
     whole = sum(len(gains) == len(result.prompts) for gains in result.gains.values())
+    measured = f"{whole} candidates measured on all {len(result.prompts)} calibration prompts"
+    if len(result.equals) == 1:
+        return f"Of the {measured}, all but the best are beaten by another (5{_PERCENT}, all comparisons together)."
     return (
-        f"{len(result.equals)} of the {whole} candidates measured on all {len(result.prompts)} calibration prompts are "
-        "equals: no other candidate is shown to beat them (5 %, all comparisons together). Another machine may choose "
-        "another winner, but from nearly the same set."
+        f"{len(result.equals)} of the {measured} are equals: no other candidate is shown to beat them (5{_PERCENT}, "
+        "all comparisons together). Another machine may choose another winner, but from nearly the same set."
     )
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _fit_table(result: CalibrationResult) -> Table | None:
