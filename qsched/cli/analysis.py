@@ -12,6 +12,7 @@ import typer
 COMMANDS = {
     "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
     "review": "Which ranks of a leaderboard its votes support. The same as python analysis/review.py.",
+    "metrics": "Automatic metrics judged by people's votes. The same as python analysis/metrics.py.",
     "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
     "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
     "price": "What a fidelity certificate costs, before a study. The same as python analysis/price.py.",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from analysis import audit, certify, jnd, plan, power, price, review, winrates
+from analysis import audit, certify, jnd, metrics, plan, power, price, review, winrates
 from analysis.votes.__main__ import app as votes
 from qsched.cli.main import app
 
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Any] = {
     "qsched winrates": typer.main.get_command(winrates.app),
     "qsched review": typer.main.get_command(review.app),
     "qsched plan": typer.main.get_command(plan.app),
+    "qsched metrics": typer.main.get_command(metrics.app),
     "qsched power": typer.main.get_command(power.app),
     "qsched certify": typer.main.get_command(certify.app),
     "qsched jnd": typer.main.get_command(jnd.app),
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Any] = {
     "python analysis/review.py": typer.main.get_command(review.app),
     "python analysis/votes": typer.main.get_command(votes),
     "python analysis/plan.py": typer.main.get_command(plan.app),
+    "python analysis/metrics.py": typer.main.get_command(metrics.app),
     "python analysis/power.py": typer.main.get_command(power.app),
     "python analysis/certify.py": typer.main.get_command(certify.app),
     "python analysis/jnd.py": typer.main.get_command(jnd.app),

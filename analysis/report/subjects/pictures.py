@@ -99,7 +99,7 @@ def _first_of_each_prompt(items: pl.DataFrame, by: pl.Expr, n: pl.Expr) -> pl.Da
 
 
 def _examples(items: pl.DataFrame, image_set: ImageSet | None) -> tuple[Example, ...]:
-    return tuple(_with_pictures(Example(prompt=None, **row), image_set) for row in items.iter_rows(named=True))
+    return tuple(with_pictures(Example(prompt=None, **row), image_set) for row in items.iter_rows(named=True))
 
 
 def _items(frame: pl.DataFrame) -> pl.DataFrame | None:
@@ -130,7 +130,8 @@ def _items(frame: pl.DataFrame) -> pl.DataFrame | None:
     )
 
 
-def _with_pictures(item: Example, image_set: ImageSet | None) -> Example:
+def with_pictures(item: Example, image_set: ImageSet | None) -> Example:
+    """The item with its prompt and both pictures, if the set has them."""
     if image_set is None:
         return item
     found = [image_set.files.get((item.prompt_id, arm, item.sample_index)) for arm in (item.arm_a, item.arm_b)]
