@@ -142,8 +142,7 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         facts.append(("Not in this estimate", f"{found.n_elsewhere:,} votes on other questions or of other studies"))
     if found.image_set is not None:
         manifest = found.image_set.manifest
-        steps = "steps not known" if manifest.steps is None else f"{manifest.steps} steps"
         note = "" if manifest.pairing_note is None else f"; {manifest.pairing_note}"
-        facts.append(("Image set", f"{manifest.set_id}, backbone {manifest.backbone}, {steps}{note}"))
+        facts.append(("Image set", f"{manifest.set_id}, backbone {manifest.backbone}, {manifest.steps_words}{note}"))
     facts.append(("Versions", ", ".join(f"{name} {number}" for name, number in found.versions.items())))
     return facts

@@ -85,7 +85,8 @@ def _image_set(folder: Path) -> Lines:
     lines = [
         ("kind", f"{part}, {manifest.set_id}, begun {manifest.created_at:%Y-%m-%d %H:%M}"),
         ("pictures", f"{len(rows)} of {expected} ({state}), {manifest.width}x{manifest.height} pixels"),
-        ("backbone", f"{manifest.backbone}, {manifest.steps} steps, set seed {manifest.set_seed}"),
+        ("backbone", f"{manifest.backbone}, {manifest.steps_words}"),
+        ("pairing", manifest.pairing_note or f"by seed; the set's seed is {manifest.set_seed}"),
         ("prompts", f"{manifest.n_prompts}, samples per prompt: {manifest.samples}"),
     ]
     for arm in manifest.arms:

@@ -57,15 +57,11 @@ def contact_sheet(manifest: Manifest, rows: list[ImageRow]) -> str:
 def _summary(manifest: Manifest, n_rows: int) -> str:
     n_pairs = manifest.n_prompts * manifest.samples
     return (
-        f"{manifest.backbone}, {_steps(manifest)}, {manifest.width}×{manifest.height}, "
+        f"{manifest.backbone}, {manifest.steps_words}, {manifest.width}×{manifest.height}, "
         f"{_count(manifest.n_prompts, 'prompt')} × {_count(manifest.samples, 'sample')} × "
         f"{_count(len(manifest.arms), 'arm')}: {n_rows} of {n_pairs * len(manifest.arms)} images, "
         + (f"set seed {manifest.set_seed}." if manifest.pairing_note is None else f"{manifest.pairing_note}.")
     )
-
-
-def _steps(manifest: Manifest) -> str:
-    return "steps not known" if manifest.steps is None else _count(manifest.steps, "step")
 
 
 def _count(n: int, noun: str) -> str:

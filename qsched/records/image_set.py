@@ -106,6 +106,13 @@ class Manifest(Record):
     provenance: dict[str, object] = Field(default_factory=dict)
 
     @property
+    def steps_words(self) -> str:
+        """`4 steps`, `1 step` or `steps not known`."""
+        if self.steps is None:
+            return "steps not known"
+        return f"{self.steps} step" if self.steps == 1 else f"{self.steps} steps"
+
+    @property
     def pairing_note(self) -> str | None:
         """What to say wherever the set is used, if it is not known that its pairs started from the same noise."""
         if self.pairing == "seed":

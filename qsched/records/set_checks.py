@@ -109,6 +109,9 @@ def _check_missing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Fin
 
 
 def _check_pairing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+    generated = manifest.provenance.get("tool") == GENERATE_PAIRS
+    if generated and (manifest.set_seed is None or manifest.steps is None or manifest.pairing != "seed"):
+        yield Finding("pairing", MANIFEST_NAME, f"{GENERATE_PAIRS} states set_seed, steps and pairing: seed")
     first: dict[tuple[str, int], ImageRow] = {}
     texts: dict[str, ImageRow] = {}
     for row in rows:
@@ -118,7 +121,7 @@ def _check_pairing(manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Fin
             yield Finding("pairing", where, f"seed {row.seed}, but the pairing of the set is {manifest.pairing!r}")
         elif row.seed != other.seed:
             yield Finding("pairing", where, f"seed {row.seed}, but {other.arm} has {other.seed}")
-        elif manifest.provenance.get("tool") == GENERATE_PAIRS and manifest.set_seed is not None:
+        elif generated and manifest.set_seed is not None:
             seed = image_seed(manifest.set_seed, row.prompt_id, row.sample_index)
             if row.seed != seed:
                 yield Finding("pairing", where, f"seed {row.seed} is not the hash of its place, {seed}")

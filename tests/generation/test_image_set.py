@@ -76,6 +76,14 @@ def rows_of(out: Path) -> dict[tuple, dict]:
     return {(r.arm, r.prompt_id, r.sample_index): r.model_dump(exclude=circumstance) for r in iter_rows(out)}
 
 
+def test_a_set_of_ours_cannot_call_its_pairing_unproven(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "set")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"pairing": "unproven", "set_seed": None}))
+    findings = [finding for finding in verify_set(folder).findings if finding.where == "manifest.json"]
+    assert "states set_seed, steps and pairing: seed" in findings[0].problem
+
+
 def test_four_arms_start_from_the_same_noise_in_the_same_batches(finished) -> None:
     report = verify_set(finished)
     assert report.ok and (report.n_rows, report.n_expected) == (24, 24)

@@ -101,7 +101,7 @@ def render_set_scores(scores: SetScores) -> str:
     return render_page(
         _TEMPLATE,
         title=f"Automatic metrics of {manifest.set_id}",
-        summary=f"{manifest.backbone}, {manifest.steps or 'unknown'} steps, {manifest.n_prompts} prompts, samples per "
+        summary=f"{manifest.backbone}, {manifest.steps_words}, {manifest.n_prompts} prompts, samples per "
         f"prompt: {manifest.samples}.",
         baseline=scores.baseline,
         warnings=scores.warnings,
