@@ -1,4 +1,4 @@
-"""`qsched study people | exclude | include | forget | links | preview`: the people of a study, and who comes how."""
+"""The people of a study: `qsched study people`, `exclude`, `include`, `forget`, `cleanup`, `links`, `preview`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PI
 
 def add_to(group: typer.Typer) -> None:
     """Add the commands to `qsched study`."""
-    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, links, preview)
+    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, cleanup, links, preview)
     for command in commands:
         group.command()(command)
 
@@ -126,6 +126,29 @@ def forget(
     kept = f"; {done.kept} vote rows stay under a pseudonym, as the consent text allows" if done.kept else ""
     typer.echo(f"deleted: {done.votes} vote rows; {done.slots} slots are open again{kept}")
     typer.echo("copies that were exported before, and backups, are yours to clean")
+
+
+def cleanup(
+    slug: str = typer.Argument(),
+    days: int = typer.Option(..., "--days", min=1, help="Keep what is at most so many days old."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Delete old personal data: platform ids, answers about people, devices, words of reports, cookies, codes.
+
+    Votes stay under pseudonyms. Run it every day to keep a retention period; pay people before.
+
+    Example: qsched study cleanup demo --days 90
+    """
+    from study_server.owner import act_on_study, existing_database
+    from study_server.quality.forgetting import clean_up
+    from study_server.studies.actions import COMMAND_LINE
+
+    database = existing_database(db)
+    try:
+        sessions = act_on_study(database, slug, clean_up, days=days, by=COMMAND_LINE)
+    finally:
+        database.close()
+    typer.echo(f"deleted the personal data of {sessions} sessions that began more than {days} days ago")
 
 
 def links(

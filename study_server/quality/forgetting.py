@@ -1,4 +1,6 @@
-"""Delete one person's data, and with them the votes unless the consent text says that these stay."""
+"""Delete personal data: one person's on request, with the votes unless the consent text lets these stay; or, after a
+retention period, everybody's but the votes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from study_server.db import Statement, Tx
 from study_server.quality.exclusion import HOLDS_SLOT, LOCK_SESSIONS, find_person
 from study_server.studies.actions import record_action
 
+DAY_MS = 24 * 3_600_000
 COUNT_VOTES = Statement("""
     SELECT COUNT(*) FROM votes v JOIN sessions s ON s.id = v.session_id WHERE s.annotator_id = :annotator
 """)
@@ -30,6 +33,29 @@ STRIP_REPORTS = Statement("""
 """)
 
 
+# The same for everybody whose participation began before a time.
+OLD = "SELECT id FROM sessions WHERE study_id = :study AND started_ms < :before"
+RECENT_PEOPLE = "SELECT annotator_id FROM sessions WHERE study_id = :study AND started_ms >= :before"
+COUNT_OLD = Statement(f"""
+    SELECT COUNT(*) FROM sessions s WHERE s.id IN ({OLD})
+      AND (s.token_hash IS NOT NULL OR s.withdraw_code IS NOT NULL OR s.screening IS NOT NULL
+           OR s.demographics IS NOT NULL
+           OR EXISTS (SELECT 1 FROM platform_sessions p WHERE p.session_id = s.id))
+""")
+CLEAN_OLD = (
+    Statement(f"""
+        DELETE FROM platform_identities WHERE study_id = :study AND annotator_id NOT IN ({RECENT_PEOPLE})
+    """),
+    Statement(f"DELETE FROM platform_sessions WHERE session_id IN ({OLD})"),
+    Statement(f"UPDATE reports SET detail = NULL WHERE detail IS NOT NULL AND session_id IN ({OLD})"),
+    Statement(f"""
+        UPDATE sessions SET token_hash = NULL, tab_token = NULL, withdraw_code = NULL, screening = NULL,
+                            demographics = NULL, state = CASE WHEN state = 'active' THEN 'finished' ELSE state END
+        WHERE id IN ({OLD})
+    """),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """What was deleted: vote rows, and slots that others fill now; `kept` are votes that the consent lets stay."""
@@ -37,6 +63,28 @@ class Forgotten:
     votes: int
     slots: int
     kept: int
+
+
+def clean_up(tx: Tx, context: AssignmentContext, *, days: int, by: str) -> int:
+    """Delete what could lead to people who began more than `days` days ago; returns how many sessions had any of it.
+
+    Platform ids, answers about the person, the device, words of reports, cookies and withdrawal codes go; votes and how
+    they looked on the screen stay under pseudonyms. Nobody of them can come back to their place, and a person who comes
+    by a platform again is a new one.
+    """
+    values = {"study": context.study.id, "before": context.now - days * DAY_MS}
+    sessions = int(tx.scalar(COUNT_OLD, **values))
+    for statement in CLEAN_OLD:
+        tx.run(statement, **values)
+    if sessions:
+        record_action(
+            tx,
+            "old personal data deleted",
+            actor=by,
+            study=context.study.slug,
+            detail=f"{sessions} sessions of more than {days} days ago",
+        )
+    return sessions
 
 
 def forget(tx: Tx, context: AssignmentContext, *, by: str, who: str = "", platform_id: str | None = None) -> Forgotten:

@@ -6,7 +6,7 @@ import pytest
 
 from study_server.export import export_votes
 from study_server.owner import act_on_study
-from study_server.quality.forgetting import forget
+from study_server.quality.forgetting import clean_up, forget
 from study_server.studies.actions import COMMAND_LINE
 from tests.study_server.quality.test_exclusion import check_slots
 from tests.study_server.visiting import Visitor, query, serving
@@ -58,3 +58,21 @@ async def test_after_it_nothing_leads_to_the_person(settings, database, make_stu
     assert query(database, "SELECT detail FROM owner_actions WHERE action LIKE 'data of%'")[0][0].startswith(
         f"{done.votes} vote rows deleted"
     )
+
+
+async def test_after_the_retention_period_only_votes_are_left(settings, database, make_study, tmp_path):
+    make_study(demographics=ABOUT, votes_total=20)
+    async with serving(settings) as browser:
+        visitor = await take_part(browser)
+        await (await Visitor(browser()).enter("?PROLIFIC_PID=recent")).vote_all(limit=2)
+        with database.transaction() as tx:
+            tx.command("UPDATE sessions SET started_ms = started_ms - 86400000 * CAST(31 AS BIGINT) WHERE id = 1")
+        assert act_on_study(database, "s", clean_up, days=32, by=COMMAND_LINE) == 0
+        assert all(value in everything(database) for value in PRIVATE)
+        assert act_on_study(database, "s", clean_up, days=30, by=COMMAND_LINE) == 1
+        left = everything(database)
+        # How a vote looked on the screen stays with the vote.
+        assert [value for value in PRIVATE if value in left] == ["1234"] and "recent" in left
+        assert "I agree" in (await visitor.client.get("/s/s")).text
+        assert act_on_study(database, "s", clean_up, days=30, by=COMMAND_LINE) == 0
+    assert export_votes(database, study="s", path=tmp_path / "v.csv").written == 7
