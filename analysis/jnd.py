@@ -25,7 +25,7 @@ EXIT_BAD_INPUT = 2
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-class By(StrEnum):
+class ScalePer(StrEnum):
     PROMPT = "prompt"
     NONE = "none"
 
@@ -40,7 +40,7 @@ def jnd(
     ],
     out: Annotated[Path, typer.Option(help="Folder for scores.csv, maps.csv and scores.json.")] = Path("scores"),
     by: Annotated[
-        By | None,
+        ScalePer | None,
         typer.Option(help="prompt: a scale for each prompt or source; none: one for all. Default: prompt for AIC-3."),
     ] = None,
     min_trap_share: Annotated[
@@ -76,7 +76,7 @@ def jnd(
     metrics = None if image_set is None else read_set_metrics(image_set)
     table = read_triplets(votes)
     screened = screen(table, TrapRule(share=min_trap_share, least=min_traps))
-    by_prompt = table.layout == "aic-3" if by is None else by is By.PROMPT
+    by_prompt = table.layout == "aic-3" if by is None else by is ScalePer.PROMPT
     spread = (0.0 if by_prompt else 0.3) if people_sd is None else people_sd
     found = score_table(screened.table, by_prompt=by_prompt, people_sd=spread, confidence=confidence)
     paths = list(write_scores(found, screened, out))

@@ -44,6 +44,21 @@ class Shape(StrEnum):
     PERCENTILE = "percentile"
 
 
+class Comparisons(StrEnum):
+    """Of a planned study."""
+
+    ALL = "all"
+    BASELINE = "baseline"
+
+
+class Adjust(StrEnum):
+    """Of a planned study, for the number of its comparisons."""
+
+    HOLM = "holm"
+    BONFERRONI = "bonferroni"
+    NONE = "none"
+
+
 class By(StrEnum):
     CATEGORY = "category"
     QUESTION = "question"

@@ -7,7 +7,6 @@ what is wanted goes in, people and votes come out. Exit code 2: numbers that mak
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
+from analysis.options import Adjust, Comparisons
 from qsched.extras import run_app
 
 if TYPE_CHECKING:
@@ -28,16 +28,6 @@ WANTED, STUDY, TASTE, COST = "What is wanted", "The study", "What is assumed", "
 PROMPTS = (50, 100, 300, 1000, 3000)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-
-
-class Comparisons(StrEnum):
-    ALL = "all"
-    BASELINE = "baseline"
-
-
-class Adjust(StrEnum):
-    HOLM = "holm"
-    NONE = "none"
 
 
 def _option(help_text: str, panel: str, **limits: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
+from analysis.options import Adjust, Comparisons
 from qsched.extras import run_app
 from qsched.files import write_atomic
 from qsched.records import InputError
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 STUDY, TASTE, TEST, OUT = "The study", "What is assumed", "The test", "Output"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-
-
-class Comparisons(StrEnum):
-    ALL = "all"
-    BASELINE = "baseline"
-
-
-class Adjust(StrEnum):
-    HOLM = "holm"
-    BONFERRONI = "bonferroni"
-    NONE = "none"
 
 
 def _option(help_text: str, panel: str, **limits: Any) -> Any:

@@ -22,7 +22,7 @@ import typer
 from qsched.records import QschedError
 
 if TYPE_CHECKING:
-    from analysis.planning.fidelity_mean import Assumptions, Price
+    from analysis.planning.fidelity_mean import Price, PriceAssumptions
     from analysis.planning.fidelity_share import SharePrice
 
 EXIT_BAD_INPUT = 2
@@ -67,7 +67,7 @@ def price(
       python analysis/price.py --damage 0.25 --gain 4 --arms 8
     """
     from analysis.planning.fidelity_mean import (
-        Assumptions,
+        PriceAssumptions,
         known_map_price,
         map_check_price,
         mixed_price,
@@ -78,7 +78,7 @@ def price(
     from analysis.triplets import BOOSTED, PLAIN
     from qsched.files import write_atomic
 
-    a = Assumptions(
+    a = PriceAssumptions(
         damage=damage,
         gain=gain,
         people=people,
@@ -113,7 +113,7 @@ def price(
 
 
 def table(
-    a: Assumptions,
+    a: PriceAssumptions,
     limit: float,
     share: float,
     means: list[Price],

@@ -13,7 +13,7 @@ from analysis.certificate.preference import judge_preference
 from analysis.certificate.prompts import judge_content, judge_share, read_content
 from analysis.certificate.registration import Registered
 from analysis.certificate.result import ClauseResult
-from analysis.triplets import Screened, TrapRule, TripletTable, code_triplets, screen
+from analysis.triplets import ScreenedTriplets, TrapRule, TripletTable, code_triplets, screen
 from analysis.votes import read_votes
 from qsched.records import InputError
 
@@ -28,7 +28,7 @@ class Certificate:
     registered: Registered
     clauses: tuple[ClauseResult, ...]
     exploratory: tuple[str, ...]
-    screened: Screened
+    screened: ScreenedTriplets
     sensitivity: tuple[tuple[str, str], ...]
     reference: str
     simulated: int

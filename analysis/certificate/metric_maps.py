@@ -13,7 +13,7 @@ import polars as pl
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.metric_scale import MetricVotes, fit_metric
 from analysis.stats.jnd.variance import Clusters
-from analysis.triplets import Screened
+from analysis.triplets import ScreenedTriplets
 from qsched.files import write_atomic
 from qsched.records import InputError
 from qsched.records.metric_jnd import MetricMap, MetricMaps, MetricReading, difference_form
@@ -59,7 +59,7 @@ def read_set_metrics(folder: Path) -> SetMetrics:
 
 
 def map_metrics(
-    screened: Screened, metrics: SetMetrics, *, people_sd: float, confidence: float
+    screened: ScreenedTriplets, metrics: SetMetrics, *, people_sd: float, confidence: float
 ) -> tuple[MetricMaps, tuple[str, ...]]:
     """A map of every metric that has one, the best first, and why others have none.
 

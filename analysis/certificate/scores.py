@@ -16,7 +16,7 @@ from scipy import stats
 from analysis.report.kit.escape import csv_cell
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.scale import Scale, score_pictures
-from analysis.triplets import BOOSTED, PLAIN, Screened, TripletCodes, TripletTable, code_triplets
+from analysis.triplets import BOOSTED, PLAIN, ScreenedTriplets, TripletCodes, TripletTable, code_triplets
 from analysis.triplets.codes import TRAP
 from qsched.files import write_atomic
 
@@ -149,7 +149,7 @@ def _map_row(
     return [MapRow(name, gain, low, high, q, q - t * se_q, q + t * se_q, *map(float, fit.lapse))]
 
 
-def write_scores(found: Scored, screened: Screened, folder: Path) -> tuple[Path, Path, Path]:
+def write_scores(found: Scored, screened: ScreenedTriplets, folder: Path) -> tuple[Path, Path, Path]:
     """The three files; each appears whole or not at all."""
     paths = folder / "scores.csv", folder / "maps.csv", folder / "scores.json"
     write_atomic(paths[0], _csv(found.scores), parents=True)

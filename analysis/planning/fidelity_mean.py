@@ -30,7 +30,7 @@ _ROUNDS = 800
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assumptions:
+class PriceAssumptions:
     """What a price rests on: a guessed damage, the observers, the sizes and the seconds."""
 
     damage: float = 0.25
@@ -82,19 +82,19 @@ class Price:
         return None if self.plain is None or self.boosted is None else math.ceil(self.plain + self.boosted - 1e-9)
 
 
-def plain_price(limit: float, a: Assumptions) -> Price:
+def plain_price(limit: float, a: PriceAssumptions) -> Price:
     """Plain triplet votes of one arm against the reference."""
     votes, reason = _direct(a.damage, limit, a, scale=1.0)
     return Price("plain", votes, None if votes is None else 0.0, reason)
 
 
-def known_map_price(limit: float, a: Assumptions) -> Price:
+def known_map_price(limit: float, a: PriceAssumptions) -> Price:
     """Boosted votes alone, the map known from elsewhere: the least that boosting could cost."""
     votes, reason = _direct(a.damage, limit, a, scale=a.gain)
     return Price("boosted, map known", None if votes is None else 0.0, votes, reason)
 
 
-def preference_votes(limit: float, a: Assumptions, *, taste_sd: float, slope: float = 1.0) -> int | None:
+def preference_votes(limit: float, a: PriceAssumptions, *, taste_sd: float, slope: float = 1.0) -> int | None:
     """Preference votes that would answer the same question, for comparison; None where the damage is not below.
 
     Assumed, not known: the better picture is preferred with Phi(slope Q d / sqrt(1 + taste_sd^2)), ties split, with the
@@ -108,7 +108,7 @@ def preference_votes(limit: float, a: Assumptions, *, taste_sd: float, slope: fl
     return math.ceil(p * (1 - p) / by_damage**2 * (a.quantiles / (limit - a.damage)) ** 2)
 
 
-def _direct(damage: float, limit: float, a: Assumptions, *, scale: float) -> tuple[float | None, str]:
+def _direct(damage: float, limit: float, a: PriceAssumptions, *, scale: float) -> tuple[float | None, str]:
     if damage >= limit:
         return None, f"the guessed damage {damage:g} is not below the limit {limit:g}"
     wanted = ((limit - damage) / a.quantiles) ** 2
@@ -121,7 +121,7 @@ def _direct(damage: float, limit: float, a: Assumptions, *, scale: float) -> tup
     return variance / (wanted - floor), ""
 
 
-def mixed_price(limit: float, a: Assumptions, *, arms: int = 1) -> Price:
+def mixed_price(limit: float, a: PriceAssumptions, *, arms: int = 1) -> Price:
     """Boosted votes with the map estimated in the same study and shared by `arms` arms alike; votes in all."""
     name = f"mixed, {arms} arm{'s' if arms > 1 else ''}, all votes"
     if a.damage >= limit:
@@ -140,7 +140,7 @@ def mixed_price(limit: float, a: Assumptions, *, arms: int = 1) -> Price:
     return Price(name, votes * plain, votes * (1 - plain))
 
 
-def map_check_price(a: Assumptions) -> Price:
+def map_check_price(a: PriceAssumptions) -> Price:
     """Votes that tell whether the map is straight: the exponent to a standard error of 0.11, once for all arms."""
     layout, candidates, information = _ladder(a, 0, "power")
     direction = np.zeros((1, layout.n))
@@ -151,7 +151,7 @@ def map_check_price(a: Assumptions) -> Price:
     return Price("check that the map is straight", votes * plain, votes * (1 - plain))
 
 
-def _ladder(a: Assumptions, arms: int, form: MapForm) -> tuple[Layout, list[tuple[int, int, int]], Array]:
+def _ladder(a: PriceAssumptions, arms: int, form: MapForm) -> tuple[Layout, list[tuple[int, int, int]], Array]:
     """Comparisons to choose from: all but the arms' own plain votes and arms against arms."""
     damages = [a.damage] * arms + list(RUNGS)
     layout = Layout(len(damages), (PLAIN, BOOSTED), False, form, False, a.spread)
@@ -174,7 +174,7 @@ def _ladder(a: Assumptions, arms: int, form: MapForm) -> tuple[Layout, list[tupl
     return layout, candidates, _information(layout, candidates, theta, a)
 
 
-def _information(layout: Layout, candidates: list[tuple[int, int, int]], theta: Array, a: Assumptions) -> Array:
+def _information(layout: Layout, candidates: list[tuple[int, int, int]], theta: Array, a: PriceAssumptions) -> Array:
     """Expected information of one vote of each comparison, (C, m, m)."""
     shown, i, j = (np.array(column, dtype=np.int64) for column in zip(*candidates, strict=True))
     at = terms(theta, layout, Patterns(shown, i, j), lapse=np.full(2, a.lapse), z=np.zeros(1))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-from analysis.planning.fidelity_mean import Assumptions
+from analysis.planning.fidelity_mean import PriceAssumptions
 from analysis.stats.jnd.model import Array, Q, nodes_of
 from analysis.stats.jnd.share import Perception, Stage, flag_probability, score_distribution, share_bound
 from analysis.triplets import BOOSTED, PLAIN
@@ -34,7 +34,7 @@ class SharePrice:
     reason: str = ""
 
 
-def share_price(share: float, a: Assumptions, *, presentation: int = BOOSTED, gain_sd: float = 0.15) -> SharePrice:
+def share_price(share: float, a: PriceAssumptions, *, presentation: int = BOOSTED, gain_sd: float = 0.15) -> SharePrice:
     """The cheapest two-stage plan that reaches the power with `a.prompts` prompts, else the one most often shown."""
     gain = a.gain if presentation == BOOSTED else 1.0
     sd = gain_sd if presentation == BOOSTED else 0.0
@@ -86,7 +86,7 @@ def _most_flagged(share: float, prompts: int, pi: float, confidence: float) -> i
     return flagged
 
 
-def _tails(votes: int, damages: Array, gains: Array, a: Assumptions) -> Array:
+def _tails(votes: int, damages: Array, gains: Array, a: PriceAssumptions) -> Array:
     """P(twice the score >= c) of each damage and gain, (D, G, 2n + 1)."""
     y, weight = nodes_of(_NODES)
     seen = np.exp(a.people_sd * y - a.people_sd**2 / 2)

@@ -9,15 +9,15 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.figure import Figure
 
 from analysis.report.kit.fonts import Fonts, quiet_fonts
-from analysis.report.kit.section import Figure, Section
+from analysis.report.kit.section import DrawnFigure, Section
 from analysis.report.kit.style import CSS_VARIABLES, RC, Draft, lay_out
 from analysis.report.settings import Format
 
 #: Figures by the anchor of their section.
-Figures = dict[str, tuple[Figure, ...]]
+Figures = dict[str, tuple[DrawnFigure, ...]]
 
 
 def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Format, ...]) -> Figures:
@@ -26,13 +26,13 @@ def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Form
         return {s.anchor: tuple(finish(draw(), formats) for draw in s.figures) for s in sections}
 
 
-def finish(draft: Draft, formats: tuple[Format, ...]) -> Figure:
+def finish(draft: Draft, formats: tuple[Format, ...]) -> DrawnFigure:
     """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
     lay_out(draft.figure)
     svg = _saved(draft.figure, "svg")
     files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
     inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)
-    return Figure(
+    return DrawnFigure(
         name=draft.name,
         title=draft.title,
         svg=Markup(inline),
@@ -42,7 +42,7 @@ def finish(draft: Draft, formats: tuple[Format, ...]) -> Figure:
     )
 
 
-def _saved(figure: MatplotlibFigure, fmt: Format) -> bytes:
+def _saved(figure: Figure, fmt: Format) -> bytes:
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {
         "svg": {"Date": None, "Creator": None},

@@ -6,15 +6,14 @@ import math
 from pathlib import Path
 
 from analysis.report.kit.escape import visible_text
-from analysis.report.kit.table import Column, percent, signed, table_csv, table_latex
-from analysis.report.kit.table import Table as FileTable
+from analysis.report.kit.table import Column, DataTable, percent, signed, table_csv, table_latex
 from analysis.report.metrics import MetricResults, MetricRow
 from qsched.pages import Table, render_page
 
 TEMPLATE = Path(__file__).with_name("metrics.html.j2")
 
 
-def metrics_table(results: MetricResults, *, confidence: float) -> FileTable:
+def metrics_table(results: MetricResults, *, confidence: float) -> DataTable:
     """The table that a paper on metrics could print."""
     columns = (
         Column("metric", "Metric", "text"),
@@ -56,7 +55,7 @@ def metrics_table(results: MetricResults, *, confidence: float) -> FileTable:
     caption = (
         f"Metrics against people's decided votes, with {100 * confidence:g} % intervals over annotators and prompts"
     )
-    return FileTable("metrics", caption, columns, rows)
+    return DataTable("metrics", caption, columns, rows)
 
 
 def metrics_files(

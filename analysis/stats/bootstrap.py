@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.stats.counts import ClusterCounts, Table, VoteCounts
+from analysis.stats.counts import ClusterCounts, Matrix, VoteCounts
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import make_design
@@ -150,7 +150,7 @@ def _tables_by_vote(flat: Array, resamples: int, rng: np.random.Generator) -> It
         yield table
 
 
-def _by_unit(by_cluster: Table, present: NDArray[np.int64], rng: np.random.Generator) -> Table:
+def _by_unit(by_cluster: Matrix, present: NDArray[np.int64], rng: np.random.Generator) -> Matrix:
     """Counts (G, slots) of what is weighed: the clusters that have votes, or random groups of them."""
     g = len(present)
     if g <= _MOST_UNITS:
@@ -161,7 +161,7 @@ def _by_unit(by_cluster: Table, present: NDArray[np.int64], rng: np.random.Gener
     return sparse.csr_array(grouped) if sparse.issparse(grouped) else np.asarray(grouped)
 
 
-def _tables_by_unit(by_unit: Table, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
+def _tables_by_unit(by_unit: Matrix, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
     """Blocks of reweighted tables (b, slots)."""
     g, slots = by_unit.shape
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(slots, 1))):

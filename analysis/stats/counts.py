@@ -25,7 +25,7 @@ from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
 #: A dense array or a scipy csr array (scipy ships no types to say so).
-Table: TypeAlias = Any
+Matrix: TypeAlias = Any
 OUTCOMES = ("left", "right", "tie")
 KEYS = ("left_arm", "right_arm", "choice")
 #: Column of ids: name of its clusters.
@@ -47,7 +47,7 @@ class ClusterCounts:
 
     name: str
     labels: tuple[str, ...]
-    counts: Table
+    counts: Matrix
 
     @cached_property
     def votes(self) -> Array:
@@ -141,7 +141,7 @@ class VoteCounts:
         )
 
 
-def _scale_columns(counts: Table, factor: Array) -> Table:
+def _scale_columns(counts: Matrix, factor: Array) -> Matrix:
     if sparse.issparse(counts):
         return sparse.csr_array(counts.multiply(factor[None, :]))
     return np.asarray(counts * factor[None, :])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from analysis.stats.counts import INTERSECTION, Table, VoteCounts
+from analysis.stats.counts import INTERSECTION, Matrix, VoteCounts
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import Design, bread, make_design
 from analysis.stats.likelihood import cell_terms, outcome_scores
@@ -38,7 +38,7 @@ class FittedDesign:
     counts: VoteCounts
     design: Design
     bread: Array
-    scores: Table
+    scores: Matrix
 
 
 def prepare(fit: PairwiseFit, counts: VoteCounts) -> FittedDesign:
@@ -54,7 +54,7 @@ def prepare(fit: PairwiseFit, counts: VoteCounts) -> FittedDesign:
     return FittedDesign(fit, used, design, bread(design, terms, fit.penalty, beta), _score_rows(design, by_outcome))
 
 
-def _score_rows(design: Design, by_outcome: Array) -> Table:
+def _score_rows(design: Design, by_outcome: Array) -> Matrix:
     """(C, 3, d) -> (3 C, P): the score of eta times the design row, then the score of tau."""
     eta_scores = by_outcome[:, :, 0].ravel()
     if sparse.issparse(design.x):
@@ -73,7 +73,7 @@ def cluster_scores(ready: FittedDesign, name: str) -> Array:
     return _dense(part.counts @ ready.scores)[part.present()]
 
 
-def _dense(matrix: Table) -> Array:
+def _dense(matrix: Matrix) -> Array:
     return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix)
 
 
@@ -96,7 +96,7 @@ def meat_by_cluster(ready: FittedDesign, name: str) -> Array:
     return outer_products(part.counts, ready.scores) * small_sample_factor(ready, g)
 
 
-def outer_products(counts: Table, scores: Table) -> Array:
+def outer_products(counts: Matrix, scores: Matrix) -> Array:
     """sum_g u_g u_g' with u = counts @ scores, in blocks: there may be as many clusters as votes."""
     p = scores.shape[1]
     size = max(1, _BLOCK_ENTRIES // p)

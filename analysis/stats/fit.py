@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import xlogy
 
 from analysis.stats.cells import CellTerms
-from analysis.stats.counts import Table, VoteCounts
+from analysis.stats.counts import Matrix, VoteCounts
 from analysis.stats.errors import NoEstimateError, NotConvergedError
 from analysis.stats.existence import examine
 from analysis.stats.likelihood import cell_terms, information_and_slope
@@ -33,7 +33,7 @@ _DENSE_ARMS = 32
 class Design:
     """The linear predictor: eta = x @ beta[:x.shape[1]]; `x` (C, P') dense for few arms, csr for many."""
 
-    x: Table
+    x: Matrix
     k: int
     has_tau: bool
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
-from analysis.stats.counts import INTERSECTION, Table, VoteCounts
+from analysis.stats.counts import INTERSECTION, Matrix, VoteCounts
 from analysis.stats.results import Array, IntervalKind, RawPair, Ties
 from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.small_samples import MOST_FACTOR, Correction, ShareSums, correction_of
@@ -97,7 +97,7 @@ def raw_pairs(
     return tuple(rows)
 
 
-def _fold(counts: VoteCounts) -> Table:
+def _fold(counts: VoteCounts) -> Matrix:
     """(3 C, 3 M): sums the slots of both sides of a pair into (a wins, b wins, tie)."""
     k, c = counts.n_arms, counts.n_cells
     low, high = np.minimum(counts.left, counts.right), np.maximum(counts.left, counts.right)
@@ -110,8 +110,8 @@ def _fold(counts: VoteCounts) -> Table:
 
 
 def _clustered(
-    table: Table,
-    fold: Table,
+    table: Matrix,
+    fold: Matrix,
     use: Array,
     score: Array,
     rate: Array,
@@ -138,7 +138,7 @@ def _clustered(
     return _Moments(squares * own.factor, g, own.df)
 
 
-def _correction(n_GM: Table, squares: Array, by_vote: Array) -> Correction:
+def _correction(n_GM: Matrix, squares: Array, by_vote: Array) -> Correction:
     """Of the variance by clusters with n_GM votes in each pair, whose sums have these squares."""
 
     m = len(squares)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from analysis.triplets.codes import BOOSTED, PLAIN, TripletCodes, code_triplets
 from analysis.triplets.read import read_triplets
-from analysis.triplets.screen import Screened, TrapRule, screen
+from analysis.triplets.screen import ScreenedTriplets, TrapRule, screen
 from analysis.triplets.table import TripletTable
 
 __all__ = [
     "BOOSTED",
     "PLAIN",
-    "Screened",
+    "ScreenedTriplets",
     "TrapRule",
     "TripletCodes",
     "TripletTable",

@@ -29,7 +29,7 @@ class TrapRule:
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedTriplets:
     """What is left, and what was left out: `excluded` has (reason, votes, people) in the order of the rules.
 
     A person may have done only plain or only boosted triplets: traps of both count together.
@@ -43,7 +43,7 @@ class Screened:
     n_traps_right: int
 
 
-def screen(table: TripletTable, rule: TrapRule | None = None) -> Screened:
+def screen(table: TripletTable, rule: TrapRule | None = None) -> ScreenedTriplets:
     """Apply, in this order: kinds that are no votes on the scale, skips, too few traps, too many traps wrong.
 
     Raises InputError where nobody is left.
@@ -77,7 +77,7 @@ def screen(table: TripletTable, rule: TrapRule | None = None) -> Screened:
             "traps; a study whose people saw fewer traps needs a smaller number, fixed before looking."
         )
     kept = trap_scores(frame)
-    return Screened(
+    return ScreenedTriplets(
         table.with_frame(frame),
         rule,
         table.n_votes,

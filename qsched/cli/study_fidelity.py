@@ -13,7 +13,7 @@ from qsched.cli.options import DB_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.planning.fidelity_mean import Assumptions
+    from analysis.planning.fidelity_mean import PriceAssumptions
     from qsched.records.registration import Clauses
     from study_server.studies.comparisons import PlannedPair
     from study_server.studies.design import StudyDesign
@@ -66,7 +66,7 @@ def check_lines(
 
     `predicted` are cvvdp's losses in JOD by arm, taken for arms whose damage study.yaml does not guess.
     """
-    from analysis.planning.fidelity_mean import Assumptions
+    from analysis.planning.fidelity_mean import PriceAssumptions
 
     task = [pair for pair in pairs if pair.pool == "task"]
     shown = Counter(pair.triplet.presentation.value for pair in task if pair.triplet is not None)
@@ -100,7 +100,7 @@ def check_lines(
         elif clauses.arm in predicted:
             damage, source = max(predicted[clauses.arm], LEAST_DAMAGE), "predicted by cvvdp, 1 JOD taken as 1 JND"
         people, prompts = max(2, found.annotators), max(2, found.prompts)
-        assumed = Assumptions(damage=damage, gain=gain, people=people, prompts=prompts)
+        assumed = PriceAssumptions(damage=damage, gain=gain, people=people, prompts=prompts)
         lines += _clause_lines(design, clauses, task, assumed, source=source)
     if not fidelity.clauses:
         lines.append(("clauses", "none: without them a certificate is exploratory (fidelity: {clauses: ...})"))
@@ -108,7 +108,7 @@ def check_lines(
 
 
 def _clause_lines(
-    design: StudyDesign, clauses: Clauses, task: Sequence[PlannedPair], assumed: Assumptions, *, source: str
+    design: StudyDesign, clauses: Clauses, task: Sequence[PlannedPair], assumed: PriceAssumptions, *, source: str
 ) -> list[Line]:
     from analysis.stats.jnd.share import upper_share
 
@@ -138,7 +138,7 @@ def _clause_lines(
     return lines
 
 
-def _mean_text(clauses: Clauses, assumed: Assumptions, votes: Counter[str]) -> str:
+def _mean_text(clauses: Clauses, assumed: PriceAssumptions, votes: Counter[str]) -> str:
     from analysis.planning.fidelity_mean import map_check_price, mixed_price, plain_price
 
     if clauses.mean is None:
@@ -160,7 +160,7 @@ def _mean_text(clauses: Clauses, assumed: Assumptions, votes: Counter[str]) -> s
     )
 
 
-def _share_text(clauses: Clauses, assumed: Assumptions, votes_per_triplet: int) -> str:
+def _share_text(clauses: Clauses, assumed: PriceAssumptions, votes_per_triplet: int) -> str:
     from analysis.planning.fidelity_share import share_price
     from analysis.triplets import BOOSTED, PLAIN
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from markupsafe import Markup
 
 from analysis.report.kit.style import Draft
-from analysis.report.kit.table import Table
+from analysis.report.kit.table import DataTable
 
 LEAST_SCALE = 0.85
 PARAGRAPH_PX = 46 * 16  # 46rem in page.css
@@ -34,10 +34,10 @@ class Section:
     title: str
     paragraphs: tuple[str, ...] = ()
     figures: tuple[Draw, ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[DataTable, ...] = ()
     points: tuple[str, ...] = ()
-    csv: tuple[Table, ...] = ()
-    latex: tuple[Table, ...] = ()
+    csv: tuple[DataTable, ...] = ()
+    latex: tuple[DataTable, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -46,7 +46,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Figure:
+class DrawnFigure:
     """A finished figure: its bytes by format, and the drawing for inside the page (our own SVG, already safe)."""
 
     name: str
@@ -67,6 +67,6 @@ class Figure:
         return self.least_px > PARAGRAPH_PX
 
 
-def with_rows(*tables: Table) -> tuple[Table, ...]:
+def with_rows(*tables: DataTable) -> tuple[DataTable, ...]:
     """Those of `tables` that have rows, without their empty columns."""
     return tuple(table.without_empty() for table in tables if table.rows)

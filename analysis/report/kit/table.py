@@ -1,6 +1,6 @@
 """One table in three formats: HTML cells, CSV and LaTeX (booktabs).
 
-A `Table` has values, not text. A missing value is None: an empty cell in CSV, a dash on the page.
+A `DataTable` has values, not text. A missing value is None: an empty cell in CSV, a dash on the page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """A captioned table. The first column names the row; each row has one value per column."""
 
     name: str
@@ -51,14 +51,14 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.name}: a row has {len(row)} values for {len(self.columns)} columns")
 
-    def first(self, limit: int, *, file: str) -> Table:
+    def first(self, limit: int, *, file: str) -> DataTable:
         """The first `limit` rows, with a caption that says how many there are and which file has them all."""
         if len(self.rows) <= limit:
             return self
         caption = f"{self.caption}; {limit} of {len(self.rows)} rows, all in {file}"
         return replace(self, caption=caption, rows=self.rows[:limit])
 
-    def without_empty(self) -> Table:
+    def without_empty(self) -> DataTable:
         """The table without the columns that are empty in every row (the first column stays)."""
         keep = [i for i in range(len(self.columns)) if i == 0 or any(row[i] is not None for row in self.rows)]
         return replace(
@@ -126,7 +126,7 @@ def data_size(size: float) -> str:
     return f"{size:.0f}\u00a0B"
 
 
-def table_csv(table: Table) -> str:
+def table_csv(table: DataTable) -> str:
     """RFC 4180 text with full-precision numbers; text cells cannot become formulas."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -146,7 +146,7 @@ def _csv_value(value: Value) -> str:
     return repr(value)
 
 
-def table_latex(table: Table) -> str:
+def table_latex(table: DataTable) -> str:
     """A floating `table` in booktabs style; needs `\\usepackage{booktabs,textcomp}`."""
     spec = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     head = " & ".join(latex_text(column.label) for column in table.columns)

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section, with_rows
 from analysis.report.kit.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value, signed
+from analysis.report.kit.table import Column, DataTable, Value, signed
 from analysis.report.subjects.claims import Claim
 from analysis.stats import (
     Estimate,
@@ -172,7 +172,7 @@ def influence_words(found: Influence, claims: tuple[Claim, ...]) -> tuple[str, .
     )
 
 
-def agreement_table(agreed: Agreement | None) -> Table:
+def agreement_table(agreed: Agreement | None) -> DataTable:
     """Raw agreement, Krippendorff's alpha twice, mean kappa."""
     rows: list[tuple[Value, ...]] = []
     if agreed is not None:
@@ -189,7 +189,7 @@ def agreement_table(agreed: Agreement | None) -> Table:
             ("Krippendorff's alpha, ordinal", ordinal.value, ordinal.low, ordinal.high, ordinal.n_units),
             ("Mean pairwise kappa (Cohen)", agreed.mean_kappa, None, None, None),
         ]
-    return Table(
+    return DataTable(
         name="agreement",
         caption="Agreement between annotators on the same item",
         columns=(
@@ -204,7 +204,7 @@ def agreement_table(agreed: Agreement | None) -> Table:
     )
 
 
-def annotators_table(found: AnnotatorResults, *, limit: int | None = ANNOTATORS_SHOWN) -> Table:
+def annotators_table(found: AnnotatorResults, *, limit: int | None = ANNOTATORS_SHOWN) -> DataTable:
     """Conduct of each annotator, most votes first."""
     rows = sorted(found.rows, key=lambda row: (-row.n_votes, row.annotator))
     excluded = dict(found.excluded)
@@ -212,7 +212,7 @@ def annotators_table(found: AnnotatorResults, *, limit: int | None = ANNOTATORS_
         {} if found.reliability is None else {r.annotator: r.reliability for r in found.reliability.annotators}
     )
     shown = rows if limit is None else rows[:limit]
-    return Table(
+    return DataTable(
         name="annotators",
         caption="Annotators (pseudonyms), most votes first"
         + (f"; {len(shown)} of {len(rows)}, all in annotators.csv" if len(shown) < len(rows) else ""),
@@ -260,10 +260,10 @@ def annotators_table(found: AnnotatorResults, *, limit: int | None = ANNOTATORS_
     )
 
 
-def influence_table(found: Influence) -> Table:
+def influence_table(found: Influence) -> DataTable:
     """The annotators and prompts whose absence moves a contrast most."""
     rows = (*found.annotators[:INFLUENCE_SHOWN], *found.prompts[:INFLUENCE_SHOWN])
-    return Table.of(
+    return DataTable.of(
         "influence",
         rows,
         caption="Leaving one out: the contrast that moves most",
@@ -280,9 +280,9 @@ def influence_table(found: Influence) -> Table:
     )
 
 
-def kappas_table(agreed: Agreement) -> Table:
+def kappas_table(agreed: Agreement) -> DataTable:
     """The contents of `kappas.csv`: agreement of every two annotators."""
-    return Table.of(
+    return DataTable.of(
         "kappas",
         agreed.kappas,
         caption="Cohen's kappa of each two annotators on the items that both judged",

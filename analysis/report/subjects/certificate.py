@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.report.kit.section import Section
-from analysis.report.kit.table import Column, Table
+from analysis.report.kit.table import Column, DataTable
 from qsched.records import InputError
 from qsched.records.image_set import first_problem
 
@@ -80,7 +80,7 @@ def certificate_section(found: ReadCertificate | None) -> Section:
             + " A picture can differ visibly and be preferred all the same.",
         ),
         tables=(
-            Table(
+            DataTable(
                 "certificate",
                 f"Clauses about {found.registration.arm}",
                 (

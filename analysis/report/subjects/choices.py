@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from analysis.report.kit.section import Section, with_rows
-from analysis.report.kit.table import Column, Table, Value
+from analysis.report.kit.table import Column, DataTable, Value
 from analysis.stats import EstimateSettings, VoteCounts, count_votes, fit_model
 from analysis.stats.annotator_results import ReliabilityFit
 from analysis.stats.errors import AnalysisError
@@ -111,12 +111,12 @@ def choices_section(
     )
 
 
-def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Table:
+def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> DataTable:
     """Every rule in use, with its count; first what was read, last what was kept."""
     rows: list[tuple[Value, ...]] = [("read", "", report.n_read, None)]
     rows += [(row.reason, row.rule, row.n_votes, row.n_annotators) for row in report.rows]
     rows.append(("kept", "", report.n_kept, n_annotators))
-    return Table(
+    return DataTable(
         name="exclusions",
         caption="Votes read, excluded under each rule in this order, and kept",
         columns=(
@@ -129,7 +129,7 @@ def exclusions_table(report: ExclusionReport, *, n_annotators: int | None) -> Ta
     )
 
 
-def _that_hit(table: Table) -> Table:
+def _that_hit(table: DataTable) -> DataTable:
     """The table without rules that left nothing out; a note names them."""
     shown = tuple(row for row in table.rows if row[2] or row[0] in ("read", "kept"))
     idle = [f"{row[0]} ({row[1]})" for row in table.rows if row not in shown]
@@ -137,9 +137,9 @@ def _that_hit(table: Table) -> Table:
     return replace(table, rows=shown, note=note)
 
 
-def variants_table(variants: tuple[Variant, ...], *, arms: tuple[str, ...]) -> Table:
+def variants_table(variants: tuple[Variant, ...], *, arms: tuple[str, ...]) -> DataTable:
     """Log strengths under each other choice, one column per arm."""
-    return Table(
+    return DataTable(
         name="sensitivity",
         caption="Log strength of each arm under other choices",
         columns=(

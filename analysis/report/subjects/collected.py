@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from analysis.report.kit.section import Section, with_rows
-from analysis.report.kit.table import Column, Table
+from analysis.report.kit.table import Column, DataTable
 from analysis.votes.table import has_values
 
 
 @dataclass(frozen=True)
-class Spread:
+class VotesOfEach:
     """How many there are of one kind (annotators, prompts ...), and the votes of each: least, median and most."""
 
     of: str
@@ -28,7 +28,7 @@ class Spread:
 class Collected:
     """Votes per annotator, prompt and pair; `first` and `last` vote; None if the votes have no times."""
 
-    spreads: tuple[Spread, ...]
+    spreads: tuple[VotesOfEach, ...]
     first: datetime | None
     last: datetime | None
 
@@ -45,7 +45,7 @@ def find_collected(kept: pl.DataFrame) -> Collected:
         kinds.insert(0, ("Annotator", [pl.col("annotator")]))
     time = next((name for name in ("answered_at", "served_at") if has_values(kept, name)), None)
     first, last = (None, None) if time is None else kept.select(pl.min(time).alias("a"), pl.max(time).alias("b")).row(0)
-    return Collected(tuple(_spread(kept, of, by) for of, by in kinds), first, last)
+    return Collected(tuple(_votes_of_each(kept, of, by) for of, by in kinds), first, last)
 
 
 def _sides() -> tuple[pl.Expr, pl.Expr]:
@@ -53,12 +53,12 @@ def _sides() -> tuple[pl.Expr, pl.Expr]:
     return pl.col("left_arm").cast(pl.String), pl.col("right_arm").cast(pl.String)
 
 
-def _spread(kept: pl.DataFrame, of: str, by: list[pl.Expr]) -> Spread:
+def _votes_of_each(kept: pl.DataFrame, of: str, by: list[pl.Expr]) -> VotesOfEach:
     # Counted by the columns' own codes first, so that names are compared once for each combination.
     keys = [name for name in ("annotator", "prompt_id", "sample_index", "left_arm", "right_arm") if _used(name, by)]
     counted = kept.group_by(keys).agg(pl.len().cast(pl.Int64).alias("n"))
     n = counted.group_by(by).agg(pl.col("n").sum())["n"].to_numpy()
-    return Spread(of, len(n), int(n.min()), float(np.median(n)), int(n.max()))
+    return VotesOfEach(of, len(n), int(n.min()), float(np.median(n)), int(n.max()))
 
 
 def _used(name: str, by: list[pl.Expr]) -> bool:
@@ -86,9 +86,9 @@ def _dates(first: datetime, last: datetime) -> str:
     return f"The votes were given {when} (UTC)."
 
 
-def collected_table(found: Collected) -> Table:
+def collected_table(found: Collected) -> DataTable:
     """Votes of each annotator, prompt, item and pair of arms."""
-    return Table.of(
+    return DataTable.of(
         "collected",
         found.spreads,
         caption="Votes analysed for each",

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import LATEX_ROWS, ROWS_SHOWN, Draw, Section
 from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, PAPER, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value
+from analysis.report.kit.table import Column, DataTable, Value
 from analysis.report.subjects.claims import margin_words, percent_words, share_words
 from analysis.report.subjects.pairs import turn_pair
 from analysis.stats import Estimate, PairRow, log_odds, win_probability
@@ -158,13 +158,13 @@ def _write_numbers(axes: Axes, pairs: tuple[PairRow, ...]) -> None:
     right.spines["right"].set_visible(False)
 
 
-def contrasts_table(estimate: Estimate, *, baseline: str | None = None) -> Table:
+def contrasts_table(estimate: Estimate, *, baseline: str | None = None) -> DataTable:
     """The model's contrast of every pair, or of those with the baseline, with what would have been detected."""
     confidence = estimate.settings.confidence
     alpha, percent = 1 - confidence, percent_words(confidence)
     pairs = of_baseline(estimate.pairwise, baseline) or tuple(estimate.pairwise)
     which = "of arms" if baseline is None else f"from {baseline} (all pairs are in contrasts.csv)"
-    return Table(
+    return DataTable(
         name="contrasts",
         caption=f"Differences {which} by the model: win rate of the first arm ({share_words(estimate)})",
         columns=(
@@ -209,7 +209,7 @@ def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
     )
 
 
-def contrasts_csv_table(estimate: Estimate) -> Table:
+def contrasts_csv_table(estimate: Estimate) -> DataTable:
     """The contents of `contrasts.csv`: every pair as in the table, then its contrast as log-odds and in Elo."""
     shown = contrasts_table(estimate)
     more = {
@@ -222,7 +222,7 @@ def contrasts_csv_table(estimate: Estimate) -> Table:
         "elo_difference": "elo_difference",
     }
     rows = zip(shown.rows, estimate.pairwise, strict=True)
-    return Table(
+    return DataTable(
         name="contrasts",
         caption=shown.caption,
         columns=(*shown.columns, *(Column(name, "") for name in more)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.report.kit.section import Section
-from analysis.report.kit.table import Column, Table, p_value, signed
+from analysis.report.kit.table import Column, DataTable, p_value, signed
 from analysis.stats import CovariateFit, EstimateSettings, fit_covariates
 from analysis.stats.covariates import Covariate
 from analysis.stats.errors import AnalysisError
@@ -85,9 +85,9 @@ def _verdict(fit: CovariateFit, alpha: float) -> str:
     )
 
 
-def adjusted_table(fit: CovariateFit) -> Table:
+def adjusted_table(fit: CovariateFit) -> DataTable:
     """Strengths at equal pictures, mean values and average levels, next to those without covariates."""
-    return Table(
+    return DataTable(
         name="adjusted",
         caption="Log strength in the model with covariates, and without them on the same votes",
         columns=(
@@ -103,9 +103,9 @@ def adjusted_table(fit: CovariateFit) -> Table:
     )
 
 
-def terms_table(fit: CovariateFit) -> Table:
+def terms_table(fit: CovariateFit) -> DataTable:
     """Every coefficient."""
-    return Table(
+    return DataTable(
         name="covariates",
         caption="Coefficients of the covariates, in log-odds",
         columns=(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from analysis.report.kit.section import Section
-from analysis.report.kit.table import Column, Table
+from analysis.report.kit.table import Column, DataTable
 from analysis.report.subjects.claims import percent_words
 from analysis.stats import Estimate, Existence
 
@@ -57,10 +57,10 @@ def groups_section(groups: tuple[Group, ...]) -> Section:
     )
 
 
-def _table(number: int, group: Group) -> Table:
+def _table(number: int, group: Group) -> DataTable:
     estimate = group.estimate
     names = ", ".join(group.arms[:NAMES_SHOWN]) + (", …" if len(group.arms) > NAMES_SHOWN else "")
-    return Table.of(
+    return DataTable.of(
         f"group-{number}",
         estimate.strengths,
         caption=(

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import LATEX_ROWS, ROWS_SHOWN, Section, with_rows
 from analysis.report.kit.style import CELL_INK, GRID, MOST_ARMS, MUTED, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value, p_words, signed
+from analysis.report.kit.table import Column, DataTable, Value, p_words, signed
 from analysis.report.subjects.claims import percent_words
 from analysis.stats import (
     AnytimeRate,
@@ -154,10 +154,10 @@ def sequential_section(anytime: tuple[AnytimeRate, ...], *, confidence: float) -
     )
 
 
-def raw_table(raw: tuple[RawPair, ...], *, ties: Ties) -> Table:
+def raw_table(raw: tuple[RawPair, ...], *, ties: Ties) -> DataTable:
     """Counts and raw win rate of each pair that has votes."""
     counted = "left out" if ties == "drop" else "as half a win"
-    return Table(
+    return DataTable(
         name="winrates",
         caption=f"Votes of each pair of arms; win rate of the first arm with ties {counted}",
         columns=(
@@ -180,7 +180,7 @@ def _raw_cells(pair: RawPair) -> tuple[Value, ...]:
     return (pair.arm_a, pair.arm_b, *counts, pair.win_rate, pair.low, pair.high)
 
 
-def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
+def winrates_csv_table(raw: DataTable, estimate: Estimate | None) -> DataTable:
     """The contents of `winrates.csv`: the table of counts (`raw`), then the model's contrast if there is one."""
     more = (
         Column("model_win_rate", ""),
@@ -207,7 +207,7 @@ def winrates_csv_table(raw: Table, estimate: Estimate | None) -> Table:
                 *_misfit_cells(misfits, contrast.arm_a, contrast.arm_b),
             )
         rows.append((*cells, *model))
-    return Table(name="winrates", caption=raw.caption, columns=(*raw.columns, *more), rows=tuple(rows))
+    return DataTable(name="winrates", caption=raw.caption, columns=(*raw.columns, *more), rows=tuple(rows))
 
 
 def _misfit_cells(misfits: dict[tuple[str, str], PairResidual], arm_a: str, arm_b: str) -> tuple[Value, Value]:
@@ -220,9 +220,9 @@ def _misfit_cells(misfits: dict[tuple[str, str], PairResidual], arm_a: str, arm_
     return None, None
 
 
-def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> Table:
+def sequential_table(anytime: tuple[AnytimeRate, ...], *, confidence: float) -> DataTable:
     """Intervals of each pair that hold at every look."""
-    return Table.of(
+    return DataTable.of(
         "sequential",
         anytime,
         caption=f"Win rate with {percent_words(confidence)} bounds that hold for all pairs at every look",

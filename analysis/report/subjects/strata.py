@@ -11,7 +11,7 @@ import polars as pl
 from analysis.report.kit.escape import short_label, short_labels
 from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
 from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, new_figure
-from analysis.report.kit.table import Column, Table, Value, p_words
+from analysis.report.kit.table import Column, DataTable, Value, p_words
 from analysis.report.subjects.claims import percent_words
 from analysis.stats import (
     Estimate,
@@ -133,10 +133,10 @@ def _omnibus_words(found: Strata, alpha: float) -> tuple[str, ...]:
     )
 
 
-def fits_table(found: Strata) -> Table:
+def fits_table(found: Strata) -> DataTable:
     """Votes of each stratum, and whether the model fits them."""
     tests = [(s, None if s.estimate is None else s.estimate.model_fit) for s in found.strata]
-    return Table(
+    return DataTable(
         name="strata-fits",
         caption=f"Votes by {found.by}, and the test of the model's fit in each",
         columns=(
@@ -160,7 +160,7 @@ def fits_table(found: Strata) -> Table:
     )
 
 
-def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> Table:
+def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> DataTable:
     """Elo of each arm in each stratum."""
     rows: list[tuple[Value, ...]] = []
     for stratum in strata:
@@ -171,7 +171,7 @@ def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> Table:
             (stratum.name, stratum.n_votes, row.arm, row.elo, row.elo_low, row.elo_high)
             for row in stratum.estimate.strengths
         ]
-    return Table(
+    return DataTable(
         name="strata",
         caption=f"Elo of each arm by {by}",
         columns=(
@@ -189,11 +189,11 @@ def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> Table:
 
 def strata_contrasts_table(
     contrasts: tuple[StratumContrast, ...], *, by: str, limit: int | None = CONTRASTS_SHOWN
-) -> Table:
+) -> DataTable:
     """How contrasts of arms differ between strata, smallest p first."""
     rows = sorted(contrasts, key=lambda r: (r.p, r.stratum_a, r.stratum_b, r.arm_a, r.arm_b))
     shown = rows if limit is None else rows[:limit]
-    return Table.of(
+    return DataTable.of(
         "strata-contrasts",
         shown,
         caption=f"Difference of each contrast of arms between two values of {by}, in log-odds"

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section
 from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, Draft, new_figure
-from analysis.report.kit.table import Column, Table, signed
+from analysis.report.kit.table import Column, DataTable, signed
 from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, StrengthRow, elo, rebase, win_probability
 
@@ -55,10 +55,10 @@ def intervals_section(estimate: Estimate | None) -> Section:
     )
 
 
-def strengths_table(estimate: Estimate) -> Table:
+def strengths_table(estimate: Estimate) -> DataTable:
     """Arms, best first: strength, its interval against the mean and the one for comparing arms, Elo, ranks."""
     percent = percent_words(estimate.settings.confidence)
-    return Table.of(
+    return DataTable.of(
         "strengths",
         estimate.strengths,
         caption=f"Strength of each arm with {percent} intervals, strongest estimate first",
@@ -93,16 +93,16 @@ def strengths_table(estimate: Estimate) -> Table:
     ).without_empty()
 
 
-def strengths_csv_table(estimate: Estimate | None) -> Table:
+def strengths_csv_table(estimate: Estimate | None) -> DataTable:
     """The contents of `strengths.csv`: every column of a strength; no rows without an estimate."""
     columns = tuple(Column(item.name, "") for item in fields(StrengthRow))
-    return Table.of("strengths", () if estimate is None else estimate.strengths, caption="", columns=columns)
+    return DataTable.of("strengths", () if estimate is None else estimate.strengths, caption="", columns=columns)
 
 
-def intervals_table(estimate: Estimate) -> Table:
+def intervals_table(estimate: Estimate) -> DataTable:
     """The reported interval of each arm next to the one that takes votes as independent."""
     kind, percent = estimate.uncertainty.kind, percent_words(estimate.settings.confidence)
-    return Table.of(
+    return DataTable.of(
         "intervals",
         estimate.strengths,
         caption=f"Width of the {percent} intervals of log strength: {kind} and vote level",
@@ -121,9 +121,9 @@ def intervals_table(estimate: Estimate) -> Table:
     )
 
 
-def baseline_table(estimate: Estimate, baseline: str) -> Table:
+def baseline_table(estimate: Estimate, baseline: str) -> DataTable:
     """Strengths measured from one arm."""
-    return Table(
+    return DataTable(
         name="baseline",
         caption=f"Strength relative to {baseline}, with {percent_words(estimate.settings.confidence)} intervals",
         columns=(

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from analysis.planning.fidelity_mean import (
-    Assumptions,
+    PriceAssumptions,
     _best,
     _ladder,
     known_map_price,
@@ -30,7 +30,7 @@ from benchmarks.certificate_studies import plain_design, simulate_study
 from qsched.simulation.observers import ObserverPopulation, draw_damage
 
 ROOT = Path(__file__).resolve().parents[3]
-A = Assumptions()
+A = PriceAssumptions()
 
 
 def test_preference_votes_grow_with_taste_and_fall_with_the_slope():

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from analysis.report.drawings import draw_all
 from analysis.report.kit import fonts
-from analysis.report.kit.section import LEAST_SCALE, Figure
+from analysis.report.kit.section import LEAST_SCALE, DrawnFigure
 from analysis.report.kit.style import RC
 from analysis.report.sections import report_sections
 from analysis.report.settings import Format
@@ -60,11 +60,12 @@ def test_the_smallest_label_of_a_win_rate_matrix_is_nine_pixels_high_on_the_page
 def test_the_page_never_shrinks_a_figure_below_its_least_width_however_wide_it_is(make_report: MakeReport) -> None:
     made = make_report(simulated_votes({f"arm{i:02d}": 0.1 * i for i in range(16)}, votes_each=60), by="none")
     width = draw_all(report_sections(made.found), fonts=made.found.fonts, formats=("svg",))["pairs"][0].width_px
-    figure = Figure("winrates", "", made.page, "", width, {})  # type: ignore[arg-type]
+    figure = DrawnFigure("winrates", "", made.page, "", width, {})  # type: ignore[arg-type]
     assert figure.least_px >= LEAST_SCALE * width
     assert f"min-width:{figure.least_px}px" in made.page
     assert (
-        not Figure("small", "", figure.svg, "", 600, {}).is_wide and Figure("big", "", figure.svg, "", 1200, {}).is_wide
+        not DrawnFigure("small", "", figure.svg, "", 600, {}).is_wide
+        and DrawnFigure("big", "", figure.svg, "", 1200, {}).is_wide
     )
 
 
