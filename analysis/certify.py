@@ -6,6 +6,7 @@ Exit codes: 0 every clause is shown; 3 some clause is not; 2 bad input or option
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,9 @@ def certify(
     ] = None,
     content: Annotated[
         str | None, typer.Option(help="Table with prompt_id, arm, changed, for the content clause.")
+    ] = None,
+    open_prompts: Annotated[
+        Path | None, typer.Option(help="Write the prompts that the share clause has not cleared, for a second stage.")
     ] = None,
     min_traps: Annotated[
         int, typer.Option(min=0, help="Without a registration: people with fewer traps are left out.")
@@ -78,6 +82,12 @@ def certify(
     for clause in certificate.clauses:
         typer.echo(f"  {clause.name:<11} {clause.verdict}")
         typer.echo(f"  {'':<11} {visible_text(clause.finding)}")
+    if open_prompts is not None:
+        from qsched.files import write_atomic
+
+        names = [name for clause in certificate.clauses for name in clause.open_prompts]
+        write_atomic(open_prompts, f"  prompts: {json.dumps(names, ensure_ascii=False)}\n".encode(), parents=True)
+        typer.echo(f"{len(names)} prompts to ask more votes about: {open_prompts} (for `fidelity:` in a study.yaml)")
     for reason in certificate.exploratory:
         typer.secho(f"  exploratory: {visible_text(reason)}", fg=typer.colors.YELLOW, err=True)
     typer.echo(f"the certificate is {page}")

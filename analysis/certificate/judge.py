@@ -48,15 +48,16 @@ def certify_votes(
     rule = TrapRule(share=plan.traps.share, least=plan.traps.least)
     screened = screen(table, rule)
     codes = code_triplets(screened.table)
+    changed = None if content is None else read_content(content, plan.arm)
     clauses: list[ClauseResult] = []
     if plan.mean is not None:
         clauses.append(judge_mean(codes, plan, plan.mean))
     if plan.share is not None:
-        clauses.append(judge_share(codes, plan, plan.share))
+        clauses.append(judge_share(codes, plan, plan.share, changed=None if changed is None else changed.changed))
     if plan.content is not None:
-        if content is None:
+        if changed is None:
             raise InputError("The registration has a content clause: give --content FILE (prompt_id, arm, changed).")
-        clauses.append(judge_content(*read_content(content, plan.arm), plan, plan.content))
+        clauses.append(judge_content(changed, plan, plan.content))
     if plan.preference is not None:
         if not preference:
             raise InputError("The registration has a preference clause: give --preference FILE (a votes table).")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 
@@ -18,8 +20,13 @@ from qsched.records.registration import ContentPlan, Registration, SharePlan
 _MOST_PROMPTS = 1_000_000
 
 
-def judge_share(codes: TripletCodes, plan: Registration, clause: SharePlan) -> ClauseResult:
-    """The share clause with the smaller of the registered pi and the one that the study's own votes give."""
+def judge_share(
+    codes: TripletCodes, plan: Registration, clause: SharePlan, *, changed: frozenset[str] | None
+) -> ClauseResult:
+    """The share clause with the smaller of the registered pi and the one that the study's own votes give.
+
+    `changed` are the prompts whose content changed, None where nobody said which.
+    """
     claim = f"At least {clause.share:.0%} of prompts are under 1 JND from the reference"
     if plan.arm not in codes.pictures:
         return ClauseResult("share", claim, False, f"No vote shows {plan.arm}.")
@@ -36,7 +43,14 @@ def judge_share(codes: TripletCodes, plan: Registration, clause: SharePlan) -> C
             f"The registered pi was {clause.pi:.3f}; thresholds and lapses of these votes give {own:.3f}, "
             "which is used.",
         )
-    found = share_under(codes, plan.arm, stages, pi=pi, confidence=plan.confidence)
+    found = share_under(codes, plan.arm, stages, pi=pi, confidence=plan.confidence, changed=changed or ())
+    if changed is None and any(stage.presentation == "boosted" for stage in clause.stages):
+        notes += (
+            "Nobody said on which prompts content changed (--content). Such prompts are not boosted; if they are "
+            "missing from the votes, the share is that of the other prompts.",
+        )
+    if changed:
+        notes += (f"{len(changed)} prompts with changed content count as flagged.",)
     if found.incomplete:
         notes += (f"{found.incomplete} prompts lack votes of a stage and count as flagged.",)
     shown = found.lower >= clause.share
@@ -59,9 +73,11 @@ def judge_share(codes: TripletCodes, plan: Registration, clause: SharePlan) -> C
         "gain_sd": clause.gain_sd,
         "people_sd": plan.people_sd,
     }
+    if found.open_prompts:
+        notes += (f"{len(found.open_prompts)} prompts are not cleared and could be by more votes (--open-prompts).",)
     if not shown and needs is None:
         notes += ("So many prompts are flagged that more of them would not show the clause.",)
-    return ClauseResult("share", claim, shown, finding, needs, "prompts", numbers, notes)
+    return ClauseResult("share", claim, shown, finding, needs, "prompts", numbers, notes, found.open_prompts)
 
 
 def measured_perception(
@@ -106,8 +122,9 @@ def prompts_needed(rate: float, share: float, pi: float, confidence: float) -> i
     return None
 
 
-def judge_content(changed: int, prompts: int, plan: Registration, clause: ContentPlan) -> ClauseResult:
+def judge_content(found: ChangedContent, plan: Registration, clause: ContentPlan) -> ClauseResult:
     """The clause about changed content: an exact upper bound of the share of prompts."""
+    changed, prompts = len(found.changed), found.prompts
     claim = f"Content changed on at most {clause.share:.1%} of prompts"
     upper = upper_share(changed, prompts, confidence=plan.confidence)
     shown = upper <= clause.share
@@ -117,8 +134,16 @@ def judge_content(changed: int, prompts: int, plan: Registration, clause: Conten
     return ClauseResult("content", claim, shown, finding, needs, "prompts", numbers)
 
 
-def read_content(path: str, arm: str) -> tuple[int, int]:
-    """How many prompts changed, and of how many, from a table with the columns prompt_id, arm, changed."""
+@dataclass(frozen=True)
+class ChangedContent:
+    """On which prompts of an arm content changed, and how many prompts were looked at."""
+
+    changed: frozenset[str]
+    prompts: int
+
+
+def read_content(path: str, arm: str) -> ChangedContent:
+    """Which prompts changed, from a table with the columns prompt_id, arm, changed."""
     source = open_source(path)
     lacking = [name for name in ("prompt_id", "arm", "changed") if name not in source.columns]
     if lacking:
@@ -136,4 +161,4 @@ def read_content(path: str, arm: str) -> tuple[int, int]:
     if mine.height == 0:
         raise InputError(f"{source.name} has no row for the arm {arm!r}.")
     by_prompt = mine.group_by("prompt_id").agg(pl.col("changed").any())
-    return int(by_prompt["changed"].sum()), by_prompt.height
+    return ChangedContent(frozenset(by_prompt.filter("changed")["prompt_id"].to_list()), by_prompt.height)

@@ -13,7 +13,7 @@ class ClauseResult:
     """`claim` is the clause in words, `finding` what the votes say of it.
 
     `needs` says about how many votes (or prompts, see `needs_unit`) would show it if the estimate were the truth; None
-    where more of them would not help, and where it is shown.
+    where more of them would not help, and where it is shown. `open_prompts` are what a second stage would ask about.
     """
 
     name: str
@@ -24,6 +24,7 @@ class ClauseResult:
     needs_unit: str = "votes"
     numbers: Mapping[str, Number] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    open_prompts: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:

@@ -89,6 +89,7 @@ class Fidelity(DesignSection):
     reference      the arm that the others are compared with; default: the first arm of the set
     ladders        lists of arms from the weakest to the strongest difference; neighbours are compared with each other,
                    and the arms of one rung across ladders
+    prompts        only these are asked about; traps and bias items may show others
     guess          guessed damage of arms in JND, for the plan and `qsched study check`
     content_limit  a picture whose difference map has a compact spot this far (FLIP, 0 to 1) above its median has other
                    content: it is not boosted
@@ -97,6 +98,7 @@ class Fidelity(DesignSection):
     reference: Word | None = None
     presentations: tuple[Presentation, ...] = (Presentation.PLAIN, Presentation.BOOSTED)
     ladders: tuple[tuple[Word, ...], ...] = ()
+    prompts: tuple[Word, ...] | None = None
     guess: dict[Word, float] = Field(default_factory=dict)
     boost: Boost = Boost()
     traps: Traps = Traps()

@@ -120,11 +120,13 @@ def _plan_triplets(
     units = sorted(
         {(prompt, sample) for prompt, sample, arm in available if arm == reference and prompt not in practised}
     )
+    asked = _asked_units(fidelity, units)
     rng = random.Random(int.from_bytes(hashlib.sha256(design.slug.encode()).digest()[:8]))
     rng.shuffle(units)
+    rng.shuffle(asked)
     task = []
     for number in range(len(comparisons)):
-        order = list(enumerate(units))
+        order = list(enumerate(asked))
         rng.shuffle(order)
         for place, (prompt, sample) in order:
             first, second, shown = comparisons[(place + number) % len(comparisons)]
@@ -134,6 +136,20 @@ def _plan_triplets(
         raise InputError(f"no triplet to show: no prompt has images of {reference!r} and another arm outside practice")
     check_votes_total(design, task)
     return practice + _traps(fidelity, reference, units, available) + _bias(fidelity, reference, units) + task
+
+
+def _asked_units(fidelity: Fidelity, units: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The prompts that the task shows; MisfitError for one that the set lacks or practice shows."""
+    if fidelity.prompts is None:
+        return list(units)
+    known = {prompt for prompt, _ in units}
+    for prompt in fidelity.prompts:
+        if prompt not in known:
+            raise MisfitError(
+                f"prompts: {prompt!r} has no picture of the reference outside practice; take prompt ids of the set",
+                ("fidelity", "prompts"),
+            )
+    return [unit for unit in units if unit[0] in fidelity.prompts]
 
 
 def _traps(

@@ -42,8 +42,8 @@ def grid(prompts: int = 6, arms=ARMS):
     return [(f"p{n}", 0, arm) for n in range(prompts) for arm in arms]
 
 
-def planned(prompts: int = 6, arms=ARMS, **fidelity):
-    return plan_study(design_of(fidelity=SMALL | fidelity), arms=arms, images=grid(prompts, arms))
+def planned(arms=ARMS, **fidelity):
+    return plan_study(design_of(fidelity=SMALL | fidelity), arms=arms, images=grid(6, arms))
 
 
 # --- The design ---------------------------------------------------------------------------------------------
@@ -128,6 +128,14 @@ def test_plain_votes_go_where_they_tell_most_of_the_map_and_where_a_clause_asks_
     assert plain(clauses=[{"arm": "weak", "mean": {"evidence": "plain"}}]) == {"weak", "half", "strong"}
     assert plain(clauses=[{"arm": "weak", "mean": {"evidence": "mixed"}}]) == {"half", "strong"}
     assert plain(presentations=["plain"]) == set(arms[1:])
+
+
+def test_a_second_stage_asks_about_the_named_prompts_only():
+    pairs = planned(prompts=["p1", "p4"])
+    assert {pair.prompt_key for pair in pairs if pair.pool == "task"} == {"p1", "p4"}
+    assert len({pair.prompt_key for pair in pairs if pair.pool == "trap"}) > 2
+    with pytest.raises(InputError, match="no picture of the reference"):
+        planned(prompts=["p1", "p99"])
 
 
 def test_traps_and_bias_items_have_their_pools_and_known_answers():

@@ -13,7 +13,7 @@ prompts: the smaller pi, the more careful.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -52,7 +52,7 @@ class Perception:
 @dataclass(frozen=True)
 class ShareResult:
     """How many prompts were flagged, and the lower bound of the share under 1 JND. `incomplete`: prompts without the
-    votes of a stage, counted as flagged."""
+    votes of a stage, counted as flagged. `open_prompts` are the flagged ones that more votes could clear."""
 
     prompts: int
     flagged: int
@@ -60,6 +60,7 @@ class ShareResult:
     votes: int
     pi: float
     lower: float
+    open_prompts: tuple[str, ...] = ()
 
 
 def score_distribution(votes: int, p: Sequence[float]) -> Array:
@@ -126,17 +127,31 @@ def prompt_scores(codes: TripletCodes, arm: str, stages: Sequence[Stage]) -> tup
 
 
 def share_under(
-    codes: TripletCodes, arm: str, stages: Sequence[Stage], *, pi: float, confidence: float = 0.95
+    codes: TripletCodes,
+    arm: str,
+    stages: Sequence[Stage],
+    *,
+    pi: float,
+    confidence: float = 0.95,
+    changed: Collection[str] = (),
 ) -> ShareResult:
-    """The clause's bound from these votes; a prompt that was not cleared and lacks votes counts as flagged."""
+    """The clause's bound from these votes; a prompt that was not cleared and lacks votes counts as flagged.
+
+    So do prompts whose content `changed`, whether or not anybody voted on them: they were not boosted, and a bound that
+    left them out would be about the other prompts only.
+    """
     scores, used = prompt_scores(codes, arm, stages)
     cuts = np.array([stage.cut for stage in stages])
     cleared = (scores < cuts - 1e-9).any(axis=1)
+    cleared &= ~np.isin(codes.prompts, list(changed))
     lacking = np.isnan(scores).any(axis=1) & ~cleared
-    flagged = int((~cleared).sum())
-    prompts = len(scores)
+    unseen = sorted(set(changed) - set(codes.prompts))
+    names = [name for name, clear in zip(codes.prompts, cleared, strict=True) if not clear]
+    flagged = len(names) + len(unseen)
+    prompts = len(scores) + len(unseen)
     lower = share_bound(flagged, prompts, pi=pi, confidence=confidence)
-    return ShareResult(prompts, flagged, int(lacking.sum()), int(used.sum()), pi, lower)
+    open_prompts = tuple(name for name in names if name not in changed)
+    return ShareResult(prompts, flagged, int(lacking.sum()), int(used.sum()), pi, lower, open_prompts)
 
 
 def share_bound(flagged: int, prompts: int, *, pi: float, confidence: float = 0.95) -> float:

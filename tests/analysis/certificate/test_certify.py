@@ -132,6 +132,22 @@ def test_the_share_clause_uses_the_smaller_pi_and_says_so(tmp_path: Path):
     assert n["lower"] == pytest.approx(share_bound(n["flagged"], n["prompts"], pi=0.5))
 
 
+def test_changed_prompts_count_as_flagged_even_if_nobody_voted_on_them(tmp_path: Path):
+    rows = draw_rows(damages={"w4a4": 0.05}, plain=0, boosted=40 * 20, people=30, prompts=40, spread=0.0)
+    (bare,) = judge(rows, SHARE, tmp_path)["clauses"]
+    assert "--content" in " ".join(bare["notes"])
+    assert bare["open_prompts"] and len(bare["open_prompts"]) == bare["numbers"]["flagged"]
+    names = sorted({row["prompt_id"] for row in rows})
+    cleared = next(name for name in names if name not in bare["open_prompts"])
+    table = [{"prompt_id": name, "arm": "w4a4", "changed": name == cleared} for name in names]
+    table.append({"prompt_id": "not voted on", "arm": "w4a4", "changed": True})
+    write_rows(table, tmp_path / "content.csv")
+    (clause,) = judge(rows, SHARE, tmp_path, content=str(tmp_path / "content.csv"))["clauses"]
+    assert clause["numbers"]["prompts"] == bare["numbers"]["prompts"] + 1
+    assert clause["numbers"]["flagged"] == bare["numbers"]["flagged"] + 2
+    assert "2 prompts with changed content" in " ".join(clause["notes"])
+
+
 def test_content_and_preference_clauses(rows: list[dict[str, Any]], tmp_path: Path):
     content = [{"prompt_id": f"p{p}", "arm": "w4a4", "changed": p < 2} for p in range(300)]
     write_rows(content, tmp_path / "content.csv")

@@ -102,6 +102,11 @@ def test_a_prompt_without_its_votes_counts_as_flagged_unless_cleared():
     )
     found = share_under(codes, "arm", (Stage(PLAIN, 2, 1.0), Stage(PLAIN, 2, 1.0)), pi=0.9)
     assert (found.prompts, found.flagged, found.incomplete) == (4, 3, 3)
+    assert found.open_prompts == ("open", "also open", "never shown")
+    changed = {"cleared", "not in the votes"}
+    strict = share_under(codes, "arm", (Stage(PLAIN, 2, 1.0), Stage(PLAIN, 2, 1.0)), pi=0.9, changed=changed)
+    assert (strict.prompts, strict.flagged) == (5, 5), "other content is never under 1 JND"
+    assert strict.open_prompts == found.open_prompts
 
 
 def test_seven_percent_of_broken_prompts_are_hardly_ever_passed_over():
