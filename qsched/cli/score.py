@@ -144,16 +144,16 @@ def _print_tables(scores: SetScores) -> None:
 
 
 def _repair_table(scores: SetScores) -> Table:
-    columns = ("difference", "interval", "better / worse")
-    table = _table("what the coefficients repair", ("arm", "against", "metric"), columns)
+    """A comparison names its arms in a row of its own, so that the table fits a terminal."""
+    table = _table("what the coefficients repair", ("arms, metric",), ("difference", "interval", "better / worse"))
     for repair in scores.repairs:
-        if repair.n_identical == repair.n_pairs:
-            share = f"in {repair.n_identical} of {repair.n_pairs}"
-            _add_row(table, repair.arm, repair.against, "", "identical", share, "")
+        same = f"identical in {repair.n_identical} of {repair.n_pairs}" if not repair.differences else ""
+        _add_row(table, f"{repair.arm} against {repair.against}", "", same, "")
         for name, d in repair.differences:
             better, worse = (d.above, d.below) if scores.higher_is_better(name) else (d.below, d.above)
             interval, counts = f"[{d.low:+.4f}, {d.high:+.4f}]", f"{better} / {worse}"
-            _add_row(table, repair.arm, repair.against, name, f"{d.mean:+.4f}", interval, counts)
+            _add_row(table, f"  {name}", f"{d.mean:+.4f}", interval, counts)
+        table.add_section()
     return table
 
 
