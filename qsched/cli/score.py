@@ -12,7 +12,7 @@ from qsched.cli.options import DEVICE_HELP, K_HELP, WEIGHTS_HELP, torch_device
 if TYPE_CHECKING:  # torch and rich are loaded late
     from rich.table import Table
 
-    from qsched.scoring.frechet import FeatureExtractor
+    from qsched.scoring.image_set.distance import DistanceRequest
     from qsched.scoring.image_set.table import ArmScores, SetScores
 
 
@@ -39,6 +39,12 @@ def score(
     frechet: str | None = typer.Option(
         None, "--frechet-clip", help="The same distance on CLIP features (not an FID) to a folder, .npz or 'baseline'."
     ),
+    kid: str | None = typer.Option(
+        None, "--kid", help="KID to a folder of pictures or 'baseline' (pyiqa): unbiased, also for few pictures."
+    ),
+    cmmd: str | None = typer.Option(
+        None, "--cmmd", help="CMMD to a folder of pictures or 'baseline': as KID, on the features of clipscore's CLIP."
+    ),
     display: str = typer.Option(
         "standard_fhd", "--display", help="Display of cvvdp and flip: standard_fhd, standard_4k or standard_phone."
     ),
@@ -60,10 +66,11 @@ def score(
     from qsched.errors import InputError
     from qsched.records import read_manifest
 
-    if fid is not None and frechet is not None:
-        raise InputError("--fid and --frechet-clip are two distances; give one of them")
+    wanted = {"--fid": fid, "--frechet-clip": frechet, "--kid": kid, "--cmmd": cmmd}
+    asked = [(option, reference) for option, reference in wanted.items() if reference is not None]
+    if len(asked) > 1:
+        raise InputError(f"{' and '.join(option for option, _ in asked)} are two distances; give one of them")
     manifest = read_manifest(image_set)
-    from qsched.scoring.frechet import ClipFeatures, InceptionFeatures
     from qsched.scoring.image_set.report import make_result_folder, write_set_scores
     from qsched.scoring.image_set.scores import score_set
     from qsched.scoring.jaq_score import checked_k
@@ -78,19 +85,13 @@ def score(
     make_result_folder(target)
     tiny = manifest.backbone.startswith("tiny-")
     chosen = metrics if metrics is not None else "clipscore,clip-iqa,psnr,ssim" + (",tiny-check" if tiny else "")
-    also = ("clipscore",) if frechet is not None else ()
+    also = ("clipscore",) if frechet is not None or cmmd is not None else ()
     found = parse_weights(weights)
     if tiny:
         used = {*parse_metrics(chosen), *also}
         found = {**{name: "tiny-clip" for name in ("clipscore", "clip-iqa") if name in used}, **found}
     scorers, references = load_metrics(chosen, weights=found, device=place, also=also, display=display)
-    distance: tuple[FeatureExtractor, str] | None = None
-    if fid is not None:
-        distance = InceptionFeatures(device=place), fid
-    elif frechet is not None:
-        from qsched.scoring.clip_scorers import DEFAULT_WEIGHTS
-
-        distance = ClipFeatures(found.get("clipscore", DEFAULT_WEIGHTS), device=place), frechet
+    distance = _distance(*asked[0], clip=found.get("clipscore"), device=place) if asked else None
 
     from rich.progress import Progress
 
@@ -102,7 +103,7 @@ def score(
             references=references,
             baseline=baseline,
             k=k,
-            frechet=distance,
+            distance=distance,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     paths = write_set_scores(target, scores)
@@ -112,9 +113,24 @@ def score(
     typer.echo("written: " + ", ".join(str(path) for path in paths))
 
 
+def _distance(option: str, reference: str, *, clip: str | None, device: str) -> DistanceRequest:
+    """The distance of an option, with its features loaded."""
+    from qsched.scoring.frechet import ClipFeatures, InceptionFeatures
+    from qsched.scoring.image_set.distance import DistanceRequest
+
+    if option in ("--fid", "--kid"):
+        return DistanceRequest("frechet" if option == "--fid" else "kid", InceptionFeatures(device=device), reference)
+    from qsched.scoring.clip_scorers import DEFAULT_WEIGHTS
+
+    features = ClipFeatures(clip or DEFAULT_WEIGHTS, device=device)
+    return DistanceRequest("frechet" if option == "--frechet-clip" else "cmmd", features, reference)
+
+
 def _print_tables(scores: SetScores) -> None:
     """One row per metric and arm: with a column per metric the table would not fit a terminal."""
     from rich.console import Console
+
+    from qsched.scoring.image_set.report import distance_text
 
     console = Console()
     quality = _table(
@@ -128,10 +144,10 @@ def _print_tables(scores: SetScores) -> None:
             _add_row(quality, shown, arm.arm.name, *_metric_cells(arm, name))
         quality.add_section()
     console.print(quality)
-    if scores.frechet is not None:
-        distance = _table(scores.frechet.name, ("arm",), ("n", "distance"))
+    if scores.distance is not None:
+        distance = _table(scores.distance.name, ("arm",), ("n", "distance"))
         for arm in scores.arms:
-            _add_row(distance, arm.arm.name, str(arm.n_images), f"{arm.frechet:.4g}")
+            _add_row(distance, arm.arm.name, str(arm.n_images), distance_text(arm))
         console.print(distance)
     if scores.repairs:
         console.print(_repair_table(scores))

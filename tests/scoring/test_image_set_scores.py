@@ -15,6 +15,7 @@ from qsched.errors import InputError, IntegrityError
 from qsched.records import iter_rows
 from qsched.scoring import load_reference_metric
 from qsched.scoring.frechet import ClipFeatures
+from qsched.scoring.image_set.distance import DistanceRequest
 from qsched.scoring.image_set.report import render_set_scores, scores_to_json, write_set_scores
 from qsched.scoring.image_set.scores import score_set
 from qsched.scoring.paired import paired_difference
@@ -76,9 +77,11 @@ def test_another_baseline_turns_the_difference_round(small_image_set, clip_folde
 
 
 def test_the_frechet_distance_of_the_baseline_to_itself_is_zero(small_image_set, clip_folder):
-    scores = score(small_image_set, clip_folder, frechet=(ClipFeatures(clip_folder), "baseline"))
-    assert scores.frechet.name.startswith("Fréchet distance on clip"), "it may not be called an FID"
-    assert scores.arms[0].frechet == pytest.approx(0.0, abs=1e-8) and scores.arms[1].frechet > 0
+    scores = score(
+        small_image_set, clip_folder, distance=DistanceRequest("frechet", ClipFeatures(clip_folder), "baseline")
+    )
+    assert scores.distance.name.startswith("Fréchet distance on clip"), "it may not be called an FID"
+    assert scores.arms[0].distance == pytest.approx(0.0, abs=1e-8) and scores.arms[1].distance > 0
 
 
 def test_a_picture_that_cannot_be_read_is_an_error_with_its_name(small_image_set, clip_folder, tmp_path):
@@ -169,15 +172,19 @@ def test_the_reference_of_the_distance_is_measured_once_and_few_pictures_are_war
             Counted.calls += 1
             return super().extract(files)
 
-    scores = score(small_image_set, clip_folder, frechet=(Counted(clip_folder), str(small_image_set / "images")))
+    scores = score(
+        small_image_set,
+        clip_folder,
+        distance=DistanceRequest("frechet", Counted(clip_folder), str(small_image_set / "images")),
+    )
     assert Counted.calls == 4, "three arms and one reference"
-    assert (scores.frechet.dimension, scores.frechet.reference_count) == (24, 18)
+    assert (scores.distance.dimension, scores.distance.reference_count) == (24, 18)
     assert any("w4a4 has 6" in w and "fewer than the 24 features" in w for w in scores.warnings)
     assert any("the reference has 18 pictures" in w for w in scores.warnings)
-    assert scores_to_json(scores)["frechet"]["reference_count"] == 18
+    assert scores_to_json(scores)["distance"]["reference_count"] == 18
     assert "the reference has 18 pictures" in render_set_scores(scores)
     Counted.calls = 0
-    score(small_image_set, clip_folder, frechet=(Counted(clip_folder), "baseline"))
+    score(small_image_set, clip_folder, distance=DistanceRequest("frechet", Counted(clip_folder), "baseline"))
     assert Counted.calls == 3, "the baseline is its own reference"
 
 

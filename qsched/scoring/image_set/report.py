@@ -10,8 +10,8 @@ from typing import Any
 from qsched.errors import InputError
 from qsched.files import write_atomic
 from qsched.pages import Cell, Table, render_page
+from qsched.scoring.image_set.distance import DistanceRecord
 from qsched.scoring.image_set.figure import render_figure
-from qsched.scoring.image_set.frechet import FrechetRecord
 from qsched.scoring.image_set.table import ArmScores, SetScores
 from qsched.scoring.paired import PairedDifference
 
@@ -52,12 +52,12 @@ def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
 def scores_to_json(scores: SetScores) -> dict[str, Any]:
     """The table as a plain dictionary."""
     return {
-        "schema_version": 4,
+        "schema_version": 5,
         "set_id": scores.manifest.set_id,
         "baseline": scores.baseline,
         "jaq": scores.jaq.to_json() if scores.jaq else None,
         "scorers": [info.to_json() for info in scores.scorers],
-        "frechet": scores.frechet.to_json() if scores.frechet else None,
+        "distance": scores.distance.to_json() if scores.distance else None,
         "warnings": list(scores.warnings),
         "arms": [
             {
@@ -74,7 +74,7 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
                 "seconds_per_image": None if arm.seconds is None else asdict(arm.seconds),
                 "peak_memory_bytes": arm.peak_memory_bytes,
                 "nfe_per_image": arm.nfe_per_image,
-                "frechet": arm.frechet,
+                "distance": arm.distance,
                 "metrics": [asdict(metric) for metric in arm.metrics],
             }
             for arm in scores.arms
@@ -96,8 +96,8 @@ def render_set_scores(scores: SetScores) -> str:
     """The page as text; the figure is inline SVG, nothing is fetched."""
     manifest = scores.manifest
     sections = [_metric_section(scores, name) for name in scores.metric_names]
-    if scores.frechet is not None:
-        sections.append(_frechet_section(scores, scores.frechet))
+    if scores.distance is not None:
+        sections.append(_distance_section(scores, scores.distance))
     return render_page(
         _TEMPLATE,
         title=f"Automatic metrics of {manifest.set_id}",
@@ -168,11 +168,16 @@ def _repair_table(scores: SetScores) -> Table:
     return Table(("arms", "metric", "difference", "prompts", "prompt by prompt"), tuple(rows))
 
 
-def _frechet_section(scores: SetScores, record: FrechetRecord) -> MetricSection:
+def _distance_section(scores: SetScores, record: DistanceRecord) -> MetricSection:
     count = "an unknown number of" if record.reference_count is None else str(record.reference_count)
     caption = f"lower is nearer; {record.dimension} features; the reference has {count} pictures"
-    rows = tuple((arm.arm.name, str(arm.n_images), f"{arm.frechet:.4g}") for arm in scores.arms)
+    rows = tuple((arm.arm.name, str(arm.n_images), distance_text(arm)) for arm in scores.arms)
     return MetricSection(record.name, Table(("arm", "pictures", "distance"), rows, caption))
+
+
+def distance_text(arm: ArmScores) -> str:
+    """The distance, empty for the baseline against itself where that is not defined."""
+    return "" if arm.distance is None else f"{arm.distance:.4g}"
 
 
 def _cost_table(scores: SetScores) -> Table:

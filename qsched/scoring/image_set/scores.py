@@ -7,8 +7,7 @@ from pathlib import Path
 
 from qsched.errors import InputError
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest, text_key
-from qsched.scoring.frechet import FeatureExtractor
-from qsched.scoring.image_set.frechet import score_frechet
+from qsched.scoring.image_set.distance import DistanceRequest, score_distance
 from qsched.scoring.image_set.table import JAQ, ArmScores, MetricOfArm, Repair, Seconds, SetScores
 from qsched.scoring.image_set.values import Values, pair_key, score_rows
 from qsched.scoring.jaq_score import DEFAULT_K, JaqRecord, checked_k, jaq
@@ -24,13 +23,13 @@ def score_set(
     references: Sequence[ReferenceMetric] = (),
     baseline: str | None = None,
     k: float = DEFAULT_K,
-    frechet: tuple[FeatureExtractor, str] | None = None,
+    distance: DistanceRequest | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SetScores:
     """Score every picture of the set; the baseline is the first arm unless named.
 
     If a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added.
-    `frechet` is (features, reference): a folder, an .npz file, or "baseline".
+    `distance` adds one of every arm, as a set of pictures, to a reference.
     Raises InputError for an unknown arm or a k out of range, IntegrityError for a picture that is not its row's.
     """
     checked_k(k)
@@ -45,9 +44,9 @@ def score_set(
     record = _add_jaq(values, scorers, k)
     distances: dict[str, float] = {}
     distance_record = None
-    if frechet is not None:
+    if distance is not None:
         files = {name: [folder / row.file_name for row in some] for name, some in by_arm.items()}
-        distance_record, distances = score_frechet(files, *frechet, baseline=base)
+        distance_record, distances = score_distance(files, distance, baseline=base)
     infos = (*(scorer.info for scorer in scorers), *(metric.info for metric in references))
     names = [*([JAQ] if record else []), *(info.name for info in infos)]
     against_twin = {info.name for info in infos if info.kind == "reference"}
@@ -59,7 +58,7 @@ def score_set(
             metrics=_arm_metrics(by_arm[arm.name], by_arm[base], arm.name == base, values, names, against_twin),
             manifest=manifest,
             same_as=_same_as(arm.name, by_arm),
-            frechet=distances.get(arm.name),
+            distance=distances.get(arm.name),
         )
         for arm in manifest.arms
     )
@@ -72,7 +71,7 @@ def score_set(
         arms=arms,
         repairs=_repairs(manifest, by_arm, values, names),
         images=tuple({**_place(row), **values[row.image_id]} for row in rows),
-        frechet=distance_record,
+        distance=distance_record,
         repeated=len(prompts) - len({text_key(text) for text in prompts.values()}),
         unread=_unread(scorers, sorted(set(prompts.values()))),
     )
@@ -129,7 +128,7 @@ def _arm_scores(
     metrics: tuple[MetricOfArm, ...],
     manifest: Manifest,
     same_as: str | None,
-    frechet: float | None,
+    distance: float | None,
 ) -> ArmScores:
     """The arm's row of the table; `base_rows` is None for the baseline itself."""
     mine = {pair_key(row) for row in rows}
@@ -148,7 +147,7 @@ def _arm_scores(
         seconds=Seconds(sum(seconds) / len(seconds), min(seconds), max(seconds)) if seconds else None,
         peak_memory_bytes=max(memory) if memory else None,
         nfe_per_image=manifest.steps,
-        frechet=frechet,
+        distance=distance,
     )
 
 

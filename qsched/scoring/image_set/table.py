@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qsched.records import ArmRecord, Manifest
-from qsched.scoring.image_set.frechet import FrechetRecord
+from qsched.scoring.image_set.distance import DistanceRecord
 from qsched.scoring.jaq_score import JaqRecord
 from qsched.scoring.paired import MeanInterval, PairedDifference
 from qsched.scoring.protocol import ScorerInfo
@@ -59,7 +59,7 @@ class ArmScores:
     seconds: Seconds | None
     peak_memory_bytes: int | None
     nfe_per_image: int | None
-    frechet: float | None
+    distance: float | None
 
     @property
     def size_bytes(self) -> int | None:
@@ -100,7 +100,7 @@ class SetScores:
     arms: tuple[ArmScores, ...]
     repairs: tuple[Repair, ...]
     images: tuple[dict[str, object], ...]  # image_id, arm, prompt_id, sample_index and the metrics
-    frechet: FrechetRecord | None
+    distance: DistanceRecord | None
     repeated: int = 0
     unread: dict[str, int] | None = None
 
@@ -139,8 +139,8 @@ class SetScores:
             found.append(f"{len(cut)} prompt(s) are longer than the model's text encoder reads: it saw them cut")
         for scorer, count in (self.unread or {}).items():
             found.append(f"{count} prompt(s) are longer than {scorer} reads: it scored them cut")
-        if self.frechet is not None:
-            found += self.frechet.warnings({arm.arm.name: arm.n_images for arm in self.arms})
+        if self.distance is not None:
+            found += self.distance.warnings({arm.arm.name: arm.n_images for arm in self.arms})
         return tuple(found)
 
     def _arm_warnings(self, arm: ArmScores) -> list[str]:
