@@ -77,6 +77,8 @@ def certify(
         )
     elif arm is not None and arm != registered.plan.arm:
         raise InputError(f"--arm {arm!r} is not the registered arm {registered.plan.arm!r}. Leave the option out.")
+    if open_prompts is not None and registered.plan.share is None:
+        raise InputError("--open-prompts: the registration has no share clause, so no prompt is cleared or open")
     certificate = certify_votes(table, registered, preference=preference, content=content)
     page, _ = write_certificate(certificate, out)
     for clause in certificate.clauses:

@@ -27,6 +27,7 @@ from analysis.stats.jnd.mapping import check_map, mapped_bound
 from analysis.stats.jnd.scale import PEOPLE_SD, POOLED_SD
 from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_under
 from analysis.triplets import BOOSTED
+from benchmarks.certificate_metrics import metric_study
 from benchmarks.certificate_studies import (
     REFERENCE,
     Comparison,
@@ -197,6 +198,17 @@ def mixed_cells() -> list[Cell]:
     return cells
 
 
+def metric_cells() -> list[Cell]:
+    """A metric on the JND scale: the 95 % upper bound of the mean damage at one value of the metric."""
+    target = "coverage >= .94; the estimate is a ratio to the truth"
+    return [
+        Cell("metric", "metric map, spread .4, 600 votes of 40 people", target, metric_study(spread=0.4)),
+        Cell("metric", "metric map, spread .8, 600 votes of 40 people", target, metric_study(spread=0.8)),
+        Cell("metric", "metric map, gamma around it, 600 votes", target, metric_study(spread=0.6, gamma=True)),
+        Cell("metric", "metric map, 10 people with 60 votes each", target, metric_study(spread=0.4, people=10)),
+    ]
+
+
 def _mixed_study(
     design: Mixed, damage: float, *, check: bool, exponent: float = 1.0
 ) -> Callable[[np.random.Generator], dict[str, float]]:
@@ -292,7 +304,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--only", default="", help="groups, separated by commas: mean, share, mixed, map")
+    parser.add_argument("--only", default="", help="groups, separated by commas: mean, share, mixed, map, metric")
     parser.add_argument("--no-write", action="store_true")
     args = parser.parse_args()
     folder = ROOT / "benchmarks" / "results"
@@ -311,7 +323,7 @@ def main() -> int:
         "pi": round(flag_probability(STAGES, 1.0, PERCEPTION), 4),
     }
     results: dict[str, Result] = {}
-    for cell in (*mean_cells(), *share_cells(), *mixed_cells()):
+    for cell in (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells()):
         if args.only and cell.group not in args.only.split(","):
             if cell.name in earlier:
                 results[cell.name] = earlier[cell.name]

@@ -36,7 +36,6 @@ REFUSED = {
     "warmup": "use practice",
     "instructed": "its attention checks are traps: `fidelity: {traps: {each: 10}}`",
     "allow_tie": "'not sure' is one of its answers",
-    "show_at": "a plain triplet begins as large as fits, a boosted one enlarged",
 }
 
 
