@@ -21,15 +21,15 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
+from qsched.command_line import CommandLine, run_app
 from qsched.errors import InputError
-from qsched.extras import run_app
 
 if TYPE_CHECKING:
     from analysis.auditing.read import Evidence, Head
 
 EXIT_PROBLEM, EXIT_UNANCHORED = 1, 3
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,12 +19,12 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
-from qsched.records import InputError, QschedError
+from qsched.command_line import CommandLine, run_app
+from qsched.records import InputError
 
-EXIT_BAD_INPUT = 2
 EXIT_NOT_SHOWN = 3
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,11 +99,7 @@ def certify(
 
 def main() -> None:
     """Run the command; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    run_app(app)
 
 
 if __name__ == "__main__":

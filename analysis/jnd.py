@@ -18,11 +18,9 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
-from qsched.records import QschedError
+from qsched.command_line import CommandLine, run_app
 
-EXIT_BAD_INPUT = 2
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 class ScalePer(StrEnum):
@@ -107,11 +105,7 @@ def jnd(
 
 def main() -> None:
     """Run the command; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    run_app(app)
 
 
 if __name__ == "__main__":

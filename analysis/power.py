@@ -20,7 +20,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.extras import run_app
+from qsched.command_line import CommandLine, run_app
 from qsched.files import write_atomic
 from qsched.records import InputError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STUDY, TASTE, TEST, OUT = "The study", "What is assumed", "The test", "Output"
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _option(help_text: str, panel: str, **limits: Any) -> Any:

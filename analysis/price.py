@@ -19,16 +19,15 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
-from qsched.records import QschedError
+from qsched.command_line import CommandLine, run_app
 
 if TYPE_CHECKING:
     from analysis.planning.fidelity_mean import Price, PriceAssumptions
     from analysis.planning.fidelity_share import SharePrice
 
-EXIT_BAD_INPUT = 2
 STUDY, ASSUMED, OUT = "The study", "What is assumed", "Output"
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _option(help_text: str, panel: str, **limits: Any) -> Any:
@@ -158,11 +157,7 @@ def table(
 
 def main() -> None:
     """Run the command; an error of ours is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_BAD_INPUT)
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis import options
-from qsched.extras import run_app
+from qsched.command_line import CommandLine, run_app
 from qsched.records import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXIT_NO_ESTIMATE = 3
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})

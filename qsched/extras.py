@@ -1,18 +1,13 @@
-"""Which extra brings which package, and the end of every command line of ours: one sentence instead of a traceback.
+"""Which extra brings which package: a missing package is named together with the line that installs it.
 
-`pip install qsched` brings the commands; what a command needs beyond that comes with an extra. A missing package is
-named together with the line that installs it.
+`pip install qsched` brings the commands; what a command needs beyond that comes with an extra.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from types import TracebackType
 
-from qsched.errors import MissingExtraError, QschedError
-
-EXIT_BAD_INPUT = 2
+from qsched.errors import MissingExtraError
 
 #: By import name: the extras that bring the package.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -49,19 +44,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 _WANTED_BY = {"analysis": "analysis", "study_server": "server", "qsched.scoring": "score", "qsched": "generate"}
 
 
-def run_app(app: Callable[[], object]) -> None:
-    """Run a command line. An error of ours, or a missing extra, is one message on stderr and exit code 2."""
-    try:
-        app()
-    except QschedError as error:
-        _refuse(error)
-    except ModuleNotFoundError as error:
-        missing = missing_extra(error)
-        if missing is None:
-            raise
-        _refuse(missing)
-
-
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     """The extra that brings the module which could not be imported; None if no extra of ours does."""
     module = (error.name or "").split(".")[0]
@@ -81,10 +63,3 @@ def _wanted_by(trace: TracebackType | None) -> str:
         wanted = _WANTED_BY[max(ours, key=len)] if ours else wanted
         trace = trace.tb_next
     return wanted
-
-
-def _refuse(error: QschedError) -> None:
-    import typer
-
-    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-    sys.exit(EXIT_BAD_INPUT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from qsched.cli.options import DB_HELP
+from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
 STDIN_HELP = "Read the password from the first line of standard input instead of asking."
@@ -15,7 +16,7 @@ STDIN_HELP = "Read the password from the first line of standard input instead of
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = typer.Typer(
+    group = CommandLine(
         no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server), and backups."
     )
     group.command()(create)

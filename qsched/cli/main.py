@@ -7,13 +7,12 @@ from importlib import import_module
 import typer
 
 from qsched import __version__
-from qsched.extras import run_app
+from qsched.command_line import CommandLine, run_app
 
-app = typer.Typer(
+app = CommandLine(
     name="qsched",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Is a quantized few-step image model, repaired with Q-Sched, as good as full precision?\n\n"

@@ -10,6 +10,7 @@ import typer
 
 from qsched.cli import study_audit, study_fidelity, study_people, study_publish
 from qsched.cli.options import DB_HELP
+from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ HARDLY_SEEN = 0.52
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = typer.Typer(no_args_is_help=True, help="Design, create and manage studies.")
+    group = CommandLine(no_args_is_help=True, help="Design, create and manage studies.")
     first: tuple[Callable[..., None], ...] = (init, check, create, update, history, pairs)
     for command in first:
         group.command()(command)

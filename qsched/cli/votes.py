@@ -8,11 +8,12 @@ from pathlib import Path
 import typer
 
 from qsched.cli.options import DB_HELP
+from qsched.command_line import CommandLine
 
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = typer.Typer(no_args_is_help=True, help="Take the votes out of the study server.")
+    group = CommandLine(no_args_is_help=True, help="Take the votes out of the study server.")
     group.command("export")(export)
     group.command("content")(content)
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import typer
@@ -28,6 +29,23 @@ def test_every_command_has_help_that_teaches(name):
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0
     assert "Example" in result.output or "Commands" in result.output
+
+
+@pytest.mark.parametrize("name", ["calibrate", "serve", "audit"])
+def test_the_paragraphs_of_a_help_page_fill_the_lines_of_a_narrow_terminal(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(app, [name, "--help"]).output.split("\n")
+    words = lines[lines.index(next(line for line in lines if "Usage" in line)) + 1 : lines.index(_first_box(lines))]
+    short = [
+        (line, below)
+        for line, below in pairwise(line.strip() for line in words)
+        if below and line and len(line) + 1 + len(below.split()[0]) <= 78 and "qsched" not in line
+    ]
+    assert not short
+
+
+def _first_box(lines):
+    return next(line for line in lines if line.startswith("\u256d"))
 
 
 def test_a_bad_value_is_one_message_and_exit_code_2(tmp_path):
