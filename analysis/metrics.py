@@ -18,9 +18,9 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis import options
-from qsched.extras import run_app
+from qsched.command_line import CommandLine, run_app
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -18,7 +18,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.extras import run_app
+from qsched.command_line import CommandLine, run_app
 
 if TYPE_CHECKING:
     from qsched.planning import Effort, LeastTime, StudyPlan, Target
@@ -27,7 +27,7 @@ WANTED, STUDY, TASTE, COST = "What is wanted", "The study", "What is assumed", "
 #: Prompts that are tried if none are named.
 PROMPTS = (50, 100, 300, 1000, 3000)
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _option(help_text: str, panel: str, **limits: Any) -> Any:
