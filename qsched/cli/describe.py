@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -207,31 +208,31 @@ def _prompts(path: Path) -> Lines:
 
 
 def _table(path: Path) -> Lines:
-    """A votes or triplets table, else prompts."""
+    """A triplets table or a votes table, else prompts."""
     from analysis.triplets.read import layout_of, read_triplets
     from analysis.votes import open_source, read_votes
-    from analysis.votes.read import style_of
+    from analysis.votes.layouts import has_shape
 
     source = open_source(path)
-    for style, tell in ((style_of, None), (layout_of, read_triplets)):
-        try:
-            style(source)
-        except InputError:
-            continue
-        if tell is not None:
-            return [("kind", f"a triplets table (a fidelity study): {tell(path).frame.height} rows")]
-        votes = read_votes(path, allow_mixed=True)
-        frame = votes.frame
-        counts = Counter(frame["kind"].cast(str).to_list())
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        simulated = int(frame["simulated"].sum())
-        return [
-            ("kind", f"a votes table: {frame.height} answers ({kinds})"),
-            ("studies", ", ".join(votes.studies) or "not named"),
-            ("simulated", "none" if not simulated else f"{simulated}: given by software, not by people"),
-            ("next", f"qsched winrates {path} --out report/"),
-        ]
-    return _prompts(path)
+    is_triplets = False
+    with contextlib.suppress(InputError):
+        layout_of(source)
+        is_triplets = True
+    if is_triplets:
+        return [("kind", f"a triplets table (a fidelity study): {read_triplets(path).frame.height} rows")]
+    if not has_shape(source):
+        return _prompts(path)
+    votes = read_votes(path, allow_mixed=True)
+    frame = votes.frame
+    counts = Counter(frame["kind"].cast(str).to_list())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    simulated = int(frame["simulated"].sum())
+    return [
+        ("kind", f"a votes table: {frame.height} answers ({kinds})"),
+        ("studies", ", ".join(votes.studies) or "not named"),
+        ("simulated", "none" if not simulated else f"{simulated}: given by software, not by people"),
+        ("next", f"qsched winrates {path} --out report/"),
+    ]
 
 
 def _database(path: Path) -> Lines:

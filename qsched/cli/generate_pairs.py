@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, prompts_file
+from qsched.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +59,12 @@ def generate_pairs(
         None,
         "--shard",
         help="Make one part only: 3/8 is the third of eight; torchrun takes its rank. `qsched merge` makes the set.",
+    ),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Say what would be made, and what it takes; load and write nothing."
+    ),
+    seconds_per_image: str | None = typer.Option(
+        None, "--seconds-per-image", help="Rate for the time of --dry-run: 0.8, or 0.8,w4a8=1.1 by arm."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
@@ -109,7 +116,14 @@ def generate_pairs(
         allow_other_coefficients=allow_other_coefficients,
         shard=part,
     )
+    if seconds_per_image is not None and not dry_run:
+        raise InputError("--seconds-per-image is the rate of a --dry-run; add --dry-run, or leave it out")
     quiet_libraries()
+    if dry_run:
+        from qsched.cli.dry_run import tell_forecast
+
+        tell_forecast(request, seconds_per_image)
+        return
     try:
         with PairsProgress() as progress:
             report = generate(request, progress=progress)
