@@ -189,7 +189,7 @@ def _rate(arm: Arm, rates: Mapping[str, float], rows: Iterable[ImageRow]) -> flo
         return rates[arm.name]
     if "" in rates:
         return rates[""]
-    measured = [row.seconds for row in rows if row.arm == arm.name]
+    measured = [row.seconds for row in rows if row.arm == arm.name and row.seconds is not None]
     return sum(measured) / len(measured) if measured else None
 
 
