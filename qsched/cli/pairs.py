@@ -24,6 +24,9 @@ def pairs(
     near_levels: int = typer.Option(
         2, min=0, max=254, help="Near-identical: no pixel differs by more of 255 levels than this."
     ),
+    near: str | None = typer.Option(
+        None, help="Near-identical by a metric that the set was scored with: cvvdp>=9.9; needs --baseline."
+    ),
     leave_out: str = typer.Option("identical", help="Strata to leave out, separated by commas; none for no stratum."),
     sample: str = typer.Option("", help="How many pairs of a stratum and comparison to draw: near-identical=50,..."),
     seed: int = typer.Option(0, help="Seed of the draw."),
@@ -39,10 +42,15 @@ def pairs(
     from rich.table import Table
 
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
+    from qsched.generation.near_metric import near_by_metric, read_near_rule
+    from qsched.records import read_manifest
 
     strata = _strata(leave_out)
     numbers = _numbers(sample)
     listed = list_pairs(folder, baseline=baseline, near_levels=near_levels)
+    if near is not None:
+        set_id = read_manifest(folder).set_id
+        listed = near_by_metric(listed, read_near_rule(near), folder=folder, set_id=set_id, baseline=baseline)
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
     table = Table(box=None, pad_edge=False)
     for column in ("comparison", "stratum"):

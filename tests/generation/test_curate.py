@@ -158,3 +158,22 @@ def test_a_set_that_verify_refuses_is_not_listed(own_set):
     (own_set / "images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     with pytest.raises(IntegrityError, match="qsched verify"):
         run("pairs", own_set)
+
+
+@pytest.mark.slow
+def test_a_metric_of_the_scored_set_can_say_what_is_nearly_identical(own_set):
+    with pytest.raises(InputError, match=r"metrics\.json does not exist; score the set first"):
+        run("pairs", own_set, "--near", "psnr>=30", "--baseline", "fp32")
+    run("score", own_set, "--metrics", "psnr")
+    run("pairs", own_set, "--near", "psnr>=60", "--baseline", "fp32")
+    strata = [row["stratum"] for row in listed(own_set).values()]
+    assert strata == ["broken", "identical", "near-identical", "near-identical", *["different"] * 4]
+    run("pairs", own_set, "--near", "psnr<=60", "--baseline", "fp32")
+    assert [row["stratum"] for row in listed(own_set).values()][2:5] == ["different", "different", "near-identical"]
+    for options, words in (
+        (("--near", "psnr"), "write METRIC>=NUMBER or METRIC<=NUMBER"),
+        (("--near", "cvvdp>=9.9", "--baseline", "fp32"), r"no metric 'cvvdp' of two pictures \(it has psnr\)"),
+        (("--near", "psnr>=60"), "measured against 'fp32'; add --baseline fp32"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run("pairs", own_set, *options)

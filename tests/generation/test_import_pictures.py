@@ -67,6 +67,7 @@ def test_folders_become_a_set_whose_pairing_is_unproven_and_that_every_check_tak
             assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
+@pytest.mark.slow
 def test_a_study_score_and_report_can_use_it_and_say_what_is_not_known(folders):
     command(*BY_NAME)
     runner = CliRunner()
