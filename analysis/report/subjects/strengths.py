@@ -75,6 +75,7 @@ def strengths_table(estimate: Estimate) -> DataTable:
             Column("elo_high", "Elo high", digits=1),
             Column("rank_low", "Best rank", "count"),
             Column("rank_high", "Worst rank", "count"),
+            Column("chance_best", "P(best)", "p"),
             Column("n_votes", "Votes", "count"),
         ),
         note=" ".join(
@@ -86,7 +87,8 @@ def strengths_table(estimate: Estimate) -> DataTable:
                     if comparing(estimate)
                     else "Intervals for comparing arms with each other do not exist here (see the figure)."
                 ),
-                "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them.",
+                "Best and worst rank: no comparison that holds for all arms at once excludes a rank between them. "
+                "P(best): share of draws of all strengths in which the arm is first (winrates.json has every rank).",
                 *estimate.uncertainty.warnings,
             )
         ),
@@ -204,7 +206,7 @@ def draw_strengths(estimate: Estimate) -> Draft:
             "Strength of each arm on the Elo scale (below) and as a natural logarithm of odds (above), relative to "
             f"the mean of all arms. {bars_words(estimate)} Two arms whose intervals overlap may still "
             "differ, and arms whose intervals "
-            "do not overlap may not: the table of pairs, not this figure, says which differences were detected."
+            "do not overlap may not: the differences above, not this figure, say which were detected."
             + (f" The {MOST_ARMS} strongest arms; {left_out} more are in strengths.csv." if left_out else "")
         ),
     )
