@@ -135,8 +135,10 @@ def shares(records: list[dict[str, Any]]) -> str:
     ]
     for record in records:
         fit = record["closed_form"]["fits"]["bias and scalars"]
-        cells = [" ".join(f"{100 * e:.0f}" for e in fit["error"]) + " %"]
-        cells += [" ".join(f"{100 * s:.0f}" for s in fit["linear_share"][form]) + " %" for form in fit["linear_share"]]
+        cells = [" ".join(f"{round(100 * e)}" for e in fit["error"]) + " %"]
+        cells += [
+            " ".join(f"{round(100 * s)}" for s in fit["linear_share"][form]) + " %" for form in fit["linear_share"]
+        ]
         lines.append(f"| {name_of(record)} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

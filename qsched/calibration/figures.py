@@ -98,6 +98,8 @@ def _with_titles(svg: str, prompts: list[str]) -> str:
 
 
 def _draw_plane(figure: Any, result: CalibrationResult) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     panel = figure.subplots()
     (x_low, x_high), (y_low, y_high) = result.family.bounds
     points, _, sizes = _measured(result)
@@ -109,7 +111,7 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         top, floor = float(fitted.max()), float(np.quantile(fitted, 0.4))
         levels = np.linspace(floor, max(top, floor + 1e-9), 16)
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
-        figure.colorbar(filled, ax=panel, label="fitted gain in JAQ")
+        figure.colorbar(filled, ax=panel, label="fitted gain in JAQ", ticks=MaxNLocator(6), format="%+.3g")
     # Not clipped: the points at the ends of the ranges are on the frame, and matter.
     dots: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.5}
     equal = _among_equals(result)

@@ -152,7 +152,7 @@ def _fit_table(result: CalibrationResult) -> Table | None:
     for form, fit in result.closed_form.fits.items():
         for number, step in enumerate(fit.steps):
             bias = " ".join(f"{b:+.3f}" for b in step.bias) if form != "scalars" else ""
-            share = f"{100 * fit.shares[form][number]:.0f}{_PERCENT}" if number < len(fit.shares[form]) else ""
+            share = f"{round(100 * fit.shares[form][number])}{_PERCENT}" if number < len(fit.shares[form]) else ""
             cells = (
                 form,
                 str(number + 1),
@@ -195,7 +195,7 @@ def _surface_caption(result: CalibrationResult) -> str:
     if len(result.family.bounds) == 2:
         return (
             "Gain over (1, 1) on the calibration prompts: the smooth fit (colour), the measured candidates (dots, "
-            "larger for more prompts; dark for the equals), stock (cross), best measured (ring), smooth optimum (star, "
+            "larger for more prompts; dark for the equals), stock (cross), chosen (ring), smooth optimum (star, "
             "white if it was not measured; none if it is the stock scheduler)."
         )
     return "Gain over (1, 1) on the calibration prompts along each axis; dots are larger for more prompts."

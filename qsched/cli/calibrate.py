@@ -256,7 +256,7 @@ def _report_probe(request: CalibrationRequest) -> None:
     typer.echo("step  error   " + "   ".join(FORMS))
     for number, step in enumerate(fit.steps):
         shares = [fit.shares[form][number] for form in FORMS if number < len(fit.shares[form])]
-        cells = [f"{100 * share:.0f} %".rjust(len(form)) for form, share in zip(FORMS, shares, strict=False)]
+        cells = [f"{round(100 * share)} %".rjust(len(form)) for form, share in zip(FORMS, shares, strict=False)]
         typer.echo(f"{number + 1:>4}  {100 * step.error:4.1f} %  " + "   ".join(cells))
     most = max(max(shares) for shares in fit.shares.values())
     if most < LEAST_SHARE:
