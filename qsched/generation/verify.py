@@ -44,13 +44,14 @@ def verify_set(folder: Path) -> VerifyReport:
     """Check everything that the image-set contract promises; raises InputError only if there is no set."""
     manifest = read_manifest(folder)
     rows, findings = _read_rows(folder)
+    plain: Counter[str] = Counter()
     found = [
         *findings,
-        *(finding for row in rows for finding in _check_file(folder, row)),
+        *(finding for row in rows for finding in _check_file(folder, row, plain)),
         *check_records(folder, manifest, rows),
     ]
     expected = len(manifest.arms) * manifest.n_prompts * manifest.samples
-    return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(manifest, rows)))
+    return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(manifest, rows, plain)))
 
 
 def _read_rows(folder: Path) -> tuple[list[ImageRow], list[Finding]]:
@@ -73,7 +74,8 @@ def _read_rows(folder: Path) -> tuple[list[ImageRow], list[Finding]]:
     return rows, findings
 
 
-def _check_file(folder: Path, row: ImageRow) -> Iterator[Finding]:
+def _check_file(folder: Path, row: ImageRow, plain: Counter[str]) -> Iterator[Finding]:
+    """Problems of one picture; a picture of a single colour is counted in `plain`."""
     where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
     path = folder / row.file_name
     if path.is_symlink() or path.parent.is_symlink():
@@ -86,14 +88,15 @@ def _check_file(folder: Path, row: ImageRow) -> Iterator[Finding]:
         return
     if hashlib.sha256(data).hexdigest() != row.sha256:
         yield Finding("hashes", row.file_name, f"{where}: the bytes are not those of the row")
-    yield from _check_picture(row, data)
+    yield from _check_picture(row, data, plain)
 
 
-def _check_picture(row: ImageRow, data: bytes) -> Iterator[Finding]:
+def _check_picture(row: ImageRow, data: bytes, plain: Counter[str]) -> Iterator[Finding]:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.load()
             size = image.size
+            plain[row.arm] += all(channel.histogram().count(0) == 255 for channel in image.convert("RGB").split())
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         yield Finding("pictures", row.file_name, f"not a readable PNG: {error}")
         return
@@ -118,9 +121,12 @@ def png_chunks(data: bytes) -> list[bytes]:
     return names
 
 
-def _notes(manifest: Manifest, rows: list[ImageRow]) -> Iterator[str]:
+def _notes(manifest: Manifest, rows: list[ImageRow], plain: Counter[str]) -> Iterator[str]:
     if manifest.pairing_note is not None:
         yield manifest.pairing_note
+    for arm, count in plain.items():
+        if count:
+            yield f"{count} picture(s) of {arm} have a single colour and are probably broken; `qsched pairs` lists them"
     by_hash: dict[str, list[ImageRow]] = {}
     for row in rows:
         by_hash.setdefault(row.sha256, []).append(row)

@@ -46,7 +46,9 @@ def own_set(tmp_path, monkeypatch):
             (folder / "images" / "new.png").rename(folder / row.file_name)
         changed.append(row)
     (folder / "images.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in changed), encoding="utf-8")
-    assert verify_set(folder).ok
+    report = verify_set(folder)
+    assert report.ok
+    assert "1 picture(s) of w4a4 have a single colour" in report.notes[0]
     return folder
 
 
