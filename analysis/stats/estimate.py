@@ -43,6 +43,9 @@ from analysis.stats.spread import quantile, spread_of, t_quantile
 from analysis.stats.uncertainty import cluster_sizes, uncertainty_of, vote_level
 from qsched.records import InputError
 
+#: Above this the check of the position effect takes the sandwich.
+_MANY_ARMS = 60
+
 
 def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Estimate:
     """Fit, covariance, strengths (best first) and all pairwise contrasts, by the settings.
@@ -81,8 +84,12 @@ def estimate(counts: VoteCounts, settings: EstimateSettings | None = None) -> Es
 def position_effect(counts: VoteCounts, settings: EstimateSettings) -> PositionEffect | None:
     """The position effect of the model that has one, whatever `settings` say about it; the rest is not computed.
 
+    For many arms by the sandwich: a thousand refits of all strengths would only sharpen the error of one number.
+
     Raises NoEstimateError like `estimate`.
     """
+    if len(counts.arms) > _MANY_ARMS:
+        settings = replace(settings, method="sandwich", shape="t")
     fit, unc = _fitted(counts, replace(settings, position_effect=True))
     return _position(fit, unc, settings.confidence)
 

@@ -30,14 +30,15 @@ def contrasts_section(estimate: Estimate | None, *, baseline: str | None, margin
     title = "Differences between arms" if baseline is None else f"Differences from {baseline}"
     if estimate is None:
         return Section("contrasts", title)
-    table = contrasts_table(estimate, baseline=baseline)
+    every = contrasts_table(estimate)
+    table = every if baseline is None else contrasts_table(estimate, baseline=baseline)
     return Section(
         "contrasts",
         title,
         figures=_figures(estimate, baseline, margin),
         tables=(table.first(ROWS_SHOWN, file="contrasts.csv"),),
-        csv=(contrasts_csv_table(estimate),),
-        latex=(contrasts_table(estimate).first(LATEX_ROWS, file="contrasts.csv"),),
+        csv=(contrasts_csv_table(estimate, every),),
+        latex=(every.first(LATEX_ROWS, file="contrasts.csv"),),
     )
 
 
@@ -209,9 +210,8 @@ def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
     )
 
 
-def contrasts_csv_table(estimate: Estimate) -> DataTable:
-    """The contents of `contrasts.csv`: every pair as in the table, then its contrast as log-odds and in Elo."""
-    shown = contrasts_table(estimate)
+def contrasts_csv_table(estimate: Estimate, shown: DataTable) -> DataTable:
+    """The contents of `contrasts.csv`: every pair as in the table `shown`, then its contrast as log-odds and in Elo."""
     more = {
         "log_odds": "log_odds",
         "log_odds_se": "se",
