@@ -69,10 +69,12 @@ def content(
 
     database = existing_database(db)
     try:
-        pictures, changed = export_content(database, study=study, path=out)
+        by_arm = export_content(database, study=study, path=out)
     finally:
         database.close()
-    typer.echo(f"{pictures} pictures of study {study} written to {out}; content changed in {changed}")
+    typer.echo(f"{sum(pictures for _, pictures in by_arm.values())} pictures of study {study} written to {out}")
+    for arm, (changed, pictures) in by_arm.items():
+        typer.echo(f"  {arm}: content changed in {changed} of {pictures}")
 
 
 def check(context: typer.Context) -> None:

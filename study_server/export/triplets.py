@@ -96,8 +96,8 @@ def export_triplets(database: Database, *, study: str, path: Path) -> ExportSumm
     return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds))
 
 
-def export_content(database: Database, *, study: str, path: Path) -> tuple[int, int]:
-    """Write which pictures have other content than their reference; returns how many pictures, and how many changed.
+def export_content(database: Database, *, study: str, path: Path) -> dict[str, tuple[int, int]]:
+    """Write which pictures have other content than their reference; returns changed and all pictures of each arm.
 
     One row for each picture that is not the reference: prompt_id, sample_index, arm, changed, and what that rests on.
     """
@@ -114,7 +114,8 @@ def export_content(database: Database, *, study: str, path: Path) -> tuple[int, 
             frame.write_csv(draft)
         else:
             frame.write_ndjson(draft)
-    return frame.height, int(frame["changed"].sum())
+    counts = frame.group_by("arm", maintain_order=True).agg(pl.col("changed").sum(), pl.len().alias("all"))
+    return {arm: (int(changed), int(pictures)) for arm, changed, pictures in counts.iter_rows()}
 
 
 def _check_ending(path: Path) -> None:

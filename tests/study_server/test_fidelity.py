@@ -206,7 +206,7 @@ def test_a_picture_with_other_content_is_not_boosted_and_is_counted(database, ma
         "WHERE p.pool = 'task' GROUP BY t.presentation",
     )
     assert dict(shown) == {"plain": 12, "boosted": 11}
-    assert export_content(database, study="f", path=tmp_path / "content.csv") == (12, 1)
+    assert export_content(database, study="f", path=tmp_path / "content.csv") == {"w4a4": (0, 6), "w8a8": (1, 6)}
     content = pl.read_csv(tmp_path / "content.csv")
     assert content.filter("changed").select("prompt_id", "arm").rows() == [("p0", "w8a8")]
 

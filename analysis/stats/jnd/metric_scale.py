@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 from scipy.special import logsumexp, ndtr
 
@@ -141,15 +140,13 @@ def _log_p(theta: Array, votes: MetricVotes, *, lapse: float, people_sd: float) 
     u, _ = nodes_of(_PICTURE_NODES)
     z, weight = nodes_of(_PEOPLE_NODES)
     s = np.exp(log_s)
-    damage = np.exp(log_a + np.exp(log_b) * np.log(votes.x)[:, None] + s * u - s**2 / 2)[votes.picture]
+    damage = np.exp(log_a + np.exp(log_b) * np.log(votes.x)[:, None] + s * u - s**2 / 2)
     sensitivity = np.exp(people_sd * z - people_sd**2 / 2)
-    eta = Q * damage[:, :, None] * sensitivity
-    named, other = ndtr(eta - t), ndtr(-eta - t)
-    answer: NDArray[np.int64] = votes.answer
-    attentive = np.where(
-        (answer == 2)[:, None, None], named, np.where((answer == 0)[:, None, None], other, 1 - named - other)
-    )
-    return np.asarray(np.log(((1 - lapse) * attentive + lapse / 3) @ weight + 1e-300), dtype=np.float64)
+    eta = Q * damage[:, :, None] * sensitivity  # (G, U, Z)
+    named, other = ndtr(eta - t) @ weight, ndtr(-eta - t) @ weight
+    attentive = np.stack([other, 1 - named - other, named])
+    table = np.log((1 - lapse) * attentive + lapse / 3 + 1e-300)  # (answer, G, U)
+    return np.asarray(table[votes.answer, votes.picture], dtype=np.float64)
 
 
 def _by_picture(log_p: Array, votes: MetricVotes) -> Array:
