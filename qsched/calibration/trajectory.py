@@ -129,8 +129,15 @@ class TrajectoryRenderer:
 
     @property
     def latent_channels(self) -> int:
-        """Channels of the latents, before a pipeline packs them."""
-        return int(self._backbone.pipeline.vae.config.latent_channels)
+        """Channels of the latents, before a pipeline packs them; CalibrationError if the autoencoder does not say."""
+        config = self._backbone.pipeline.vae.config
+        for name in ("latent_channels", "z_dim"):
+            if config.get(name):
+                return int(config[name])
+        raise CalibrationError(
+            f"the autoencoder {type(self._backbone.pipeline.vae).__name__} does not say how many channels its latents "
+            "have, so no coefficients are fitted in closed form; use --strategy race"
+        )
 
     @property
     def corrects_noise(self) -> bool:
