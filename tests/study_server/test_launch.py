@@ -86,7 +86,7 @@ def test_a_mistyped_path_leaves_no_database_and_no_secret_behind(start, tmp_path
     before = sorted(place.rglob("*"))
     url = f"sqlite:///{place / 'study.db'}"
     with pytest.raises(QschedError):
-        add_study(file, database_url=url, data=None)
+        add_study(file, database_url=url, data=None, note=lambda _: None)
     monkeypatch.setattr(serving, "default_database", lambda: url)
     with pytest.raises(QschedError):
         launch(

@@ -57,7 +57,7 @@ def search(tx, *, seed: int = 0, scope=POOL, find=find_open):
     study = Study(1, "u", "s", "t", design, task_pairs=PAIRS, practice_pairs=0, gold_pairs=0)
     context = AssignmentContext(study, PairCache(), random.Random(seed), 0)
     session = AnnotatorSession(
-        9, 1, 5, False, "active", 0, "T", 0, 0, 0, 0, 0, (), None, None, None, None, status="open"
+        9, 1, 5, False, "active", 0, "T", 0, 0, 0, 0, 0, (), None, None, None, None, preview=False, status="open"
     )
     if find is find_open_comparisons:
         return find_open_comparisons(tx, context, session)
