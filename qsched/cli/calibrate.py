@@ -56,10 +56,12 @@ def calibrate(
         None, "--objective", help="Instead of --tc, --iq and --k: paper-clip[-script], paper-aesthetic[-eval]."
     ),
     tc: str | None = typer.Option(
-        None, "--tc", help="Text compatibility: clipscore (default), clipscore:log, aq-map, hpsv2.1, pickscore."
+        None,
+        "--tc",
+        help="Text compatibility: clipscore (default), clipscore:log, aq-map, hpsv2.1, pickscore, file.py:Class.",
     ),
     iq: str | None = typer.Option(
-        None, "--iq", help="Image quality: clip-iqa (default), pyiqa:<metric>, or another TC."
+        None, "--iq", help="Image quality: clip-iqa (default), pyiqa:<metric>, file.py:Class, or another TC."
     ),
     k: float | None = typer.Option(None, "--k", help=K_HELP + " Default: 2."),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
