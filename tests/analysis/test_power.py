@@ -195,6 +195,7 @@ def test_the_command_refuses_with_exit_code_2():
         assert done.returncode == 2 and words in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_unequal_loads_cost_power_and_the_simulation_draws_them() -> None:
     plan = StudyPlan(annotators=60, prompts=60, votes_per_pair=6, effective_annotators=15)
     even = StudyPlan(annotators=60, prompts=60, votes_per_pair=6)

@@ -12,6 +12,7 @@ from analysis.stats import Estimate
 
 ALL_PAIRS_UP_TO = 6
 NEIGHBOURS = 3
+GROUP_NAMES = 6
 
 
 def summary_points(found: Findings) -> tuple[str, ...]:
@@ -30,10 +31,12 @@ def summary_points(found: Findings) -> tuple[str, ...]:
     if found.estimate is None:
         if found.existence is not None:
             points.append(summary_words(found.existence, found.settings.estimate))
+        points += _groups(found)
         return tuple(points)
     if len(_chosen(found)) > 1:
         points.append(headline(_chosen(found), baseline=found.settings.baseline))
     points += _pair_points(found, found.estimate)
+    points += _groups(found)
     points += _design_effect(found.estimate, n_annotators=found.n_annotators, n_prompts=found.n_prompts)
     n_ties = sum(pair.ties for pair in found.raw)
     points.append(
@@ -41,6 +44,19 @@ def summary_points(found: Findings) -> tuple[str, ...]:
         f"{percent(n_ties / found.n_votes)} of the votes are ties."
     )
     return tuple(points)
+
+
+def _groups(found: Findings) -> list[str]:
+    if not found.groups:
+        return []
+    names = "; ".join(", ".join(group.arms[:GROUP_NAMES]) for group in found.groups[:GROUP_NAMES])
+    more = (
+        " and others" if len(found.groups) > GROUP_NAMES or any(len(g.arms) > GROUP_NAMES for g in found.groups) else ""
+    )
+    return [
+        f"Within these groups of arms there is an estimate, each by itself: {names}{more}. Numbers of different groups "
+        "cannot be compared."
+    ]
 
 
 def _chosen(found: Findings) -> tuple[Claim, ...]:

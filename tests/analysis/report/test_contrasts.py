@@ -97,6 +97,7 @@ def test_groups_without_a_common_estimate_are_estimated_each_by_itself_and_marke
     assert groups["a", "b"]["strengths"] == alone.document["strengths"]
     assert "numbers of different groups cannot be compared" in both.page
     assert alone.document["groups"] == []
+    assert "there is an estimate, each by itself: a, b; c, d" in both.page or "c, d; a, b" in both.page
 
 
 def test_what_was_collected_is_counted_and_dated(make_report: MakeReport) -> None:
