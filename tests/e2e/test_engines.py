@@ -142,3 +142,35 @@ def test_an_annotator_goes_from_consent_to_thanks_with_every_tool(engine, study)
     assert choices == ["right", "tie", "tie", "tie", "tie"]
     if isinstance(tab, Firefox):
         assert tab.errors == []
+
+
+def test_a_boosted_triplet_flickers_at_its_rate_stops_and_gives_way_to_the_reference(engine, boosted):
+    tab, _ = engine
+    tab.resize(1200, 760)
+    tab.goto(boosted.url)
+    tab.click("button[value=yes]")
+    tab.wait_for("document.querySelector('#instructions:not([hidden]) #start') !== null")
+    tab.click("#start")
+    tab.wait_for("document.querySelector('#panel[data-kind=flicker]:not([hidden])') !== null")
+    tab.click("#panel-button")
+    pair = next_pair(tab, "")
+    tab.evaluate(
+        """(() => {
+            window.changes = [];
+            const inLeft = (record) => record.target.parentElement?.id === "pane-left";
+            new MutationObserver((records) => {
+                if (records.some(inLeft)) window.changes.push(performance.now());
+            }).observe(document.querySelector("#stage"), {subtree: true, attributes: true, attributeFilter: ["class"]});
+        })()"""
+    )
+    tab.wait_for("window.changes.length >= 5")
+    assert np.diff(tab.evaluate("window.changes")).min() > 235, "2 Hz: four changes per second"
+    tab.press("f")
+    tab.wait_for("document.querySelector('#tool-flicker').getAttribute('aria-pressed') === 'false'")
+    assert tab.evaluate(f"{LEFT}.dataset.src") == pair
+    tab.hold("Space")
+    under = tab.evaluate(f"[{LEFT}.dataset.src, {RIGHT}.dataset.src]")
+    assert under[0] == under[1] != pair
+    tab.release("Space")
+    tab.press("ArrowDown")
+    tab.wait_for("document.activeElement.id === 'feedback-next'")
