@@ -43,12 +43,14 @@ class Boost(DesignSection):
     """How boosted triplets are shown.
 
     The difference from the reference is multiplied by `factor`, in a crop of at most `crop` pixels a side (of at most
-    half the picture) around the largest visible difference. `rate_hz` counts whole changes to the reference and back,
-    each of which is one flash.
+    half the picture) around the largest visible difference. `zoom` is the enlargement with which it begins, in screen
+    pixels per pixel, where that fits; without it, as much as fits. `rate_hz` counts whole changes to the reference and
+    back, each of which is one flash.
     """
 
     factor: float = Field(default=3.0, gt=1, le=16)
     crop: int = Field(default=192, ge=16, le=1024)
+    zoom: int | None = Field(default=None, ge=1, le=64, description="the enlargement at most; default: what fits")
     rate_hz: float = Field(default=2.0, gt=0, le=10)
     faster_flicker: bool = Field(default=False, description="more than 3 Hz, which each person must agree to")
 

@@ -19,10 +19,11 @@ class ShownPicture(ResponseBody):
 
 class ShownBoosting(ResponseBody):
     """The difference from the reference is multiplied by `factor`; the pictures may alternate with it `rate_hz` times
-    per second."""
+    per second. They begin at `zoom` screen pixels per pixel, or as many as fit if it is null or they are fewer."""
 
     factor: float
     rate_hz: float
+    zoom: int | None
 
 
 class ShownPair(ResponseBody):

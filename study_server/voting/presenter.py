@@ -71,8 +71,14 @@ class Presenter:
             right=shown_picture(token, "r", right),
             lease_seconds=self._design.lease_seconds,
             reference=self._reference(shown),
-            boosting=None if content.boosting is None else ShownBoosting(**content.boosting._asdict()),
+            boosting=self._boosting(shown),
         )
+
+    def _boosting(self, shown: Shown) -> ShownBoosting | None:
+        boosting, fidelity = shown.content.boosting, self._design.fidelity
+        if boosting is None or fidelity is None:
+            return None
+        return ShownBoosting(factor=boosting.factor, rate_hz=boosting.rate_hz, zoom=fidelity.boost.zoom)
 
     def _reference(self, shown: Shown) -> ShownPicture | None:
         """A triplet's reference under an address of its own, which does not tell whether a test picture is the same."""

@@ -75,7 +75,7 @@ SMALL_FIDELITY = "traps: {each: 4, least: 4}, bias_each: 1"
 STUDIES = {
     "fidelity": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}}}",
     "boosted": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, presentations: [boosted]}}",
-    "fast": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, boost: {{rate_hz: 5, faster_flicker: true}}}}",
+    "fast": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, boost: {{rate_hz: 5, faster_flicker: true, zoom: 4}}}}",
     "plain": "",
     "full": SCREENING,
     "two": TWO_QUESTIONS,

@@ -194,7 +194,7 @@ def test_a_fast_flicker_needs_an_agreement_that_is_not_the_first_button(new_page
         wait_for(page, READY)
     expect(page.locator("#panel-button")).to_have_text("Show them still")
     page.get_by_role("button", name="I agree to the fast flicker").click()
-    shown(page)
+    assert shown(page).scale == "4×", "the study's own zoom, although more would fit"
     page.evaluate(WATCH)
     page.wait_for_timeout(1500)
     assert np.diff(page.evaluate("window.changes")).min() > 90, "5 Hz: ten changes per second"

@@ -65,7 +65,7 @@ export class Presenter {
     document.body.classList.remove("loading");
     byId("stage-note").hidden = true;
     bringIntoView(this.viewer.stage);
-    this.viewer.startAt(start);
+    this.viewer.startAt(start, pair.boosting?.zoom);
     this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
     await nextFrame();
     if (turn !== this.turn) return "overtaken";

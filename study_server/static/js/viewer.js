@@ -34,6 +34,7 @@ export class Viewer {
     this.sizes = { left: { width: 1, height: 1 }, right: { width: 1, height: 1 } };
     this.layout = chooseLayout(this.sizes.left, { width: 2, height: 1 }, 0);
     this.start = /** @type {Start} */ ("fit");
+    this.most = Infinity;
     this.steps = [1];
     this.scale = 1;
     this.centre = { x: 0.5, y: 0.5 };
@@ -52,9 +53,11 @@ export class Viewer {
 
   /**
    * @param {Start} start the scale at which each pair begins
+   * @param {number|null} [most] at which an enlarged one begins at most
    */
-  startAt(start) {
+  startAt(start, most) {
     this.start = start;
+    this.most = most ?? Infinity;
   }
 
   /**
@@ -220,7 +223,8 @@ export class Viewer {
     this.layout = chooseLayout(this.sizes.left, stage, Math.round(GAP_CSS * ratio));
     // At 1:1 small pictures are not enlarged, and large ones begin zoomed in; "whole pictures" is the smallest step.
     // A boosted crop is never reduced: it begins at 1:1 and is moved about where the window is smaller.
-    const least = { fit: this.layout.scale, one_to_one: Math.min(1, this.layout.scale), enlarged: Math.max(1, this.layout.scale) };
+    const fit = this.layout.scale;
+    const least = { fit, one_to_one: Math.min(1, fit), enlarged: Math.max(1, Math.min(fit, this.most)) };
     this.steps = scaleSteps(least[this.start]);
     if (keep) this.scale = nearestStep(this.steps, scale);
     else this.scale = this.start === "one_to_one" ? 1 : this.steps[0];
