@@ -65,7 +65,7 @@ async def test_pausing_closing_and_opening_are_logged_with_the_name(settings, da
         assert "is open" in await owner.page("/studies/s?done=open")
         assert (await owner.act("/studies/s/status", on="/studies/s", status="gone")).status_code == 422
         log = words(await owner.page("/log"))
-    assert "owner s opened" in log and "owner s paused" in log and "command line s study created" in log
+    assert "owner · s opened" in log and "owner · s paused" in log and "command line · s study created" in log
 
 
 async def test_a_person_is_excluded_and_included_at_their_page(settings, database, make_study):
@@ -85,7 +85,7 @@ async def test_a_person_is_excluded_and_included_at_their_page(settings, databas
         assert "Valid votes 0 of" in words(await owner.page("/studies/s"))
         assert (await owner.act(f"{at}/include", on=at, reason="")).status_code == 303
         assert "Valid votes 4 of" in words(await owner.page("/studies/s"))
-        assert f"owner s excluded : {name}: &lt;b&gt;fast" in words(await owner.page("/log"))
+        assert f"owner · s excluded : {name}: &lt;b&gt;fast" in words(await owner.page("/log"))
         assert (await owner.client.get("/admin/studies/s/people/a-000000000000")).status_code == 404
 
 
@@ -220,7 +220,7 @@ async def test_a_setting_is_changed_by_the_rules_of_an_update(settings, database
         assert "can only grow" in (await save(votes_per_pair="1")).text
         assert (await save(votes_per_pair="many")).status_code == 422
         log = words(await owner.page("/log"))
-    assert "owner s design changed : title: A test -&gt; Another title; votes_per_pair: 2 -&gt; 3" in log
+    assert "owner · s design changed : title: A test -&gt; Another title; votes_per_pair: 2 -&gt; 3" in log
     assert query(database, "SELECT MAX(version) FROM design_versions") == [(3,)]
 
 
