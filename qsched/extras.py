@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "diffusers": ("generate",),
     "transformers": ("generate",),
     "accelerate": ("generate",),
+    "peft": ("generate",),
     "safetensors": ("generate",),
     "sentencepiece": ("generate",),
     "torchao": ("generate",),

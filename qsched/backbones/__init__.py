@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import Family
+from qsched.backbones.find import find_spec
+from qsched.backbones.named import BACKBONES
 from qsched.backbones.quiet import quiet_libraries
-from qsched.backbones.spec import BACKBONES, BackboneSpec, find_spec
+from qsched.backbones.spec import BackboneSpec, Lora
 
 if TYPE_CHECKING:
     from qsched.backbones.backbone import Backbone, backbone_from_pipeline
@@ -32,6 +34,7 @@ __all__ = [
     "BackboneError",
     "BackboneSpec",
     "Family",
+    "Lora",
     "backbone_from_pipeline",
     "checked_device",
     "default_dtype",

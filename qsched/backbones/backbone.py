@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import PLAIN_OPTIONS, Family, family_of
 from qsched.backbones.layout import NoiseLayout, ask_layout
+from qsched.backbones.lora import check_no_adapter
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec
 
 _DENOISERS = ("transformer", "unet")
@@ -149,6 +150,7 @@ def describe(
     family = spec.family or family_of(kind)
     name, module = denoiser_of(pipeline, family)
     module.eval()
+    check_no_adapter(pipeline)
     options = _checked_options(pipeline, {**spec.call_options, **overrides.get("call_options", {})})
     if "max_sequence_length" in call_parameters(pipeline) and kind == "FluxPipeline":
         # A short T5 tokenizer would otherwise be padded past its own length.

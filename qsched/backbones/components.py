@@ -24,12 +24,17 @@ _FP16 = "fp16"
 _REMEDY = "Download the model again, or save it again with save_pretrained"
 
 
-def load_modules(folder: Path, *, dtype: torch.dtype, variant: str | None, leave_out: frozenset[str]) -> dict[str, Any]:
+def load_modules(
+    folder: Path, *, dtype: torch.dtype, variant: str | None, leave_out: frozenset[str], asked: bool = False
+) -> dict[str, Any]:
     """The pipeline's modules by component name; schedulers and tokenizers are left to diffusers.
 
     variant     kind of files to prefer if a component has them, such as 'fp16'
+    asked       True if the user named the variant: then a component must have it
     leave_out   components that are not wanted
     """
+    if asked and not any(folder.glob(f"*/*.{variant}*.safetensors")):
+        raise BackboneError(f"--variant {variant}: {folder} has no *.{variant}.safetensors; leave the variant out")
     modules: dict[str, Any] = {}
     for name, (library, kind) in component_classes(folder).items():
         cls = None if name in leave_out else _module_class(library, kind)
@@ -47,9 +52,10 @@ def _module_class(library: str, kind: str) -> Any:
 
 def _variant_of(folder: Path, preferred: str | None) -> str | None:
     """The variant to read: the preferred one if its files are there, and fp16 if there is nothing else."""
-    plain = [path for path in folder.glob("*.safetensors") if f".{_FP16}" not in path.name]
-    has_fp16 = any(folder.glob(f"*.{_FP16}*.safetensors"))
-    return _FP16 if has_fp16 and (preferred == _FP16 or not plain) else None
+    if preferred is not None and any(folder.glob(f"*.{preferred}*.safetensors")):
+        return preferred
+    files = list(folder.glob("*.safetensors"))
+    return _FP16 if files and all(f".{_FP16}" in path.name for path in files) else None
 
 
 def _load_whole(cls: Any, folder: Path, *, dtype: torch.dtype, variant: str | None) -> Any:

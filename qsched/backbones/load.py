@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,18 @@ from qsched.backbones.components import load_modules
 from qsched.backbones.device import checked_device
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import family_of
-from qsched.backbones.identity import model_identity
+from qsched.backbones.find import find_spec
+from qsched.backbones.identity import model_identity, with_loras, with_scheduler
 from qsched.backbones.index import check_folder, component_classes, pipeline_class
-from qsched.backbones.spec import BackboneSpec, find_spec
+from qsched.backbones.lora import fuse_loras
+from qsched.backbones.quiet import disable_bars
+from qsched.backbones.spec import BackboneSpec, Lora
 
 _GIB = 1024**3
 
 
 def load_backbone(
-    name_or_path: str,
+    backbone: str | BackboneSpec,
     *,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
@@ -32,25 +36,27 @@ def load_backbone(
     guidance_scale: float | None = None,
     width: int | None = None,
     height: int | None = None,
+    call_options: Mapping[str, Any] | None = None,
+    vae_dtype: torch.dtype | None = None,
 ) -> Backbone:
-    """Load a known backbone or any local diffusers folder, ready to be called.
+    """Load a known backbone, any local diffusers folder, or a hub model with its commit, ready to be called.
 
-    Weights are read from safetensors only; no code from a folder or the hub is run. The last four arguments
-    override the backbone's defaults. Raises BackboneError with the remedy for an unknown name, a download
-    that fails, a machine too small, a device that is not there, or a pipeline class that we cannot drive.
+    Weights are read from safetensors only; no code from a folder or the hub is run. Steps to `call_options` override
+    the backbone's own; `vae_dtype` is for a VAE that overflows in the base dtype. Raises BackboneError with the remedy
+    for an unknown name, a download that fails, a machine too small, a device that is not there, or a pipeline class
+    that we cannot drive.
     """
-    spec = find_spec(name_or_path)
+    disable_bars()
+    spec = backbone if isinstance(backbone, BackboneSpec) else find_spec(backbone)
     place = checked_device(str(device))
     _check_fits(spec, dtype, place)
-    folder = _folder_of(spec, dtype)
+    variant = spec.variant or (spec.fp16_variant if dtype is torch.float16 else None)
+    folder = _folder_of(spec, variant)
     check_folder(folder, spec.source)
     checked = "safety_checker" in component_classes(folder)
     dropped = {"safety_checker": None, "requires_safety_checker": False} if checked else {}
     modules = load_modules(
-        folder,
-        dtype=dtype,
-        variant=spec.fp16_variant if dtype is torch.float16 else None,
-        leave_out=frozenset(dropped),
+        folder, dtype=dtype, variant=variant, asked=spec.variant is not None, leave_out=frozenset(dropped)
     )
     try:
         with warnings.catch_warnings():
@@ -61,6 +67,12 @@ def load_backbone(
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(_load_failure(spec, error)) from error
     pipeline.set_progress_bar_config(disable=True)
+    if spec.scheduler is not None:
+        pipeline.scheduler = _scheduler(pipeline, *spec.scheduler)
+    adapters = [(lora, lora_file(lora)) for lora in spec.loras]
+    fuse_loras(pipeline, adapters)
+    if vae_dtype is not None:
+        set_vae_dtype(pipeline, vae_dtype)
     try:
         pipeline.to(place)
     except torch.OutOfMemoryError as error:
@@ -74,9 +86,49 @@ def load_backbone(
         dtype=dtype,
         device=place,
         dropped=tuple(k for k in dropped if k == "safety_checker"),
-        identity=model_identity(folder),
-        overrides={"steps": steps, "guidance_scale": guidance_scale, "width": width, "height": height},
+        identity=with_scheduler(with_loras(model_identity(folder), adapters), spec.scheduler),
+        overrides={
+            "steps": steps,
+            "guidance_scale": guidance_scale,
+            "width": width,
+            "height": height,
+            "call_options": dict(call_options or {}),
+        },
     )
+
+
+def lora_file(lora: Lora) -> Path:
+    """The adapter's file, fetched from the pinned revision if it is not there yet."""
+    if lora.file is None:
+        return Path(lora.source)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(lora.source, lora.file, revision=lora.revision))
+    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise BackboneError(
+            f"{lora.file} of {lora.source} at {lora.revision} cannot be loaded: {str(error).splitlines()[0]}. Connect "
+            f"to the internet, or run `hf download {lora.source} {lora.file} --revision {lora.revision} --local-dir "
+            "FOLDER` on a machine with a connection, and give --lora with the base model's folder as --backbone"
+        ) from error
+
+
+def set_vae_dtype(pipeline: Any, dtype: torch.dtype) -> None:
+    """Let the VAE decode in a dtype of its own; latents are cast on the way in and pictures on the way out."""
+    vae = getattr(pipeline, "vae", None)
+    if vae is None:
+        raise BackboneError(f"--vae-dtype: {type(pipeline).__name__} has no VAE; leave it out")
+    vae.to(dtype)
+    stock = vae.decode
+    vae.decode = lambda latents, *args, **kwargs: stock(latents.to(dtype), *args, **kwargs)
+
+
+def _scheduler(pipeline: Any, kind: str, settings: dict[str, Any]) -> Any:
+    """The named scheduler with the folder's settings, some of them replaced."""
+    import diffusers
+
+    return getattr(diffusers, kind).from_config({**pipeline.scheduler.config, **settings})
 
 
 def default_dtype(name_or_path: str, device: str | torch.device) -> str:
@@ -91,11 +143,10 @@ def _class_of(folder: Path) -> Any:
     return DiffusionPipeline if family.module == "diffusers" else getattr(import_module(family.module), kind)
 
 
-def _folder_of(spec: BackboneSpec, dtype: torch.dtype) -> Path:
+def _folder_of(spec: BackboneSpec, variant: str | None) -> Path:
     """The local folder, or that of the pinned hub revision, fetched if it is not there yet."""
     if spec.is_local:
         return Path(spec.source)
-    variant = spec.fp16_variant if dtype is torch.float16 else None
     try:
         folder = DiffusionPipeline.download(
             spec.source, revision=spec.revision, use_safetensors=True, variant=variant, safety_checker=None

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, prompts_file
+from qsched.cli.options import (
+    BACKBONE_HELP,
+    DEVICE_HELP,
+    LORA_HELP,
+    REVISION_HELP,
+    VARIANT_HELP,
+    prompts_file,
+)
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +73,16 @@ def generate_pairs(
     seconds_per_image: str | None = typer.Option(
         None, "--seconds-per-image", help="Rate for the time of --dry-run: 0.8, or 0.8,w4a8=1.1 by arm."
     ),
+    negative_prompt: str | None = typer.Option(
+        None, "--negative-prompt", help="What the pictures should not show; needs a guidance scale above 1."
+    ),
+    eta: float | None = typer.Option(None, "--eta", min=0.0, max=1.0, help="Share of noise in a step (TCD, DDIM)."),
+    revision: str | None = typer.Option(None, "--revision", help=REVISION_HELP),
+    variant: str | None = typer.Option(None, "--variant", help=VARIANT_HELP),
+    lora: list[str] = typer.Option([], "--lora", help=LORA_HELP),
+    vae_dtype: str | None = typer.Option(
+        None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, where it overflows. [default: as the rest]"
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
         False,
@@ -89,6 +106,7 @@ def generate_pairs(
     Example: qsched generate-pairs --backbone tiny-flux --arms fp32,w4a4,w4a4+qsched --prompts demo --out runs/demo
     """
     from qsched.backbones import quiet_libraries
+    from qsched.backbones.spec import parse_lora
     from qsched.cli.progress import PairsProgress
     from qsched.generation import Request
     from qsched.generation import generate_pairs as generate
@@ -115,6 +133,12 @@ def generate_pairs(
         calibration_limit=calibration_limit,
         allow_other_coefficients=allow_other_coefficients,
         shard=part,
+        negative_prompt=negative_prompt,
+        eta=eta,
+        revision=revision,
+        variant=variant,
+        loras=tuple(parse_lora(text) for text in lora),
+        vae_dtype=vae_dtype,
     )
     if seconds_per_image is not None and not dry_run:
         raise InputError("--seconds-per-image is the rate of a --dry-run; add --dry-run, or leave it out")

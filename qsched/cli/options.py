@@ -10,7 +10,10 @@ from pathlib import Path
 from qsched.errors import InputError
 
 SHIPPED_PROMPTS = ("demo", "eval", "calibration")
-BACKBONE_HELP = "tiny-flux, tiny-sdxl, flux-schnell, sdxl-turbo, lcm-dreamshaper, or a diffusers folder."
+BACKBONE_HELP = "A name (`qsched doctor` lists them), a diffusers folder, or org/name@COMMIT of the hub."
+REVISION_HELP = "Commit of a hub model, for a backbone that is not pinned here."
+VARIANT_HELP = "Kind of weight files, such as fp16. [default: plain files, fp16 files in fp16]"
+LORA_HELP = "PATH[:scale] of an adapter to fuse into the weights first; may be repeated."
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db in this folder."
 DEVICE_HELP = "auto, cpu or cuda."
 WEIGHTS_HELP = "scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qsched.backbones.identity import file_digest
+from qsched.backbones.spec import Lora
 from qsched.generation.plan import Plan
 from qsched.generation.prompts import Prompt
 from qsched.generation.provenance import git_commit, versions
@@ -30,6 +32,7 @@ def make_manifest(plan: Plan, backbone: Backbone, *, calibration: dict[str, obje
         "backbone_source": Path(spec.source).name if spec.is_local else spec.source,
         "backbone_weights": backbone.identity,
         "backbone_revision": spec.revision,
+        "backbone_licence": spec.licence,
         "pipeline": type(backbone.pipeline).__name__,
         "scheduler": backbone.pipeline.scheduler.config.get("_class_name", type(backbone.pipeline.scheduler).__name__),
         "guidance_scale": backbone.guidance_scale,
@@ -47,6 +50,10 @@ def make_manifest(plan: Plan, backbone: Backbone, *, calibration: dict[str, obje
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
+    if spec.loras:
+        provenance["loras"] = [_lora(lora) for lora in spec.loras]
+    if (vae_dtype := _vae_dtype(backbone)) is not None:
+        provenance["vae_dtype"] = vae_dtype
     if calibration is not None:  # an arm needs statistics, and other prompts would give others
         provenance["calibration"] = calibration
     arms = tuple(arm.record() for arm in plan.arms)
@@ -114,6 +121,21 @@ def truncated_ids(manifest: Manifest) -> tuple[str, ...]:
     """Ids of the prompts that are longer than the text encoder reads, as the manifest keeps them."""
     ids = manifest.provenance.get("truncated_prompts")
     return tuple(str(one) for one in ids) if isinstance(ids, list | tuple) else ()
+
+
+def _lora(lora: Lora) -> dict[str, object]:
+    """A fused adapter: its file's name, the hash of its tensors, its scale."""
+    from qsched.backbones.load import lora_file
+
+    path = lora_file(lora)
+    where = {} if lora.file is None else {"source": lora.source, "revision": lora.revision}
+    return {"file": path.name, "sha256": file_digest(path), "scale": lora.scale, **where}
+
+
+def _vae_dtype(backbone: Backbone) -> str | None:
+    """The VAE's dtype if it is not that of the rest."""
+    vae = getattr(backbone.pipeline, "vae", None)
+    return None if vae is None or vae.dtype is backbone.dtype else str(vae.dtype).removeprefix("torch.")
 
 
 def truncated_prompts(backbone: Backbone, prompts: tuple[Prompt, ...]) -> list[str]:

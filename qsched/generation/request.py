@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from qsched.backbones.find import find_spec
+from qsched.backbones.spec import BackboneSpec, Lora
 from qsched.generation.arms import Arm
 from qsched.generation.quantize import STATISTICS_PROMPTS
 
@@ -39,6 +41,21 @@ class Request:
     calibration_prompts: Path | None = None
     calibration_limit: int = STATISTICS_PROMPTS
     shard: tuple[int, int] | None = None
+    revision: str | None = None
+    variant: str | None = None
+    loras: tuple[Lora, ...] = ()
+    vae_dtype: str | None = None
+    negative_prompt: str | None = None
+    eta: float | None = None
+
+    def spec(self) -> BackboneSpec:
+        """The backbone that was asked for."""
+        return find_spec(self.backbone, revision=self.revision, variant=self.variant, loras=self.loras)
+
+    def call_options(self) -> dict[str, object]:
+        """Keywords of the pipeline's call that were asked for."""
+        asked = {"negative_prompt": self.negative_prompt, "eta": self.eta}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclass(frozen=True)

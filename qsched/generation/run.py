@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsched.backbones.families import family_of
-from qsched.backbones.identity import model_identity
+from qsched.backbones.identity import identity_of
 from qsched.backbones.index import check_folder, pipeline_class
-from qsched.backbones.spec import DEFAULT_STEPS, DTYPE_NAMES, BackboneSpec, find_spec
+from qsched.backbones.spec import DEFAULT_STEPS, DTYPE_NAMES, BackboneSpec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
 from qsched.generation.executors import Executor, Loaded, Loading, LocalExecutor, Made, Task
@@ -59,7 +59,7 @@ def generate_pairs(
     finished by the same call.
     """
     progress = progress or Silent()
-    spec = find_spec(request.backbone)
+    spec = request.spec()
     steps = request.steps or spec.steps or DEFAULT_STEPS
     folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)
     found, plan = planned(request, spec, steps)
@@ -108,6 +108,8 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     """(manifest of the set that is there, what the request makes of it), checked before anything is loaded."""
     if request.dtype is not None and request.dtype not in DTYPE_NAMES:
         raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
+    if request.vae_dtype is not None and request.vae_dtype not in DTYPE_NAMES:
+        raise InputError(f"--vae-dtype {request.vae_dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
     if _ADDRESS.match(str(request.out)):
         raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
     # First what needs no torch: importing it takes seconds, and a typo should not.
@@ -120,7 +122,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     default_dtype = spec.gpu_dtype if _on_gpu(request.device) else "fp32"
     arms = parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype)
     # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
-    weights = model_identity(Path(spec.source)) if spec.is_local else None
+    weights = identity_of(spec)
     check_origins(arms, spec, weights=weights, steps=steps, allowed=request.allow_other_coefficients)
     check_free_for(request.out, request.shard)
     folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)

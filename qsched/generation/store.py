@@ -35,7 +35,10 @@ SHARDS_FOLDER = "shards"
 _OURS = re.compile(rf"[0-9a-f]{{24}}\.png|{re.escape(TEMPORARY_PREFIX)}.*")
 
 # Where and when a run happened may change between a run and its resumption; rows keep it for each image.
-_CIRCUMSTANCE = ("versions", "git_commit", "threads", "arms", "command", "machine", *NEWEST_PROVENANCE)
+_CIRCUMSTANCE = (
+    *("versions", "git_commit", "threads", "arms", "command", "machine", "backbone_licence"),
+    *NEWEST_PROVENANCE,
+)
 _NOT_IDENTITY = {
     *("created_at", "set_id", "provenance", "arms", "requests", "shard"),
     *("prompts_sha256", "n_prompts", "samples"),

@@ -124,13 +124,15 @@ def _load(request: Request, arm: Arm) -> Backbone:
     from qsched.backbones import DTYPES, load_backbone
 
     backbone = load_backbone(
-        request.backbone,
+        request.spec(),
         dtype=DTYPES[arm.recipe.dtype_name or arm.base_dtype],
         device=request.device,
         steps=request.steps,
         guidance_scale=request.guidance_scale,
         width=request.width,
         height=request.height,
+        call_options=request.call_options(),
+        vae_dtype=None if request.vae_dtype is None else DTYPES[request.vae_dtype],
     )
     if "qsched_coefficients" in backbone.pipeline.scheduler.config:
         raise InputError(

@@ -19,8 +19,21 @@ from qsched.generation.render import RenderError, render_batch
 
 def test_every_hub_backbone_is_pinned_to_a_commit() -> None:
     hub = [spec for spec in BACKBONES.values() if not spec.is_local]
-    assert {spec.name for spec in hub} == {"flux-schnell", "sdxl-turbo", "lcm-dreamshaper"}
-    assert all(re.fullmatch("[0-9a-f]{40}", spec.revision or "") for spec in hub)
+    assert len(hub) == 10 and all(spec.licence and spec.steps for spec in hub)
+    assert [spec.name for spec in hub if spec.unpinned] == ["sana-sprint"]
+    assert all(spec.unpinned or re.fullmatch("[0-9a-f]{40}", spec.revision or "") for spec in hub)
+
+
+def test_a_backbone_without_a_known_commit_asks_for_it() -> None:
+    with pytest.raises(BackboneError, match=r"no public record gave a commit.*--revision COMMIT"):
+        find_spec("sana-sprint")
+    for wrong in ("main", "v1", "abc"):
+        with pytest.raises(BackboneError, match="not a commit id of 40 hex digits"):
+            find_spec("sana-sprint", revision=wrong)
+    assert find_spec("sana-sprint", revision="a" * 40).revision == "a" * 40
+    assert find_spec(f"org/model@{'b' * 40}").revision == "b" * 40
+    with pytest.raises(BackboneError, match=r"PCM_Weights, and no public record gave its commit.*--lora"):
+        find_spec("pcm-sd15")
 
 
 def test_an_unknown_name_lists_the_known_ones_and_says_how_a_hub_model_is_used() -> None:
