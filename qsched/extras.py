@@ -15,7 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "diffusers": ("generate",),
     "transformers": ("generate",),
     "accelerate": ("generate",),
-    "peft": ("generate",),
+    "peft": ("lora",),
     "safetensors": ("generate",),
     "sentencepiece": ("generate",),
     "torchao": ("generate",),

@@ -41,7 +41,7 @@ def fuse_loras(pipeline: Any, files: list[tuple[Lora, Path]]) -> None:
             pipeline.unload_lora_weights()
         except (ValueError, KeyError, RuntimeError, OSError, AttributeError) as error:
             if "peft" in str(error).lower() and "backend" in str(error).lower():
-                raise MissingExtraError("peft", "generate") from error
+                raise MissingExtraError("peft", "lora") from error
             raise BackboneError(f"the LoRA {path} does not fit {kind}: {str(error).splitlines()[0]}") from error
         if _fingerprints(pipeline) == before:
             raise BackboneError(f"the LoRA {path} changes no weight of {kind}; it belongs to another model")

@@ -24,6 +24,7 @@ app = CommandLine(
 
 # A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
 COMMANDS: tuple[str, ...] = (
+    "doctor",
     "generate_pairs",
     "merge",
     "import_pictures",

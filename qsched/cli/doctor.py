@@ -1,0 +1,124 @@
+"""`qsched doctor`: what is installed and on disk, what this machine can run, and what the rest would need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from qsched.backbones.spec import BackboneSpec
+
+_PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "peft", "gguf")
+_PRECISIONS = ("bf16", "w8a8", "w4a8", "nf4")
+_GIB = 1024**3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `qsched`."""
+    app.command("doctor")(doctor)
+
+
+def doctor() -> None:
+    """Say what is installed, which backbones are on disk, and what this machine can run.
+
+    Nothing is loaded or downloaded. Memory is arithmetic from the numbers of weights, with 2 GiB allowed for the work
+    of a forward pass. Without a GPU a large model runs slowly, if it fits.
+
+    Example: qsched doctor
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from qsched.backbones.memory import memory_need
+    from qsched.backbones.named import BACKBONES, registered_backbones
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name in _PACKAGES:
+        console.print(f"{name:13} {_installed(name)}")
+    gpus, ram = _gpus(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    console.print(f"{'GPU':13} {', '.join(f'{name} ({size / _GIB:.0f} GiB)' for name, size in gpus) or 'none found'}")
+    console.print(f"{'memory':13} {ram / _GIB:.0f} GiB")
+    console.print(f"{'free disk':13} {shutil.disk_usage(Path.cwd()).free / _GIB:.0f} GiB in this folder")
+    console.print(f"{'hub cache':13} {_hub_cache()}\n")
+    room = max([size for _, size in gpus], default=ram)
+    where = "the GPU" if gpus else "this machine's memory"
+
+    def verdict(spec: BackboneSpec) -> str:
+        needs = [need for p in _PRECISIONS if (need := memory_need(spec, p)) is not None]
+        if not needs:
+            return "runs here"
+        if needs[0].at_load <= room:
+            return "fits" if gpus else "fits with --dtype bf16, slowly"
+        return f"no: loading needs {needs[0].at_load / _GIB:.0f} GiB, {where} has {room / _GIB:.0f}"
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("backbone", "on disk", "to load, GiB", *_PRECISIONS, "on this machine", "licence"):
+        table.add_column(column, justify="right" if column in ("to load, GiB", *_PRECISIONS) else "left")
+    for spec in {**BACKBONES, **registered_backbones()}.values():
+        needs = [memory_need(spec, precision) for precision in _PRECISIONS]
+        sizes = ["" if need is None else f"{need.together / _GIB:.0f}" for need in needs]
+        first = needs[0]
+        load = "" if first is None else f"{first.at_load / _GIB:.0f}"
+        table.add_row(spec.name, _on_disk(spec), load, *sizes, verdict(spec), spec.licence)
+    console.print(table)
+    console.print(
+        "\nPrecisions: GiB on the device after quantizing (a simulated precision takes what bf16 does)."
+        "\nA model is loaded in 16 bits and quantized then, so 'to load' decides whether it fits."
+    )
+    for spec in BACKBONES.values():
+        for line in _to_do(spec):
+            console.print(line)
+
+
+def _installed(package: str) -> str:
+    extra = {"peft": "lora", "gguf": "gguf"}.get(package, "generate")
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return f"not installed (pip install 'qsched[{extra}]')"
+
+
+def _gpus() -> list[tuple[str, int]]:
+    """Name and bytes of each NVIDIA GPU, as nvidia-smi says; importing torch for it would take seconds."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.rpartition(",") for line in text.splitlines() if line.strip()]
+    return [(name.strip(), int(size) * 1024**2) for name, _, size in rows]
+
+
+def _hub_cache() -> Path:
+    root = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or root / "hub")
+
+
+def _on_disk(spec: BackboneSpec) -> str:
+    if spec.is_local:
+        return "yes" if (Path(spec.source) / "model_index.json").is_file() else "no"
+    if spec.revision is None:
+        return "not pinned"
+    snapshot = _hub_cache() / f"models--{spec.source.replace('/', '--')}" / "snapshots" / spec.revision
+    if not (snapshot / "model_index.json").is_file():
+        return "no"
+    return "yes" if any(snapshot.glob("*/*.safetensors")) else "in part"
+
+
+def _to_do(spec: BackboneSpec) -> list[str]:
+    """What a backbone needs from the user before its first use, apart from the download."""
+    lines = []
+    if spec.unpinned:
+        lines.append(f"{spec.name}: no commit of {spec.source} is known here; give --revision COMMIT")
+    for lora in spec.loras:
+        if lora.revision is None:
+            lines.append(
+                f"{spec.name}: no commit of {lora.source} is known here; download {lora.file}, give --lora FILE"
+            )
+    return lines
