@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, find_spec
+from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
 from qsched.generation.plan import Job, Plan
@@ -73,7 +73,7 @@ def forecast(request: Request, *, rates: Mapping[str, float] | None = None) -> F
     """
     from qsched.generation.run import planned
 
-    spec = find_spec(request.backbone)
+    spec = request.spec()
     steps = request.steps or spec.steps or DEFAULT_STEPS
     found, plan = planned(request, spec, steps)
     _check_rates(rates or {}, plan.arms)
