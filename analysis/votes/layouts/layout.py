@@ -177,8 +177,10 @@ def _outcomes(
     outcomes: dict[str, str] = {}
     unclear, by_name = [], False
     for word in words:
-        if word in asked.outcomes:
-            outcomes[word] = asked.outcomes[word]
+        # A column of whole numbers with a gap is floating point: 1.0 is the 1 that the user sees.
+        said = asked.outcomes.get(word) or asked.outcomes.get(word.removesuffix(".0"))
+        if said is not None:
+            outcomes[word] = said
         elif word in arms:
             by_name = True
         elif word.strip().lower() in WORDS:

@@ -331,3 +331,16 @@ def test_a_column_that_is_not_there_and_columns_that_nobody_knows_are_errors_wit
         read_votes(path, asked=Asked({"left_arm": "baz"}))
     with pytest.raises(InputError, match=r"its columns are not understood: foo, bar\..*--map"):
         read_votes(path)
+
+
+def test_an_outcome_of_a_column_with_gaps_is_the_whole_number_that_the_user_sees(tmp_path: Path) -> None:
+    path = tmp_path / "v.parquet"
+    pl.DataFrame({"model_1": ["x", "y"], "model_2": ["y", "z"], "preference": [1.0, 2.0]}).write_parquet(path)
+    votes = read_votes(path, asked=Asked(outcomes=parse_outcomes("1=left,2=right"), accept=True))
+    assert votes.frame["choice"].cast(pl.String).to_list() == ["left", "right"]
+
+
+def test_an_outcome_that_no_row_has_is_no_reason_to_guess(tmp_path: Path) -> None:
+    path = write(tmp_path, ".csv", {"model_1": ["x"], "model_2": ["y"], "label": ["1"]})
+    with pytest.raises(InputError, match="column 'label' has '1', whose meaning is not clear"):
+        read_votes(path, asked=Asked(outcomes={"one": "left"}, accept=True))
