@@ -60,6 +60,12 @@ def _found(name_or_path: str, revision: str | None) -> BackboneSpec:
             f"{name_or_path} has no model_index.json, so it is not a diffusers pipeline folder; save one with "
             "`pipeline.save_pretrained(folder)`"
         )
+    if folder.is_file():
+        raise BackboneError(
+            f"{name_or_path} is a single file, which does not say which pipeline it belongs to. Convert it once, for "
+            f'SDXL: python -c "from diffusers import StableDiffusionXLPipeline as P; '
+            f"P.from_single_file('{name_or_path}').save_pretrained('FOLDER')\", then --backbone FOLDER"
+        )
     hub_id, _, commit = name_or_path.partition("@")
     if _HUB_ID.fullmatch(hub_id) and (commit or revision):
         return BackboneSpec(hub_id.rpartition("/")[2], hub_id, revision=_commit(commit or revision, hub_id))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from huggingface_hub import hf_hub_download
 
 from qsched.backbones.backbone import Backbone, describe
 from qsched.backbones.components import load_modules
@@ -19,7 +20,7 @@ from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import family_of
 from qsched.backbones.find import find_spec
 from qsched.backbones.identity import model_identity, with_loras, with_scheduler
-from qsched.backbones.index import check_folder, component_classes, pipeline_class
+from qsched.backbones.index import INDEX_NAME, check_folder, component_classes, pipeline_class
 from qsched.backbones.lora import fuse_loras
 from qsched.backbones.quiet import disable_bars
 from qsched.backbones.spec import BackboneSpec, Lora
@@ -101,12 +102,9 @@ def lora_file(lora: Lora) -> Path:
     """The adapter's file, fetched from the pinned revision if it is not there yet."""
     if lora.file is None:
         return Path(lora.source)
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
         return Path(hf_hub_download(lora.source, lora.file, revision=lora.revision))
-    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except (OSError, ValueError) as error:
         raise BackboneError(
             f"{lora.file} of {lora.source} at {lora.revision} cannot be loaded: {str(error).splitlines()[0]}. Connect "
             f"to the internet, or run `hf download {lora.source} {lora.file} --revision {lora.revision} --local-dir "
@@ -148,6 +146,9 @@ def _folder_of(spec: BackboneSpec, variant: str | None) -> Path:
     if spec.is_local:
         return Path(spec.source)
     try:
+        # The index first: a class that cannot be driven is refused before gigabytes of weights are fetched.
+        index = hf_hub_download(spec.source, INDEX_NAME, revision=spec.revision)
+        check_folder(Path(index).parent, spec.source)
         folder = DiffusionPipeline.download(
             spec.source, revision=spec.revision, use_safetensors=True, variant=variant, safety_checker=None
         )

@@ -103,7 +103,7 @@ def generate_pairs(
 
     If the run is interrupted, run the same command again: it resumes and produces identical images.
 
-    Example: qsched generate-pairs --backbone tiny-flux --arms fp32,w4a4,w4a4+qsched --prompts demo --out runs/demo
+    Example: qsched generate-pairs --backbone tiny-sdxl --arms fp32,w3a8,w3a8+qsched --prompts demo --out runs/demo
     """
     from qsched.backbones import quiet_libraries
     from qsched.backbones.spec import parse_lora

@@ -87,3 +87,20 @@ def test_a_documented_command_line_is_understood(where: str, line: str) -> None:
 def test_an_option_that_does_not_exist_is_noticed() -> None:
     with pytest.raises(Exception, match="No such option: --study"):
         parse("qsched serve runs/flux --study study.yaml")
+
+
+def test_the_arms_of_the_examples_and_of_the_demo_differ() -> None:
+    """Shipped coefficients that are all 1 make a copy of the stock arm: no example for a newcomer."""
+    from qsched.backbones import find_spec
+    from qsched.cli import demo
+    from qsched.generation.arms import shipped_coefficients
+
+    shown = [re.search(r"generate-pairs.* --backbone (tiny-\w+) --arms (\S+)", line) for _, line in LINES]
+    pairs = [(found[1], found[2]) for found in shown if found] + [("tiny-sdxl", demo.ARMS)]
+    checked = [
+        shipped_coefficients(find_spec(backbone), arm.removesuffix("+qsched"))[0].is_identity
+        for backbone, arms in pairs
+        for arm in arms.split(",")
+        if arm.endswith("+qsched")
+    ]
+    assert checked and not any(checked)

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from qsched.backbones.spec import BACKBONES, BackboneSpec
+from qsched.backbones.named import BACKBONES
+from qsched.backbones.spec import BackboneSpec
 from qsched.errors import InputError
 from qsched.generation import make_plan, parse_arms
 from qsched.scheduling import Coefficients

@@ -108,7 +108,7 @@ def test_coefficients_made_for_something_else_need_a_flag_and_are_recorded(folde
 
 def test_the_shipped_coefficients_belong_to_the_shipped_weights() -> None:
     from qsched.backbones.identity import model_identity
-    from qsched.backbones.spec import BACKBONES
+    from qsched.backbones.named import BACKBONES
     from qsched.generation.arms import check_origins, parse_arms
 
     for name in ("tiny-flux", "tiny-sdxl"):
