@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import write_image_set
 
 WORKS = {
-    "": ["--help", "verify {set}", "study init {set} --out {tmp}/s.yaml", "demo --help"],
+    "": ["--help", "verify {set}", "pairs {set}", "study init {set} --out {tmp}/s.yaml", "demo --help"],
     "analysis": [
         "verify {set}",
         "winrates {tmp}/v.csv --out {tmp}/report --resamples 100",
