@@ -9,6 +9,7 @@ StudyError                  base (a QschedError: the command line prints it and 
 +-- TooMany           429
 +-- NotSaved          503   the database did not confirm; nothing was acknowledged
 +-- PicturesMissing   503   the server cannot read its own pictures
++-- DesignUnreadable  503   the server cannot read a stored design
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class TooMany(StudyError):
 class PicturesMissing(StudyError):
     status = 503
     code = "pictures_missing"
+
+
+class DesignUnreadable(StudyError):
+    status = 503
+    code = "design_unreadable"
 
 
 class NotSaved(StudyError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from qsched.records.image_set import first_problem
 from study_server.db import Reader, Statement, Tx
-from study_server.errors import NotFound, NotSaved
+from study_server.errors import DesignUnreadable, NotFound, NotSaved
 from study_server.studies.design import StudyDesign
 from study_server.studies.study import Study
 
@@ -91,7 +94,7 @@ def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
         uid,
         slug,
         title,
-        StudyDesign.model_validate_json(stored),
+        _design(slug, stored),
         task_pairs=pools.get("task", 0),
         practice_pairs=pools.get("practice", 0),
         gold_pairs=pools.get("gold", 0),
@@ -99,3 +102,13 @@ def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
         bias_pairs=pools.get("bias", 0),
     )
     return _Known(now, study, status, stored)
+
+
+def _design(slug: str, stored: str) -> StudyDesign:
+    try:
+        return StudyDesign.model_validate_json(stored)
+    except ValidationError as error:
+        raise DesignUnreadable(
+            f"the stored design of study {slug} cannot be read: {first_problem(error)}; it was made by another version "
+            "of qsched, or changed by hand"
+        ) from error

@@ -263,3 +263,17 @@ async def test_a_fidelity_study_shows_its_references_and_says_what_was_asked(set
         traps = query(database, "SELECT COUNT(*) FROM assignments WHERE kind = 'trap' AND state = 'voted'")[0][0]
         assert f"/{traps}</td>" in (await owner.page("/studies/f/people")) and traps > 0
         assert name in await owner.page(f"/studies/f/people/{name}")
+
+
+async def test_a_design_that_cannot_be_read_is_said_and_stops_no_other_study(settings, database, make_study):
+    make_study("s")
+    make_study("other")
+    with database.transaction() as tx:
+        tx.command("UPDATE studies SET design = '{}' WHERE slug = 's'")
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        assert "design cannot be read" in await owner.page("")
+        answer = await owner.client.get("/admin/studies/s/people")
+        assert answer.status_code == 503 and "stored design of study s cannot be read" in answer.text
+        assert (await browser().get("/s/s")).status_code == 503
+        assert (await browser().get("/s/other")).status_code == 200
