@@ -15,7 +15,7 @@ from qsched.backbones.spec import BackboneSpec, Lora
 if TYPE_CHECKING:
     from qsched.backbones.backbone import Backbone, backbone_from_pipeline
     from qsched.backbones.device import DTYPES, checked_device
-    from qsched.backbones.load import default_dtype, load_backbone
+    from qsched.backbones.load import load_backbone
 
 # Found in these modules at first use: they import torch.
 _LATE = {
@@ -23,7 +23,6 @@ _LATE = {
     "backbone_from_pipeline": "backbone",
     "DTYPES": "device",
     "checked_device": "device",
-    "default_dtype": "load",
     "load_backbone": "load",
 }
 
@@ -37,7 +36,6 @@ __all__ = [
     "Lora",
     "backbone_from_pipeline",
     "checked_device",
-    "default_dtype",
     "find_spec",
     "load_backbone",
     "quiet_libraries",

@@ -129,11 +129,6 @@ def _scheduler(pipeline: Any, kind: str, settings: dict[str, Any]) -> Any:
     return getattr(diffusers, kind).from_config({**pipeline.scheduler.config, **settings})
 
 
-def default_dtype(name_or_path: str, device: str | torch.device) -> str:
-    """Name of the base dtype if none is asked for: the spec's on a GPU, fp32 on a CPU."""
-    return find_spec(name_or_path).gpu_dtype if torch.device(device).type == "cuda" else "fp32"
-
-
 def _class_of(folder: Path) -> Any:
     """The class that loads the folder: diffusers finds its own; a family of another package names its module."""
     kind = pipeline_class(folder)

@@ -14,12 +14,11 @@ from qsched.backbones import (
     DTYPES,
     Backbone,
     checked_device,
-    default_dtype,
     find_spec,
     load_backbone,
     quiet_libraries,
 )
-from qsched.backbones.spec import DEFAULT_STEPS
+from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, Lora
 from qsched.calibration.calibrate import calibrate, check_prompts, seeds_of, with_control
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import SearchProgress
@@ -61,6 +60,13 @@ class CalibrationRequest:
     device: str = "auto"
     dtype: str | None = None
     control: bool = True
+    revision: str | None = None
+    variant: str | None = None
+    loras: tuple[Lora, ...] = ()
+
+    def spec(self) -> BackboneSpec:
+        """The backbone that was asked for."""
+        return find_spec(self.backbone, revision=self.revision, variant=self.variant, loras=self.loras)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def run_calibration(
     """Carry out the request and write `out` (.json), the report next to it (.html) and the journal it resumes from."""
     quiet_libraries()
     check_request(request)
-    spec, recipe = find_spec(request.backbone), find_recipe(request.precision)
+    spec, recipe = request.spec(), find_recipe(request.precision)
     device = str(checked_device(request.device))
     prompts, heldout = split_prompts(request)
     objective = load_objective(request, device)
@@ -129,7 +135,7 @@ def run_calibration(
 def load_for(request: CalibrationRequest) -> Backbone:
     """The backbone of a request, not quantized yet."""
     device = str(checked_device(request.device))
-    return load_backbone(request.backbone, dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
+    return load_backbone(request.spec(), dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
 
 
 def quantize_for(request: CalibrationRequest, backbone: Backbone, prompts: list[Prompt]) -> PrecisionReport:
@@ -155,7 +161,7 @@ def _statistics_source(request: CalibrationRequest, prompts: list[Prompt]) -> Ca
 
 def check_request(request: CalibrationRequest) -> None:
     """Everything that can be refused before a model is loaded; InputError with the rule and the remedy."""
-    spec, recipe = find_spec(request.backbone), find_recipe(request.precision)
+    spec, recipe = request.spec(), find_recipe(request.precision)
     _dtype(request, str(checked_device(request.device)))
     checked_k(request.k)
     _check_outputs(request)
@@ -207,7 +213,9 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _dtype(request: CalibrationRequest, device: str) -> str:
-    dtype = find_recipe(request.precision).dtype_name or request.dtype or default_dtype(request.backbone, device)
+    dtype = find_recipe(request.precision).dtype_name or request.dtype
+    if dtype is None:
+        dtype = request.spec().gpu_dtype if device.startswith("cuda") else "fp32"
     if dtype not in DTYPES:
         raise CalibrationError(f"dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
     return dtype

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import BACKBONE_HELP, DEVICE_HELP, K_HELP, WEIGHTS_HELP, number_range, prompts_file
+from qsched.cli.options import (
+    BACKBONE_HELP,
+    DEVICE_HELP,
+    K_HELP,
+    LORA_HELP,
+    REVISION_HELP,
+    VARIANT_HELP,
+    WEIGHTS_HELP,
+    number_range,
+    prompts_file,
+)
 
 if TYPE_CHECKING:  # torch is imported when the command runs
     from qsched.calibration.command import CalibrationFiles, CalibrationRequest
@@ -74,6 +84,9 @@ def calibrate(
     batch: int = typer.Option(32, "--batch", min=1, help="Pictures per batch."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
     dtype: str | None = typer.Option(None, "--dtype", help="Base dtype: fp32, bf16, fp16."),
+    revision: str | None = typer.Option(None, "--revision", help=REVISION_HELP),
+    variant: str | None = typer.Option(None, "--variant", help=VARIANT_HELP),
+    lora: list[str] = typer.Option([], "--lora", help=LORA_HELP),
     no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what it takes: NFE, pictures, bytes, time."),
@@ -95,6 +108,7 @@ def calibrate(
     Then:    qsched generate-pairs --backbone tiny-flux --arms fp32,w4a8,w4a8+qsched-bias:c.json --prompts ...
     """
     from qsched.backbones import quiet_libraries
+    from qsched.backbones.spec import parse_lora
 
     quiet_libraries()
     from qsched.calibration.command import CalibrationRequest, check_request, run_calibration
@@ -142,6 +156,9 @@ def calibrate(
         also=tuple(also),
         device=device,
         dtype=dtype,
+        revision=revision,
+        variant=variant,
+        loras=tuple(parse_lora(text) for text in lora),
         control=not no_control,
     )
     if dry_run and probe:
