@@ -242,7 +242,7 @@ def tell(evidence: Evidence) -> list[str]:
     out = sum(line.excluded for line in evidence.lines)
     surplus = sum(line.surplus is not None and not line.excluded for line in evidence.lines)
     words = [
-        f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} count",
+        f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} are in the votes table",
         f"{deleted} were deleted at their person's request; whether it was a request, no file can tell",
         f"{out} are of {len(evidence.excluded)} annotators whom the owner left out, with these reasons:"
         if evidence.excluded

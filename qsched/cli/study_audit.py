@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from qsched.cli.options import DB_HELP
+from qsched.errors import InputError
 
 
 def add_to(group: typer.Typer) -> None:
@@ -29,15 +30,26 @@ def preregister(
 
     Example: qsched study preregister demo --plan "--baseline fp32 --seed 1"
     """
+    import shlex
+
+    from analysis.winrates import app as winrates
     from qsched.files import write_atomic
     from qsched.records.evidence import sha256
     from study_server.auditing.preregistering import preregister as preregister_study
+    from study_server.auditing.preregistering import read_plan
     from study_server.owner import act_on_study, existing_database
     from study_server.studies.actions import COMMAND_LINE
 
+    # A plan cannot be corrected later, so winrates' own parser reads it now.
+    planned = (
+        typer.main.get_command(winrates).make_context("qsched winrates", ["votes.parquet", *read_plan(plan)]).params
+    )
+    if len(planned["votes"]) > 1:
+        raise InputError(f"the plan holds {shlex.join(planned['votes'][1:])}, which belongs to no option of winrates")
+    arms = [*filter(None, [planned["baseline"]]), *(planned["exclude_arm"] or [])]
     database = existing_database(db)
     try:
-        text: str = act_on_study(database, slug, preregister_study, plan=plan, by=COMMAND_LINE)
+        text: str = act_on_study(database, slug, preregister_study, plan=plan, by=COMMAND_LINE, arms=arms)
     finally:
         database.close()
     write_atomic(out, text.encode())
@@ -46,7 +58,7 @@ def preregister(
 
 
 def evidence(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help="The study."),
     out: Path = typer.Option(..., "--out", help="New folder for the files."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:
@@ -70,4 +82,11 @@ def evidence(
     typer.echo(f"manifest.json has sha256 {opened.sha256}; publish it with the folder")
     if not opened.preregistered:
         typer.echo("the study was not preregistered: nobody can tell what was decided before the votes")
+    if opened.status != "closed":
+        typer.secho(
+            f"study {slug} is {opened.status}: these files name the arms of pairs that people still judge, and its "
+            f"next votes are not in them. Keep them to yourself; after `qsched study close {slug}` write them again",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
     typer.echo(f"check it with: qsched audit {out}")

@@ -36,13 +36,15 @@ from study_server.export.votes import HAS_TRIPLETS, export_votes, find_study
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Votes in the chain (`deleted` of them without a row), the head, the manifest's SHA-256, whether preregistered."""
+    """Votes in the chain (`deleted` of them without a row), its head, the manifest's SHA-256, and whether
+    the study was preregistered, and its status (open, paused or closed)."""
 
     votes: int
     deleted: int
     head: str
     sha256: str
     preregistered: bool
+    status: str
 
 
 def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
@@ -73,6 +75,7 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
             "designs.jsonl": _lines(_designs(tx, number)),
         }
         deleted = len(tx.all(queries.DELETED, study=number))
+        ((status,),) = tx.all(queries.STATUS, study=number)
     if chain.preregistration is not None:
         texts["preregistration.json"] = chain.preregistration
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,7 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
     files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
     manifest = json.dumps({"schema_version": 1, "study": study, "files": files}, indent=1) + "\n"
     write_atomic(folder / MANIFEST, manifest.encode())
-    return Opened(chain.length, deleted, chain.head, sha256(manifest), chain.preregistration is not None)
+    return Opened(chain.length, deleted, chain.head, sha256(manifest), chain.preregistration is not None, status)
 
 
 def _rows(tx: Tx, study: int) -> list[dict[str, Any]]:

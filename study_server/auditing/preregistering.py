@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,14 +18,14 @@ from study_server.errors import BadRequest, Conflict
 from study_server.studies.actions import record_action
 
 #: Options of winrates that name files or outputs: a plan is about the analysis, not about where things are.
-_NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set")
+_NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set", "--certificate")
 
 
-def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str) -> str:
+def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms: Sequence[str] = ()) -> str:
     """The text of preregistration.json; Conflict if the study has votes or is preregistered already.
 
     `plan` are the options of `qsched winrates`, as on a command line. What is published is the text's SHA-256, or the
-    text itself: it names no arm but those that the plan names.
+    text itself: it names no arm but those that the plan names, `arms`; BadRequest if the study lacks one.
     """
     study = context.study
     chain = open_chain(tx, study.id)
@@ -36,6 +37,10 @@ def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str) -> st
     assert row is not None
     slug, uid, set_id, design = row
     pairs = read_pairs(tx, study.id)
+    known = sorted({pair[side] for pair in pairs for side in ("first_arm", "second_arm")})
+    for arm in arms:
+        if arm not in known:
+            raise BadRequest(f"the plan names arm {arm!r}, which study {slug} lacks; it has {', '.join(known)}")
     document = {
         "schema_version": 1,
         "study": slug,

@@ -71,6 +71,8 @@ DESIGN = Statement("SELECT slug, uid, set_id, design FROM studies WHERE id = :st
 DESIGNS = Statement("""
     SELECT design FROM design_versions WHERE study_id = :study ORDER BY version
 """)
+STATUS = Statement("SELECT status FROM studies WHERE id = :study")
+
 PAIRS = Statement("""
     SELECT p.pair_key, r.prompt_key, p.sample_index, p.pool, f.arm, g.arm, f.sha256, g.sha256
     FROM pairs p

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from analysis.audit import app as audit
 from benchmarks import audit_edits
+from qsched.cli.main import app as qsched
 from qsched.errors import InputError
 from qsched.records.evidence import chain_start, extend, leaf_of, sha256
 from study_server.auditing.evidence import write_evidence
@@ -60,6 +61,8 @@ async def run_study(settings, database, *, people: int = 4) -> dict:
 
 def run_audit(folder: Path, *options: str) -> tuple[int, str]:
     done = CliRunner().invoke(audit, [str(folder), *options])
+    if isinstance(done.exception, InputError):
+        return 2, str(done.exception)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, " ".join(done.output.split())
 
@@ -90,6 +93,10 @@ async def test_a_study_is_registered_sealed_opened_and_passes_its_audit(settings
     assert "9 were deleted at their person's request" in said and "clicked at random" in said
     code, said = run_audit(folder)
     assert code == 3 and "no copy of the seals was given" in said
+    assert "published hashes agree" not in said, "nothing that was published was given"
+    assert "not checked: the report: there is none" in said
+    code, said = run_audit(folder, "--preregistration-sha256", preregistered[:8])
+    assert code == 2 and "64 hexadecimal digits" in said
     code, said = run_audit(folder, *seals, "--preregistration-sha256", "0" * 64)
     assert code == 1 and "published was 000" in said
     with pytest.raises(InputError, match="is not empty"):
@@ -179,3 +186,24 @@ async def test_after_the_first_vote_nothing_can_be_registered(settings, make_stu
 def test_a_folder_that_is_no_evidence_is_refused_in_words(tmp_path):
     done = CliRunner().invoke(audit, [str(tmp_path)])
     assert isinstance(done.exception, InputError) and "manifest.json" in str(done.exception)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ("--baseline fp31", "lacks; it has"),
+        ("--exclude-arm fp31", "lacks; it has"),
+        ("--baselin fp32", "No such option"),
+        ("--seed 1 fp32", "belongs to no option"),
+        ("--certificate c.json", "names a file"),
+    ],
+)
+def test_a_plan_with_a_mistake_registers_nothing(make_study, database, database_url, tmp_path, plan, words):
+    make_study(votes_per_pair=3)
+    out = tmp_path / "p.json"
+    line = ["study", "preregister", "s", "--plan", plan, "--out", str(out), "--db", str(database.url)]
+    done = CliRunner().invoke(qsched, line)
+    assert done.exit_code != 0 and not out.exists()
+    assert words in f"{done.exception} {done.output}"
+    assert not query(database, "SELECT 1 FROM vote_chains WHERE preregistration IS NOT NULL")
