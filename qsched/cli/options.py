@@ -23,14 +23,17 @@ K_HELP = "Weight of image quality in JAQ = TC + k IQ."
 def prompts_file(prompts: str) -> Path:
     """A path, or the file of a shipped set; a file of that name in the current folder comes first."""
     path = Path(prompts)
-    if prompts not in SHIPPED_PROMPTS or path.exists():
+    if path.exists() or (path.suffix and prompts not in SHIPPED_PROMPTS):
         return path
+    if prompts not in SHIPPED_PROMPTS:
+        shipped = ", ".join(SHIPPED_PROMPTS)
+        raise InputError(f"prompts {prompts!r}: there is no such file, and the shipped sets are {shipped}")
     from qsched.tiny.paths import prompts_path
 
-    shipped = prompts_path(prompts)
-    if not shipped.is_file():
-        raise InputError(f"the shipped prompts {prompts} are not at {shipped}; reinstall qsched, or give a file")
-    return shipped
+    found = prompts_path(prompts)
+    if not found.is_file():
+        raise InputError(f"the shipped prompts {prompts} are not at {found}; reinstall qsched, or give a file")
+    return found
 
 
 def number_range(option: str, text: str) -> tuple[float, float]:

@@ -33,9 +33,9 @@ class PairsProgress:
 
     def __enter__(self) -> PairsProgress:
         self._bar.start()
-        self._task = self._bar.add_task("loading the backbone", total=None, pace="")
+        self._task = self._bar.add_task("checking the request, then loading the backbone", total=None, pace="")
         if not self._console.is_terminal:
-            self._console.print("loading the backbone")
+            self._console.print("checking the request, then loading the backbone")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -58,8 +59,10 @@ def _problem_of(item: ErrorDetails, location: tuple[int | str, ...]) -> str:
         # Pydantic complains of each form in turn; the first is the wrong one as a rule.
         return "comparisons is all, adaptive, {baseline: ARM} or a list of pairs of arms, [[A, B], [B, C]]"
     if item["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(location))
-        return f"unknown key {words!r}" + (f"; the keys here are {known}" if known else "")
+        known = _known_keys(location)
+        if near := get_close_matches(words, known, n=1):
+            return f"unknown key {words!r}; did you mean {near[0]!r}?"
+        return f"unknown key {words!r}" + (f"; the keys here are {', '.join(known)}" if known else "")
     if item["type"] == "missing":
         return f"{words} is missing"
     problem = f"{words}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r:.100})"

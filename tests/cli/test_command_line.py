@@ -48,6 +48,13 @@ def _first_box(lines):
     return next(line for line in lines if line.startswith("\u256d"))
 
 
+def test_a_misspelt_set_of_prompts_is_told_the_shipped_ones(tmp_path):
+    line = ["generate-pairs", "--backbone", "tiny-flux", "--arms", "fp32,w4a4", "--prompts", "demos"]
+    error = CliRunner().invoke(app, [*line, "--out", str(tmp_path / "set")]).exception
+    assert "demo, eval, calibration" in str(error)
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_bad_value_is_one_message_and_exit_code_2(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "qsched", "verify", str(tmp_path / "nothing")],

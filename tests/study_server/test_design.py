@@ -31,7 +31,8 @@ def write(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (HEAD + "votes_per_par: 3\n", 4, "unknown key 'votes_per_par'"),
+        (HEAD + "votes_per_par: 3\n", 4, "unknown key 'votes_per_par'; did you mean 'votes_per_pair'?"),
+        (HEAD + "wallpaper: 3\n", 4, "unknown key 'wallpaper'; the keys here are adaptive, allow_skip"),
         (HEAD + "votes_per_pair: many\n", 4, "votes_per_pair: Input should be a valid integer"),
         (HEAD + "votes_per_pair: 0\n", 4, "greater than or equal to 1"),
         (HEAD + "screening:\n  touch: true\n  zoom: 3\n", 6, "unknown key 'screening.zoom'"),
