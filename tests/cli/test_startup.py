@@ -9,10 +9,9 @@ import pytest
 
 CODE = """
 import sys
-from qsched.cli.main import app
-from qsched.extras import run_app
+from qsched.cli.main import main
 try:
-    run_app(app)
+    main()
 finally:
     loaded = sorted({"torch", "diffusers", "transformers", "torchao"} & set(sys.modules))
     print("imported:", *loaded)
