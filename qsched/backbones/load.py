@@ -103,7 +103,7 @@ def lora_file(lora: Lora) -> Path:
     if lora.file is None:
         return Path(lora.source)
     try:
-        return Path(hf_hub_download(lora.source, lora.file, revision=lora.revision))
+        return Path(hf_hub_download(lora.source, lora.file, revision=lora.revision, local_files_only=_is_offline()))
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"{lora.file} of {lora.source} at {lora.revision} cannot be loaded: {str(error).splitlines()[0]}. Connect "
@@ -129,6 +129,11 @@ def _scheduler(pipeline: Any, kind: str, settings: dict[str, Any]) -> Any:
     return getattr(diffusers, kind).from_config({**pipeline.scheduler.config, **settings})
 
 
+def _is_offline() -> bool:
+    """True if the user wants no connection; read now, because the hub's library reads it once at import."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def _class_of(folder: Path) -> Any:
     """The class that loads the folder: diffusers finds its own; a family of another package names its module."""
     kind = pipeline_class(folder)
@@ -142,7 +147,7 @@ def _folder_of(spec: BackboneSpec, variant: str | None) -> Path:
         return Path(spec.source)
     try:
         # The index first: a class that cannot be driven is refused before gigabytes of weights are fetched.
-        index = hf_hub_download(spec.source, INDEX_NAME, revision=spec.revision)
+        index = hf_hub_download(spec.source, INDEX_NAME, revision=spec.revision, local_files_only=_is_offline())
         check_folder(Path(index).parent, spec.source)
         folder = DiffusionPipeline.download(
             spec.source, revision=spec.revision, use_safetensors=True, variant=variant, safety_checker=None
