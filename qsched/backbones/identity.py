@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,15 @@ def identity_of(spec: BackboneSpec) -> str | None:
     """The identity of a model before it is loaded; None if some of its files are not in a folder of the user's."""
     if not spec.is_local or any(lora.file is not None for lora in spec.loras):
         return None
-    files = [(lora, Path(lora.source)) for lora in spec.loras]
-    return with_scheduler(with_loras(model_identity(Path(spec.source)), files), spec.scheduler)
+    return loaded_identity(Path(spec.source), spec, [(lora, Path(lora.source)) for lora in spec.loras])
 
 
-def with_loras(identity: str, files: Iterable[tuple[Lora, Path]]) -> str:
-    """The identity of a model after these adapters were fused into it; itself if there are none."""
-    lines = [f"lora {lora.scale!r} {file_digest(path)}" for lora, path in files]
+def loaded_identity(folder: Path, spec: BackboneSpec, loras: Iterable[tuple[Lora, Path]]) -> str:
+    """The identity of a folder's model as a spec loads it, with its adapters, variant and scheduler."""
+    lines = [f"lora {lora.scale!r} {file_digest(path)}" for lora, path in loras]
+    lines += [f"variant {spec.variant}"] if spec.variant is not None else []
+    lines += [f"scheduler {json.dumps(spec.scheduler, sort_keys=True)}"] if spec.scheduler is not None else []
+    identity = model_identity(folder)
     return identity if not lines else hashlib.sha256("\n".join([identity, *lines]).encode()).hexdigest()
 
 
@@ -57,13 +59,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of every tensor of a safetensors file, by name."""
     lines = sorted(f"{name} {digest}" for name, digest in tensor_digests(path).items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def with_scheduler(identity: str, scheduler: tuple[str, Mapping[str, Any]] | None) -> str:
-    """The identity of a model whose scheduler is replaced by a named one; itself if it is not."""
-    if scheduler is None:
-        return identity
-    return hashlib.sha256(f"{identity}\n{json.dumps(scheduler, sort_keys=True)}".encode()).hexdigest()
 
 
 def tensor_digests(path: Path) -> dict[str, str]:

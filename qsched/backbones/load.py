@@ -19,7 +19,7 @@ from qsched.backbones.device import checked_device
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import family_of
 from qsched.backbones.find import find_spec
-from qsched.backbones.identity import model_identity, with_loras, with_scheduler
+from qsched.backbones.identity import loaded_identity
 from qsched.backbones.index import INDEX_NAME, check_folder, component_classes, pipeline_class
 from qsched.backbones.lora import fuse_loras
 from qsched.backbones.quiet import disable_bars
@@ -87,7 +87,7 @@ def load_backbone(
         dtype=dtype,
         device=place,
         dropped=tuple(k for k in dropped if k == "safety_checker"),
-        identity=with_scheduler(with_loras(model_identity(folder), adapters), spec.scheduler),
+        identity=loaded_identity(folder, spec, adapters),
         overrides={
             "steps": steps,
             "guidance_scale": guidance_scale,
