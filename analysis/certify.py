@@ -92,6 +92,9 @@ def certify(
         typer.echo(f"{len(names)} prompts to ask more votes about: {open_prompts} (for `fidelity:` in a study.yaml)")
     for reason in certificate.exploratory:
         typer.secho(f"  exploratory: {visible_text(reason)}", fg=typer.colors.YELLOW, err=True)
+    if certificate.simulated:
+        words = f"  {certificate.simulated:,} votes are simulated: nothing about human perception follows from them"
+        typer.secho(words, fg=typer.colors.YELLOW, err=True)
     typer.echo(f"the certificate is {page}")
     if not all(clause.shown for clause in certificate.clauses):
         raise typer.Exit(EXIT_NOT_SHOWN)

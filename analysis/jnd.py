@@ -91,13 +91,10 @@ def jnd(
         )
         for line in (*map_lines(maps), *missing):
             typer.echo(f"  {line}")
-        if maps.simulated_votes:
-            typer.secho(
-                f"  {maps.simulated_votes:,} of {maps.votes:,} votes are simulated: the maps say nothing of people",
-                fg=typer.colors.YELLOW,
-                err=True,
-            )
         paths.append(write_maps(maps, out))
+    if simulated := int(screened.table.frame["simulated"].sum()):
+        words = f"  {simulated:,} of {screened.table.n_votes:,} votes are simulated: the scores say nothing of people"
+        typer.secho(words, fg=typer.colors.YELLOW, err=True)
     typer.echo(
         f"{len(found.scores):,} scores from {screened.table.n_votes:,} votes; wrote {', '.join(map(str, paths))}"
     )

@@ -105,6 +105,10 @@ def style_of(source: Source) -> Style | None:
     """Whether a source has our columns or arena-style ones; None if neither; InputError if one of them is missing."""
     if all(column in source.columns for column in ESSENTIAL):
         return "qsched"
+    if {"reference_arm", "presentation", "answer"} <= set(source.columns):
+        raise InputError(
+            f"{source.name} holds triplet votes of a fidelity study; read them with `qsched certify` or `qsched jnd`."
+        )
     if all(column in source.columns for column in arena.REQUIRED):
         return "arena"
     arena_like = sum(column in source.columns for column in arena.REQUIRED)

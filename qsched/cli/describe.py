@@ -90,8 +90,9 @@ def _image_set(folder: Path) -> Lines:
         ("pairing", manifest.pairing_note or f"by seed; the set's seed is {manifest.set_seed}"),
         ("prompts", f"{manifest.n_prompts}, samples per prompt: {manifest.samples}"),
     ]
+    native = "not marked as simulated" if manifest.pairing_note else "native arithmetic"  # of another tool: not known
     for arm in manifest.arms:
-        facts = [f"{counts[arm.name]} pictures", "simulated arithmetic" if arm.simulated else "native arithmetic"]
+        facts = [f"{counts[arm.name]} pictures", "simulated arithmetic" if arm.simulated else native]
         if arm.packed_bytes is not None:
             facts.append(f"{_bytes(arm.packed_bytes)} packed")
         if arm.same_as:

@@ -234,6 +234,7 @@ def test_the_command_writes_the_page_and_ends_with_its_code(rows: list[dict[str,
     shown = run("--arm", "w4a4", "--out", "made")
     assert shown.returncode == 0, shown.stderr
     assert "exploratory: No registration was given" in shown.stderr
+    assert "votes are simulated" in shown.stderr
     assert json.loads((tmp_path / "made" / "certificate.json").read_text(encoding="utf-8"))["status"] == "exploratory"
     assert "Simulated votes" in (tmp_path / "made" / "certificate.html").read_text(encoding="utf-8")
     wrong = run("--arm", "w2a2", "--out", "none")

@@ -344,3 +344,10 @@ def test_an_outcome_that_no_row_has_is_no_reason_to_guess(tmp_path: Path) -> Non
     path = write(tmp_path, ".csv", {"model_1": ["x"], "model_2": ["y"], "label": ["1"]})
     with pytest.raises(InputError, match="column 'label' has '1', whose meaning is not clear"):
         read_votes(path, asked=Asked(outcomes={"one": "left"}, accept=True))
+
+
+def test_triplet_votes_are_not_taken_for_preferences(tmp_path: Path) -> None:
+    columns = {"left_arm": ["x"], "right_arm": ["y"], "answer": ["left"], "reference_arm": ["r"]}
+    path = write(tmp_path, ".csv", {**columns, "presentation": ["plain"]})
+    with pytest.raises(InputError, match=r"triplet votes of a fidelity study.*qsched certify"):
+        read_votes(path)
