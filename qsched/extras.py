@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ssimulacra2": ("score",),
     "pyiqa": ("pyiqa",),
     "optuna": ("optuna",),
+    "ray": ("ray",),
     "gguf": ("gguf",),
     "fastapi": ("server",),
     "starlette": ("server",),

@@ -67,6 +67,12 @@ def generate_pairs(
         "--shard",
         help="Make one part only: 3/8 is the third of eight; torchrun takes its rank. `qsched merge` makes the set.",
     ),
+    executor: str = typer.Option(
+        "local", "--executor", help="local (this process), ray (a worker per GPU or CPU), or one of a package of yours."
+    ),
+    workers: int | None = typer.Option(
+        None, "--workers", min=1, help="Workers of --executor ray. [default: one per GPU, else per CPU]"
+    ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Say what would be made, and what it takes; load and write nothing."
     ),
@@ -110,6 +116,7 @@ def generate_pairs(
     from qsched.cli.progress import PairsProgress
     from qsched.generation import Request
     from qsched.generation import generate_pairs as generate
+    from qsched.generation.executors import find_executor
     from qsched.generation.shard import device_for, parse_shard
 
     part = None if shard is None else parse_shard(shard, os.environ)
@@ -142,6 +149,7 @@ def generate_pairs(
     )
     if seconds_per_image is not None and not dry_run:
         raise InputError("--seconds-per-image is the rate of a --dry-run; add --dry-run, or leave it out")
+    chosen = find_executor(executor, workers=workers)
     quiet_libraries()
     if dry_run:
         from qsched.cli.dry_run import tell_forecast
@@ -150,7 +158,7 @@ def generate_pairs(
         return
     try:
         with PairsProgress() as progress:
-            report = generate(request, progress=progress)
+            report = generate(request, progress=progress, executor=chosen)
     except KeyboardInterrupt:
         typer.secho(
             f"\nstopped; what is finished is safe in {out}. Run the same command again to go on.",

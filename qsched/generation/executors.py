@@ -3,21 +3,30 @@
 Loading   a worker begins to bring the backbone into a precision
 Loaded    it is done, and this is what it measured
 Made      a batch of an arm
+Lost      a worker died and was replaced
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
+from qsched.errors import InputError
 from qsched.generation.arms import Arm
-from qsched.generation.plan import Job
+from qsched.generation.plan import Job, Plan
+from qsched.generation.quantize import CalibrationSource
+from qsched.generation.request import Request
 from qsched.generation.worker import Picture, Worker
 from qsched.records import Manifest
 
 if TYPE_CHECKING:
     from qsched.precision.report import PrecisionReport
+
+
+ENTRY_POINTS = "qsched.executors"
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,14 @@ class Made:
     pictures: Sequence[Picture]
 
 
-Event = Loading | Loaded | Made
+@dataclass(frozen=True)
+class Lost:
+    """A worker died and was replaced; what it was making is made again."""
+
+    reason: str
+
+
+Event = Loading | Loaded | Made | Lost
 
 
 class Executor(Protocol):
@@ -73,6 +89,34 @@ class Executor(Protocol):
     def close(self) -> None:
         """Let the workers go."""
         ...
+
+
+#: Makes the executor of a run, before anything is loaded.
+ExecutorFactory = Callable[[Request, Plan, "CalibrationSource | None"], Executor]
+
+
+def find_executor(name: str, *, workers: int | None = None) -> ExecutorFactory | None:
+    """The factory for a name: None for `local`, Ray's, or an entry point of the group `qsched.executors`.
+
+    An entry point is called as `factory(request, plan, source)`; `workers` is Ray's alone. Raises InputError for a name
+    that nobody registered.
+    """
+    if workers is not None and name != "ray":
+        raise InputError(f"workers {workers}: only --executor ray has workers, not {name}; add it, or leave this out")
+    if name == "local":
+        return None
+    if name == "ray":
+        from qsched.generation.ray_executor import RayExecutor
+
+        return partial(RayExecutor, workers=workers)
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        choices = ", ".join(("local", "ray", *sorted(found)))
+        raise InputError(
+            f"executor {name!r} is unknown; choose {choices}, or install a package with an entry point {ENTRY_POINTS}"
+        )
+    factory: ExecutorFactory = found[name].load()
+    return factory
 
 
 class LocalExecutor:

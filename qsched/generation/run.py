@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from qsched.backbones.index import check_folder, pipeline_class
 from qsched.backbones.spec import DEFAULT_STEPS, DTYPE_NAMES, BackboneSpec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
-from qsched.generation.executors import Executor, Loaded, Loading, LocalExecutor, Made, Task
+from qsched.generation.executors import ExecutorFactory, Loaded, Loading, LocalExecutor, Lost, Made, Task
 from qsched.generation.growth import added_words, check_growth, requests_after, stages_of
 from qsched.generation.manifest import recorded_statistics, truncated_ids, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 # Path() makes one slash of two.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
-#: Makes the executor of a run, before anything is loaded.
-ExecutorFactory = Callable[[Request, Plan, "CalibrationSource | None"], Executor]
-
 
 @dataclass
 class _Tally:
@@ -46,6 +42,7 @@ class _Tally:
     seconds: dict[str, list[float]]
     reports: dict[str, PrecisionReport] = field(default_factory=dict)
     unlike: int = 0
+    lost: list[str] = field(default_factory=list)
 
 
 def generate_pairs(
@@ -79,6 +76,8 @@ def generate_pairs(
                 elif isinstance(event, Loaded):
                     _keep_report(event, plan, store, tally)
                     progress.loaded(event.report)
+                elif isinstance(event, Lost):
+                    tally.lost.append(event.reason)
                 else:
                     progress.advanced(event.task.arm, _keep_pictures(event, store, tally))
             for arm in plan.arms:
@@ -100,7 +99,7 @@ def generate_pairs(
         assumed=_assumed(manifest),
         arms=tuple(_summary(arm, tally) for arm in plan.arms),
         contact_sheet=sheet,
-        notes=tuple(_notes(request, plan, found, manifest)),
+        notes=tuple(_notes(request, plan, found, manifest, tally)),
     )
 
 
@@ -272,8 +271,10 @@ def _assumed(manifest: Manifest) -> tuple[str, ...]:
     return tuple(str(one) for one in assumed) if isinstance(assumed, list) else ()
 
 
-def _notes(request: Request, plan: Plan, found: Manifest | None, manifest: Manifest) -> list[str]:
+def _notes(request: Request, plan: Plan, found: Manifest | None, manifest: Manifest, tally: _Tally) -> list[str]:
     notes = []
+    if tally.lost:
+        notes.append(f"{len(tally.lost)} worker(s) died and were replaced; the last one: {tally.lost[-1]}")
     if found is not None and (added := added_words(found, manifest)):
         notes.append(f"the set grew by {added}; what it had is unchanged")
     if request.batch_size != plan.batch_size:
