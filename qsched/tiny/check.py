@@ -10,7 +10,6 @@ while every word is still true.
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,13 +61,6 @@ class _Ground:
     word: str
     roughness: float
     drift: float
-
-
-def _hue(rgb: tuple[float, float, float]) -> float:
-    return colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))[0] * 360
-
-
-_HUES = {name: _hue(rgb) for name, rgb in COLOUR_RGB.items()}
 
 
 def _fit_ground(pixels: Array, background: str) -> _Ground:

@@ -22,7 +22,6 @@ POOLS = Statement("""
     SELECT pool, COUNT(*) FROM pairs WHERE study_id = :study AND disabled = FALSE GROUP BY pool
 """)
 STUDIES = Statement("SELECT slug, title, status FROM studies WHERE status <> 'importing' ORDER BY id")
-ALIVE = Statement("SELECT 1")
 
 
 @dataclass(frozen=True, slots=True)
