@@ -104,8 +104,8 @@ class RayExecutor:
         threads = int(stated) if stated.isdigit() and int(stated) > 0 else (None if gpus else share)
         self._class = ray.remote(_Actor).options(max_restarts=0, **options)
         # A worker may run in another folder than this process.
-        place = Path(request.backbone)
-        there = replace(request, backbone=str(place.resolve()) if place.is_dir() else request.backbone)
+        loras = tuple(replace(lora, source=_absolute(lora.source)) for lora in request.loras)
+        there = replace(request, backbone=_absolute(request.backbone), loras=loras)
         statistics = None if source is None else replace(source, folder=source.folder.resolve())
         self._arguments = (there, plan, statistics, threads)
         self._actors = [self._new() for _ in range(self._n)]
@@ -200,6 +200,11 @@ def _name(task: Task | None) -> str:
         return "starting"
     first = f"{task.batch[0].key} and the rest of its batch" if task.batch else "no picture"
     return f"making {first} in {task.arm.name}"
+
+
+def _absolute(name: str) -> str:
+    """A path that exists, as seen from every folder; anything else is the name of a backbone or of a hub model."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _first_line(error: Exception) -> str:
