@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from qsched.cli import study_audit, study_fidelity, study_people, study_publish
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
@@ -255,7 +255,9 @@ def update(
     typer.echo(f"study {design.slug}: " + (f"{len(changes)} keys changed" if changes else "nothing differs"))
 
 
-def history(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def history(
+    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
+) -> None:
     """Every version of a study's design: when it began, what it changed, and how many sessions began under it."""
     from datetime import UTC, datetime
 
@@ -277,7 +279,7 @@ def history(slug: str = typer.Argument(), db: str | None = typer.Option(None, "-
 
 
 def pairs(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     enable: bool = typer.Option(False, "--enable", help="Hand out the pairs again that were taken out."),
     pair: list[str] = typer.Option([], "--pair", help="With --enable: only this pair; may be repeated."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
@@ -344,23 +346,29 @@ def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> N
             )
 
 
-def pause(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def pause(
+    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
+) -> None:
     """Stop handing out pairs; answers to pairs already shown are still accepted."""
     _set_status(slug, "paused", db)
 
 
-def resume(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def resume(
+    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
+) -> None:
     """Open a paused or closed study again."""
     _set_status(slug, "open", db)
 
 
-def close(slug: str = typer.Argument(), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def close(
+    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
+) -> None:
     """End a study; its votes stay and can be exported."""
     _set_status(slug, "closed", db)
 
 
 def delete(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     data: Path | None = typer.Option(None, "--data", help="Folder of picture copies, if it was named at creation."),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),

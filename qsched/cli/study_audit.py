@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.errors import InputError
 
 
@@ -58,7 +58,7 @@ def preregister(
 
 
 def evidence(
-    slug: str = typer.Argument(help="The study."),
+    slug: str = typer.Argument(help=SLUG_HELP),
     out: Path = typer.Option(..., "--out", help="New folder for the files."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Line = tuple[str, str]
 
 
 def register(
-    slug: str = typer.Argument(help="The study."),
+    slug: str = typer.Argument(help=SLUG_HELP),
     arm: str | None = typer.Option(None, "--arm", help="The arm whose clauses to write; not needed if there is one."),
     out: Path = typer.Option(Path("registration.yaml"), "--out", help="File to write."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_to(group: typer.Typer) -> None:
 
 
 def people(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     out: Path | None = typer.Option(
         None,
         "--out",
@@ -66,7 +66,7 @@ def people(
 
 
 def exclude(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     who: str = typer.Argument("", help=WHO_HELP, show_default=False),
     reason: str = typer.Option(..., "--reason", help="Why; the log and the study card hold it."),
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
@@ -83,7 +83,7 @@ def exclude(
 
 
 def include(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     who: str = typer.Argument("", help=WHO_HELP, show_default=False),
     reason: str = typer.Option("", "--reason", help="Why; the log holds it."),
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
@@ -101,7 +101,7 @@ def include(
 
 
 def forget(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     who: str = typer.Argument("", help=WHO_HELP, show_default=False),
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
@@ -129,7 +129,7 @@ def forget(
 
 
 def cleanup(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     days: int = typer.Option(..., "--days", min=1, help="Keep what is at most so many days old."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:
@@ -152,7 +152,7 @@ def cleanup(
 
 
 def links(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     count: int = typer.Option(10, "--count", min=1, max=10_000, help="How many people are invited."),
     server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address at which they reach the server."),
     out: Path | None = typer.Option(None, "--out", help="Write name and link here (CSV) instead of on the screen."),
@@ -183,7 +183,7 @@ def links(
 
 
 def preview(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address of the running server."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:

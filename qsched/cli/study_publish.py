@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, SLUG_HELP
 
 if TYPE_CHECKING:
     from study_server.publication.card import AgreementFigures
 
 
 def publish(
-    slug: str = typer.Argument(),
+    slug: str = typer.Argument(help=SLUG_HELP),
     folder: Path = typer.Argument(help="New folder to write."),
     with_demographics: bool = typer.Option(
         False, "--with-demographics", help="Also what people answered about themselves, if the consent text allows it."
