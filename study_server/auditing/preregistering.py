@@ -36,6 +36,8 @@ def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms:
     row = tx.one(queries.DESIGN, study=study.id)
     assert row is not None
     slug, uid, set_id, design = row
+    if study.design.fidelity is not None:
+        raise BadRequest(f"study {slug} is a fidelity study, which has no evidence yet; use `qsched study register`")
     pairs = read_pairs(tx, study.id)
     known = sorted({pair[side] for pair in pairs for side in ("first_arm", "second_arm")})
     for arm in arms:

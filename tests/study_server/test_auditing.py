@@ -207,3 +207,10 @@ def test_a_plan_with_a_mistake_registers_nothing(make_study, database, database_
     assert done.exit_code != 0 and not out.exists()
     assert words in f"{done.exception} {done.output}"
     assert not query(database, "SELECT 1 FROM vote_chains WHERE preregistration IS NOT NULL")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_fidelity_study_is_not_preregistered_since_no_evidence_could_follow(make_study, database, database_url):
+    make_study("f", design="fidelity", repeat_rate=0.05, pairs_per_annotator=40)
+    with pytest.raises(BadRequest, match="qsched study register"):
+        act_on_study(database, "f", preregister, plan="", by="test")
