@@ -83,6 +83,9 @@ def grown(found: Manifest, asked: Manifest) -> Manifest:
     provenance = dict(found.provenance)
     newest = (*NEWEST_PROVENANCE, "calibration")  # the first arm that needs statistics may be a later one
     provenance.update({key: asked.provenance[key] for key in newest if key in asked.provenance})
+    reports = [one for m in (asked, found) if isinstance(one := m.provenance.get("arms"), dict)]
+    if reports:  # those of the request are there in a merge of shards only; what the set has measured stays
+        provenance["arms"] = {name: report for one in reports for name, report in one.items()}
     return found.model_copy(
         update={
             **{key: getattr(asked, key) for key in ("prompts_sha256", "n_prompts", "samples", "requests", "shard")},

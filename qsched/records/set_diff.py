@@ -14,7 +14,7 @@ MEASURED = ("denoiser_bytes", "packed_bytes", "nominal_bytes", "layers_converted
 _SETTINGS = ("backbone", "set_seed", "steps", "width", "height", "n_prompts", "samples")
 # About the run and not about the pictures, or compared apart.
 _ABOUT_THE_RUN = (
-    *("versions", "git_commit", "threads", "machine", "arms", "command"),
+    *("versions", "git_commit", "threads", "machine", "arms", "command", "backbone_licence"),
     *("prompts_file", "limit", "truncated_prompts"),
 )
 

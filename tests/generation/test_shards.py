@@ -161,3 +161,21 @@ def test_shards_are_counted_from_one_or_taken_from_torchrun() -> None:
             parse_shard(wrong, {})
     with pytest.raises(InputError, match="torchrun did not start this process"):
         parse_shard("torchrun", {})
+
+
+def test_a_sharded_set_grows_by_running_all_shards_with_more_and_merging_again(backbone, tmp_path) -> None:
+    small = {"arms": "fp32", "limit": 3, "batch_size": 2}
+    more = {"arms": "fp32,w4a4", "limit": 7, "batch_size": 3}
+    generate_pairs(request(backbone, tmp_path, tmp_path / "one", **small))
+    generate_pairs(request(backbone, tmp_path, tmp_path / "one", **more))
+    out = tmp_path / "parts"
+    for index in (1, 2):
+        generate_pairs(request(backbone, tmp_path, out, shard=(index, 2), **small))
+    assert merge_shards(out).merged == 3
+    generate_pairs(request(backbone, tmp_path, out, shard=(1, 2), **more))
+    with pytest.raises(InputError, match="another set"):
+        merge_shards(out)
+    generate_pairs(request(backbone, tmp_path, out, shard=(2, 2), **more))
+    report = merge_shards(out)
+    assert (report.merged, report.kept) == (11, 3) and verify_set(out).ok
+    assert content(out) == content(tmp_path / "one")
