@@ -236,7 +236,7 @@ def write_set(folder: Path) -> Path:
                 height=32,
                 sha256=sha,
                 seconds=0.0,
-                batch=(),
+                batch=(f"p{number}/0",),
                 simulated=False,
                 recipe_hash="0" * 64,
                 versions={},
