@@ -116,7 +116,7 @@ def check(
         lines = study_fidelity.check_lines(
             design, design.fidelity, to_show.pairs, found, gain=gain, predicted=predicted
         )
-    for name, text in (*lines, *_visibility_lines(folder, manifest.set_id, shown)):
+    for name, text in (*lines, *_visibility_lines(folder, manifest.set_id, shown, forecast=design.fidelity is None)):
         typer.echo(f"  {name:<20} {text}")
     missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
     if missing:
@@ -189,8 +189,8 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
     ]
 
 
-def _visibility_lines(folder: Path, set_id: str, arms: set[str]) -> list[tuple[str, str]]:
-    """What cvvdp says of the arms' differences, if the set was scored with it."""
+def _visibility_lines(folder: Path, set_id: str, arms: set[str], *, forecast: bool) -> list[tuple[str, str]]:
+    """What cvvdp says of the arms' differences, if the set was scored with it; `forecast` votes about preference."""
     from qsched.planning import measured_losses
 
     losses, made_by = measured_losses(folder, set_id=set_id)
@@ -201,7 +201,7 @@ def _visibility_lines(folder: Path, set_id: str, arms: set[str]) -> list[tuple[s
             "visible difference",
             f"{one.baseline} against {one.arm}: {one.loss:.3f} JOD"
             + (": people can hardly see it" if one.preferred < HARDLY_SEEN else "")
-            + f"; {one.preferred:.1%} of votes expected for {one.baseline}",
+            + (f"; {one.preferred:.1%} of votes expected for {one.baseline}" if forecast else ""),
         )
         for one in losses
         if {one.baseline, one.arm} <= arms

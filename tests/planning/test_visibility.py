@@ -60,3 +60,10 @@ def test_results_of_another_set_or_broken_ones_are_an_error(image_set):
     (image_set / "metrics.json").write_text("{")
     with pytest.raises(InputError, match="run `qsched score` again or remove both"):
         measured_losses(image_set, set_id="x")
+
+
+def test_a_fidelity_study_gets_no_forecast_of_preference(image_set):
+    score(image_set, 9.0)
+    (image_set / "study.yaml").write_text("slug: s\ntitle: t\nimages: .\ndesign: fidelity\n", encoding="utf-8")
+    said = check(image_set)
+    assert "a against b: 1.000 JOD" in said and "of votes expected" not in said
