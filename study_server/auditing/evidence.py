@@ -27,7 +27,7 @@ from qsched.files import write_atomic
 from qsched.records.evidence import MANIFEST, sha256
 from study_server.auditing import queries
 from study_server.auditing.preregistering import read_pairs
-from study_server.auditing.sealing import as_record, open_chain, read_seals, seal_study
+from study_server.auditing.sealing import as_record, open_chain, read_chain, read_seals, seal_all
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.statements import Tx
@@ -55,10 +55,12 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
         number = find_study(tx, study)
         if tx.one(HAS_TRIPLETS, study=number) is not None:
             raise InputError(f"study {study!r} is a fidelity study; evidence is written for preference studies only")
-        while seal_study(tx, number, now=now_ms()):
+        while seal_all(tx, now=now_ms()):
             pass
-    with database.transaction() as tx:
-        chain = open_chain(tx, number)
+        open_chain(tx, number)  # a study without votes has one too
+    # A snapshot: whoever votes in another study does not wait for the files.
+    with database.snapshot() as tx:
+        chain = read_chain(tx, number)
         texts = {
             "chain.json": json.dumps(
                 {"schema_version": 1, "study": study, "salt": chain.salt, "head": chain.head, "votes": chain.length},

@@ -8,6 +8,7 @@ CHAIN = Statement("""
     SELECT salt, head, length, preregistration FROM vote_chains
     WHERE study_id = :study [[sqlite: | postgresql: FOR UPDATE]]
 """)
+READ_CHAIN = Statement("SELECT salt, head, length, preregistration FROM vote_chains WHERE study_id = :study")
 PUBLIC_CHAIN = Statement("SELECT preregistration FROM vote_chains WHERE study_id = :study")
 BEGIN_CHAIN = Statement("""
     INSERT INTO vote_chains (study_id, salt, head, length) VALUES (:study, :salt, :head, 0)
@@ -21,10 +22,17 @@ ADD_LEAF = Statement("""
 ADD_SEAL = Statement("""
     INSERT INTO vote_seals (study_id, votes, head, sealed_ms) VALUES (:study, :votes, :head, :now)
 """)
-NEWEST_SEAL = Statement("SELECT COALESCE(MAX(votes), 0) FROM vote_seals WHERE study_id = :study")
-SEALS = Statement("SELECT votes, head, sealed_ms FROM vote_seals WHERE study_id = :study ORDER BY votes")
-NEWEST_SEALED = Statement("SELECT COALESCE(MAX(vote_id), 0) FROM vote_leaves WHERE study_id = :study")
-STUDIES = Statement("SELECT id FROM studies WHERE status <> 'importing' ORDER BY id")
+SEALS = Statement("""
+    SELECT votes, head, sealed_ms FROM vote_seals WHERE study_id = :study ORDER BY votes DESC LIMIT :newest
+""")
+# Processes seal one after the other; SQLite has one writer anyway.
+TAKE_TURNS = Statement("[[sqlite: SELECT 1 | postgresql: SELECT pg_advisory_xact_lock(7310591)]]")
+NEWEST_SEALED = Statement("SELECT COALESCE(MAX(vote_id), 0) FROM vote_leaves")
+# Chains that are longer than their newest seal.
+UNNOTED = Statement("""
+    SELECT c.study_id, c.head, c.length FROM vote_chains c
+    WHERE c.length > COALESCE((SELECT MAX(s.votes) FROM vote_seals s WHERE s.study_id = c.study_id), 0)
+""")
 ANY_VOTE = Statement("""
     SELECT 1 FROM votes v JOIN sessions s ON s.id = v.session_id WHERE s.study_id = :study AND NOT s.preview LIMIT 1
 """)
@@ -48,11 +56,13 @@ _JOINS = """
     JOIN images f ON f.id = p.first_image_id
     JOIN images g ON g.id = p.second_image_id
 """
-# NOT INDEXED: SQLite then walks the newest ids instead of every vote of each session.
+# The votes are chosen first, by a walk of the newest numbers, and joined afterwards.
 UNSEALED = Statement(f"""
-    SELECT {_ROW} FROM votes v [[sqlite: NOT INDEXED | postgresql: ]] {_JOINS}
-    WHERE v.id > :after AND s.study_id = :study AND NOT s.preview
-      AND NOT EXISTS (SELECT 1 FROM vote_leaves l WHERE l.vote_id = v.id)
+    SELECT s.study_id, {_ROW} FROM (
+        SELECT w.* FROM votes w
+        WHERE w.id > :after AND NOT EXISTS (SELECT 1 FROM vote_leaves l WHERE l.vote_id = w.id)
+    ) v {_JOINS}
+    WHERE NOT s.preview
     ORDER BY v.id LIMIT :limit
 """)
 SEALED = Statement(f"""

@@ -39,7 +39,7 @@ async def seals(slug: str, request: Request) -> SealsAnswer:
     server = server_of(request)
     study = await server.studies.get(slug)
     row = await server.reader.run(lambda tx: tx.one(queries.PUBLIC_CHAIN, study=study.id))
-    found = await server.reader.run(lambda tx: read_seals(tx, study.id))
+    found = await server.reader.run(lambda tx: read_seals(tx, study.id, newest=MOST_SEALS))
     preregistration = None if row is None or row[0] is None else sha256(row[0])
     return SealsAnswer(
         study=study.slug,
@@ -50,6 +50,6 @@ async def seals(slug: str, request: Request) -> SealsAnswer:
                 head=seal.head,
                 at=datetime.fromtimestamp(seal.sealed_ms / 1000, UTC).isoformat(timespec="milliseconds"),
             )
-            for seal in found[-MOST_SEALS:]
+            for seal in found
         ),
     )

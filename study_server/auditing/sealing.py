@@ -15,8 +15,8 @@ from study_server.db.statements import Row
 
 #: Votes in one transaction: others wait meanwhile.
 AT_ONCE = 200
-#: PostgreSQL hands out ids before it commits; a vote that comes so late has an id this much lower at most.
-LOOK_BACK = 10_000
+#: PostgreSQL hands out ids before it commits; a vote that comes late has an id this much lower at most.
+LOOK_BACK = {"sqlite": 0, "postgresql": 1_000}
 
 
 class Chain(NamedTuple):
@@ -47,33 +47,42 @@ def open_chain(tx: Tx, study_id: int) -> Chain:
     return Chain(*row)
 
 
-def read_seals(tx: Tx, study_id: int) -> list[Seal]:
-    """Every seal, the oldest first."""
-    return [Seal(*row) for row in tx.all(queries.SEALS, study=study_id)]
+def read_chain(tx: Tx, study_id: int) -> Chain:
+    """A chain that was begun, not locked."""
+    row = tx.one(queries.READ_CHAIN, study=study_id)
+    if row is None:
+        raise LookupError(f"study {study_id} has no chain")
+    return Chain(*row)
 
 
-def seal_study(tx: Tx, study_id: int, *, now: int) -> int:
-    """Add up to AT_ONCE votes to the chain; returns how many.
-
-    A seal is noted once no vote is left to add: it says that every vote of its time is in the chain before it.
-    """
-    chain = open_chain(tx, study_id)
-    after = int(tx.scalar(queries.NEWEST_SEALED, study=study_id)) - LOOK_BACK
-    rows = tx.all(queries.UNSEALED, study=study_id, after=after, limit=AT_ONCE)
-    leaves = [leaf_of(chain.salt, as_record(row)) for row in rows]
-    for place, (row, leaf) in enumerate(zip(rows, leaves, strict=True)):
-        tx.run(queries.ADD_LEAF, study=study_id, position=chain.length + place, leaf=leaf, vote=row[0])
-    head, length = extend(chain.head, leaves), chain.length + len(leaves)
-    if leaves:
-        tx.run(queries.EXTEND_CHAIN, study=study_id, head=head, length=length)
-    if len(rows) < AT_ONCE and length > int(tx.scalar(queries.NEWEST_SEAL, study=study_id)):
-        tx.run(queries.ADD_SEAL, study=study_id, votes=length, head=head, now=now)
-    return len(leaves)
+def read_seals(tx: Tx, study_id: int, *, newest: int = 2**31) -> list[Seal]:
+    """The newest seals, all unless told otherwise, the oldest of them first."""
+    return [Seal(*row) for row in tx.all(queries.SEALS, study=study_id, newest=newest)][::-1]
 
 
 def seal_all(tx: Tx, *, now: int) -> int:
-    """`seal_study` for every study; returns how many votes were sealed."""
-    return sum(seal_study(tx, int(number), now=now) for (number,) in tx.all(queries.STUDIES))
+    """Add up to AT_ONCE votes of all studies to their chains, in the order of their numbers; returns how many.
+
+    Seals are noted once no vote is left to add: each says that every vote of its time is in the chain before it. What
+    is sealed already is not looked at again, however many votes and studies there are.
+    """
+    tx.one(queries.TAKE_TURNS)
+    after = int(tx.scalar(queries.NEWEST_SEALED)) - LOOK_BACK[tx.dialect]
+    rows = tx.all(queries.UNSEALED, after=after, limit=AT_ONCE)
+    by_study: dict[int, list[Row]] = {}
+    for numbered in rows:
+        by_study.setdefault(int(numbered[0]), []).append(numbered[1:])
+    for study, votes in by_study.items():
+        chain = open_chain(tx, study)
+        leaves = [leaf_of(chain.salt, as_record(row)) for row in votes]
+        for place, (row, leaf) in enumerate(zip(votes, leaves, strict=True)):
+            tx.run(queries.ADD_LEAF, study=study, position=chain.length + place, leaf=leaf, vote=row[0])
+        head, length = extend(chain.head, leaves), chain.length + len(leaves)
+        tx.run(queries.EXTEND_CHAIN, study=study, head=head, length=length)
+    if len(rows) < AT_ONCE:
+        for study, head, length in tx.all(queries.UNNOTED):
+            tx.run(queries.ADD_SEAL, study=study, votes=length, head=head, now=now)
+    return len(rows)
 
 
 def as_record(row: Row) -> dict[str, Any]:

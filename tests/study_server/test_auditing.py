@@ -14,6 +14,7 @@ from benchmarks import audit_edits
 from qsched.cli.main import app as qsched
 from qsched.errors import InputError
 from qsched.records.evidence import chain_start, extend, leaf_of, sha256
+from study_server.auditing import sealing
 from study_server.auditing.evidence import write_evidence
 from study_server.auditing.preregistering import preregister
 from study_server.auditing.sealing import seal_all
@@ -214,3 +215,29 @@ def test_a_fidelity_study_is_not_preregistered_since_no_evidence_could_follow(ma
     make_study("f", design="fidelity", repeat_rate=0.05, pairs_per_annotator=40)
     with pytest.raises(BadRequest, match="qsched study register"):
         act_on_study(database, "f", preregister, plan="", by="test")
+
+
+async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_again(
+    settings, make_study, database, monkeypatch
+):
+    make_study("s")
+    make_study("other")
+    still = settings.model_copy(update={"sweep_seconds": 3600})
+    async with serving(still) as browser:
+        people = [await Visitor(browser(), slug).enter("?simulated=1") for slug in ("s", "other", "s")]
+        for person in people[:2]:
+            await person.vote_all(limit=3)
+        with database.transaction() as tx:
+            assert seal_all(tx, now=1) == 6
+            assert seal_all(tx, now=2) == 0
+        await people[2].vote_all(limit=2)
+    seen = []
+    real = sealing.as_record
+    monkeypatch.setattr(sealing, "as_record", lambda row: seen.append(row[0]) or real(row))
+    with database.transaction() as tx:
+        assert seal_all(tx, now=3) == 2
+    assert len(seen) == 2
+    chains = "SELECT st.slug, c.length FROM vote_chains c JOIN studies st ON st.id = c.study_id ORDER BY st.slug"
+    assert query(database, chains) == [("other", 3), ("s", 5)]
+    seals = "SELECT st.slug, v.votes, v.sealed_ms FROM vote_seals v JOIN studies st ON st.id = v.study_id"
+    assert sorted(query(database, seals)) == [("other", 3, 1), ("s", 3, 1), ("s", 5, 3)]
