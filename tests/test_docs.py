@@ -97,9 +97,9 @@ def test_no_file_names_a_path_of_somebodys_machine():
     [
         ('"_name_or_path": "/root/tiny/out"', True),
         ("see /home/jane/runs", True),
-        ("--work ~/tiny/work/x", False),
-        ("alias /path/to/work/images", False),
-        ("docs/work/notes.md", False),
+        ("--out ~/tiny/made/x", False),
+        ("alias /path/to/made/images", False),
+        ("docs/home/notes.md", False),
     ],
 )
 def test_the_pattern_of_a_machines_path(text, matches):
