@@ -78,6 +78,8 @@ def ask_layout(pipeline: Any, denoiser: nn.Module, call: Callable[..., Any]) -> 
         try:
             latents = layout.draw(pipeline, generators).to(device=pipeline._execution_device, dtype=dtype)  # noqa: SLF001
             given = _inputs(pipeline, denoiser, call, generators, latents=latents)
+        except torch.OutOfMemoryError:
+            raise
         except _REFUSALS:
             continue  # noise in this form is not what the pipeline takes
         if _same(drawn, given):
