@@ -111,7 +111,7 @@ def _indented(value: Any, newline: str) -> str:
     inner = newline + " "
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     items = value.values() if isinstance(value, dict) else value
-    if not any(isinstance(item, (dict, list, tuple)) for item in items):
+    if {dict, list, tuple}.isdisjoint(map(type, items)):
         flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
         return opening + inner + flat[1:-1] + newline + closing
     if isinstance(value, dict):
@@ -157,7 +157,7 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
 
 def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
-    counted = plain(raw)
+    counted = {name: number(value) if isinstance(value, float) else value for name, value in vars(raw).items()}
     model: dict[str, float | None] = {
         "p_holm": None,
         "p": None,
