@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
+from study_server.db import owner_models
 from study_server.db.database import Database
 from study_server.db.models import Base
 
+assert owner_models  # its tables belong to Base.metadata once it is imported
 database: Database = context.config.attributes["database"]
 
 with database.engine.connect() as connection:

@@ -34,7 +34,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "alembic": ("server",),
     "psycopg": ("server",),
     "filelock": ("server",),
-    "httpx": ("server",),
+    "httpx": ("client", "server"),
     "flip_evaluator": ("fidelity", "score"),
     "sqlalchemy": ("server", "analysis"),
     "polars": ("server", "analysis"),
@@ -43,7 +43,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "matplotlib": ("score", "analysis"),
 }
 #: By the package of ours that wanted the import: the extra that is meant if several bring it. The longest name counts.
-_WANTED_BY = {"analysis": "analysis", "study_server": "server", "qsched.scoring": "score", "qsched": "generate"}
+_WANTED_BY = {
+    "analysis": "analysis",
+    "study_server": "server",
+    "qsched.client": "client",
+    "qsched.scoring": "score",
+    "qsched": "generate",
+}
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

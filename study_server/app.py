@@ -18,6 +18,7 @@ from qsched.errors import InputError
 from study_server import health
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
+from study_server.api import routes as api
 from study_server.assignment.slots import SILENT_MS, expire_leases
 from study_server.auditing import routes as auditing
 from study_server.auditing.sealing import seal_all
@@ -104,6 +105,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             *participation.calls.routes,
             *auditing.router.routes,
             *admin.routes,
+            *api.routes,
             *health.router.routes,
         ],
     )

@@ -1,4 +1,4 @@
-"""`qsched admin`: accounts for the owner's pages of the study server, and backups."""
+"""`qsched admin`: accounts for the owner's pages of the study server, tokens of its API, and backups."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from qsched.cli import admin_token
 from qsched.cli.options import DB_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -17,13 +18,14 @@ STDIN_HELP = "Read the password from the first line of standard input instead of
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = CommandLine(
-        no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server), and backups."
+        no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server), API tokens, and backups."
     )
     group.command()(create)
     group.command("list")(list_accounts)
     group.command()(password)
     group.command()(remove)
     group.command()(backup)
+    admin_token.add_to(group)
     app.add_typer(group, name="admin")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from qsched.cli import study_audit, study_fidelity, study_people, study_publish
+from qsched.cli import study_audit, study_fidelity, study_life, study_people, study_publish
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -24,12 +24,10 @@ HARDLY_SEEN = 0.52
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = CommandLine(no_args_is_help=True, help="Design, create and manage studies.")
-    first: tuple[Callable[..., None], ...] = (init, check, create, update, history, pairs)
+    first: tuple[Callable[..., None], ...] = (init, check, create, pairs)
     for command in first:
         group.command()(command)
-    group.command("list")(list_studies)
-    for command in (pause, resume, close, delete):
-        group.command()(command)
+    study_life.add_to(group)
     group.command()(study_fidelity.register)
     study_people.add_to(group)
     group.command()(study_publish.publish)
@@ -227,57 +225,6 @@ def create(
     typer.echo(line)
 
 
-def update(
-    file: Path = typer.Argument(help="The changed study.yaml."),
-    db: str | None = typer.Option(None, "--db", help=DB_HELP),
-) -> None:
-    """Apply a changed study.yaml to a study that exists; the server may be running.
-
-    Texts, contact, codes, pay, time limits and more votes can change; a new consent text needs a new consent.version.
-    What would alter the meaning of votes (arms, questions, order, checks) is refused, with the reason.
-
-    Example: qsched study update study.yaml --db sqlite:///runs/study.db
-    """
-    from qsched.records import read_manifest
-    from study_server.owner import existing_database, read_design
-    from study_server.studies.update import update_study
-
-    _must_exist(file)
-    design, folder = read_design(file)
-    set_id = read_manifest(folder).set_id
-    database = existing_database(db)
-    try:
-        changes = update_study(database, design, set_id=set_id)
-    finally:
-        database.close()
-    for change in changes:
-        typer.echo(f"  {change.key}: {change.before} -> {change.after}")
-    typer.echo(f"study {design.slug}: " + (f"{len(changes)} keys changed" if changes else "nothing differs"))
-
-
-def history(
-    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
-) -> None:
-    """Every version of a study's design: when it began, what it changed, and how many sessions began under it."""
-    from datetime import UTC, datetime
-
-    from study_server.owner import existing_database
-    from study_server.studies.update import design_history
-
-    database = existing_database(db)
-    try:
-        versions = design_history(database, slug)
-    finally:
-        database.close()
-    for version in versions:
-        since = datetime.fromtimestamp(version.changed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        changed = f"changed {', '.join(version.keys)}" if version.keys else "as created"
-        typer.echo(
-            f"version {version.version} since {since}: {changed}; consent version {version.consent_version}; "
-            f"{version.sessions} sessions began"
-        )
-
-
 def pairs(
     slug: str = typer.Argument(help=SLUG_HELP),
     enable: bool = typer.Option(False, "--enable", help="Hand out the pairs again that were taken out."),
@@ -305,99 +252,6 @@ def pairs(
         typer.echo(f"{row.pair_key}  prompt {row.prompt}  {row.reports} reports  {state}")
     if not rows:
         typer.echo(f"nobody reported a missing picture in study {slug}")
-
-
-def list_studies(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
-    """List every study with its status and progress.
-
-    Example: qsched study list --db sqlite:///runs/study.db
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from study_server.owner import existing_database
-    from study_server.studies.ownership import list_studies as read_studies
-
-    database = existing_database(db)
-    try:
-        rows = read_studies(database)
-    finally:
-        database.close()
-    table = Table("study", "status", "pairs", "taken out", "valid votes", "of", "sessions", "title", box=None)
-    for row in rows:
-        table.add_row(
-            row.slug,
-            row.status,
-            str(row.pairs),
-            str(row.disabled),
-            str(row.valid_votes),
-            "?" if row.target_votes is None else str(row.target_votes),
-            str(row.sessions),
-            row.title,
-        )
-    Console().print(table if rows else "no studies yet; make one with: qsched study create study.yaml")
-    for row in rows:
-        if row.problem is not None:
-            typer.secho(
-                f"warning: the design of {row.slug} cannot be read: {row.problem}; its votes can still be exported; "
-                f"delete it with: qsched study delete {row.slug}",
-                fg=typer.colors.YELLOW,
-                err=True,
-            )
-
-
-def pause(
-    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
-) -> None:
-    """Stop handing out pairs; answers to pairs already shown are still accepted."""
-    _set_status(slug, "paused", db)
-
-
-def resume(
-    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
-) -> None:
-    """Open a paused or closed study again."""
-    _set_status(slug, "open", db)
-
-
-def close(
-    slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)
-) -> None:
-    """End a study; its votes stay and can be exported."""
-    _set_status(slug, "closed", db)
-
-
-def delete(
-    slug: str = typer.Argument(help=SLUG_HELP),
-    db: str | None = typer.Option(None, "--db", help=DB_HELP),
-    data: Path | None = typer.Option(None, "--data", help="Folder of picture copies, if it was named at creation."),
-    yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
-) -> None:
-    """Delete a study, its votes and its picture copies permanently."""
-    from study_server.owner import default_data_folder, default_database, existing_database
-    from study_server.studies.ownership import delete_study, vote_rows
-
-    database = existing_database(db)
-    try:
-        count = vote_rows(database, slug)
-        if not yes:
-            typer.confirm(f"Delete study {slug} with {count} votes permanently?", abort=True)
-        delete_study(database, slug, data_folder=data or default_data_folder(db or default_database()))
-    finally:
-        database.close()
-    typer.echo(f"study {slug} with {count} votes is deleted")
-
-
-def _set_status(slug: str, status: str, db: str | None) -> None:
-    from study_server.owner import existing_database
-    from study_server.studies.ownership import set_status
-
-    database = existing_database(db)
-    try:
-        set_status(database, slug, status)
-    finally:
-        database.close()
-    typer.echo(f"study {slug} is {status}")
 
 
 def _must_exist(file: Path) -> None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
-    from study_server.quality.exclusion import Exclusion
-    from study_server.quality.figures import Share
-    from study_server.quality.people import PersonRow
+    from qsched.records.owner_api import PersonInfo, PersonRequest, ShareInfo
     from study_server.studies.study import Study
     from study_server.web.security import Keyring
 
@@ -37,6 +36,7 @@ def people(
         help="Write the payment list (CSV): platform ids, states, codes, checks.",
     ),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Show how the annotators work; with --out write the payment list as CSV.
 
@@ -44,24 +44,16 @@ def people(
 
     Example: qsched study people demo --out people.csv
     """
-    from study_server.owner import existing_database
-    from study_server.quality.payments import payments_csv, read_payments
-    from study_server.quality.people import every_person
-    from study_server.studies.cache import find_study
+    from qsched.records.payment_list import payments_csv
 
     if out is not None and out.suffix != ".csv":
         raise InputError(f"{out}: the payment list is a .csv file")
-    database = existing_database(db)
-    try:
-        with database.snapshot() as tx:
-            study = find_study(tx, slug)
-            if out is not None:
-                _write_private(out, list(payments_csv(read_payments(tx, study))))
-                typer.echo(f"wrote {out} (readable by you only); it holds platform ids: do not publish it")
-                return
-            rows = list(every_person(tx, study_id=study.id))
-    finally:
-        database.close()
+    with owner_at(db, server) as owner:
+        if out is not None:
+            _write_private(out, list(payments_csv(owner.payments(slug))))
+            typer.echo(f"wrote {out} (readable by you only); it holds platform ids: do not publish it")
+            return
+        rows = list(owner.people(slug))
     _print_people(rows)
 
 
@@ -71,14 +63,14 @@ def exclude(
     reason: str = typer.Option(..., "--reason", help="Why; the log and the study card hold it."),
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Leave a person's votes out: nothing is deleted, their slots go to others, and it can be taken back.
 
     Example: qsched study exclude demo a-0123456789ab --reason "answered left throughout"
     """
-    from study_server.quality.exclusion import exclude as job
-
-    done = _act(slug, who, platform_id, db, job, reason=reason)
+    with owner_at(db, server) as owner:
+        done = owner.exclude(slug, _person(who, platform_id, reason))
     typer.echo(f"{done.pseudonym} is excluded; {done.slots} slots are open again")
 
 
@@ -88,14 +80,14 @@ def include(
     reason: str = typer.Option("", "--reason", help="Why; the log holds it."),
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Let an excluded person's votes count again where their pairs still need one.
 
     Example: qsched study include demo a-0123456789ab --reason "the check was wrong"
     """
-    from study_server.quality.exclusion import include as job
-
-    done = _act(slug, who, platform_id, db, job, reason=reason)
+    with owner_at(db, server) as owner:
+        done = owner.include(slug, _person(who, platform_id, reason))
     late = f"; {done.late} pairs had their votes meanwhile, so those votes are kept as surplus" if done.late else ""
     typer.echo(f"{done.pseudonym} is included again; {done.slots} votes count{late}")
 
@@ -216,23 +208,17 @@ def _study_and_keys(slug: str, db: str | None) -> tuple[Study, Keyring]:
     return study, Keyring(settings.secret_key.get_secret_value())
 
 
-def _act(
-    slug: str, who: str, platform_id: str | None, db: str | None, job: Callable[..., Exclusion], *, reason: str
-) -> Exclusion:
-    """Run a job on one person of a study."""
-    from study_server.owner import act_on_study, existing_database
-    from study_server.quality.exclusion import find_person
-    from study_server.studies.actions import COMMAND_LINE
-    from study_server.studies.cache import find_study
+def _person(who: str, platform_id: str | None, reason: str) -> PersonRequest:
+    from pydantic import ValidationError
+
+    from qsched.records.image_set import first_problem
+    from qsched.records.owner_api import PersonRequest
 
     _one_name(who, platform_id)
-    database = existing_database(db)
     try:
-        with database.snapshot() as tx:
-            person = find_person(tx, study_id=find_study(tx, slug).id, who=who, platform_id=platform_id)
-        return act_on_study(database, slug, job, pseudonym=person.pseudonym, reason=reason, by=COMMAND_LINE)
-    finally:
-        database.close()
+        return PersonRequest(who=who or None, platform_id=platform_id, reason=reason)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
 
 
 def _one_name(who: str, platform_id: str | None) -> None:
@@ -247,7 +233,7 @@ def _write_private(path: Path, lines: list[str]) -> None:
         draft.write_text("".join(lines), encoding="utf-8")
 
 
-def _print_people(rows: list[PersonRow]) -> None:
+def _print_people(rows: list[PersonInfo]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -256,22 +242,21 @@ def _print_people(rows: list[PersonRow]) -> None:
         return
     table = Table("annotator", "state", "trials", "s", "gold", "checks", "repeats", "left", "agrees", box=None)
     for row in rows:
-        work = row.work
         table.add_row(
             row.pseudonym,
             row.state,
-            str(work.trials),
-            "–" if work.seconds is None else f"{work.seconds:.1f}",
-            *(_share(share) for share in (work.gold, work.checks, work.repeats)),
-            *("–" if share.value is None else f"{share.value:.0%}" for share in (work.left, work.agreement)),
+            str(row.trials),
+            "–" if row.seconds is None else f"{row.seconds:.1f}",
+            *(_share(share) for share in (row.gold, row.checks, row.repeats)),
+            *(f"{share.part / share.of:.0%}" if share.of else "–" for share in (row.left, row.agreement)),
         )
     Console().print(table)
     for row in rows:
         if row.excluded_reason:
             typer.echo(f"{row.pseudonym} is excluded: {row.excluded_reason}")
-        elif row.work.remarks:
-            typer.echo(f"{row.pseudonym} may be worth a look: {'; '.join(row.work.remarks)}")
+        elif row.remarks:
+            typer.echo(f"{row.pseudonym} may be worth a look: {'; '.join(row.remarks)}")
 
 
-def _share(share: Share) -> str:
+def _share(share: ShareInfo) -> str:
     return f"{share.part}/{share.of}" if share.of else "–"

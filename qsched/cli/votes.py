@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from qsched.cli.options import DB_HELP
+from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.command_line import CommandLine
 
 
@@ -25,6 +26,7 @@ def export(
     out: Path = typer.Argument(help="File to write: .parquet, .csv or .jsonl"),
     study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Write the votes table: every effective vote of every kind, one row an answer. Of a fidelity study, the triplets
     table, which `qsched certify` reads.
@@ -34,6 +36,11 @@ def export(
 
     Example: qsched votes export --study demo --db sqlite:///runs/study.db votes.parquet
     """
+    if server is not None:
+        with owner_at(db, server) as owner:
+            owner.export_votes(study, out)
+        typer.echo(f"votes of study {study} written to {out}; the checksum is that of the server's file")
+        return
     from study_server.export import export_triplets, export_votes, is_fidelity
     from study_server.owner import existing_database
 

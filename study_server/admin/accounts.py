@@ -13,7 +13,7 @@ from qsched.errors import InputError
 from study_server.admin.passwords import hash_password
 from study_server.clock import now_ms
 from study_server.db.database import Database
-from study_server.db.models import OwnerRecord, OwnerSignInRecord
+from study_server.db.owner_models import OwnerRecord, OwnerSignInRecord
 from study_server.errors import NotFound
 from study_server.studies.actions import COMMAND_LINE, record_action
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsched.records.owner_api import PaymentInfo
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
 from study_server.admin.progress import AnswersSoFar, StudyProgress
-from study_server.quality.payments import Payment
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
 from study_server.studies.progress import StudyRow
@@ -101,7 +101,7 @@ class PersonPage:
 @dataclass(frozen=True, slots=True)
 class PaymentsPage:
     template: ClassVar[str] = "admin/payments.html"
-    payments: tuple[tuple[PersonRow, Payment], ...]
+    payments: tuple[tuple[PersonRow, PaymentInfo], ...]
 
 
 @dataclass(frozen=True, slots=True)

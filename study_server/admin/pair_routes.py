@@ -12,7 +12,7 @@ from study_server.admin import queries
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner, check_owner
 from study_server.admin.pages import PairPage, PairsPage, ReportsPage
-from study_server.admin.pairs import PAGE_PAIRS, read_pair, read_pairs, read_reports
+from study_server.admin.pairs import PAGE_PAIRS, read_disabled, read_pair, read_pairs, read_reports
 from study_server.admin.rendering import Place, render
 from study_server.errors import NotFound
 from study_server.studies.ownership import enable_pairs
@@ -64,7 +64,8 @@ async def reports(slug: str, request: Request, owner: Owner) -> Response:
     """What annotators reported, and the pairs that are not handed out."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    rows, disabled = await server.owner_reader.run(lambda tx: read_reports(tx, study=study.id))
+    rows = await server.owner_reader.run(lambda tx: read_reports(tx, study=study.id))
+    disabled = await server.owner_reader.run(lambda tx: read_disabled(tx, study=study.id))
     return render(request, ReportsPage(rows, disabled), owner=owner, place=Place(slug, study.title, "reports"))
 
 

@@ -63,6 +63,7 @@ class PairAnswer:
 class ReportRow:
     """What an annotator reported of a pair."""
 
+    id: int
     at_ms: int
     pair_key: str
     prompt_key: str
@@ -106,12 +107,14 @@ def read_pair(tx: Tx, *, study: int, pair_key: str) -> tuple[PairRow, tuple[Pair
     return pair, tuple(_answer(*values) for values in answers)
 
 
-def read_reports(tx: Tx, *, study: int, limit: int = 200) -> tuple[tuple[ReportRow, ...], tuple[DisabledPair, ...]]:
-    """The latest reports, and the pairs that are not handed out."""
-    reports = tx.all(queries.REPORTS, study=study, limit=limit)
-    return tuple(ReportRow(*row) for row in reports), tuple(
-        DisabledPair(*row) for row in tx.all(queries.DISABLED, study=study)
-    )
+def read_reports(tx: Tx, *, study: int, before: int = 2**62, limit: int = 200) -> tuple[ReportRow, ...]:
+    """The reports with a number below `before`, the newest first."""
+    return tuple(ReportRow(*row) for row in tx.all(queries.REPORTS, study=study, before=before, limit=limit))
+
+
+def read_disabled(tx: Tx, *, study: int) -> tuple[DisabledPair, ...]:
+    """The pairs that are not handed out."""
+    return tuple(DisabledPair(*row) for row in tx.all(queries.DISABLED, study=study))
 
 
 def _with_answers(tx: Tx, row: Row) -> PairRow:

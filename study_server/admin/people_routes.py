@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from qsched.records.payment_list import payments_csv
 from study_server.admin import queries
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner
@@ -17,7 +18,7 @@ from study_server.db import Tx
 from study_server.errors import BadRequest, Forbidden, NotFound
 from study_server.quality.exclusion import exclude, include
 from study_server.quality.forgetting import forget
-from study_server.quality.payments import payments_csv, read_payments
+from study_server.quality.payments import read_payments
 from study_server.quality.people import PAGE_PEOPLE, read_people, read_person
 from study_server.studies.actions import record_action
 from study_server.studies.known_answers import known_answer
@@ -101,7 +102,7 @@ async def payments_file(slug: str, request: Request, owner: Owner) -> Response:
     study = await server.studies.get(slug)
     if not owner.may_act:
         raise Forbidden(f"{owner.name} is a viewer: platform ids are an owner's business", code="viewer")
-    lines = await server.owner_reader.run(lambda tx: list(payments_csv(read_payments(tx, study))))
+    lines = await server.owner_reader.run(lambda tx: list(payments_csv(row for _, row in read_payments(tx, study))))
     await server.writer.run(_note_export, None, actor=owner.name, slug=slug)
     headers = {"content-disposition": f'attachment; filename="{slug}-people.csv"'}
     return StreamingResponse(iter(lines), media_type="text/csv; charset=utf-8", headers=headers)

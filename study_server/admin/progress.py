@@ -44,6 +44,7 @@ class StudyProgress:
     votes_last_hour: int
     hours_left: float | None
     by_hour: BarChart
+    hours: tuple[tuple[int, int], ...]
     funnel: tuple[FunnelStep, ...]
     screened_out: int
     excluded: int
@@ -80,15 +81,17 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
     recent, since = tx.one(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20) or (0, None)
     people = tx.one(queries.FUNNEL, study=number, here_since=now - HERE_MS, gone_since=now - GONE_MS)
     agreed, began, judged, finished, screened_out, excluded, here, dropped, simulated = map(int, people or (0,) * 9)
+    hours = [(hour, found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)]
     left = None if row.target_votes is None else max(0, row.target_votes - row.valid_votes)
     return StudyProgress(
         row=row,
         votes_last_hour=recent,
         hours_left=None if left is None else hours_left(left, votes=recent, since_ms=since, now=now),
         by_hour=bar_chart(
-            [(f"{hour % 24:02d}:00", found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)],
+            [(f"{hour % 24:02d}:00", votes) for hour, votes in hours],
             words=f"valid votes in each of the last {CHART_HOURS} hours (UTC)",
         ),
+        hours=tuple((hour * HOUR_MS, votes) for hour, votes in hours),
         funnel=funnel(
             [("agreed to take part", agreed), ("saw a pair", began), ("judged a pair", judged), ("finished", finished)]
         ),

@@ -119,14 +119,14 @@ PAIR_ANSWERS = Statement("""
 IMAGE_OF_STUDY = Statement("SELECT 1 FROM images WHERE id = :image AND study_id = :study")
 
 REPORTS = Statement("""
-    SELECT r.reported_ms, p.pair_key, q.prompt_key, an.pseudonym, r.problem, r.detail, p.disabled
+    SELECT r.id, r.reported_ms, p.pair_key, q.prompt_key, an.pseudonym, r.problem, r.detail, p.disabled
     FROM sessions s
     JOIN reports r ON r.session_id = s.id
     JOIN annotators an ON an.id = s.annotator_id
     JOIN assignments a ON a.id = r.assignment_id
     JOIN pairs p ON p.id = a.pair_id
     JOIN prompts q ON q.id = p.prompt_id
-    WHERE s.study_id = :study AND NOT s.preview
+    WHERE s.study_id = :study AND NOT s.preview AND r.id < :before
     ORDER BY r.id DESC LIMIT :limit
 """)
 DISABLED = Statement("""

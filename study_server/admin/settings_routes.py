@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import sqlalchemy as sa
 import yaml
 from fastapi import APIRouter
 from pydantic import ValidationError
@@ -19,12 +18,11 @@ from study_server.admin.pages import LinksPage, SettingItem, SettingsPage
 from study_server.admin.rendering import Place, render
 from study_server.db import Tx
 from study_server.db.database import Database
-from study_server.db.models import StudyRecord
 from study_server.errors import BadRequest
 from study_server.studies.actions import record_action
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
-from study_server.studies.update import design_history, update_study
+from study_server.studies.update import design_history, stored_set_id, update_study
 from study_server.web.context import server_of
 from study_server.web.signed_links import personal_link, preview_link
 
@@ -107,9 +105,7 @@ def _note(tx: Tx, *, actor: str, slug: str, count: str) -> None:
 
 
 def _update(database: Database, design: StudyDesign, *, by: str) -> None:
-    with database.session() as session:
-        set_id = session.scalars(sa.select(StudyRecord.set_id).where(StudyRecord.slug == design.slug)).one()
-    update_study(database, design, set_id=set_id, by=by)
+    update_study(database, design, set_id=stored_set_id(database, design.slug), by=by)
 
 
 def _value(design: StudyDesign, name: str) -> str:

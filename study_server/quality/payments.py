@@ -1,17 +1,11 @@
-"""Whom to pay: one row per participation, with the platform's own names. Kept apart from votes and every export.
-
-Values that a spreadsheet would run as a formula begin with an apostrophe: a platform id comes from a link that anybody
-can write.
-"""
+"""Whom to pay: one row per participation, with the platform's own names. Kept apart from votes and every export."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from qsched.records.owner_api import PaymentInfo
 from study_server.db import Statement, Tx
 from study_server.quality.people import PersonRow, SessionRow, every_person
 from study_server.studies.design import Platform
@@ -20,7 +14,6 @@ from study_server.studies.study import Study
 
 # Prolific: a short study may reject after one failed attention check, a longer one after two.
 SHORT_MINUTES = 5
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 NAMES = Statement("""
     SELECT s.pseudonym, i.platform, i.external_id, ps.external_study, ps.external_session
@@ -31,52 +24,26 @@ NAMES = Statement("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """One participation. The columns of people.csv, in their order.
-
-    code              what the last page showed
-    minutes           from consent to the end, or to the last answer
-    rejection_allowed by Prolific's rule on attention checks; "" for other platforms
-    """
-
-    platform: str
-    platform_id: str
-    platform_study: str
-    submission: str
-    state: str
-    code: str
-    started_at: str
-    minutes: str
-    trials: int
-    checks_passed: int
-    checks_shown: int
-    gold_right: int
-    gold_judged: int
-    repeats_same: int
-    repeats_shown: int
-    rejection_allowed: str
-    excluded_reason: str
-
-
-COLUMNS = tuple(field.name for field in fields(Payment))
-
-
-def read_payments(tx: Tx, study: Study) -> Iterator[tuple[PersonRow, Payment]]:
+def read_payments(tx: Tx, study: Study) -> Iterator[tuple[PersonRow, PaymentInfo]]:
     """Every participation with its person, the newest person first. Simulated ones and previews are left out."""
-    for person in every_person(tx, study_id=study.id):
+    return payments_of(tx, study, every_person(tx, study_id=study.id))
+
+
+def payments_of(tx: Tx, study: Study, people: Iterable[PersonRow]) -> Iterator[tuple[PersonRow, PaymentInfo]]:
+    """The participations of some people of a study."""
+    for person in people:
         names = {session: named for session, *named in tx.all(NAMES, annotator=person.id)}
         for session in person.sessions:
             if not session.simulated:
                 yield person, _payment(study, person, session, names[session.pseudonym])
 
 
-def _payment(study: Study, person: PersonRow, session: SessionRow, names: list[str | None]) -> Payment:
+def _payment(study: Study, person: PersonRow, session: SessionRow, names: list[str | None]) -> PaymentInfo:
     work = person.work
     platform, platform_id, platform_study, submission = names
     missed = work.checks.of - work.checks.part
     short = session_minutes(study.design, study.count_trials()) < SHORT_MINUTES
-    return Payment(
+    return PaymentInfo(
         platform=platform or "",
         platform_id=platform_id or "",
         platform_study=platform_study or "",
@@ -102,20 +69,3 @@ def shown_code(platform: Platform, session: SessionRow) -> str | None:
     if session.finished_ms is not None:
         return platform.completion_code
     return {"screened_out": platform.screened_out_code, "excluded": platform.failed_check_code}.get(session.state)
-
-
-def payments_csv(rows: Iterator[tuple[PersonRow, Payment]]) -> Iterator[str]:
-    """The table as CSV, a line at a time."""
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for _, payment in rows:
-        writer.writerow([_harmless(getattr(payment, name)) for name in COLUMNS])
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-    yield line.getvalue()
-
-
-def _harmless(value: str | int) -> str | int:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

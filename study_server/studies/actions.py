@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from study_server.clock import now_ms
 from study_server.db import Statement, Tx
-from study_server.db.models import OwnerActionRecord
+from study_server.db.owner_models import OwnerActionRecord
 
 #: Who acts where nobody is signed in.
 COMMAND_LINE = "command line"

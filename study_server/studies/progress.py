@@ -16,6 +16,7 @@ from study_server.errors import NotFound
 from study_server.studies.design import StudyDesign
 
 STUDIES = Statement("SELECT id, slug FROM studies ORDER BY id")
+STUDIES_PAGE = Statement("SELECT id, slug FROM studies WHERE id > :after ORDER BY id LIMIT :limit")
 STUDY = Statement("SELECT id, title, status, design FROM studies WHERE slug = :slug")
 PAIRS = Statement("""
     SELECT COALESCE(SUM(CASE WHEN pool = 'task' AND NOT disabled THEN 1 ELSE 0 END), 0),
@@ -59,6 +60,11 @@ class StudyRow:
 def read_studies(tx: Tx) -> list[StudyRow]:
     """Every study with its counts, oldest first."""
     return [read_study(tx, slug)[1] for _, slug in tx.all(STUDIES)]
+
+
+def studies_page(tx: Tx, *, after: int, limit: int) -> list[tuple[int, StudyRow]]:
+    """The studies with a number above `after`, with their numbers."""
+    return [read_study(tx, slug) for _, slug in tx.all(STUDIES_PAGE, after=after, limit=limit)]
 
 
 def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:

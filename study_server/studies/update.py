@@ -71,6 +71,15 @@ def update_study(database: Database, design: StudyDesign, *, set_id: str, by: st
         return changes
 
 
+def stored_set_id(database: Database, slug: str) -> str:
+    """The image set that a study shows; NotFound for an unknown slug."""
+    with database.session() as session:
+        set_id = session.scalar(sa.select(StudyRecord.set_id).where(StudyRecord.slug == slug))
+    if set_id is None:
+        raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+    return set_id
+
+
 def refuse_changes(slug: str, refused: list[DesignChange]) -> None:
     """InputError that names every change in `refused` and why it cannot be applied."""
     if refused:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from study_server.errors import BadRequest
 
-_REFUSAL = b"400: an address with a NUL character names nothing here"
+_REFUSAL = b'{"error":{"code":"bad_request","message":"an address with a NUL character names nothing here"}}'
 
 
 class Door:
@@ -22,7 +22,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_REFUSAL))]
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_REFUSAL))]
             await send({"type": "http.response.start", "status": 400, "headers": headers})
             await send({"type": "http.response.body", "body": _REFUSAL})
             return

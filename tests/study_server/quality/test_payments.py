@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from qsched.cli.main import app
+from qsched.records.payment_list import COLUMNS, payments_csv
 from study_server.export import export_votes
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude
-from study_server.quality.payments import COLUMNS, payments_csv, read_payments
+from study_server.quality.payments import read_payments
 from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.cache import find_study
 from tests.study_server.visiting import Visitor, query, serving
@@ -45,7 +46,7 @@ def wrong(pair: dict) -> str:
 
 def rows_of(database) -> dict[str, dict[str, str]]:
     with database.snapshot() as tx:
-        text = "".join(payments_csv(read_payments(tx, find_study(tx, "s"))))
+        text = "".join(payments_csv(row for _, row in read_payments(tx, find_study(tx, "s"))))
     table = list(csv.DictReader(io.StringIO(text)))
     assert tuple(table[0]) == COLUMNS
     return {row["platform_id"]: row for row in table}

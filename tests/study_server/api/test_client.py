@@ -1,0 +1,133 @@
+"""The commands with --server do what they do with --db, and the token stays where others cannot read it."""
+
+from __future__ import annotations
+
+import httpx
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from qsched.cli.main import app
+from qsched.client import ApiError, RemoteOwner, read_token
+from qsched.client.remote import checked_address
+from qsched.errors import InputError, IntegrityError
+from study_server.api.tokens import create_token
+from study_server.local import LocalOwner
+from tests.study_server.live import listening
+from tests.study_server.visiting import Visitor, query, run, serving
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def remote(settings, database, make_study):
+    """A server elsewhere with a study of two people, and a token for everything."""
+    make_study(votes_per_pair=2, platform={"name": "prolific", "completion_code": "DONE"})
+
+    async def scenario():
+        async with serving(settings) as browser:
+            for name in ("anna", "ben"):
+                visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID={name}&SESSION_ID=sub-{name}")
+                await visitor.vote_all(lambda _: "left", limit=4)
+
+    run(scenario())
+    text, _ = create_token(database, "laptop", scopes=["read", "manage", "people"], days=1)
+    with listening(settings) as address:
+        yield address, text
+
+
+def test_the_same_words_come_from_the_server_as_from_the_database(remote, settings, database, tmp_path, monkeypatch):
+    address, token = remote
+    monkeypatch.setenv("QSCHED_TOKEN", token)
+
+    def call(*words):
+        outputs = []
+        for where in (("--server", address), ("--db", settings.database_url)):
+            done = CliRunner().invoke(app, [*words, *where])
+            assert done.exit_code == 0, (words, done.output, done.exception)
+            outputs.append(done.output)
+        return outputs
+
+    for words in (["list"], ["show", "s"], ["progress", "s"], ["history", "s"], ["people", "s"]):
+        there, here = call("study", *words)
+        assert there == here and len(here) > 20
+    lists = []
+    for where in (("--server", address), ("--db", settings.database_url)):
+        out = tmp_path / f"{where[0]}.csv"
+        assert CliRunner().invoke(app, ["study", "people", "s", "--out", str(out), *where]).exit_code == 0
+        assert out.stat().st_mode & 0o077 == 0
+        lists.append(out.read_text())
+    assert lists[0] == lists[1] and "sub-anna" in lists[0]
+
+    files = [tmp_path / "there.parquet", tmp_path / "here.parquet"]
+    for file, where in zip(files, (("--server", address), ("--db", settings.database_url)), strict=True):
+        assert CliRunner().invoke(app, ["votes", "export", str(file), "--study", "s", *where]).exit_code == 0
+    assert pl.read_parquet(files[0]).equals(pl.read_parquet(files[1]))
+
+    def act(*words):
+        done = CliRunner().invoke(app, ["study", *words, "--server", address])
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        return done.output
+
+    assert "6 slots are open again" in act("exclude", "s", "--platform-id", "ben", "--reason", "all left")
+    assert "is included again" in act("include", "s", "--platform-id", "ben", "--reason", "no")
+    assert "study s is paused" in act("pause", "s")
+    assert "token laptop" in act("log", "s").splitlines()[0]
+    assert query(database, "SELECT status FROM studies") == [("paused",)]
+
+
+def test_both_sides_have_every_method_of_an_owner(database_url):
+    from qsched.client import Owner
+
+    names = {name for name in vars(Owner) if not name.startswith("_")}
+    assert names and names <= set(dir(LocalOwner)) and names <= set(dir(RemoteOwner))
+
+
+def test_a_token_is_never_read_from_a_file_that_others_can_read(tmp_path, database_url):
+    file = tmp_path / "token"
+    file.write_text("qsched_x\n")
+    file.chmod(0o640)
+    with pytest.raises(InputError, match=r"0640.*chmod 600"):
+        read_token({"QSCHED_TOKEN_FILE": str(file)})
+    file.chmod(0o600)
+    assert read_token({"QSCHED_TOKEN_FILE": str(file)}) == "qsched_x"
+    with pytest.raises(InputError, match="qsched admin token create"):
+        read_token({})
+
+
+def test_a_token_travels_over_https_or_on_this_machine_only(database_url):
+    assert checked_address("https://study.example/") == "https://study.example"
+    assert checked_address("http://127.0.0.1:8000") and checked_address("http://[::1]:8000")
+    for address, words in (
+        ("http://study.example", "everybody on the way"),
+        ("study.example", "not an address"),
+        ("https://jane:secret@study.example", "name or password"),
+    ):
+        with pytest.raises(InputError, match=words):
+            checked_address(address)
+
+
+def test_answers_that_are_wrong_are_said_and_calls_that_may_pass_are_repeated(tmp_path, database_url, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, request.url.path))
+        if request.url.path.endswith("/votes"):
+            return httpx.Response(200, content=b"half a file", headers={"repr-digest": "sha-256=:AAAA:"})
+        if request.method == "PUT":
+            return httpx.Response(503, json={"error": {"code": "not_saved", "message": "not saved, trying again"}})
+        if len(seen) < 3:
+            return httpx.Response(429, headers={"retry-after": "1"})
+        return httpx.Response(200, content=b"<html>")
+
+    owner = RemoteOwner("https://study.example", "t", transport=httpx.MockTransport(answer))
+    with pytest.raises(ApiError, match="is it a study server"):
+        owner.study("a/b")
+    assert [path for _, path in seen] == ["/api/v1/studies/a/b"] * 3
+    with pytest.raises(ApiError, match="not saved"):
+        owner.set_status("s", "paused")
+    assert len(seen) == 4, "a change is sent once"
+    with pytest.raises(IntegrityError, match="nothing was written"):
+        owner.export_votes("s", tmp_path / "votes.csv")
+    assert list(tmp_path.iterdir()) == []
