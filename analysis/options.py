@@ -89,6 +89,14 @@ Simulation = Annotated[
         rich_help_panel=REPORT,
     ),
 ]
+Looks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Looks of a study with a stopping rule, as `qsched votes export` writes them. Default: NAME.looks.json "
+        "next to the votes NAME.parquet.",
+        rich_help_panel=REPORT,
+    ),
+]
 Certificate = Annotated[
     Path | None,
     typer.Option(

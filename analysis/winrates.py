@@ -41,6 +41,7 @@ def winrates(
     image_set: options.ImageSet = None,
     simulation: options.Simulation = None,
     certificate: options.Certificate = None,
+    looks: options.Looks = None,
     formats: options.Formats = "svg,png,pdf",
     study: options.Study = None,
     question: options.Question = None,
@@ -90,6 +91,7 @@ def winrates(
     from analysis.report import ReportSettings, find, write_report
     from analysis.report.kit.command import shown_command
     from analysis.report.subjects.certificate import read_certificate
+    from analysis.report.subjects.looks import find_looks
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
@@ -132,6 +134,7 @@ def winrates(
         image_set=image_set,
         simulation=read_simulation(simulation, votes),
         certificate=read_certificate(certificate),
+        looks=find_looks(looks, votes),
         formats=read_formats(formats),
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )

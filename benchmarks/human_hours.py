@@ -19,7 +19,7 @@ the ratio to even pairs is paired by study (same people, same prompts), with an 
 
 Gates: coverage of the variants' intervals from 93 to 97 %, wrong claims (an interval on the wrong side of an even rate)
 in at most 3 % of contrasts. Everything here is simulated: it says what a design can do if people are as assumed.
-Dropping decided arms while the study runs is not in it.
+Dropping decided arms while the study runs is in benchmarks/dropping.py.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class Outcome:
     tasks: int
 
 
-def strengths() -> Array:
+def strengths(win_rates: tuple[float, ...] = WIN_RATES) -> Array:
     """Log-odds at which careful people prefer a variant to the baseline at its win rate; the baseline is 0."""
-    rates = [(rate - 0.5) / (1 - CARELESS) + 0.5 for rate in WIN_RATES]
+    rates = [(rate - 0.5) / (1 - CARELESS) + 0.5 for rate in win_rates]
     tastes = {"tie_rate": 0.0, "annotator_sd": SD, "prompt_sd": SD}
     return np.array([0.0, *(vote_moments(rate, **tastes).log_odds for rate in rates)])
 

@@ -28,6 +28,7 @@ from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
 from study_server.errors import NotSaved, StudyError
 from study_server.failures import answer_error, answer_unexpected
+from study_server.looking import keep_looking
 from study_server.media.store import ImageStore
 from study_server.participation import routes as participation
 from study_server.resources import PACKAGE
@@ -75,10 +76,11 @@ def create_app(settings: ServerSettings) -> FastAPI:
         await server.writer.start()
         sweeper = asyncio.create_task(_sweep(server))
         checkpointer = asyncio.create_task(_checkpoint(server))
+        looker = asyncio.create_task(keep_looking(server))
         try:
             yield
         finally:
-            for task in (sweeper, checkpointer):
+            for task in (looker, sweeper, checkpointer):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task

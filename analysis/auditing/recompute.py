@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REPORT = "report"
+LOOKS = "votes.looks.json"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,7 +22,9 @@ def check_report(folder: Path, plan: Sequence[str]) -> list[str]:
     """
     with tempfile.TemporaryDirectory(prefix="qsched-audit-") as name:
         place = Path(name)
-        shutil.copyfile(folder / "votes.parquet", place / "votes.parquet")
+        for name in ("votes.parquet", LOOKS):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, place / name)
         command = [sys.executable, "-P", "-m", "analysis.winrates", "votes.parquet", "--out", REPORT, *plan]
         paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         done = subprocess.run(

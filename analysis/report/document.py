@@ -58,6 +58,7 @@ def report_document(found: Findings) -> dict[str, Any]:
         "model_fit": None if estimate is None else _model_fit(estimate.model_fit),
         "strata": _strata(found.strata),
         "covariates": plain(found.adjusted),
+        "looks": None if settings.looks is None else settings.looks.model_dump(mode="json"),
         "sequential": [{name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime],
         "agreement": _agreement(found.annotators.agreement),
         "annotators": [plain(row) for row in found.annotators.rows],
@@ -111,7 +112,7 @@ def _indented(value: Any, newline: str) -> str:
     inner = newline + " "
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     items = value.values() if isinstance(value, dict) else value
-    if {dict, list, tuple}.isdisjoint(map(type, items)):
+    if not any(isinstance(item, (dict, list, tuple)) for item in items):
         flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
         return opening + inner + flat[1:-1] + newline + closing
     if isinstance(value, dict):
@@ -157,7 +158,7 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
 
 def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
-    counted = {name: number(value) if isinstance(value, float) else value for name, value in vars(raw).items()}
+    counted = plain(raw)
     model: dict[str, float | None] = {
         "p_holm": None,
         "p": None,

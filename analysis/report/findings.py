@@ -34,6 +34,7 @@ from analysis.report.subjects.claims import Claim, judge_all
 from analysis.report.subjects.collected import Collected, find_collected
 from analysis.report.subjects.covariates import Adjusted, find_adjusted
 from analysis.report.subjects.groups import Group, find_groups
+from analysis.report.subjects.looks import NOT_FOR_LOOKS, looks_claims, with_looks
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
 from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.report.subjects.session import SessionResults, find_session
@@ -105,6 +106,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
     refuse_sides(votes, settings)
     chosen = choose(votes, settings)
+    settings = with_looks(settings, studies=chosen.values("study"), questions=chosen.values("question"))
     screened = _screen(chosen, settings)
     kept, exclusions, counts = screened.kept, screened.exclusions, screened.counts
     existence, found, chosen_estimate = screened.existence, screened.estimate, settings.estimate
@@ -129,6 +131,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         *screened.warnings,
         *(found.warnings if found else ()),
         *own_warnings(exclusions, image_set, counts.arms, fonts, drawn),
+        *((NOT_FOR_LOOKS,) if settings.looks is not None else ()),
     )
     own = (*own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts), *source_notes(votes))
     return Findings(
@@ -149,7 +152,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
             screened.whole, () if found is None else found.fit.arms, lambda arms: _among(chosen, settings, arms)
         ),
         collected=find_collected(kept.frame),
-        claims=() if found is None else judge_all(found, margin=settings.equivalence_margin),
+        claims=_claims(found, settings),
         raw=find_raw_pairs(counts, found, chosen_estimate),
         strata=strata,
         variants=()
@@ -173,6 +176,13 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(strata)))),
         versions=used_versions(),
     )
+
+
+def _claims(found: Estimate | None, settings: ReportSettings) -> tuple[Claim, ...]:
+    """Of a study with a stopping rule only what its looks decided: other p-values do not allow for them."""
+    if settings.looks is not None:
+        return looks_claims(settings.looks)
+    return () if found is None else judge_all(found, margin=settings.equivalence_margin)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from analysis.report.subjects.collected import collected_section
 from analysis.report.subjects.contrasts import contrasts_section
 from analysis.report.subjects.covariates import covariate_section
 from analysis.report.subjects.groups import groups_section
+from analysis.report.subjects.looks import looks_section
 from analysis.report.subjects.pairs import pairs_section, sequential_section
 from analysis.report.subjects.session import session_section
 from analysis.report.subjects.size import size_section
@@ -41,6 +42,7 @@ CSV = (
     "covariates",
     "sensitivity",
     "kappas",
+    "looks",
 )
 
 
@@ -49,6 +51,7 @@ def report_sections(found: Findings) -> tuple[Section, ...]:
     settings, estimate, arms = found.settings, found.estimate, found.order
     confidence = settings.estimate.confidence
     sections = (
+        looks_section(settings.looks),
         contrasts_section(estimate, baseline=settings.baseline, margin=settings.equivalence_margin),
         strengths_section(estimate, baseline=settings.baseline),
         groups_section(found.groups),

@@ -11,6 +11,7 @@ from analysis.report.subjects.certificate import ReadCertificate
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules
 from qsched.records import InputError
+from qsched.records.stopping import Looks
 
 Format = Literal["svg", "png", "pdf"]
 FORMATS: tuple[Format, ...] = ("svg", "png", "pdf")
@@ -25,7 +26,8 @@ class ReportSettings:
     `by`: a column of STRATA, "none", or None: by category if the votes have 2 to 12 categories.
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
     does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
-    reported one. `wording`: the question as annotators read it. `command`: the line that made the report.
+    reported one. `wording`: the question as annotators read it. `looks`: what the planned looks of a
+    study with a stopping rule decided. `command`: the line that made the report.
     """
 
     title: str = "Preference study"
@@ -42,6 +44,7 @@ class ReportSettings:
     image_set: Path | None = None
     simulation: dict[str, object] | None = None
     certificate: ReadCertificate | None = None
+    looks: Looks | None = None
     formats: tuple[Format, ...] = FORMATS
     command: str = ""
 

@@ -97,7 +97,7 @@ def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> Look | None:
     except AnalysisError:
         return None
     difference = fit.log_strengths[first] - fit.log_strengths[second]
-    half = _half_width(spread, (1 - confidence) / len(first))
+    half = anytime_half_width(spread, (1 - confidence) / len(first))
     sizes = cluster_sizes(counts)
     return Look(
         n_votes=round(counts.n_votes),
@@ -109,7 +109,8 @@ def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> Look | None:
     )
 
 
-def _half_width(spread: Spread, alpha: float) -> Array:
+def anytime_half_width(spread: Spread, alpha: float) -> Array:
+    """Half of each interval that holds at every look with probability 1 - alpha."""
     b = anytime_bound(spread.shown, alpha=alpha)
     normal = np.isinf(spread.df)
     wide = np.where(normal, b, -special.stdtrit(np.where(normal, 1.0, spread.df), special.ndtr(-b)))

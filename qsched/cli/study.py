@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from qsched.cli import study_audit, study_fidelity, study_life, study_people, study_publish
+from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_publish
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     for command in first:
         group.command()(command)
     study_life.add_to(group)
+    group.command()(study_look.look)
     group.command()(study_fidelity.register)
     study_people.add_to(group)
     group.command()(study_publish.publish)
@@ -178,11 +179,32 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
             f"{found.prompts} prompts (log-odds, each arm), {assumed.tie_rate:.0%} are ties"
             + (", votes are spread evenly" if design.votes_total is not None or design.adaptivity else ""),
         ),
+        *_stopping_lines(design),
         (
             "tested",
             f"two-sided at {1 - assumed.confidence:.0%}"
             + (f" over {found.comparisons} comparisons (Holm's first step)" if found.comparisons > 1 else "")
             + f", t with {max(min(found.annotators, found.prompts) - 1, 1)} degrees of freedom",
+        ),
+    ]
+
+
+def _stopping_lines(design: StudyDesign) -> list[tuple[str, str]]:
+    """The looks, and how far an arm must be from even to be decided at the first and the last of them."""
+    rule = design.stopping
+    if rule is None:
+        return []
+    when = ", ".join(f"{rule.votes_at(look):,}" for look in range(1, min(rule.looks, 3) + 1))
+    return [
+        (
+            "stops asking",
+            f"about arms decided against {rule.baseline} (better, worse, within {100 * rule.margin:g} points), "
+            f"{rule.bounds} bounds, {rule.level:.0%} chance of any wrong claim",
+        ),
+        (
+            "looks",
+            f"{rule.looks}, at {when}, ... {rule.horizon:,} votes of each open arm; the votes, time and cost above are "
+            "the most",
         ),
     ]
 

@@ -41,13 +41,17 @@ def export(
             owner.export_votes(study, out)
         typer.echo(f"votes of study {study} written to {out}; the checksum is that of the server's file")
         return
+    from qsched.files import write_atomic
+    from qsched.records.stopping import looks_beside
     from study_server.export import export_triplets, export_votes, is_fidelity
     from study_server.owner import existing_database
+    from study_server.studies.looks import looks_of
 
     database = existing_database(db)
     try:
         triplets = is_fidelity(database, study)
         summary = (export_triplets if triplets else export_votes)(database, study=study, path=out)
+        looks = None if triplets else looks_of(database, study)
     finally:
         database.close()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.kinds.items())) or "none"
@@ -58,6 +62,13 @@ def export(
         f"{summary.superseded} superseded by a correction, {summary.surplus} surplus"
         + (f", {summary.excluded} of excluded annotators" if summary.excluded else "")
     )
+    beside = looks_beside(out)
+    if looks is not None:
+        write_atomic(beside, (looks.model_dump_json(indent=1) + "\n").encode())
+        typer.echo(
+            f"the study has a stopping rule: its {len(looks.looks)} looks are in {beside}, which winrates reads beside "
+            "the votes; keep the two together"
+        )
     if summary.simulated:
         typer.secho(f"{summary.simulated} of them are simulated", fg=typer.colors.YELLOW)
 

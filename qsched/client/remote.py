@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,10 @@ from pydantic import ValidationError
 
 from qsched import __version__
 from qsched.errors import InputError, IntegrityError, QschedError
-from qsched.files import atomic_file
+from qsched.files import atomic_file, write_atomic
 from qsched.records import owner_api
 from qsched.records.owner_api import ApiAnswer, Page
+from qsched.records.stopping import looks_beside
 
 FORMATS = ("parquet", "csv", "jsonl")
 # A read, or an answer "too many calls", is tried again this often; a change is sent once.
@@ -122,7 +124,10 @@ class RemoteOwner:
         return self._pages("/log", owner_api.ActionInfo, **({} if slug is None else {"study": slug}))
 
     def export_votes(self, slug: str, path: Path) -> None:
-        """Write the votes table; IntegrityError, and no file, if what arrived is not what the server sent."""
+        """Write the votes table, and the looks of a stopping rule beside it.
+
+        Raises IntegrityError, and writes no file, if what arrived is not what the server sent.
+        """
         kind = path.suffix.removeprefix(".")
         if kind not in FORMATS:
             raise InputError(f"{path}: the ending {path.suffix!r} is not one of .{', .'.join(FORMATS)}")
@@ -147,6 +152,9 @@ class RemoteOwner:
                         )
         except httpx.HTTPError as error:
             raise self._no_answer(error) from error
+        looks = self._ask(f"/studies/{_part(slug)}/looks", owner_api.StoppingLooks).looks
+        if looks is not None:
+            write_atomic(looks_beside(path), (json.dumps(looks, indent=1) + "\n").encode())
 
     def _pages(self, address: str, kind: type[AnswerT], **params: str) -> Iterator[AnswerT]:
         cursor: str | None = None

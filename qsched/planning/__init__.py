@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qsched.planning.group_sequential import wang_tsiatis_bounds
 from qsched.planning.hours import Effort, LeastTime, Target, least_time, people_floor, variance_law
 from qsched.planning.plan import StudyPlan
 from qsched.planning.power import PlannedPower, detectable_win_rate, planned_power, t_power, t_tail, vote_moments
@@ -27,5 +28,6 @@ __all__ = [
     "t_tail",
     "variance_law",
     "vote_moments",
+    "wang_tsiatis_bounds",
     "weakest_comparison",
 ]

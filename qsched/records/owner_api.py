@@ -123,6 +123,12 @@ class Counts(ApiAnswer):
     rows: tuple[ComparisonCount, ...]
 
 
+class StoppingLooks(ApiAnswer):
+    """The looks of a stopping rule as `votes.looks.json` has them; null for a study without a rule."""
+
+    looks: dict[str, Any] | None
+
+
 class ShareInfo(ApiAnswer):
     """`part` out of `of`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 from fastapi import APIRouter
@@ -9,7 +10,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from study_server.admin.exporting import FORMATS, export_votes_file
+from study_server.admin.exporting import FORMATS, export_votes_file, with_looks
 from study_server.admin.gate import Act, Owner
 from study_server.admin.pages import ExportsPage
 from study_server.admin.rendering import Place, render
@@ -33,4 +34,5 @@ async def votes(slug: str, act: Act) -> Response:
     if kind not in FORMATS:
         raise BadRequest(f"the format {kind!r} is not one of {', '.join(FORMATS)}")
     file = await export_votes_file(act.request, slug=slug, kind=kind, by=act.owner.name)
+    file = await asyncio.to_thread(with_looks, file)
     return FileResponse(file, filename=file.name, background=BackgroundTask(shutil.rmtree, file.parent))

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shutil
-import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from starlette.requests import Request
 
+from qsched.records.stopping import looks_beside
 from study_server.db import Tx
-from study_server.errors import StudyError
-from study_server.settings import DATABASE_VARIABLE
 from study_server.studies.actions import record_action
-from study_server.web.context import Server, server_of
+from study_server.web.child import run_command
+from study_server.web.context import server_of
 
 FORMATS = ("parquet", "csv", "jsonl")
-
-
-class ExportFailed(StudyError):
-    """The export's process ended with an error, whose message this is."""
-
-    status = 500
-    code = "export"
 
 
 async def export_votes_file(request: Request, *, slug: str, kind: str, by: str) -> Path:
@@ -35,7 +26,7 @@ async def export_votes_file(request: Request, *, slug: str, kind: str, by: str) 
     try:
         file = folder / f"{slug}-votes.{kind}"
         async with request.app.state.export_turn:
-            await _run(server, "votes", "export", str(file), "--study", slug)
+            await run_command(server.database, "votes", "export", str(file), "--study", slug)
         await server.writer.run(_note, None, actor=by, slug=slug, kind=kind)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -43,25 +34,16 @@ async def export_votes_file(request: Request, *, slug: str, kind: str, by: str) 
     return file
 
 
-async def _run(server: Server, *words: str) -> None:
-    """Run `qsched` on the server's database; the address goes through the environment, where no list shows it."""
-    url = server.database.url.render_as_string(hide_password=False)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "qsched",
-        *words,
-        env={**os.environ, DATABASE_VARIABLE: url},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        _, problem = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        raise
-    if process.returncode != 0:
-        raise ExportFailed(problem.decode(errors="replace").strip()[-500:] or "the export ended without a word")
+def with_looks(file: Path) -> Path:
+    """The file, or an archive of it and of the looks of a study with a stopping rule: a report needs both."""
+    looks = looks_beside(file)
+    if not looks.is_file():
+        return file
+    archive = file.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as folder:
+        for part in (file, looks):
+            folder.write(part, part.name)
+    return archive
 
 
 def _note(tx: Tx, *, actor: str, slug: str, kind: str) -> None:

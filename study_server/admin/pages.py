@@ -10,6 +10,7 @@ from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRo
 from study_server.admin.progress import AnswersSoFar, StudyProgress
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
+from study_server.studies.looks import Stopping
 from study_server.studies.progress import StudyRow
 from study_server.studies.update import DesignVersion
 
@@ -63,6 +64,7 @@ class CountsPage:
     counts: AnswersSoFar | None
     slug: str
     fidelity: bool
+    stopping: Stopping | None
 
 
 @dataclass(frozen=True, slots=True)

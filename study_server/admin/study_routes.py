@@ -15,6 +15,7 @@ from study_server.admin.gate import Act, Owner, check_owner
 from study_server.admin.pages import CountsPage, LivePart, StudyPage
 from study_server.admin.rendering import Place, render, render_part
 from study_server.errors import BadRequest
+from study_server.studies.looks import read_stopping
 from study_server.studies.ownership import STATUSES, set_status
 from study_server.web.context import server_of
 
@@ -56,9 +57,10 @@ async def counts(slug: str, request: Request, owner: Owner) -> Response:
     """The answers so far, and how to look at them without fooling oneself."""
     found = await server_of(request).studies.get(slug)
     rows = await figures_of(request).counts(found)
+    stopping = await server_of(request).owner_reader.run(lambda tx: read_stopping(tx, found))
     return render(
         request,
-        CountsPage(rows, slug, fidelity=found.design.fidelity is not None),
+        CountsPage(rows, slug, fidelity=found.design.fidelity is not None, stopping=stopping),
         owner=owner,
         place=Place(slug, found.title, "counts"),
     )

@@ -19,6 +19,7 @@ from study_server.errors import BadRequest, Conflict
 from study_server.studies.actions import latest_actions
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
+from study_server.studies.looks import looks_of
 from study_server.studies.ownership import set_status
 from study_server.studies.progress import read_study, studies_page
 from study_server.studies.update import design_history, stored_set_id, update_study
@@ -61,6 +62,14 @@ async def count_answers(slug: str, call: MayRead) -> owner_api.Counts:
     """The answers so far, by question and comparison. Look at them with an interval that allows it: --sequential."""
     study = await call.server.studies.get(slug)
     return answers.counts_of(await figures_of(call.request).counts(study))
+
+
+@router.get("/studies/{slug}/looks")
+async def stopping_looks(slug: str, call: MayRead) -> owner_api.StoppingLooks:
+    """What the planned looks of the stopping rule decided; a report of exported votes needs it beside them."""
+    await call.server.studies.get(slug)
+    found = await asyncio.to_thread(looks_of, call.server.database, slug)
+    return owner_api.StoppingLooks(looks=None if found is None else found.model_dump(mode="json"))
 
 
 @router.put("/studies/{slug}/status")

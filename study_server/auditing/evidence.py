@@ -9,6 +9,7 @@
     pairs.jsonl         every pair with its arms and the hashes of its pictures
     designs.jsonl       every design that the study has had
     votes.parquet       the votes table, for the analysis
+    votes.looks.json    of a study with a stopping rule: what each planned look found
     manifest.json       the SHA-256 of each of these files
 
 No platform id, demographic answer, cookie or address is in any of them.
@@ -32,6 +33,7 @@ from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.statements import Tx
 from study_server.export.votes import HAS_TRIPLETS, export_votes, find_study
+from study_server.studies.looks import looks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
     for name, text in texts.items():
         write_atomic(folder / name, text.encode())
     export_votes(database, study=study, path=folder / "votes.parquet")
+    looks = looks_of(database, study)
+    if looks is not None:
+        write_atomic(folder / "votes.looks.json", (looks.model_dump_json(indent=1) + "\n").encode())
     files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
     manifest = json.dumps({"schema_version": 1, "study": study, "files": files}, indent=1) + "\n"
     write_atomic(folder / MANIFEST, manifest.encode())

@@ -18,7 +18,7 @@ from study_server.errors import BadRequest, Conflict
 from study_server.studies.actions import record_action
 
 #: Options of winrates that name files or outputs: a plan is about the analysis, not about where things are.
-_NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set", "--certificate")
+_NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set", "--certificate", "--looks")
 
 
 def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms: Sequence[str] = ()) -> str:

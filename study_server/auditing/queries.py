@@ -83,8 +83,10 @@ DESIGNS = Statement("""
 """)
 STATUS = Statement("SELECT status FROM studies WHERE id = :study")
 
+# A pair of a decided arm is still the task pair that was preregistered.
 PAIRS = Statement("""
-    SELECT p.pair_key, r.prompt_key, p.sample_index, p.pool, f.arm, g.arm, f.sha256, g.sha256
+    SELECT p.pair_key, r.prompt_key, p.sample_index, CASE WHEN p.pool = 'decided' THEN 'task' ELSE p.pool END,
+           f.arm, g.arm, f.sha256, g.sha256
     FROM pairs p
     JOIN prompts r ON r.id = p.prompt_id
     JOIN images f ON f.id = p.first_image_id

@@ -153,7 +153,7 @@ class PairRecord(Base):
     sample_index: Mapped[int]
     first_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
     second_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    pool: Mapped[str] = mapped_column(comment="task | practice | gold")
+    pool: Mapped[str] = mapped_column(comment="task | decided | practice | gold | trap | bias")
     better: Mapped[str | None] = mapped_column(comment="first | second, where the right answer is known")
     why: Mapped[str | None]
     rank: Mapped[int]
@@ -379,6 +379,17 @@ class VoteSealRecord(Base):
     votes: Mapped[int] = mapped_column(primary_key=True)
     head: Mapped[str]
     sealed_ms: Mapped[int]
+
+
+class StudyLookRecord(Base):
+    """One planned look at a study with a stopping rule, as JSON (qsched.records.stopping). Rows are only added."""
+
+    __tablename__ = "study_looks"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ms: Mapped[int]
+    look: Mapped[str]
 
 
 class ReportRecord(Base):

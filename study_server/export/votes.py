@@ -62,10 +62,11 @@ VOTES = Statement("""
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id
     WHERE s.study_id = :study AND s.state <> 'excluded' AND NOT s.preview
-      AND v.surplus_reason IS NULL
+      AND v.surplus_reason IS NULL AND v.id <= :through
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id
 """)
+EVERY = 2**62
 
 _PAIR_SCHEMA = {
     "pair": pl.Int64,
@@ -111,8 +112,10 @@ class ExportSummary:
     kinds: dict[str, int]
 
 
-def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary:
+def export_votes(database: Database, *, study: str, path: Path, through: int = EVERY) -> ExportSummary:
     """Write the effective votes of `study` (every kind) to `path`; the ending gives the format.
+
+    With `through` only those up to this number, and then nothing is compared with the counts of the whole.
 
     Raises NotFound for an unknown study, InputError for an unknown ending, IntegrityError if a stored row breaks the
     contract or the counts disagree (then nothing is written).
@@ -127,13 +130,13 @@ def export_votes(database: Database, *, study: str, path: Path) -> ExportSummary
             raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
         total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
         with open_table(draft) as write:
-            for frame in _batches(tx, number, study):
+            for frame in _batches(tx, number, study, through):
                 check_batch(frame, study=study, first_row=written + 1)
                 write(frame)
                 written += frame.height
                 simulated += int(frame["simulated"].sum())
                 kinds.update(dict(frame["kind"].value_counts().iter_rows()))
-        if written + surplus + superseded + excluded != total:
+        if through == EVERY and written + surplus + superseded + excluded != total:
             raise IntegrityError(
                 f"{study}: {total} vote rows, but {written} effective, {superseded} superseded, "
                 f"{surplus} surplus and {excluded} of excluded annotators; "
@@ -150,12 +153,12 @@ def find_study(tx: Tx, slug: str) -> int:
     return int(row[0])
 
 
-def _batches(tx: Tx, study: int, slug: str) -> Iterator[pl.DataFrame]:
+def _batches(tx: Tx, study: int, slug: str, through: int) -> Iterator[pl.DataFrame]:
     """The votes table in pieces, at least one, in the contract's columns and order."""
     pairs = pl.DataFrame(tx.all(PAIRS, study=study), schema=_PAIR_SCHEMA, orient="row")
     sessions = _frame(tx.all(SESSIONS, study=study), _SESSION_SCHEMA, ("simulated",))
     empty = True
-    for rows in tx.batches(VOTES, BATCH_ROWS, study=study):
+    for rows in tx.batches(VOTES, BATCH_ROWS, study=study, through=through):
         empty = False
         yield _table(rows, pairs, sessions, slug)
     if empty:

@@ -27,7 +27,7 @@ SETTING = Statement("SELECT status, set_id, created_ms FROM studies WHERE id = :
 ARMS = Statement("SELECT DISTINCT arm FROM images WHERE study_id = :study ORDER BY arm")
 CONTENT = Statement("""
     SELECT COUNT(*), COUNT(DISTINCT prompt_id), SUM(CASE WHEN disabled THEN 1 ELSE 0 END)
-    FROM pairs WHERE study_id = :study AND pool = 'task'
+    FROM pairs WHERE study_id = :study AND pool IN ('task', 'decided')
 """)
 SIZES = Statement("SELECT MIN(width), MAX(width), MIN(height), MAX(height) FROM images WHERE study_id = :study")
 STATES = Statement("""

@@ -18,7 +18,9 @@ from study_server.export.votes import ExportSummary
 from study_server.publication.card import AgreementFigures, study_card
 from study_server.publication.words import card_page
 from study_server.studies.cache import find_study
+from study_server.studies.looks import looks_of
 
+LOOKS = "votes.looks.json"
 Agree = Callable[[Path], AgreementFigures | None]
 
 
@@ -51,13 +53,16 @@ def publish(
     export_display(database, study=slug, path=folder / tables["display"])
     export_sessions(database, study=slug, path=folder / tables["sessions"])
     export_reports(database, study=slug, path=folder / tables["reports"])
+    looks = None if fidelity else looks_of(database, slug)
+    if looks is not None:
+        write_atomic(folder / LOOKS, (looks.model_dump_json(indent=1) + "\n").encode())
     if with_demographics:
         tables["demographics"] = "demographics.parquet"
         export_demographics(database, study=slug, path=folder / tables["demographics"])
     with database.snapshot() as tx:
         card = study_card(tx, study, votes=votes, exported=exported, agreement=None if fidelity else agree(votes))
     write_atomic(folder / "study-card.json", (json.dumps(card, ensure_ascii=False, indent=1) + "\n").encode())
-    write_atomic(folder / "README.md", card_page(card, tables=tables).encode())
+    write_atomic(folder / "README.md", card_page(card, tables=tables, looks=None if looks is None else LOOKS).encode())
     _write_checksums(folder)
     return Publication(folder, tables, exported)
 

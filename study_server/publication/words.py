@@ -27,8 +27,8 @@ CONTENTS = {
 }
 
 
-def card_page(card: Mapping[str, Any], *, tables: Mapping[str, str]) -> str:
-    """The card as README.md; `tables` names each parquet file by what it holds."""
+def card_page(card: Mapping[str, Any], *, tables: Mapping[str, str], looks: str | None = None) -> str:
+    """The card as README.md; `tables` names each parquet file by what it holds, `looks` the file of a stopping rule."""
     configs = [{"config_name": name, "data_files": file} for name, file in tables.items()]
     header = yaml.safe_dump(
         {"pretty_name": card["title"], "tags": ["human-evaluation", "text-to-image"], "configs": configs},
@@ -45,6 +45,8 @@ def card_page(card: Mapping[str, Any], *, tables: Mapping[str, str]) -> str:
         parts.append("".join(f"- **{_words(name)}**: {_value(value)}\n" for name, value in section.items()))
     parts.append("## Files\n")
     parts.append("".join(f"- `{file}`: {CONTENTS[name]}\n" for name, file in tables.items()))
+    if looks is not None:
+        parts.append(f"- `{looks}`: the stopping rule and what each planned look found; it belongs beside the votes\n")
     parts.append("- `study-card.json`: this card as data\n- `SHA256SUMS`: checksums (`sha256sum -c SHA256SUMS`)\n")
     return "\n".join(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,7 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
             f"no pair to show: no prompt has images of two compared arms ({', '.join(chosen)}) outside practice"
         )
     check_votes_total(design, task)
+    check_stopping(design, chosen, task)
     return practice + gold + task
 
 
@@ -137,6 +139,33 @@ def check_votes_total(design: StudyDesign, pairs: Sequence[PlannedPair]) -> None
             f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out",
             ("votes_total",),
         )
+
+
+def check_stopping(design: StudyDesign, arms: Sequence[str], task: Sequence[PlannedPair]) -> None:
+    """MisfitError if an arm can never have the votes that the stopping rule looks at."""
+    rule = design.stopping
+    if rule is None:
+        return
+    if rule.baseline not in arms:
+        raise MisfitError(f"the study has no arm {rule.baseline!r}; it has {', '.join(arms)}", ("stopping", "baseline"))
+    against = Counter(arm for pair in task for arm in (pair.first_arm, pair.second_arm) if arm != rule.baseline)
+    direct = Counter(
+        arm
+        for pair in task
+        if rule.baseline in (pair.first_arm, pair.second_arm)
+        for arm in (pair.first_arm, pair.second_arm)
+        if arm != rule.baseline
+    )
+    for arm in (arm for arm in arms if arm != rule.baseline):
+        if not direct[arm]:
+            raise MisfitError(f"no pair shows {arm!r} beside the baseline {rule.baseline!r}", ("stopping", "baseline"))
+        most = against[arm] * design.votes_per_pair
+        if most < rule.horizon:
+            raise MisfitError(
+                f"horizon is {rule.horizon} votes of each arm, but {arm!r} is in {against[arm]} pairs x "
+                f"{design.votes_per_pair} votes = {most}; lower it, raise votes_per_pair, or add prompts",
+                ("stopping", "horizon"),
+            )
 
 
 def _known_pair(

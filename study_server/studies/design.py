@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from qsched.records.stopping import StoppingRule
 from study_server.resources import languages as catalogue_languages
 from study_server.studies.fidelity import REFUSED, Fidelity, fill_fidelity
 from study_server.studies.known_answers import TIE
@@ -251,6 +252,7 @@ class StudyDesign(DesignSection):
     pairs: Literal["all", "curated"] = "all"
     pairs_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     votes_per_pair: int = Field(default=5, ge=1, le=1000)
+    stopping: StoppingRule | None = Field(default=None, description="stop asking about arms that are decided")
     votes_total: int | None = Field(default=None, ge=1, description="valid votes of the whole study, exactly")
     pairs_per_annotator: int | None = Field(default=40, ge=1, le=2000)
     block_length: int = Field(default=20, ge=1)
@@ -347,6 +349,18 @@ class StudyDesign(DesignSection):
         asked = [question.id for question in self.questions]
         if self.adaptive is not None and self.adaptive.question not in (None, *asked):
             raise ValueError(f"adaptive.question is {self.adaptive.question!r}; the questions are {', '.join(asked)}")
+        return self
+
+    @model_validator(mode="after")
+    def _stopping_can_be_carried_out(self) -> StudyDesign:
+        if self.stopping is None:
+            return self
+        if self.adaptivity is not None or self.votes_total is not None:
+            other = "votes_total" if self.votes_total is not None else "adaptive"
+            raise ValueError(f"stopping decides where votes go and when the study ends; leave {other} out")
+        asked = [question.id for question in self.questions]
+        if self.stopping.question not in (None, *asked):
+            raise ValueError(f"stopping.question is {self.stopping.question!r}; the questions are {', '.join(asked)}")
         return self
 
     @property

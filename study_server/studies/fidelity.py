@@ -29,6 +29,7 @@ CONSENT = (
 #: Keys of a preference study that a fidelity study has no use for, with what takes their place.
 REFUSED = {
     "comparisons": "its triplets follow from `fidelity: {reference, ladders}`",
+    "stopping": "its clauses are tested once, after the last vote",
     "adaptive": "its triplets get their votes in turn",
     "strength": "its answers are left, not sure and right",
     "gold": "its known answers are traps and bias items: `fidelity: {traps, bias_each}`",

@@ -21,7 +21,8 @@ STUDY = Statement("SELECT id, title, status, design FROM studies WHERE slug = :s
 PAIRS = Statement("""
     SELECT COALESCE(SUM(CASE WHEN pool = 'task' AND NOT disabled THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN disabled THEN 1 ELSE 0 END), 0),
-           COALESCE(SUM(load), 0)
+           COALESCE(SUM(load), 0),
+           COALESCE(SUM(CASE WHEN pool = 'decided' THEN load ELSE 0 END), 0)
     FROM pairs WHERE study_id = :study
 """)
 # CROSS JOIN: SQLite then walks the leases, of which there are as many as people, and looks up their pairs.
@@ -73,8 +74,8 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
     if found is None:
         raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
     number, title, status, design = found
-    shown, disabled, load = map(int, tx.one(PAIRS, study=number) or (0, 0, 0))
-    target, problem = _target(design, shown)
+    shown, disabled, load, ended = map(int, tx.one(PAIRS, study=number) or (0, 0, 0, 0))
+    target, problem = _target(design, shown, ended)
     leased = int(tx.scalar(LEASED, study=number))
     return int(number), StudyRow(
         slug=slug,
@@ -90,10 +91,10 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
     )
 
 
-def _target(stored: str, pairs: int) -> tuple[int | None, str | None]:
-    """The votes that a stored design asks for, or why it cannot be read."""
+def _target(stored: str, pairs: int, ended: int) -> tuple[int | None, str | None]:
+    """The votes that a stored design asks for, at most under a stopping rule, or why it cannot be read."""
     try:
         design = StudyDesign.model_validate_json(stored)
     except ValidationError as error:
         return None, first_problem(error)
-    return design.votes_total or pairs * design.votes_per_pair, None
+    return design.votes_total or pairs * design.votes_per_pair + ended, None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from analysis.report.findings import Findings
 from analysis.report.prose.no_estimate import methods_words
 from analysis.report.subjects.claims import percent_words
+from analysis.report.subjects.looks import NOT_FOR_LOOKS, rule_words
 from analysis.stats import Estimate
 
 Cite = Callable[..., str]
@@ -36,6 +37,8 @@ REFERENCES: dict[str, str] = {
     "ranks": "Mogstad M, Romano JP, Shaikh AM, Wilhelm D (2024). Inference for ranks with applications to mobility "
     "across neighbourhoods and academic achievement across countries. Review of Economic Studies 91:476–518.",
     "alpha": "Krippendorff K (2019). Content Analysis: An Introduction to Its Methodology, 4th ed. Sage.",
+    "looks": "Wang SK, Tsiatis AA (1987). Approximately optimal one-parameter boundaries for group sequential trials. "
+    "Biometrics 43:193–199.",
     "elo": "Elo AE (1978). The Rating of Chessplayers, Past and Present. Arco.",
 }
 
@@ -57,6 +60,8 @@ def methods_paragraphs(found: Findings) -> tuple[tuple[str, ...], tuple[str, ...
             _intervals(found.estimate, cite),
             _multiplicity(found.estimate, cite),
         ]
+        if found.settings.looks is not None:
+            paragraphs.append(f"{rule_words(found.settings.looks)} {NOT_FOR_LOOKS} {cite('looks')}")
     elif found.existence is not None:
         paragraphs.append(methods_words(found.existence, found.settings.estimate, cite))
     if found.annotators.agreement is not None:

@@ -8,6 +8,7 @@ from analysis.report.findings import Findings
 from analysis.report.kit.table import percent
 from analysis.report.prose.no_estimate import summary_words
 from analysis.report.subjects.claims import Claim, headline, share_words, wins_in_brief
+from analysis.report.subjects.looks import looks_headline
 from analysis.stats import Estimate
 
 ALL_PAIRS_UP_TO = 6
@@ -33,7 +34,9 @@ def summary_points(found: Findings) -> tuple[str, ...]:
             points.append(summary_words(found.existence, found.settings.estimate))
         points += _groups(found)
         return tuple(points)
-    if len(_chosen(found)) > 1:
+    if found.settings.looks is not None:
+        points.append(looks_headline(found.settings.looks))
+    elif len(_chosen(found)) > 1:
         points.append(headline(_chosen(found), baseline=found.settings.baseline))
     points += _pair_points(found, found.estimate)
     points += _groups(found)

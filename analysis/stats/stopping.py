@@ -1,0 +1,82 @@
+"""Decide arms against a baseline at the planned looks of a growing study: better, worse, or equivalent.
+
+At a look an arm has a difference d from the baseline (log-odds, Bradley-Terry) with the two-way standard error s of
+the report. Its interval is d -+ c s, floor as in `spread`, with the bound c of that look at level / arms: Wang and
+Tsiatis's (`qsched.planning.group_sequential`), or Robbins' that holds at any look (`analysis.stats.sequential`). c is
+replaced by Student's t at the same tail probability, with the contrast's own degrees of freedom. Better: the interval
+is above even; worse: below; equivalent: all of it within the margin. An arm keeps its share of the level to the end:
+each arm has two hypotheses (even, and different by the margin), so that what a decided one leaves must not be passed
+on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from analysis.stats.counts import VoteCounts
+from analysis.stats.errors import AnalysisError
+from analysis.stats.fit import fit_bradley_terry
+from analysis.stats.results import Array
+from analysis.stats.scales import log_odds, win_probability
+from analysis.stats.sequential import anytime_half_width
+from analysis.stats.spread import Spread, spread_of
+from analysis.stats.uncertainty import uncertainty_of
+from qsched.planning import wang_tsiatis_bounds
+from qsched.records import InputError
+from qsched.records.stopping import ArmLook, Decision, StoppingRule
+
+
+def look_at_arms(
+    counts: VoteCounts, rule: StoppingRule, *, look: int, arms: int, undecided: Collection[str]
+) -> tuple[ArmLook, ...]:
+    """What look number `look` says of the arms in `undecided`; `arms` is how many there were to decide at the start.
+
+    Arms without an estimate stay open, without numbers. InputError if the votes lack the baseline.
+    """
+    if rule.baseline not in counts.arms:
+        raise InputError(f"The votes have no arm {rule.baseline!r}, the baseline; they have {', '.join(counts.arms)}.")
+    votes = dict(zip(counts.arms, counts.votes_of_arms(), strict=True))
+    seen = [arm for arm in undecided if arm in votes]
+    unknown = tuple(ArmLook(arm=arm, votes=round(float(votes.get(arm, 0.0)))) for arm in undecided)
+    if not seen:
+        return unknown
+    number = {arm: place for place, arm in enumerate(counts.arms)}
+    rows, base = [number[arm] for arm in seen], [number[rule.baseline]] * len(seen)
+    try:
+        fit = fit_bradley_terry(counts)
+        spread = spread_of(uncertainty_of(fit, counts, method="sandwich"), rows, base)
+    except AnalysisError:
+        return unknown
+    difference = fit.log_strengths[rows] - fit.log_strengths[base]
+    half = half_width_at_look(spread, rule, look=look, arms=arms)
+    found = {}
+    for arm, d, h in zip(seen, difference.tolist(), half.tolist(), strict=True):
+        found[arm] = ArmLook(
+            arm=arm,
+            votes=round(float(votes[arm])),
+            win_rate=win_probability(d),
+            low=win_probability(d - h),
+            high=win_probability(d + h),
+            decision=decide(d - h, d + h, margin=rule.margin),
+        )
+    return tuple(found.get(one.arm, one) for one in unknown)
+
+
+def half_width_at_look(spread: Spread, rule: StoppingRule, *, look: int, arms: int) -> Array:
+    """Half of each arm's interval at a look, in log-odds."""
+    alpha = rule.level / arms
+    if rule.bounds == "anytime":
+        return anytime_half_width(spread, alpha)
+    bound = wang_tsiatis_bounds(rule.looks, alpha)[look - 1]
+    return spread.half_width_at(math.erfc(bound / math.sqrt(2)), bound)
+
+
+def decide(low: float, high: float, *, margin: float) -> Decision:
+    """The rule for one arm, from its interval in log-odds and the margin in win rate."""
+    edge = log_odds(0.5 + margin)
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    return "equivalent" if -edge < low and high < edge else "open"

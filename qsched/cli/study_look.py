@@ -1,0 +1,133 @@
+"""`qsched study look`: carry out the looks of a stopping rule that are due. The server runs the same command."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from qsched.records.stopping import ArmLook, Look
+    from study_server.db.database import Database
+    from study_server.studies.looks import DueLook, Stopping
+
+WORDS = {
+    "better": "better than {baseline}",
+    "worse": "worse than {baseline}",
+    "equivalent": "equivalent within {margin:g} points",
+    "open": "open",
+}
+
+
+def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+    """Carry out the looks of a study's stopping rule that are due, and stop asking about the arms they decide.
+
+    A look uses the votes up to the one that made it due, whenever this runs: nobody can choose its moment. `qsched
+    serve` does it by itself; from cron it may run as often as you like.
+
+    Example: qsched study look demo --db sqlite:///runs/study.db
+    """
+    from study_server.clock import now_ms
+    from study_server.owner import existing_database
+    from study_server.studies.cache import find_study
+    from study_server.studies.looks import find_due_look, read_stopping, store_look
+
+    database = existing_database(db)
+    try:
+        while True:
+            with database.snapshot() as tx:
+                study = find_study(tx, slug)
+                stopping = read_stopping(tx, study)
+                if stopping is None:
+                    raise InputError(
+                        f"study {slug!r} has no stopping rule; study.yaml can ask for one (docs/study-yaml.md)"
+                    )
+                due = find_due_look(tx, study, stopping, now=now_ms())
+            _end_decided(database, slug, stopping)
+            if due is None:
+                break
+            found = _estimate(database, slug, stopping, due)
+            with database.transaction() as tx:
+                stored = store_look(tx, study, found, now=now_ms())
+            if stored:
+                _say(found, stopping)
+    finally:
+        database.close()
+    typer.echo(_next_words(stopping))
+
+
+def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook) -> Look:
+    """What the analysis says of the votes up to the one that made the look due, by the report's default exclusions."""
+    from analysis.stats import count_votes
+    from analysis.stats.stopping import look_at_arms
+    from analysis.votes import ExclusionRules, exclude, read_votes
+    from qsched.records.stopping import ArmLook, Look
+    from study_server.export import export_votes
+
+    with tempfile.TemporaryDirectory(prefix="qsched-look-") as folder:
+        file = Path(folder) / "votes.parquet"
+        export_votes(database, study=slug, path=file, through=due.through)
+        kept = exclude(read_votes([str(file)]).select(question=stopping.question), ExclusionRules())[0]
+    arms = tuple(ArmLook(arm=arm, votes=0) for arm in stopping.undecided)
+    if kept.n_votes:
+        counts = count_votes(kept)
+        if stopping.rule.baseline in counts.arms:
+            arms = look_at_arms(
+                counts, stopping.rule, look=due.number, arms=len(stopping.arms), undecided=stopping.undecided
+            )
+    return Look(
+        number=due.number,
+        at=datetime.now(UTC),
+        through=due.through,
+        votes=kept.n_votes,
+        annotators=kept.frame["annotator"].n_unique(),
+        prompts=kept.frame["prompt_id"].n_unique(),
+        arms=arms,
+    )
+
+
+def _end_decided(database: Database, slug: str, stopping: Stopping) -> None:
+    """Also what an earlier run began: it may have been killed between the look and the last pair."""
+    from study_server.studies.cache import find_study
+    from study_server.studies.looks import end_pairs
+
+    for arm in stopping.ended:
+        more = True
+        while more:
+            with database.transaction() as tx:
+                more = end_pairs(tx, find_study(tx, slug), arm)
+
+
+def _say(found: Look, stopping: Stopping) -> None:
+    typer.echo(
+        f"look {found.number}: {found.votes:,} votes of {found.annotators:,} people on {found.prompts:,} prompts"
+    )
+    for one in found.arms:
+        typer.echo(f"  {arm_words(one, stopping.rule.baseline, stopping.rule.margin)}")
+
+
+def arm_words(one: ArmLook, baseline: str, margin: float) -> str:
+    """'w8a8  49.7 % (47.4 to 52.0): equivalent within 3 points'."""
+    words = WORDS[one.decision].format(baseline=baseline, margin=100 * margin)
+    if one.win_rate is None or one.low is None or one.high is None:
+        return f"{one.arm}  no estimate yet: {words}"
+    return f"{one.arm}  {100 * one.win_rate:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}): {words}"
+
+
+def _next_words(stopping: Stopping) -> str:
+    if not stopping.undecided:
+        return f"every arm is decided after {len(stopping.looks)} looks; nothing more is asked"
+    open_arms = ", ".join(stopping.undecided)
+    if stopping.number is None:
+        return f"the last look is over; still open: {open_arms}. Nothing more is asked"
+    fewest = min(stopping.votes[arm] for arm in stopping.undecided)
+    return (
+        f"look {stopping.number} is due at {stopping.needed:,} valid votes of each open arm ({open_arms}); "
+        f"the fewest that one has, with votes on screens, are {fewest:,}"
+    )

@@ -1,0 +1,193 @@
+"""Planned looks of a study with a stopping rule: when the next one is due, what was found, and which pairs end.
+
+A look is a function of the stored votes: look k uses the votes up to the one with which every open arm had its k /
+looks of the horizon, however late it is carried out. So nobody chooses its moment. The estimate is the analysis's;
+`qsched study look` brings the two together. Pairs of a decided arm go to the pool "decided", from which nothing is
+handed out; a vote on one that is on a screen still counts. After the last look the same happens to all pairs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qsched.records.stopping import ArmLook, Look, Looks, StoppingRule
+from study_server.db import Database, Statement, Tx
+from study_server.studies.actions import record_action
+from study_server.studies.cache import find_study
+from study_server.studies.study import Study
+
+DECIDED = "decided"
+#: Who acts when a look is carried out: the design, not a person.
+ACTOR = "stopping rule"
+# A vote this old has every vote with a lower number before it, also where several processes write.
+SETTLED_MS = 10_000
+PAIRS_AT_ONCE = 500
+
+WITH_RULE = Statement("""
+    SELECT slug FROM studies WHERE status IN ('open', 'paused') AND design LIKE '%"stopping":{%' ORDER BY id
+""")
+LOOKS = Statement("SELECT look FROM study_looks WHERE study_id = :study ORDER BY number")
+ADD_LOOK = Statement("""
+    INSERT INTO study_looks (study_id, number, at_ms, look) VALUES (:study, :number, :now, :look)
+    ON CONFLICT (study_id, number) DO NOTHING RETURNING number
+""")
+# Valid votes and live leases by comparison: how many votes an arm can have by now.
+LOADS = Statement("""
+    SELECT f.arm, s.arm, SUM(p.load)
+    FROM pairs p JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
+    WHERE p.study_id = :study AND p.pool IN ('task', 'decided')
+    GROUP BY f.arm, s.arm
+""")
+# The votes that stand and count, in the order in which they came.
+VOTES = Statement("""
+    SELECT v.id, f.arm, s.arm
+    FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
+    JOIN assignments a ON a.id = v.assignment_id
+    JOIN pairs p ON p.id = a.pair_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted'
+      AND v.question = :question AND v.choice <> 'skip' AND v.surplus_reason IS NULL AND v.answered_ms <= :settled
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id
+""")
+END_PAIRS = Statement("""
+    UPDATE pairs SET pool = 'decided' WHERE id IN (
+        SELECT p.id FROM pairs p
+        JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
+        WHERE p.study_id = :study AND p.pool = 'task' AND (f.arm = :arm OR s.arm = :arm)
+        LIMIT :limit [[sqlite: | postgresql: FOR UPDATE OF p SKIP LOCKED]])
+    RETURNING id
+""")
+LEFT_TO_END = Statement("""
+    SELECT 1 FROM pairs p
+    JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
+    WHERE p.study_id = :study AND p.pool = 'task' AND (f.arm = :arm OR s.arm = :arm) LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Where a study stands with its rule: the arms to decide, those still open, the looks so far.
+
+    `votes` counts valid votes and votes on screens by arm, so that it is never too low. `number` is the next look, None
+    if no arm is open or the last look is over; it happens at `needed` votes of each open arm.
+    """
+
+    rule: StoppingRule
+    question: str
+    arms: tuple[str, ...]
+    undecided: tuple[str, ...]
+    looks: tuple[Look, ...]
+    votes: Mapping[str, int]
+    number: int | None
+    needed: int
+
+    def latest(self) -> tuple[tuple[int, ArmLook], ...]:
+        """The last word on each arm with the number of its look, 0 before the first one."""
+        found = {arm: (0, ArmLook(arm=arm, votes=self.votes[arm])) for arm in self.arms}
+        for look in self.looks:
+            found.update({one.arm: (look.number, one) for one in look.arms})
+        return tuple(found.values())
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """The arms about which nothing more is asked."""
+        return self.arms if self.number is None else tuple(arm for arm in self.arms if arm not in self.undecided)
+
+    @property
+    def may_be_due(self) -> bool:
+        """Whether the next look can be due, by votes and leases together."""
+        return self.number is not None and min(self.votes[arm] for arm in self.undecided) >= self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class DueLook:
+    """The next look: its number, and the vote with which every open arm had enough."""
+
+    number: int
+    through: int
+
+
+def read_stopping(tx: Tx, study: Study) -> Stopping | None:
+    """The state of a study's rule; None without one."""
+    rule = study.design.stopping
+    if rule is None:
+        return None
+    votes: Counter[str] = Counter()
+    for first, second, load in tx.all(LOADS, study=study.id):
+        votes[first] += int(load)
+        votes[second] += int(load)
+    arms = tuple(arm for arm in sorted(votes) if arm != rule.baseline)
+    looks = tuple(Look.model_validate_json(text) for (text,) in tx.all(LOOKS, study=study.id))
+    decided = {arm for look in looks for arm in look.decided}
+    undecided = tuple(arm for arm in arms if arm not in decided)
+    number = len(looks) + 1
+    over = not undecided or (rule.last_look is not None and number > rule.last_look)
+    return Stopping(
+        rule=rule,
+        question=question_of(study),
+        arms=arms,
+        undecided=undecided,
+        looks=looks,
+        votes=votes,
+        number=None if over else number,
+        needed=0 if over else rule.votes_at(number),
+    )
+
+
+def question_of(study: Study) -> str:
+    """The question whose answers decide."""
+    rule = study.design.stopping
+    return (rule.question if rule is not None else None) or study.design.questions[0].id
+
+
+def find_due_look(tx: Tx, study: Study, stopping: Stopping, *, now: int) -> DueLook | None:
+    """The next look if its votes are there; None otherwise. Reads the votes in order until they suffice."""
+    if not stopping.may_be_due or stopping.number is None:
+        return None
+    votes: Counter[str] = Counter()
+    missing = set(stopping.undecided)
+    for number, first, second in tx.all(VOTES, study=study.id, question=stopping.question, settled=now - SETTLED_MS):
+        for arm in (first, second):
+            votes[arm] += 1
+            if votes[arm] >= stopping.needed:
+                missing.discard(arm)
+        if not missing:
+            return DueLook(stopping.number, int(number))
+    return None
+
+
+def store_look(tx: Tx, study: Study, look: Look, *, now: int) -> bool:
+    """Keep a look; False if another process was first, whose look then stands."""
+    stored = tx.one(ADD_LOOK, study=study.id, number=look.number, now=now, look=look.model_dump_json())
+    if stored is None:
+        return False
+    found = ", ".join(f"{one.arm} {one.decision}" for one in look.arms if one.decision != "open")
+    detail = f"look {look.number}, {look.votes} votes: {found or 'no arm decided'}"
+    record_action(tx, "look", actor=ACTOR, study=study.slug, detail=detail)
+    return True
+
+
+def end_pairs(tx: Tx, study: Study, arm: str) -> bool:
+    """Stop asking about some pairs of a decided arm; True while there may be more."""
+    tx.all(END_PAIRS, study=study.id, arm=arm, limit=PAIRS_AT_ONCE)
+    return tx.one(LEFT_TO_END, study=study.id, arm=arm) is not None
+
+
+def looks_of(database: Database, slug: str) -> Looks | None:
+    """Every look of a study as it is exported; None without a rule."""
+    with database.snapshot() as tx:
+        study = find_study(tx, slug)
+        stopping = read_stopping(tx, study)
+    if stopping is None:
+        return None
+    return Looks(
+        study=study.slug,
+        question=stopping.question,
+        arms=len(stopping.arms),
+        rule=stopping.rule,
+        looks=stopping.looks,
+    )
