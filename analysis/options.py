@@ -107,7 +107,13 @@ Certificate = Annotated[
 Formats = Annotated[str, typer.Option(help="Figure files to write, separated by commas.", rich_help_panel=REPORT)]
 Study = Annotated[str | None, typer.Option(help="Use the votes of this study.", rich_help_panel=CHOICE)]
 Question = Annotated[str | None, typer.Option(help="Use the answers to this question.", rich_help_panel=CHOICE)]
-Wording = Annotated[str, typer.Option(help="The question as annotators read it, for the page.", rich_help_panel=REPORT)]
+Wording = Annotated[
+    str,
+    typer.Option(
+        help="The question as annotators read it, or a study-card.json, which has it language by language.",
+        rich_help_panel=REPORT,
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

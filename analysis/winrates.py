@@ -92,6 +92,7 @@ def winrates(
     from analysis.report.kit.command import shown_command
     from analysis.report.subjects.certificate import read_certificate
     from analysis.report.subjects.looks import find_looks
+    from analysis.report.wording import read_wording
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
@@ -99,7 +100,7 @@ def winrates(
     settings = ReportSettings(
         title=title,
         question=question,
-        wording=wording,
+        wording=read_wording(wording, question=question),
         study=study,
         baseline=baseline,
         by=None if by is None else by.value,

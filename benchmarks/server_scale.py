@@ -118,7 +118,7 @@ def measure(size: int, folder: Path, url: str) -> dict[str, float]:
         tx.command("BEGIN")
         for number in range(VOTES):
             answers = {"overall": Choice.LEFT}
-            vote = service.SubmittedVote(session_key, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", None)
+            vote = service.SubmittedVote(session_key, queue.pop(0), answers, 900, 0, None, f"k{number}", "tab", {})
             start = time.perf_counter()
             outcome = service.submit_vote(tx, AssignmentContext(study, cache, rng, now_ms()), vote)
             (known if person == PEOPLE else times).append(1e6 * (time.perf_counter() - start))

@@ -30,6 +30,7 @@ from study_server.errors import NotSaved, StudyError
 from study_server.failures import answer_error, answer_unexpected
 from study_server.looking import keep_looking
 from study_server.media.store import ImageStore
+from study_server.participation import comprehension_routes as comprehension
 from study_server.participation import routes as participation
 from study_server.resources import PACKAGE
 from study_server.settings import ServerSettings
@@ -104,6 +105,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             *voting.router.routes,
             *pictures.router.routes,
             *participation.router.routes,
+            *comprehension.router.routes,
             *participation.calls.routes,
             *auditing.router.routes,
             *admin.routes,

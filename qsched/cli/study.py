@@ -14,6 +14,7 @@ from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
+    from qsched.records import ImageRow
     from study_server.studies.design import StudyDesign
     from study_server.studies.estimate import StudyEstimate
 
@@ -81,7 +82,6 @@ def check(
 
     Example: qsched study check study.yaml
     """
-    from qsched.errors import IntegrityError
     from qsched.planning import Assumptions, measured_losses
     from qsched.records import iter_rows, read_manifest, refuse_faulty
     from qsched.records.curation import PAIRS_NAME
@@ -89,6 +89,7 @@ def check(
     from study_server.studies.curated import keep_curated
     from study_server.studies.estimate import estimate_study
     from study_server.studies.identical import leave_out_identical
+    from study_server.studies.languages import language_notes
     from study_server.studies.picture_sizes import measure_pairs
     from study_server.studies.triplets import plan_study
     from study_server.studies.yaml_file import lines_of
@@ -117,14 +118,7 @@ def check(
         )
     for name, text in (*lines, *_visibility_lines(folder, manifest.set_id, shown, forecast=design.fidelity is None)):
         typer.echo(f"  {name:<20} {text}")
-    missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
-    if missing:
-        raise IntegrityError(
-            f"{folder}: {len(missing)} of {len(rows)} pictures are missing, the first {missing[0]}; run the same "
-            "generate-pairs command again to mend the set"
-        )
-    files = {(row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size for row in rows}
-    sizes = measure_pairs(to_show.pairs, files)
+    sizes = measure_pairs(to_show.pairs, _file_sizes(folder, rows))
     if sizes is not None:
         typer.echo(
             f"  {'a pair to load':<20} {sizes.median_bytes / 1e6:.2f} MB, at most {sizes.largest_bytes / 1e6:.2f} MB; "
@@ -140,8 +134,23 @@ def check(
         )
     if manifest.pairing_note is not None:
         typer.secho(f"  warning: {manifest.pairing_note}", fg=typer.colors.YELLOW, err=True)
+    for line in language_notes(design):
+        typer.secho(f"  note: {line}", fg=typer.colors.YELLOW, err=True)
     for warning in (*found.warnings, *([sizes.warning] if sizes is not None and sizes.warning else [])):
         typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def _file_sizes(folder: Path, rows: list[ImageRow]) -> dict[tuple[str, int, str], int]:
+    """Bytes of each picture; IntegrityError if some are missing."""
+    from qsched.errors import IntegrityError
+
+    missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
+    if missing:
+        raise IntegrityError(
+            f"{folder}: {len(missing)} of {len(rows)} pictures are missing, the first {missing[0]}; run the same "
+            "generate-pairs command again to mend the set"
+        )
+    return {(row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size for row in rows}
 
 
 def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, str]]:

@@ -98,6 +98,7 @@ class Progress(ApiAnswer):
     hours: tuple[HourCount, ...]
     funnel: tuple[FunnelCount, ...]
     screened_out: int
+    not_understood: int
     excluded: int
     here: int
     dropped: int

@@ -47,6 +47,7 @@ class StudyProgress:
     hours: tuple[tuple[int, int], ...]
     funnel: tuple[FunnelStep, ...]
     screened_out: int
+    not_understood: int
     excluded: int
     here: int
     dropped: int
@@ -80,7 +81,9 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
     found: dict[int, int] = dict(tx.all(queries.VOTES_BY_HOUR, study=number, first=first_hour * HOUR_MS << 20))
     recent, since = tx.one(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20) or (0, None)
     people = tx.one(queries.FUNNEL, study=number, here_since=now - HERE_MS, gone_since=now - GONE_MS)
-    agreed, began, judged, finished, screened_out, excluded, here, dropped, simulated = map(int, people or (0,) * 9)
+    agreed, began, judged, finished, screened_out, misread, excluded, here, dropped, simulated = map(
+        int, people or (0,) * 10
+    )
     hours = [(hour, found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)]
     left = None if row.target_votes is None else max(0, row.target_votes - row.valid_votes)
     return StudyProgress(
@@ -96,6 +99,7 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
             [("agreed to take part", agreed), ("saw a pair", began), ("judged a pair", judged), ("finished", finished)]
         ),
         screened_out=screened_out,
+        not_understood=misread,
         excluded=excluded,
         here=here,
         dropped=dropped,

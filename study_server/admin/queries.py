@@ -26,6 +26,7 @@ FUNNEL = Statement("""
            COALESCE(SUM(CASE WHEN done > 0 THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'finished' THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'screened_out' THEN 1 ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN state = 'not_understood' THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'excluded' THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN state = 'active' AND COALESCE(tab_seen_ms, started_ms) >= :here_since
                              THEN 1 ELSE 0 END), 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import yaml
 from fastapi import APIRouter
@@ -39,6 +40,7 @@ EDITABLE = (
     ("platform.completion_code", "Completion code", False),
     ("platform.screened_out_code", "Code for people who are screened out", False),
     ("platform.failed_check_code", "Code for people whom you excluded", False),
+    ("platform.not_understood_code", "Code for people who did not understand the instructions", False),
 )
 
 
@@ -50,7 +52,7 @@ async def settings(slug: str, request: Request, owner: Owner) -> Response:
     versions = await asyncio.to_thread(design_history, server.database, slug)
     stored = study.design.model_dump(mode="json", exclude_defaults=True)
     page = SettingsPage(
-        items=tuple(SettingItem(name, words, long, _value(study.design, name)) for name, words, long in EDITABLE),
+        items=tuple(_items(study.design)),
         design=yaml.safe_dump(stored, sort_keys=False, allow_unicode=True),
         versions=tuple(versions),
         personal=study.design.platform.name == "personal",
@@ -65,11 +67,13 @@ async def change(slug: str, act: Act) -> Response:
     # As it is stored at this moment: the server's own copy may be some seconds old.
     study = await act.server.reader.run(lambda tx: find_study(tx, slug))
     changed = study.design.model_dump(mode="json")
-    for name, _, _ in EDITABLE:
-        if name in act.form:
-            value = act.form[name].replace("\r\n", "\n").strip()
-            *section, key = name.split(".")
-            target = changed[section[0]] if section else changed
+    for item in _items(study.design):
+        if item.name in act.form:
+            value = act.form[item.name].replace("\r\n", "\n").strip()
+            *sections, key = item.name.split(".")
+            target = changed
+            for section in sections:
+                target = target[section]
             target[key] = value or None
     try:
         design = StudyDesign.model_validate(changed)
@@ -108,8 +112,14 @@ def _update(database: Database, design: StudyDesign, *, by: str) -> None:
     update_study(database, design, set_id=stored_set_id(database, design.slug), by=by)
 
 
-def _value(design: StudyDesign, name: str) -> str:
-    value: object = design
-    for part in name.split("."):
-        value = getattr(value, part)
-    return "" if value is None else str(value)
+def _items(design: StudyDesign) -> Iterator[SettingItem]:
+    """The fields of the form; a text in several languages has one for each, whose name goes on with the language."""
+    for name, words, long in EDITABLE:
+        value: object = design
+        for part in name.split("."):
+            value = getattr(value, part)
+        if isinstance(value, dict):
+            for code, text in value.items():
+                yield SettingItem(f"{name}.{code}", f"{words}, in {code}", long, text)
+        else:
+            yield SettingItem(name, words, long, "" if value is None else str(value))

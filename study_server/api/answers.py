@@ -49,6 +49,7 @@ def progress_of(progress: StudyProgress) -> owner_api.Progress:
         hours=tuple(owner_api.HourCount(begin_ms=begin, votes=votes) for begin, votes in progress.hours),
         funnel=tuple(owner_api.FunnelCount(step=step.words, people=step.people) for step in progress.funnel),
         screened_out=progress.screened_out,
+        not_understood=progress.not_understood,
         excluded=progress.excluded,
         here=progress.here,
         dropped=progress.dropped,

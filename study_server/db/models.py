@@ -243,8 +243,9 @@ class SessionRecord(Base):
     """One session. `plan` has one letter per trial (see assignment.policy); `position` is the next to hand out.
 
     `token_hash` is the SHA-256 of the random token in the cookie, `judged_ms` the time of the last vote or report.
-    `state` is also `excluded`. `preview` is an owner's walk, which counts nowhere. A person quotes `withdraw_code` to
-    have their data deleted.
+    `state` is also `excluded`, and `not_understood` if the questions about the instructions were not passed;
+    `comprehension` has their tries and outcome as JSON. `preview` is an owner's walk, which counts nowhere. A person
+    quotes `withdraw_code` to have their data deleted.
     """
 
     __tablename__ = "sessions"
@@ -273,6 +274,7 @@ class SessionRecord(Base):
     judged_ms: Mapped[int | None]
     screening: Mapped[str | None]
     demographics: Mapped[str | None]
+    comprehension: Mapped[str | None]
     preview: Mapped[bool] = mapped_column(server_default=false())
     withdraw_code: Mapped[str | None]
 

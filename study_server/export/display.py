@@ -1,7 +1,7 @@
 """How each exported vote looked on the screen: a table beside the votes, row for row in the same order.
 
-Only what the page told; a value that it did not tell is empty. Names are those of the votes table, so that the two can
-be joined by session, pair_id, kind, question and answered_at.
+The language is that of the question, the other columns are what the page told; a value that it did not tell is empty.
+Names are those of the votes table, so that the two can be joined by session, pair_id, kind, question and answered_at.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _STORED = {
 # What the page sends (voting/schemas.py).
 _DISPLAY = pl.Struct(
     {
+        "language": pl.String,
         "input": pl.String,
         "viewport": pl.Struct({"w": pl.Int64, "h": pl.Int64, "dpr": pl.Float64}),
         "view": pl.Struct({"layout": pl.String, "scale": pl.Float64, "zoomed": pl.Boolean, "swaps": pl.Int64}),
@@ -53,6 +54,7 @@ COLUMNS = (
     "answered_at",
     "hidden_ms",
     "painted_at",
+    "language",
     "input",
     "viewport_width",
     "viewport_height",
@@ -89,6 +91,7 @@ def _table(rows: list[Row]) -> pl.DataFrame:
     return frame.with_columns(
         answered_at=pl.col("answered_at").cast(TIME),
         painted_at=pl.col("painted_at").cast(TIME),
+        language=told.struct.field("language"),
         input=told.struct.field("input"),
         viewport_width=viewport.struct.field("w"),
         viewport_height=viewport.struct.field("h"),

@@ -7,24 +7,36 @@ from starlette.responses import Response
 
 from study_server.participation import service
 from study_server.participation.pages import (
+    ChoiceItem,
     Completion,
     ConsentPage,
     DemographicItem,
     FlickerItem,
     FormProblem,
-    InstructionsPage,
     MessagePage,
     PayItem,
-    TaskPage,
-    ThanksPage,
+    SessionPage,
 )
 from study_server.studies.design import StudyDesign
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
-from study_server.web.context import CSRF_COOKIE, Server, server_of
+from study_server.studies.texts import Words
+from study_server.web.catalogue import load_catalogue
+from study_server.web.context import CSRF_COOKIE, Server, find_session, server_of
 from study_server.web.security import SessionKey
 from study_server.web.signed_links import PREVIEW
 from study_server.web.templating import StudyHeading
+
+
+async def read_session(request: Request, study: Study) -> tuple[SessionKey, service.SessionSummary] | tuple[None, None]:
+    """The session of the browser's cookie, if the database knows it."""
+    key = find_session(request, study)
+    if key is None:
+        return None, None
+    summary = await server_of(request).reader.run(
+        lambda tx: service.read_summary(tx, session_key=key.hash, study=study)
+    )
+    return (None, None) if summary is None else (key, summary)
 
 
 def show_consent(
@@ -39,12 +51,13 @@ def show_consent(
 ) -> Response:
     """The consent page, again with what was entered where something of it does not fit."""
     design = study.design
+    language = language_of(request, study)
     trials = study.count_trials()
     minutes = max(1, round(session_minutes(design, trials)))
     if design.max_minutes is not None:
         minutes = min(minutes, design.max_minutes)
     page = ConsentPage(
-        consent_paragraphs=tuple(part.strip() for part in design.consent.text.split("\n\n") if part.strip()),
+        consent_paragraphs=paragraphs(design.words(design.consent.text, language)),
         consent_version=design.consent.version,
         minutes=minutes,
         pairs=trials.scored,
@@ -54,18 +67,24 @@ def show_consent(
         hidden=hidden,
         demographics=tuple(
             DemographicItem(
-                item.id, item.label, item.kind, item.choices, item.required, (entered or {}).get(item.id, "")
+                item.id,
+                design.words(item.label, language),
+                item.kind,
+                tuple(ChoiceItem(design.first(one), design.words(one, language)) for one in item.choices),
+                item.required,
+                (entered or {}).get(item.id, ""),
             )
             for item in design.demographics
         ),
         problem=problem,
         fidelity=design.fidelity is not None,
         flicker=flicker_of(design),
+        other_language=other_language(design, language),
     )
     answer = server.pages.render(
         request,
         page,
-        study=_heading(study),
+        study=heading(request, study),
         languages=design.languages,
         csrf_token=server.keys.csrf_token(f"{study.slug}:{nonce}"),
         preview=PREVIEW in hidden,
@@ -84,14 +103,19 @@ def show_consent(
 
 
 def show_page(
-    request: Request, study: Study, page: InstructionsPage | TaskPage | ThanksPage, key: SessionKey, *, preview: bool
+    request: Request,
+    study: Study,
+    page: SessionPage,
+    key: SessionKey,
+    *,
+    preview: bool,
 ) -> Response:
     """A page of a person's session."""
     server = server_of(request)
     return server.pages.render(
         request,
         page,
-        study=_heading(study),
+        study=heading(request, study),
         languages=study.design.languages,
         csrf_token=server.keys.csrf_token(key.token),
         preview=preview,
@@ -128,12 +152,31 @@ def show_message(
     """A page that says one thing, with the way back to the platform if there is one."""
     page = MessagePage(kind, detail=detail, completion=completion, platform=platform)
     return server_of(request).pages.render(
-        request, page, study=_heading(study), languages=study.design.languages, status=status
+        request, page, study=heading(request, study), languages=study.design.languages, status=status
     )
 
 
-def _heading(study: Study) -> StudyHeading:
-    return StudyHeading(study.slug, study.title)
+def language_of(request: Request, study: Study) -> str:
+    """The language of a person's pages."""
+    return server_of(request).pages.catalogue(request, study.design.languages).language
+
+
+def heading(request: Request, study: Study) -> StudyHeading:
+    """The study as its pages name it, in the person's language if its title has one."""
+    title = study.design.words(study.design.title, language_of(request, study))
+    return StudyHeading(study.slug, title.text, title.language)
+
+
+def paragraphs(words: Words) -> tuple[Words, ...]:
+    """A text of the owner's, cut at its empty lines."""
+    return tuple(Words(part.strip(), words.language) for part in words.text.split("\n\n") if part.strip())
+
+
+def other_language(design: StudyDesign, language: str) -> str | None:
+    """The name of the language that some of the owner's texts are in instead of this one; None without such a text."""
+    found = {design.words(text, language).language for _, text in design.own_texts()} - {language}
+    names = [load_catalogue(code).texts["_language"] for code in sorted(found)]
+    return ", ".join(names) if names else None
 
 
 def flicker_of(design: StudyDesign) -> FlickerItem | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from study_server.studies.texts import Words
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -16,11 +18,19 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceItem:
+    """An answer to choose: what is stored, and how it is worded."""
+
+    value: str
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
 class DemographicItem:
     id: str
-    label: str
+    label: Words
     kind: str
-    choices: tuple[str, ...]
+    choices: tuple[ChoiceItem, ...]
     required: bool
     entered: str = ""
 
@@ -45,7 +55,7 @@ class PayItem:
 @dataclass(frozen=True, slots=True)
 class QuestionItem:
     id: str
-    text: str
+    text: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class StudyItem:
 @dataclass(frozen=True, slots=True)
 class ConsentPage:
     template: ClassVar[str] = "pages/consent.html"
-    consent_paragraphs: tuple[str, ...]
+    consent_paragraphs: tuple[Words, ...]
     consent_version: str
     minutes: int | None
     pairs: int | None
@@ -88,12 +98,14 @@ class ConsentPage:
     demographics: tuple[DemographicItem, ...]
     fidelity: bool
     flicker: FlickerItem | None
+    other_language: str | None
     problem: FormProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionsPage:
     template: ClassVar[str] = "pages/instructions.html"
+    paragraphs: tuple[Words, ...]
     questions: tuple[QuestionItem, ...]
     allow_tie: bool
     allow_skip: bool
@@ -101,10 +113,31 @@ class InstructionsPage:
     show_prompt: bool
     block_length: int
     has_practice: bool
+    has_questions: bool
     screening: ScreeningItem
     fidelity: bool
     flicker: FlickerItem | None
     withdraw_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComprehensionQuestion:
+    """One question, and its answers in the order of this showing."""
+
+    text: Words
+    answers: tuple[Words, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComprehensionPage:
+    """Questions about the instructions. `right` is that of the try before, None at the first."""
+
+    template: ClassVar[str] = "pages/comprehension.html"
+    questions: tuple[ComprehensionQuestion, ...]
+    attempt: int
+    needed: int
+    right: int | None
+    tries_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +161,8 @@ class ThanksPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """kind: declined, not_found, platform, personal, link, closed, paused, screened_out, ended, session_expired, csrf,
+    """kind: declined, not_found, platform, personal, link, closed, paused, screened_out, not_understood,
+    return_submission, ended, session_expired, csrf,
     error or rate_limited; the catalogue has title and text of each."""
 
     template: ClassVar[str] = "pages/message.html"
@@ -144,4 +178,6 @@ class IndexPage:
     studies: tuple[StudyItem, ...]
 
 
-PAGES = (ConsentPage, InstructionsPage, TaskPage, ThanksPage, MessagePage, IndexPage)
+#: The pages of a person who has a session.
+SessionPage = InstructionsPage | ComprehensionPage | TaskPage | ThanksPage
+PAGES = (ConsentPage, InstructionsPage, ComprehensionPage, TaskPage, ThanksPage, MessagePage, IndexPage)

@@ -46,7 +46,7 @@ SEEN_PAIRS = Statement("""
 SESSION_SUMMARY = Statement("""
     SELECT s.state, s.done, s.practice_done, s.screening, s.simulated,
            CASE WHEN s.preview THEN 'open' ELSE st.status END, i.external_id, ps.external_study,
-           ps.external_session, s.preview, s.withdraw_code
+           ps.external_session, s.comprehension, s.preview, s.withdraw_code
     FROM sessions s JOIN studies st ON st.id = s.study_id LEFT JOIN platform_sessions ps ON ps.session_id = s.id
     LEFT JOIN platform_identities i ON i.annotator_id = s.annotator_id
     WHERE s.token_hash = :key AND s.study_id = :study
@@ -60,3 +60,12 @@ SESSION_OF_KEY = Statement("SELECT id FROM sessions WHERE token_hash = :key")
 RENEW_TOKEN = Statement("UPDATE sessions SET token_hash = :key WHERE id = :session")
 
 SAVE_SCREENING = Statement("UPDATE sessions SET screening = :screening, state = :state WHERE id = :session")
+
+COMPREHENSION = Statement("SELECT comprehension FROM sessions WHERE id = :session")
+
+SAVE_COMPREHENSION = Statement("UPDATE sessions SET comprehension = :comprehension, state = :state WHERE id = :session")
+
+# Another submission is no further try.
+NOT_UNDERSTOOD = Statement(
+    "SELECT 1 FROM sessions WHERE annotator_id = :annotator AND state = 'not_understood' LIMIT 1"
+)

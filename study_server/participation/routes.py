@@ -11,6 +11,9 @@ from study_server.participation import service
 from study_server.participation.answering import (
     contact_of,
     flicker_of,
+    language_of,
+    paragraphs,
+    read_session,
     refuse_link,
     show_consent,
     show_message,
@@ -65,7 +68,7 @@ async def arrive(slug: str, request: Request) -> Response:
     study, status = await server.studies.get_with_status(slug)
     preview = is_preview(server.keys, study, request.query_params.get(PREVIEW))
     if "simulated" not in request.query_params and not preview:
-        _, summary = await _read_session(request, study)
+        _, summary = await read_session(request, study)
         # Another submission of the same person on a platform is a new session: consent is asked again.
         if summary is not None and not is_another(server.keys, study, dict(request.query_params), summary):
             onward = RedirectResponse(f"/s/{slug}/{_place(summary)}", status_code=303)
@@ -111,7 +114,7 @@ async def consent(slug: str, request: Request) -> Response:
     hidden = carried(study, form)
     try:
         participant = None if preview else service.platform_participant(study, form, server.keys)
-        demographics = service.read_demographics(study.design, form)
+        demographics = service.read_demographics(study.design, form, language=language_of(request, study))
     except service.FormMisfit as misfit:
         problem = FormProblem(misfit.key, misfit.values, misfit.question)
         entered = {name.removeprefix("d_"): value for name, value in form.items() if name.startswith("d_")}
@@ -155,21 +158,26 @@ async def instructions(slug: str, request: Request) -> Response:
     """What to do and with which keys; the device check, where the study has one."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    key, summary = await _read_session(request, study)
+    key, summary = await read_session(request, study)
     if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     if summary.state != "active":
         return RedirectResponse(f"/s/{slug}/thanks", status_code=303)
     design = study.design
     rules = design.screening
+    language = language_of(request, study)
     page = InstructionsPage(
-        questions=() if design.fidelity else tuple(QuestionItem(asked.id, asked.text) for asked in design.questions),
+        paragraphs=() if design.instructions is None else paragraphs(design.words(design.instructions, language)),
+        questions=()
+        if design.fidelity
+        else tuple(QuestionItem(asked.id, design.words(asked.text, language)) for asked in design.questions),
         allow_tie=design.allow_tie,
         allow_skip=design.allow_skip,
         strength=design.strength,
         show_prompt=design.show_prompt,
         block_length=design.block_length,
         has_practice=study.practice_pairs > 0,
+        has_questions=design.comprehension is not None and not summary.may_begin,
         screening=ScreeningItem(
             needed=not summary.passed_screening,
             required=rules.required,
@@ -205,7 +213,7 @@ async def task(slug: str, request: Request) -> Response:
     """The shell of the pair page; its script asks the API for everything else."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    key, summary = await _read_session(request, study)
+    key, summary = await read_session(request, study)
     if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     if summary.state != "active":
@@ -213,6 +221,8 @@ async def task(slug: str, request: Request) -> Response:
     if study.design.screening.required and not summary.passed_screening:
         return RedirectResponse(f"/s/{slug}/instructions", status_code=303)
     design = study.design
+    if design.comprehension is not None and not summary.may_begin:
+        return RedirectResponse(f"/s/{slug}/comprehension", status_code=303)
     page = TaskPage(
         allow_tie=design.allow_tie,
         allow_skip=design.allow_skip,
@@ -228,12 +238,21 @@ async def thanks(slug: str, request: Request) -> Response:
     """The end, with the completion code: only for those who came to it."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    key, summary = await _read_session(request, study)
+    key, summary = await read_session(request, study)
     if summary is None or key is None:
         return RedirectResponse(f"/s/{slug}", status_code=303)
     platform = study.design.platform
     if summary.state == "screened_out":
         return show_message(request, study, "screened_out", completion=completion_of(study, "screened_out", summary))
+    if summary.state == "not_understood":
+        title = panel_of(platform).title
+        return show_message(
+            request,
+            study,
+            "not_understood" if title is None else "return_submission",
+            completion=completion_of(study, "not_understood", summary),
+            platform=title or "",
+        )
     if summary.state == "excluded":
         completion = completion_of(study, "failed_check", summary)
         return show_message(request, study, "ended", completion=completion, detail=contact_of(request, study))
@@ -250,19 +269,6 @@ async def thanks(slug: str, request: Request) -> Response:
         withdraw_code=summary.withdraw_code,
     )
     return show_page(request, study, page, key, preview=summary.preview)
-
-
-async def _read_session(
-    request: Request, study: Study
-) -> tuple[SessionKey, service.SessionSummary] | tuple[None, None]:
-    """The session of the browser's cookie, if the database knows it."""
-    key = find_session(request, study)
-    if key is None:
-        return None, None
-    summary = await server_of(request).reader.run(
-        lambda tx: service.read_summary(tx, session_key=key.hash, study=study)
-    )
-    return (None, None) if summary is None else (key, summary)
 
 
 def _enter(server: Server, study: Study, key: SessionKey, place: str) -> Response:
@@ -285,7 +291,7 @@ async def _decline(request: Request, server: Server, study: Study, form: dict[st
     """Nothing was stored of this person, or, if something was, back to its place."""
     back = await _back_by_platform(server, study, form)
     if back is None:
-        key, summary = await _read_session(request, study)
+        key, summary = await read_session(request, study)
         back = None if key is None or summary is None else _enter(server, study, key, _place(summary))
     return back or show_message(request, study, "declined", completion=declined(study, form))
 

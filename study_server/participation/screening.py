@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from study_server.participation.schemas import ScreeningBody
-from study_server.studies.design import Screening
+from study_server.studies.people import Screening
 
 
 def find_problems(rules: Screening, body: ScreeningBody, *, simulated: bool = False) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from study_server.assignment.session import load_session
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict, Forbidden, NotSignedIn
 from study_server.participation import queries
+from study_server.participation.comprehension import Understanding
 from study_server.participation.schemas import ScreeningBody
 from study_server.participation.screening import find_problems
 from study_server.studies.design import StudyDesign
@@ -51,8 +52,14 @@ class SessionSummary:
     simulated: bool
     status: str
     names: dict[str, str | None]
+    understanding: Understanding
     preview: bool
     withdraw_code: str | None
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the questions about the instructions are answered; simulated annotators read nothing."""
+        return self.understanding.passed or self.simulated
 
     @property
     def passed_screening(self) -> bool:
@@ -110,19 +117,23 @@ def platform_participant(study: Study, fields: dict[str, str], keys: Keyring) ->
     return PlatformParticipant(panel.name, person, study_name, submission)
 
 
-def read_demographics(design: StudyDesign, fields: dict[str, str]) -> dict[str, str]:
-    """The answers about oneself; FormMisfit for a required one that is missing or a choice that is not offered."""
+def read_demographics(design: StudyDesign, fields: dict[str, str], *, language: str) -> dict[str, str]:
+    """The answers about oneself, a choice in the study's first language whatever it was read in.
+
+    FormMisfit, worded in `language`, for a required answer that is missing or a choice that is not offered.
+    """
     answers = {}
     for question in design.demographics:
         value = fields.get(f"d_{question.id}", "").strip()[:MAX_ANSWER]
+        label = design.words(question.label, language).text
         if not value:
             if question.required:
-                raise FormMisfit("consent.problem.required", question=question.id, label=question.label)
+                raise FormMisfit("consent.problem.required", question=question.id, label=label)
             continue
-        if question.kind == "choice" and value not in question.choices:
-            raise FormMisfit("consent.problem.choice", question=question.id, label=question.label, value=value)
+        if question.kind == "choice" and value not in map(design.first, question.choices):
+            raise FormMisfit("consent.problem.choice", question=question.id, label=label, value=value)
         if question.kind == "number" and not NUMBER.fullmatch(value):
-            raise FormMisfit("consent.problem.number", question=question.id, label=question.label, value=value)
+            raise FormMisfit("consent.problem.number", question=question.id, label=label, value=value)
         answers[question.id] = value
     return answers
 
@@ -139,7 +150,8 @@ def join(
 ) -> None:
     """A new session, or the one that this person and submission already have, with this key from now on.
 
-    Raises TakesNoMorePart if the owner has excluded this person. A preview is the owner's walk: its task trials are
+    Raises TakesNoMorePart if the owner has excluded this person, or an earlier submission of theirs did not pass the
+    questions about the instructions. A preview is the owner's walk: its task trials are
     warm-up trials, which show open pairs and fill no slot.
     """
     study: Study = context.study
@@ -151,7 +163,9 @@ def join(
         if known is not None:
             tx.run(queries.RENEW_TOKEN, session=known, key=session_key)
             return
-        if annotator is not None and _is_excluded(tx, study, participant):
+        if annotator is not None and (
+            _is_excluded(tx, study, participant) or tx.one(queries.NOT_UNDERSTOOD, annotator=annotator)
+        ):
             raise TakesNoMorePart("your part in this study is over")
     seen = 0
     if annotator is None:
@@ -236,7 +250,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
     row = tx.one(queries.SESSION_SUMMARY, key=session_key, study=study.id)
     if row is None:
         return None
-    state, done, practice_done, screening, simulated, status, *names, preview, withdraw_code = row
+    state, done, practice_done, screening, simulated, status, *names, comprehension, preview, withdraw_code = row
     return SessionSummary(
         state,
         done,
@@ -245,6 +259,7 @@ def read_summary(tx: Tx, *, session_key: str, study: Study) -> SessionSummary | 
         bool(simulated),
         status,
         dict(zip(("person", "study", "submission"), names, strict=True)),
+        Understanding.of(comprehension),
         bool(preview),
         withdraw_code,
     )

@@ -7,6 +7,7 @@ filters, raw votes. Every figure comes from the exported file or the database; n
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from qsched import __version__
 from qsched.records import Kind
 from study_server.db import Statement, Tx
 from study_server.export.votes import ExportSummary
+from study_server.resources import CATALOGUES
 from study_server.studies.panels import panel_of
 from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
@@ -46,6 +48,7 @@ LENGTHS = Statement("""
 VERSIONS = Statement("SELECT COUNT(*) FROM design_versions WHERE study_id = :study")
 
 
+SESSION_STATES = ("finished", "active", "screened_out", "not_understood", "excluded")
 WITHOUT_PLATFORM = {"open": "an open link", "personal": "personal links"}
 
 
@@ -61,16 +64,17 @@ class AgreementFigures:
 
 
 def study_card(
-    tx: Tx, study: Study, *, votes: Path, exported: ExportSummary, agreement: AgreementFigures | None
+    tx: Tx, study: Study, *, votes: Path, display: Path, exported: ExportSummary, agreement: AgreementFigures | None
 ) -> dict[str, Any]:
-    """The card of a study as values for JSON; `votes` is the parquet file that `exported` describes."""
+    """The card of a study as values for JSON; `votes` is the parquet file that `exported` describes, and `display` the
+    one beside it."""
     status, set_id, created_ms = tx.one(SETTING, study=study.id) or ("", "", 0)
     states = {row[0]: row[1:] for row in tx.all(STATES, study=study.id)}
     design = study.design
     return {
         "schema_version": 1,
         "study": study.slug,
-        "title": study.title,
+        "title": design.first(design.title),
         "made_by": f"qsched {__version__}",
         "made_at": _day(int(datetime.now(UTC).timestamp() * 1000)),
         "status": status,
@@ -78,7 +82,8 @@ def study_card(
         "design_versions": int(tx.scalar(VERSIONS, study=study.id)),
         "task": {
             "design": "preference" if design.fidelity is None else "fidelity",
-            "questions": {question.id: question.text for question in design.questions},
+            "questions": {question.id: design.first(question.text) for question in design.questions},
+            "wording": _wording(study, display),
             "answers": _answers(study),
             "arms": [arm for (arm,) in tx.all(ARMS, study=study.id)],
             "image_set": set_id,
@@ -113,6 +118,25 @@ def _content(tx: Tx, study: Study) -> dict[str, Any]:
     }
 
 
+def _wording(study: Study, display: Path) -> dict[str, Any]:
+    """Each question in the languages in which it was answered, as people read it, with the number of task answers.
+
+    An answer from before the language was recorded counts under "unknown".
+    """
+    design = study.design
+    shown = pl.scan_parquet(display).filter(pl.col("kind") == Kind.TASK.value)
+    counts = shown.group_by("question", "language").len().sort("question", "language").collect()
+    found: dict[str, Any] = {}
+    for question, language, number in counts.iter_rows():
+        if design.fidelity is not None and language is not None:
+            text = json.loads((CATALOGUES / f"{language}.json").read_text(encoding="utf-8"))["fidelity.question"]
+        else:
+            asked = next(one for one in design.questions if one.id == question)
+            text = design.words(asked.text, language or "").text
+        found.setdefault(question, {})[language or "unknown"] = {"text": text, "answers": number}
+    return found
+
+
 def _answers(study: Study) -> list[str]:
     design = study.design
     if design.fidelity is not None:
@@ -139,6 +163,13 @@ def _protocol(study: Study) -> dict[str, Any]:
         "prompt_shown": design.show_prompt,
         "shown_at": design.show_at,
         "screening": design.screening.model_dump(mode="json", exclude_none=True),
+        "questions_about_instructions": None
+        if design.comprehension is None
+        else {
+            "asked": len(design.comprehension.items),
+            "needed": design.comprehension.needed,
+            "tries": design.comprehension.attempts,
+        },
         "languages": list(design.languages),
         "sides": "drawn for each showing by a biased coin that evens out the pair, else the person",
         "tools": "synchronised zoom and pan, swap in place; nothing tells the arm",
@@ -155,7 +186,7 @@ def _recruitment(study: Study, states: dict[str, Any]) -> dict[str, Any]:
         "last_session": _day(max(times[1])) if states else None,
         "consent_version": design.consent.version,
         "consent_text": design.consent.text,
-        "asked_about_people": {item.id: item.label for item in design.demographics},
+        "asked_about_people": {item.id: design.first(item.label) for item in design.demographics},
         "pay_per_hour": None if design.pay is None else f"{design.pay.per_hour:g} {design.pay.currency}",
         "stated_minutes": round(minutes, 1),
     }
@@ -165,7 +196,7 @@ def _people(tx: Tx, study: Study, states: dict[str, Any]) -> dict[str, Any]:
     reasons = {reason: int(count) for reason, count in tx.all(REASONS, study=study.id)}
     return {
         "sessions": sum(int(row[0]) for row in states.values()),
-        **{state: int(states.get(state, (0,))[0]) for state in ("finished", "active", "screened_out", "excluded")},
+        **{state: int(states.get(state, (0,))[0]) for state in SESSION_STATES},
         "simulated_sessions": sum(int(row[2] or 0) for row in states.values()),
         "excluded_people": reasons,
     }

@@ -60,7 +60,14 @@ def publish(
         tables["demographics"] = "demographics.parquet"
         export_demographics(database, study=slug, path=folder / tables["demographics"])
     with database.snapshot() as tx:
-        card = study_card(tx, study, votes=votes, exported=exported, agreement=None if fidelity else agree(votes))
+        card = study_card(
+            tx,
+            study,
+            votes=votes,
+            display=folder / tables["display"],
+            exported=exported,
+            agreement=None if fidelity else agree(votes),
+        )
     write_atomic(folder / "study-card.json", (json.dumps(card, ensure_ascii=False, indent=1) + "\n").encode())
     write_atomic(folder / "README.md", card_page(card, tables=tables, looks=None if looks is None else LOOKS).encode())
     _write_checksums(folder)

@@ -20,7 +20,7 @@ HEADINGS = {
 
 CONTENTS = {
     "votes": "the votes, one row per answer, under pseudonyms",
-    "display": "how each vote looked on the screen: swaps, zoom, scale, window, time hidden",
+    "display": "how each vote looked on the screen: language of the question, swaps, zoom, scale, window, time hidden",
     "sessions": "one row per session: state, times, consent version, device check",
     "reports": "pairs that annotators reported",
     "demographics": "what people answered about themselves",
@@ -85,9 +85,11 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
     when = f" between {recruitment['first_session']} and {recruitment['last_session']}" if people["sessions"] else ""
     yield f"People came through {recruitment['platform']}{when}{paid}."
     left = votes["left_out"]
+    unread = people["not_understood"]
+    misread = f", {unread} ended at the questions about the instructions" if unread else ""
     yield (
         f"Of {people['sessions']} sessions, {people['finished']} were finished and {people['screened_out']} screened "
-        f"out by their device; {_people(sum(people['excluded_people'].values()))} excluded."
+        f"out by their device{misread}; {_people(sum(people['excluded_people'].values()))} excluded."
     )
     yield (
         f"The data hold {votes['exported']} answers of {votes['annotators']} annotators; "

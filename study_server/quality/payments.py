@@ -68,4 +68,9 @@ def shown_code(platform: Platform, session: SessionRow) -> str | None:
     """The code on the last page that this person has seen, None before the end."""
     if session.finished_ms is not None:
         return platform.completion_code
-    return {"screened_out": platform.screened_out_code, "excluded": platform.failed_check_code}.get(session.state)
+    codes = {
+        "screened_out": platform.screened_out_code,
+        "not_understood": platform.not_understood_code,
+        "excluded": platform.failed_check_code,
+    }
+    return codes.get(session.state)

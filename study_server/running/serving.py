@@ -32,6 +32,7 @@ from study_server.owner import default_database, describe, make_settings, open_d
 from study_server.running.protocol import BoundedProtocol
 from study_server.settings import ServerSettings
 from study_server.studies.creation import create_study
+from study_server.studies.languages import language_notes
 from study_server.studies.yaml_file import lines_of
 
 GRACE_SECONDS = 15
@@ -91,7 +92,7 @@ def launch(request: Launch) -> None:
                 )
             slug = made.slug
             request.say(describe(made))
-            for line in _about_votes(database, slug):
+            for line in (*language_notes(design), *_about_votes(database, slug)):
                 request.say(line)
         check_pictures(database, settings.data_folder)
         if is_single_user(request, database):

@@ -12,6 +12,8 @@ HARMLESS = frozenset(
 )
 #: Keys that may grow: a pair or a study then gets more votes.
 MAY_GROW = frozenset(("votes_per_pair", "votes_total"))
+#: Keys whose texts may be given in more languages; the texts that exist stay as they are.
+WORDED = frozenset(("questions", "instructions", "demographics", "comprehension"))
 #: Where the files are says nothing about the study; its image set is compared by its id.
 NOT_COMPARED = frozenset(("images",))
 
@@ -54,9 +56,24 @@ def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
             return "a total cannot be added or taken away once the study exists"
         if new < old:
             return "votes that were already asked for would be too many; it can only grow"
+    elif key in WORDED and _extends(
+        before.model_dump(mode="json")[key], after.model_dump(mode="json")[key], first=before.languages[0]
+    ):
+        return None
     elif key not in HARMLESS:
         return "it changes what is shown, asked or who takes part, so votes before and after could not be pooled"
     return None
+
+
+def _extends(old: object, new: object, *, first: str) -> bool:
+    """Whether `new` is `old` with texts in more languages. Only a map of texts can have more keys than before."""
+    if isinstance(old, str) and isinstance(new, dict):
+        return new.get(first) == old
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() <= new.keys() and all(_extends(old[key], new[key], first=first) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(_extends(*both, first=first) for both in zip(old, new, strict=True))
+    return old == new
 
 
 def _shown(value: object) -> str:

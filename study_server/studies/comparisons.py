@@ -13,6 +13,7 @@ from qsched.errors import InputError
 from qsched.records import Presentation
 from study_server.studies.design import Baseline, KnownItem, StudyDesign
 from study_server.studies.known_answers import TIE, write_known
+from study_server.studies.texts import OwnText
 
 # The posterior is refitted every few votes; beyond this many arms that would cost noticeable time.
 MAX_ADAPTIVE_ARMS = 30
@@ -46,7 +47,7 @@ class PlannedPair:
     second_arm: str
     pool: str = "task"
     better: str | None = None
-    why: str | None = None
+    why: OwnText | None = None
     triplet: TripletPlan | None = None
 
 

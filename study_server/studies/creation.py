@@ -41,6 +41,7 @@ from study_server.studies.curated import keep_curated
 from study_server.studies.design import StudyDesign
 from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.identical import leave_out_identical
+from study_server.studies.texts import write_text
 from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
 from study_server.studies.triplets import plan_study, reference_arm
 
@@ -230,7 +231,7 @@ def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: 
         study = StudyRecord(
             uid=secrets.token_hex(16),
             slug=design.slug,
-            title=design.title,
+            title=design.first(design.title),
             status="importing",
             design=design.model_dump_json(),
             set_id=manifest.set_id,
@@ -346,7 +347,7 @@ def _write_pairs(
                         "second_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.second_arm)],
                         "pool": pair.pool,
                         "better": pair.better,
-                        "why": pair.why,
+                        "why": write_text(pair.why),
                         "comparison_id": (
                             comparisons.get((pair.first_arm, pair.second_arm)) if pair.pool == "task" else None
                         ),

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from qsched.records.stopping import StoppingRule
 from study_server.resources import languages as catalogue_languages
+from study_server.studies.fidelity import CONSENT as FIDELITY_CONSENT
 from study_server.studies.fidelity import REFUSED, Fidelity, fill_fidelity
 from study_server.studies.known_answers import TIE
+from study_server.studies.people import CONSENT, Comprehension, Consent, DemographicQuestion, Identifier, Screening
 from study_server.studies.section import DesignSection, Word
+from study_server.studies.texts import Language, OwnParagraphs, OwnReason, OwnText, OwnWord, Words, in_language
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-Paragraphs = Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)]
-
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,40}$")]
 EndAddress = Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")]
 
 MAX_PROMPT_GAP = 8
+QUESTION = "Which picture do you prefer?"
+# Defaults are English whatever the study's first language is.
+ENGLISH_DEFAULTS = (QUESTION, CONSENT, FIDELITY_CONSENT)
 # What our own pages and forms call parameters and fields.
 RESERVED_PARAMETERS = frozenset(("csrf", "consent", "lang", "preview", "simulated", "t"))
 CURRENCY_SIGNS = {"GBP": "£", "USD": "$", "EUR": "€"}
@@ -33,7 +37,7 @@ class Question(DesignSection):
     """One question about each pair, worded as a comparison."""
 
     id: Identifier
-    text: Word
+    text: OwnWord
 
 
 class KnownItem(DesignSection):
@@ -48,7 +52,7 @@ class KnownItem(DesignSection):
     worse: Word | None = None
     arms: tuple[Word, Word] | None = None
     sample_index: int = Field(default=0, ge=0)
-    why: str | None = Field(default=None, max_length=500, description="shown after a practice answer")
+    why: OwnReason | None = Field(default=None, description="shown after a practice answer")
 
     @model_validator(mode="after")
     def _two_arms(self) -> KnownItem:
@@ -60,7 +64,8 @@ class KnownItem(DesignSection):
         if len(self.both_arms) != 2:
             also = "; with better: tie name them in arms: [one, other]" if TIE in self._answers() else ""
             raise ValueError(f"better and worse name {', '.join(self.both_arms) or 'no arm'}; name two arms{also}")
-        for word in re.findall(r"{(.*?)}", self.why or ""):
+        whys = () if self.why is None else (self.why,) if isinstance(self.why, str) else tuple(self.why.values())
+        for word in re.findall(r"{(.*?)}", " ".join(whys)):
             if word not in ("better", "worse"):
                 raise ValueError(
                     f"why has {{{word}}}; it may have {{better}} and {{worse}}, for the sides of the pictures"
@@ -93,53 +98,6 @@ class Baseline(DesignSection):
     baseline: Word
 
 
-class Screening(DesignSection):
-    """What a device must be. With `required: false` a failed check is recorded and the person goes on."""
-
-    required: bool = False
-    min_viewport_width: int | None = Field(default=None, ge=1)
-    min_viewport_height: int | None = Field(default=None, ge=1)
-    max_zoom: float | None = Field(default=None, gt=0)
-    touch: bool = Field(default=True, description="whether touch devices may take part")
-    colour_plate: bool = False
-    grey_steps: bool = False
-    attempts: int = Field(default=2, ge=1)
-
-
-class Consent(DesignSection):
-    """What a person agrees to; `version` is stored with the agreement."""
-
-    version: Word = "1"
-    text: Paragraphs = (
-        "You will see pairs of pictures and say which one you prefer.\n\n"
-        "Your answers are stored under a random name, without your address, and are used for research.\n"
-        "You may stop at any time by closing this page."
-    )
-    contact: str | None = Field(default=None, max_length=200)
-    after_withdrawal: Literal["delete_votes", "keep_votes"] = Field(
-        default="delete_votes", description="whether the votes of somebody whose data are deleted go as well"
-    )
-
-
-class DemographicQuestion(DesignSection):
-    """One optional question about the person."""
-
-    id: Identifier
-    label: Word
-    kind: Literal["choice", "text", "number"] = "text"
-    choices: tuple[Word, ...] = ()
-    required: bool = False
-
-    @model_validator(mode="after")
-    def _choices_fit(self) -> DemographicQuestion:
-        if (self.kind == "choice") != bool(self.choices):
-            raise ValueError(f"{self.id}: choices belong to kind: choice, which needs at least one")
-        twice = sorted({choice for choice in self.choices if self.choices.count(choice) > 1})
-        if twice:
-            raise ValueError(f"{self.id}: the choice {twice[0]!r} is listed twice; each is offered once")
-        return self
-
-
 class PanelParameters(DesignSection):
     """How a panel's links name the person, its study and the submission."""
 
@@ -170,6 +128,8 @@ class Platform(DesignSection):
     screened_out_url: EndAddress | None = None
     failed_check_code: Word | None = None
     failed_check_url: EndAddress | None = None
+    not_understood_code: Word | None = None
+    not_understood_url: EndAddress | None = None
     no_consent_code: Word | None = None
     no_consent_url: EndAddress | None = None
 
@@ -191,7 +151,7 @@ class Platform(DesignSection):
 
     @model_validator(mode="after")
     def _addresses_name_what_is_known(self) -> Platform:
-        for ending in ("completion", "screened_out", "failed_check", "no_consent"):
+        for ending in ("completion", "screened_out", "failed_check", "not_understood", "no_consent"):
             for word in re.findall(r"{(.*?)}", getattr(self, f"{ending}_url") or ""):
                 if word not in ("person", "study", "submission", "code"):
                     raise ValueError(
@@ -233,14 +193,14 @@ class StudyDesign(DesignSection):
 
     schema_version: Literal[1] = 1
     slug: Slug
-    title: Word
+    title: OwnWord
     images: Word = Field(description="folder of the image set, relative to the file")
     design: Literal["preference", "fidelity"] = "preference"
     fidelity: Fidelity | None = Field(default=None, description="of a fidelity study: triplets, traps, clauses")
     arms: tuple[Word, ...] | None = Field(default=None, description="default: every arm of the set")
     comparisons: Literal["all", "adaptive"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
     adaptive: Adaptive | None = Field(default=None, description="comparisons: adaptive is all pairs with the defaults")
-    questions: tuple[Question, ...] = (Question(id="overall", text="Which picture do you prefer?"),)
+    questions: tuple[Question, ...] = (Question(id="overall", text=QUESTION),)
     allow_tie: bool = True
     allow_skip: bool = True
     strength: bool = Field(default=False, description="left and right are said slightly or clearly better")
@@ -267,12 +227,14 @@ class StudyDesign(DesignSection):
     practice: tuple[KnownItem, ...] = ()
     practice_feedback: bool = True
     screening: Screening = Screening()
+    instructions: OwnParagraphs | None = Field(default=None, description="the owner's own words above the steps")
+    comprehension: Comprehension | None = None
     consent: Consent = Consent()
     demographics: tuple[DemographicQuestion, ...] = ()
     platform: Platform = Platform()
     pay: Pay | None = None
     seconds_per_vote: float = Field(default=8.0, gt=0, description="for the estimate of time and cost")
-    languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+    languages: tuple[Language, ...] = ("en",)
 
     @model_validator(mode="before")
     @classmethod
@@ -326,9 +288,23 @@ class StudyDesign(DesignSection):
         return self
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> StudyDesign:
+    def _texts_have_the_first_language(self) -> StudyDesign:
         if not self.languages:
             raise ValueError("languages is empty; name at least one")
+        for place, text in self.own_texts():
+            for code in () if isinstance(text, str) else text:
+                if code not in self.languages:
+                    offered = ", ".join(self.languages)
+                    raise ValueError(f"{place} is written in {code}, and languages offers {offered}; add {code} there")
+            if not isinstance(text, str) and self.languages[0] not in text:
+                raise ValueError(
+                    f"{place} lacks {self.languages[0]}, the first of languages, which readers of a language without "
+                    "a text get; add it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> StudyDesign:
         practised = {item.prompt for item in self.practice}
         both = sorted(practised & {item.prompt for item in self.gold})
         if both:
@@ -363,6 +339,37 @@ class StudyDesign(DesignSection):
             raise ValueError(f"stopping.question is {self.stopping.question!r}; the questions are {', '.join(asked)}")
         return self
 
+    def own_texts(self) -> Iterator[tuple[str, OwnText]]:
+        """Every text of the owner's that people read, with its place in study.yaml."""
+        yield "title", self.title
+        if self.fidelity is None:
+            yield from ((f"questions.{one.id}.text", one.text) for one in self.questions)
+        yield "consent.text", self.consent.text
+        if self.instructions is not None:
+            yield "instructions", self.instructions
+        for item in self.demographics:
+            yield f"demographics.{item.id}.label", item.label
+            yield from ((f"demographics.{item.id}.choices", choice) for choice in item.choices)
+        for number, known in enumerate(self.practice, start=1):
+            if known.why is not None:
+                yield f"practice {number}: why", known.why
+        for number, check in enumerate(self.comprehension.items if self.comprehension else (), start=1):
+            texts = (check.question, check.right, *check.wrong)
+            yield from ((f"comprehension {number}", text) for text in texts)
+
+    def words(self, text: OwnText, language: str) -> Words:
+        """A text as people read it whose pages are in `language`, with the language that it is in."""
+        return in_language(text, language, first="en" if text in ENGLISH_DEFAULTS else self.languages[0])
+
+    def first(self, text: OwnText) -> str:
+        """A text in the study's first language: what is stored as an answer, and what owners see."""
+        return self.words(text, self.languages[0]).text
+
+    def fallbacks(self, language: str) -> list[str]:
+        """The places of the texts that readers of `language` get in another one."""
+        found = (place for place, text in self.own_texts() if self.words(text, language).language != language)
+        return list(dict.fromkeys(found))
+
     @property
     def adaptivity(self) -> Adaptive | None:
         """How comparisons are drawn, None where every pair gets its votes in turn."""
@@ -383,4 +390,4 @@ def slug_of(name: str) -> str:
 def default_design(*, name: str, images: str, votes_per_pair: int | None) -> StudyDesign:
     """The study that `qsched serve FOLDER` makes when there is no study.yaml: the defaults but for `votes_per_pair`."""
     named = {} if votes_per_pair is None else {"votes_per_pair": votes_per_pair}
-    return StudyDesign(slug=slug_of(name), title="Which picture do you prefer?", images=images, **named)
+    return StudyDesign(slug=slug_of(name), title=QUESTION, images=images, **named)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from study_server.studies.design import PanelParameters, Platform
 
-Ending = Literal["complete", "screened_out", "failed_check", "no_consent"]
+Ending = Literal["complete", "screened_out", "failed_check", "not_understood", "no_consent"]
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc={code}"
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 
@@ -91,6 +91,7 @@ def panel_of(platform: Platform) -> Panel:
         ("complete", platform.completion_code, platform.completion_url),
         ("screened_out", platform.screened_out_code, platform.screened_out_url),
         ("failed_check", platform.failed_check_code, platform.failed_check_url),
+        ("not_understood", platform.not_understood_code, platform.not_understood_url),
         ("no_consent", platform.no_consent_code, platform.no_consent_url),
     )
     return Panel(

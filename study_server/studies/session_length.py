@@ -13,6 +13,7 @@ READING_SECONDS = 90
 SCREENING_SECONDS = 20
 DEMOGRAPHIC_SECONDS = 6
 BREAK_SECONDS = 20
+COMPREHENSION_SECONDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def session_minutes(design: StudyDesign, trials: TrialCounts) -> float:
     """Minutes from consent to the last page: reading, questions about oneself, device check, pairs and breaks."""
     screening = design.screening
     seconds = READING_SECONDS + DEMOGRAPHIC_SECONDS * len(design.demographics)
+    if design.comprehension is not None:
+        seconds += COMPREHENSION_SECONDS * len(design.comprehension.items)
     seconds += SCREENING_SECONDS * (screening.colour_plate + screening.grey_steps)
     seconds += BREAK_SECONDS * (max(0, trials.scored - 1) // design.block_length)
     return (seconds + (trials.scored + trials.practice) * design.seconds_per_vote) / 60

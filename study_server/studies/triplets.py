@@ -28,6 +28,7 @@ from study_server.studies.comparisons import (
 from study_server.studies.design import KnownItem, StudyDesign
 from study_server.studies.fidelity import MADE_TRAP, Fidelity
 from study_server.studies.known_answers import TIE
+from study_server.studies.texts import OwnText
 
 #: Where a plain vote tells most of the map: guessed damages in JND.
 PLAIN_RUNGS = ((0.35, 0.75), (1.6, 3.0))
@@ -230,7 +231,7 @@ def _triplet(
     *,
     pool: str = "task",
     answer: str | None = None,
-    why: str | None = None,
+    why: OwnText | None = None,
 ) -> PlannedPair:
     text = "\x1f".join((prompt, str(sample), first, second, reference, shown.value))
     key = hashlib.sha256(text.encode()).hexdigest()[:16]

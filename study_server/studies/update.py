@@ -50,7 +50,7 @@ def update_study(database: Database, design: StudyDesign, *, set_id: str, by: st
         if not changes:
             return []
         study.design = design.model_dump_json()
-        study.title = design.title
+        study.title = design.first(design.title)
         _grow_budget(session, study.id, (design.votes_total or 0) - (before.votes_total or 0))
         latest = sa.select(sa.func.max(DesignVersionRecord.version)).where(DesignVersionRecord.study_id == study.id)
         session.add(

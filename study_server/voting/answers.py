@@ -73,10 +73,11 @@ class PracticeFeedback(ResponseBody):
 
 
 class QuestionText(ResponseBody):
-    """One question about each pair."""
+    """One question about each pair, and the language that it is worded in."""
 
     id: str
     text: str
+    language: str
 
 
 class StudyTerms(ResponseBody):

@@ -106,7 +106,7 @@ def refuse_ended(session: AnnotatorSession) -> None:
     """Conflict for a session whose device does not fit the study, and for one that the owner has ended."""
     if session.state == "screened_out":
         raise Conflict("this device was found not to fit the study", code="screened_out")
-    if session.state == "excluded":
+    if session.state in ("excluded", "not_understood"):
         raise Conflict("your part in this study is over", code="ended")
 
 

@@ -12,6 +12,7 @@ from study_server.assignment.session import AnnotatorSession
 from study_server.clock import now_ms
 from study_server.studies.design import Question
 from study_server.studies.known_answers import first_known, known_answer
+from study_server.studies.texts import read_text
 from study_server.voting.answers import (
     NextStep,
     PageState,
@@ -106,9 +107,9 @@ class Presenter:
         digest = hashlib.sha256(f"{study.uid}/{self._call.session.hash}".encode()).hexdigest()
         return SessionAnswer(
             study=StudyTerms(
-                title=study.title,
+                title=design.words(design.title, self._call.catalogue().language).text,
                 slug=study.slug,
-                questions=tuple(QuestionText(id=one.id, text=self._question(one)) for one in design.questions),
+                questions=tuple(self._question(one) for one in design.questions),
                 allow_tie=design.allow_tie,
                 allow_skip=design.allow_skip,
                 strength=design.strength,
@@ -130,9 +131,16 @@ class Presenter:
             retry_after=_retry_after(outcome),
         )
 
-    def _question(self, question: Question) -> str:
+    def _question(self, question: Question) -> QuestionText:
         """The owner's words; the question of a fidelity study is the page's own, in the person's language."""
-        return question.text if self._design.fidelity is None else self._call.catalogue().text("fidelity.question")
+        if self._design.fidelity is not None:
+            return QuestionText(
+                id=question.id,
+                text=self._call.catalogue().text("fidelity.question"),
+                language=self._call.catalogue().language,
+            )
+        words = self._design.words(question.text, self._call.catalogue().language)
+        return QuestionText(id=question.id, text=words.text, language=words.language)
 
     def vote(self, outcome: Outcome, *, stacked: bool) -> VoteAnswer:
         """The answer to an accepted vote; `stacked` if the pictures lay one above the other."""
@@ -185,7 +193,8 @@ class Presenter:
             name: self._call.catalogue().text(f"feedback.side.{side}")
             for name, side in (("better", better), ("worse", worse))
         }
-        text = re.sub(r"{(better|worse)}", lambda found: words[found[1]], voted.content.why or "")
+        why = self._design.words(read_text(voted.content.why or ""), self._call.catalogue().language).text
+        text = re.sub(r"{(better|worse)}", lambda found: words[found[1]], why)
         return PracticeFeedback(correct=correct, text=text)
 
 

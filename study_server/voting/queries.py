@@ -75,3 +75,5 @@ ANSWERS_OF = Statement("""
     WHERE assignment_id = :assignment
       AND question = (SELECT question FROM votes WHERE assignment_id = :assignment ORDER BY id LIMIT 1)
 """)
+
+COMPREHENSION = Statement("SELECT comprehension FROM sessions WHERE id = :session")

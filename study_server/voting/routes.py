@@ -29,7 +29,7 @@ async def vote(call: Call, body: VoteBody) -> VoteAnswer:
         painted_ms=None if body.painted_at is None else round(body.painted_at),
         key=body.idempotency_key,
         tab_token=body.tab_token,
-        display=body.display(),
+        display=_displays(call, body),
         strengths=body.strengths,
         view=body.view,
     )
@@ -107,6 +107,16 @@ async def report(call: Call, body: ReportBody) -> NextStep:
         tab_token=body.tab_token,
     )
     return Presenter(call).report(outcome)
+
+
+def _displays(call: Call, body: VoteBody) -> dict[str, str]:
+    """How each question was shown: the same for all, but for its language, which a question may lack."""
+    design, language = call.study.design, call.catalogue().language
+    languages = {one.id: design.words(one.text, language).language for one in design.questions}
+    if design.fidelity is not None:  # its question is the page's own
+        languages = dict.fromkeys(languages, language)
+    made = {one: body.display(one) for one in set(languages.values())}
+    return {question: made[one] for question, one in languages.items()}
 
 
 async def _reference_of(call: Call, assignment: int) -> tuple[int, ...]:

@@ -55,10 +55,10 @@ class VoteBody(RequestBody):
     viewport: Viewport | None = None
     view: View | None = None
 
-    def display(self) -> str | None:
-        """Input, viewport and layout as JSON for the record."""
+    def display(self, language: str) -> str:
+        """The question's language, input, viewport and layout as JSON for the record."""
         shown = self.model_dump_json(include={"input", "viewport", "view"}, exclude_none=True)
-        return None if shown == "{}" else shown
+        return f'{{"language":"{language}"' + ("}" if shown == "{}" else f",{shown[1:]}")
 
 
 class UndoBody(RequestBody):

@@ -47,7 +47,7 @@ class SubmittedVote(NamedTuple):
     painted_ms: int | None
     key: str
     tab_token: str
-    display: str | None
+    display: Mapping[str, str]
     strengths: Mapping[str, int] = MappingProxyType({})
     view: View | None = None
 
@@ -147,7 +147,7 @@ def _write(
             painted_ms=vote.painted_ms,
             now=context.now,
             key=vote.key,
-            display=vote.display,
+            display=vote.display.get(question),
             supersedes=previous.get(question),
             surplus=surplus,
             strength=vote.strengths.get(question),

@@ -12,6 +12,7 @@ from study_server.assignment.service import QUEUE_DEPTH, lease_next, resume, rev
 from study_server.assignment.session import AnnotatorSession, load_session, save_session
 from study_server.db import Tx
 from study_server.errors import Conflict
+from study_server.studies.design import StudyDesign
 from study_server.voting import queries
 from study_server.voting.outcome import (
     Outcome,
@@ -46,14 +47,14 @@ def open_session(
 ) -> Outcome:
     """The state of the session and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
 
-    Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening that the
-    study requires is passed.
+    Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening or questions
+    about the instructions, if the study has them, are passed.
     """
     session = load_session(tx, key=session_key, study=context.study.id)
-    if session.state == "excluded":
+    if session.state in ("excluded", "not_understood"):
         refuse_ended(session)
-    if session.state == "active" and context.study.design.screening.required:
-        _check_screening(tx, session)
+    if session.state == "active":
+        _check_may_begin(tx, context.study.design, session)
     if session.tab_token is None or tab_token != session.tab_token:
         silent = context.now - (session.tab_seen_ms or 0) > TAB_SILENCE_MS
         if session.tab_token is not None and not silent and not take_over:
@@ -127,10 +128,18 @@ def keep_leases(
     return lost
 
 
-def _check_screening(tx: Tx, session: AnnotatorSession) -> None:
-    stored = tx.scalar(queries.SCREENING, session=session.id)
-    if stored is None or not json.loads(stored)["passed"]:
+def _check_may_begin(tx: Tx, design: StudyDesign, session: AnnotatorSession) -> None:
+    """Conflict before the check of the screen and the questions about the instructions are passed."""
+    if design.screening.required and not _passed(tx.scalar(queries.SCREENING, session=session.id)):
         raise Conflict("this study begins with a check of your screen; open its instructions first", code="screening")
+    if design.comprehension is None or session.simulated:
+        return
+    if not _passed(tx.scalar(queries.COMPREHENSION, session=session.id)):
+        raise Conflict("this study begins with questions about its instructions; open them first", code="screening")
+
+
+def _passed(stored: str | None) -> bool:
+    return stored is not None and bool(json.loads(stored)["passed"])
 
 
 def report_problem(

@@ -30,6 +30,7 @@ class StudyHeading:
 
     slug: str
     title: str
+    language: str
 
 
 class Pages:

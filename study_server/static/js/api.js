@@ -8,7 +8,8 @@
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
  *   limit_seconds_left: number|null, practice_left?: number}} Progress
  * @typedef {"task"|"break"|"finished"|"waiting"|"paused"|"closed"} State
- * @typedef {{title: string, slug: string, questions: {id: string, text: string}[], allow_tie: boolean,
+ * @typedef {{id: string, text: string, language: string}} Question
+ * @typedef {{title: string, slug: string, questions: Question[], allow_tie: boolean,
  *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean,
  *   seconds_per_vote: number, show_at?: "fit"|"one_to_one", design?: "preference"|"fidelity",
  *   faster_flicker?: boolean}} Study

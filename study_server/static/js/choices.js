@@ -35,7 +35,7 @@ export class Choices {
     this.onComplete = onComplete;
     this.onAnswer = onAnswer;
     this.mayAnswer = mayAnswer;
-    /** @type {{id: string, text: string}[]} */
+    /** @type {import("./api.js").Question[]} */
     this.questions = [];
     /** @type {Record<string, Option>} */
     this.chosen = {};
@@ -167,7 +167,7 @@ export class Choices {
   }
 
   /**
-   * @param {{id: string, text: string}} question
+   * @param {import("./api.js").Question} question
    * @param {number} index
    * @returns {HTMLElement}
    */
@@ -180,6 +180,7 @@ export class Choices {
     label.id = `question-${index}`;
     label.className = "question-text";
     label.dir = "auto";
+    label.lang = question.language;
     label.textContent = question.text;
     row.setAttribute("aria-labelledby", label.id);
     const buttons = document.createElement("div");
