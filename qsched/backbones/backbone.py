@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,12 @@ from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import PLAIN_OPTIONS, Family, family_of
 from qsched.backbones.layout import NoiseLayout, ask_layout
 from qsched.backbones.lora import check_no_adapter
+from qsched.backbones.slot import DenoiserSlot
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec
+from qsched.backbones.standin import Reached
+from qsched.backbones.texts import RememberedTexts
 
-_DENOISERS = ("transformer", "unet")
+DENOISERS = ("transformer", "unet")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Backbone:
     assumed        'steps 4' and the like: what neither the folder nor the caller states
     identity       hash of every tensor and of the configuration; None for a pipeline that was made in memory
     layout         how its initial noise is drawn and given
+    slot           the denoiser's place, from which another one can be had; None for a pipeline that was made in memory
+    texts          what its text encoders made, so that they need not stay; None: they stay
     """
 
     name: str
@@ -47,12 +53,24 @@ class Backbone:
     dropped: tuple[str, ...] = ()
     identity: str | None = None
     assumed: tuple[str, ...] = ()
+    slot: DenoiserSlot | None = None
+    texts: RememberedTexts | None = None
 
     @property
     def denoiser(self) -> nn.Module:
         """The module that predicts noise or velocity: the only one that a precision touches."""
-        module: nn.Module = getattr(self.pipeline, self.denoiser_name)
+        module: nn.Module = getattr(self.pipeline, self.denoiser_name) if self.slot is None else self.slot.module
         return module
+
+    @property
+    def is_complete(self) -> bool:
+        """False until the denoiser is in memory."""
+        return self.slot is None or self.slot.complete
+
+    def complete(self) -> None:
+        """Have the whole denoiser in memory, as it is in its files."""
+        if self.slot is not None:
+            self.slot.fill_whole()
 
     def call(
         self, prompt: list[str], generator: list[Generator], latents: Tensor | None, *, steps: int | None = None
@@ -67,6 +85,21 @@ class Backbone:
             options=self.call_options,
         )
         return call_pipeline(self.pipeline, arguments, prompt=prompt, generator=generator, latents=latents)
+
+    def read_texts(self, batches: Iterable[Sequence[str]]) -> None:
+        """Let the text encoders read all prompts, batch by batch, and then leave memory; the denoiser is not there yet.
+
+        Nothing for a pipeline whose encoders cannot be told apart from the rest of its call.
+        """
+        if self.texts is None or self.is_complete:
+            return
+        for batch in batches:
+            generators = [Generator("cpu").manual_seed(0) for _ in batch]
+            with contextlib.suppress(Reached), torch.inference_mode():
+                self.call(list(batch), generators, None)
+            if not len(self.texts):
+                return  # this class reads its prompts in another way
+        self.texts.let_encoders_go()
 
 
 def call_pipeline(
@@ -116,7 +149,7 @@ def call_parameters(pipeline: Any) -> frozenset[str]:
 def denoiser_of(pipeline: Any, family: Family | None = None) -> tuple[str, nn.Module]:
     """(attribute name, module) of the denoiser."""
     named = None if family is None else family.denoiser
-    for name in (named,) if named is not None else _DENOISERS:
+    for name in (named,) if named is not None else DENOISERS:
         module = getattr(pipeline, name, None)
         if isinstance(module, nn.Module):
             return name, module
@@ -144,11 +177,13 @@ def describe(
     overrides: Mapping[str, Any],
     dropped: Sequence[str] = (),
     identity: str | None = None,
+    slot: DenoiserSlot | None = None,
+    texts: RememberedTexts | None = None,
 ) -> Backbone:
     """How a pipeline is called, from its spec, what was asked for, and what the pipeline itself states."""
     kind = type(pipeline).__name__
     family = spec.family or family_of(kind)
-    name, module = denoiser_of(pipeline, family)
+    name, module = denoiser_of(pipeline, family) if slot is None else (slot.name, slot.module)
     module.eval()
     check_no_adapter(pipeline)
     options = _checked_options(pipeline, {**spec.call_options, **overrides.get("call_options", {})})
@@ -187,6 +222,8 @@ def describe(
         dropped=tuple(dropped),
         identity=identity,
         assumed=assumed,
+        slot=slot,
+        texts=texts,
         **chosen,
     )
 

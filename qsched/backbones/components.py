@@ -35,12 +35,17 @@ def load_modules(
     """
     if asked and not any(folder.glob(f"*/*.{variant}*.safetensors")):
         raise BackboneError(f"--variant {variant}: {folder} has no *.{variant}.safetensors; leave the variant out")
-    modules: dict[str, Any] = {}
-    for name, (library, kind) in component_classes(folder).items():
-        cls = None if name in leave_out else _module_class(library, kind)
-        if cls is not None:
-            modules[name] = _load_whole(cls, folder / name, dtype=dtype, variant=_variant_of(folder / name, variant))
-    return modules
+    return {
+        name: _load_whole(cls, folder / name, dtype=dtype, variant=variant_of(folder / name, variant))
+        for name, cls in module_classes(folder).items()
+        if name not in leave_out
+    }
+
+
+def module_classes(folder: Path) -> dict[str, Any]:
+    """Component name -> class, for the components that have weights."""
+    found = {name: _module_class(library, kind) for name, (library, kind) in component_classes(folder).items()}
+    return {name: cls for name, cls in found.items() if cls is not None}
 
 
 def _module_class(library: str, kind: str) -> Any:
@@ -50,7 +55,7 @@ def _module_class(library: str, kind: str) -> Any:
     return cls if isinstance(cls, type) and issubclass(cls, nn.Module) else None
 
 
-def _variant_of(folder: Path, preferred: str | None) -> str | None:
+def variant_of(folder: Path, preferred: str | None) -> str | None:
     """The variant to read: the preferred one if its files are there, and fp16 if there is nothing else."""
     if preferred is not None and any(folder.glob(f"*.{preferred}*.safetensors")):
         return preferred

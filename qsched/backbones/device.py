@@ -7,6 +7,7 @@ import torch
 from qsched.backbones.errors import BackboneError
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+OFFLOADS = ("none", "model", "sequential")
 
 
 def checked_device(device: str) -> torch.device:
@@ -26,3 +27,14 @@ def checked_device(device: str) -> torch.device:
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise BackboneError(f"device {device!r}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
     return place
+
+
+def check_offload(offload: str, place: torch.device) -> None:
+    """BackboneError for a way that is unknown, or on a device that has no other memory to use."""
+    if offload not in OFFLOADS:
+        raise BackboneError(f"offload {offload!r} is unknown; choose {', '.join(OFFLOADS)}")
+    if offload != "none" and place.type == "cpu":
+        raise BackboneError(
+            f"--offload {offload} keeps weights in the machine's memory until the GPU needs them, and the device is "
+            "the CPU; leave it out, or use --device cuda"
+        )

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from qsched.backbones.errors import BackboneError
+from qsched.backbones.standin import Reached, tensors_in
 
 _PROBE = ("a", "a b")
 # What a pipeline raises at an argument that it does not take.
@@ -90,14 +91,6 @@ def ask_layout(pipeline: Any, denoiser: nn.Module, call: Callable[..., Any]) -> 
     )
 
 
-class _Reached(BaseException):
-    """Leaves a pipeline at its first denoiser call. Never seen by a user."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        super().__init__()
-        self.tensors = tensors
-
-
 def _generators() -> list[Generator]:
     return [Generator("cpu").manual_seed(seed) for seed in range(len(_PROBE))]
 
@@ -108,13 +101,13 @@ def _inputs(
     """The tensors of the first denoiser call."""
 
     def reached(*args: Any, **kwargs: Any) -> Any:
-        raise _Reached(list(_tensors([*args, *kwargs.values()])))
+        raise Reached(list(tensors_in([*args, *kwargs.values()])))
 
     before = vars(denoiser).get("forward")
     denoiser.forward = reached
     try:
         call(prompt=list(_PROBE), generator=generators, latents=latents)
-    except _Reached as end:
+    except Reached as end:
         return end.tensors
     finally:
         del denoiser.forward
@@ -169,17 +162,6 @@ def _recorded_request(pipeline: Any) -> Any:
 def _first(prepared: Any) -> Tensor:
     tensor: Tensor = prepared[0] if isinstance(prepared, tuple | list) else prepared
     return tensor
-
-
-def _tensors(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
 
 
 def _same(a: list[Tensor], b: list[Tensor]) -> bool:

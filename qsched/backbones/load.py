@@ -13,17 +13,20 @@ import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download
 
-from qsched.backbones.backbone import Backbone, describe
-from qsched.backbones.components import load_modules
-from qsched.backbones.device import checked_device
+from qsched.backbones.backbone import DENOISERS, Backbone, denoiser_of, describe
+from qsched.backbones.components import load_modules, module_classes, variant_of
+from qsched.backbones.device import check_offload, checked_device
+from qsched.backbones.empty import EmptyModel, empty_model
 from qsched.backbones.errors import BackboneError
-from qsched.backbones.families import family_of
+from qsched.backbones.families import Family, family_of
 from qsched.backbones.find import find_spec
 from qsched.backbones.identity import loaded_identity
 from qsched.backbones.index import INDEX_NAME, check_folder, component_classes, pipeline_class
 from qsched.backbones.lora import fuse_loras
 from qsched.backbones.quiet import disable_bars
+from qsched.backbones.slot import DenoiserSlot, Offload, offload_to
 from qsched.backbones.spec import BackboneSpec, Lora
+from qsched.backbones.texts import RememberedTexts
 
 _GIB = 1024**3
 
@@ -39,55 +42,56 @@ def load_backbone(
     height: int | None = None,
     call_options: Mapping[str, Any] | None = None,
     vae_dtype: torch.dtype | None = None,
+    offload: Offload = "none",
+    compiled: bool = False,
+    later_denoiser: bool = False,
 ) -> Backbone:
     """Load a known backbone, any local diffusers folder, or a hub model with its commit, ready to be called.
 
     Weights are read from safetensors only; no code from a folder or the hub is run. Steps to `call_options` override
-    the backbone's own; `vae_dtype` is for a VAE that overflows in the base dtype. Raises BackboneError with the remedy
-    for an unknown name, a download that fails, a machine too small, a device that is not there, or a pipeline class
-    that we cannot drive.
+    the backbone's own; `vae_dtype` is for a VAE that overflows in the base dtype. With `later_denoiser` the denoiser is
+    read when a precision is applied, layer by layer, or by `complete()`, and texts can be read before.
+
+    Raises BackboneError with the remedy for an unknown name, a download that fails, a machine too small, a device that
+    is not there, or a pipeline class that we cannot drive.
     """
     disable_bars()
     spec = backbone if isinstance(backbone, BackboneSpec) else find_spec(backbone)
     place = checked_device(str(device))
+    check_offload(offload, place)
     _check_fits(spec, dtype, place)
     variant = spec.variant or (spec.fp16_variant if dtype is torch.float16 else None)
     folder = _folder_of(spec, variant)
     check_folder(folder, spec.source)
+    files = _Files(folder, dtype, variant, asked=spec.variant is not None)
     checked = "safety_checker" in component_classes(folder)
     dropped = {"safety_checker": None, "requires_safety_checker": False} if checked else {}
-    modules = load_modules(
-        folder, dtype=dtype, variant=variant, asked=spec.variant is not None, leave_out=frozenset(dropped)
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`torch_dtype` is deprecated", category=FutureWarning)
-            pipeline = _class_of(folder).from_pretrained(
-                folder, local_files_only=True, torch_dtype=dtype, **modules, **dropped
-            )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BackboneError(_load_failure(spec, error)) from error
-    pipeline.set_progress_bar_config(disable=True)
-    if spec.scheduler is not None:
-        pipeline.scheduler = _scheduler(pipeline, *spec.scheduler)
+    name = denoiser_name(spec.family or family_of(pipeline_class(folder)), files.classes)
+    # An adapter is fused into weights that are there.
+    source = files.empty(name) if name is not None and not spec.loras else None
+    pipeline = _pipeline(spec, files, dropped, {} if name is None or source is None else {name: source.build()})
     adapters = [(lora, lora_file(lora)) for lora in spec.loras]
     fuse_loras(pipeline, adapters)
     if vae_dtype is not None:
         set_vae_dtype(pipeline, vae_dtype)
-    try:
-        pipeline.to(place)
-    except torch.OutOfMemoryError as error:
-        raise BackboneError(
-            f"{spec.name} in {dtype} does not fit into the memory of {place}: {error}. Use a larger GPU or a "
-            "smaller backbone such as tiny-flux."
-        ) from error
-    return describe(
+    name, module = denoiser_of(pipeline, spec.family or family_of(type(pipeline).__name__))
+    way: dict[str, Any] = {"offload": offload, "compiled": compiled}
+    slot = DenoiserSlot(pipeline, name, device=place, source=source, module=module, **way)
+    _place(pipeline, place, offload, spec, dtype)
+    texts = None
+    if later_denoiser and hasattr(pipeline, "encode_prompt"):
+        home = place if offload == "none" else torch.device("cpu")
+        again = None if source is None else lambda names: {n: m.to(home) for n, m in files.read(names).items()}
+        texts = RememberedTexts(pipeline, place, again, offload=offload)
+    described = describe(
         pipeline,
         spec,
         dtype=dtype,
         device=place,
         dropped=tuple(k for k in dropped if k == "safety_checker"),
         identity=loaded_identity(folder, spec, adapters),
+        slot=slot,
+        texts=texts,
         overrides={
             "steps": steps,
             "guidance_scale": guidance_scale,
@@ -96,6 +100,69 @@ def load_backbone(
             "call_options": dict(call_options or {}),
         },
     )
+    if not later_denoiser:
+        described.complete()
+    return described
+
+
+class _Files:
+    """The components of a folder, to be read in a dtype and a variant."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, variant: str | None, *, asked: bool) -> None:
+        self.folder, self.dtype, self.classes = folder, dtype, module_classes(folder)
+        self._variant, self._asked = variant, asked
+
+    def read(self, names: frozenset[str]) -> dict[str, Any]:
+        """The components of these names, whole."""
+        return load_modules(
+            self.folder,
+            dtype=self.dtype,
+            variant=self._variant,
+            asked=self._asked,
+            leave_out=frozenset(self.classes) - names,
+        )
+
+    def empty(self, name: str) -> EmptyModel | None:
+        """The component without its weights; None if it can only be read whole."""
+        own = self.folder / name
+        return empty_model(self.classes[name], own, dtype=self.dtype, variant=variant_of(own, self._variant))
+
+
+def _pipeline(spec: BackboneSpec, files: _Files, dropped: Mapping[str, Any], there: Mapping[str, Any]) -> Any:
+    """The pipeline with what is `there` already, without what is `dropped`, and with everything else read."""
+    modules = files.read(frozenset(files.classes) - frozenset(dropped) - frozenset(there))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`torch_dtype` is deprecated", category=FutureWarning)
+            pipeline = _class_of(files.folder).from_pretrained(
+                files.folder, local_files_only=True, torch_dtype=files.dtype, **modules, **there, **dropped
+            )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BackboneError(_load_failure(spec, error)) from error
+    pipeline.set_progress_bar_config(disable=True)
+    if spec.scheduler is not None:
+        pipeline.scheduler = _scheduler(pipeline, *spec.scheduler)
+    return pipeline
+
+
+def _place(pipeline: Any, place: torch.device, offload: Offload, spec: BackboneSpec, dtype: torch.dtype) -> None:
+    """Bring everything but the denoiser, which is not in the pipeline yet, to its device."""
+    try:
+        if offload == "none":
+            pipeline.to(place)
+        else:
+            offload_to(pipeline, place, offload)
+    except torch.OutOfMemoryError as error:
+        raise BackboneError(
+            f"{spec.name} in {dtype} does not fit into the memory of {place}: {error}. Use --offload model, a larger "
+            "GPU, or a smaller backbone such as tiny-flux."
+        ) from error
+
+
+def denoiser_name(family: Family, classes: Mapping[str, Any]) -> str | None:
+    """The component that is the denoiser, before anything is loaded; None if only the pipeline can tell."""
+    names = DENOISERS if family.denoiser is None else (family.denoiser,)
+    return next((name for name in names if name in classes), None)
 
 
 def lora_file(lora: Lora) -> Path:

@@ -132,6 +132,7 @@ class LocalExecutor:
     def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Do the tasks in their order."""
         applied: tuple[str, str] | None = None
+        self._worker.expect(task.batch for task in tasks)
         for task in tasks:
             if task.precision != applied:
                 yield Loading(task.arm)

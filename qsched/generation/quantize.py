@@ -76,6 +76,7 @@ def calibration_source(
 def quantize_backbone(backbone: Backbone, recipe: Recipe, source: CalibrationSource | None) -> PrecisionReport:
     """Apply the recipe to a fresh backbone; its pipeline's scheduler is replaced where the recipe corrects noise.
 
+    A denoiser that is not in memory yet is converted while it is read, unless statistics have to be measured on it.
     Raises InputError for a recipe that needs statistics if `source` is None.
     """
     from qsched.precision import apply_precision
@@ -83,14 +84,14 @@ def quantize_backbone(backbone: Backbone, recipe: Recipe, source: CalibrationSou
 
     check_applicable(backbone, recipe)
     if not recipe.statistics:
-        return apply_precision(backbone, recipe)
+        return apply_precision(backbone, recipe, filler=backbone.slot)
     if source is None:
         raise InputError(f"precision {recipe.name} needs statistics of calibration prompts; give a prompts file")
     given: dict[Statistic, Statistics] = {
         kind: _layer_statistics(backbone, recipe, kind, source) for kind in recipe.statistics if kind != "ptqd"
     }
     if recipe.correction is None:
-        return apply_precision(backbone, recipe, statistics=given)
+        return apply_precision(backbone, recipe, statistics=given, filler=backbone.slot)
     return _apply_with_correction(backbone, recipe, source, given)
 
 
@@ -107,6 +108,8 @@ def _layer_statistics(backbone: Backbone, recipe: Recipe, kind: Statistic, sourc
     kept = read_statistics(path, kind, circumstances)
     if kept is not None:
         return kept
+    _check_measurable(backbone, recipe)
+    backbone.complete()
 
     def items(done: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         batches = []
@@ -136,8 +139,10 @@ def _apply_with_correction(
     path = statistics_path(source.folder, "ptqd", circumstances)
     noise = read_statistics(path, "ptqd", circumstances)
     if noise is not None:
-        report = apply_precision(backbone, recipe, statistics=given)
+        report = apply_precision(backbone, recipe, statistics=given, filler=backbone.slot)
     else:
+        _check_measurable(backbone, recipe)
+        backbone.complete()
         # The full-precision runs come first: afterwards there is only the quantized denoiser.
         runs = []
         for prompts in source.batches():
@@ -164,6 +169,16 @@ def _apply_with_correction(
         statistics_sha256={**report.statistics_sha256, "ptqd": noise.sha256},
         notes=(*report.notes, f"noise correction: k = {', '.join(f'{k:+.4f}' for k in fitted.k.tolist())} by step"),
     )
+
+
+def _check_measurable(backbone: Backbone, recipe: Recipe) -> None:
+    """InputError if the weights are not where a replayed denoiser would look for them."""
+    if backbone.slot is not None and backbone.slot.offload != "none":
+        raise InputError(
+            f"precision {recipe.name} measures statistics first, with the whole denoiser on the GPU, and --offload "
+            f"{backbone.slot.offload} is given. Run this arm once without it (--limit 1 will do), on a larger GPU if "
+            "need be: the statistics are kept in the set's folder"
+        )
 
 
 def _circumstances(backbone: Backbone, source: CalibrationSource, kind: Statistic) -> dict[str, object]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsched.errors import InputError, MissingExtraError, QschedError
 from qsched.generation.executors import Event, Loaded, Loading, Lost, Made, Task
-from qsched.generation.plan import Plan
+from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource
 from qsched.generation.request import Request
 from qsched.generation.worker import Picture, Worker
@@ -52,7 +52,8 @@ class _Actor:
         self._worker = Worker(request, plan, source)
         self._applied: tuple[str, str] | None = None
 
-    def ready(self) -> bool:
+    def ready(self, batches: list[tuple[Job, ...]]) -> bool:
+        self._worker.expect(batches)
         return True
 
     def describe(self) -> Manifest:
@@ -124,7 +125,8 @@ class RayExecutor:
     def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Hand each worker its next task when it is done with the last one."""
         queue, crashes, begun = deque(tasks), Counter[str](), set[tuple[str, str]]()
-        flying: Flying = {actor.ready.remote(): (slot, None) for slot, actor in enumerate(self._actors)}
+        batches = self._ray.put(list(dict.fromkeys(task.batch for task in tasks)))
+        flying: Flying = {actor.ready.remote(batches): (slot, None) for slot, actor in enumerate(self._actors)}
         # A worker that waits for room on a lost node is not waited for once the work is done.
         while queue or any(task is not None for _, task in flying.values()):
             reference = self._next_done(flying)
@@ -137,7 +139,7 @@ class RayExecutor:
                 yield Lost(_first_line(error))
                 queue.extendleft([] if task is None else [task])
                 self._actors[slot] = self._new()
-                flying[self._actors[slot].ready.remote()] = (slot, None)
+                flying[self._actors[slot].ready.remote(batches)] = (slot, None)
                 continue
             if queue:
                 following = queue.popleft()

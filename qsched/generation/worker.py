@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ class Worker:
         self._plan = plan
         self._source = source
         self._backbone: Backbone | None = None
+        self._expected: list[tuple[str, ...]] = []
         self._environment = environment_here()
 
     def describe(self) -> Manifest:
@@ -52,9 +54,17 @@ class Worker:
         backbone = self._loaded(self._plan.arms[0])
         return make_manifest(self._plan, backbone, calibration=None if self._source is None else self._source.to_dict())
 
+    def expect(self, batches: Iterable[tuple[Job, ...]]) -> None:
+        """The batches that may come: their prompts are read before a denoiser is loaded."""
+        texts = [tuple(job.prompt.prompt for job in batch) for batch in batches if batch]
+        if self._source is not None:
+            texts += [tuple(prompt.prompt for prompt in batch) for batch in self._source.batches()]
+        self._expected = list(dict.fromkeys(texts))
+
     def apply(self, arm: Arm) -> PrecisionReport:
         """Bring the backbone into the arm's precision, afresh."""
         backbone = self._loaded(arm)
+        backbone.read_texts(self._expected)
         if self._source is None or not arm.recipe.statistics:
             return quantize_backbone(backbone, arm.recipe, None)
         with taking_turns(self._source.folder):
@@ -111,12 +121,20 @@ class Worker:
         return made
 
     def _loaded(self, arm: Arm) -> Backbone:
-        """The backbone in the arm's base dtype, with a denoiser that nothing has touched."""
-        if self._backbone is None or not _is_fresh(self._backbone, arm):
-            # The old denoiser goes before the new one comes: there may be room for one only.
-            self._backbone = None
-            _free_memory()
-            self._backbone = _load(self._request, arm)
+        """The backbone in the arm's base dtype, with a denoiser that nothing has touched, or with none yet."""
+        from qsched.precision.apply import is_untouched
+
+        backbone = self._backbone
+        if backbone is not None and _has_dtype(backbone, arm):
+            if is_untouched(backbone.denoiser):
+                return backbone
+            if backbone.slot is not None and backbone.slot.can_renew:
+                backbone.slot.renew()
+                return backbone
+        # The old denoiser goes before the new one comes: there may be room for one only.
+        self._backbone = backbone = None
+        _free_memory()
+        self._backbone = _load(self._request, arm)
         return self._backbone
 
 
@@ -133,6 +151,7 @@ def _load(request: Request, arm: Arm) -> Backbone:
         height=request.height,
         call_options=request.call_options(),
         vae_dtype=None if request.vae_dtype is None else DTYPES[request.vae_dtype],
+        later_denoiser=True,
     )
     if "qsched_coefficients" in backbone.pipeline.scheduler.config:
         raise InputError(
@@ -142,11 +161,10 @@ def _load(request: Request, arm: Arm) -> Backbone:
     return backbone
 
 
-def _is_fresh(backbone: Backbone, arm: Arm) -> bool:
+def _has_dtype(backbone: Backbone, arm: Arm) -> bool:
     from qsched.backbones import DTYPES
-    from qsched.precision.apply import is_untouched
 
-    return is_untouched(backbone.denoiser) and backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
+    return backbone.dtype is DTYPES[arm.recipe.dtype_name or arm.base_dtype]
 
 
 def _free_memory() -> None:

@@ -37,12 +37,30 @@ class HasDenoiser(Protocol):
     def denoiser_name(self) -> str: ...
 
 
+class Filler(Protocol):
+    """Brings a denoiser's weights module by module; `qsched.backbones.slot.DenoiserSlot` does."""
+
+    def fill(self, name: str, module: nn.Module) -> None:
+        """Have the module's own tensors in memory, on the device where they are converted."""
+
+    def settle(self, module: nn.Module) -> None:
+        """The module is converted."""
+
+    def finish(self) -> None:
+        """All modules are."""
+
+
 def apply_precision(
-    backbone: HasDenoiser, precision: str | Recipe, *, statistics: Mapping[Statistic, Statistics] | None = None
+    backbone: HasDenoiser,
+    precision: str | Recipe,
+    *,
+    statistics: Mapping[Statistic, Statistics] | None = None,
+    filler: Filler | None = None,
 ) -> PrecisionReport:
     """Quantize the backbone's denoiser in place; nothing else of the pipeline is touched.
 
     statistics    what `recipe.statistics` names, except 'ptqd', which concerns the scheduler
+    filler        brings the weights of a denoiser that is empty yet, each just before it is converted
 
     A dtype recipe converts nothing: the backbone must have been loaded in that dtype. Raises PrecisionError
     for a recipe that matches no layer or lacks its statistics, for a second recipe on one denoiser and for a
@@ -64,8 +82,9 @@ def apply_precision(
         packed = others + sum(_packed(denoiser, name, recipe, bits[name]) for name in layers)
     if recipe.method == "svdquant":
         nominal += sum(svdquant.branch_bytes(layer) for layer in layers.values())
+    del layers  # those that are replaced go as soon as they are
+    _convert(denoiser, recipe, measured, bits, filler)
     if recipe.method != "dtype":
-        _convert(denoiser, selection, recipe, measured, bits)
         setattr(denoiser, _MARK, recipe.name)
     resident = tensor_bytes(denoiser)
     return PrecisionReport(
@@ -165,27 +184,40 @@ def _packed(denoiser: nn.Module, name: str, recipe: Recipe, bits: float) -> int:
 
 def _convert(
     denoiser: nn.Module,
-    selection: Selection,
     recipe: Recipe,
     measured: Mapping[str, Tensor],
     bits: Mapping[str, float],
+    filler: Filler | None,
 ) -> None:
-    names = list(selection.converted)
+    """Convert the layers that have `bits` in module order, each as soon as its weights are there."""
+    stored = gguf_file.read_gguf(recipe) if recipe.method == "gguf-file" else {}
+    # Names, not modules: a list of them would keep in memory what has been replaced.
+    for name in [name for name, _ in denoiser.named_modules()]:
+        if filler is not None:
+            filler.fill(name, denoiser.get_submodule(name))
+        if stored:
+            gguf_file.convert(denoiser.get_submodule(name), name, stored, recipe)
+        elif name in bits:
+            _convert_layer(denoiser, name, recipe, measured, int(bits[name]))
+        if filler is not None and not any(True for _ in denoiser.get_submodule(name).children()):
+            filler.settle(denoiser.get_submodule(name))
+    if filler is not None:
+        filler.finish()
+
+
+def _convert_layer(denoiser: nn.Module, name: str, recipe: Recipe, measured: Mapping[str, Tensor], bits: int) -> None:
     if recipe.method.startswith("torchao"):
-        torchao_kernels.convert(denoiser, names, recipe)
+        torchao_kernels.convert(denoiser, name, recipe)
     elif recipe.method.startswith("bitsandbytes"):
-        bitsandbytes_kernels.convert(denoiser, names, recipe)
-    elif recipe.method == "gguf-file":
-        gguf_file.convert(denoiser, recipe)
+        bitsandbytes_kernels.convert(denoiser, name, recipe)
     elif recipe.method == "smoothquant":
-        smoothquant.convert(denoiser, selection, recipe, measured)
+        smoothquant.convert(denoiser, name, recipe, measured[name])
     elif recipe.method == "svdquant":
-        svdquant.convert(denoiser, selection, recipe, measured)
+        svdquant.convert(denoiser, name, recipe, measured[name])
     elif recipe.method == "mixdq":
-        mixdq.convert(denoiser, {name: int(b) for name, b in bits.items()}, recipe)
+        mixdq.convert(denoiser, name, bits, recipe)
     else:
-        for name in names:
-            simulate(layer_named(denoiser, name), weight_format(recipe, int(bits[name])), activation_format(recipe))
+        simulate(layer_named(denoiser, name), weight_format(recipe, bits), activation_format(recipe))
 
 
 def _notes(selection: Selection, recipe: Recipe) -> tuple[str, ...]:

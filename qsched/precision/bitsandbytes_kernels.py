@@ -17,15 +17,14 @@ from qsched.precision.recipe import Recipe
 OUTLIER_THRESHOLD = 6.0
 
 
-def convert(denoiser: nn.Module, names: list[str], recipe: Recipe) -> None:
-    """Replace the named Linear layers by bitsandbytes' own."""
+def convert(denoiser: nn.Module, name: str, recipe: Recipe) -> None:
+    """Replace the named Linear layer by bitsandbytes' own."""
     make = _nf4_layer if recipe.method == "bitsandbytes-nf4" else _int8_layer
-    for name in names:
-        layer = denoiser.get_submodule(name)
-        assert isinstance(layer, nn.Linear), "only Linear layers are selected"
-        parent, _, leaf = name.rpartition(".")
-        # Codes are made when the parameter moves to its device, a CPU included.
-        setattr(denoiser.get_submodule(parent), leaf, make(layer, recipe).to(layer.weight.device))
+    layer = denoiser.get_submodule(name)
+    assert isinstance(layer, nn.Linear), "only Linear layers are selected"
+    parent, _, leaf = name.rpartition(".")
+    # Codes are made when the parameter moves to its device, a CPU included.
+    setattr(denoiser.get_submodule(parent), leaf, make(layer, recipe).to(layer.weight.device))
 
 
 def _modules() -> Any:

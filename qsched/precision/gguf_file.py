@@ -52,11 +52,14 @@ def select(denoiser: nn.Module, recipe: Recipe) -> Selection:
     return Selection(converted, (), tuple(skipped))
 
 
-def convert(denoiser: nn.Module, recipe: Recipe) -> None:
-    """Load every tensor of the file into the denoiser, in the dtype of what is there."""
-    tensors = read_gguf(recipe)
+def convert(module: nn.Module, prefix: str, tensors: dict[str, GgufTensor], recipe: Recipe) -> None:
+    """Load what the file has of the tensors that belong to a module itself, in the dtype of what is there."""
+    own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
     with torch.no_grad():
-        for name, target in denoiser.state_dict().items():
+        for leaf, target in own:
+            name = f"{prefix}.{leaf}" if prefix else leaf
+            if name not in tensors:
+                continue  # a computed buffer
             values = torch.from_numpy(tensors[name].decode())
             if values.shape != target.shape:
                 raise PrecisionError(

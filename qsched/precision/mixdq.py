@@ -138,18 +138,17 @@ def allocate(sensitivity_LB: np.ndarray, bytes_LB: np.ndarray, budget: float) ->
     return [BITS[i] for i in result.x.reshape(n_layers, n_bits).argmax(axis=1)]
 
 
-def convert(denoiser: nn.Module, bits: Mapping[str, int], recipe: Recipe) -> None:
-    """Round the layers to their bits in place; keys and values of the text keep their first token."""
+def convert(denoiser: nn.Module, name: str, bits: int, recipe: Recipe) -> None:
+    """Round a layer to its bits in place; keys and values of the text keep their first token."""
     activations = activation_format(recipe)
     assert activations is not None, "mixdq quantizes activations"
-    for name, b in bits.items():
-        layer = layer_named(denoiser, name)
-        if _TEXT_KEYS.search(name):
-            parent, _, leaf = name.rpartition(".")
-            new = FirstTokenLinear(cast(nn.Linear, layer), IntegerFormat(b), activations)
-            setattr(denoiser.get_submodule(parent), leaf, new)
-        else:
-            simulate(layer, IntegerFormat(b), activations)
+    layer = layer_named(denoiser, name)
+    if _TEXT_KEYS.search(name):
+        parent, _, leaf = name.rpartition(".")
+        new = FirstTokenLinear(cast(nn.Linear, layer), IntegerFormat(bits), activations)
+        setattr(denoiser.get_submodule(parent), leaf, new)
+    else:
+        simulate(layer, IntegerFormat(bits), activations)
 
 
 def packed_layer_bytes(name: str, layer: Layer, bits: int) -> int:

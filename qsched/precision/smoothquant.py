@@ -46,16 +46,15 @@ def measure(
         yield name, maxima.get(name, torch.zeros(input_channels(layer)))
 
 
-def convert(denoiser: nn.Module, selection: Selection, recipe: Recipe, statistics: Mapping[str, Tensor]) -> None:
-    """Smooth and quantize the selected layers in place."""
+def convert(denoiser: nn.Module, name: str, recipe: Recipe, x_max: Tensor) -> None:
+    """Smooth and quantize a layer in place."""
     activations = activation_format(recipe)
     assert activations is not None, "smoothing is for quantized activations"
-    for name in selection.converted:
-        layer = layer_named(denoiser, name)
-        scale = smoothing(statistics[name].to(layer.weight.device), layer.weight, ALPHA)
-        with torch.no_grad():
-            layer.weight.copy_(round_weight(smoothed_weight(layer.weight, scale), weight_format(recipe)))
-        layer.register_forward_pre_hook(SmoothingHook(scale, activations))
+    layer = layer_named(denoiser, name)
+    scale = smoothing(x_max.to(layer.weight.device), layer.weight, ALPHA)
+    with torch.no_grad():
+        layer.weight.copy_(round_weight(smoothed_weight(layer.weight, scale), weight_format(recipe)))
+    layer.register_forward_pre_hook(SmoothingHook(scale, activations))
 
 
 def smoothing(x_max: Tensor, weight: Tensor, alpha: float) -> Tensor:

@@ -71,13 +71,12 @@ def best_smoothing(layer: nn.Linear, x: Tensor, x_max: Tensor, recipe: Recipe) -
     return candidates[errors.index(min(errors))]
 
 
-def convert(denoiser: nn.Module, selection: Selection, recipe: Recipe, statistics: Mapping[str, Tensor]) -> None:
-    """Replace the selected layers by SvdQuantLinear."""
-    for name in selection.converted:
-        layer = _linear(denoiser, name)
-        parent, _, leaf = name.rpartition(".")
-        scale = statistics[name].to(layer.weight.device)
-        setattr(denoiser.get_submodule(parent), leaf, SvdQuantLinear.from_linear(layer, scale, recipe))
+def convert(denoiser: nn.Module, name: str, recipe: Recipe, scale: Tensor) -> None:
+    """Replace a layer by an SvdQuantLinear."""
+    layer = _linear(denoiser, name)
+    parent, _, leaf = name.rpartition(".")
+    made = SvdQuantLinear.from_linear(layer, scale.to(layer.weight.device), recipe)
+    setattr(denoiser.get_submodule(parent), leaf, made)
 
 
 class SvdQuantLinear(nn.Linear):

@@ -11,8 +11,8 @@ from qsched.errors import MissingExtraError
 from qsched.precision.recipe import Recipe
 
 
-def convert(denoiser: nn.Module, names: list[str], recipe: Recipe) -> None:
-    """Quantize the named Linear layers in place."""
+def convert(denoiser: nn.Module, name: str, recipe: Recipe) -> None:
+    """Quantize the named Linear layer in place."""
     try:
         from torchao import quantization as ao
     except ModuleNotFoundError as error:
@@ -26,8 +26,8 @@ def convert(denoiser: nn.Module, names: list[str], recipe: Recipe) -> None:
             weight_dtype=torch.int4,  # type: ignore[attr-defined]  # torch leaves it out of its stubs
             weight_granularity=ao.PerGroup(recipe.group),
         )
-    wanted = set(names)
-    ao.quantize_(denoiser, config, filter_fn=lambda _, name: name in wanted)
+    parent, _, leaf = name.rpartition(".")
+    ao.quantize_(denoiser.get_submodule(parent), config, filter_fn=lambda _, found: found == leaf)
 
 
 def packed_bytes(layer: nn.Linear, recipe: Recipe) -> int:
