@@ -70,6 +70,16 @@ def drivable_call(name: str, source: str) -> PipelineCall:
     return call
 
 
+def reads_texts_first(name: str) -> bool:
+    """True if the class has its prompts encoded by its `encode_prompt`, so that the text encoders can leave then."""
+    found = _class_named(name, "pipelines")
+    methods = {} if found is None else _methods(found, "pipelines")
+    call = methods.get("__call__")
+    return call is not None and any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) == "self.encode_prompt" for node in ast.walk(call)
+    )
+
+
 def check_scheduler(name: str, source: str) -> None:
     """BackboneError for a scheduler class of diffusers whose step has not the inputs that Q-Sched scales."""
     found = _class_named(name, "schedulers")

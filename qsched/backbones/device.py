@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from qsched.backbones.errors import BackboneError
+from qsched.backbones.spec import Offload
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-OFFLOADS = ("none", "model", "sequential")
 
 
 def checked_device(device: str) -> torch.device:
@@ -29,10 +29,8 @@ def checked_device(device: str) -> torch.device:
     return place
 
 
-def check_offload(offload: str, place: torch.device) -> None:
-    """BackboneError for a way that is unknown, or on a device that has no other memory to use."""
-    if offload not in OFFLOADS:
-        raise BackboneError(f"offload {offload!r} is unknown; choose {', '.join(OFFLOADS)}")
+def check_offload(offload: Offload, place: torch.device) -> None:
+    """BackboneError for offloading from a device that has no other memory to use."""
     if offload != "none" and place.type == "cpu":
         raise BackboneError(
             f"--offload {offload} keeps weights in the machine's memory until the GPU needs them, and the device is "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from huggingface_hub import hf_hub_download
 
 from qsched.backbones.backbone import DENOISERS, Backbone, denoiser_of, describe
 from qsched.backbones.components import load_modules, module_classes, variant_of
-from qsched.backbones.device import check_offload, checked_device
+from qsched.backbones.device import DTYPES, check_offload, checked_device
 from qsched.backbones.empty import EmptyModel, empty_model
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import Family, family_of
@@ -23,9 +24,10 @@ from qsched.backbones.find import find_spec
 from qsched.backbones.identity import loaded_identity
 from qsched.backbones.index import INDEX_NAME, check_folder, component_classes, pipeline_class
 from qsched.backbones.lora import fuse_loras
+from qsched.backbones.memory import parts_of, peaks
 from qsched.backbones.quiet import disable_bars
-from qsched.backbones.slot import DenoiserSlot, Offload, offload_to
-from qsched.backbones.spec import BackboneSpec, Lora
+from qsched.backbones.slot import DenoiserSlot, offload_to
+from qsched.backbones.spec import BackboneSpec, Lora, Offload
 from qsched.backbones.texts import RememberedTexts
 
 _GIB = 1024**3
@@ -45,12 +47,14 @@ def load_backbone(
     offload: Offload = "none",
     compiled: bool = False,
     later_denoiser: bool = False,
+    methods: Sequence[str] = ("dtype",),
 ) -> Backbone:
     """Load a known backbone, any local diffusers folder, or a hub model with its commit, ready to be called.
 
     Weights are read from safetensors only; no code from a folder or the hub is run. Steps to `call_options` override
     the backbone's own; `vae_dtype` is for a VAE that overflows in the base dtype. With `later_denoiser` the denoiser is
-    read when a precision is applied, layer by layer, or by `complete()`, and texts can be read before.
+    read when a precision is applied, layer by layer, or by `complete()`, and texts can be read before; `methods` are
+    those of the recipes that will be applied, for the check of room.
 
     Raises BackboneError with the remedy for an unknown name, a download that fails, a machine too small, a device that
     is not there, or a pipeline class that we cannot drive.
@@ -59,7 +63,7 @@ def load_backbone(
     spec = backbone if isinstance(backbone, BackboneSpec) else find_spec(backbone)
     place = checked_device(str(device))
     check_offload(offload, place)
-    _check_fits(spec, dtype, place)
+    _check_fits(spec, dtype, place, offload=offload, methods=methods, encoders_leave=later_denoiser)
     variant = spec.variant or (spec.fp16_variant if dtype is torch.float16 else None)
     folder = _folder_of(spec, variant)
     check_folder(folder, spec.source)
@@ -224,20 +228,36 @@ def _folder_of(spec: BackboneSpec, variant: str | None) -> Path:
     return Path(folder)
 
 
-def _check_fits(spec: BackboneSpec, dtype: torch.dtype, device: torch.device) -> None:
-    """Refuse a hub model whose weights alone exceed the free memory, before 30 GB are downloaded."""
-    if spec.parameters is None:
+def _check_fits(
+    spec: BackboneSpec,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    offload: Offload = "none",
+    methods: Sequence[str] = ("dtype",),
+    encoders_leave: bool = False,
+) -> None:
+    """Refuse a hub model whose weights alone exceed the memory, before 30 GB are downloaded."""
+    parts = None if spec.is_local else parts_of(spec)
+    if parts is None:
         return
-    needed = spec.parameters * dtype.itemsize
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > free:
+    parts = parts if encoders_leave else replace(parts, texts_first=False)
+    on_gpu, named = device.type == "cuda", next(name for name, known in DTYPES.items() if known is dtype)
+    needs = [peaks(parts, method, dtype=named, offload=offload, on_gpu=on_gpu) for method in methods]
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else ram
+    most, machine = max(need.most for need in needs), max(need.machine for need in needs)
+    if most > free:
         raise BackboneError(
-            f"{spec.name} in {dtype} needs about {needed / _GIB:.0f} GiB for its weights, {device} has "
-            f"{free / _GIB:.0f} GiB. Run it on a GPU with more memory (--device cuda --dtype {spec.gpu_dtype}), or "
-            "use a smaller backbone such as tiny-flux."
+            f"{spec.name} in {named} needs about {most / _GIB:.0f} GiB for its weights, {device} has "
+            f"{free / _GIB:.0f} GiB. Run it on a GPU with more memory (--device cuda --dtype {spec.gpu_dtype}), leave "
+            "the largest arms out (`--dry-run` says what each needs), or use a smaller backbone such as tiny-flux."
+        )
+    if machine > ram:
+        why = "its adapters are fused before it is quantized" if parts.whole else f"--offload {offload} keeps it there"
+        raise BackboneError(
+            f"{spec.name} in {named} needs about {machine / _GIB:.0f} GiB of this machine's memory, because {why}; it "
+            f"has {ram / _GIB:.0f} GiB. Use a machine with more, or a smaller backbone such as tiny-flux."
         )
 
 

@@ -152,6 +152,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             gpu_dtype="bf16",
             parameters=28_850_000_000,
             denoiser_parameters=20_430_000_000,
+            vae_parameters=127_000_000,
             scheduler=("FlowMatchEulerDiscreteScheduler", _SHIFT_3),
             loras=(
                 Lora(
@@ -172,6 +173,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             gpu_dtype="bf16",
             parameters=4_520_000_000,
             denoiser_parameters=1_600_000_000,
+            vae_parameters=312_000_000,
             licence="as its page states",
         ),
     )

@@ -7,16 +7,15 @@ layer in its base dtype. The pipeline and its VAE stay as they are when the next
 from __future__ import annotations
 
 import gc
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from qsched.backbones.empty import EmptyModel
 from qsched.backbones.errors import BackboneError
+from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
-
-Offload = Literal["none", "model", "sequential"]
 
 
 class DenoiserSlot:
@@ -40,7 +39,7 @@ class DenoiserSlot:
         compiled: bool = False,
     ) -> None:
         self._pipeline, self.name, self._device = pipeline, name, device
-        self._source, self.offload, self._compiled = source, offload, compiled
+        self._source, self.offload, self.compiled = source, offload, compiled
         self._scheduler = pipeline.scheduler
         self.module = module
         self.complete = False
@@ -92,7 +91,7 @@ class DenoiserSlot:
             return
         self.complete = True
         setattr(self._pipeline, self.name, self.module)
-        if self._compiled:
+        if self.compiled:
             self.module.compile()
         offload_to(self._pipeline, self._device, self.offload)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.families import Family
 
 DEFAULT_STEPS = 4
 DTYPE_NAMES = ("fp32", "bf16", "fp16")
+# Where a denoiser's weights wait until they are needed.
+Offload = Literal["none", "model", "sequential"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class BackboneSpec:
     variant        kind of files that the user asked for, in any dtype
     parameters     number of weights of all components, to refuse a machine that is too small
     denoiser_parameters    number of weights of the denoiser alone
+    vae_parameters         number of weights of the VAE alone
     family         how its pipeline class differs; None: the family of the class
     scheduler      (class, settings that replace those of the folder) that its few steps were trained for
     loras          fused in this order
@@ -57,6 +60,7 @@ class BackboneSpec:
     variant: str | None = None
     parameters: int | None = None
     denoiser_parameters: int | None = None
+    vae_parameters: int = 84_000_000
     call_options: dict[str, Any] = field(default_factory=dict)
     family: Family | None = None
     scheduler: tuple[str, dict[str, Any]] | None = None

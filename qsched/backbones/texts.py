@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsched.backbones.slot import Offload, offload_to
+from qsched.backbones.slot import offload_to
+from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
 
 _PLAIN = (str, int, float, bool, type(None), torch.device, torch.dtype)

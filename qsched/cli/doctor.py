@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from qsched.backbones.spec import BackboneSpec
 
 _PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "peft", "gguf")
-_PRECISIONS = ("bf16", "w8a8", "w4a8", "nf4")
+# The precisions that are shown, and the methods of their recipes.
+_PRECISIONS = {"bf16": "dtype", "w8a8": "torchao-w8a8", "w4a8": "torchao-w4a8", "nf4": "bitsandbytes-nf4"}
 _GIB = 1024**3
 
 
@@ -35,7 +37,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from qsched.backbones.memory import memory_need
+    from qsched.backbones.memory import WORKING, parts_of, peaks
     from qsched.backbones.named import BACKBONES, registered_backbones
 
     console = Console(highlight=False, soft_wrap=True)
@@ -49,31 +51,42 @@ def doctor() -> None:
     room = max([size for _, size in gpus], default=ram)
     where = "the GPU" if gpus else "this machine's memory"
 
-    def verdict(spec: BackboneSpec) -> str:
-        needs = [need for p in _PRECISIONS if (need := memory_need(spec, p)) is not None]
-        if not needs:
-            return "runs here"
-        if needs[0].at_load <= room:
-            return "fits" if gpus else "fits with --dtype bf16, slowly"
-        return f"no: loading needs {needs[0].at_load / _GIB:.0f} GiB, {where} has {room / _GIB:.0f}"
-
     table = Table(box=None, pad_edge=False)
-    for column in ("backbone", "on disk", "to load, GiB", *_PRECISIONS, "on this machine", "licence"):
-        table.add_column(column, justify="right" if column in ("to load, GiB", *_PRECISIONS) else "left")
+    for column in ("backbone", "on disk", *_PRECISIONS, "on this machine", "licence"):
+        table.add_column(column, justify="right" if column in _PRECISIONS else "left")
     for spec in {**BACKBONES, **registered_backbones()}.values():
-        needs = [memory_need(spec, precision) for precision in _PRECISIONS]
-        sizes = ["" if need is None else f"{need.together / _GIB:.0f}" for need in needs]
-        first = needs[0]
-        load = "" if first is None else f"{first.at_load / _GIB:.0f}"
-        table.add_row(spec.name, _on_disk(spec), load, *sizes, verdict(spec), spec.licence)
+        parts = None if spec.is_local else parts_of(spec)
+        needs = (
+            {}
+            if parts is None
+            else {p: peaks(parts, m, dtype="bf16", on_gpu=bool(gpus)) for p, m in _PRECISIONS.items()}
+        )
+        sizes = {precision: need.most + WORKING for precision, need in needs.items()}
+        machine = max((need.machine for need in needs.values()), default=0)
+        cells = [f"{math.ceil(sizes[p] / _GIB)}" if p in sizes else "" for p in _PRECISIONS]
+        verdict = _verdict(sizes, room, machine if gpus else 0, ram, where)
+        table.add_row(spec.name, _on_disk(spec), *cells, verdict, spec.licence)
     console.print(table)
     console.print(
-        "\nPrecisions: GiB on the device after quantizing (a simulated precision takes what bf16 does)."
-        "\nA model is loaded in 16 bits and quantized then, so 'to load' decides whether it fits."
+        "\nPrecisions: GiB on the device at the worst moment (a simulated precision takes what bf16 does)."
+        "\nText encoders read all prompts first and leave; then the denoiser is quantized layer by layer as it is read."
     )
     for spec in BACKBONES.values():
         for line in _to_do(spec):
             console.print(line)
+
+
+def _verdict(sizes: dict[str, int], room: int, machine: int, ram: int, where: str) -> str:
+    """Which of the precisions fit into the room, and into the machine's memory if its adapters are fused there."""
+    if not sizes:
+        return "runs here"
+    if machine > ram:
+        return f"no: fusing its adapter needs {machine / _GIB:.0f} GiB of memory, this machine has {ram / _GIB:.0f}"
+    fitting = [precision for precision, size in sizes.items() if size <= room]
+    if not fitting:
+        return f"no: {math.ceil(min(sizes.values()) / _GIB)} GiB at least, {where} has {room / _GIB:.0f}"
+    slowly = "" if where == "the GPU" else ", slowly, with --dtype bf16"
+    return f"fits{slowly}" if len(fitting) == len(sizes) else f"fits in {', '.join(fitting)}{slowly}"
 
 
 def _installed(package: str) -> str:

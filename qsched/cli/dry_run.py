@@ -18,12 +18,13 @@ def tell_forecast(request: Request, rates: str | None) -> None:
     from rich.table import Table
 
     from qsched.generation.forecast import forecast
+    from qsched.generation.sheet import mebibytes
 
     found = forecast(request, rates=parse_rates(rates))
     console = Console()
     table = Table(box=None, pad_edge=False)
     table.add_column("arm", overflow="fold", min_width=12)
-    for column in ("pictures", "NFE", "disk", "memory", "time"):
+    for column in ("pictures", "NFE", "disk", "weights", "peak", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for arm in found.arms:
@@ -33,6 +34,8 @@ def tell_forecast(request: Request, rates: str | None) -> None:
     console.print(f"{found.n_images} images in {found.folder}, {found.there} of them there already", highlight=False)
     for words in found.assumptions:
         console.print(f"estimate  {escape(words)}", highlight=False, soft_wrap=True)
+    if found.machine_bytes:
+        console.print(f"memory of the machine beside the GPU: {mebibytes(found.machine_bytes)}", highlight=False)
     console.print("nothing was loaded or written", highlight=False)
 
 
@@ -54,13 +57,13 @@ def parse_rates(text: str | None) -> dict[str, float]:
 def _cells(arm: ArmForecast) -> list[str]:
     from qsched.generation.sheet import mebibytes
 
-    memory = "unknown" if arm.memory_bytes is None else mebibytes(arm.memory_bytes)
+    sizes = ["unknown" if size is None else mebibytes(size) for size in (arm.memory_bytes, arm.peak_bytes)]
     notes = [word for word, holds in (("copied", arm.copied), ("simulated", arm.simulated)) if holds]
     return [
         str(arm.pictures),
         f"{arm.nfe:,}",
         mebibytes(arm.disk_bytes),
-        memory,
+        *sizes,
         "" if arm.seconds is None or arm.copied else _duration(arm.seconds),
         ", ".join(notes),
     ]
@@ -75,6 +78,7 @@ def _total(found: Forecast) -> list[str]:
         str(sum(arm.pictures for arm in found.arms)),
         f"{sum(arm.nfe for arm in found.arms):,}",
         mebibytes(sum(arm.disk_bytes for arm in found.arms)),
+        "",
         "",
         _duration(sum(known)) if known and len(known) == len(seconds) else "",
         "",

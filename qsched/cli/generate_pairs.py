@@ -14,6 +14,7 @@ from qsched.cli.options import (
     LORA_HELP,
     REVISION_HELP,
     VARIANT_HELP,
+    checked_offload,
     prompts_file,
 )
 from qsched.errors import InputError
@@ -89,6 +90,14 @@ def generate_pairs(
     vae_dtype: str | None = typer.Option(
         None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, where it overflows. [default: as the rest]"
     ),
+    offload: str = typer.Option(
+        "none",
+        "--offload",
+        help="Weights wait on the GPU (none), or in main memory and come by component (model) or layer (sequential).",
+    ),
+    compiled: bool = typer.Option(
+        False, "--compile", help="Compile the denoiser of every arm (torch.compile): other rounding, minutes to begin."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
         False,
@@ -146,6 +155,8 @@ def generate_pairs(
         variant=variant,
         loras=tuple(parse_lora(text) for text in lora),
         vae_dtype=vae_dtype,
+        offload=checked_offload(offload),
+        compiled=compiled,
     )
     if seconds_per_image is not None and not dry_run:
         raise InputError("--seconds-per-image is the rate of a --dry-run; add --dry-run, or leave it out")

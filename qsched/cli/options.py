@@ -6,7 +6,9 @@ Nothing heavy is imported at the top: this module is loaded for `qsched --help`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from qsched.backbones.spec import Offload
 from qsched.errors import InputError
 
 SHIPPED_PROMPTS = ("demo", "eval", "calibration")
@@ -35,6 +37,14 @@ def prompts_file(prompts: str) -> Path:
     if not found.is_file():
         raise InputError(f"the shipped prompts {prompts} are not at {found}; reinstall qsched, or give a file")
     return found
+
+
+def checked_offload(way: str) -> Offload:
+    """The way as its type; InputError for an unknown one."""
+    for known in get_args(Offload):
+        if way == known:
+            return way
+    raise InputError(f"--offload {way}: it is unknown; choose {', '.join(get_args(Offload))}")
 
 
 def number_range(option: str, text: str) -> tuple[float, float]:

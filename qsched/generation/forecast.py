@@ -7,26 +7,19 @@ at most its raw pixels. Time comes from a rate that is stated, or that the set's
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qsched.backbones.memory import DTYPE_BYTES, Parts, Peaks, denoiser_bytes, parts_of, peaks
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
 from qsched.generation.plan import Job, Plan
 from qsched.generation.request import Request
 from qsched.generation.store import shard_folder
-from qsched.precision import Recipe
 from qsched.records import ImageRow, Manifest, iter_rows
 
-_DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-# Bits that a weight of a matrix takes in memory with real kernels; other precisions are imitated in the base dtype.
-_RESIDENT_BITS = {"torchao-w8a8": 8.0, "torchao-w4a8": 8.0, "bitsandbytes-int8": 8.0, "bitsandbytes-nf4": 4.5}
-_DENOISERS = ("transformer", "unet")
 _ROW_BYTES = 1_000
 
 
@@ -37,7 +30,8 @@ class ArmForecast:
     pictures         to be made, or copied if `copied`
     nfe              model evaluations, one for each step of a rendered picture (whole batches are rendered)
     disk_bytes       of the new pictures and rows
-    memory_bytes     weights of all components in this precision; None: unknown before a download
+    memory_bytes     weights on the device while it renders; None: unknown before a download
+    peak_bytes       weights on the device at the worst moment (`qsched.backbones.memory`)
     measured         the denoiser's bytes are those measured when the set was begun
     seconds          from the rate; None: no rate is known
     """
@@ -49,6 +43,7 @@ class ArmForecast:
     nfe: int
     disk_bytes: int
     memory_bytes: int | None
+    peak_bytes: int | None
     measured: bool
     seconds: float | None
 
@@ -60,7 +55,7 @@ class Forecast:
     folder: Path
     n_images: int
     there: int
-    loading_bytes: int | None
+    machine_bytes: int | None
     arms: tuple[ArmForecast, ...]
     assumptions: tuple[str, ...]
 
@@ -71,7 +66,7 @@ def forecast(request: Request, *, rates: Mapping[str, float] | None = None) -> F
     rates    seconds per picture by arm; the key '' is for arms that are not named
     Raises InputError for whatever `generate_pairs` would refuse before loading, and for a rate of an unknown arm.
     """
-    from qsched.generation.run import planned
+    from qsched.generation.run import is_on_gpu, planned
 
     spec = request.spec()
     steps = request.steps or spec.steps or DEFAULT_STEPS
@@ -80,11 +75,14 @@ def forecast(request: Request, *, rates: Mapping[str, float] | None = None) -> F
     folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)
     rows = [] if found is None else list(iter_rows(folder))
     size, disk_words = _picture_bytes(folder, rows, request, spec, found)
-    weights = _weights(spec)
-    arms = []
+    parts = parts_of(spec)
+    on_gpu = is_on_gpu(request.device)
+    arms, machine = [], 0
     for arm in plan.arms:
         missing, rendered = _to_do(arm, plan, rows)
         rate, measured = _rate(arm, rates or {}, rows), _measured(found, arm)
+        memory = None if parts is None else _memory(parts, arm, measured, offload=request.offload, on_gpu=on_gpu)
+        machine = max(machine, 0 if memory is None else memory.machine)
         arms.append(
             ArmForecast(
                 name=arm.name,
@@ -93,65 +91,30 @@ def forecast(request: Request, *, rates: Mapping[str, float] | None = None) -> F
                 copied=arm.same_as is not None,
                 nfe=rendered * steps,
                 disk_bytes=missing * (size + _ROW_BYTES),
-                memory_bytes=None if weights is None else _memory(weights, arm, measured),
+                memory_bytes=None if memory is None else memory.rendering,
+                peak_bytes=None if memory is None else memory.most,
                 measured=measured is not None,
                 seconds=None if rate is None else rate * rendered,
             )
         )
-    base = plan.arms[0].base_dtype
     return Forecast(
         folder=folder,
         n_images=plan.n_images,
         there=plan.n_images - sum(arm.pictures for arm in arms),
-        loading_bytes=None if weights is None else weights.all_parameters * _DTYPE_BYTES[base],
+        machine_bytes=machine if parts is not None and on_gpu else None,
         arms=tuple(arms),
-        assumptions=(disk_words, *_assumptions(weights, base, rows, rates or {})),
+        assumptions=(disk_words, *_memory_words(parts, spec, plan.arms, on_gpu=on_gpu), _time_words(rows, rates or {})),
     )
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Parameters of all components, of the denoiser, and of the denoiser's matrices."""
-
-    all_parameters: int
-    denoiser: int
-    matrices: int
-
-
-def _weights(spec: BackboneSpec) -> _Weights | None:
-    if not spec.is_local:
-        return None if spec.parameters is None else _Weights(spec.parameters, 0, 0)
-    total = denoiser = matrices = 0
-    for path in sorted(Path(spec.source).glob("*/*.safetensors")):
-        for name, shape in _shapes(path):
-            total += prod(shape)
-            if path.parent.name in _DENOISERS:
-                denoiser += prod(shape)
-                matrices += prod(shape) if len(shape) == 2 and name.endswith(".weight") else 0
-    return _Weights(total, denoiser, matrices)
-
-
-def _shapes(path: Path) -> Iterable[tuple[str, tuple[int, ...]]]:
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100 * 2**20)))
-    except (OSError, struct.error, ValueError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}); download or save it again") from error
-    return [(name, tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"]
-
-
-def _memory(weights: _Weights, arm: Arm, measured: int | None) -> int:
-    each = _DTYPE_BYTES[arm.recipe.dtype_name or arm.base_dtype]
-    rest = (weights.all_parameters - weights.denoiser) * each
-    return rest + (_denoiser_bytes(weights, arm.recipe, each) if measured is None else measured)
-
-
-def _denoiser_bytes(weights: _Weights, recipe: Recipe, each: int) -> int:
-    bits = _RESIDENT_BITS.get(recipe.method)
-    if bits is None:
-        return weights.denoiser * each
-    return (weights.denoiser - weights.matrices) * each + round(weights.matrices * bits / 8)
+def _memory(parts: Parts, arm: Arm, measured: int | None, *, offload: str, on_gpu: bool) -> Peaks:
+    """The bytes of an arm; with the denoiser's measured ones if the set has them."""
+    dtype, method = arm.recipe.dtype_name or arm.base_dtype, arm.recipe.method
+    found = peaks(parts, method, dtype=dtype, offload=offload, on_gpu=on_gpu)
+    if measured is None or offload != "none":
+        return found
+    more = measured - denoiser_bytes(parts, method, dtype=dtype)
+    return replace(found, loading=found.loading + more, rendering=found.rendering + more)
 
 
 def _measured(found: Manifest | None, arm: Arm) -> int | None:
@@ -202,22 +165,34 @@ def _check_rates(rates: Mapping[str, float], arms: Iterable[Arm]) -> None:
             raise InputError(f"seconds-per-image {rate}: it must be above 0")
 
 
-def _assumptions(
-    weights: _Weights | None, base: str, rows: list[ImageRow], rates: Mapping[str, float]
-) -> Iterable[str]:
-    if weights is None:
+def _memory_words(parts: Parts | None, spec: BackboneSpec, arms: tuple[Arm, ...], *, on_gpu: bool) -> Iterable[str]:
+    if parts is None:
         yield "memory: unknown before the model is on this machine"
-    elif not weights.denoiser:
-        yield f"memory: the published number of parameters in {base}, whatever the precision; the model is not read"
-    else:
+        return
+    source = "the files' headers" if spec.is_local else "published numbers of parameters"
+    yield (
+        f"memory: weights only, from {source}; every matrix of the denoiser counts as converted, an arm of simulated "
+        "arithmetic takes its base dtype, and activations come on top"
+    )
+    base = arms[0].base_dtype
+    texts = (parts.encoders + parts.others) * DTYPE_BYTES[base]
+    if parts.whole:
+        where = "the machine's memory" if on_gpu else "memory"
+        yield f"peak: the whole model is in {where} in {base} first, because adapters are fused before it is quantized"
+    elif parts.texts_first:
         yield (
-            "memory: weights only, from the files' headers; every matrix of the denoiser counts as converted, and an "
-            "arm of simulated arithmetic takes its base dtype. Activations come on top. The whole model is loaded in "
-            f"{base} before a precision is applied"
+            f"peak: text encoders and VAE ({texts / 2**20:,.1f} MiB) while all prompts are read, or VAE, converted "
+            "denoiser and one layer on its way, whichever is more"
         )
-    if rates:
-        yield "time: from the stated rate; loading and statistics come on top"
-    elif rows:
-        yield "time: from the seconds per picture in the rows that are there; loading and statistics come on top"
     else:
-        yield "time: not estimated; state a rate with --seconds-per-image 0.8, or 0.8,w4a8=1.1 by arm"
+        yield "peak: text encoders (they stay in this class), VAE, converted denoiser and one layer on its way"
+    if needy := sorted({arm.recipe.name for arm in arms if arm.recipe.statistics}):
+        yield f"peak of {', '.join(needy)}: the whole denoiser in {base}, unless its statistics are kept already"
+
+
+def _time_words(rows: list[ImageRow], rates: Mapping[str, float]) -> str:
+    if rates:
+        return "time: from the stated rate; loading and statistics come on top"
+    if rows:
+        return "time: from the seconds per picture in the rows that are there; loading and statistics come on top"
+    return "time: not estimated; state a rate with --seconds-per-image 0.8, or 0.8,w4a8=1.1 by arm"

@@ -54,6 +54,8 @@ def make_manifest(plan: Plan, backbone: Backbone, *, calibration: dict[str, obje
         provenance["loras"] = [_lora(lora) for lora in spec.loras]
     if (vae_dtype := _vae_dtype(backbone)) is not None:
         provenance["vae_dtype"] = vae_dtype
+    if backbone.slot is not None and backbone.slot.compiled:
+        provenance["compiled"] = True  # other rounding
     if calibration is not None:  # an arm needs statistics, and other prompts would give others
         provenance["calibration"] = calibration
     arms = tuple(arm.record() for arm in plan.arms)

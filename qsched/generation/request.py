@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from qsched.backbones.find import find_spec
-from qsched.backbones.spec import BackboneSpec, Lora
+from qsched.backbones.spec import BackboneSpec, Lora, Offload
 from qsched.generation.arms import Arm
 from qsched.generation.quantize import STATISTICS_PROMPTS
 
@@ -47,6 +47,8 @@ class Request:
     vae_dtype: str | None = None
     negative_prompt: str | None = None
     eta: float | None = None
+    offload: Offload = "none"
+    compiled: bool = False
 
     def spec(self) -> BackboneSpec:
         """The backbone that was asked for."""

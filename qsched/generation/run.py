@@ -118,7 +118,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
         check_company(family, request.batch_size, name=spec.name)
     parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
     read_prompts(request.prompts)
-    default_dtype = spec.gpu_dtype if _on_gpu(request.device) else "fp32"
+    default_dtype = spec.gpu_dtype if is_on_gpu(request.device) else "fp32"
     arms = parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype)
     # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
     weights = identity_of(spec)
@@ -142,7 +142,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     return found, plan
 
 
-def _on_gpu(device: str) -> bool:
+def is_on_gpu(device: str) -> bool:
     """True if the device is a GPU; a GPU that is not there, or an unknown device, is an error."""
     if device == "cpu":
         return False

@@ -134,16 +134,17 @@ class Worker:
         # The old denoiser goes before the new one comes: there may be room for one only.
         self._backbone = backbone = None
         _free_memory()
-        self._backbone = _load(self._request, arm)
+        self._backbone = _load(self._request, arm, self._plan)
         return self._backbone
 
 
-def _load(request: Request, arm: Arm) -> Backbone:
+def _load(request: Request, arm: Arm, plan: Plan) -> Backbone:
     from qsched.backbones import DTYPES, load_backbone
 
+    dtype = arm.recipe.dtype_name or arm.base_dtype
     backbone = load_backbone(
         request.spec(),
-        dtype=DTYPES[arm.recipe.dtype_name or arm.base_dtype],
+        dtype=DTYPES[dtype],
         device=request.device,
         steps=request.steps,
         guidance_scale=request.guidance_scale,
@@ -151,7 +152,10 @@ def _load(request: Request, arm: Arm) -> Backbone:
         height=request.height,
         call_options=request.call_options(),
         vae_dtype=None if request.vae_dtype is None else DTYPES[request.vae_dtype],
+        offload=request.offload,
+        compiled=request.compiled,
         later_denoiser=True,
+        methods=[other.recipe.method for other in plan.arms if (other.recipe.dtype_name or other.base_dtype) == dtype],
     )
     if "qsched_coefficients" in backbone.pipeline.scheduler.config:
         raise InputError(

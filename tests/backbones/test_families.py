@@ -11,7 +11,9 @@ import torch
 from PIL.Image import Image
 
 from qsched.backbones import Backbone, load_backbone
+from qsched.backbones.classes import reads_texts_first
 from qsched.backbones.families import Family, family_of
+from qsched.backbones.texts import encoder_names
 from qsched.generation import initial_latents, render_batch
 from qsched.scheduling import Coefficients
 from tests.backbones.zoo import ZOO, save
@@ -49,6 +51,15 @@ def test_a_class_keeps_the_promises_of_a_backbone(folders, name) -> None:
     backbone = load_backbone(str(save(name, folders)))
     stock = pictures(backbone)
     assert all(picture.size == (backbone.width, backbone.height) for picture in stock)
+
+    # Encoders that read everything first and leave change nothing.
+    later = load_backbone(str(folders / name), later_denoiser=True)
+    n = len(PROMPTS) if not later.family.one_at_a_time else 1
+    later.read_texts(PROMPTS[i : i + n] for i in range(0, len(PROMPTS), n))
+    assert len(later.texts) > 0 and not encoder_names(later.pipeline), "the encoders have left"
+    later.complete()
+    assert [p.tobytes() for p in pictures(later)] == [p.tobytes() for p in stock]
+    assert reads_texts_first(type(later.pipeline).__name__)
 
     ones = pictures(backbone, Coefficients.linear())
     assert [p.tobytes() for p in ones] == [p.tobytes() for p in stock], "coefficients of 1 change nothing"

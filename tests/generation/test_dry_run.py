@@ -29,6 +29,7 @@ def test_what_is_foreseen_is_what_a_run_makes_and_measures(random_pipelines, tmp
     rest = [before.arms[0].memory_bytes - read_manifest(tmp_path / "set").arms[0].denoiser_bytes] * 4
     for arm, record, other in zip(before.arms, read_manifest(tmp_path / "set").arms, rest, strict=True):
         assert arm.memory_bytes - other == pytest.approx(record.denoiser_bytes, rel=0.1), arm.name
+        assert arm.peak_bytes >= arm.memory_bytes
     size = sum((tmp_path / "set" / row.file_name).stat().st_size for row in iter_rows(tmp_path / "set"))
     assert size <= sum(arm.disk_bytes for arm in before.arms)
 
