@@ -117,7 +117,7 @@ def parts_of(spec: BackboneSpec) -> Parts | None:
         if spec.parameters is None or spec.denoiser_parameters is None:
             return None
         encoders = spec.parameters - spec.denoiser_parameters - spec.vae_parameters
-        return Parts(encoders, spec.vae_parameters, *[spec.denoiser_parameters] * 2, whole=whole)
+        return Parts(encoders, spec.vae_parameters, spec.denoiser_parameters, spec.denoiser_parameters, whole=whole)
     folder = Path(spec.source)
     kind = pipeline_class(folder)
     own = (spec.family or family_of(kind)).denoiser

@@ -6,10 +6,12 @@ Nothing heavy is imported at the top: this module is loaded for `qsched --help`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from qsched.backbones.spec import Offload
 from qsched.errors import InputError
+
+if TYPE_CHECKING:
+    from qsched.backbones.spec import Offload
 
 SHIPPED_PROMPTS = ("demo", "eval", "calibration")
 BACKBONE_HELP = "A name (`qsched doctor` lists them), a diffusers folder, or org/name@COMMIT of the hub."
@@ -41,9 +43,12 @@ def prompts_file(prompts: str) -> Path:
 
 def checked_offload(way: str) -> Offload:
     """The way as its type; InputError for an unknown one."""
+    from qsched.backbones.spec import Offload
+
     for known in get_args(Offload):
         if way == known:
-            return way
+            found: Offload = known
+            return found
     raise InputError(f"--offload {way}: it is unknown; choose {', '.join(get_args(Offload))}")
 
 
