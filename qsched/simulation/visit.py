@@ -88,7 +88,10 @@ async def visit_study(
     places = asyncio.Semaphore(concurrency)
 
     async def one(index: int, annotator: Annotator) -> None:
-        async with places, httpx.AsyncClient(base_url=base_url, timeout=30.0) as client:
+        async with (
+            places,
+            httpx.AsyncClient(base_url=base_url, timeout=30.0, headers={"Accept-Language": "en"}) as client,
+        ):
             rng = np.random.default_rng([seed, 1, index])
             visit = _Visit(client, study, annotator, rng, scores, _Seat(panel, index))
             await visit.enter()
@@ -194,7 +197,7 @@ class _Visit:
                 queue = list(state["queue"])
                 continue
             assignment = queue.pop(0)
-            choice = await self._judge(assignment)
+            choice = _obeyed(assignment["instruction"]) or await self._judge(assignment)
             practice = assignment["kind_public"] == "practice"
             state = await self._answer(assignment, choice, questions)
             if state.get("next") is not None:
@@ -255,6 +258,13 @@ class _Visit:
             raise VisitError(
                 f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {answer.text[:300]}"
             )
+
+
+def _obeyed(instruction: str | None) -> Choice | None:
+    """What an attention check asks for, in the English words that this visitor reads."""
+    if instruction is None:
+        return None
+    return Choice.LEFT if "LEFT" in instruction else Choice.RIGHT if "RIGHT" in instruction else None
 
 
 def _view(assignment: dict[str, Any]) -> dict[str, Any]:

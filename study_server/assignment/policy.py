@@ -98,6 +98,12 @@ def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Ran
     )
 
 
+def mirror(choice: ChosenPair, shown: Sequence[Candidate]) -> ChosenPair:
+    """The chosen pair with the sides of its first showing exchanged, which `shown` has as its side balance."""
+    before = next(candidate.side_balance for candidate in shown if candidate.pair_id == choice.pair_id)
+    return choice._replace(first_on_left=before < 0)
+
+
 def draw_side(*, pair_balance: int, left_balance: int, rng: random.Random) -> bool:
     """Whether the first image goes left: a coin biased towards the side that evens out the pair, else the person.
 

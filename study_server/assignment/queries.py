@@ -178,7 +178,7 @@ PRACTICE_PAIR = Statement("""
 
 # NOT IN, looked up once: a correlated NOT EXISTS reads the session again for each row, 90 ms after 600 trials.
 REPEATABLE = Statement("""
-    SELECT a.pair_id, p.prompt_id
+    SELECT a.pair_id, p.prompt_id, a.first_on_left
     FROM assignments a JOIN pairs p ON p.id = a.pair_id
     WHERE a.session_id = :session AND a.kind = 'task' AND a.state = 'voted' AND a.position <= :latest
       AND p.disabled = FALSE

@@ -18,6 +18,7 @@ from study_server.assignment.policy import (
     ChosenPair,
     Person,
     choose_pair,
+    mirror,
     plan_session,
     remember,
 )
@@ -155,6 +156,8 @@ def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: T
     person = Person(session.recent, session.left_balance)
     evened = [candidate._replace(load=0, side_balance=0) for candidate in candidates]
     choice = choose_pair(evened, person, context.rng)
+    if choice is not None and kind is Kind.REPEAT and context.study.design.mirror_repeats:
+        choice = mirror(choice, candidates)
     return NoWork(final=True) if choice is None else _insert(tx, context, session, kind, choice)
 
 
@@ -214,7 +217,7 @@ def _draw(tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, floo
 def _judged(tx: Tx, session: AnnotatorSession) -> list[Candidate]:
     """Pairs that this session judged long enough ago to show again."""
     rows = tx.all(queries.REPEATABLE, session=session.id, latest=session.position - REPEAT_GAP)
-    return [Candidate(pair, prompt, 0, 0) for pair, prompt in rows]
+    return [Candidate(pair, prompt, 0, 1 if first_on_left else -1) for pair, prompt, first_on_left in rows]
 
 
 def _claim(tx: Tx, seen: Candidate, choice: ChosenPair) -> bool:

@@ -8,12 +8,9 @@ from datetime import UTC, datetime
 from qsched.records.owner_api import PaymentInfo
 from study_server.db import Statement, Tx
 from study_server.quality.people import PersonRow, SessionRow, every_person
-from study_server.studies.design import Platform
-from study_server.studies.session_length import session_minutes
+from study_server.studies.platform import Platform
+from study_server.studies.session_length import failures_allowed_to_reject
 from study_server.studies.study import Study
-
-# Prolific: a short study may reject after one failed attention check, a longer one after two.
-SHORT_MINUTES = 5
 
 NAMES = Statement("""
     SELECT s.pseudonym, i.platform, i.external_id, ps.external_study, ps.external_session
@@ -42,7 +39,7 @@ def _payment(study: Study, person: PersonRow, session: SessionRow, names: list[s
     work = person.work
     platform, platform_id, platform_study, submission = names
     missed = work.checks.of - work.checks.part
-    short = session_minutes(study.design, study.count_trials()) < SHORT_MINUTES
+    enough = failures_allowed_to_reject(study.design, study.count_trials())
     return PaymentInfo(
         platform=platform or "",
         platform_id=platform_id or "",
@@ -59,7 +56,7 @@ def _payment(study: Study, person: PersonRow, session: SessionRow, names: list[s
         gold_judged=work.gold.of,
         repeats_same=work.repeats.part,
         repeats_shown=work.repeats.of,
-        rejection_allowed="" if platform != "prolific" else "yes" if missed >= (1 if short else 2) else "no",
+        rejection_allowed="" if platform != "prolific" else "yes" if missed >= enough else "no",
         excluded_reason=person.excluded_reason or "",
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
-from study_server.studies.design import PanelParameters, Platform
+from study_server.studies.platform import PanelParameters, Platform
 
 Ending = Literal["complete", "screened_out", "failed_check", "not_understood", "no_consent"]
 PROLIFIC_COMPLETE = "https://app.prolific.com/submissions/complete?cc={code}"

@@ -14,6 +14,8 @@ SCREENING_SECONDS = 20
 DEMOGRAPHIC_SECONDS = 6
 BREAK_SECONDS = 20
 COMPREHENSION_SECONDS = 12
+# Prolific: a short study may reject after one failed attention check, a longer one after two.
+SHORT_MINUTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ def count_trials(
         traps=min(design.fidelity.traps.each, trap_pairs) if design.fidelity and task else 0,
         bias=min(design.fidelity.bias_each, bias_pairs) if design.fidelity and task else 0,
     )
+
+
+def failures_allowed_to_reject(design: StudyDesign, trials: TrialCounts) -> int:
+    """Prolific's rule: after one failed attention check in a study under five minutes, after two in a longer one."""
+    return 1 if session_minutes(design, trials) < SHORT_MINUTES else 2
 
 
 def session_minutes(design: StudyDesign, trials: TrialCounts) -> float:

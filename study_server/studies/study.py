@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study_server.studies.design import StudyDesign
-from study_server.studies.session_length import TrialCounts, count_trials
+from study_server.studies.session_length import TrialCounts, count_trials, failures_allowed_to_reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,12 @@ class Study:
     def lease_ms(self) -> int:
         """Length of a lease."""
         return self.design.lease_seconds * 1000
+
+    @property
+    def failed_checks_end(self) -> int | None:
+        """How many failed attention checks end a session; None if none does."""
+        limit = self.design.end_after_failed_checks
+        return failures_allowed_to_reject(self.design, self.count_trials()) if limit == "prolific" else limit
 
     def count_trials(self, *, seen: int = 0) -> TrialCounts:
         """The trials of a new session; `seen` task pairs are known to this person already."""

@@ -76,4 +76,13 @@ ANSWERS_OF = Statement("""
       AND question = (SELECT question FROM votes WHERE assignment_id = :assignment ORDER BY id LIMIT 1)
 """)
 
+# Of the attention checks that a session answered, those without the answer that was asked for.
+FAILED_CHECKS = Statement("""
+    SELECT COUNT(DISTINCT a.id) FROM assignments a JOIN votes v ON v.assignment_id = a.id
+    WHERE a.session_id = :session AND a.kind = 'instructed' AND a.id <> :besides AND v.choice <> a.expected
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+""")
+
 COMPREHENSION = Statement("SELECT comprehension FROM sessions WHERE id = :session")
+
+PSEUDONYM = Statement("SELECT pseudonym FROM sessions WHERE id = :session")

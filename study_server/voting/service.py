@@ -20,6 +20,7 @@ from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict
 from study_server.voting import queries
 from study_server.voting.boosted import check_triplet_view
+from study_server.voting.failed_checks import end_early, has_failed_checks
 from study_server.voting.outcome import (
     Outcome,
     answer_again,
@@ -79,6 +80,9 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     session.tab_seen_ms = session.judged_ms = context.now
     session.last_assignment_id = assignment.id
     state = state_after(context, session, following, after=assignment)
+    failed = has_failed_checks(tx, context, session, besides=0 if state == "finished" else assignment.id)
+    if failed:
+        session.state = "active"  # it is no finish: nobody is shown the completion code
     save_session(tx, session, now=context.now)
     tx.run(
         queries.FINISH_ASSIGNMENT,
@@ -87,6 +91,9 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
         state="void" if assignment.state == "void" else "voted",
         successor=following.assignment.id if isinstance(following, Shown) else None,
     )
+    if failed:
+        end_early(tx, context, session)
+        return Outcome(session, "finished", (), vote_id)
     return Outcome(
         session,
         state,

@@ -14,6 +14,7 @@ from study_server.db import Tx
 from study_server.errors import Conflict
 from study_server.studies.design import StudyDesign
 from study_server.voting import queries
+from study_server.voting.failed_checks import ends_early_instead
 from study_server.voting.outcome import (
     Outcome,
     answer_again,
@@ -55,12 +56,7 @@ def open_session(
         refuse_ended(session)
     if session.state == "active":
         _check_may_begin(tx, context.study.design, session)
-    if session.tab_token is None or tab_token != session.tab_token:
-        silent = context.now - (session.tab_seen_ms or 0) > TAB_SILENCE_MS
-        if session.tab_token is not None and not silent and not take_over:
-            raise Conflict("the study is open in another tab or browser; go on there, or take over", code="other_tab")
-        session.tab_token = new_tab
-    session.tab_seen_ms = context.now
+    _take_tab(context, session, tab_token, new_tab=new_tab, take_over=take_over)
     if session.state == "active" and session.status != "open":
         if session.status == "paused" and session.outstanding == 0 and has_run_out(context, session):
             session.state = "finished"
@@ -77,6 +73,8 @@ def open_session(
     undo_id = None
     if session.last_assignment_id is not None and not any(item.assignment.reopened for item in shown):
         undo_id = next(iter(effective_votes(tx, session.last_assignment_id).values()), None)
+    if ends_early_instead(tx, context, session, state):
+        return Outcome(session, state)
     save_session(tx, session, now=context.now)
     return Outcome(session, state, tuple(shown), undo_id=undo_id)
 
@@ -126,6 +124,17 @@ def keep_leases(
     session.tab_seen_ms = context.now
     save_session(tx, session, now=context.now)
     return lost
+
+
+def _take_tab(
+    context: AssignmentContext, session: AnnotatorSession, tab_token: str | None, *, new_tab: str, take_over: bool
+) -> None:
+    if session.tab_token is None or tab_token != session.tab_token:
+        silent = context.now - (session.tab_seen_ms or 0) > TAB_SILENCE_MS
+        if session.tab_token is not None and not silent and not take_over:
+            raise Conflict("the study is open in another tab or browser; go on there, or take over", code="other_tab")
+        session.tab_token = new_tab
+    session.tab_seen_ms = context.now
 
 
 def _check_may_begin(tx: Tx, design: StudyDesign, session: AnnotatorSession) -> None:
@@ -191,6 +200,8 @@ def report_problem(
     shown = fill_queue(tx, context, session, following)
     session.tab_seen_ms = session.judged_ms = context.now
     state = state_after(context, session, following, after=None)
+    if ends_early_instead(tx, context, session, state):
+        return Outcome(session, state)
     save_session(tx, session, now=context.now)
     return Outcome(session, state, shown)
 

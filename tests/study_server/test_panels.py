@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from qsched.cli.main import app
-from study_server.studies.design import Platform
 from study_server.studies.panels import panel_of
+from study_server.studies.platform import Platform
 from tests.study_server.admin.owning import signed_in
 from tests.study_server.visiting import Visitor, query, serving
 
