@@ -96,7 +96,7 @@ def winrates(
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
-    kinds = ("practice", "warmup", "gold", "instructed", *(() if include_repeats else ("repeat",)))
+    kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
     settings = ReportSettings(
         title=title,
         question=question,

@@ -33,7 +33,7 @@ class ExclusionRules:
     min_votes: annotators with fewer votes left after all other rules (0: off).
     """
 
-    kinds: tuple[str, ...] = ("practice", "warmup", "gold", "instructed", "repeat")
+    kinds: tuple[str, ...] = ("practice", "warmup", "gold", "instructed", "bias", "trap", "repeat")
     skips: bool = True
     names_shown: bool = True
     arms: tuple[str, ...] = ()

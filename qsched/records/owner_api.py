@@ -163,6 +163,8 @@ class PersonInfo(ApiAnswer):
     checks: ShareInfo
     repeats: ShareInfo
     left: ShareInfo
+    identical: ShareInfo
+    hidden: ShareInfo
     ties: ShareInfo
     skips: ShareInfo
     agreement: ShareInfo

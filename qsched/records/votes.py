@@ -32,7 +32,10 @@ class Doubt(StrEnum):
 
 
 class Kind(StrEnum):
-    """Why the pair was shown. Only `task` votes enter an estimate by default."""
+    """Why the pair was shown. Only `task` votes enter an estimate by default.
+
+    A `bias` item shows one picture twice, a `trap` two pictures whose difference only software can see.
+    """
 
     TASK = "task"
     WARMUP = "warmup"
@@ -40,6 +43,8 @@ class Kind(StrEnum):
     GOLD = "gold"
     INSTRUCTED = "instructed"
     REPEAT = "repeat"
+    BIAS = "bias"
+    TRAP = "trap"
 
 
 class Vote(Record):

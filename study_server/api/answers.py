@@ -82,6 +82,8 @@ def person_of(person: PersonRow) -> owner_api.PersonInfo:
         checks=_share(work.checks),
         repeats=_share(work.repeats),
         left=_share(work.left),
+        identical=_share(work.identical),
+        hidden=_share(work.hidden),
         ties=_share(work.ties),
         skips=_share(work.skips),
         agreement=_share(work.agreement),

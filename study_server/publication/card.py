@@ -26,7 +26,11 @@ from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 
 SETTING = Statement("SELECT status, set_id, created_ms FROM studies WHERE id = :study")
-ARMS = Statement("SELECT DISTINCT arm FROM images WHERE study_id = :study ORDER BY arm")
+# Of task pairs: a trap's or a crop's picture is no arm.
+ARMS = Statement("""
+    SELECT DISTINCT i.arm FROM pairs p JOIN images i ON i.id IN (p.first_image_id, p.second_image_id)
+    WHERE p.study_id = :study AND p.pool = 'task' ORDER BY i.arm
+""")
 CONTENT = Statement("""
     SELECT COUNT(*), COUNT(DISTINCT prompt_id), SUM(CASE WHEN disabled THEN 1 ELSE 0 END)
     FROM pairs WHERE study_id = :study AND pool IN ('task', 'decided')
@@ -158,6 +162,8 @@ def _protocol(study: Study) -> dict[str, Any]:
         "gold": trials.gold,
         "attention_checks": trials.instructed,
         "repeats": trials.repeats,
+        "identical_pairs": trials.bias,
+        "traps": trials.traps,
         "block_length": design.block_length,
         "max_minutes": design.max_minutes,
         "prompt_shown": design.show_prompt,

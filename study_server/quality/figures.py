@@ -16,6 +16,8 @@ from study_server.studies.known_answers import known_answer
 #: A normal deviate that one honest person in a thousand exceeds in either direction.
 UNLIKELY = 3.29
 FASTEST_SECONDS = 1.5
+#: Sided answers to hidden traps that all go one way by chance in 3 % of people.
+HIDDEN_LEAST = 6
 
 
 class Answer(NamedTuple):
@@ -62,6 +64,8 @@ class WorkFigures:
     checks       passed among the attention checks
     repeats      same answer among the pairs that were shown twice
     left         left among the answers left or right
+    identical    "about the same" among the answers to bias items
+    hidden       the unchanged copy among the answers left or right to hidden traps
     ties, skips  among all answers but practice
     agreement    with what most others prefer, where most others prefer one
     swaps        swaps in place per pair; `zoomed` counts pairs that were zoomed
@@ -73,6 +77,8 @@ class WorkFigures:
     checks: Share
     repeats: Share
     left: Share
+    identical: Share
+    hidden: Share
     ties: Share
     skips: Share
     agreement: Share
@@ -90,6 +96,8 @@ class WorkFigures:
             found.append("most gold pairs or traps wrong")
         if self.repeats.of >= 4 and self.repeats.part * 2 < self.repeats.of:
             found.append("most repeats differ")
+        if self.hidden.of >= HIDDEN_LEAST and self.hidden.part in (0, self.hidden.of):
+            found.append("prefers one of two pictures that only software tells apart")
         if self.seconds is not None and self.seconds < FASTEST_SECONDS:
             found.append(f"under {FASTEST_SECONDS:g} s per pair")
         if self.left.of and abs(self.left.part - self.left.of / 2) > UNLIKELY * math.sqrt(self.left.of) / 2:
@@ -116,6 +124,14 @@ def work_figures(answers: Sequence[Answer], everybody: Preferences) -> WorkFigur
         checks=_checks(scored),
         repeats=_repeats(scored),
         left=_count(answer.choice == Choice.LEFT for answer in sided),
+        identical=_count(
+            answer.choice == Choice.TIE
+            for answer in scored
+            if answer.kind == Kind.BIAS and answer.choice != Choice.SKIP
+        ),
+        hidden=_count(
+            answer.preferred == "first" for answer in sided if answer.kind == Kind.TRAP and answer.expected is None
+        ),
         ties=_count(answer.choice == Choice.TIE for answer in scored),
         skips=_count(answer.choice == Choice.SKIP for answer in scored),
         agreement=_agreement(scored, everybody),

@@ -40,6 +40,7 @@ from study_server.studies.comparisons import ImageKey, PlannedPair, study_arms
 from study_server.studies.curated import keep_curated
 from study_server.studies.design import StudyDesign
 from study_server.studies.fidelity import MADE_TRAP
+from study_server.studies.hidden import MADE, make_hidden_traps
 from study_server.studies.identical import leave_out_identical
 from study_server.studies.texts import write_text
 from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
@@ -156,6 +157,17 @@ def _create(
             folder=target,
             progress=progress,
         )
+    else:
+        make_hidden_traps(
+            database,
+            study_id,
+            to_show.pairs,
+            arms=arms,
+            prompts=images.prompts,
+            ids=images.ids,
+            files=images.files,
+            folder=target,
+        )
     n_pairs = _write_pairs(database, study_id, triplets.pairs, images, comparisons)
     _write_triplets(database, study_id, triplets.rows)
     if design.votes_total is not None:
@@ -215,7 +227,7 @@ def _counts(database: Database, slug: str) -> tuple[int, int]:
         # The crops and traps of a fidelity study are pictures that the server made itself.
         columns = (TripletRecord.shown_reference_id, TripletRecord.shown_first_id, TripletRecord.shown_second_id)
         crops = sa.union(*(sa.select(column).where(TripletRecord.presentation == "boosted") for column in columns))
-        own = ImageRecord.study_id == study, ImageRecord.arm != MADE_TRAP, ImageRecord.id.not_in(crops)
+        own = ImageRecord.study_id == study, ImageRecord.arm.not_in((MADE_TRAP, *MADE)), ImageRecord.id.not_in(crops)
         images = session.scalar(sa.select(sa.func.count()).where(*own))
         return pairs or 0, images or 0
 

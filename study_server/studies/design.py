@@ -142,6 +142,8 @@ class StudyDesign(DesignSection):
     end_after_failed_checks: Literal["prolific"] | Annotated[int, Field(ge=1, le=20)] | None = Field(
         default=None, description="attention checks failed until a session ends and its votes are left out"
     )
+    bias_items: int = Field(default=0, ge=0, le=50, description="trials that show one picture twice")
+    hidden_traps: int = Field(default=0, ge=0, le=50, description="trials whose difference only software can see")
     gold: tuple[KnownItem, ...] = ()
     gold_per_annotator: int | None = Field(default=None, ge=0)
     practice: tuple[KnownItem, ...] = ()

@@ -36,6 +36,8 @@ REFUSED = {
     "gold_per_annotator": "its known answers are traps: `fidelity: {traps: {each: 10}}`",
     "warmup": "use practice",
     "instructed": "its attention checks are traps: `fidelity: {traps: {each: 10}}`",
+    "bias_items": "write `fidelity: {bias_each: 2}`",
+    "hidden_traps": "its answers say what was seen of the difference",
     "end_after_failed_checks": "who misses too many traps does not count: `fidelity: {traps: {share: 0.7}}`",
     "allow_tie": "'not sure' is one of its answers",
 }

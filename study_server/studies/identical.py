@@ -32,6 +32,9 @@ def leave_out_identical(
     numbers: dict[str, int] = {}
     for pair in planned:
         number = numbers[pair.pool] = numbers.get(pair.pool, -1) + 1
+        if pair.pool in ("bias", "trap") and pair.triplet is None:  # alike on purpose
+            kept.append(pair)
+            continue
         same = _look(looks, pair, pair.first_arm) == _look(looks, pair, pair.second_arm)
         if same and pair.pool != "task" and not is_tie(pair.better):
             raise MisfitError(

@@ -60,8 +60,8 @@ def count_trials(
         gold=min(design.gold_shown, gold_pairs),
         instructed=design.instructed if task else 0,
         repeats=round(design.repeat_rate * task) if task > REPEAT_GAP else 0,
-        traps=min(design.fidelity.traps.each, trap_pairs) if design.fidelity and task else 0,
-        bias=min(design.fidelity.bias_each, bias_pairs) if design.fidelity and task else 0,
+        traps=min(design.fidelity.traps.each if design.fidelity else design.hidden_traps, trap_pairs) if task else 0,
+        bias=min(design.fidelity.bias_each if design.fidelity else design.bias_items, bias_pairs) if task else 0,
     )
 
 

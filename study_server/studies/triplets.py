@@ -27,6 +27,7 @@ from study_server.studies.comparisons import (
 )
 from study_server.studies.design import KnownItem, StudyDesign
 from study_server.studies.fidelity import MADE_TRAP, Fidelity
+from study_server.studies.hidden import plan_hidden, shuffled_units
 from study_server.studies.known_answers import TIE
 from study_server.studies.texts import OwnText
 
@@ -40,7 +41,10 @@ Comparison = tuple[str, str, Presentation]
 def plan_study(design: StudyDesign, *, arms: Sequence[str], images: Iterable[ImageKey]) -> list[PlannedPair]:
     """Every pair of a preference study, or every triplet of a fidelity study, in the order of handing out."""
     if design.fidelity is None:
-        return plan_pairs(design, arms=arms, images=images)
+        available = set(images)
+        units = shuffled_units(design, available)
+        hidden = plan_hidden(design, arms=study_arms(design, arms), units=units, available=available)
+        return plan_pairs(design, arms=arms, images=available) + hidden
     return _plan_triplets(design, design.fidelity, arms=arms, available=set(images))
 
 
