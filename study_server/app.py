@@ -45,6 +45,8 @@ from study_server.web.headers import SecurityHeaders
 from study_server.web.limits import HoldingLimit, RateLimit
 from study_server.web.security import Keyring, fingerprint
 from study_server.web.templating import Pages
+from study_server.webhooks.sending import Sender
+from study_server.webhooks.watching import watch
 from study_server.writing import AssignmentContexts, Writer
 
 log = logging.getLogger(__name__)
@@ -75,13 +77,20 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.state.export_turn = asyncio.Semaphore(1)
         app.state.stopping = False
         await server.writer.start()
-        sweeper = asyncio.create_task(_sweep(server))
-        checkpointer = asyncio.create_task(_checkpoint(server))
-        looker = asyncio.create_task(keep_looking(server))
+        tasks = [
+            asyncio.create_task(beside)
+            for beside in (
+                _sweep(server),
+                _checkpoint(server),
+                keep_looking(server),
+                Sender(server.owner_reader, server.writer).run(),
+                watch(server.owner_reader, server.writer, every_s=settings.sweep_seconds),
+            )
+        ]
         try:
             yield
         finally:
-            for task in (looker, sweeper, checkpointer):
+            for task in tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from qsched.cli import admin_token
+from qsched.cli import admin_token, admin_webhook
 from qsched.cli.options import DB_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -18,7 +18,8 @@ STDIN_HELP = "Read the password from the first line of standard input instead of
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
     group = CommandLine(
-        no_args_is_help=True, help="Accounts for the owner's pages (/admin of the server), API tokens, and backups."
+        no_args_is_help=True,
+        help="Accounts for the owner's pages (/admin of the server), API tokens, webhooks, and backups.",
     )
     group.command()(create)
     group.command("list")(list_accounts)
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command()(remove)
     group.command()(backup)
     admin_token.add_to(group)
+    admin_webhook.add_to(group)
     app.add_typer(group, name="admin")
 
 

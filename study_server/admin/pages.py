@@ -13,6 +13,7 @@ from study_server.studies.actions import OwnerAction
 from study_server.studies.looks import Stopping
 from study_server.studies.progress import StudyRow
 from study_server.studies.update import DesignVersion
+from study_server.webhooks.endpoints import Delivery, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,25 @@ class LinksPage:
     links: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A webhook that was made just now, with the secret that is shown this once."""
+
+    number: int
+    url: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhooksPage:
+    template: ClassVar[str] = "admin/webhooks.html"
+    webhooks: tuple[Webhook, ...]
+    deliveries: tuple[Delivery, ...]
+    events: tuple[tuple[str, str], ...]
+    studies: tuple[str, ...]
+    made: NewSecret | None
+
+
 ADMIN_PAGES = (
     SignInPage,
     ErrorPage,
@@ -180,4 +200,5 @@ ADMIN_PAGES = (
     ExportsPage,
     SettingsPage,
     LinksPage,
+    WebhooksPage,
 )

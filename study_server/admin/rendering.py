@@ -19,6 +19,8 @@ from study_server.web.templating import TemplateContext
 DONE = {
     "open": "The study is open.",
     "paused": "The study is paused: answers to pairs on screens are still taken, and no new pair is handed out.",
+    "webhook-tested": "A test is on its way; load this page again in some seconds to see what came of it.",
+    "webhook-removed": "The webhook is removed.",
     "enabled": "Handed out again.",
     "changed": "Saved. People see it within seconds.",
     "excluded": "Excluded: the votes stay and count nowhere, and their slots are open again.",

@@ -1,8 +1,8 @@
-"""The tables of owners: accounts, sign-ins, API tokens, and the log of what was done."""
+"""The tables of owners: accounts, sign-ins, API tokens, webhooks, and the log of what was done."""
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from study_server.db.models import Base, Key
@@ -58,3 +58,46 @@ class ApiTokenRecord(Base):
     expires_ms: Mapped[int]
     used_ms: Mapped[int | None]
     revoked_ms: Mapped[int | None]
+
+
+class WebhookRecord(Base):
+    """An address that is told of events. `study` is a slug, null for all. The secret signs and is kept as it is."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    url: Mapped[str]
+    secret: Mapped[str]
+    events: Mapped[str] = mapped_column(comment="names with spaces between")
+    study: Mapped[str | None]
+    allow_private: Mapped[bool] = mapped_column(server_default=false())
+    created_ms: Mapped[int]
+    disabled_ms: Mapped[int | None]
+
+
+class WebhookDeliveryRecord(Base):
+    """An event on its way to a webhook: written with what happened, sent later, kept as a log for a while.
+
+    `event_key` says what happened, so that nobody is told twice; `due_ms` is when it is tried next.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_key"),
+        Index("ix_webhook_deliveries_state_due_ms", "state", "due_ms"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    message_id: Mapped[str]
+    event: Mapped[str]
+    study: Mapped[str | None]
+    event_key: Mapped[str]
+    body: Mapped[str]
+    created_ms: Mapped[int]
+    due_ms: Mapped[int]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    state: Mapped[str] = mapped_column(comment="waiting | delivered | failed")
+    status: Mapped[int | None] = mapped_column(comment="of the last answer")
+    problem: Mapped[str | None]
+    done_ms: Mapped[int | None]

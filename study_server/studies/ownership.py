@@ -10,11 +10,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.models import PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
 from study_server.errors import NotFound
 from study_server.media.store import study_folder
 from study_server.studies.actions import COMMAND_LINE, record_action
+from study_server.studies.events import PAUSED, emit
 from study_server.studies.progress import StudyRow, read_studies
 
 STATUSES = ("open", "paused", "closed")
@@ -38,11 +40,12 @@ def set_status(database: Database, slug: str, status: str, *, by: str = COMMAND_
         if database.dialect == "postgresql":
             # A vote holds a row of `sessions` from its look at the study's status to its commit.
             session.execute(sa.text("LOCK TABLE sessions IN EXCLUSIVE MODE"))
-        done = session.execute(
-            sa.update(StudyRecord).where(StudyRecord.slug == slug).values(status=status).returning(StudyRecord.id)
-        )
-        if done.first() is None:
+        study = session.scalars(sa.select(StudyRecord).where(StudyRecord.slug == slug)).one_or_none()
+        if study is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+        if status == "paused" and study.status != status:
+            emit(session, PAUSED, study=slug, key=f"{study.uid}:paused:{now_ms()}", data={"by": by})
+        study.status = status
         record_action(session, ACTIONS[status], actor=by, study=slug)
 
 
