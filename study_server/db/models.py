@@ -153,7 +153,7 @@ class PairRecord(Base):
     sample_index: Mapped[int]
     first_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
     second_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    pool: Mapped[str] = mapped_column(comment="task | decided | practice | gold | trap | bias")
+    pool: Mapped[str] = mapped_column(comment="task | practice | gold")
     better: Mapped[str | None] = mapped_column(comment="first | second, where the right answer is known")
     why: Mapped[str | None]
     rank: Mapped[int]
