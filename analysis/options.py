@@ -249,6 +249,14 @@ Sequential = Annotated[
         rich_help_panel=UNCERTAINTY,
     ),
 ]
+Assist = Annotated[
+    str | None,
+    typer.Option(
+        help="A metric of the scored image set that also covers prompts without votes; the differences from the "
+        "baseline are given with its help too. Worth it with few prompts (about 100).",
+        rich_help_panel=ESTIMATE,
+    ),
+]
 IntervalsOption = Annotated[
     Intervals,
     typer.Option(

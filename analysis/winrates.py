@@ -72,6 +72,7 @@ def winrates(
     method: options.MethodOption = options.Method.BOOTSTRAP,
     shape: options.ShapeOption = options.Shape.T,
     sequential: options.Sequential = False,
+    assist: options.Assist = None,
     confidence: options.Confidence = 0.95,
     resamples: options.Resamples = 1000,
     seed: options.Seed = 0,
@@ -107,6 +108,7 @@ def winrates(
         equivalence_margin=equivalence_margin,
         covariates=tuple(covariate or ()),
         sequential=sequential,
+        assist=assist,
         estimate=EstimateSettings(
             model=model.value,
             ties=ties.value,

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.report.findings import Findings
 from analysis.report.settings import ReportSettings
+from analysis.report.subjects.assisted import Assisted
 from analysis.report.subjects.strata import Strata
 from analysis.stats import Estimate, ModelFit, PairRow, RawPair, StrengthRow
 from analysis.stats.annotator_results import Agreement
@@ -60,6 +61,7 @@ def report_document(found: Findings) -> dict[str, Any]:
         "covariates": plain(found.adjusted),
         "looks": None if settings.looks is None else settings.looks.model_dump(mode="json"),
         "sequential": [{name: plain(getattr(row, name)) for name in SEQUENTIAL} for row in found.anytime],
+        "assisted": _assisted(found.assisted),
         "agreement": _agreement(found.annotators.agreement),
         "annotators": [plain(row) for row in found.annotators.rows],
         "influence": [plain(row) for row in (*found.influence.annotators[:20], *found.influence.prompts[:20])],
@@ -112,7 +114,7 @@ def _indented(value: Any, newline: str) -> str:
     inner = newline + " "
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     items = value.values() if isinstance(value, dict) else value
-    if not any(isinstance(item, (dict, list, tuple)) for item in items):
+    if {dict, list, tuple}.isdisjoint(map(type, items)):
         flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
         return opening + inner + flat[1:-1] + newline + closing
     if isinstance(value, dict):
@@ -141,6 +143,7 @@ def settings_values(settings: ReportSettings, sources: tuple[str, ...]) -> dict[
         "equivalence_margin": settings.equivalence_margin,
         "covariates": list(settings.covariates),
         "sequential": settings.sequential,
+        "assist": settings.assist,
         "exclusions": plain(settings.rules),
         "sources": list(sources),
         "command": settings.command,
@@ -158,7 +161,7 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
 
 def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
     """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
-    counted = plain(raw)
+    counted = {name: number(value) if isinstance(value, float) else value for name, value in vars(raw).items()}
     model: dict[str, float | None] = {
         "p_holm": None,
         "p": None,
@@ -236,6 +239,13 @@ def _strata(found: Strata | None) -> dict[str, Any] | None:
 
 def _fit_p(estimate: Estimate | None) -> float | None:
     return None if estimate is None or estimate.model_fit.test is None else number(estimate.model_fit.test.p)
+
+
+def _assisted(found: Assisted | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    rows = [{**plain(row), "times": number(row.times)} for row in found.rows]
+    return {"metric": found.metric, "baseline": found.baseline, "n_others": found.n_others, "rows": rows}
 
 
 def _agreement(agreed: Agreement | None) -> dict[str, Any] | None:

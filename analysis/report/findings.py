@@ -18,6 +18,7 @@ from analysis.report.subjects.annotators import (
     find_influence,
     find_reliability,
 )
+from analysis.report.subjects.assisted import Assisted, find_assisted, refuse_assist
 from analysis.report.subjects.caveats import (
     listed,
     own_notes,
@@ -85,6 +86,7 @@ class Findings:
     variants: tuple[Variant, ...]
     adjusted: Adjusted | None
     anytime: tuple[AnytimeRate, ...]
+    assisted: Assisted | None
     session: SessionResults
     annotators: AnnotatorResults
     influence: Influence
@@ -105,6 +107,7 @@ class Findings:
 def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     """Choose, exclude, estimate, check. `votes` may hold several studies or questions; the settings choose one."""
     refuse_sides(votes, settings)
+    refuse_assist(settings)
     chosen = choose(votes, settings)
     settings = with_looks(settings, studies=chosen.values("study"), questions=chosen.values("question"))
     screened = _screen(chosen, settings)
@@ -160,6 +163,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         else find_variants(chosen, counts, chosen_estimate, rules=exclusions.rules, reliability=reliability),
         adjusted=find_adjusted(kept, settings.covariates, chosen_estimate),
         anytime=anytime_win_rates(kept, confidence=chosen_estimate.confidence) if settings.sequential else (),
+        assisted=None if found is None else find_assisted(kept, settings),
         session=find_session(kept, counts, found, chosen_estimate),
         annotators=AnnotatorResults(
             agreement=find_agreement(kept, chosen_estimate) if has_annotators and has_prompts else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.report.findings import Findings
 from analysis.report.kit.section import Section
 from analysis.report.subjects.annotators import annotators_section, influence_section
+from analysis.report.subjects.assisted import assisted_section
 from analysis.report.subjects.certificate import certificate_section
 from analysis.report.subjects.choices import choices_section
 from analysis.report.subjects.collected import collected_section
@@ -41,6 +42,7 @@ CSV = (
     "strata-contrasts",
     "covariates",
     "sensitivity",
+    "assisted",
     "kappas",
     "looks",
 )
@@ -61,6 +63,7 @@ def report_sections(found: Findings) -> tuple[Section, ...]:
         covariate_section(found.adjusted, settings.alpha),
         intervals_section(estimate),
         sequential_section(found.anytime, confidence=confidence),
+        assisted_section(found.assisted, confidence=confidence),
         collected_section(found.collected, wording=settings.wording),
         session_section(found.session, confidence=confidence, modelled=settings.estimate.position_effect),
         annotators_section(found.annotators),

@@ -24,10 +24,11 @@ class ReportSettings:
     """Every choice of one run.
 
     `by`: a column of STRATA, "none", or None: by category if the votes have 2 to 12 categories.
-    `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference
-    does not matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
-    reported one. `wording`: the question as annotators read it. `looks`: what the planned looks of a
-    study with a stopping rule decided. `command`: the line that made the report.
+    `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference does not
+    matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
+    reported one. `assist`: a metric of the image set that helps the contrasts with the baseline. `wording`: the
+    question as annotators read it. `looks`: what the planned looks of a study with a stopping rule decided.
+    `command`: the line that made the report.
     """
 
     title: str = "Preference study"
@@ -39,6 +40,7 @@ class ReportSettings:
     equivalence_margin: float | None = None
     covariates: tuple[str, ...] = ()
     sequential: bool = False
+    assist: str | None = None
     estimate: EstimateSettings = field(default_factory=EstimateSettings)
     rules: ExclusionRules = field(default_factory=ExclusionRules)
     image_set: Path | None = None

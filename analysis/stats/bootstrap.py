@@ -34,7 +34,7 @@ from qsched.records import InputError
 Unit = Literal["vote", "annotator", "prompt"]
 
 #: Resamples are worked on in blocks of about this many table entries.
-_BLOCK_ENTRIES = 8_000_000
+_BLOCK_ENTRIES = 500_000
 #: More clusters than these are drawn into this many random groups.
 _MOST_UNITS = 4000
 #: Weights are drawn in pieces of about this many. Not smaller: on a busy machine the threads of BLAS wait for one

@@ -131,19 +131,21 @@ def table_csv(table: DataTable) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([csv_cell(column.name) for column in table.columns])
-    for row in table.rows:
-        writer.writerow([_csv_value(value) for value in row])
+    writer.writerows(zip(*map(_csv_values, zip(*table.rows, strict=True)), strict=True))
     return buffer.getvalue()
 
 
-def _csv_value(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return csv_cell(value)
+def _csv_values(values: tuple[Value, ...]) -> tuple[Value, ...] | list[Value]:
+    """One column for csv.writer, which itself writes numbers in full and None as nothing."""
+    if set(map(type, values)) <= {float, int, type(None)}:
+        return values
+    return [_csv_value(value) for value in values]
+
+
+def _csv_value(value: Value) -> Value:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value)
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def table_latex(table: DataTable) -> str:

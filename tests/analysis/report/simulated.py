@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from qsched.records import ArmRecord, ImageRow, Manifest, image_id_for
+from qsched.records import ArmRecord, ImageRow, Manifest, image_id_for, iter_rows
 
 STRENGTHS = {"fp32": 0.45, "w4a8": -0.15, "w4a8+qsched": 0.1, "w4a4": -0.4}
 CATEGORIES = ("animals", "food", "city")
@@ -136,4 +137,21 @@ def write_image_set(folder: Path, votes: pl.DataFrame, *, sizes: dict[str, int],
         height=pixels,
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    return folder
+
+
+def scored_set(folder: Path, votes: pl.DataFrame) -> Path:
+    """Three metrics: one that knows the strengths, one that is its mirror (lower is better), one that knows nothing."""
+    write_image_set(folder, votes, sizes={})
+    rng = np.random.default_rng(0)
+    lines = []
+    for row in iter_rows(folder):
+        place = {"prompt_id": row.prompt_id, "arm": row.arm, "sample_index": row.sample_index}
+        values = {"knows": STRENGTHS[row.arm], "lower": -STRENGTHS[row.arm], "noise": float(rng.normal())}
+        if row.arm != "fp32":
+            values["twin"] = STRENGTHS[row.arm]
+        lines.append(json.dumps({"image_id": row.image_id, **place, **values}))
+    (folder / "metrics_images.jsonl").write_text("\n".join(lines) + "\n")
+    scorers = [{"name": name, "higher_is_better": name != "lower"} for name in ("knows", "lower", "noise", "twin")]
+    (folder / "metrics.json").write_text(json.dumps({"set_id": "test-set", "scorers": scorers}))
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import metrics
-from qsched.records import iter_rows
-from tests.analysis.report.simulated import STRENGTHS, simulated_votes, write_image_set
-
-
-def scored_set(folder: Path, votes: pl.DataFrame) -> Path:
-    """Three metrics: one that knows the strengths, one that is its mirror (lower is better), one that knows nothing."""
-    write_image_set(folder, votes, sizes={})
-    rng = np.random.default_rng(0)
-    lines = []
-    for row in iter_rows(folder):
-        place = {"prompt_id": row.prompt_id, "arm": row.arm, "sample_index": row.sample_index}
-        values = {"knows": STRENGTHS[row.arm], "lower": -STRENGTHS[row.arm], "noise": float(rng.normal())}
-        if row.arm != "fp32":
-            values["twin"] = STRENGTHS[row.arm]
-        lines.append(json.dumps({"image_id": row.image_id, **place, **values}))
-    (folder / "metrics_images.jsonl").write_text("\n".join(lines) + "\n")
-    scorers = [{"name": name, "higher_is_better": name != "lower"} for name in ("knows", "lower", "noise", "twin")]
-    (folder / "metrics.json").write_text(json.dumps({"set_id": "test-set", "scorers": scorers}))
-    return folder
+from tests.analysis.report.simulated import STRENGTHS, scored_set, simulated_votes, write_image_set
 
 
 @pytest.fixture(scope="module")
