@@ -73,6 +73,8 @@ def simulate(
                 on_vote=lambda: progress.advance(task),
             )
         )
+        if summary.votes < annotators * votes_each:  # the study took no more
+            progress.update(task, total=summary.votes, completed=summary.votes)
     if parameters_out is not None:
         if summary.design == "fidelity":
             score = f"RMS difference from the reference as shown, a share of the range; {one_jnd:g} taken as one JND"
@@ -90,4 +92,6 @@ def simulate(
         }
         write_atomic(parameters_out, (json.dumps(record, indent=2) + "\n").encode())
     counts = ", ".join(f"{name} {count}" for name, count in summary.choices.items() if count)
+    if summary.votes < annotators * votes_each:
+        typer.echo(f"the study took no more than {summary.votes} of the {annotators * votes_each} votes")
     typer.echo(f"{summary.votes} simulated votes by {summary.annotators} annotators ({counts})")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def publish(
     slug: str = typer.Argument(help=SLUG_HELP),
-    folder: Path = typer.Argument(help="New folder to write."),
+    out: Path = typer.Option(..., "--out", help="New folder for the files."),
     with_demographics: bool = typer.Option(
         False, "--with-demographics", help="Also what people answered about themselves, if the consent text allows it."
     ),
@@ -26,17 +26,17 @@ def publish(
     The folder holds no platform id, code or key. It can be uploaded to Hugging Face as it is. The study may be running;
     publish a closed one, so that the tables are of one moment.
 
-    Example: qsched study publish demo demo-data
+    Example: qsched study publish demo --out demo-data
     """
     from study_server.owner import existing_database
     from study_server.publication.folder import publish as write
 
     database = existing_database(db)
     try:
-        done = write(database, slug, folder, agree=_agreement, with_demographics=with_demographics)
+        done = write(database, slug, out, agree=_agreement, with_demographics=with_demographics)
     finally:
         database.close()
-    typer.echo(f"wrote {', '.join(done.tables.values())}, README.md, study-card.json and SHA256SUMS to {folder}")
+    typer.echo(f"wrote {', '.join(done.tables.values())}, README.md, study-card.json and SHA256SUMS to {out}")
     typer.echo(f"{done.votes.written} votes; the card counts what is left out")
     if done.votes.simulated:
         typer.secho(f"{done.votes.simulated} of them are simulated; the card says so", fg=typer.colors.YELLOW)

@@ -22,6 +22,9 @@ from study_server.web.security import new_token
 
 router = APIRouter(prefix="/admin", include_in_schema=False)
 FORM_COOKIE = "qsowner_form"
+# Says that somebody has signed in from this browser under a name. It opens nothing: it only counts attempts apart.
+BROWSER_COOKIE = "qsowner_browser"
+BROWSER_SECONDS = 365 * 86_400
 # A page of ours, never another server's: no scheme, no host.
 _TARGET = re.compile(r"/admin(/[A-Za-z0-9_-]+)*")
 WRONG = "This name and password do not belong together."
@@ -35,15 +38,15 @@ async def ask(request: Request, to: str = "/admin") -> Response:
 
 @router.post("/sign-in")
 async def enter(request: Request) -> Response:
-    """Check name and password; the attempts of one address, and of all together, are throttled before any work."""
+    """Check name and password; attempts are throttled before any work."""
     server = server_of(request)
     form = await read_form(request)
     nonce = server.keys.verify(request.cookies.get(FORM_COOKIE))
     if nonce is None:
         raise Forbidden("the form is stale or cookies are blocked; load the page again")
     server.keys.check_csrf(f"sign-in:{nonce}", form.get("csrf"))
-    _throttle(request, server)
     name, to = form.get("name", "").strip().lower(), form.get("to", "")
+    _throttle(request, server, name)
     account = await server.reader.run(lambda tx: tx.one(sign_in.ACCOUNT, name=name))
     # One password at a time: each takes 64 MiB and a processor for some 50 ms.
     async with request.app.state.password_turn:
@@ -75,8 +78,16 @@ async def leave(owner: Owner, request: Request) -> Response:
     return answer
 
 
-def _throttle(request: Request, server: Server) -> None:
+def _throttle(request: Request, server: Server, name: str | None = None) -> None:
+    """Count an attempt: for itself in a browser that has signed in as `name` before, else by address and among all.
+
+    So a flood from many addresses keeps nobody out who has been in (OWASP: device cookies).
+    """
+    known = server.keys.verify(request.cookies.get(BROWSER_COOKIE))
     try:
+        if known is not None and name is not None and known.startswith(f"browser:{name}:"):
+            server.sign_ins.check(known)
+            return
         server.sign_ins.check(address_of(request))
         server.all_sign_ins.check("all")
     except TooMany as error:
@@ -95,6 +106,15 @@ async def _begin(server: Server, *, owner_id: int | None, name: str, to: str) ->
         samesite="lax",
         secure=server.settings.secure_cookies,
         max_age=sign_in.LONGEST_MS // 1000,
+    )
+    answer.set_cookie(
+        BROWSER_COOKIE,
+        server.keys.sign(f"browser:{name}:{new_token()}"),
+        path="/admin/sign-in",
+        httponly=True,
+        samesite="lax",
+        secure=server.settings.secure_cookies,
+        max_age=BROWSER_SECONDS,
     )
     answer.delete_cookie(FORM_COOKIE, path="/admin")
     return answer

@@ -14,7 +14,7 @@ from qsched.files import atomic_file
 from study_server.db.database import Database
 from study_server.db.statements import Row, Statement
 from study_server.export.formats import FORMATS, TIME, open_table
-from study_server.export.votes import BATCH_ROWS, find_study
+from study_server.export.votes import BATCH_ROWS, study_number
 
 SHOWN = Statement("""
     SELECT se.pseudonym, p.pair_key, a.kind, v.question, v.answered_ms, v.hidden_ms, v.painted_ms, v.display
@@ -75,7 +75,7 @@ def export_display(database: Database, *, study: str, path: Path) -> int:
         raise ValueError(f"{path}: the ending is not one of {FORMATS}")
     written = 0
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
-        number = find_study(tx, study)
+        number = study_number(tx, study)
         with open_table(draft) as write:
             write(_table([]))
             for rows in tx.batches(SHOWN, BATCH_ROWS, study=number):

@@ -12,7 +12,7 @@ from qsched.files import atomic_file
 from study_server.db.database import Database
 from study_server.db.statements import Statement
 from study_server.export.formats import TIME
-from study_server.export.votes import find_study
+from study_server.export.votes import study_number
 
 SESSIONS = Statement("""
     SELECT s.pseudonym, a.pseudonym, s.state, s.started_ms, s.finished_ms, s.done, s.consent_version, s.simulated,
@@ -52,7 +52,7 @@ def export_sessions(database: Database, *, study: str, path: Path) -> int:
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         rows = []
         for session, annotator, state, *times, done, version, simulated, screening, _ in tx.all(
-            SESSIONS, study=find_study(tx, study)
+            SESSIONS, study=study_number(tx, study)
         ):
             device = json.loads(screening) if screening else {}
             facts = [device.get(name) for name in _DEVICE]
@@ -70,7 +70,7 @@ def export_demographics(database: Database, *, study: str, path: Path) -> int:
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         rows = [
             (row[0], question, answer)
-            for row in tx.all(SESSIONS, study=find_study(tx, study))
+            for row in tx.all(SESSIONS, study=study_number(tx, study))
             for question, answer in json.loads(row[9] or "{}").items()
         ]
         pl.DataFrame(rows, schema=columns, orient="row").write_parquet(draft)
@@ -81,6 +81,6 @@ def export_reports(database: Database, *, study: str, path: Path) -> int:
     """Write what annotators reported as parquet, without their words; returns the number of rows."""
     columns: dict[str, Any] = {"session": pl.String, "pair_id": pl.String, "reported_at": TIME, "problem": pl.String}
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
-        rows = tx.all(REPORTS, study=find_study(tx, study))
+        rows = tx.all(REPORTS, study=study_number(tx, study))
         pl.DataFrame(rows, schema=columns, orient="row").write_parquet(draft)
     return len(rows)

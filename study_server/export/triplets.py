@@ -23,7 +23,7 @@ from qsched.records.image_set import first_problem
 from study_server.db.database import Database
 from study_server.db.statements import Row, Statement, Tx
 from study_server.export.formats import FORMATS, TIME, open_table
-from study_server.export.votes import BATCH_ROWS, COUNTS, HAS_TRIPLETS, ExportSummary, find_study
+from study_server.export.votes import BATCH_ROWS, COUNTS, HAS_TRIPLETS, ExportSummary, study_number
 
 TRIPLET_VOTES = Statement("""
     SELECT p.pair_key, r.prompt_key, ref.arm, f.arm, s.arm, a.first_on_left, t.presentation, v.choice, n.pseudonym,
@@ -65,7 +65,7 @@ _TYPES: dict[str, Any] = {
 def is_fidelity(database: Database, study: str) -> bool:
     """Whether a study asks about triplets; NotFound for an unknown one."""
     with database.snapshot() as tx:
-        return tx.one(HAS_TRIPLETS, study=find_study(tx, study)) is not None
+        return tx.one(HAS_TRIPLETS, study=study_number(tx, study)) is not None
 
 
 def export_triplets(database: Database, *, study: str, path: Path) -> ExportSummary:
@@ -124,7 +124,7 @@ def _check_ending(path: Path) -> None:
 
 
 def _fidelity_study(tx: Tx, study: str) -> int:
-    number = find_study(tx, study)
+    number = study_number(tx, study)
     if tx.one(HAS_TRIPLETS, study=number) is None:
         raise InputError(f"study {study!r} is a preference study; it has no triplets")
     return number

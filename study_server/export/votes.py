@@ -125,7 +125,7 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
     written = simulated = 0
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
-        number = find_study(tx, study)
+        number = study_number(tx, study)
         if tx.one(HAS_TRIPLETS, study=number) is not None:
             raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
         total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
@@ -145,7 +145,7 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
     return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds))
 
 
-def find_study(tx: Tx, slug: str) -> int:
+def study_number(tx: Tx, slug: str) -> int:
     """The number of a study in this database; NotFound for an unknown slug."""
     row = tx.one(STUDY, slug=slug)
     if row is None:

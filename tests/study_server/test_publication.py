@@ -64,7 +64,7 @@ def everything(folder) -> str:
 
 async def test_the_folder_is_complete_and_leads_to_nobody(answered, settings, tmp_path):
     folder = tmp_path / "out"
-    done = CliRunner().invoke(app, ["study", "publish", "s", str(folder), "--db", settings.database_url])
+    done = CliRunner().invoke(app, ["study", "publish", "s", "--out", str(folder), "--db", settings.database_url])
     assert done.exit_code == 0, (done.output, done.exception)
     names = {"votes.parquet", "display.parquet", "sessions.parquet", "reports.parquet"}
     assert {path.name for path in folder.iterdir()} == names | {"README.md", "study-card.json", "SHA256SUMS"}
@@ -118,7 +118,7 @@ async def test_the_card_counts_what_the_file_and_the_database_hold(answered, tmp
 
 async def test_agreement_is_that_of_the_analysis(answered, settings, tmp_path):
     folder = tmp_path / "out"
-    words = ["study", "publish", "s", str(folder), "--db", settings.database_url]
+    words = ["study", "publish", "s", "--out", str(folder), "--db", settings.database_url]
     assert CliRunner().invoke(app, words).exit_code == 0
     card = json.loads((folder / "study-card.json").read_text())
     expected = agreement(read_votes(pl.read_parquet(folder / "votes.parquet").filter(pl.col("kind") == "task")))

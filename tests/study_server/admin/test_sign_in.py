@@ -65,6 +65,22 @@ async def test_a_wrong_password_and_an_unknown_name_get_the_same_words_and_attem
     assert query(database, "SELECT COUNT(*) FROM owner_sign_ins") == [(0,)]
 
 
+async def test_a_flood_keeps_nobody_out_who_has_signed_in_from_this_browser_before(settings, database):
+    create_account(database, "jane", role="owner", password=PASSWORD)
+    async with serving(settings) as browser:
+        jane, stranger = OwnerBrowser(browser()), OwnerBrowser(browser())
+        assert (await jane.sign_in()).status_code == 303
+        for _ in range(6):
+            flooded = await stranger.sign_in("jane", "guess after guess")
+        assert flooded.status_code == 429
+        # The same address, which has no attempt left.
+        assert (await jane.sign_in()).status_code == 303
+        # The cookie is for one name, and for five attempts per minute.
+        assert (await jane.sign_in("john", "guess after guess")).status_code == 429
+        guesses = [(await jane.sign_in("jane", "guess after guess")).status_code for _ in range(6)]
+        assert guesses[0] == 401 and guesses[-1] == 429
+
+
 async def test_a_form_without_its_token_does_nothing(settings, database, make_study):
     make_study()
     async with serving(settings) as browser:
