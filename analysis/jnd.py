@@ -19,6 +19,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from qsched.command_line import CommandLine, run_app
+from qsched.locations import read_location
 
 app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
@@ -71,7 +72,7 @@ def jnd(
     from analysis.certificate.scores import score_table, write_scores
     from analysis.triplets import TrapRule, read_triplets, screen
 
-    metrics = None if image_set is None else read_set_metrics(image_set)
+    metrics = None if image_set is None else read_set_metrics(read_location(image_set))
     table = read_triplets(votes)
     screened = screen(table, TrapRule(share=min_trap_share, least=min_traps))
     by_prompt = table.layout == "aic-3" if by is None else by is ScalePer.PROMPT

@@ -19,6 +19,7 @@ import typer
 
 from analysis import options
 from qsched.command_line import CommandLine, run_app
+from qsched.locations import read_location
 
 app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,7 +55,8 @@ def metrics(
     from analysis.votes import ExclusionRules, exclude, read_votes
     from qsched.files import write_atomic
 
-    scores, pictures = read_scores(image_set), load_image_set(image_set)
+    location = read_location(image_set)
+    scores, pictures = read_scores(location), load_image_set(location)
     settings = ReportSettings(
         title=title,
         study=study,
@@ -62,7 +64,7 @@ def metrics(
         by="none",
         estimate=EstimateSettings(method="sandwich", confidence=confidence, seed=seed),
         rules=ExclusionRules(simulated="auto" if simulated is None else "keep" if simulated else "drop"),
-        image_set=image_set,
+        image_set=location,
         command=shown_command(sys.argv, script="analysis/metrics.py"),
     )
     chosen = choose(read_votes(votes, allow_mixed=study is not None), settings)

@@ -21,6 +21,7 @@ import typer
 
 from analysis import options
 from qsched.command_line import CommandLine, run_app
+from qsched.locations import read_location
 from qsched.records import InputError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def winrates(
             min_response_ms=min_response_ms,
             min_votes=min_votes,
         ),
-        image_set=image_set,
+        image_set=None if image_set is None else read_location(image_set),
         simulation=read_simulation(simulation, votes),
         certificate=read_certificate(certificate),
         looks=find_looks(looks, votes),

@@ -10,8 +10,6 @@ QschedError                 base: message = the value, the rule, the remedy; the
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 class QschedError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -24,9 +22,9 @@ class InputError(QschedError):
 class RowError(InputError):
     """One row of a file breaks its contract."""
 
-    def __init__(self, path: str | Path, line: int, problem: str) -> None:
+    def __init__(self, path: object, line: int, problem: str) -> None:
         super().__init__(f"{path}:{line}: {problem}")
-        self.path = Path(path)
+        self.path = str(path)
         self.line = line
         self.problem = problem
 

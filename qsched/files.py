@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qsched.errors import InputError
+from qsched.locations import Location, RemotePath
 
 TEMPORARY_PREFIX = ".new-"
 
@@ -46,8 +47,14 @@ def atomic_file(path: Path, *, parents: bool = False, mode: int = 0o666) -> Iter
         raise _write_error(path, error) from error
 
 
-def write_atomic(path: Path, data: bytes, *, parents: bool = False) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut."""
+def write_atomic(path: Location, data: bytes, *, parents: bool = False) -> None:
+    """Write a file or an object so that it is there whole or not at all, even after a power cut."""
+    if isinstance(path, RemotePath):
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise _write_error(path, error) from error
+        return
     with atomic_file(path, parents=parents) as draft:
         draft.write_bytes(data)
 
@@ -105,6 +112,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _write_error(path: Path, error: OSError) -> WriteError:
+def _write_error(path: Location, error: OSError) -> WriteError:
     reason = error.strerror or str(error)
+    if isinstance(path, RemotePath):
+        return WriteError(f"{path} cannot be written: {reason}; then run the same command again")
     return WriteError(f"{path} cannot be written: {reason}; free some disk space or choose another path, and try again")

@@ -12,6 +12,7 @@ from typing import cast
 import sqlalchemy as sa
 
 from qsched.errors import InputError
+from qsched.locations import Location, RemotePath
 from study_server.db.database import Database
 from study_server.db.models import StudyRecord
 from study_server.media.store import study_folder
@@ -20,14 +21,18 @@ from study_server.owner import default_data_folder
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What was copied: the database file, how many picture files, and whether the key file was there."""
+    """What was copied: the database file, how many picture files, and whether the key file was there.
+
+    elsewhere    buckets that have the pictures of some studies; those are not copied
+    """
 
     database: Path
     pictures: int
     has_key: bool
+    elsewhere: tuple[str, ...] = ()
 
 
-def back_up(database: Database, folder: Path, *, data_folder: Path | None = None) -> Backup:
+def back_up(database: Database, folder: Path, *, data_folder: Location | None = None) -> Backup:
     """Copy an SQLite database, as it is at one moment, with its pictures and key into a new folder (mode 0700).
 
     Raises InputError for PostgreSQL, which has pg_dump, and for a folder with something in it.
@@ -43,11 +48,11 @@ def back_up(database: Database, folder: Path, *, data_folder: Path | None = None
     source = Path(database.url.database or "")
     target = folder / source.name
     _copy_database(database, target)
-    pictures = _copy_pictures(database, folder, source, data_folder)
+    pictures, elsewhere = _copy_pictures(database, folder, source, data_folder)
     key = source.with_name(f"{source.name}.secret")
     if key.is_file():
         shutil.copy2(key, folder / key.name)
-    return Backup(target, pictures, key.is_file())
+    return Backup(target, pictures, key.is_file(), elsewhere)
 
 
 def _copy_database(database: Database, target: Path) -> None:
@@ -63,18 +68,23 @@ def _copy_database(database: Database, target: Path) -> None:
         source.close()
 
 
-def _copy_pictures(database: Database, folder: Path, source: Path, data_folder: Path | None) -> int:
-    """Into the place where a server of the copied database looks by default."""
+def _copy_pictures(
+    database: Database, folder: Path, source: Path, data_folder: Location | None
+) -> tuple[int, tuple[str, ...]]:
+    """Into the place where a server of the copied database looks by default; how many, and the buckets left alone."""
     with database.session() as session:
         studies = session.execute(sa.select(StudyRecord.slug, StudyRecord.data_path)).all()
     data_folder = data_folder or default_data_folder(f"sqlite:///{source}")
-    copied = 0
+    copied, elsewhere = 0, []
     for slug, data_path in studies:
         target = folder / f"{source.stem}-images" / slug
         pictures = study_folder(data_folder, slug, data_path)
+        if isinstance(pictures, RemotePath):
+            elsewhere.append(str(pictures))
+            continue
         if not pictures.is_dir():
             raise InputError(f"the pictures of study {slug} are not in {pictures}; name their folder with --data")
         target.parent.mkdir(mode=0o700, exist_ok=True)
         shutil.copytree(pictures, target)
         copied += sum(path.is_file() for path in target.rglob("*"))
-    return copied
+    return copied, tuple(elsewhere)

@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from qsched.locations import Location
 from study_server.db import Statement, Tx
 from study_server.errors import NotFound, NotSaved, PicturesMissing
 from study_server.media.importing import stored_path
@@ -76,11 +77,20 @@ def _nothing(_tx: Tx) -> None:
     """A transaction without effect."""
 
 
-def _look_at_pictures(rows: Iterable[tuple[str, str | None, str]], data_folder: Path) -> None:
+def _look_at_pictures(rows: Iterable[tuple[str, str | None, str]], data_folder: Location) -> None:
     for slug, data_path, name in rows:
         path = stored_path(study_folder(data_folder, slug, data_path), name)
-        if not os.access(path, os.R_OK):
+        if not _is_readable(path):
             raise PicturesMissing(f"a picture of study {slug} cannot be read")
+
+
+def _is_readable(path: Location) -> bool:
+    if isinstance(path, Path):
+        return os.access(path, os.R_OK)
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _exposition(server: Server, studies: list[StudyRow], answered: float) -> bytes:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from qsched.errors import InputError
+from qsched.locations import Location, RemotePath, is_url, read_location
 from qsched.records import read_manifest
 from qsched.records.curation import read_curation
 from study_server.assignment.records import AssignmentContext, PairCache
@@ -33,12 +34,14 @@ T = TypeVar("T")
 def make_settings(
     *,
     database_url: str,
-    data: Path | None = None,
+    data: Location | None = None,
     allow_simulated: bool = False,
     secure_cookies: bool = False,
     accel_prefix: str | None = None,
 ) -> ServerSettings:
     """ServerSettings with the secret from the environment or its file; InputError names what does not fit."""
+    if accel_prefix is not None and isinstance(data, RemotePath):
+        raise InputError(f"--accel-prefix: a proxy sends files of a folder, and --data is {data}; leave one out")
     try:
         url = make_url(known_database(database_url))
         if url.get_backend_name() == "sqlite":
@@ -124,8 +127,10 @@ def default_data_folder(database_url: str) -> Path:
     return Path(f"{url.database}-images").resolve()
 
 
-def read_design(path: Path, *, votes_per_pair: int | None = None) -> tuple[StudyDesign, Path]:
+def read_design(path: Location, *, votes_per_pair: int | None = None) -> tuple[StudyDesign, Location]:
     """The design and its image-set folder: from a study.yaml, or for a bare image set (with `votes_per_pair`)."""
+    if isinstance(path, RemotePath):
+        return default_design(name=path.name, images=str(path), votes_per_pair=votes_per_pair), path
     if not path.exists():
         raise InputError(
             f"{path} does not exist; give the folder of an image set (qsched generate-pairs makes one) or a study.yaml "
@@ -133,12 +138,17 @@ def read_design(path: Path, *, votes_per_pair: int | None = None) -> tuple[Study
         )
     if path.is_file():
         design = read_study_file(path)
-        folder = (path.parent / design.images).resolve()
+        folder = images_of(path, design)
         if design.pairs == "curated" and design.pairs_sha256 is None:
             # Part of the design from now on: a list that is edited later is another study.
             design = design.model_copy(update={"pairs_sha256": read_curation(folder).sha256})
         return design, folder
     return default_design(name=path.resolve().name, images=str(path), votes_per_pair=votes_per_pair), path
+
+
+def images_of(file: Path, design: StudyDesign) -> Location:
+    """The image set that a study.yaml names: relative to the file, or the URL of a bucket."""
+    return read_location(design.images) if is_url(design.images) else (file.parent / design.images).resolve()
 
 
 def act_on_study(database: Database, slug: str, job: Callable[..., T], /, **values: object) -> T:
@@ -151,7 +161,7 @@ def act_on_study(database: Database, slug: str, job: Callable[..., T], /, **valu
         raise InputError(f"the database did not take the change: {error}; nothing was done, try again") from error
 
 
-def add_study(file: Path, *, database_url: str, data: Path | None, note: Callable[[str], None]) -> str:
+def add_study(file: Path, *, database_url: str, data: Location | None, note: Callable[[str], None]) -> str:
     """Create the study of a study.yaml in a database, made if need be; returns a line about it.
 
     `note` is told of work that takes long before it begins.

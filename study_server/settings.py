@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from qsched.locations import RemotePath
+
 SECRET_VARIABLE = "QSCHED_SECRET_KEY"
 DATABASE_VARIABLE = "QSCHED_DATABASE_URL"
 METRICS_VARIABLE = "QSCHED_METRICS_TOKEN"
@@ -25,7 +27,7 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: str
-    data_folder: Path
+    data_folder: Path | RemotePath
     secret_key: SecretStr
     allow_simulated: bool = False
     secure_cookies: bool = False

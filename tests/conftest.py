@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import secrets
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +98,38 @@ def random_pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     spec.loader.exec_module(module)
     folders: dict[str, Path] = module.save_pipelines(tmp_path_factory.mktemp("pipelines"))
     return folders
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Generator[str, None, None]:
+    """The address of an S3 server on loopback (moto's), which takes any credentials."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Generator[str, None, None]:
+    """The URL of an empty bucket, with credentials in the environment."""
+    import boto3
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "AKIAOFTHETESTS",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{secrets.token_hex(6)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from analysis.stats.jnd.metric_scale import MetricVotes, fit_metric
 from analysis.stats.jnd.variance import Clusters
 from analysis.triplets import ScreenedTriplets
 from qsched.files import write_atomic
+from qsched.locations import Location
 from qsched.records import InputError
 from qsched.records.metric_jnd import MetricMap, MetricMaps, MetricReading, difference_form
 
@@ -31,7 +32,7 @@ class SetMetrics:
     values: dict[tuple[str, int, str], dict[str, float]]
 
 
-def read_set_metrics(folder: Path) -> SetMetrics:
+def read_set_metrics(folder: Location) -> SetMetrics:
     """What `qsched score` wrote into the folder; InputError if it is missing, cannot be read or has no such metric."""
     try:
         table = json.loads((folder / TABLE).read_text("utf-8"))

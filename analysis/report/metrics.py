@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from analysis.stats.results import Array
 from analysis.votes import VotesTable
 from analysis.votes.coded import IntArray, codes
 from analysis.votes.table import has_values
+from qsched.locations import Location
 from qsched.records import InputError
 
 VALUES, TABLE = "metrics_images.jsonl", "metrics.json"
@@ -80,7 +80,7 @@ class Scores:
     higher_is_better: dict[str, bool]
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Location) -> Scores:
     """The results of `qsched score`; InputError if there are none, or if they cannot be read."""
     if not (folder / VALUES).is_file() or not (folder / TABLE).is_file():
         raise InputError(f"{folder} has no {VALUES} and {TABLE}; run `qsched score {folder}` first.")

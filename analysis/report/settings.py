@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from analysis.report.kit.escape import visible_text
 from analysis.report.subjects.certificate import ReadCertificate
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules
+from qsched.locations import Location
 from qsched.records import InputError
 from qsched.records.stopping import Looks
 
@@ -43,7 +43,7 @@ class ReportSettings:
     assist: str | None = None
     estimate: EstimateSettings = field(default_factory=EstimateSettings)
     rules: ExclusionRules = field(default_factory=ExclusionRules)
-    image_set: Path | None = None
+    image_set: Location | None = None
     simulation: dict[str, object] | None = None
     certificate: ReadCertificate | None = None
     looks: Looks | None = None

@@ -112,15 +112,18 @@ def backup(
 
     Example: qsched admin backup backups/monday --db sqlite:///runs/study.db
     """
+    from qsched.locations import read_location
     from study_server.backup import back_up
     from study_server.owner import existing_database
 
     database = existing_database(db)
     try:
-        done = back_up(database, folder, data_folder=data)
+        done = back_up(database, folder, data_folder=None if data is None else read_location(data))
     finally:
         database.close()
     typer.echo(f"copied {done.database.name} and {done.pictures} pictures to {folder}")
+    for place in done.elsewhere:
+        typer.secho(f"the pictures in {place} stay there and are not in the copy", fg=typer.colors.YELLOW)
     if not done.has_key:
         typer.secho("there is no key file: keep QSCHED_SECRET_KEY with the copy", fg=typer.colors.YELLOW)
 

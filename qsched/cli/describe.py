@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from qsched.errors import InputError, QschedError
+from qsched.locations import Location, RemotePath
 
 Lines = list[tuple[str, str]]
 _TABLES = (".parquet", ".csv", ".jsonl", ".gz")
 _SQLITE = b"SQLite format 3\0"
 
 
-def describe(path: Path) -> Lines:
+def describe(path: Location) -> Lines:
     """The lines for a path; InputError for one that does not exist or that is none of our kinds."""
+    if isinstance(path, RemotePath) or path.is_dir():
+        return _folder(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    if path.is_dir():
-        return _folder(path)
     if path.name in ("manifest.json", "images.jsonl") and (path.parent / "manifest.json").is_file():
         return _image_set(path.parent)
     if _head(path) == _SQLITE:
@@ -48,14 +49,19 @@ def _head(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _folder(path: Path) -> Lines:
+def _folder(path: Location) -> Lines:
     from qsched.generation.store import SHARDS_FOLDER
 
-    if (path / "manifest.json").is_file():
-        return _image_set(path)
-    if (path / SHARDS_FOLDER).is_dir():
-        shards = sorted(p.name for p in (path / SHARDS_FOLDER).iterdir() if p.is_dir())
-        return [("kind", f"shards of an image set: {', '.join(shards)}"), ("next", f"qsched merge {path}")]
+    try:
+        if (path / "manifest.json").is_file():
+            return _image_set(path)
+        if (path / SHARDS_FOLDER).is_dir():
+            shards = sorted(p.name for p in (path / SHARDS_FOLDER).iterdir() if p.is_dir())
+            return [("kind", f"shards of an image set: {', '.join(shards)}"), ("next", f"qsched merge {path}")]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    if isinstance(path, RemotePath):
+        raise InputError(f"{path} is not an image set: it has no manifest.json. Copy another file to look at it")
     if (path / "model_index.json").is_file():
         index = _read_json(path / "model_index.json")
         size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
@@ -72,7 +78,7 @@ def _folder(path: Path) -> Lines:
     )
 
 
-def _image_set(folder: Path) -> Lines:
+def _image_set(folder: Location) -> Lines:
     from qsched.records import iter_rows, read_manifest
 
     manifest = read_manifest(folder)

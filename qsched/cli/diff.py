@@ -30,10 +30,12 @@ def diff(
 
     Example: qsched diff runs/monday runs/tuesday
     """
+    from qsched.locations import read_location
     from qsched.records.set_diff import diff_sets
 
-    found = diff_sets(a, b)
-    typer.echo(f"A is {a}\nB is {b}")
+    one, two = read_location(a), read_location(b)
+    found = diff_sets(one, two)
+    typer.echo(f"A is {one}\nB is {two}")
     for line in _lines(found):
         typer.echo(line)
     raise typer.Exit(0 if found.is_empty else 1)

@@ -15,7 +15,8 @@ import typer
 if TYPE_CHECKING:
     from qsched.backbones.spec import BackboneSpec
 
-_PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "peft", "gguf")
+_PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "peft", "gguf", "ray", "s3fs", "gcsfs")
+_EXTRAS = {"peft": "lora", "gguf": "gguf", "ray": "ray", "s3fs": "remote"}
 # The precisions that are shown, and the methods of their recipes.
 _PRECISIONS = {"bf16": "dtype", "w8a8": "torchao-w8a8", "w4a8": "torchao-w4a8", "nf4": "bitsandbytes-nf4"}
 _GIB = 1024**3
@@ -90,10 +91,12 @@ def _verdict(sizes: dict[str, int], room: int, machine: int, ram: int, where: st
 
 
 def _installed(package: str) -> str:
-    extra = {"peft": "lora", "gguf": "gguf"}.get(package, "generate")
+    extra = _EXTRAS.get(package, "generate")
     try:
         return version(package)
     except PackageNotFoundError:
+        if package == "gcsfs":
+            return "not installed (pip install gcsfs: image sets on gs://)"
         return f"not installed (pip install 'qsched[{extra}]')"
 
 

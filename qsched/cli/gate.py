@@ -61,6 +61,7 @@ def gate(
 
     from qsched.errors import InputError
     from qsched.files import write_atomic
+    from qsched.locations import read_location
     from qsched.records import read_manifest
     from qsched.scoring.image_set.gate import judge_set, parse_limit, to_junit, to_markdown
 
@@ -69,7 +70,8 @@ def gate(
         raise InputError(f"--share {share:g} is not between 0 and 1; no number of prompts shows all of them")
     if not 0.5 <= level <= 0.999:
         raise InputError(f"--level {level:g} is not from 0.5 to 0.999")
-    read_manifest(image_set)
+    location = read_location(image_set)
+    read_manifest(location)
     maps = None if jnd_map is None else _read_maps(jnd_map)
     limits, metrics = _load(limits, weights=weights, device=device, display=display, maps=maps)
     if maps is not None and maps.simulated_votes:
@@ -84,7 +86,7 @@ def gate(
     with Progress(transient=True) as bar:
         task = bar.add_task("scoring", total=None)
         found = judge_set(
-            image_set,
+            location,
             limits,
             metrics,
             share=share,

@@ -44,7 +44,9 @@ def generate_pairs(
     prompts: str = typer.Option(
         ..., "--prompts", help="A .yaml, .csv, .json, .jsonl or .txt file, or a shipped set: demo, eval, calibration."
     ),
-    out: Path = typer.Option(..., "--out", help="Folder of the image set; an unfinished one is resumed."),
+    out: Path = typer.Option(
+        ..., "--out", help="Folder of the image set, or s3://BUCKET/FOLDER; an unfinished one is resumed."
+    ),
     samples: int = typer.Option(1, "--samples", min=1, help="Pictures of each prompt, each from noise of its own."),
     seed: int = typer.Option(0, "--seed", help="Set seed: other noise for every picture."),
     batch_size: int = typer.Option(8, "--batch-size", min=1, help="Pictures made together; the same in every arm."),
@@ -127,13 +129,14 @@ def generate_pairs(
     from qsched.generation import generate_pairs as generate
     from qsched.generation.executors import find_executor
     from qsched.generation.shard import device_for, parse_shard
+    from qsched.locations import read_location
 
     part = None if shard is None else parse_shard(shard, os.environ)
     request = Request(
         backbone=backbone,
         arms=arms,
         prompts=prompts_file(prompts),
-        out=out,
+        out=read_location(out),
         samples=samples,
         set_seed=seed,
         batch_size=batch_size,
@@ -172,7 +175,7 @@ def generate_pairs(
             report = generate(request, progress=progress, executor=chosen)
     except KeyboardInterrupt:
         typer.secho(
-            f"\nstopped; what is finished is safe in {out}. Run the same command again to go on.",
+            f"\nstopped; what is finished is safe in {request.out}. Run the same command again to go on.",
             fg=typer.colors.YELLOW,
             err=True,
         )

@@ -43,6 +43,7 @@ def import_set(
     """
     from qsched.generation.import_pictures import import_pictures
     from qsched.generation.picture_places import places_by_name, places_of_geneval, places_of_table
+    from qsched.locations import read_location
 
     folders = _folders(arms or [])
     if table is not None:
@@ -57,7 +58,9 @@ def import_set(
         raise InputError("give the texts of the pictures with --prompts (ids are the names of the files), or a --table")
     else:
         places = places_by_name(folders, prompts=prompts)
-    done = import_pictures(places, out=out, backbone=backbone, simulated=simulated, common_only=common_only)
+    location = read_location(out)
+    done = import_pictures(places, out=location, backbone=backbone, simulated=simulated, common_only=common_only)
+
     typer.echo(
         f"{done.folder}: {done.images} pictures of {len(places.files)} arms, {done.prompts} "
         f"prompt{'' if done.prompts == 1 else 's'} and {done.samples} sample{'' if done.samples == 1 else 's'} each; "

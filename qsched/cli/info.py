@@ -24,6 +24,7 @@ def info(
     Example: qsched info runs/demo
     """
     from qsched.cli.describe import describe
+    from qsched.locations import read_location
 
-    for label, text in describe(path):
+    for label, text in describe(read_location(path)):
         typer.echo(f"{label:<12}{text}")

@@ -30,14 +30,16 @@ def merge(
     from qsched.errors import InputError
     from qsched.generation.merge import merge_shards
     from qsched.generation.merge import remove_shards as remove
+    from qsched.locations import read_location
 
+    location = read_location(out)
     if remove_shards and folders:
         raise InputError("--remove-shards deletes OUT/shards, and you named other folders; delete those yourself")
-    report = merge_shards(out, folders or ())
+    report = merge_shards(location, [read_location(folder) for folder in folders or ()])
     typer.echo(f"{report.shards} shards, {report.merged} pictures merged, {report.kept} there already")
     typer.echo(f"complete: {report.n_images} images in {report.folder}")
     if remove_shards:
-        remove(out)
-        typer.echo(f"removed  {out / 'shards'}")
+        remove(location)
+        typer.echo(f"removed  {location / 'shards'}")
     typer.echo(f"look at  {report.contact_sheet}")
     typer.echo(f"check    qsched verify {report.folder}")

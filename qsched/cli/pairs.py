@@ -43,14 +43,16 @@ def pairs(
 
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
     from qsched.generation.near_metric import near_by_metric, read_near_rule
+    from qsched.locations import read_location
     from qsched.records import read_manifest
 
+    location = read_location(folder)
     strata = _strata(leave_out)
     numbers = _numbers(sample)
-    listed = list_pairs(folder, baseline=baseline, near_levels=near_levels)
+    listed = list_pairs(location, baseline=baseline, near_levels=near_levels)
     if near is not None:
-        set_id = read_manifest(folder).set_id
-        listed = near_by_metric(listed, read_near_rule(near), folder=folder, set_id=set_id, baseline=baseline)
+        set_id = read_manifest(location).set_id
+        listed = near_by_metric(listed, read_near_rule(near), folder=location, set_id=set_id, baseline=baseline)
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
     table = Table(box=None, pad_edge=False)
     for column in ("comparison", "stratum"):
@@ -65,7 +67,7 @@ def pairs(
         typer.echo(f"broken: {words} (prompt {prompt}, sample {number})")
     if len(broken) > 20:
         typer.echo(f"... and {len(broken) - 20} more broken pictures")
-    path = write_pairs(listed, folder)
+    path = write_pairs(listed, location)
     shown_all = sum(pair.use for pair in listed)
     typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")
 

@@ -64,13 +64,15 @@ def score(
     Example: qsched score runs/demo --metrics cvvdp,flip --display standard_4k
     """
     from qsched.errors import InputError
+    from qsched.locations import read_location
     from qsched.records import read_manifest
 
+    location = read_location(image_set)
     wanted = {"--fid": fid, "--frechet-clip": frechet, "--kid": kid, "--cmmd": cmmd}
     asked = [(option, reference) for option, reference in wanted.items() if reference is not None]
     if len(asked) > 1:
         raise InputError(f"{' and '.join(option for option, _ in asked)} are two distances; give one of them")
-    manifest = read_manifest(image_set)
+    manifest = read_manifest(location)
     from qsched.scoring.image_set.report import make_result_folder, write_set_scores
     from qsched.scoring.image_set.scores import score_set
     from qsched.scoring.jaq_score import checked_k
@@ -81,7 +83,7 @@ def score(
     checked_k(k)
     find_display(display)
     place = torch_device(device)
-    target = out or image_set
+    target = location if out is None else read_location(out)
     make_result_folder(target)
     tiny = manifest.backbone.startswith("tiny-")
     chosen = metrics if metrics is not None else "clipscore,clip-iqa,psnr,ssim" + (",tiny-check" if tiny else "")
@@ -98,7 +100,7 @@ def score(
     with Progress() as bar:
         task = bar.add_task("scoring", total=None)
         scores = score_set(
-            image_set,
+            location,
             scorers=scorers,
             references=references,
             baseline=baseline,

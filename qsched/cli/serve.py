@@ -48,16 +48,17 @@ def serve(
 
     Example: qsched serve runs/demo --port 8000
     """
+    from qsched.locations import read_location
     from study_server.running.serving import Launch, launch
 
     launch(
         Launch(
-            image_set=image_set,
+            image_set=None if image_set is None else read_location(image_set),
             database_url=db,
             host=host,
             port=port,
             votes_per_pair=votes_per_pair,
-            data=data,
+            data=None if data is None else read_location(data),
             allow_simulated=simulated_annotators,
             workers=workers,
             secure_cookies=behind_https,

@@ -14,6 +14,7 @@ from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
+    from qsched.locations import Location
     from qsched.records import ImageRow
     from study_server.studies.design import StudyDesign
     from study_server.studies.estimate import StudyEstimate
@@ -51,17 +52,20 @@ def init(
     import os
 
     from qsched.files import write_atomic
+    from qsched.locations import read_location
     from qsched.records import read_manifest
     from study_server.resources import PACKAGE
     from study_server.studies.design import slug_of
 
-    read_manifest(images)
+    location = read_location(images)
+    read_manifest(location)
     if out.exists():
         raise InputError(f"{out} exists; name another file with --out")
-    relative = os.path.relpath(images.resolve(), out.resolve().parent)
+    folder = location.resolve()
+    relative = os.path.relpath(folder, out.resolve().parent) if isinstance(folder, Path) else str(folder)
     name = "template.yaml" if design == "preference" else "template_fidelity.yaml"
     template = (PACKAGE / "studies" / name).read_text(encoding="utf-8")
-    text = template.format(slug=slug_of(images.resolve().name), images=_quoted(relative))
+    text = template.format(slug=slug_of(folder.name), images=_quoted(relative))
     write_atomic(out, text.encode())
     typer.echo(f"wrote {out}; next: qsched study check {out}")
 
@@ -140,17 +144,20 @@ def check(
         typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
 
 
-def _file_sizes(folder: Path, rows: list[ImageRow]) -> dict[tuple[str, int, str], int]:
+def _file_sizes(folder: Location, rows: list[ImageRow]) -> dict[tuple[str, int, str], int]:
     """Bytes of each picture; IntegrityError if some are missing."""
     from qsched.errors import IntegrityError
+    from qsched.locations import file_sizes
+    from qsched.records.image_set import IMAGES_FOLDER
 
-    missing = [row.file_name for row in rows if not (folder / row.file_name).is_file()]
+    there = file_sizes(folder / IMAGES_FOLDER)
+    missing = [row.file_name for row in rows if f"{row.image_id}.png" not in there]
     if missing:
         raise IntegrityError(
             f"{folder}: {len(missing)} of {len(rows)} pictures are missing, the first {missing[0]}; run the same "
             "generate-pairs command again to mend the set"
         )
-    return {(row.prompt_id, row.sample_index, row.arm): (folder / row.file_name).stat().st_size for row in rows}
+    return {(row.prompt_id, row.sample_index, row.arm): there[f"{row.image_id}.png"] for row in rows}
 
 
 def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, str]]:
@@ -218,7 +225,7 @@ def _stopping_lines(design: StudyDesign) -> list[tuple[str, str]]:
     ]
 
 
-def _visibility_lines(folder: Path, set_id: str, arms: set[str], *, forecast: bool) -> list[tuple[str, str]]:
+def _visibility_lines(folder: Location, set_id: str, arms: set[str], *, forecast: bool) -> list[tuple[str, str]]:
     """What cvvdp says of the arms' differences, if the set was scored with it; `forecast` votes about preference."""
     from qsched.planning import measured_losses
 
@@ -247,12 +254,14 @@ def create(
 
     Example: qsched study create study.yaml --db sqlite:///runs/study.db
     """
+    from qsched.locations import read_location
     from study_server.owner import add_study, default_database
     from study_server.studies.yaml_file import lines_of
 
     _must_exist(file)
+    location = None if data is None else read_location(data)
     with lines_of(file):
-        line = add_study(file, database_url=db or default_database(), data=data, note=typer.echo)
+        line = add_study(file, database_url=db or default_database(), data=location, note=typer.echo)
     typer.echo(line)
 
 

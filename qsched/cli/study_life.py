@@ -174,15 +174,17 @@ def delete(
     yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
 ) -> None:
     """Delete a study, its votes and its picture copies permanently."""
+    from qsched.locations import read_location
     from study_server.owner import default_data_folder, default_database, existing_database
     from study_server.studies.ownership import delete_study, vote_rows
 
+    folder = default_data_folder(db or default_database()) if data is None else read_location(data)
     database = existing_database(db)
     try:
         count = vote_rows(database, slug)
         if not yes:
             typer.confirm(f"Delete study {slug} with {count} votes permanently?", abort=True)
-        delete_study(database, slug, data_folder=data or default_data_folder(db or default_database()))
+        delete_study(database, slug, data_folder=folder)
     finally:
         database.close()
     typer.echo(f"study {slug} with {count} votes is deleted")

@@ -31,8 +31,9 @@ def verify(
     from rich.table import Table
 
     from qsched.generation.verify import verify_set
+    from qsched.locations import read_location
 
-    report = verify_set(folder)
+    report = verify_set(read_location(folder))
     console = Console()
     counts = Counter(finding.check for finding in report.findings)
     summary = Table(box=None, pad_edge=False)
@@ -54,7 +55,7 @@ def verify(
         console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
     colour, word = ("green", "ok") if report.ok else ("red", "NOT OK")
     console.print(
-        f"[{colour}]{word}[/]: {report.n_rows} of {report.n_expected} images in {escape(str(folder))}, "
+        f"[{colour}]{word}[/]: {report.n_rows} of {report.n_expected} images in {escape(str(report.folder))}, "
         f"{len(report.findings)} problem(s)",
         highlight=False,
         soft_wrap=True,

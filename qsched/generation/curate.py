@@ -9,7 +9,6 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,10 @@ from PIL import Image, UnidentifiedImageError
 
 from qsched.errors import InputError, IntegrityError
 from qsched.files import write_atomic
+from qsched.locations import Location
 from qsched.records import ImageRow, iter_rows, read_manifest, refuse_faulty
 from qsched.records.curation import PAIR_COLUMNS, PAIRS_NAME, Stratum
+from qsched.threads import in_order, threads_for
 
 Pixels = NDArray[np.uint8]
 #: A change of so many of 255 levels in no pixel is below what people see side by side.
@@ -46,7 +47,7 @@ class ListedPair:
 
 
 def list_pairs(
-    folder: Path,
+    folder: Location,
     *,
     baseline: str | None = None,
     near_levels: int = NEAR_LEVELS,
@@ -68,11 +69,14 @@ def list_pairs(
     for row in rows:
         groups[row.prompt_id, row.sample_index][row.arm] = row
     found: list[ListedPair] = []
-    for done, place in enumerate(sorted(groups), start=1):
+
+    def compare(place: tuple[str, int]) -> list[ListedPair]:
         pixels = {arm: _read(folder / row.file_name) for arm, row in groups[place].items()}
         colours = {arm: _single_colour(picture) for arm, picture in pixels.items()}
-        for first, second in wanted:
-            found.append(_compare(place, (first, second), pixels, colours, near_levels))
+        return [_compare(place, pair, pixels, colours, near_levels) for pair in wanted]
+
+    for done, pairs in enumerate(in_order(compare, sorted(groups), threads=threads_for(folder)), start=1):
+        found += pairs
         progress(done)
     return found
 
@@ -110,7 +114,7 @@ def count_pairs(pairs: Sequence[ListedPair]) -> Iterator[tuple[tuple[str, str], 
                 yield comparison, stratum, all_of[comparison, stratum], used[comparison, stratum]
 
 
-def write_pairs(pairs: Sequence[ListedPair], folder: Path) -> Path:
+def write_pairs(pairs: Sequence[ListedPair], folder: Location) -> Location:
     """Write the list into the set; returns its path."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -134,9 +138,9 @@ def write_pairs(pairs: Sequence[ListedPair], folder: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> Pixels:
+def _read(path: Location) -> Pixels:
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with path.open("rb") as file, Image.open(file, formats=("PNG",)) as image:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise IntegrityError(f"{path} is not a readable PNG: {error}; `qsched verify` names all such") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from qsched.backbones.memory import DTYPE_BYTES, Parts, Peaks, denoiser_bytes, parts_of, peaks
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec
@@ -18,7 +17,9 @@ from qsched.generation.arms import Arm
 from qsched.generation.plan import Job, Plan
 from qsched.generation.request import Request
 from qsched.generation.store import shard_folder
+from qsched.locations import Location, file_sizes
 from qsched.records import ImageRow, Manifest, iter_rows
+from qsched.records.image_set import IMAGES_FOLDER
 
 _ROW_BYTES = 1_000
 
@@ -52,7 +53,7 @@ class ArmForecast:
 class Forecast:
     """A request, worked out; `assumptions` in sentences."""
 
-    folder: Path
+    folder: Location
     n_images: int
     there: int
     machine_bytes: int | None
@@ -135,9 +136,10 @@ def _to_do(arm: Arm, plan: Plan, rows: Iterable[ImageRow]) -> tuple[int, int]:
 
 
 def _picture_bytes(
-    folder: Path, rows: list[ImageRow], request: Request, spec: BackboneSpec, found: Manifest | None
+    folder: Location, rows: list[ImageRow], request: Request, spec: BackboneSpec, found: Manifest | None
 ) -> tuple[int, str]:
-    sizes = [path.stat().st_size for row in rows if (path := folder / row.file_name).is_file()]
+    there = file_sizes(folder / IMAGES_FOLDER)
+    sizes = [there[name] for row in rows if (name := f"{row.image_id}.png") in there]
     if sizes:
         mean = sum(sizes) // len(sizes)
         return mean, f"disk: {mean:,} bytes per picture, the mean of the {len(sizes)} that are there"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from qsched.errors import InputError, RowError
 from qsched.generation.plan import Plan, Stage, prompts_hash
 from qsched.generation.prompts import Prompt
+from qsched.locations import Location
 from qsched.records import ImageRow, Manifest, RequestRecord, iter_rows
 
 #: What the provenance says of the newest request.
@@ -34,7 +34,7 @@ def stages_of(manifest: Manifest) -> tuple[Stage, ...]:
     return (Stage(manifest.n_prompts, manifest.samples, size),)
 
 
-def check_growth(folder: Path, found: Manifest, plan: Plan) -> None:
+def check_growth(folder: Location, found: Manifest, plan: Plan) -> None:
     """InputError, before anything is loaded, if `plan` would change or remove what the set in `folder` has."""
     problem = (
         _changed_shard(found, plan)
@@ -156,7 +156,7 @@ def _changed_arms(there: Sequence[str], now: Sequence[str]) -> str:
     return ""
 
 
-def _changed_prompts(folder: Path, found: Manifest, plan: Plan) -> str:
+def _changed_prompts(folder: Location, found: Manifest, plan: Plan) -> str:
     first = plan.prompts[: found.n_prompts]
     if found.requests:
         same = prompts_hash(first) == found.requests[-1].used_sha256
@@ -168,7 +168,7 @@ def _changed_prompts(folder: Path, found: Manifest, plan: Plan) -> str:
     return f"prompts: {reason}; append new prompts at the end"
 
 
-def _first_difference(folder: Path, prompts: Sequence[Prompt]) -> str:
+def _first_difference(folder: Location, prompts: Sequence[Prompt]) -> str:
     """In words, how the prompts that have pictures differ from those that are asked for in their place."""
     now = {p.prompt_id: p for p in prompts}
     for row in _whole_rows(folder):
@@ -182,6 +182,6 @@ def _first_difference(folder: Path, prompts: Sequence[Prompt]) -> str:
     return f"the first {len(prompts)} are other prompts than the set was made for, or in another order"
 
 
-def _whole_rows(folder: Path) -> Iterator[ImageRow]:
+def _whole_rows(folder: Location) -> Iterator[ImageRow]:
     with contextlib.suppress(RowError):  # what a kill left; the run mends it
         yield from iter_rows(folder)

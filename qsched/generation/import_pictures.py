@@ -11,10 +11,12 @@ import hashlib
 import io
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import PIL
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -23,8 +25,11 @@ from qsched.errors import InputError
 from qsched.files import append_synced, write_atomic
 from qsched.generation.picture_places import PictureFile, Place, Places
 from qsched.generation.render import encode_png
+from qsched.generation.store import check_writable
+from qsched.locations import Location, RemotePath
 from qsched.records import ArmRecord, ImageRow, Manifest, hash_of, image_id_for
 from qsched.records.image_set import IMAGES_FOLDER, MANIFEST_NAME, ROWS_NAME
+from qsched.threads import in_order, threads_for
 
 IMPORT = "qsched import"
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -36,7 +41,7 @@ _LOSSY = ("JPEG", "WEBP")
 class Imported:
     """What an import wrote; `left_out` pictures had no twin in every arm, `notes` are worth knowing."""
 
-    folder: Path
+    folder: Location
     set_id: str
     prompts: int
     samples: int
@@ -54,34 +59,73 @@ class _Picture:
 
 
 def import_pictures(
-    places: Places, *, out: Path, backbone: str = "imported", simulated: Sequence[str] = (), common_only: bool = False
+    places: Places,
+    *,
+    out: Location,
+    backbone: str = "imported",
+    simulated: Sequence[str] = (),
+    common_only: bool = False,
 ) -> Imported:
     """Write the pictures of `places` as an image set to `out`, a folder that does not exist or is empty.
 
     Raises InputError for arms with different pictures (unless `common_only`, which leaves them out), for prompts with
     different numbers of samples, for different sizes, and for a picture that RGB with 8 bits cannot hold.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not an empty folder; choose another, or delete it")
+    _refuse_used(out)
     for arm in simulated:
         if arm not in places.files:
             raise InputError(f"--simulated {arm}: the arms are {', '.join(places.files)}")
     paired, left_out = _pair(places.files, common_only=common_only)
     samples = _samples(paired)
     arms = {arm: _arm_record(arm, simulated=arm in simulated) for arm in places.files}
+    with _draft_of(out) as draft:
+        manifest, notes = _write(draft, places, paired, arms, backbone=backbone, samples=samples, left_out=left_out)
+    notes = (*places.notes, *notes)
+    if not simulated:
+        notes = (*notes, "no arm is marked as simulated; mark low precision that was imitated: --simulated ARM")
+    return Imported(out, manifest.set_id, manifest.n_prompts, samples, len(paired) * len(arms), left_out, notes)
+
+
+def _refuse_used(out: Location) -> None:
+    try:
+        is_used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"{out} cannot be read: {error.strerror or error}; choose another --out") from error
+    if is_used:
+        raise InputError(f"{out} exists and is not an empty folder; choose another, or delete it")
+    check_writable(out)
+
+
+@contextmanager
+def _draft_of(out: Location) -> Iterator[Path]:
+    """A folder that becomes `out` when the block ends without an error: by its name, or put into the bucket."""
+    if isinstance(out, RemotePath):
+        with TemporaryDirectory(prefix="qsched-import-") as folder:
+            yield Path(folder)
+            _put_all(Path(folder), out)
+        return
     draft = out.with_name(f".{out.name}.importing")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        manifest, notes = _write(draft, places, paired, arms, backbone=backbone, samples=samples, left_out=left_out)
+        yield draft
         if out.exists():
             out.rmdir()
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    notes = (*places.notes, *notes)
-    if not simulated:
-        notes = (*notes, "no arm is marked as simulated; mark low precision that was imitated: --simulated ARM")
-    return Imported(out, manifest.set_id, manifest.n_prompts, samples, len(paired) * len(arms), left_out, notes)
+
+
+def _put_all(folder: Path, out: RemotePath) -> None:
+    """The pictures, the rows, and last the manifest: before it is there, nobody takes this for a set."""
+
+    def put(name: str) -> None:
+        write_atomic(out / name, (folder / name).read_bytes())
+
+    names = [f"{IMAGES_FOLDER}/{path.name}" for path in (folder / IMAGES_FOLDER).iterdir()]
+    for _ in in_order(put, names, threads=threads_for(out)):
+        pass
+    put(ROWS_NAME)
+    put(MANIFEST_NAME)
 
 
 def _write(

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from qsched.errors import InputError, IntegrityError
@@ -27,8 +28,10 @@ from qsched.generation.store import (
     locked,
     open_store,
 )
+from qsched.locations import Location
 from qsched.records import ImageRow, Manifest, ShardRecord, iter_rows, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
+from qsched.threads import in_order, threads_for
 
 _ROWS_AT_ONCE = 200
 
@@ -37,7 +40,7 @@ _ROWS_AT_ONCE = 200
 class Shard:
     """One part, read from its folder."""
 
-    folder: Path
+    folder: Location
     manifest: Manifest
     part: ShardRecord
     rows: dict[Key, ImageRow]
@@ -47,15 +50,15 @@ class Shard:
 class MergeReport:
     """What a merge did; `kept` were in the set already."""
 
-    folder: Path
+    folder: Location
     shards: int
     n_images: int
     merged: int
     kept: int
-    contact_sheet: Path
+    contact_sheet: Location
 
 
-def merge_shards(out: Path, folders: Sequence[Path] = ()) -> MergeReport:
+def merge_shards(out: Location, folders: Sequence[Location] = ()) -> MergeReport:
     """Merge the shards below `out`, or those in `folders`, into the image set `out`.
 
     Raises InputError for a missing, foreign, unfinished or running shard, and IntegrityError for a picture whose bytes
@@ -76,9 +79,12 @@ def merge_shards(out: Path, folders: Sequence[Path] = ()) -> MergeReport:
     return MergeReport(out, len(shards), len(order), len(order) - kept, kept, sheet)
 
 
-def _found(out: Path) -> list[Path]:
+def _found(out: Location) -> list[Location]:
     folder = out / SHARDS_FOLDER
-    found = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    try:
+        found = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.name) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}; name another folder") from error
     if not found:
         raise InputError(
             f"{folder} holds no shards; make them with `qsched generate-pairs ... --shard 1/4 --out {out}` and so on, "
@@ -87,7 +93,7 @@ def _found(out: Path) -> list[Path]:
     return found
 
 
-def _read(folder: Path, stack: ExitStack) -> Shard:
+def _read(folder: Location, stack: ExitStack) -> Shard:
     if not (folder / MANIFEST_NAME).is_file():
         raise InputError(f"{folder} is not a shard: it has no {MANIFEST_NAME}; run it again, or remove the folder")
     stack.enter_context(locked(folder))
@@ -98,7 +104,7 @@ def _read(folder: Path, stack: ExitStack) -> Shard:
     return Shard(folder, manifest, manifest.shard, rows)
 
 
-def _refuse_incomplete(out: Path, shards: Sequence[Shard]) -> None:
+def _refuse_incomplete(out: Location, shards: Sequence[Shard]) -> None:
     counts = sorted({shard.part.count for shard in shards})
     if len(counts) > 1:
         named = "; ".join(f"{shard.folder} is {shard.part.index} of {shard.part.count}" for shard in shards)
@@ -179,8 +185,8 @@ def _manifest(shards: Sequence[Shard]) -> Manifest:
 def _add(store: Store, shards: Sequence[Shard], order: Sequence[Key]) -> None:
     """Bring over the pictures and then the rows that the set lacks, some hundred at a time."""
     brought: list[ImageRow] = []
-    for row, source in _lacking(store, shards, order):
-        _bring(source / row.file_name, store.folder / row.file_name, row)
+    bring = partial(_bring, store.folder)
+    for row in in_order(bring, _lacking(store, shards, order), threads=threads_for(store.folder)):
         brought.append(row)
         if len(brought) == _ROWS_AT_ONCE:
             store.add_rows(brought)
@@ -188,7 +194,7 @@ def _add(store: Store, shards: Sequence[Shard], order: Sequence[Key]) -> None:
     store.add_rows(brought)
 
 
-def _lacking(store: Store, shards: Sequence[Shard], order: Sequence[Key]) -> Iterator[tuple[ImageRow, Path]]:
+def _lacking(store: Store, shards: Sequence[Shard], order: Sequence[Key]) -> Iterator[tuple[ImageRow, Location]]:
     owners = {key: shard for shard in shards for key in shard.rows}
     for key in order:
         row, there = owners[key].rows[key], store.rows.get(key)
@@ -201,20 +207,31 @@ def _lacking(store: Store, shards: Sequence[Shard], order: Sequence[Key]) -> Ite
             )
 
 
-def _bring(source: Path, target: Path, row: ImageRow) -> None:
+def _bring(folder: Location, found: tuple[ImageRow, Location]) -> ImageRow:
+    """Link or copy a picture of a shard; returns its row."""
+    row, shard = found
+    source, target = shard / row.file_name, folder / row.file_name
     try:
         data = source.read_bytes()
     except OSError as error:
         raise IntegrityError(f"{source} cannot be read: {error.strerror or error}; run its shard again") from error
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise IntegrityError(f"{source} does not have the bytes of its row; run its shard again, and it is made anew")
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        write_atomic(target, data)
+    if isinstance(source, Path) and isinstance(target, Path):
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+            return row
+        except OSError:  # another file system, or one without links
+            pass
+    write_atomic(target, data)
+    return row
 
 
-def remove_shards(out: Path) -> None:
+def remove_shards(out: Location) -> None:
     """Delete the shards below a merged set."""
-    shutil.rmtree(out / SHARDS_FOLDER)
+    folder = out / SHARDS_FOLDER
+    if isinstance(folder, Path):
+        shutil.rmtree(folder)
+    else:
+        folder.remove_all()

@@ -7,11 +7,11 @@ import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from qsched.errors import InputError
 from qsched.generation.curate import ListedPair
+from qsched.locations import Location
 from qsched.records.curation import Stratum
 
 _RULE = re.compile(r"([a-z0-9_.-]+)(>=|<=)([0-9.]+)")
@@ -43,7 +43,7 @@ def read_near_rule(text: str) -> NearRule:
 
 
 def near_by_metric(
-    pairs: Sequence[ListedPair], rule: NearRule, *, folder: Path, set_id: str, baseline: str | None
+    pairs: Sequence[ListedPair], rule: NearRule, *, folder: Location, set_id: str, baseline: str | None
 ) -> list[ListedPair]:
     """The pairs with near-identical and different told apart by the rule; broken and identical ones stay.
 
@@ -86,7 +86,7 @@ def _with_metric(
     return replace(pair, stratum=Stratum.NEAR_IDENTICAL if rule.holds(value) else Stratum.DIFFERENT)
 
 
-def _read_scores(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read_scores(folder: Location) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         table = json.loads((folder / "metrics.json").read_text("utf-8"))
         rows = [json.loads(line) for line in (folder / "metrics_images.jsonl").read_text("utf-8").splitlines()]

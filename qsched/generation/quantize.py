@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from qsched.errors import InputError
 from qsched.generation.prompts import Prompt, read_prompts
+from qsched.locations import Location
 from qsched.precision import Recipe, hash_of
 from qsched.records import image_seed
 
@@ -35,13 +36,13 @@ _VERSION = 1
 class CalibrationSource:
     """Where a recipe's statistics come from.
 
-    folder    the statistics are kept in it
+    folder    the statistics are kept in it; in a bucket only between runs (`statistics_folder`)
     """
 
     prompts: tuple[Prompt, ...]
     prompts_sha256: str
     batch_size: int
-    folder: Path
+    folder: Location
 
     def batches(self) -> tuple[tuple[Prompt, ...], ...]:
         """The prompts as they are rendered."""
@@ -54,7 +55,7 @@ class CalibrationSource:
 
 
 def calibration_source(
-    path: Path | None, limit: int, *, backbone: str, precision: str, batch_size: int, folder: Path
+    path: Path | None, limit: int, *, backbone: str, precision: str, batch_size: int, folder: Location
 ) -> CalibrationSource:
     """The first `limit` prompts of a file; the tiny models have prompts of their own, others need a file."""
     if limit < 1:
@@ -104,7 +105,7 @@ def _layer_statistics(backbone: Backbone, recipe: Recipe, kind: Statistic, sourc
     selection = select(backbone, recipe)
     circumstances = _circumstances(backbone, source, kind)
     circumstances |= {"layers": hash_of(list(selection.converted)), "weight_format": recipe.weight_format}
-    path = statistics_path(source.folder, kind, circumstances)
+    path = statistics_path(_local(source), kind, circumstances)
     kept = read_statistics(path, kind, circumstances)
     if kept is not None:
         return kept
@@ -136,7 +137,7 @@ def _apply_with_correction(
 
     circumstances = _circumstances(backbone, source, "ptqd")
     circumstances |= {"recipe": recipe.hash, "others": {kind: found.sha256 for kind, found in given.items()}}
-    path = statistics_path(source.folder, "ptqd", circumstances)
+    path = statistics_path(_local(source), "ptqd", circumstances)
     noise = read_statistics(path, "ptqd", circumstances)
     if noise is not None:
         report = apply_precision(backbone, recipe, statistics=given, filler=backbone.slot)
@@ -179,6 +180,11 @@ def _check_measurable(backbone: Backbone, recipe: Recipe) -> None:
             f"{backbone.slot.offload} is given. Run this arm once without it (--limit 1 will do), on a larger GPU if "
             "need be: the statistics are kept in the set's folder"
         )
+
+
+def _local(source: CalibrationSource) -> Path:
+    assert isinstance(source.folder, Path), "a bucket's statistics are used from a local copy"
+    return source.folder
 
 
 def _circumstances(backbone: Backbone, source: CalibrationSource, kind: Statistic) -> dict[str, object]:

@@ -10,6 +10,7 @@ from qsched.backbones.find import find_spec
 from qsched.backbones.spec import BackboneSpec, Lora, Offload
 from qsched.generation.arms import Arm
 from qsched.generation.quantize import STATISTICS_PROMPTS
+from qsched.locations import Location
 
 if TYPE_CHECKING:
     from qsched.precision.report import PrecisionReport
@@ -25,7 +26,7 @@ class Request:
     backbone: str
     arms: str
     prompts: Path
-    out: Path
+    out: Location
     samples: int = 1
     set_seed: int = 0
     batch_size: int = 8
@@ -82,7 +83,7 @@ class RunReport:
     contact_sheet  None for a shard
     """
 
-    folder: Path
+    folder: Location
     n_images: int
     made: int
     kept: int
@@ -91,7 +92,7 @@ class RunReport:
     truncated: tuple[str, ...]
     assumed: tuple[str, ...]
     arms: tuple[ArmSummary, ...]
-    contact_sheet: Path | None
+    contact_sheet: Location | None
     notes: tuple[str, ...] = ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,16 +22,16 @@ from qsched.generation.quantize import CalibrationSource, calibration_source
 from qsched.generation.render import check_company
 from qsched.generation.request import ArmSummary, Request, RunProgress, RunReport, Silent
 from qsched.generation.sheet import write_contact_sheet
-from qsched.generation.store import STATISTICS_FOLDER, Store, check_free_for, open_store, shard_folder
+from qsched.generation.store import STATISTICS_FOLDER, Store, check_free_for, check_writable, open_store, shard_folder
 from qsched.generation.worker import Worker
-from qsched.records import Manifest, ShardRecord, image_id_for, read_manifest
+from qsched.records import ImageRow, Manifest, ShardRecord, image_id_for, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
+from qsched.threads import in_order, threads_for
 
 if TYPE_CHECKING:
     from qsched.precision.report import PrecisionReport
 
-# Path() makes one slash of two.
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_COPIED_AT_ONCE = 64
 
 
 @dataclass
@@ -60,6 +59,7 @@ def generate_pairs(
     steps = request.steps or spec.steps or DEFAULT_STEPS
     folder = request.out if request.shard is None else shard_folder(request.out, *request.shard)
     found, plan = planned(request, spec, steps)
+    check_writable(folder)
     source = _calibration(request, spec, plan)
     workers = executor(request, plan, source) if executor else LocalExecutor(Worker(request, plan, source))
     try:
@@ -109,8 +109,6 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
         raise InputError(f"dtype {request.dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
     if request.vae_dtype is not None and request.vae_dtype not in DTYPE_NAMES:
         raise InputError(f"--vae-dtype {request.vae_dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
-    if _ADDRESS.match(str(request.out)):
-        raise InputError(f"--out {request.out} is an address; an image set is written to a local folder: copy it later")
     # First what needs no torch: importing it takes seconds, and a typo should not.
     if spec.is_local:
         check_folder(Path(spec.source), spec.source)
@@ -209,17 +207,17 @@ def _keep_report(event: Loaded, plan: Plan, store: Store, tally: _Tally) -> None
 
 def _keep_pictures(event: Made, store: Store, tally: _Tally) -> int:
     """Store those that are missing, and count the kept ones that came out different; returns how many were stored."""
-    stored = 0
+    missing = []
     for picture in event.pictures:
         row = picture.row
         kept = store.rows.get((row.arm, row.prompt_id, row.sample_index))
         if kept is not None:
             tally.unlike += kept.sha256 != row.sha256
             continue
-        store.add(row, picture.png)
+        missing.append((row, picture.png))
         tally.seconds[row.arm].append(row.seconds or 0.0)
-        stored += 1
-    return stored
+    store.add(missing)
+    return len(missing)
 
 
 def _copy_rows(store: Store, arm: Arm) -> int:
@@ -232,10 +230,15 @@ def _copy_rows(store: Store, arm: Arm) -> int:
         if name == arm.same_as and (arm.name, prompt_id, sample) not in store.rows
     ]
     record = next(a for a in store.manifest.arms if a.name == arm.name)
-    for row in missing:
+
+    def copy(row: ImageRow) -> tuple[ImageRow, bytes]:
         image_id = image_id_for(sha256=row.sha256, arm=arm.name, prompt_id=row.prompt_id, sample_index=row.sample_index)
-        copy = {"arm": arm.name, "image_id": image_id, "recipe_hash": record.recipe_hash}
-        store.add(row.model_copy(update=copy), (store.folder / row.file_name).read_bytes())
+        values = {"arm": arm.name, "image_id": image_id, "recipe_hash": record.recipe_hash}
+        return row.model_copy(update=values), (store.folder / row.file_name).read_bytes()
+
+    for start in range(0, len(missing), _COPIED_AT_ONCE):
+        some = missing[start : start + _COPIED_AT_ONCE]
+        store.add(list(in_order(copy, some, threads=threads_for(store.folder))))
     return len(missing)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsched.files import write_atomic
+from qsched.locations import Location
 from qsched.pages import Table, render_page
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest
 
@@ -27,7 +28,7 @@ class SheetLine:
     rows: tuple[ImageRow | None, ...]
 
 
-def write_contact_sheet(folder: Path) -> Path:
+def write_contact_sheet(folder: Location) -> Location:
     """Write the sheet of an image set and return its path. Images that are not there yet show as missing."""
     manifest = read_manifest(folder)
     path = folder / SHEET_NAME

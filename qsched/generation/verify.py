@@ -8,13 +8,15 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from qsched.locations import Location
 from qsched.records import Finding, ImageRow, Manifest, check_records, read_manifest
-from qsched.records.image_set import ROWS_NAME, first_problem, open_rows
+from qsched.records.image_set import first_problem, row_lines
+from qsched.threads import in_order, threads_for
 
 # What a picture needs and what only describes its pixels; everything else could show which arm it comes from.
 _CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM", b"sBIT"}
@@ -24,7 +26,7 @@ _CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM
 class VerifyReport:
     """Outcome of a verification; `notes` are worth knowing but are not faults."""
 
-    folder: Path
+    folder: Location
     n_rows: int
     n_expected: int
     checks: tuple[str, ...]
@@ -40,71 +42,78 @@ class VerifyReport:
 CHECKS = ("rows", "files", "hashes", "pictures", "metadata", "arms", "duplicates", "missing", "pairing", "extra")
 
 
-def verify_set(folder: Path) -> VerifyReport:
+def verify_set(folder: Location) -> VerifyReport:
     """Check everything that the image-set contract promises; raises InputError only if there is no set."""
     manifest = read_manifest(folder)
     rows, findings = _read_rows(folder)
     plain: Counter[str] = Counter()
-    found = [
-        *findings,
-        *(finding for row in rows for finding in _check_file(folder, row, plain)),
-        *check_records(folder, manifest, rows),
-    ]
+    found = list(findings)
+    for row, checked in zip(
+        rows, in_order(partial(_check_file, folder), rows, threads=threads_for(folder)), strict=True
+    ):
+        found += checked.findings
+        plain[row.arm] += checked.is_plain
+    found += check_records(folder, manifest, rows)
     expected = len(manifest.arms) * manifest.n_prompts * manifest.samples
     return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(manifest, rows, plain)))
 
 
-def _read_rows(folder: Path) -> tuple[list[ImageRow], list[Finding]]:
+def _read_rows(folder: Location) -> tuple[list[ImageRow], list[Finding]]:
     rows: list[ImageRow] = []
     findings = []
-    path = folder / ROWS_NAME
-    lines: list[bytes] = []
-    if path.exists():
-        with open_rows(path) as file:
-            lines = file.readlines()
-    for number, line in enumerate(lines, start=1):
-        where = f"{ROWS_NAME}:{number}"
-        if not line.endswith(b"\n"):
+    for line in row_lines(folder):
+        where = f"{line.path.name}:{line.number}"
+        if not line.is_whole:
             findings.append(Finding("rows", where, "half-written row"))
             continue
         try:
-            rows.append(ImageRow.model_validate_json(line))
+            rows.append(ImageRow.model_validate_json(line.data))
         except ValidationError as error:
             findings.append(Finding("rows", where, first_problem(error)))
     return rows, findings
 
 
-def _check_file(folder: Path, row: ImageRow, plain: Counter[str]) -> Iterator[Finding]:
-    """Problems of one picture; a picture of a single colour is counted in `plain`."""
+@dataclass(frozen=True)
+class _Checked:
+    """What is wrong with a picture, and whether it has a single colour."""
+
+    findings: tuple[Finding, ...]
+    is_plain: bool = False
+
+
+def _check_file(folder: Location, row: ImageRow) -> _Checked:
     where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
     path = folder / row.file_name
     if path.is_symlink() or path.parent.is_symlink():
-        yield Finding("files", row.file_name, f"{where}: a link; an image set holds its own files")
-        return
+        return _Checked((Finding("files", row.file_name, f"{where}: a link; an image set holds its own files"),))
     try:
         data = path.read_bytes()
     except OSError as error:
-        yield Finding("files", row.file_name, f"{where}: {error.strerror or error}")
-        return
+        return _Checked((Finding("files", row.file_name, f"{where}: {error.strerror or error}"),))
+    found = []
     if hashlib.sha256(data).hexdigest() != row.sha256:
-        yield Finding("hashes", row.file_name, f"{where}: the bytes are not those of the row")
-    yield from _check_picture(row, data, plain)
+        found.append(Finding("hashes", row.file_name, f"{where}: the bytes are not those of the row"))
+    checked = _check_picture(row, data)
+    return _Checked((*found, *checked.findings), checked.is_plain)
 
 
-def _check_picture(row: ImageRow, data: bytes, plain: Counter[str]) -> Iterator[Finding]:
+def _check_picture(row: ImageRow, data: bytes) -> _Checked:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.load()
             size = image.size
-            plain[row.arm] += all(channel.histogram().count(0) == 255 for channel in image.convert("RGB").split())
+            is_plain = all(channel.histogram().count(0) == 255 for channel in image.convert("RGB").split())
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        yield Finding("pictures", row.file_name, f"not a readable PNG: {error}")
-        return
+        return _Checked((Finding("pictures", row.file_name, f"not a readable PNG: {error}"),))
+    found = []
     if size != (row.width, row.height):
-        yield Finding("pictures", row.file_name, f"{size[0]}x{size[1]} pixels; row {row.width}x{row.height}")
+        found.append(Finding("pictures", row.file_name, f"{size[0]}x{size[1]} pixels; row {row.width}x{row.height}"))
     surplus = sorted(name.decode("latin-1") for name in png_chunks(data) if name not in _CHUNKS)
     if surplus:
-        yield Finding("metadata", row.file_name, f"holds {', '.join(surplus)}; a picture must not carry metadata")
+        found.append(
+            Finding("metadata", row.file_name, f"holds {', '.join(surplus)}; a picture must not carry metadata")
+        )
+    return _Checked(tuple(found), is_plain)
 
 
 def png_chunks(data: bytes) -> list[bytes]:

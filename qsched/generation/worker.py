@@ -6,7 +6,7 @@ import gc
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qsched.errors import InputError
@@ -15,7 +15,7 @@ from qsched.generation.manifest import environment_here, make_manifest
 from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource, quantize_backbone
 from qsched.generation.request import Request
-from qsched.generation.store import taking_turns
+from qsched.generation.statistics_folder import statistics_folder
 from qsched.records import ImageRow, Manifest, image_id_for
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Worker:
         backbone.read_texts(self._expected)
         if self._source is None or not arm.recipe.statistics:
             return quantize_backbone(backbone, arm.recipe, None)
-        with taking_turns(self._source.folder):
-            return quantize_backbone(backbone, arm.recipe, self._source)
+        with statistics_folder(self._source.folder) as folder:
+            return quantize_backbone(backbone, arm.recipe, replace(self._source, folder=folder))
 
     def render(self, arm: Arm, batch: tuple[Job, ...]) -> list[Picture]:
         """The pictures of a whole batch; the arm's precision has been applied."""

@@ -13,10 +13,10 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 
 from qsched.errors import InputError
+from qsched.locations import Location
 
 PERFECT = 10.0
 #: The quantile of 75 %: one JOD in standard deviations of a person's judgement.
@@ -41,7 +41,7 @@ def preferred_share(jods: Iterable[float]) -> float:
     return math.fsum(shares) / len(shares)
 
 
-def measured_losses(folder: Path, *, set_id: str) -> tuple[tuple[VisibleLoss, ...], str]:
+def measured_losses(folder: Location, *, set_id: str) -> tuple[tuple[VisibleLoss, ...], str]:
     """Losses of every arm that `qsched score --metrics cvvdp` has scored, and how they were measured.
 
     Nothing (and an empty text) if the set was not scored with cvvdp. InputError if the results in the folder belong to

@@ -11,9 +11,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from qsched.errors import InputError, RowError
+from qsched.locations import Location
 
 PAIRS_NAME = "pairs.csv"
 PAIR_COLUMNS = (
@@ -53,7 +53,7 @@ class CuratedPair:
 class Curation:
     """The list, and the hash of the file that it was read from."""
 
-    path: Path
+    path: Location
     pairs: Mapping[PairKey, CuratedPair]
     sha256: str
 
@@ -64,7 +64,7 @@ def pair_key_of(prompt_id: str, sample_index: int, one: str, other: str) -> Pair
     return prompt_id, sample_index, first, second
 
 
-def read_curation(folder: Path) -> Curation:
+def read_curation(folder: Location) -> Curation:
     """Read and check the list of an image set; InputError if there is none, RowError for a wrong line."""
     path = folder / PAIRS_NAME
     try:
@@ -78,7 +78,9 @@ def read_curation(folder: Path) -> Curation:
     columns = list(reader.fieldnames or ())
     for name in columns:
         if name not in PAIR_COLUMNS or columns.count(name) > 1:
-            raise RowError(path, 1, f"column {name!r} is not known, or there twice; they are {', '.join(PAIR_COLUMNS)}")
+            raise RowError(
+                str(path), 1, f"column {name!r} is not known, or there twice; they are {', '.join(PAIR_COLUMNS)}"
+            )
     for name in _NEEDED:
         if name not in columns:
             raise RowError(path, 1, f"there is no column {name!r}; `qsched pairs` writes it")
@@ -91,7 +93,7 @@ def read_curation(folder: Path) -> Curation:
     return Curation(path, pairs, hashlib.sha256(data).hexdigest())
 
 
-def _read_row(path: Path, line: int, row: Mapping[str, str]) -> tuple[PairKey, CuratedPair]:
+def _read_row(path: Location, line: int, row: Mapping[str, str]) -> tuple[PairKey, CuratedPair]:
     if None in row or None in row.values():
         raise RowError(path, line, "the row has another number of values than the header")
     if row["use"] not in ("yes", "no"):

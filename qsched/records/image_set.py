@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from qsched.errors import InputError, RowError
+from qsched.locations import Location
+from qsched.threads import in_order, threads_for
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 ROWS_NAME = "images.jsonl"
 IMAGES_FOLDER = "images"
+#: Parts of the rows that a run in a bucket has not joined yet; empty or absent in a finished set.
+PARTS_FOLDER = "rows"
 #: `provenance["tool"]` of a set whose seeds and recipe hashes follow the rules below.
 GENERATE_PAIRS = "qsched generate-pairs"
 
@@ -195,7 +198,7 @@ def text_key(prompt: str) -> str:
     return " ".join(prompt.casefold().split())
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Location) -> Manifest:
     """Read and check `manifest.json`; raises InputError for a folder that is not an image set."""
     path = folder / MANIFEST_NAME
     try:
@@ -204,7 +207,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{folder} is not an image set: it has no {MANIFEST_NAME}. Make one with `qsched generate-pairs --out`."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     try:
         return Manifest.model_validate_json(text)
@@ -212,29 +217,78 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} breaks the image-set contract: {first_problem(error)}") from error
 
 
-def open_rows(path: Path) -> BinaryIO:
-    """The file of rows, for reading; InputError if it is a folder or cannot be read."""
+class RowLine(NamedTuple):
+    """A line of a file of rows; the last one of a file that is still written may be a part of one."""
+
+    path: Location
+    number: int
+    data: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was written to its end."""
+        return self.data.endswith(b"\n")
+
+
+def row_lines(folder: Location) -> Iterator[RowLine]:
+    """The lines of `images.jsonl`, then those of the parts that a run in a bucket has not joined yet, each once.
+
+    Raises InputError for a file that cannot be read.
+    """
+    parts = row_parts(folder)
+    seen: set[bytes] = set()
+    path = folder / ROWS_NAME
+    if path.exists():
+        with _open(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if parts:  # those of a run that was stopped while it joined them are in both
+                    seen.add(line)
+                yield RowLine(path, number, line)
+    for part, data in zip(parts, in_order(_read, parts, threads=threads_for(folder)), strict=True):
+        for number, line in enumerate(data.splitlines(keepends=True), start=1):
+            if line not in seen:
+                yield RowLine(part, number, line)
+
+
+def row_parts(folder: Location) -> list[Location]:
+    """The parts of the rows that wait to be joined, in the order in which they were written."""
+    parts = folder / PARTS_FOLDER
+    try:
+        return sorted((part for part in parts.iterdir() if part.suffix == ".jsonl"), key=lambda part: part.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"{parts} cannot be read: {error.strerror or error}") from error
+
+
+def _open(path: Location) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}; an image set has its rows there"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
-def iter_rows(folder: Path) -> Iterator[ImageRow]:
+def _read(path: Location) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Location, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read: {error.strerror or error}; an image set has its rows there")
+
+
+def iter_rows(folder: Location) -> Iterator[ImageRow]:
     """Yield the rows of `images.jsonl` in file order; raises RowError for a row that breaks the contract."""
-    path = folder / ROWS_NAME
-    if not path.exists():
-        return
-    with open_rows(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                raise RowError(path, number, "half-written row; resume the run with the same command to mend it")
-            try:
-                yield ImageRow.model_validate_json(line)
-            except ValidationError as error:
-                raise RowError(path, number, first_problem(error)) from error
+    for line in row_lines(folder):
+        if not line.is_whole:
+            problem = "half-written row; resume the run with the same command to mend it"
+            raise RowError(line.path, line.number, problem)
+        try:
+            yield ImageRow.model_validate_json(line.data)
+        except ValidationError as error:
+            raise RowError(line.path, line.number, first_problem(error)) from error
 
 
 def first_problem(error: ValidationError) -> str:

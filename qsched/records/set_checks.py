@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from qsched.errors import IntegrityError
 from qsched.files import TEMPORARY_PREFIX
+from qsched.locations import Location
 from qsched.records.image_set import (
     GENERATE_PAIRS,
     IMAGES_FOLDER,
@@ -35,7 +35,7 @@ class Finding:
     problem: str
 
 
-def check_records(folder: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+def check_records(folder: Location, manifest: Manifest, rows: Sequence[ImageRow]) -> Iterator[Finding]:
     """Every contradiction between the manifest, the rows and the names of the files."""
     yield from _check_arms(manifest)
     for row in rows:
@@ -46,7 +46,7 @@ def check_records(folder: Path, manifest: Manifest, rows: Sequence[ImageRow]) ->
     yield from _check_extra(folder, rows)
 
 
-def refuse_faulty(folder: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> None:
+def refuse_faulty(folder: Location, manifest: Manifest, rows: Sequence[ImageRow]) -> None:
     """IntegrityError if `check_records` finds anything."""
     findings = list(check_records(folder, manifest, rows))
     if findings:
@@ -136,11 +136,12 @@ def _same_batch(row: ImageRow, other: ImageRow) -> bool:
     return row.batch == other.batch and f"{row.prompt_id}/{row.sample_index}" in row.batch
 
 
-def _check_extra(folder: Path, rows: Sequence[ImageRow]) -> Iterator[Finding]:
+def _check_extra(folder: Location, rows: Sequence[ImageRow]) -> Iterator[Finding]:
     owned = {row.file_name for row in rows}
     pictures = folder / IMAGES_FOLDER
-    for path in sorted(pictures.iterdir()) if pictures.is_dir() else ():
-        if f"{IMAGES_FOLDER}/{path.name}" not in owned:
-            yield Finding("extra", f"{IMAGES_FOLDER}/{path.name}", "no row names this file")
-    for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
-        yield Finding("extra", path.name, "left by an interrupted write; run the same command again")
+    for name in sorted(path.name for path in pictures.iterdir()) if pictures.is_dir() else ():
+        if f"{IMAGES_FOLDER}/{name}" not in owned:
+            yield Finding("extra", f"{IMAGES_FOLDER}/{name}", "no row names this file")
+    for name in sorted(path.name for path in folder.iterdir()):
+        if name.startswith(TEMPORARY_PREFIX):
+            yield Finding("extra", name, "left by an interrupted write; run the same command again")

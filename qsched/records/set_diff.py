@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from qsched.locations import Location
 from qsched.records.image_set import ImageRow, Manifest, iter_rows, read_manifest
 
 # Measured while a set is made, so not part of what was asked for.
@@ -60,7 +60,7 @@ class SetDiff:
         return not any(found) and not sum(self.other.values())
 
 
-def diff_sets(a: Path, b: Path) -> SetDiff:
+def diff_sets(a: Location, b: Location) -> SetDiff:
     """Compare two image sets by manifests and rows; no picture is opened. InputError for what is not one."""
     manifests = read_manifest(a), read_manifest(b)
     rows = list(iter_rows(a)), list(iter_rows(b))

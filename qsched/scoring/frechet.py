@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.scoring.clip_model import ClipModel, load_clip
 from qsched.scoring.extra_packages import import_extra
 
@@ -42,7 +43,7 @@ class FeatureExtractor(Protocol):
 
     name: str
 
-    def extract(self, files: Sequence[Path]) -> np.ndarray: ...
+    def extract(self, files: Sequence[Location]) -> np.ndarray: ...
 
 
 class ClipFeatures:
@@ -53,7 +54,7 @@ class ClipFeatures:
         self._batch_size = batch_size
         self.name = f"clip {self._clip.weights.name} {self._clip.weights.identity}"
 
-    def extract(self, files: Sequence[Path]) -> np.ndarray:
+    def extract(self, files: Sequence[Location]) -> np.ndarray:
         """Features [B, D] in the order of the files."""
         rows = []
         for start in range(0, len(files), self._batch_size):
@@ -77,20 +78,24 @@ class InceptionFeatures:
         self._batch_size = batch_size
         self._folder_features = fid_arch.get_folder_features
 
-    def extract(self, files: Sequence[Path]) -> np.ndarray:
-        """Features [B, 2048]; pyiqa reads a folder, so the files are linked into one."""
+    def extract(self, files: Sequence[Location]) -> np.ndarray:
+        """Features [B, 2048]; pyiqa reads a folder, so the files are linked or copied into one."""
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
             for index, file in enumerate(files):
-                (Path(folder) / f"{index:08d}{file.suffix}").symlink_to(file.resolve())
+                link = Path(folder) / f"{index:08d}{file.suffix}"
+                if isinstance(file, Path):
+                    link.symlink_to(file.resolve())
+                else:
+                    link.write_bytes(file.read_bytes())
             features: np.ndarray = self._folder_features(
                 folder, self._model, num_workers=0, batch_size=self._batch_size, device=self._device, verbose=False
             )
         return features.astype(np.float64)
 
 
-def measure_statistics(files: Sequence[Path], extractor: FeatureExtractor) -> FeatureStatistics:
+def measure_statistics(files: Sequence[Location], extractor: FeatureExtractor) -> FeatureStatistics:
     """Mean and covariance of the features of at least two pictures."""
     if len(files) < 2:
         raise InputError(f"{len(files)} picture(s) have no covariance; a Fréchet distance needs two at the very least")
@@ -166,9 +171,9 @@ def reference_statistics(reference: Path, extractor: FeatureExtractor) -> Featur
     return measure_statistics(files, extractor)
 
 
-def _open(file: Path) -> Image.Image:
+def _open(file: Location) -> Image.Image:
     try:
-        with Image.open(file) as image:
+        with file.open("rb") as opened, Image.open(opened) as image:
             return image.convert("RGB")
     except OSError as error:
         raise InputError(f"{file} cannot be read as a picture: {error}") from error

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.scoring.frechet import PICTURE_SUFFIXES, FeatureExtractor
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -48,7 +49,7 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
     return _off_diagonal_mean(kernel(x, x)) + _off_diagonal_mean(kernel(y, y)) - 2 * float(kernel(x, y).mean())
 
 
-def measure_features(files: Sequence[Path], extractor: FeatureExtractor) -> np.ndarray:
+def measure_features(files: Sequence[Location], extractor: FeatureExtractor) -> np.ndarray:
     """Features [B, D] of the pictures; InputError names a picture whose features are not finite."""
     features = extractor.extract(files)
     finite = np.isfinite(features).all(axis=1)

@@ -11,12 +11,12 @@ import hashlib
 import os
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from qsched.errors import InputError, IntegrityError
+from qsched.files import write_atomic
+from qsched.locations import Location, RemotePath, file_size
 from qsched.records import ImageRow
 from study_server.media.png import CleanPng, clean_png
 
@@ -34,10 +34,8 @@ class StoredImage:
     pixels: str
 
 
-def store_images(
-    rows: Sequence[ImageRow], *, source: Path, target: Path, removed: Counter[str] | None = None
-) -> Iterator[StoredImage]:
-    """Check and copy `rows` (all images of one prompt and sample); yields one StoredImage a row.
+def store_images(rows: Sequence[ImageRow], *, source: Location, target: Location) -> list[StoredImage]:
+    """Check and copy `rows` (all images of one prompt and sample); one StoredImage for each row.
 
     Raises IntegrityError if a file contradicts its row, InputError if it is not a clean PNG or if the files of the
     arms differ in more than their pixels.
@@ -45,10 +43,10 @@ def store_images(
     cleaned = [(row, _read_checked(row, source)) for row in rows]
     _refuse_telling_files(rows, [picture for _, picture in cleaned])
     names = _write_padded([picture.data for _, picture in cleaned], target)
-    for (row, picture), name in zip(cleaned, names, strict=True):
-        if removed is not None:
-            removed.update(picture.removed)
-        yield StoredImage(row, name, picture.removed, picture.pixels)
+    return [
+        StoredImage(row, name, picture.removed, picture.pixels)
+        for (row, picture), name in zip(cleaned, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +57,29 @@ class PreparedFile:
     sha256: str
 
 
-def store_prepared(pictures: Iterable[bytes], *, target: Path, beside: Path | None = None) -> list[PreparedFile]:
+def store_prepared(
+    pictures: Iterable[bytes], *, target: Location, beside: Location | None = None
+) -> list[PreparedFile]:
     """Write pictures that are shown together, padded to one length: that of the copy `beside` which they are shown."""
     pictures = list(pictures)
-    names = _write_padded(pictures, target, least=0 if beside is None else beside.stat().st_size)
+    names = _write_padded(pictures, target, least=0 if beside is None else file_size(beside))
     return [PreparedFile(name, hashlib.sha256(data).hexdigest()) for name, data in zip(names, pictures, strict=True)]
 
 
-def _write_padded(pictures: Sequence[bytes], target: Path, *, least: int = 0) -> list[str]:
+def _write_padded(pictures: Sequence[bytes], target: Location, *, least: int = 0) -> list[str]:
     longest = max([len(data) for data in pictures] + [least])
     length = -(-longest // PADDING_STEP) * PADDING_STEP
     names = []
     for data in pictures:
         name = f"{secrets.token_hex(16)}.png"
         path = target / name[:2] / name
+        names.append(name)
+        if isinstance(path, RemotePath):
+            write_atomic(path, data.ljust(length, b"\0"))
+            continue
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data.ljust(length, b"\0"))
-        names.append(name)
     return names
 
 
@@ -101,14 +104,14 @@ def _refuse_telling_files(rows: Sequence[ImageRow], pictures: Sequence[CleanPng]
             )
 
 
-def stored_path(target: Path, name: str) -> Path:
+def stored_path(target: Location, name: str) -> Location:
     """Where a copy lies; refuses any name that the import did not make."""
     if not FILE_NAME.match(name):
         raise IntegrityError(f"{name!r} is not the name of a stored image")
     return target / name[:2] / name
 
 
-def _read_checked(row: ImageRow, source: Path) -> CleanPng:
+def _read_checked(row: ImageRow, source: Location) -> CleanPng:
     # The name comes from a pattern-checked id: no path of the set's author reaches the file system.
     path = source / row.file_name
     if path.is_symlink() or path.parent.is_symlink():
@@ -117,6 +120,8 @@ def _read_checked(row: ImageRow, source: Path) -> CleanPng:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is missing; run the same generate-pairs command again to mend the set") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; then do the same again") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != row.sha256:
         raise IntegrityError(f"{path} has sha256 {digest}, its row says {row.sha256}; `qsched verify` names all such")

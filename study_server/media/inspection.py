@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 from qsched.errors import InputError
+from qsched.locations import Location, RemotePath, file_size
 from study_server.db.database import Database
 from study_server.db.statements import Statement
 from study_server.media.importing import stored_path
@@ -17,14 +18,17 @@ FILES = Statement("""
 _BATCH = 10_000
 
 
-def check_pictures(database: Database, data_folder: Path) -> None:
+def check_pictures(database: Database, data_folder: Location) -> None:
     """InputError if a picture of an open or paused study is not where the server would read it, or is empty."""
-    missing: dict[tuple[str, Path], int] = {}
+    missing: dict[tuple[str, Location], int] = {}
+    listed: dict[Location, dict[str, int]] = {}
     with database.snapshot() as tx:
         for rows in tx.batches(FILES, _BATCH):
             for slug, data_path, name in rows:
                 folder = study_folder(data_folder, slug, data_path)
-                if not _is_there(stored_path(folder, name)):
+                if isinstance(folder, RemotePath) and folder not in listed:
+                    listed[folder] = _list(folder, slug)
+                if not _is_there(stored_path(folder, name), listed.get(folder)):
                     missing[slug, folder] = missing.get((slug, folder), 0) + 1
     if missing:
         found = "; ".join(f"study {slug}: {count} in {folder}" for (slug, folder), count in missing.items())
@@ -34,8 +38,20 @@ def check_pictures(database: Database, data_folder: Path) -> None:
         )
 
 
-def _is_there(path: Path) -> bool:
+def _list(folder: RemotePath, slug: str) -> dict[str, int]:
     try:
-        return path.stat().st_size > 0
+        return folder.all_sizes()
+    except OSError as error:
+        raise InputError(
+            f"the pictures of study {slug} in {folder} cannot be listed, so nothing is served: {error.strerror}"
+        ) from error
+
+
+def _is_there(path: Location, listed: Mapping[str, int] | None) -> bool:
+    """Whether a picture is there and not empty: as its bucket was listed, else as the disk says."""
+    if listed is not None:
+        return listed.get(f"{path.parent.name}/{path.name}", 0) > 0
+    try:
+        return file_size(path) > 0
     except OSError:
         return False

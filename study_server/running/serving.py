@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from uvicorn.supervisors import Multiprocess
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.records import read_manifest
 from study_server.admin.accounts import list_accounts
 from study_server.app import create_app
@@ -45,12 +47,12 @@ SILENT_WORKER_SECONDS = 60
 class Launch:
     """What `qsched serve` was asked for."""
 
-    image_set: Path | None
+    image_set: Location | None
     database_url: str | None
     host: str
     port: int
     votes_per_pair: int | None
-    data: Path | None
+    data: Location | None
     allow_simulated: bool
     workers: int
     secure_cookies: bool
@@ -79,7 +81,7 @@ def launch(request: Launch) -> None:
         slug = None
         if request.image_set is not None and named is not None:
             design, folder = named
-            with lines_of(request.image_set):
+            with lines_of(request.image_set) if isinstance(request.image_set, Path) else nullcontext():
                 made = create_study(
                     database,
                     design,
@@ -88,7 +90,8 @@ def launch(request: Launch) -> None:
                     progress=lambda _: None,
                     note=request.say,
                     # Nobody wrote the design of a bare image set: it goes on as it is unless an option says otherwise.
-                    compare=request.image_set.is_file() or request.votes_per_pair is not None,
+                    compare=(isinstance(request.image_set, Path) and request.image_set.is_file())
+                    or request.votes_per_pair is not None,
                 )
             slug = made.slug
             request.say(describe(made))

@@ -9,17 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from qsched.errors import InputError
+from qsched.locations import Location, remove_folder
 from qsched.records import ImageRow, Manifest, iter_rows, read_manifest, refuse_faulty
+from qsched.threads import in_order, threads_for
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
@@ -79,8 +80,8 @@ def create_study(
     database: Database,
     design: StudyDesign,
     *,
-    set_folder: Path,
-    data_folder: Path,
+    set_folder: Location,
+    data_folder: Location,
     progress: Callable[[int], None],
     note: Callable[[str], None] = lambda _: None,
     compare: bool = True,
@@ -99,8 +100,8 @@ def create_study(
 def _create(
     database: Database,
     design: StudyDesign,
-    set_folder: Path,
-    data_folder: Path,
+    set_folder: Location,
+    data_folder: Location,
     progress: Callable[[int], None],
     note: Callable[[str], None],
     *,
@@ -232,13 +233,13 @@ def _counts(database: Database, slug: str) -> tuple[int, int]:
         return pairs or 0, images or 0
 
 
-def _remove_half_made(database: Database, slug: str, data_folder: Path) -> None:
+def _remove_half_made(database: Database, slug: str, data_folder: Location) -> None:
     with database.session() as session:
         session.execute(sa.delete(StudyRecord).where(StudyRecord.slug == slug))
-    shutil.rmtree(data_folder / slug, ignore_errors=True)
+    remove_folder(data_folder / slug)
 
 
-def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Path, data_folder: Path) -> int:
+def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: Location, data_folder: Location) -> int:
     with database.session() as session:
         study = StudyRecord(
             uid=secrets.token_hex(16),
@@ -261,8 +262,8 @@ def _store(
     database: Database,
     study_id: int,
     rows: Sequence[ImageRow],
-    source: Path,
-    target: Path,
+    source: Location,
+    target: Location,
     removed: Counter[str],
     progress: Callable[[int], None],
 ) -> _Stored:
@@ -278,7 +279,8 @@ def _store(
     ids: dict[ImageKey, int] = {}
     looks: dict[ImageKey, str] = {}
     files: dict[ImageKey, str] = {}
-    for stored in _parts(_stored(rows, source, target, removed)):
+    for stored in _parts(_stored(rows, source, target)):
+        removed.update(name for item in stored for name in item.removed)
         with database.session() as session:
             inserted_images = session.execute(
                 sa.insert(ImageRecord).returning(
@@ -294,12 +296,14 @@ def _store(
     return _Stored(prompts, ids, looks, files)
 
 
-def _stored(rows: Sequence[ImageRow], source: Path, target: Path, removed: Counter[str]) -> Iterator[StoredImage]:
+def _stored(rows: Sequence[ImageRow], source: Location, target: Location) -> Iterator[StoredImage]:
     def unit(row: ImageRow) -> tuple[str, int]:
         return row.prompt_id, row.sample_index
 
-    for _, group in itertools.groupby(sorted(rows, key=unit), key=unit):
-        yield from store_images(list(group), source=source, target=target, removed=removed)
+    groups = [list(group) for _, group in itertools.groupby(sorted(rows, key=unit), key=unit)]
+    store = partial(store_images, source=source, target=target)
+    for stored in in_order(store, groups, threads=max(threads_for(source), threads_for(target))):
+        yield from stored
 
 
 def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.records.curation import pair_key_of, read_curation
 from study_server.studies.comparisons import MisfitError, PlannedPair
 from study_server.studies.design import StudyDesign
@@ -26,7 +26,7 @@ class CuratedPairs:
         return ", ".join(f"{count} {stratum}" for stratum, count in self.left_out.items())
 
 
-def keep_curated(planned: Sequence[PlannedPair], *, design: StudyDesign, folder: Path) -> CuratedPairs:
+def keep_curated(planned: Sequence[PlannedPair], *, design: StudyDesign, folder: Location) -> CuratedPairs:
     """The planned pairs, without the task pairs that pairs.csv leaves out if the design asks for it.
 
     Raises InputError if there is no list or another one than the design names by its hash, MisfitError for a pair that

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsched.locations import Location
 from study_server.db.database import Database
 from study_server.db.models import ImageRecord
 from study_server.media.importing import store_prepared, stored_path
@@ -70,7 +70,7 @@ def make_hidden_traps(
     prompts: Mapping[str, int],
     ids: dict[ImageKey, int],
     files: Mapping[ImageKey, str],
-    folder: Path,
+    folder: Location,
 ) -> None:
     """Store the two pictures of each hidden trap, of one length and made by one encoder; adds to `ids`."""
     for pair in planned:
@@ -78,8 +78,8 @@ def make_hidden_traps(
             continue
         unit = (pair.prompt_key, pair.sample_index)
         source = next((*unit, arm) for arm in arms if (*unit, arm) in files)
-        name = str(stored_path(folder, files[source]))
-        data = Path(name).read_bytes()
+        copy = stored_path(folder, files[source])
+        name, data = str(copy), copy.read_bytes()
         pixels, display = read_pixels(data, name=name), clean_png(data, name=name).display
         seed = int.from_bytes(hashlib.sha256(pair.pair_key.encode()).digest()[:8])
         made = [

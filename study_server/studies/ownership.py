@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from qsched.locations import Location, remove_folder
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.models import PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
@@ -112,11 +111,11 @@ def vote_rows(database: Database, slug: str) -> int:
         return count or 0
 
 
-def delete_study(database: Database, slug: str, *, data_folder: Path) -> None:
+def delete_study(database: Database, slug: str, *, data_folder: Location) -> None:
     """Remove a study with its votes and picture copies, for good."""
     with database.session() as session:
         study = _study_id(session, slug)
         data_path = session.scalar(sa.select(StudyRecord.data_path).where(StudyRecord.id == study))
         session.execute(sa.delete(StudyRecord).where(StudyRecord.id == study))
         record_action(session, "study deleted", actor=COMMAND_LINE, study=slug)
-    shutil.rmtree(study_folder(data_folder, slug, data_path), ignore_errors=True)
+    remove_folder(study_folder(data_folder, slug, data_path))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.records import Presentation
 from study_server.db.database import Database
 from study_server.db.models import DifferenceRecord, ImageRecord
@@ -62,7 +62,7 @@ def prepare_triplets(
     fidelity: Fidelity,
     reference: str,
     images: StoredPictures,
-    folder: Path,
+    folder: Location,
     progress: Callable[[int], None],
 ) -> TripletPictures:
     """Measure, prepare and store the pictures of `planned`, prompt by prompt; adds to `images.ids`.
@@ -109,13 +109,13 @@ def prepare_triplets(
 class _Unit:
     """The pictures of one prompt and sample, read once."""
 
-    def __init__(self, unit: Unit, reference: str, images: StoredPictures, folder: Path) -> None:
+    def __init__(self, unit: Unit, reference: str, images: StoredPictures, folder: Location) -> None:
         self.unit, self.reference, self.images, self.folder = unit, reference, images, folder
         self._pixels: dict[str, Pixels] = {}
         self._maps: dict[str, Difference] = {}
         self.display: tuple[bytes, ...] = ()
 
-    def path(self, arm: str) -> Path:
+    def path(self, arm: str) -> Location:
         """The server's copy of an arm's picture."""
         return stored_path(self.folder, self.images.files[(*self.unit, arm)])
 

@@ -52,6 +52,7 @@ async def image(address: str, request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     if server.settings.accel_prefix is not None:
         path = await server.images.relative_path(image_id)
-        headers["x-accel-redirect"] = server.settings.accel_prefix + path
-        return Response(headers=headers, media_type="image/png")
+        if path is not None:
+            headers["x-accel-redirect"] = server.settings.accel_prefix + path
+            return Response(headers=headers, media_type="image/png")
     return Response(await server.images.read(image_id), headers=headers, media_type="image/png")

@@ -159,8 +159,6 @@ def test_what_is_in_the_way_is_one_message(folder, tmp_path) -> None:
     (tmp_path / "set" / "images.jsonl").mkdir()
     with pytest.raises(InputError, match=r"images\.jsonl cannot be read"):
         generate_pairs(wanted)
-    with pytest.raises(InputError, match="is an address"):
-        generate_pairs(request(folder, Path("s3://bucket/set"), arms="fp32"))
 
 
 def test_a_batch_that_does_not_fit_is_one_message(folder, tmp_path, monkeypatch) -> None:

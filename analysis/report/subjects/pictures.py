@@ -6,12 +6,12 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from PIL import Image
 
 from analysis.votes.table import has_values
+from qsched.locations import Location
 from qsched.records import InputError, IntegrityError, Manifest, iter_rows, read_manifest
 
 # Pictures up to this size go into the page unchanged; larger ones as a smaller copy, and the page says so.
@@ -53,7 +53,7 @@ class Example:
 class ImageSet:
     """What a report needs of an image set: its manifest and the file of each (prompt, arm, sample)."""
 
-    folder: Path
+    folder: Location
     manifest: Manifest
     files: dict[tuple[str, str, int], tuple[str, str, str]]
 
@@ -63,7 +63,7 @@ class ImageSet:
         return {name: size for name, size in found.items() if size}
 
 
-def load_image_set(folder: Path) -> ImageSet:
+def load_image_set(folder: Location) -> ImageSet:
     """Read manifest and rows of an image set; raises InputError or RowError for a folder that breaks the contract."""
     manifest = read_manifest(folder)
     files = {
@@ -154,12 +154,12 @@ def with_pictures(item: Example, image_set: ImageSet | None) -> Example:
     )
 
 
-def _picture(path: Path, sha256: str, arm: str) -> Picture:
+def _picture(path: Location, sha256: str, arm: str) -> Picture:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read: {error}. Resume or verify the image set (`qsched verify`)."
+            f"{path} cannot be read: {error.strerror or error}. Resume or verify the image set (`qsched verify`)."
         ) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(f"{path} differs from its row in images.jsonl (sha256). Run `qsched verify` on the set.")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from qsched.locations import Location
 from qsched.scoring.frechet import FeatureExtractor, frechet_distance, measure_statistics, reference_statistics
 from qsched.scoring.kernel import KERNELS, kernel_distance, measure_features, reference_pictures
 
@@ -62,14 +63,14 @@ class DistanceRecord:
 
 
 def score_distance(
-    files: Mapping[str, Sequence[Path]], request: DistanceRequest, *, baseline: str
+    files: Mapping[str, Sequence[Location]], request: DistanceRequest, *, baseline: str
 ) -> tuple[DistanceRecord, dict[str, float]]:
     """Distances by arm; the reference is measured once. Raises InputError for one that cannot be used."""
     return (_frechet if request.kind == "frechet" else _kernel)(files, request, baseline)
 
 
 def _frechet(
-    files: Mapping[str, Sequence[Path]], request: DistanceRequest, baseline: str
+    files: Mapping[str, Sequence[Location]], request: DistanceRequest, baseline: str
 ) -> tuple[DistanceRecord, dict[str, float]]:
     extractor, reference = request.extractor, request.reference
     own = reference == BASELINE
@@ -84,7 +85,7 @@ def _frechet(
 
 
 def _kernel(
-    files: Mapping[str, Sequence[Path]], request: DistanceRequest, baseline: str
+    files: Mapping[str, Sequence[Location]], request: DistanceRequest, baseline: str
 ) -> tuple[DistanceRecord, dict[str, float]]:
     extractor, reference = request.extractor, request.reference
     own = reference == BASELINE

@@ -19,10 +19,10 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.records import ImageRow, iter_rows, read_manifest, text_key
 from qsched.records.metric_jnd import MetricMaps
 from qsched.scoring.image_set.values import pair_key, score_rows
@@ -178,7 +178,7 @@ def _shows(prompts: int, observed: float, share: float, level: float) -> bool:
 
 
 def judge_set(
-    folder: Path,
+    folder: Location,
     limits: Sequence[Limit],
     metrics: Sequence[ReferenceMetric],
     *,

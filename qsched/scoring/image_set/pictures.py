@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-from pathlib import Path
 
 from PIL import Image
 
 from qsched.errors import IntegrityError
+from qsched.locations import Location
 from qsched.records import ImageRow
 
 
-def open_picture(folder: Path, row: ImageRow) -> Image.Image:
+def open_picture(folder: Location, row: ImageRow) -> Image.Image:
     """The picture that the row describes, byte for byte; IntegrityError for any other."""
     path = folder / row.file_name
     remedy = "`qsched verify` lists what is wrong with a set; the same `qsched generate-pairs` command mends it"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path} ({row.arm}, {row.prompt_id}) cannot be read: {error}. {remedy}") from error
+        reason = error.strerror or error
+        raise IntegrityError(f"{path} ({row.arm}, {row.prompt_id}) cannot be read: {reason}. {remedy}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != row.sha256:
         raise IntegrityError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from qsched.errors import InputError
 from qsched.files import write_atomic
+from qsched.locations import Location
 from qsched.pages import Cell, Table, render_page
 from qsched.scoring.image_set.distance import DistanceRecord
 from qsched.scoring.image_set.figure import render_figure
@@ -26,7 +27,7 @@ class MetricSection:
     table: Table
 
 
-def make_result_folder(folder: Path) -> None:
+def make_result_folder(folder: Location) -> None:
     """Make the folder that the results go to; InputError if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def make_result_folder(folder: Path) -> None:
         ) from error
 
 
-def write_set_scores(folder: Path, scores: SetScores) -> list[Path]:
+def write_set_scores(folder: Location, scores: SetScores) -> list[Location]:
     """Write the three files into the folder and return their paths."""
     texts = {
         "metrics.json": json.dumps(scores_to_json(scores), indent=1, allow_nan=False) + "\n",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from qsched.errors import InputError
+from qsched.locations import Location
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest, text_key
 from qsched.scoring.image_set.distance import DistanceRequest, score_distance
 from qsched.scoring.image_set.table import JAQ, ArmScores, MetricOfArm, Repair, Seconds, SetScores
@@ -17,7 +17,7 @@ from qsched.scoring.reference_metrics import ReferenceMetric
 
 
 def score_set(
-    folder: Path,
+    folder: Location,
     *,
     scorers: Sequence[Scorer],
     references: Sequence[ReferenceMetric] = (),

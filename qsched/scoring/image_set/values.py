@@ -7,12 +7,16 @@ and a table would rank two arms that nobody can tell apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 
+from PIL import Image
+
+from qsched.locations import Location
 from qsched.records import ImageRow
 from qsched.scoring.image_set.pictures import open_picture
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.reference_metrics import ReferenceMetric
+from qsched.threads import in_order, threads_for
 
 BATCH = 64
 Values = dict[str, dict[str, float]]  # image id -> metric -> value
@@ -24,7 +28,7 @@ def pair_key(row: ImageRow) -> tuple[str, int]:
 
 
 def score_rows(
-    folder: Path,
+    folder: Location,
     rows: list[ImageRow],
     base_rows: list[ImageRow],
     scorers: Sequence[Scorer],
@@ -42,7 +46,7 @@ def score_rows(
     values: Values = {row.image_id: {} for row in rows}
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        images = {row.image_id: open_picture(folder, row) for row in batch}
+        images = dict(zip((row.image_id for row in batch), _open(folder, batch), strict=True))
         fresh = {(row.sha256, row.prompt): row for row in batch if (row.sha256, row.prompt) not in by_picture}
         names = [_label(row) for row in fresh.values()]
         for scorer in scorers:
@@ -53,7 +57,7 @@ def score_rows(
         pairs = [(row, twins[pair_key(row)]) for row in batch if twins.get(pair_key(row), row) is not row]
         fresh_pairs = {(a.sha256, b.sha256): (a, b) for a, b in pairs if (a.sha256, b.sha256) not in by_pair}
         if references:
-            against = [open_picture(folder, twin) for _, twin in fresh_pairs.values()]
+            against = _open(folder, [twin for _, twin in fresh_pairs.values()])
             ours = [images[row.image_id] for row, _ in fresh_pairs.values()]
             names = [_label(row) for row, _ in fresh_pairs.values()]
             for metric in references:
@@ -67,6 +71,10 @@ def score_rows(
         if on_progress is not None:
             on_progress(min(start + BATCH, len(rows)), len(rows))
     return values
+
+
+def _open(folder: Location, rows: Sequence[ImageRow]) -> list[Image.Image]:
+    return list(in_order(partial(open_picture, folder), rows, threads=threads_for(folder)))
 
 
 def _label(row: ImageRow) -> str:
