@@ -62,7 +62,7 @@ def wants_json(path: str) -> bool:
     """Whether a script asks, rather than a person who follows a link."""
     return (
         "/api/" in path
-        or path.endswith(("/screening", "/openapi.json"))
+        or path.endswith(("/screening", "/seals", "/openapi.json"))
         or path.startswith(("/i/", "/healthz", "/readyz", "/metrics"))
     )
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -20,10 +20,11 @@ from study_server.errors import NotFound, NotSaved, PicturesMissing
 from study_server.media.importing import stored_path
 from study_server.media.store import study_folder
 from study_server.studies.progress import StudyRow, read_studies
-from study_server.web.bodies import ResponseBody
+from study_server.web.bodies import ErrorBody, ResponseBody
 from study_server.web.context import Server, server_of
 
 router = APIRouter()
+UNWELL: dict[int | str, dict[str, Any]] = {503: {"model": ErrorBody, "description": "what is wrong"}}
 # One picture of each study that people may see.
 ONE_PICTURE = Statement("""
     SELECT st.slug, st.data_path, i.file FROM studies st JOIN images i ON i.id =
@@ -38,7 +39,7 @@ class Health(ResponseBody):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=UNWELL)
 async def healthz(request: Request) -> Health:
     """200 if the database answers and the pictures are there, else 503."""
     server = server_of(request)
@@ -47,7 +48,7 @@ async def healthz(request: Request) -> Health:
     return Health()
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=UNWELL)
 async def readyz(request: Request) -> Health:
     """As /healthz, and the writer commits; 503 as soon as the server was told to stop."""
     if request.app.state.stopping:

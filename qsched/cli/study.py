@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_publish
+from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_prolific, study_publish
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command()(study_look.look)
     group.command()(study_fidelity.register)
     study_people.add_to(group)
+    study_prolific.add_to(group)
     group.command()(study_publish.publish)
     study_audit.add_to(group)
     app.add_typer(group, name="study")

@@ -11,6 +11,7 @@ from qsched.records.evidence import sha256
 from study_server.auditing import queries
 from study_server.auditing.sealing import read_seals
 from study_server.web.bodies import ResponseBody
+from study_server.web.calls import ERRORS
 from study_server.web.context import server_of
 
 router = APIRouter()
@@ -33,7 +34,7 @@ class SealsAnswer(ResponseBody):
     seals: tuple[SealAnswer, ...]
 
 
-@router.get("/s/{slug}/seals")
+@router.get("/s/{slug}/seals", responses={code: ERRORS[code] for code in (404, 503)})
 async def seals(slug: str, request: Request) -> SealsAnswer:
     """Keep a copy: a study that is opened later must agree with every head that was published."""
     server = server_of(request)

@@ -7,7 +7,7 @@ another one. Both arms get the same headers, and by their padding the same lengt
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,12 +16,19 @@ from starlette.responses import Response
 from study_server.assignment.records import PictureContent
 from study_server.errors import NotFound
 from study_server.voting.answers import ShownPicture
+from study_server.web.bodies import ErrorBody
 from study_server.web.context import holds_session, server_of
 from study_server.web.security import Keyring
 
 router = APIRouter()
 CACHING = "private, max-age=31536000, immutable"
 Side = Literal["l", "r"]
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}}},
+    304: {"description": "the browser has it"},
+    404: {"model": ErrorBody, "description": "no picture of this session"},
+    503: {"model": ErrorBody, "description": "the server cannot read its own picture"},
+}
 # Numbers in a pair's token: session, assignment, left image, right image.
 PAIR_NUMBERS = 4
 
@@ -36,7 +43,7 @@ def shown_picture(token: str, side: Side, picture: PictureContent) -> ShownPictu
     return ShownPicture(src=f"/i/{token}.{side}", width=picture.width, height=picture.height)
 
 
-@router.get("/i/{address}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get("/i/{address}", response_class=Response, responses=ANSWERS)
 async def image(address: str, request: Request) -> Response:
     """The picture, or 304 for a browser that has it; behind a proxy an X-Accel-Redirect."""
     server = server_of(request)

@@ -1,0 +1,1 @@
+"""Recruiting platforms over their APIs: what became of submissions, and what an owner decides about them."""
