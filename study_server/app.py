@@ -32,6 +32,7 @@ from study_server.looking import keep_looking
 from study_server.media.store import ImageStore
 from study_server.participation import comprehension_routes as comprehension
 from study_server.participation import routes as participation
+from study_server.participation.arrivals import Arrivals
 from study_server.resources import PACKAGE
 from study_server.settings import ServerSettings
 from study_server.studies.cache import StudyCache
@@ -74,6 +75,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.state.server = server
         app.state.owner_figures = OwnerFigures(database, server.owner_reader)
         app.state.password_turn = asyncio.Semaphore(1)
+        app.state.arrivals = Arrivals()
         app.state.export_turn = asyncio.Semaphore(1)
         app.state.stopping = False
         await server.writer.start()
@@ -83,6 +85,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
                 _sweep(server),
                 _checkpoint(server),
                 keep_looking(server),
+                app.state.arrivals.keep(server.writer),
                 Sender(server.owner_reader, server.writer).run(),
                 watch(server.owner_reader, server.writer, every_s=settings.sweep_seconds),
             )

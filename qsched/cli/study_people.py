@@ -23,7 +23,7 @@ PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PI
 
 def add_to(group: typer.Typer) -> None:
     """Add the commands to `qsched study`."""
-    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, cleanup, links, preview)
+    commands: tuple[Callable[..., None], ...] = (people, exclude, include, forget, cleanup, links, revoke, preview)
     for command in commands:
         group.command()(command)
 
@@ -172,6 +172,31 @@ def links(
         return
     _write_private(out, ["name,link\n", *(f"{line}\n" for line in lines)])
     typer.echo(f"wrote {count} links to {out} (readable by you only); each is for one person")
+
+
+def revoke(
+    slug: str = typer.Argument(help=SLUG_HELP),
+    file: Path = typer.Argument(help="Names of personal links, one per line, or links.csv itself."),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+) -> None:
+    """Take personal links back that nobody has used; a link that was used goes on (exclude or forget the person).
+
+    Example: qsched study revoke demo links.csv
+    """
+    from study_server.owner import act_on_study, existing_database
+    from study_server.quality.revoking import link_names, revoke_links
+    from study_server.studies.actions import COMMAND_LINE
+
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+    database = existing_database(db)
+    try:
+        done = act_on_study(database, slug, revoke_links, names=link_names(lines), by=COMMAND_LINE)
+    finally:
+        database.close()
+    typer.echo(f"{done.revoked} links are revoked; {done.used} were used and go on; {done.before} were revoked before")
 
 
 def preview(

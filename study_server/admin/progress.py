@@ -84,6 +84,8 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
     agreed, began, judged, finished, screened_out, misread, excluded, here, dropped, simulated = map(
         int, people or (0,) * 10
     )
+    # Everybody who agreed has opened the link; of older studies nothing else is known.
+    arrived = max(agreed, int((tx.one(queries.ARRIVALS, study=number) or (0,))[0]))
     hours = [(hour, found.get(hour, 0)) for hour in range(first_hour, this_hour + 1)]
     left = None if row.target_votes is None else max(0, row.target_votes - row.valid_votes)
     return StudyProgress(
@@ -96,7 +98,13 @@ def read_progress(tx: Tx, slug: str) -> StudyProgress:
         ),
         hours=tuple((hour * HOUR_MS, votes) for hour, votes in hours),
         funnel=funnel(
-            [("agreed to take part", agreed), ("saw a pair", began), ("judged a pair", judged), ("finished", finished)]
+            [
+                ("opened the link", arrived),
+                ("agreed to take part", agreed),
+                ("saw a pair", began),
+                ("judged a pair", judged),
+                ("finished", finished),
+            ]
         ),
         screened_out=screened_out,
         not_understood=misread,

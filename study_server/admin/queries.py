@@ -36,6 +36,8 @@ FUNNEL = Statement("""
     FROM sessions WHERE study_id = :study AND NOT preview
 """)
 
+ARRIVALS = Statement("SELECT browsers FROM study_arrivals WHERE study_id = :study")
+
 LATEST_ANSWERS = Statement("""
     SELECT v.answered_ms, p.pair_key, r.prompt_key, a.kind, a.first_on_left, f.arm, s2.arm, v.question, v.choice,
            a.expected, v.response_ms, a.counted

@@ -21,6 +21,7 @@ DONE = {
     "paused": "The study is paused: answers to pairs on screens are still taken, and no new pair is handed out.",
     "webhook-tested": "A test is on its way; load this page again in some seconds to see what came of it.",
     "webhook-removed": "The webhook is removed.",
+    "links-revoked": "Revoked: nobody can begin with these links. Links that were used go on.",
     "enabled": "Handed out again.",
     "changed": "Saved. People see it within seconds.",
     "excluded": "Excluded: the votes stay and count nowhere, and their slots are open again.",

@@ -20,6 +20,7 @@ from study_server.admin.rendering import Place, render
 from study_server.db import Tx
 from study_server.db.database import Database
 from study_server.errors import BadRequest
+from study_server.quality.revoking import link_names, revoke_links
 from study_server.studies.actions import record_action
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
@@ -102,6 +103,17 @@ async def links(slug: str, act: Act) -> Response:
     await act.server.writer.run(_note, None, actor=act.owner.name, slug=slug, count=wanted)
     page = LinksPage(study.title, tuple((name, base + link) for name, link in made))
     return render(act.request, page, owner=act.owner, place=Place(slug, study.title, "settings"))
+
+
+@router.post("/links/revoke")
+async def revoke(slug: str, act: Act) -> Response:
+    """Take back links that nobody has used."""
+    study = await act.server.studies.get(slug)
+    names = link_names(act.form.get("names", "").splitlines())
+    done = await act.server.writer.run(revoke_links, study, names=names, by=act.owner.name)
+    if not done.revoked:
+        raise BadRequest(f"nothing was revoked: {done.used} links were used, {done.before} were revoked before")
+    return RedirectResponse(f"/admin/studies/{slug}/settings?done=links-revoked", status_code=303)
 
 
 def _note(tx: Tx, *, actor: str, slug: str, count: str) -> None:

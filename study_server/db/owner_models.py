@@ -101,3 +101,22 @@ class WebhookDeliveryRecord(Base):
     status: Mapped[int | None] = mapped_column(comment="of the last answer")
     problem: Mapped[str | None]
     done_ms: Mapped[int | None]
+
+
+class StudyArrivalsRecord(Base):
+    """How many browsers were shown a study's consent page for the first time; nothing of them is stored."""
+
+    __tablename__ = "study_arrivals"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    browsers: Mapped[int]
+
+
+class RevokedLinkRecord(Base):
+    """A personal link that an owner took back before anybody used it."""
+
+    __tablename__ = "revoked_links"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    revoked_ms: Mapped[int]

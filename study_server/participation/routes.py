@@ -83,11 +83,15 @@ async def arrive(slug: str, request: Request) -> Response:
         return show_message(request, study, "paused" if status == "paused" else "closed", status=410)
     try:
         if not preview:
-            service.platform_participant(study, dict(request.query_params), server.keys)
+            participant = service.platform_participant(study, dict(request.query_params), server.keys)
+            if participant is not None and participant.platform == "personal":
+                await server.reader.run(lambda tx: service.refuse_revoked(tx, study, participant))
     except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
         return refuse_link(request, server, study, misfit)
     nonce = new_token()
     hidden = carried(study, dict(request.query_params))
+    if not preview and CSRF_COOKIE not in request.cookies:
+        request.app.state.arrivals.note(study.id)
     return show_consent(request, server, study, nonce=nonce, hidden=hidden)
 
 
@@ -131,6 +135,8 @@ async def consent(slug: str, request: Request) -> Response:
             session_key=key.hash,
             preview=preview,
         )
+    except service.FormMisfit as misfit:  # a link that was taken back meanwhile
+        return refuse_link(request, server, study, misfit)
     except service.TakesNoMorePart:
         return show_message(request, study, "ended", status=403, detail=contact_of(request, study))
     return _enter(server, study, key, "instructions")

@@ -17,6 +17,7 @@ from study_server.participation import queries
 from study_server.participation.comprehension import Understanding
 from study_server.participation.schemas import ScreeningBody
 from study_server.participation.screening import find_problems
+from study_server.quality.revoking import is_revoked
 from study_server.studies.design import StudyDesign
 from study_server.studies.panels import panel_of
 from study_server.studies.study import Study
@@ -117,6 +118,17 @@ def platform_participant(study: Study, fields: dict[str, str], keys: Keyring) ->
     return PlatformParticipant(panel.name, person, study_name, submission)
 
 
+def refuse_revoked(tx: Tx, study: Study, participant: PlatformParticipant | None) -> None:
+    """FormMisfit for a personal link that the owner took back; a link that was used before that goes on."""
+    if participant is None or participant.platform != "personal":
+        return
+    if (
+        is_revoked(tx, study_id=study.id, name=participant.external_id)
+        and _find_known(tx, study, participant)[0] is None
+    ):
+        raise FormMisfit("consent.problem.personal")
+
+
 def read_demographics(design: StudyDesign, fields: dict[str, str], *, language: str) -> dict[str, str]:
     """The answers about oneself, a choice in the study's first language whatever it was read in.
 
@@ -169,6 +181,7 @@ def join(
             raise TakesNoMorePart("your part in this study is over")
     seen = 0
     if annotator is None:
+        refuse_revoked(tx, study, participant)
         annotator = tx.scalar(
             queries.INSERT_ANNOTATOR, study=study.id, pseudonym=f"a-{secrets.token_hex(6)}", now=context.now
         )

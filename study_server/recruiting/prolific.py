@@ -102,7 +102,8 @@ class ProlificApi:
     def reject(self, submission: str, *, category: str, message: str) -> str:
         """Reject a submission; returns its new status."""
         body = {"action": "REJECT", "message": message, "rejection_category": category}
-        return _field(self._ask("POST", f"/submissions/{submission}/transition/", json=body), "status", str)
+        status: str = _field(self._ask("POST", f"/submissions/{submission}/transition/", json=body), "status", str)
+        return status
 
     def request_return(self, submission: str, *, reasons: Sequence[str]) -> None:
         """Ask for the return of a submission (Prolific calls this experimental)."""

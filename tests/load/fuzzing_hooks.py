@@ -15,12 +15,17 @@ KNOWN = json.loads(os.environ["QSCHED_FUZZ_KNOWN"])
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Who calls: an owner by token is set by the command; an annotator's cookie and CSRF token belong together."""
+    """A real study three times out of four, a real person and pair every other time; cookie and token that fit."""
+    wrong = {location.name for location, info in case.meta.components.items() if info.mode.is_negative}
+    if "PATH" not in wrong:
+        _real_names(case.path_parameters or {}, owned=case.path.startswith("/api/v1"))
+    if "BODY" not in wrong and isinstance(case.body, dict) and len(str(case.body)) % 2:
+        for key, name in (("assignment", "assignment"), ("tab_token", "tab_token"), ("who", "pseudonym")):
+            if isinstance(case.body.get(key), str):
+                case.body[key] = KNOWN[name]
     if not case.path.startswith(("/s/", "/i/")):
         return
     headers = dict(case.headers or {})
-    # What a case leaves out, or has wrong, on purpose stays so.
-    wrong = {location.name for location, info in case.meta.components.items() if info.mode.is_negative}
     if "X-CSRF-Token" in headers and "HEADER" not in wrong:
         headers["X-CSRF-Token"] = KNOWN["csrf"]
     if case.path.startswith("/i/") or (case.cookies and "COOKIE" not in wrong):
@@ -29,26 +34,10 @@ def before_call(context, case, kwargs):
     case.headers = headers
 
 
-@schemathesis.hook
-def map_path_parameters(context, path_parameters):
-    """A study that exists, three times out of four."""
-    if path_parameters and isinstance(slug := path_parameters.get("slug"), str) and len(slug) % 4:
-        owners = context.operation.path.startswith("/api/v1")
-        path_parameters["slug"] = "owned" if owners else "voted"
+def _real_names(path_parameters, *, owned):
+    if len(str(path_parameters.get("slug", ""))) % 4:
+        path_parameters["slug"] = "owned" if owned else "voted"
         if "pseudonym" in path_parameters:
             path_parameters["pseudonym"] = KNOWN["pseudonym"]
-    if path_parameters and isinstance(name := path_parameters.get("address"), str) and len(name) % 2:
+    if len(str(path_parameters.get("address", ""))) % 2:
         path_parameters["address"] = KNOWN["assignment"] + ".l"
-    return path_parameters
-
-
-@schemathesis.hook
-def map_body(context, body):
-    """A pair that this session has, and a person that the study knows, every other time."""
-    if isinstance(body, dict) and len(str(body)) % 2:
-        for key in ("assignment", "tab_token"):
-            if isinstance(body.get(key), str):
-                body[key] = KNOWN[key]
-        if isinstance(body.get("who"), str):
-            body["who"] = KNOWN["pseudonym"]
-    return body

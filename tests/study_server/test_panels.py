@@ -151,3 +151,52 @@ def test_an_address_that_needs_an_unknown_name_is_no_address(database_url):
 def test_a_platform_that_cannot_work_is_refused(database_url, platform, words):
     with pytest.raises(ValidationError, match=words):
         Platform.model_validate(platform)
+
+
+async def test_a_link_that_nobody_has_used_can_be_taken_back_and_one_that_was_used_goes_on(
+    settings, database, make_study, tmp_path
+):
+    make_study("s", platform={"name": "personal"}, pairs_per_annotator=3)
+    file = tmp_path / "links.csv"
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        sheet = await owner.act("/studies/s/links", on="/studies/s/settings", count="3")
+        used, open_now, lost = re.findall(r"http://study\.test/s/s(\?t=[^<]+)<", sheet.text)
+        names = [link[3:15] for link in (used, open_now, lost)]
+        await Visitor(browser()).enter(used)
+        form_open = browser()
+        page = await form_open.get(f"/s/s{open_now}")
+        file.write_text("name,link\n" + "".join(f"{name},https://x\n" for name in names), encoding="utf-8")
+        done = CliRunner().invoke(app, ["study", "revoke", "s", str(file), "--db", settings.database_url])
+        assert "2 links are revoked; 1 were used and go on; 0 were revoked before" in done.output, done.exception
+        answer = await browser().get(f"/s/s{lost}")
+        assert answer.status_code == 422 and "personal link" in answer.text
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        late = await form_open.post("/s/s/consent", data={**hidden, "consent": "yes"})
+        assert late.status_code == 422 and "personal link" in late.text, "a form that was open already"
+        await Visitor(browser()).enter(used)
+        again = await owner.act("/studies/s/links/revoke", on="/studies/s/settings", names="\n".join(names[1:]))
+        assert again.status_code == 422 and "2 were revoked before" in again.text
+    assert query(database, "SELECT COUNT(*) FROM sessions") == [(1,)]
+
+
+async def test_a_browser_that_opens_the_link_counts_once_whatever_it_does_then(settings, database, make_study):
+    make_study("s")
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        looker = browser()
+        for _ in range(3):
+            await looker.get("/s/s")
+        await Visitor(browser()).enter()
+    async with serving(settings) as browser:  # what was counted is stored when a server stops
+        await browser().get("/s/s?preview=forged")
+        page = await owner_again(browser, owner)
+        assert re.search(r"opened the link</th><td class=\"n\">2<", page), page
+    assert query(database, "SELECT browsers FROM study_arrivals") == [(3,)]
+
+
+async def owner_again(browser, owner) -> str:
+    """The study's page of an owner who was signed in at the server before."""
+    answer = await browser(cookies=owner.client.cookies).get("/admin/studies/s")
+    assert answer.status_code == 200
+    return answer.text

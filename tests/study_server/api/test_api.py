@@ -41,7 +41,7 @@ async def test_an_owners_way_over_the_api_is_in_the_same_log(settings, database,
         shown = await owner.call("GET", "/studies/s")
         assert shown["summary"]["valid_votes"] == 6 and shown["versions"][0]["sessions"] == 2
         progress = await owner.call("GET", "/studies/s/progress")
-        assert sum(hour["votes"] for hour in progress["hours"]) == 6 and progress["funnel"][2]["people"] == 2
+        assert sum(hour["votes"] for hour in progress["hours"]) == 6 and progress["funnel"][3]["people"] == 2
         people = (await owner.call("GET", "/studies/s/people"))["items"]
         assert [person["trials"] for person in people] == [3, 3]
         payments = (await owner.call("GET", "/studies/s/payments"))["items"]

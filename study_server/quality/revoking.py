@@ -1,0 +1,71 @@
+"""Take back personal links that nobody has used: a sheet that was lost, a person who is not invited any more.
+
+Links are stored nowhere; a revoked one is stored by its name, which the owner's list has. A link that was used belongs
+to a person with answers, whom an owner excludes or forgets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from study_server.assignment.records import AssignmentContext
+from study_server.db import Statement, Tx
+from study_server.errors import BadRequest
+from study_server.studies.actions import record_action
+
+MOST_NAMES = 10_000
+NAME = re.compile(r"[2-9A-HJ-NP-Z]{12}")
+
+USED = Statement("""
+    SELECT 1 FROM platform_identities WHERE study_id = :study AND platform = 'personal' AND external_id = :name
+""")
+REVOKE = Statement("""
+    INSERT INTO revoked_links (study_id, name, revoked_ms) VALUES (:study, :name, :now)
+    ON CONFLICT (study_id, name) DO NOTHING RETURNING name
+""")
+IS_REVOKED = Statement("SELECT 1 FROM revoked_links WHERE study_id = :study AND name = :name")
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """How many links were revoked now, were used already and go on, or were revoked before."""
+
+    revoked: int
+    used: int
+    before: int
+
+
+def link_names(lines: Iterable[str]) -> list[str]:
+    """The names in the lines of a list or of links.csv (name,link); BadRequest for a line without one."""
+    names = []
+    for line in lines:
+        first = line.partition(",")[0].strip()
+        if not first or first == "name":
+            continue
+        if not NAME.fullmatch(first):
+            raise BadRequest(f"{first[:80]!r} is not the name of a personal link (12 letters and digits)")
+        names.append(first)
+    if not 1 <= len(names) <= MOST_NAMES:
+        raise BadRequest(f"{len(names)} names; give 1 to {MOST_NAMES}, one per line, as links.csv has them")
+    return list(dict.fromkeys(names))
+
+
+def revoke_links(tx: Tx, context: AssignmentContext, *, names: Sequence[str], by: str) -> Revoked:
+    """From now on nobody can begin with these links; those that were used go on."""
+    study = context.study
+    used = revoked = 0
+    for name in names:
+        if tx.one(USED, study=study.id, name=name) is not None:
+            used += 1
+        elif tx.one(REVOKE, study=study.id, name=name, now=context.now) is not None:
+            revoked += 1
+    if revoked:
+        record_action(tx, "personal links revoked", actor=by, study=study.slug, detail=str(revoked))
+    return Revoked(revoked, used, len(names) - used - revoked)
+
+
+def is_revoked(tx: Tx, *, study_id: int, name: str) -> bool:
+    """Whether an owner took back the link of this name."""
+    return tx.one(IS_REVOKED, study=study_id, name=name) is not None
