@@ -17,9 +17,10 @@ KNOWN = json.loads(os.environ["QSCHED_FUZZ_KNOWN"])
 def before_call(context, case, kwargs):
     """A real study three times out of four, a real person and pair every other time; cookie and token that fit."""
     wrong = {location.name for location, info in case.meta.components.items() if info.mode.is_negative}
-    if "PATH" not in wrong:
+    fits = not case.meta.generation.mode.is_negative
+    if fits:
         _real_names(case.path_parameters or {}, owned=case.path.startswith("/api/v1"))
-    if "BODY" not in wrong and isinstance(case.body, dict) and len(str(case.body)) % 2:
+    if fits and isinstance(case.body, dict) and len(str(case.body)) % 2:
         for key, name in (("assignment", "assignment"), ("tab_token", "tab_token"), ("who", "pseudonym")):
             if isinstance(case.body.get(key), str):
                 case.body[key] = KNOWN[name]
