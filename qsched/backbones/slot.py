@@ -6,6 +6,7 @@ layer in its base dtype. The pipeline and its VAE stay as they are when the next
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from typing import Any
 
@@ -16,6 +17,8 @@ from qsched.backbones.empty import EmptyModel
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
+
+_BYTES_BETWEEN_TRIMS = 32 * 2**20
 
 
 class DenoiserSlot:
@@ -43,6 +46,7 @@ class DenoiserSlot:
         self._scheduler = pipeline.scheduler
         self.module = module
         self.complete = False
+        self._since_trim = 0
         self._vacate()
 
     @property
@@ -57,8 +61,7 @@ class DenoiserSlot:
             self._pipeline.remove_all_hooks()
         self.module = nn.Module()
         self._vacate()
-        gc.collect()
-        torch.cuda.empty_cache()
+        give_back_memory()
         self.module = self._source.build()
         self.complete = False
         self._vacate()
@@ -74,6 +77,7 @@ class DenoiserSlot:
             else:
                 for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                     tensor.data = tensor.data.to(self._device)
+            self._since_trim += sum(tensor.nbytes for tensor in module.parameters(recurse=False))
         except torch.OutOfMemoryError as error:
             raise BackboneError(
                 f"the {self.name} does not fit into the memory of {self._device}: {error}. Use a precision that takes "
@@ -82,14 +86,20 @@ class DenoiserSlot:
 
     def settle(self, module: nn.Module) -> None:
         """Put a module that is converted where it waits until it is called."""
-        if not self.complete and self.offload != "none":
+        if self.complete:
+            return
+        if self.offload != "none":
             module.to("cpu")
+        if self._since_trim > _BYTES_BETWEEN_TRIMS:
+            _trim_heap()
+            self._since_trim = 0
 
     def finish(self) -> None:
         """All of the denoiser is there: the pipeline may call it."""
         if self.complete:
             return
         self.complete = True
+        _trim_heap()
         setattr(self._pipeline, self.name, self.module)
         if self.compiled:
             self.module.compile()
@@ -104,6 +114,20 @@ class DenoiserSlot:
 
     def _vacate(self) -> None:
         setattr(self._pipeline, self.name, StandIn(self.module, self._device))
+
+
+def give_back_memory() -> None:
+    """Give what nobody refers to any more back to the system."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
+    """Give back what was freed between blocks that are in use: by itself glibc keeps it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def offload_to(pipeline: Any, device: torch.device, offload: Offload) -> None:

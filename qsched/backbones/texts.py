@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsched.backbones.slot import offload_to
+from qsched.backbones.slot import give_back_memory, offload_to
 from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
 
@@ -78,6 +78,7 @@ class RememberedTexts:
             else:
                 self._left[name] = module
                 setattr(self._pipeline, name, StandIn(module.to("meta"), self._device))
+        give_back_memory()
 
     def bring_back(self) -> None:
         """Have the text encoders in memory again, for a text that is not remembered."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import time
 from collections.abc import Iterable
@@ -172,7 +171,6 @@ def _has_dtype(backbone: Backbone, arm: Arm) -> bool:
 
 
 def _free_memory() -> None:
-    import torch
+    from qsched.backbones.slot import give_back_memory
 
-    gc.collect()
-    torch.cuda.empty_cache()
+    give_back_memory()
