@@ -63,6 +63,28 @@ def test_quantizing_while_loading_gives_what_quantizing_afterwards_gives(random_
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.parametrize("precision", ["nf4", "w8a8"])
+def test_while_a_denoiser_is_read_one_layer_at_most_waits_to_be_converted(random_pipelines, precision) -> None:
+    backbone = load_backbone(str(random_pipelines["flux"]), later_denoiser=True)
+    whole, settle, seen = {}, backbone.slot.settle, []
+
+    def look(module: torch.nn.Module) -> None:
+        waiting = [n for n, p in backbone.denoiser.named_parameters() if n in whole and not p.is_meta and is_plain(p)]
+        seen.append(len(waiting))
+        settle(module)
+
+    report = apply_precision(load_backbone(str(random_pipelines["flux"])), precision)
+    whole = {f"{name}.weight" for name in report.converted}
+    backbone.slot.settle = look
+    apply_precision(backbone, precision, filler=backbone.slot)
+    assert len(seen) > len(report.converted) and max(seen) == 0, "each is converted before the next module is read"
+
+
+def is_plain(parameter: torch.Tensor) -> bool:
+    """True for a weight that is not converted."""
+    return type(parameter) is torch.nn.Parameter and type(parameter.data) is torch.Tensor
+
+
 def test_shards_are_read_tensor_by_tensor_and_other_names_are_left_to_diffusers(random_pipelines, tmp_path) -> None:
     folder = Path(shutil.copytree(random_pipelines["flux"], tmp_path / "model"))
     model = diffusers.FluxTransformer2DModel.from_pretrained(folder / "transformer")
