@@ -62,9 +62,9 @@ def _found(name_or_path: str, revision: str | None) -> BackboneSpec:
         )
     if folder.is_file():
         raise BackboneError(
-            f"{name_or_path} is a single file, which does not say which pipeline it belongs to. Convert it once, for "
-            f'SDXL: python -c "from diffusers import StableDiffusionXLPipeline as P; '
-            f"P.from_single_file('{name_or_path}').save_pretrained('FOLDER')\", then --backbone FOLDER"
+            f"{name_or_path} is a single file, which does not say which pipeline it belongs to. Convert it once: "
+            f"`qsched convert {name_or_path} --config FOLDER --out NEW`, where FOLDER is a diffusers folder of the "
+            "same model (no weights needed); then --backbone NEW"
         )
     hub_id, _, commit = name_or_path.partition("@")
     if _HUB_ID.fullmatch(hub_id) and (commit or revision):

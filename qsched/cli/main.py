@@ -27,6 +27,7 @@ COMMANDS: tuple[str, ...] = (
     "doctor",
     "generate_pairs",
     "merge",
+    "convert",
     "import_pictures",
     "verify",
     "pairs",
