@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help lowest setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help docs lowest setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -24,7 +24,13 @@ help:
 	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
 	@echo "make lowest   some fast tests with the lowest versions that pyproject.toml allows"
+	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
+
+# Warnings are errors: a page that no list names, a heading that skips a level.
+docs: setup-tests
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs . build/site
+	@echo "open build/site/docs/index.html, or: $(BIN)/python -m http.server --directory build/site"
 
 # What the programs need; the tests need more, and pyiqa, whose licence forbids commercial use, only they need.
 setup: $(STAMP)

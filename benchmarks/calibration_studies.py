@@ -248,6 +248,8 @@ def _over_prompts(
 def tables(result: dict[str, Any]) -> str:
     """The record as Markdown."""
     lines = [
+        f"# Calibration studies: {result['backbone']}",
+        "",
         f"Measured on {result['backbone']}, {result['precision']}, {result['machine']['cpu']}, "
         f"{result['created_at']} by `benchmarks/calibration_studies.py`; gains over the stock scheduler with 95 % "
         "intervals.",
@@ -255,13 +257,13 @@ def tables(result: dict[str, Any]) -> str:
     for name in ("joint", "family", "k", "prompts", "noise", "range"):
         if name not in result:
             continue
-        lines += ["", f"### {name}", "", "| | found | JAQ | check |", "|---|---|---|---|"]
+        lines += ["", f"## {name}", "", "| | found | JAQ | check |", "|---|---|---|---|"]
         lines += [
             f"| {row['name']} | {row['found']} | {_interval(row['jaq'])} | {_interval(row['check'])} |"
             for row in result[name]
         ]
     if "precisions" in result:
-        lines += ["", "### precisions", "", "| found in | used in | found | JAQ | check |", "|---|---|---|---|---|"]
+        lines += ["", "## precisions", "", "| found in | used in | found | JAQ | check |", "|---|---|---|---|---|"]
     for row in result.get("precisions", ()):
         where = f"| {row['found in']} | {row['used in']} | {row['found']}"
         lines.append(f"{where} | {_interval(row['jaq'])} | {_interval(row['check'])} |")
@@ -273,7 +275,7 @@ def tables(result: dict[str, Any]) -> str:
 def _agreement(one: dict[str, Any]) -> list[str]:
     return [
         "",
-        "### agreement",
+        "## agreement",
         "",
         f"Spearman's rho of JAQ's and the check's gain over {one['grid']}: {_rho(one['coefficients'])} between mean "
         f"gains of coefficients, {_rho(one['pictures'])} between pictures. Best by JAQ: {one['best_by_jaq']} (its gain "

@@ -11,8 +11,8 @@ a rendered page does not show:
 Sources, separated by commas: a file of benchmarks/results; `run:ID`, an entry of benchmarks/results/quoted.json with
 the command of a measurement that no benchmark repeats; `fixed`, settings, definitions and arithmetic. The stamp is a
 digest of the block's numbers and of the sources: a changed digit on the page or a new run of the benchmark makes it
-stale. A decimal number or percentage of a block must occur in one of its sources, rounded as it is shown, unless `fixed`
-is among them. The log and the decisions are dated and stay as they were written.
+stale. A decimal number or percentage of a block must occur in one of its sources, rounded as it is shown, unless
+`fixed` is among them. The log and the decisions are dated and stay as they were written.
 """
 
 from __future__ import annotations

@@ -1,0 +1,37 @@
+"""The documentation as a site: it builds without a warning, and the tutorial's commands run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-c", "docs", ".", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / "docs" / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert "qsched generate-pairs" in commands and "python analysis/winrates.py" in commands
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_tutorial_run_in_its_order(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("qsched ")]
+    assert len(commands) >= 5
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for line in commands:
+        command = [sys.executable, "-P", "-m", *shlex.split(line)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / "runs" / "tutorial" / "contact_sheet.html").is_file()
