@@ -1,13 +1,13 @@
 """What dropping decided arms saves: simulated studies that are looked at by the code of `qsched study look`.
 
-    python benchmarks/dropping.py --studies 150        writes benchmarks/results/dropping.{json,md}
+    python benchmarks/dropping.py --studies 100        writes benchmarks/results/dropping.{json,md}
 
 The people, tastes and win rates are those of benchmarks/human_hours.py (setting H1), on 3,000 prompts. Seven variants
 are decided against a baseline (better, worse, equivalent within 3 points) with level .05 for all together, by people
 who give 20 votes each:
 
   fixed           28 pairs alike, one analysis at the end with level .05/7 for each arm: the reference
-  pairs           pairs without the baseline a quarter as often; 18 looks, horizon 14,000 votes of each arm;
+  pairs           pairs without the baseline a quarter as often; 18 looks, horizon 18,000 votes of each arm;
                   group-sequential bounds; decided arms are dropped
   anytime         the same with the anytime bounds, which need no horizon
   rankings        the baseline and three open variants ranked at once (six votes each), five rankings of each person
@@ -65,13 +65,13 @@ class Way:
 
 
 def _rule(**more: Any) -> StoppingRule:
-    return StoppingRule(baseline=ARMS[0], margin=MARGIN, level=LEVEL, **{"looks": 18, "horizon": 14_000, **more})
+    return StoppingRule(baseline=ARMS[0], margin=MARGIN, level=LEVEL, **{"looks": 18, "horizon": 18_000, **more})
 
 
 WAYS = (
     Way("pairs", "pairs", _rule()),
     Way("anytime", "pairs", _rule(bounds="anytime")),
-    Way("rankings", "rankings", _rule(horizon=25_000), tasks_each=5, seconds=24.0, votes_per_task=6),
+    Way("rankings", "rankings", _rule(horizon=30_000), tasks_each=5, seconds=24.0, votes_per_task=6),
 )
 
 
@@ -288,7 +288,7 @@ def render(record: dict[str, Any]) -> str:
 def main() -> int:
     """Run, print, write; exit code 1 if a gate is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=150)
+    parser.add_argument("--studies", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=3000)
     parser.add_argument("--ways", nargs="*", default=[way.name for way in WAYS], choices=[way.name for way in WAYS])
     parser.add_argument("--no-fixed", action="store_true")

@@ -42,8 +42,10 @@ def register(app: typer.Typer) -> None:
 def init(
     images: Path = typer.Argument(help="Folder of the image set."),
     out: Path = typer.Option(Path("study.yaml"), "--out", help="File to write."),
-    design: Literal["preference", "fidelity"] = typer.Option(
-        "preference", "--design", help="Ask which picture is better, or which differs more from the reference."
+    design: Literal["preference", "fidelity", "ranking"] = typer.Option(
+        "preference",
+        "--design",
+        help="Ask which of two pictures is better, which differs more from the reference, or put several in order.",
     ),
 ) -> None:
     """Write a commented study.yaml for an image set; every key with its default.
@@ -64,7 +66,7 @@ def init(
         raise InputError(f"{out} exists; name another file with --out")
     folder = location.resolve()
     relative = os.path.relpath(folder, out.resolve().parent) if isinstance(folder, Path) else str(folder)
-    name = "template.yaml" if design == "preference" else "template_fidelity.yaml"
+    name = "template.yaml" if design == "preference" else f"template_{design}.yaml"
     template = (PACKAGE / "studies" / name).read_text(encoding="utf-8")
     text = template.format(slug=slug_of(folder.name), images=_quoted(relative))
     write_atomic(out, text.encode())
@@ -163,15 +165,18 @@ def _file_sizes(folder: Location, rows: list[ImageRow]) -> dict[tuple[str, int, 
 
 def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, str]]:
     each = f"{found.pairs} x {design.votes_per_pair}"
+    what, vote = ("pairs", "votes") if design.ranking is None else ("sets", "rankings")
+    of = "" if design.ranking is None else f" of {design.ranking.pictures} pictures"
     best, assumed = found.weakest, found.assumed
     where = "" if found.comparisons == 1 else f" in its weakest comparison ({' against '.join(best.pair)})"
     return [
         ("comparisons of arms", f"{found.comparisons}" + (", drawn adaptively" if design.adaptivity else "")),
         (
-            "pairs",
-            f"{each} votes = {found.valid_votes} valid votes"
+            f"{what}{of}",
+            f"{each} {vote} = {found.valid_votes} valid {vote}"
             if design.votes_total is None
-            else f"{found.pairs} with at most {design.votes_per_pair} votes, {found.valid_votes} valid votes together",
+            else f"{found.pairs} with at most {design.votes_per_pair} {vote}, {found.valid_votes} valid {vote} "
+            "together",
         ),
         ("annotators", f"{found.annotators} with {found.trials_per_annotator} trials each"),
         ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
@@ -197,12 +202,29 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
             + (", votes are spread evenly" if design.votes_total is not None or design.adaptivity else ""),
         ),
         *_stopping_lines(design),
+        *_ranking_lines(design),
         (
             "tested",
             f"two-sided at {1 - assumed.confidence:.0%}"
             + (f" over {found.comparisons} comparisons (Holm's first step)" if found.comparisons > 1 else "")
             + f", t with {max(min(found.annotators, found.prompts) - 1, 1)} degrees of freedom",
         ),
+    ]
+
+
+def _ranking_lines(design: StudyDesign) -> list[tuple[str, str]]:
+    """What a ranking is taken to be worth, and from how many seconds on pairs are cheaper."""
+    from study_server.studies.ranking import WORTH
+
+    if design.ranking is None:
+        return []
+    worth = WORTH[design.ranking.pictures]
+    return [
+        (
+            "a ranking",
+            f"of {design.ranking.pictures} pictures is taken to be worth {worth:g} votes on pairs, {worth * 8:.0f} s "
+            f"of them at 8 s; here it takes {design.seconds_per_vote:g} s, an assumption until it is measured",
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""How a simulated annotator decides between two pictures whose ground-truth scores are known.
+"""How a simulated annotator decides between pictures whose ground-truth scores are known.
 
 The latent preference of annotator a for the left picture is
 
@@ -10,11 +10,13 @@ the sign of d decides. The logistic noise makes untied choices a Bradley-Terry m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from qsched.errors import InputError
+from qsched.records.rankings import Groups
 from qsched.records.votes import Choice
 
 
@@ -97,6 +99,24 @@ def choose(annotator: Annotator, *, left: float, right: float, rng: np.random.Ge
     if abs(d) < annotator.tie_threshold:
         return Choice.TIE
     return Choice.LEFT if d > 0 else Choice.RIGHT
+
+
+def rank_pictures(annotator: Annotator, scores: Sequence[float], *, rng: np.random.Generator) -> Groups:
+    """Put pictures of these ground-truth scores in order, the best first.
+
+    Each is worth sensitivity * score plus Gumbel noise, so that any two are compared as in `choose` (Luce 1959);
+    neighbours that differ by less than the threshold share a place. Places have no preference.
+    """
+    lapses = rng.random() < annotator.lapse
+    noise = rng.gumbel(size=len(scores))
+    worth = noise if lapses else annotator.sensitivity * np.asarray(scores) + noise
+    groups: list[list[int]] = []
+    for number in np.argsort(-worth).tolist():
+        if groups and worth[groups[-1][-1]] - worth[number] < annotator.tie_threshold:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return tuple(tuple(sorted(group)) for group in groups)
 
 
 def answering_seconds(annotator: Annotator, *, rng: np.random.Generator) -> float:

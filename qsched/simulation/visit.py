@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from qsched.errors import InputError, MissingExtraError, QschedError
+from qsched.records.rankings import PLACES, write_ranking
 from qsched.records.votes import Choice
-from qsched.simulation.annotators import Annotator, answering_seconds, choose
+from qsched.simulation.annotators import Annotator, answering_seconds, choose, rank_pictures
 from qsched.simulation.panel import TripletPanel
 
 try:
@@ -32,6 +33,8 @@ Score = Callable[[Image.Image, str], float]
 CSRF_FIELD = re.compile(r'name="csrf"[^>]*value="([^"]+)"')
 CSRF_META = re.compile(r'<meta name="csrf-token" content="([^"]+)"')
 WAIT_SECONDS = 1.0
+#: How a ranking is counted among the choices.
+RANKED = "ranking"
 
 
 class VisitError(QschedError):
@@ -98,7 +101,7 @@ async def visit_study(
             summary.design = await visit.open()
             async for choice in visit.votes(votes_each):
                 summary.votes += 1
-                summary.choices[choice.value] += 1
+                summary.choices[choice] = summary.choices.get(choice, 0) + 1
                 on_vote()
             summary.annotators += 1
 
@@ -197,14 +200,17 @@ class _Visit:
                 queue = list(state["queue"])
                 continue
             assignment = queue.pop(0)
-            choice = _obeyed(assignment["instruction"]) or await self._judge(assignment)
+            choice = _obeyed(assignment["instruction"])
+            ranking = await self._rank(assignment) if assignment["others"] else None
+            if choice is None and ranking is None:
+                choice = await self._judge(assignment)
             practice = assignment["kind_public"] == "practice"
-            state = await self._answer(assignment, choice, questions)
+            state = await self._answer(assignment, choice, ranking, questions)
             if state.get("next") is not None:
                 queue.append(state["next"])
             if not practice:
                 given += 1
-                yield choice
+                yield RANKED if choice is None else choice.value
 
     async def _judge(self, assignment: dict[str, Any]) -> Choice:
         left, right = [(await self._get(assignment[side]["src"])).content for side in ("left", "right")]
@@ -224,14 +230,23 @@ class _Visit:
             rng=self.rng,
         )
 
-    async def _answer(self, assignment: dict[str, Any], choice: Choice, questions: Sequence[str]) -> dict[str, Any]:
+    async def _rank(self, assignment: dict[str, Any]) -> str:
+        pictures = [assignment["left"], assignment["right"], *assignment["others"]]
+        contents = [(await self._get(picture["src"])).content for picture in pictures]
+        worths = [self.scores(content, assignment["prompt"]) for content in contents]
+        return write_ranking(rank_pictures(self.annotator, worths, rng=self.rng), PLACES)
+
+    async def _answer(
+        self, assignment: dict[str, Any], choice: Choice | None, ranking: str | None, questions: Sequence[str]
+    ) -> dict[str, Any]:
         # The model of a simulated person knows a side and no strength: a strength is always "slightly".
         graded = self.graded and choice in (Choice.LEFT, Choice.RIGHT)
         return await self._post(
             "api/votes",
             {
                 "assignment": assignment["token"],
-                "answers": {question: choice.value for question in questions},
+                "answers": {} if choice is None else {question: choice.value for question in questions},
+                "rankings": {} if ranking is None else dict.fromkeys(questions, ranking),
                 "strengths": dict.fromkeys(questions, 1) if graded else {},
                 "response_ms": round(1000 * answering_seconds(self.annotator, rng=self.rng)),
                 "hidden_ms": 0,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from qsched.records import Choice
+from qsched.records.rankings import NUMBERS, ranking_pairs, read_ranking
 from study_server.admin import queries
 from study_server.admin.charts import BarChart, bar_chart
 from study_server.clock import now_ms
@@ -143,12 +146,21 @@ def read_counts(tx: Tx, study: int) -> AnswersSoFar:
     """The answers so far, by question and comparison. Looks at every vote: seconds for a million."""
     read_ms = now_ms()
     rows = tx.all(queries.COUNTS, study=study)
-    return AnswersSoFar(
-        tuple(
-            ComparisonCounts(question, first, second, *map(int, counts)) for first, second, question, *counts in rows
-        ),
-        read_ms,
-    )
+    found = [ComparisonCounts(question, first, second, *map(int, counts)) for first, second, question, *counts in rows]
+    return AnswersSoFar((*found, *_ranked_counts(tx, study)), read_ms)
+
+
+def _ranked_counts(tx: Tx, study: int) -> list[ComparisonCounts]:
+    """What rankings say of every two arms, as counts of pairs."""
+    counts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for *shown, question, text, times in tx.all(queries.RANKED_COUNTS, study=study):
+        arms = [arm for arm in shown if arm is not None]
+        for i, j, choice in ranking_pairs(read_ranking(text, NUMBERS[: len(arms)])):
+            counts[question, arms[i], arms[j]][choice] += int(times)
+    return [
+        ComparisonCounts(*key, found[Choice.LEFT], found[Choice.RIGHT], found[Choice.TIE])
+        for key, found in sorted(counts.items())
+    ]
 
 
 class SharedReads(Generic[T]):

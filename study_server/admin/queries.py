@@ -65,11 +65,27 @@ COUNTS = Statement("""
     JOIN images s ON s.id = p.second_image_id
     JOIN assignments a ON a.pair_id = p.id
     JOIN votes v ON v.assignment_id = a.id
-    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted'
+    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND a.places IS NULL
       AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     GROUP BY f.arm, s.arm, v.question
     ORDER BY v.question, f.arm, s.arm
+""")
+# The same of sets that are ranked: each order of each four arms, how often.
+RANKED_COUNTS = Statement("""
+    SELECT f.arm, s.arm, t.arm, o.arm, v.question, v.choice, COUNT(*)
+    FROM ranked_sets k
+    JOIN pairs p ON p.id = k.pair_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+    JOIN images t ON t.id = k.third_image_id
+    LEFT JOIN images o ON o.id = k.fourth_image_id
+    JOIN assignments a ON a.pair_id = p.id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.choice <> 'skip'
+      AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    GROUP BY f.arm, s.arm, t.arm, o.arm, v.question, v.choice
 """)
 
 # NOT INDEXED: SQLite then walks the pairs in the order of their numbers instead of sorting all of the study.
@@ -97,7 +113,7 @@ PAIR = Statement("""
 """)
 # The answers of pairs by what was preferred: valid task votes for task pairs, all answers for the others.
 PAIR_COUNTS = Statement("""
-    SELECT CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice
+    SELECT CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice WHEN a.places IS NOT NULL THEN 'ranked'
                 WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                 THEN 'first' ELSE 'second' END,
            COUNT(*)

@@ -115,6 +115,17 @@ def draw_side(*, pair_balance: int, left_balance: int, rng: random.Random) -> bo
     return rng.random() < evening
 
 
+def draw_places(count: int, *, first_on_left: bool, rng: random.Random) -> str:
+    """Where the pictures of a set lie, by their numbers in the order of reading: any order alike, but that picture 0
+    comes before picture 1 exactly if `first_on_left`."""
+    numbers = [str(number) for number in range(count)]
+    rng.shuffle(numbers)
+    if (numbers.index("0") < numbers.index("1")) != first_on_left:
+        zero, one = numbers.index("0"), numbers.index("1")
+        numbers[zero], numbers[one] = "1", "0"
+    return "".join(numbers)
+
+
 def remember(recent: Iterable[int], prompt_id: int, *, gap: int) -> tuple[int, ...]:
     """The latest `gap` prompts with `prompt_id` as the newest."""
     return (*recent, prompt_id)[-gap:] if gap else ()

@@ -187,14 +187,14 @@ REPEATABLE = Statement("""
 
 INSERT_ASSIGNMENT = Statement("""
     INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, expected, state,
-                             counted, reopened, served_ms, lease_expires_ms, selection_probability)
+                             counted, reopened, served_ms, lease_expires_ms, selection_probability, places)
     VALUES (:id, :session, :annotator, :pair, :kind, :position, :first_on_left, :expected, 'leased',
-            :counted, FALSE, :now, :expires, :probability)
+            :counted, FALSE, :now, :expires, :probability, :places)
 """)
 
 ASSIGNMENT_COLUMNS = """
     a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
-    a.lease_expires_ms, a.successor_id, a.served_ms
+    a.lease_expires_ms, a.successor_id, a.served_ms, a.places
 """
 
 # Locked: otherwise its lease could be swept between this look and the vote, and its pair's slot freed under the vote.
@@ -242,12 +242,16 @@ EXPIRE_LEASES = Statement("""
 
 PAIR_CONTENT = Statement("""
     SELECT pr.prompt, p.prompt_id, p.better, p.why, fi.id, fi.width, fi.height, si.id, si.width, si.height,
-           ri.id, ri.width, ri.height, t.factor, t.rate_hz
+           ri.id, ri.width, ri.height, t.factor, t.rate_hz,
+           ti.id, ti.width, ti.height, oi.id, oi.width, oi.height
     FROM pairs p
     JOIN prompts pr ON pr.id = p.prompt_id
     LEFT JOIN triplets t ON t.pair_id = p.id
     JOIN images fi ON fi.id = COALESCE(t.shown_first_id, p.first_image_id)
     JOIN images si ON si.id = COALESCE(t.shown_second_id, p.second_image_id)
     LEFT JOIN images ri ON ri.id = t.shown_reference_id
+    LEFT JOIN ranked_sets k ON k.pair_id = p.id
+    LEFT JOIN images ti ON ti.id = k.third_image_id
+    LEFT JOIN images oi ON oi.id = k.fourth_image_id
     WHERE p.id = :pair
 """)

@@ -31,6 +31,7 @@ class Assignment(NamedTuple):
     lease_expires_ms: int
     successor_id: int | None
     served_ms: int
+    places: str | None = None
 
     @property
     def side(self) -> int:
@@ -61,7 +62,8 @@ class Boosting(NamedTuple):
 
 
 class PairContent(NamedTuple):
-    """What is shown; never changes after the import. A triplet has a reference, and a boosted one its boosting."""
+    """What is shown; never changes after the import. A triplet has a reference, a boosted one its boosting, and a set
+    to be ranked `others`."""
 
     prompt: str
     prompt_id: int
@@ -71,6 +73,16 @@ class PairContent(NamedTuple):
     why: str | None
     reference: PictureContent | None = None
     boosting: Boosting | None = None
+    others: tuple[PictureContent, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[PictureContent, ...]:
+        """Every picture that is shown beside the others, by its number."""
+        return (self.first, self.second, *self.others)
+
+    def in_place(self, places: str) -> tuple[PictureContent, ...]:
+        """The pictures of a set in the order in which they lie."""
+        return tuple(self.pictures[int(number)] for number in places)
 
     def sides(self, *, first_on_left: bool) -> tuple[PictureContent, PictureContent]:
         """The left and the right picture."""
@@ -94,8 +106,9 @@ class PairCache:
             prompt, prompt_id, better, why, *pictures = row
             first, second = PictureContent(*pictures[:3]), PictureContent(*pictures[3:6])
             reference = None if pictures[6] is None else PictureContent(*pictures[6:9])
-            boosting = None if pictures[9] is None else Boosting(*pictures[9:])
-            content = PairContent(prompt, prompt_id, first, second, better, why, reference, boosting)
+            boosting = None if pictures[9] is None else Boosting(*pictures[9:11])
+            others = tuple(PictureContent(*pictures[at : at + 3]) for at in (11, 14) if pictures[at] is not None)
+            content = PairContent(prompt, prompt_id, first, second, better, why, reference, boosting, others)
             if len(self._known) >= self._size:
                 self._known.clear()
             self._known[pair_id] = content

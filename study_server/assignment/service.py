@@ -18,6 +18,7 @@ from study_server.assignment.policy import (
     ChosenPair,
     Person,
     choose_pair,
+    draw_places,
     mirror,
     plan_session,
     remember,
@@ -235,7 +236,10 @@ def _insert(
     draw: Draw | None = None,
 ) -> Assignment:
     expires = context.now + context.study.lease_ms
-    expected = None
+    expected = places = None
+    if context.study.design.ranking is not None:
+        count = len(context.cache.get(tx, choice.pair_id).pictures)
+        places = draw_places(count, first_on_left=choice.first_on_left, rng=context.rng)
     if kind in KNOWN or kind is Kind.PRACTICE:
         better = context.cache.get(tx, choice.pair_id).better
         expected = None if better is None else on_screen(better, first_on_left=choice.first_on_left)
@@ -257,6 +261,7 @@ def _insert(
         now=context.now,
         expires=expires,
         probability=None if draw is None else draw.probability,
+        places=places,
     )
     assignment = Assignment(
         number,
@@ -271,6 +276,7 @@ def _insert(
         expires,
         None,
         context.now,
+        places,
     )
     session.position += 1
     if kind is not Kind.PRACTICE:

@@ -32,7 +32,7 @@ from study_server.auditing.sealing import as_record, open_chain, read_chain, rea
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.statements import Tx
-from study_server.export.votes import HAS_TRIPLETS, export_votes, study_number
+from study_server.export.votes import HAS_RANKED_SETS, HAS_TRIPLETS, export_votes, study_number
 from study_server.studies.looks import looks_of
 
 
@@ -57,6 +57,8 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
         number = study_number(tx, study)
         if tx.one(HAS_TRIPLETS, study=number) is not None:
             raise InputError(f"study {study!r} is a fidelity study; evidence is written for preference studies only")
+        if tx.one(HAS_RANKED_SETS, study=number) is not None:
+            raise InputError(f"study {study!r} is a ranking study; evidence is written for preference studies only")
         while seal_all(tx, now=now_ms()):
             pass
         open_chain(tx, number)  # a study without votes has one too

@@ -38,6 +38,8 @@ def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms:
     slug, uid, set_id, design = row
     if study.design.fidelity is not None:
         raise BadRequest(f"study {slug} is a fidelity study, which has no evidence yet; use `qsched study register`")
+    if study.design.ranking is not None:
+        raise BadRequest(f"study {slug} is a ranking study, which has no evidence yet; preregister it elsewhere")
     pairs = read_pairs(tx, study.id)
     known = sorted({pair[side] for pair in pairs for side in ("first_arm", "second_arm")})
     for arm in arms:

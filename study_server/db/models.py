@@ -187,6 +187,16 @@ class TripletRecord(Base):
     clipped: Mapped[float | None] = mapped_column(Double)
 
 
+class RankedSetRecord(Base):
+    """The third and fourth picture of a set that is ranked at once; the first two are those of its pair."""
+
+    __tablename__ = "ranked_sets"
+
+    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id", ondelete="CASCADE"), primary_key=True)
+    third_image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    fourth_image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+
+
 class DifferenceRecord(Base):
     """How far an image is from its reference, by FLIP; `changed` if its content is another one."""
 
@@ -318,6 +328,7 @@ class AssignmentRecord(Base):
     lease_expires_ms: Mapped[int]
     successor_id: Mapped[int | None]
     selection_probability: Mapped[float | None] = mapped_column(Double)
+    places: Mapped[str | None] = mapped_column(comment="of a ranked set: numbers of the pictures as they lay, 2031")
 
 
 class VoteRecord(Base):

@@ -22,11 +22,15 @@ from study_server.db.statements import Row, Statement, Tx
 from study_server.errors import NotFound
 from study_server.export.check import check_batch
 from study_server.export.formats import FORMATS, TIME, open_table
+from study_server.export.rankings import pairs_of_rankings
 
 BATCH_ROWS = 50_000
 
 HAS_TRIPLETS = Statement("""
     SELECT 1 FROM triplets t JOIN pairs p ON p.id = t.pair_id WHERE p.study_id = :study LIMIT 1
+""")
+HAS_RANKED_SETS = Statement("""
+    SELECT 1 FROM ranked_sets k JOIN pairs p ON p.id = k.pair_id WHERE p.study_id = :study LIMIT 1
 """)
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""
@@ -39,11 +43,14 @@ COUNTS = Statement("""
     WHERE s.study_id = :study AND NOT s.preview
 """)
 PAIRS = Statement("""
-    SELECT p.id, p.pair_key, r.prompt_key, r.category, f.arm, s.arm, p.sample_index
+    SELECT p.id, p.pair_key, r.prompt_key, r.category, f.arm, s.arm, p.sample_index, t.arm, o.arm
     FROM pairs p
     JOIN prompts r ON r.id = p.prompt_id
     JOIN images f ON f.id = p.first_image_id
     JOIN images s ON s.id = p.second_image_id
+    LEFT JOIN ranked_sets k ON k.pair_id = p.id
+    LEFT JOIN images t ON t.id = k.third_image_id
+    LEFT JOIN images o ON o.id = k.fourth_image_id
     WHERE p.study_id = :study
 """)
 SESSIONS = Statement("""
@@ -57,7 +64,7 @@ VOTES = Statement("""
            a.kind,
            CASE WHEN substr(a.expected, 1, 1) = '{' THEN [[sqlite: json_extract(a.expected, '$.' || v.question)
                 | postgresql: CAST(a.expected AS json) ->> v.question]] ELSE a.expected END,
-           v.strength, a.selection_probability, v.doubt
+           v.strength, a.selection_probability, v.doubt, a.places
     FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id
@@ -76,6 +83,8 @@ _PAIR_SCHEMA = {
     "first_arm": pl.String,
     "second_arm": pl.String,
     "sample_index": pl.Int64,
+    "third_arm": pl.String,
+    "fourth_arm": pl.String,
 }
 _SESSION_SCHEMA = {"session_number": pl.Int64, "session": pl.String, "annotator": pl.String, "simulated": pl.Boolean}
 _VOTE_SCHEMA = {
@@ -92,6 +101,7 @@ _VOTE_SCHEMA = {
     "strength": pl.Int64,
     "selection_probability": pl.Float64,
     "doubt": pl.String,
+    "places": pl.String,
 }
 
 
@@ -122,7 +132,7 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: the ending {path.suffix!r} is not one of {', '.join(FORMATS)}")
-    written = simulated = 0
+    written = simulated = rows = 0
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         number = study_number(tx, study)
@@ -130,15 +140,16 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
             raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
         total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
         with open_table(draft) as write:
-            for frame in _batches(tx, number, study, through):
+            for answers, frame in _batches(tx, number, study, through):
                 check_batch(frame, study=study, first_row=written + 1)
                 write(frame)
                 written += frame.height
+                rows += answers
                 simulated += int(frame["simulated"].sum())
                 kinds.update(dict(frame["kind"].value_counts().iter_rows()))
-        if through == EVERY and written + surplus + superseded + excluded != total:
+        if through == EVERY and rows + surplus + superseded + excluded != total:
             raise IntegrityError(
-                f"{study}: {total} vote rows, but {written} effective, {superseded} superseded, "
+                f"{study}: {total} vote rows, but {rows} effective, {superseded} superseded, "
                 f"{surplus} surplus and {excluded} of excluded annotators; "
                 "the database contradicts itself and nothing was written"
             )
@@ -153,22 +164,24 @@ def study_number(tx: Tx, slug: str) -> int:
     return int(row[0])
 
 
-def _batches(tx: Tx, study: int, slug: str, through: int) -> Iterator[pl.DataFrame]:
-    """The votes table in pieces, at least one, in the contract's columns and order."""
+def _batches(tx: Tx, study: int, slug: str, through: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The votes table in pieces, at least one, in the contract's columns and order, with the answers in each piece."""
     pairs = pl.DataFrame(tx.all(PAIRS, study=study), schema=_PAIR_SCHEMA, orient="row")
     sessions = _frame(tx.all(SESSIONS, study=study), _SESSION_SCHEMA, ("simulated",))
     empty = True
     for rows in tx.batches(VOTES, BATCH_ROWS, study=study, through=through):
         empty = False
-        yield _table(rows, pairs, sessions, slug)
+        yield len(rows), _table(rows, pairs, sessions, slug)
     if empty:
-        yield _table([], pairs, sessions, slug)
+        yield 0, _table([], pairs, sessions, slug)
 
 
 def _table(rows: list[Row], pairs: pl.DataFrame, sessions: pl.DataFrame, slug: str) -> pl.DataFrame:
     votes = _frame(rows, _VOTE_SCHEMA, ("first_on_left",))
     votes = votes.join(pairs, on="pair", how="left", maintain_order="left")
     votes = votes.join(sessions, on="session_number", how="left", maintain_order="left")
+    if votes["third_arm"].null_count() < votes.height:
+        votes = pairs_of_rankings(votes)
     left, right = (
         pl.when(pl.col("first_on_left") == is_first).then("first_arm").otherwise("second_arm")
         for is_first in (True, False)

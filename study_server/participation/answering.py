@@ -78,6 +78,7 @@ def show_consent(
         ),
         problem=problem,
         fidelity=design.fidelity is not None,
+        ranking=0 if design.ranking is None else design.ranking.pictures,
         flicker=flicker_of(design),
         other_language=other_language(design, language),
     )

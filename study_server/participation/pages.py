@@ -97,6 +97,7 @@ class ConsentPage:
     hidden: dict[str, str]
     demographics: tuple[DemographicItem, ...]
     fidelity: bool
+    ranking: int
     flicker: FlickerItem | None
     other_language: str | None
     problem: FormProblem | None = None
@@ -116,6 +117,7 @@ class InstructionsPage:
     has_questions: bool
     screening: ScreeningItem
     fidelity: bool
+    ranking: int
     flicker: FlickerItem | None
     withdraw_code: str | None
 
@@ -147,6 +149,7 @@ class TaskPage:
     allow_skip: bool
     strength: bool
     fidelity: bool
+    ranking: int
     flicker: FlickerItem | None
 
 

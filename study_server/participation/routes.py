@@ -194,6 +194,7 @@ async def instructions(slug: str, request: Request) -> Response:
             max_zoom=rules.max_zoom,
         ),
         fidelity=design.fidelity is not None,
+        ranking=0 if design.ranking is None else design.ranking.pictures,
         flicker=flicker_of(design),
         withdraw_code=summary.withdraw_code,
     )
@@ -234,6 +235,7 @@ async def task(slug: str, request: Request) -> Response:
         allow_skip=design.allow_skip,
         strength=design.strength,
         fidelity=design.fidelity is not None,
+        ranking=0 if design.ranking is None else design.ranking.pictures,
         flicker=flicker_of(design),
     )
     return show_page(request, study, page, key, preview=summary.preview)

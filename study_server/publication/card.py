@@ -85,7 +85,7 @@ def study_card(
         "created": _day(created_ms),
         "design_versions": int(tx.scalar(VERSIONS, study=study.id)),
         "task": {
-            "design": "preference" if design.fidelity is None else "fidelity",
+            "design": design.design,
             "questions": {question.id: design.first(question.text) for question in design.questions},
             "wording": _wording(study, display),
             "answers": _answers(study),
@@ -145,6 +145,13 @@ def _answers(study: Study) -> list[str]:
     design = study.design
     if design.fidelity is not None:
         return ["left differs more", "right differs more", "not sure"]
+    if design.ranking is not None:
+        ties = ["pictures in one place"] if design.allow_tie else []
+        return [
+            f"the order of {design.ranking.pictures} pictures",
+            *ties,
+            *(["can't tell"] if design.allow_skip else []),
+        ]
     sides = ["left much better", "left slightly better", "right slightly better", "right much better"]
     chosen = sides if design.strength else ["left", "right"]
     return [*chosen, *(["about the same"] if design.allow_tie else []), *(["can't tell"] if design.allow_skip else [])]

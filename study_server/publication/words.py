@@ -65,6 +65,12 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
             f"Annotators saw {task['pairs']} triplets of {task['prompts']} prompts, a reference and two test pictures "
             f"of {len(task['arms'])} arms, blind, and answered {questions} ({', '.join(task['answers'])})."
         )
+    elif task["design"] == "ranking":
+        yield (
+            f"Annotators put {task['pairs']} sets of pictures of {task['prompts']} prompts from {len(task['arms'])} "
+            f"arms in order, beside one another and blind, and answered {questions} ({', '.join(task['answers'])}). "
+            "A ranking is counted as one vote for every two of its pictures."
+        )
     else:
         yield (
             f"Annotators compared {task['pairs']} pairs of pictures of {task['prompts']} prompts from "

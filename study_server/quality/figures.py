@@ -11,6 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from qsched.records import Choice, Kind, TripletKind
+from qsched.records.rankings import LAST, is_last
 from study_server.studies.known_answers import known_answer
 
 #: A normal deviate that one honest person in a thousand exceeds in either direction.
@@ -148,14 +149,15 @@ def _count(flags: Iterable[bool]) -> Share:
 def _gold(answers: Iterable[Answer]) -> Share:
     """A tie is an answer to a pair whose known answer is one; to another gold pair it is not judged.
 
-    The traps of a fidelity study are gold too, and there "not sure" is wrong: they are far above the threshold.
+    A gold ranking is right if its worst picture is last, alone. The traps of a fidelity study are gold too, and there
+    "not sure" is wrong: they are far above the threshold.
     """
     return _count(
-        answer.choice == known
+        is_last(answer.choice, known) if known.startswith(LAST) else answer.choice == known
         for answer in answers
         if answer.kind in (Kind.GOLD, TripletKind.TRAP)
         and (known := known_answer(answer.expected, answer.question)) is not None
-        and (answer.choice in (Choice.LEFT, Choice.RIGHT, known) or answer.kind == TripletKind.TRAP)
+        and (answer.choice != Choice.TIE or known == Choice.TIE or answer.kind == TripletKind.TRAP)
         and answer.choice != Choice.SKIP
     )
 

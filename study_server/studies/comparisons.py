@@ -38,7 +38,8 @@ class TripletPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPair:
-    """Two arms of one prompt and one seed; in a fidelity study with a reference, and `better` is the right answer."""
+    """Two arms of one prompt and one seed, in a ranking study with `others` beside them, in a fidelity study with a
+    reference; `better` is the right answer."""
 
     pair_key: str
     prompt_key: str
@@ -49,6 +50,12 @@ class PlannedPair:
     better: str | None = None
     why: OwnText | None = None
     triplet: TripletPlan | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def all_arms(self) -> tuple[str, ...]:
+        """The arms of every picture that is shown beside the others."""
+        return (self.first_arm, self.second_arm, *self.others)
 
 
 def study_arms(design: StudyDesign, arms: Sequence[str]) -> tuple[str, ...]:
@@ -124,9 +131,9 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
     return practice + gold + task
 
 
-def pair_key(prompt: str, sample: int, first: str, second: str) -> str:
+def pair_key(prompt: str, sample: int, *arms: str) -> str:
     """Name of a pair in exports; the same for the same content in every study, and telling nothing."""
-    text = "\x1f".join((prompt, str(sample), first, second))
+    text = "\x1f".join((prompt, str(sample), *arms))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

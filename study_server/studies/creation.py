@@ -30,6 +30,7 @@ from study_server.db.models import (
     ImageRecord,
     PairRecord,
     PromptRecord,
+    RankedSetRecord,
     StudyRecord,
     TripletRecord,
     VoteBudgetRecord,
@@ -134,7 +135,7 @@ def _create(
     planned = curated.pairs
     by_file = {(row.prompt_id, row.sample_index, row.arm): row.sha256 for row in rows}
     leave_out_identical(planned, looks=by_file, design=design)  # fails before anything is copied
-    needed = {arm for pair in planned for arm in (pair.first_arm, pair.second_arm)} | set(arms)
+    needed = {arm for pair in planned for arm in pair.all_arms} | set(arms)
     study_id = _begin(database, design, manifest, set_folder, data_folder)
     removed: Counter[str] = Counter()
     target = data_folder / design.slug
@@ -171,6 +172,7 @@ def _create(
         )
     n_pairs = _write_pairs(database, study_id, triplets.pairs, images, comparisons)
     _write_triplets(database, study_id, triplets.rows)
+    _write_ranked_sets(database, study_id, triplets.pairs, images)
     if design.votes_total is not None:
         _write_budget(database, study_id, design.votes_total)
     # Once for all copies: a study that is open has its pictures on disk.
@@ -372,6 +374,21 @@ def _write_pairs(
                 ],
             )
     return len(planned)
+
+
+def _write_ranked_sets(database: Database, study_id: int, planned: Sequence[PlannedPair], images: _Stored) -> None:
+    ranked = [pair for pair in planned if pair.others]
+    with database.session() as session:
+        keys = sa.select(PairRecord.pair_key, PairRecord.id).where(PairRecord.study_id == study_id)
+        ids = {key: number for key, number in session.execute(keys)} if ranked else {}
+    for part in _parts(ranked):
+        rows = []
+        for pair in part:
+            found = [images.ids[(pair.prompt_key, pair.sample_index, arm)] for arm in pair.others]
+            third, fourth = found[0], found[1] if len(found) > 1 else None
+            rows.append({"pair_id": ids[pair.pair_key], "third_image_id": third, "fourth_image_id": fourth})
+        with database.session() as session:
+            session.execute(sa.insert(RankedSetRecord), rows)
 
 
 def _write_triplets(database: Database, study_id: int, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -15,6 +15,10 @@ from study_server.studies.fidelity import REFUSED, Fidelity, fill_fidelity
 from study_server.studies.known_answers import TIE
 from study_server.studies.people import CONSENT, Comprehension, Consent, DemographicQuestion, Identifier, Screening
 from study_server.studies.platform import Pay, Platform
+from study_server.studies.ranking import CONSENT as RANKING_CONSENT
+from study_server.studies.ranking import QUESTION as RANKING_QUESTION
+from study_server.studies.ranking import REFUSED as REFUSED_IN_RANKINGS
+from study_server.studies.ranking import Ranking, fill_ranking
 from study_server.studies.section import DesignSection, Word
 from study_server.studies.texts import Language, OwnParagraphs, OwnReason, OwnText, OwnWord, Words, in_language
 
@@ -23,7 +27,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 MAX_PROMPT_GAP = 8
 QUESTION = "Which picture do you prefer?"
 # Defaults are English whatever the study's first language is.
-ENGLISH_DEFAULTS = (QUESTION, CONSENT, FIDELITY_CONSENT)
+ENGLISH_DEFAULTS = (QUESTION, CONSENT, FIDELITY_CONSENT, RANKING_QUESTION, RANKING_CONSENT)
 # Also limits of the API: what a study may ask, its page can answer.
 MAX_QUESTIONS = 20
 MAX_DEMOGRAPHICS = 50
@@ -111,7 +115,8 @@ class StudyDesign(DesignSection):
     slug: Slug
     title: OwnWord
     images: Word = Field(description="folder of the image set, relative to the file")
-    design: Literal["preference", "fidelity"] = "preference"
+    design: Literal["preference", "fidelity", "ranking"] = "preference"
+    ranking: Ranking | None = Field(default=None, description="of a ranking study: several pictures put in order")
     fidelity: Fidelity | None = Field(default=None, description="of a fidelity study: triplets, traps, clauses")
     arms: tuple[Word, ...] | None = Field(default=None, description="default: every arm of the set")
     comparisons: Literal["all", "adaptive"] | Baseline | tuple[tuple[Word, Word], ...] = "all"
@@ -160,13 +165,16 @@ class StudyDesign(DesignSection):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_of_two_designs(cls, data: Any) -> Any:
+    def _one_of_three_designs(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
         if data.get("design") == "fidelity":
-            return fill_fidelity(data)
-        if data.get("fidelity") is not None:
-            raise ValueError("`fidelity` belongs to design: fidelity; add that key, or leave the section out")
+            data = fill_fidelity(data)
+        elif data.get("design") == "ranking":
+            data = fill_ranking(data)
+        for section in ("fidelity", "ranking"):
+            if data.get(section) is not None and data.get("design") != section:
+                raise ValueError(f"`{section}` belongs to design: {section}; add that key, or leave the section out")
         return data
 
     @field_validator("questions", "demographics", "arms", "languages")
@@ -200,10 +208,13 @@ class StudyDesign(DesignSection):
         return self
 
     @model_validator(mode="after")
-    def _keys_fit_fidelity(self) -> StudyDesign:
-        for key, instead in REFUSED.items() if self.fidelity is not None else ():
+    def _keys_fit_the_design(self) -> StudyDesign:
+        refused = {"fidelity": REFUSED, "ranking": REFUSED_IN_RANKINGS}.get(self.design, {})
+        for key, instead in refused.items():
             if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key} has no place in a fidelity study: {instead}")
+                raise ValueError(f"{key} has no place in a {self.design} study: {instead}")
+        if self.ranking is not None and len(self.questions) > 1:
+            raise ValueError("a ranking study asks one question; make a second study for another one")
         for item in self.practice if self.fidelity is not None else ():
             if not isinstance(item.better, str):
                 raise ValueError(f"prompt {item.prompt!r}: a fidelity study has one question; name one arm in better")
@@ -309,7 +320,8 @@ class StudyDesign(DesignSection):
     @property
     def gold_shown(self) -> int:
         """How many gold pairs one person sees."""
-        return len(self.gold) if self.gold_per_annotator is None else min(self.gold_per_annotator, len(self.gold))
+        known = len(self.gold if self.ranking is None else self.ranking.gold)
+        return known if self.gold_per_annotator is None else min(self.gold_per_annotator, known)
 
 
 def slug_of(name: str) -> str:

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
+from study_server.studies.ranking import WORTH
 from study_server.studies.session_length import count_trials, session_minutes
 
 # A study that cannot tell 60/40 from even is hardly worth its annotators.
@@ -50,10 +52,13 @@ def estimate_study(
         assumed = replace(assumed, tie_rate=0.0)
     task = [pair for pair in pairs if pair.pool == "task"]
     pools = Counter(pair.pool for pair in pairs)
-    sizes: dict[tuple[str, str], int] = {}
+    sizes: dict[tuple[str, str], float] = {}
     for pair in task:
-        key = (pair.first_arm, pair.second_arm)
-        sizes[key] = sizes.get(key, 0) + 1
+        compared = list(combinations(pair.all_arms, 2))
+        # The votes of one ranking depend on each other: together they are worth fewer.
+        worth = WORTH[len(pair.all_arms)] / len(compared) if pair.others else 1.0
+        for key in compared:
+            sizes[key] = sizes.get(key, 0.0) + worth
     votes = design.votes_total or len(task) * design.votes_per_pair
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least votes_per_pair people are needed.

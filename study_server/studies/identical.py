@@ -22,7 +22,7 @@ class PairsToShow:
 def leave_out_identical(
     planned: Sequence[PlannedPair], *, looks: Mapping[ImageKey, str], design: StudyDesign
 ) -> PairsToShow:
-    """Leave out task pairs whose pictures look the same, unless the design shows them.
+    """Leave out task pairs, and sets to be ranked, with two pictures that look the same, unless the design shows them.
 
     `looks` names how an image looks; images with the same name are identical. Raises MisfitError if a practice or gold
     pair is identical and its known answer is not a tie, or if nothing is left to show.
@@ -35,7 +35,8 @@ def leave_out_identical(
         if pair.pool in ("bias", "trap") and pair.triplet is None:  # alike on purpose
             kept.append(pair)
             continue
-        same = _look(looks, pair, pair.first_arm) == _look(looks, pair, pair.second_arm)
+        seen = [_look(looks, pair, arm) for arm in pair.all_arms]
+        same = len(set(seen)) < len(seen)
         if same and pair.pool != "task" and not is_tie(pair.better):
             raise MisfitError(
                 f"{pair.pool}: the pictures of {pair.first_arm!r} and {pair.second_arm!r} for prompt "

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from qsched.records.rankings import LAST
+
 TIE = "tie"
 
 
@@ -27,6 +29,8 @@ def known_answer(stored: str | None, question: str) -> str | None:
 
 def on_screen(better: str, *, first_on_left: bool) -> str:
     """Which side is better ("left", "right"), from which image is ("first", "second"); a tie is one on every side."""
+    if better.startswith(LAST):  # a ranking names pictures, not places
+        return better
     if better.startswith("{"):
         return write_known({q: on_screen(one, first_on_left=first_on_left) for q, one in json.loads(better).items()})
     if better == TIE:

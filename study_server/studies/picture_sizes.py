@@ -37,10 +37,10 @@ def measure_pairs(pairs: Iterable[PlannedPair], sizes: Mapping[ImageKey, int]) -
     """From the size of each picture's file, None without files. Both pictures are sent at the length of the larger."""
     found = []
     for pair in pairs:
-        both = [sizes.get((pair.prompt_key, pair.sample_index, arm)) for arm in (pair.first_arm, pair.second_arm)]
+        both = [sizes.get((pair.prompt_key, pair.sample_index, arm)) for arm in pair.all_arms]
         known = [size for size in both if size is not None]
-        if len(known) == 2:
-            found.append(2 * max(known))
+        if len(known) == len(both):
+            found.append(len(both) * max(known))
     if not found:
         return None
     middle = int(median(found))

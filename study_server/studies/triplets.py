@@ -29,6 +29,7 @@ from study_server.studies.design import KnownItem, StudyDesign
 from study_server.studies.fidelity import MADE_TRAP, Fidelity
 from study_server.studies.hidden import plan_hidden, shuffled_units
 from study_server.studies.known_answers import TIE
+from study_server.studies.ranked_sets import plan_sets
 from study_server.studies.texts import OwnText
 
 #: Where a plain vote tells most of the map: guessed damages in JND.
@@ -39,7 +40,10 @@ Comparison = tuple[str, str, Presentation]
 
 
 def plan_study(design: StudyDesign, *, arms: Sequence[str], images: Iterable[ImageKey]) -> list[PlannedPair]:
-    """Every pair of a preference study, or every triplet of a fidelity study, in the order of handing out."""
+    """Every pair of a preference study, set of a ranking study or triplet of a fidelity study, in the order of handing
+    out."""
+    if design.ranking is not None:
+        return plan_sets(design, design.ranking, arms=arms, images=images)
     if design.fidelity is None:
         available = set(images)
         units = shuffled_units(design, available)

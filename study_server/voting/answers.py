@@ -30,7 +30,8 @@ class ShownPair(ResponseBody):
     """One pair; `token` names it in everything that the page sends about it.
 
     `instruction` is that of an attention check: shown in a place of its own, whether or not descriptions are shown.
-    A triplet has a `reference`, and if it is boosted, a `boosting`.
+    A triplet has a `reference`, and if it is boosted, a `boosting`. A set to be ranked has `others`, which lie after
+    `left` and `right` in the order of reading.
     """
 
     token: str
@@ -42,6 +43,7 @@ class ShownPair(ResponseBody):
     lease_seconds: int
     reference: ShownPicture | None = None
     boosting: ShownBoosting | None = None
+    others: tuple[ShownPicture, ...] = ()
 
 
 class SessionProgress(ResponseBody):
@@ -95,7 +97,7 @@ class StudyTerms(ResponseBody):
     practice_feedback: bool
     lease_seconds: int
     seconds_per_vote: float
-    design: Literal["preference", "fidelity"]
+    design: Literal["preference", "fidelity", "ranking"]
     faster_flicker: bool
 
 

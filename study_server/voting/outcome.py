@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from qsched.records import Choice, Kind
+from qsched.records import Kind
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown, find_assignment
 from study_server.assignment.service import QUEUE_DEPTH, lease_next
 from study_server.assignment.session import AnnotatorSession
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     vote_id: int | None = None
     undo_id: int | None = None
     voted: Shown | None = None
-    answers: Mapping[str, Choice] | None = None
+    answers: Mapping[str, str] | None = None
 
 
 def fill_queue(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import TypedDict
 
 from qsched.records import Choice, Kind
-from study_server.assignment.records import Shown
+from qsched.records.rankings import LAST, PLACES, is_last
+from study_server.assignment.records import PictureContent, Shown
 from study_server.assignment.session import AnnotatorSession
 from study_server.clock import now_ms
 from study_server.studies.design import Question
@@ -29,7 +31,7 @@ from study_server.voting.answers import (
     VoteAnswer,
 )
 from study_server.voting.outcome import Outcome
-from study_server.voting.pictures import seal_pair, shown_picture
+from study_server.voting.pictures import Side, seal_pair, shown_picture
 from study_server.web.calls import ApiCall
 
 RETRY_SECONDS = 5
@@ -57,7 +59,9 @@ class Presenter:
     def pair(self, shown: Shown) -> ShownPair:
         """One pair for the page."""
         item, content = shown.assignment, shown.content
-        left, right = content.sides(first_on_left=item.first_on_left)
+        left, right, *others = (
+            content.in_place(item.places) if item.places else content.sides(first_on_left=item.first_on_left)
+        )
         instruction = None
         if item.kind == Kind.INSTRUCTED and item.expected is not None:
             each = ".each" if len(self._design.questions) > 1 else ""
@@ -73,7 +77,17 @@ class Presenter:
             lease_seconds=self._design.lease_seconds,
             reference=self._reference(shown),
             boosting=self._boosting(shown),
+            others=self._others(item.id, others),
         )
+
+    def _others(self, assignment: int, pictures: Sequence[PictureContent]) -> tuple[ShownPicture, ...]:
+        """The third and fourth picture of a set, under a token of their own."""
+        if not pictures:
+            return ()
+        numbers = [picture.id for picture in pictures] + [0]
+        token = seal_pair(self._keys, self._call.session.number, assignment, numbers[0], numbers[1])
+        sides: tuple[Side, Side] = ("l", "r")
+        return tuple(shown_picture(token, side, one) for side, one in zip(sides, pictures, strict=False))
 
     def _boosting(self, shown: Shown) -> ShownBoosting | None:
         boosting, fidelity = shown.content.boosting, self._design.fidelity
@@ -184,7 +198,12 @@ class Presenter:
         known = {question: answer for question in answers if (answer := known_answer(expected, question))}
         if expected is None or not known or all(answers[question] is Choice.SKIP for question in known):
             return None
-        correct = all(answers[question] == answer for question, answer in known.items())
+        correct = all(_is_right(answers[question], answer) for question, answer in known.items())
+        if voted.assignment.places is not None:
+            place = voted.assignment.places.index(expected.removeprefix(LAST))
+            return PracticeFeedback(
+                correct=correct, text=(voted.content.why or "").replace("{worst}", PLACES[place].upper())
+            )
         sides = ("upper", "lower") if stacked else ("left", "right")
         better, worse = sides if first_known(expected) == "left" else sides[::-1]
         if self._design.fidelity is not None:  # where the right answer is the picture that differs more
@@ -204,3 +223,8 @@ def _offer(vote_id: str | None) -> UndoOffer | None:
 
 def _retry_after(outcome: Outcome) -> int | None:
     return RETRY_SECONDS if outcome.state in ("waiting", "paused") else None
+
+
+def _is_right(answer: str, known: str) -> bool:
+    """Whether an answer is the known one; of a ranking only its last picture is known."""
+    return is_last(answer, known) if known.startswith(LAST) else answer == known

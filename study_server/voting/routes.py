@@ -8,7 +8,7 @@ from study_server.voting import service, sessions
 from study_server.voting.answers import HeartbeatAnswer, NextStep, SessionAnswer, UndoAnswer, VoteAnswer
 from study_server.voting.pictures import PAIR_NUMBERS
 from study_server.voting.presenter import Presenter
-from study_server.voting.queries import SHOWN_REFERENCE
+from study_server.voting.queries import SHOWN_OTHERS, SHOWN_REFERENCE
 from study_server.voting.schemas import HeartbeatBody, ReportBody, SessionBody, UndoBody, VoteBody
 from study_server.web.calls import ERRORS, PARAMETERS, Call, SessionRoute
 from study_server.web.limits import address_of
@@ -32,6 +32,7 @@ async def vote(call: Call, body: VoteBody) -> VoteAnswer:
         display=_displays(call, body),
         strengths=body.strengths,
         view=body.view,
+        rankings=body.rankings,
     )
     outcome = await call.server.writer.run(service.submit_vote, call.study, vote=submitted)
     call.server.holders.release(address_of(call.request), call.session.number)
@@ -93,7 +94,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
     """Record that a pair cannot be judged, and replace it. Files that the server itself cannot read are a 503."""
     number, left, right = call.own_pair(body.assignment)
     if body.problem == "image_missing":
-        for image in (left, right, *await _reference_of(call, number)):
+        for image in (left, right, *await _others_of(call, number)):
             await call.server.images.check(image)
     call.server.holders.release(address_of(call.request), call.session.number)
     outcome = await call.server.writer.run(
@@ -119,9 +120,10 @@ def _displays(call: Call, body: VoteBody) -> dict[str, str]:
     return {question: made[one] for question, one in languages.items()}
 
 
-async def _reference_of(call: Call, assignment: int) -> tuple[int, ...]:
-    """The reference that an assignment of a fidelity study shows."""
-    if call.study.design.fidelity is None:
+async def _others_of(call: Call, assignment: int) -> tuple[int, ...]:
+    """What an assignment shows beside two pictures: a fidelity study's reference, a set's third and fourth picture."""
+    if call.study.design.design == "preference":
         return ()
-    row = await call.server.reader.run(lambda tx: tx.one(SHOWN_REFERENCE, assignment=assignment))
-    return () if row is None else (int(row[0]),)
+    statement = SHOWN_REFERENCE if call.study.design.fidelity is not None else SHOWN_OTHERS
+    row = await call.server.reader.run(lambda tx: tx.one(statement, assignment=assignment))
+    return tuple(int(number) for number in row or () if number is not None)

@@ -17,6 +17,8 @@ Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
 LONGEST_MS = 31_622_400_000
 Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
+RankingText = Annotated[str, StringConstraints(pattern=r"^[a-d]([>=][a-d]){2,3}$")]
+
 # How much better the chosen picture is: 1 slightly, 2 clearly.
 Strength = Annotated[int, Field(ge=1, le=2)]
 
@@ -33,7 +35,7 @@ class View(RequestBody):
     """How the pair lay on the screen. `swaps` counts changes by hand, `rate_hz` is the flicker of a boosted triplet (0:
     held still)."""
 
-    layout: Literal["side", "stacked"] | None = None
+    layout: Literal["side", "stacked", "grid"] | None = None
     scale: float | None = Field(default=None, ge=0, le=1000)
     zoomed: bool | None = None
     swaps: int | None = Field(default=None, ge=0, le=100_000)
@@ -44,7 +46,12 @@ class VoteBody(RequestBody):
     """One answer to every question about one pair."""
 
     assignment: Token
-    answers: dict[Token, Choice] = Field(min_length=1, max_length=MAX_QUESTIONS)
+    answers: dict[Token, Choice] = Field(default_factory=dict, max_length=MAX_QUESTIONS)
+    rankings: dict[Token, RankingText] = Field(
+        default_factory=dict,
+        max_length=MAX_QUESTIONS,
+        description="of a set of pictures, by their places in the order of reading, the best first: b>a=d>c",
+    )
     strengths: dict[Token, Strength] = Field(default_factory=dict, max_length=MAX_QUESTIONS)
     response_ms: Milliseconds
     hidden_ms: Milliseconds = 0

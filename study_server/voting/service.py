@@ -31,6 +31,7 @@ from study_server.voting.outcome import (
     refuse_ended,
     state_after,
 )
+from study_server.voting.ranked import check_ranked, stored_rankings
 from study_server.voting.schemas import View
 
 # Between the page's clock and the server's, for one pair.
@@ -42,7 +43,7 @@ class SubmittedVote(NamedTuple):
 
     session_key: str
     assignment_id: int
-    answers: Mapping[str, Choice]
+    answers: Mapping[str, str]
     response_ms: int
     hidden_ms: int
     painted_ms: int | None
@@ -51,6 +52,7 @@ class SubmittedVote(NamedTuple):
     display: Mapping[str, str]
     strengths: Mapping[str, int] = MappingProxyType({})
     view: View | None = None
+    rankings: Mapping[str, str] = MappingProxyType({})
 
 
 def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outcome:
@@ -63,6 +65,8 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     session = load_session(tx, key=vote.session_key, study=context.study.id)
     refuse_ended(session)
     assignment, known_vote_id = _read_assignment(tx, session, vote)
+    if assignment.places is not None:
+        vote = vote._replace(answers={**vote.answers, **stored_rankings(context, assignment.places, vote.rankings)})
     if known_vote_id is not None:
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
     _check_takes_vote(session, assignment, vote)
@@ -148,7 +152,7 @@ def _write(
             assignment=assignment.id,
             session=session.id,
             question=question,
-            choice=choice.value,
+            choice=str(choice),
             response_ms=vote.response_ms,
             hidden_ms=vote.hidden_ms,
             painted_ms=vote.painted_ms,
@@ -181,6 +185,11 @@ def _lease_following(
 def _check_answers(context: AssignmentContext, vote: SubmittedVote) -> None:
     design = context.study.design
     asked = {question.id for question in design.questions}
+    if design.ranking is not None:
+        check_ranked(vote.answers, vote.rankings, asked=asked, allow_skip=design.allow_skip)
+        return
+    if vote.rankings:
+        raise BadRequest("this study asks for no rankings; leave `rankings` out")
     if vote.answers.keys() != asked:
         raise BadRequest(f"the answers are to {sorted(vote.answers)}, the questions are {sorted(asked)}")
     for choice in vote.answers.values():

@@ -76,6 +76,8 @@ STUDIES = {
     "fidelity": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}}}",
     "boosted": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, presentations: [boosted]}}",
     "fast": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, boost: {{rate_hz: 5, faster_flicker: true, zoom: 4}}}}",
+    "ranked": "design: ranking\nranking: {pictures: 3, gold: [{prompt: p4, worst: w4a4}], practice: "
+    "[{prompt: p5, worst: w4a4, why: 'Picture {worst} is grainy.'}]}",
     "plain": "",
     "full": SCREENING,
     "two": TWO_QUESTIONS,
@@ -204,7 +206,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, small_image_set: Path) -> I
     opened = open_database(settings)
     for slug, extra in STUDIES.items():
         design = folder / f"{slug}.yaml"
-        design.write_text(STUDY.format(slug=slug, images=small_image_set, extra=extra), encoding="utf-8")
+        text = STUDY.format(slug=slug, images=small_image_set, extra=extra)
+        if "design: ranking" in extra:  # its practice is in its own section
+            text = text[: text.index("practice:")] + extra
+        design.write_text(text, encoding="utf-8")
         made, images = read_design(design, votes_per_pair=1)
         create_study(opened, made, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None)
     opened.close()
@@ -289,6 +294,12 @@ def graded(server: Server) -> StudyUnderTest:
 def fidelity(server: Server) -> StudyUnderTest:
     """Triplets, plain and boosted."""
     return StudyUnderTest(f"{server.url}/s/fidelity", "fidelity", server.database)
+
+
+@pytest.fixture(scope="session")
+def ranked(server: Server) -> StudyUnderTest:
+    """Three pictures put in order at once."""
+    return StudyUnderTest(f"{server.url}/s/ranked", "ranked", server.database)
 
 
 @pytest.fixture(scope="session")

@@ -259,3 +259,31 @@ def test_a_right_to_left_language_turns_the_page_but_not_left_and_right(new_page
     next_shown(page, pair)
     wait_for(page, lambda: len(study.votes_of_latest_session(kind="task")) == 1)
     assert study.votes_of_latest_session(kind="task")[0]["choice"] == "left"
+
+
+def test_the_page_of_a_ranking_has_no_violation_and_every_picture_a_name(new_page, ranked, axe_source):
+    page = new_page(width=1366, height=768)
+    page.goto(ranked.url)
+    check(page, axe_source, "consent")
+    page.get_by_role("button", name="I agree").click()
+    page.wait_for_url(re.compile("/instructions$"))
+    check(page, axe_source, "instructions of a ranking")
+    page.locator("#start").click()
+    wait_for(page, "document.querySelector('.place')?.getAttribute('aria-disabled') === 'false'")
+    check(page, axe_source, "a set")
+    page.keyboard.press("b")
+    page.keyboard.press("0")
+    check(page, axe_source, "a set with one picture placed")
+    assert page.get_by_role("button", name="Picture B: 1 in the order").get_attribute("aria-pressed") == "true"
+    assert [image.get_attribute("alt") for image in page.locator(".picture:not(.away)").all()] == [
+        "Picture A",
+        "Picture B",
+        "Picture C",
+    ]
+    page.keyboard.press("?")
+    check(page, axe_source, "help of a ranking")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    page.keyboard.press("c")
+    expect(page.locator("#feedback-next")).to_be_visible()
+    check(page, axe_source, "feedback of a ranking")

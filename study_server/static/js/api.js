@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{token: string, kind_public: "practice"|"task", prompt: string|null, instruction?: string|null,
- *   left: Picture, right: Picture, lease_seconds: number, reference?: Picture|null,
+ *   left: Picture, right: Picture, others?: Picture[], lease_seconds: number, reference?: Picture|null,
  *   boosting?: {factor: number, rate_hz: number, zoom: number|null}|null}} Assignment
  * @typedef {{src: string, width: number, height: number}} Picture
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
@@ -11,7 +11,7 @@
  * @typedef {{id: string, text: string, language: string}} Question
  * @typedef {{title: string, slug: string, questions: Question[], allow_tie: boolean,
  *   allow_skip: boolean, strength: boolean, block_length: number, show_prompt: boolean, practice_feedback: boolean,
- *   seconds_per_vote: number, show_at?: "fit"|"one_to_one", design?: "preference"|"fidelity",
+ *   seconds_per_vote: number, show_at?: "fit"|"one_to_one", design?: "preference"|"fidelity"|"ranking",
  *   faster_flicker?: boolean}} Study
  * @typedef {{study: Study, progress: Progress, queue: Assignment[], state: State,
  *   session_key: string, undo: {vote_id: string}|null, retry_after?: number}} SessionState

@@ -15,7 +15,7 @@ import { t } from "./text.js";
 /** @typedef {import("./options.js").Option} Option */
 /** @typedef {import("./options.js").OptionName} OptionName */
 /** @typedef {"key"|"mouse"|"touch"} InputKind */
-/** @typedef {Record<string, OptionName>} Said by question */
+/** @typedef {Record<string, string>} Said by question: the name of an option, or the order of pictures so far */
 
 // Height of a question with its answers, in rem; the share of the window that all of them may take together.
 const ROW_REM = { wide: 5, narrow: 7 };
@@ -107,6 +107,16 @@ export class Choices {
     this.#show();
   }
 
+  /**
+   * What a screen reader calls a picture.
+   * @param {number} place
+   * @returns {string}
+   */
+  pictureName(place) {
+    const names = this.stacked ? ["upper", "lower"] : ["left", "right"];
+    return t(`task.picture.${names[place]}`);
+  }
+
   /** @param {boolean} enabled */
   setEnabled(enabled) {
     this.form.classList.toggle("inert", !enabled);
@@ -115,7 +125,7 @@ export class Choices {
 
   /**
    * Answer the current question.
-   * @param {OptionName} name
+   * @param {string} name of an option
    * @param {InputKind} input
    */
   answerNext(name, input) {
@@ -196,6 +206,9 @@ export class Choices {
     row.append(label, buttons);
     return row;
   }
+
+  /** Answers are taken back one by one in rankings only. */
+  back() {}
 
   /** Show all questions, or one at a time where all of them would take the room of the pictures. */
   #arrange() {

@@ -45,7 +45,7 @@ function listenToPointers(stage, viewer) {
   let pinched = false;
 
   stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || (event.target instanceof Element && event.target.closest("button"))) return;
     if (pointers.size === 0) {
       wandered = 0;
       pinched = false;

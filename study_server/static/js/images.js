@@ -1,5 +1,5 @@
 /**
- * Loading the two pictures of a pair: both decoded before either is shown, failures distinguished, progress counted.
+ * Loading the pictures of a pair or set: all decoded before any is shown, failures distinguished, progress counted.
  *
  * The bytes are fetched, not left to `<img src>`, which says neither how far it is nor why it failed.
  */
@@ -7,10 +7,12 @@
 /** @typedef {import("./api.js").Assignment} Assignment */
 
 /**
- * One pair ready to be painted. Each picture exists twice, once for each side of the stage, so that the
- * swap in place only changes what is visible; the browser keeps one decoded copy for both elements. The second element
- * lies over the other picture; in a triplet it is the reference on both sides.
- * @typedef {{left: [HTMLImageElement, HTMLImageElement], right: [HTMLImageElement, HTMLImageElement]}} PairImages
+ * A pair, or a set to be ranked, ready to be painted: a stack for each place, in the order of reading. A picture exists
+ * once for each place of the stage, so that the swap in place only changes what is visible; the browser keeps one
+ * decoded copy for all its elements. `others` can be shown in the place of `own`: in a pair the other picture, in a
+ * triplet the reference, in a set every other picture by its place (its own place is empty).
+ * @typedef {{own: HTMLImageElement, others: (HTMLImageElement|null)[]}} Stack
+ * @typedef {Stack[]} PairImages
  */
 
 /**
@@ -26,36 +28,44 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 
 /**
- * Load and decode both pictures of an assignment. Waits through a lost network, for as long as it takes;
+ * Load and decode every picture of an assignment. Waits through a lost network, for as long as it takes;
  * rejects with PictureMissing for a picture that will not come.
  * @param {Assignment} assignment
  * @param {(loading: Loading) => void} [onLoading]
  * @returns {Promise<PairImages>}
  */
 export async function loadPair(assignment, onLoading = () => {}) {
-  const { left: first, right: second, reference } = assignment;
-  const sources = [first.src, second.src, ...(reference ? [reference.src] : [])];
+  const { left: first, right: second, reference, others = [] } = assignment;
+  const shown = [first, second, ...others];
+  const sources = [...shown.map(({ src }) => src), ...(reference ? [reference.src] : [])];
   const shares = sources.map(() => /** @type {number|null} */ (null));
-  const [left, right, under] = await Promise.all(sources.map((src, which) => loadPicture(src, ({ waiting, share }) => {
+  const copies = others.length > 0 ? shown.length : 2;
+  const pictures = await Promise.all(sources.map((src, which) => loadPicture(src, copies, ({ waiting, share }) => {
     shares[which] = share;
     const known = shares.filter((one) => one !== null);
     const sum = known.reduce((total, one) => total + one, 0);
     onLoading({ waiting, share: known.length < shares.length ? null : sum / shares.length });
   })));
-  // What lies under the left picture is element 1 of the right one, and the other way round.
-  return under ? { left: [left[0], under[1]], right: [right[0], under[0]] } : { left, right };
+  if (reference) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[2][place]] }));
+  if (others.length === 0) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[1 - place][1]] }));
+  // Element 0 of a picture is its own; the others lie in the other places, in their order.
+  return shown.map((_, place) => ({
+    own: pictures[place][0],
+    others: shown.map((__, other) => (other === place ? null : pictures[other][1 + (place < other ? place : place - 1)])),
+  }));
 }
 
 /**
  * @param {string} src
+ * @param {number} copies
  * @param {(loading: Loading) => void} onLoading
- * @returns {Promise<[HTMLImageElement, HTMLImageElement]>}
+ * @returns {Promise<HTMLImageElement[]>}
  */
-async function loadPicture(src, onLoading) {
+async function loadPicture(src, copies, onLoading) {
   let failures = 0;
   for (let attempt = 0; ; attempt += 1) {
     const bytes = await download(src, attempt > 0, (share) => onLoading({ waiting: false, share }));
-    const pictures = bytes instanceof Blob ? await decoded(bytes, src) : null;
+    const pictures = bytes instanceof Blob ? await decoded(bytes, src, copies) : null;
     if (pictures) return pictures;
     const verdict = bytes instanceof Blob ? "undecodable" : bytes;
     if (verdict === "missing") throw new PictureMissing(src);
@@ -96,12 +106,13 @@ async function download(src, anew, onShare) {
 /**
  * @param {Blob} bytes
  * @param {string} src where they came from
- * @returns {Promise<[HTMLImageElement, HTMLImageElement]|null>} null when no browser can decode them
+ * @param {number} copies
+ * @returns {Promise<HTMLImageElement[]|null>} null when no browser can decode them
  */
-async function decoded(bytes, src) {
+async function decoded(bytes, src, copies) {
   const address = URL.createObjectURL(bytes);
   try {
-    const pictures = /** @type {[HTMLImageElement, HTMLImageElement]} */ ([0, 1].map(() => pictureElement(address, src)));
+    const pictures = Array.from({ length: copies }, () => pictureElement(address, src));
     await Promise.all(pictures.map((picture) => picture.decode()));
     return pictures;
   } catch {

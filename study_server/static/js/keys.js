@@ -1,7 +1,7 @@
 /** What each key means on the pair page. */
 
 /**
- * @typedef {"left"|"right"|"tie"|"digit"|"done"|"undo"|"swap"|"flicker"|"zoom_in"|"zoom_out"|"reset"|"help"
+ * @typedef {"left"|"right"|"tie"|"digit"|"back"|"done"|"undo"|"swap"|"flicker"|"zoom_in"|"zoom_out"|"reset"|"help"
  *   |"pan_left"|"pan_right"|"pan_up"|"pan_down"} Action
  */
 
@@ -11,7 +11,8 @@ const STORED = "single-keys";
 const PLAIN = {
   ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie",
   0: "digit", 1: "digit", 2: "digit", 3: "digit", 4: "digit", 9: "digit", // what a digit says is the study's matter
-  Enter: "done", z: "undo", Z: "undo", " ": "swap", "+": "zoom_in", "=": "zoom_in", "-": "zoom_out", "−": "zoom_out", _: "zoom_out",
+  a: "digit", b: "digit", c: "digit", d: "digit", A: "digit", B: "digit", C: "digit", D: "digit", // and a picture's letter
+  Backspace: "back", Enter: "done", z: "undo", Z: "undo", " ": "swap", "+": "zoom_in", "=": "zoom_in", "-": "zoom_out", "−": "zoom_out", _: "zoom_out",
   r: "reset", R: "reset", f: "flicker", F: "flicker", "?": "help",
 };
 

@@ -15,7 +15,7 @@
 /**
  * The options of a study, as they lie from left to right. With a strength scale the arrows say "slightly" and the
  * digits count the buttons; Shift and an arrow move the pictures in every study and never answer.
- * @param {{allow_tie: boolean, allow_skip: boolean, strength?: boolean, design?: "preference"|"fidelity"}} study
+ * @param {{allow_tie: boolean, allow_skip: boolean, strength?: boolean, design?: "preference"|"fidelity"|"ranking"}} study
  * @returns {Option[]}
  */
 export function optionsOf({ allow_tie, allow_skip, strength = false, design = "preference" }) {

@@ -13,8 +13,8 @@ export async function preloadFirstPairs() {
   try {
     /** @type {SessionState} */
     const session = await post("api/session", { tab_token: tabToken(base()), take_over: false });
-    for (const { left, right } of session.queue) {
-      await Promise.all([left.src, right.src].map(async (src) => (await fetch(src)).arrayBuffer()));
+    for (const { left, right, others = [] } of session.queue) {
+      await Promise.all([left, right, ...others].map(async ({ src }) => (await fetch(src)).arrayBuffer()));
     }
   } catch (error) {
     // A refusal (another tab has the study) and a lost network are the pair page's matter; fetch rejects with TypeError.

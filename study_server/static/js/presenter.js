@@ -7,7 +7,7 @@ import { t } from "./text.js";
 import { Stopwatch, nextFrame } from "./timing.js";
 
 /** @typedef {import("./api.js").Assignment} Assignment */
-/** @typedef {import("./choices.js").Choices} Choices */
+/** @typedef {import("./choices.js").Choices|import("./ranking.js").Ranking} Choices */
 /** @typedef {import("./images.js").PairImages} PairImages */
 /** @typedef {import("./viewer.js").Viewer} Viewer */
 
@@ -66,7 +66,7 @@ export class Presenter {
     byId("stage-note").hidden = true;
     bringIntoView(this.viewer.stage);
     this.viewer.startAt(start, pair.boosting?.zoom);
-    this.viewer.mount(images, [t("task.picture.left"), t("task.picture.right")]);
+    this.viewer.mount(images, images.map((_, place) => this.choices.pictureName(place)));
     await nextFrame();
     if (turn !== this.turn) return "overtaken";
     this.viewer.reveal();

@@ -21,6 +21,7 @@ import { Pace } from "./pace.js";
 import { hidePanel, showBreak, showClosed, showFlickerNotice, showPaused, showPending, showWaiting } from "./panel.js";
 import { Presenter } from "./presenter.js";
 import { Queue } from "./queue.js";
+import { Ranking } from "./ranking.js";
 import { clearHint, showHint, showProgress, showSaving } from "./status.js";
 import { tabToken } from "./tabs.js";
 import { t } from "./text.js";
@@ -40,11 +41,16 @@ export class TaskSession {
   constructor(viewer, flicker) {
     this.viewer = viewer;
     this.flicker = flicker;
-    this.choices = new Choices(byId("choices"), {
+    /** @type {ConstructorParameters<typeof Ranking>[2]} */
+    const listeners = {
       onComplete: (said, input) => this.#submit(said, input),
       onAnswer: (said) => this.presenter.pair && this.drafts?.keep(this.presenter.pair.token, said),
       mayAnswer: () => this.mayAnswer(),
-    });
+      onCurrent: (place) => viewer.compareWith(place),
+    };
+    const ranks = viewer.lines.length > 0; // the page has a button above each picture
+    this.choices = ranks
+      ? new Ranking(byId("choices"), viewer.stage, listeners) : new Choices(byId("choices"), listeners);
     this.presenter = new Presenter(viewer, this.choices, flicker);
     this.queue = new Queue((loading) => this.presenter.noteLoading(loading));
     this.state = /** @type {SessionState|null} */ (null);
@@ -205,7 +211,7 @@ export class TaskSession {
   }
 
   /**
-   * @param {{answers: Record<string, string>}} said the answers, with their strengths where the study asks for them
+   * @param {{answers: Record<string, string>, rankings?: Record<string, string>}} said the answers, with their strengths where the study asks for them
    * @param {InputKind} input
    */
   #submit(said, input) {

@@ -30,6 +30,7 @@ listenToGestures(stage, viewer);
 listenToKeys();
 listenToToolbar();
 listenToHelp();
+listenToComparing();
 markOverflow(byId("prompt-text"));
 markOverflow(byId("feedback-words"));
 await start(new URLSearchParams(location.search).has("take_over"));
@@ -61,6 +62,7 @@ function act(action, key) {
       if (name && session.mayAnswer()) session.choices.answerNext(name, "key");
       return;
     }
+    case "back": return session.choices.back();
     case "done": return session.choices.finish("key");
     case "undo": return void session.undo();
     case "swap": return viewer.setSwapped(true);
@@ -179,6 +181,19 @@ function listenToHelp() {
   });
 }
 
+/** In a set, a swap shows the picture that the pointer was over last, in every place. */
+function listenToComparing() {
+  if (viewer.lines.length === 0) return;
+  stage.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse" && event.buttons === 0 && !viewer.swapped) {
+      viewer.compareWith(viewer.locate(event.clientX, event.clientY).place);
+    }
+  });
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "mouse") viewer.compareWith(viewer.locate(event.clientX, event.clientY).place);
+  });
+}
+
 /** Bring the flicker's button in line with it; only a fidelity study has one. */
 function reflectFlicker() {
   const button = document.getElementById("tool-flicker");
@@ -191,14 +206,14 @@ function reflectFlicker() {
 function reflectView() {
   const stacked = viewer.layout.layout === "stacked";
   session.choices.setStacked(stacked);
-  if (viewer.images) {
-    viewer.images.left[0].alt = t(stacked ? "task.picture.upper" : "task.picture.left");
-    viewer.images.right[0].alt = t(stacked ? "task.picture.lower" : "task.picture.right");
-  }
+  viewer.images?.forEach(({ own }, place) => {
+    own.alt = session.choices.pictureName(place);
+  });
   byId("scale").textContent = scaleText(viewer.scale);
   byId("scale").setAttribute("aria-label", t("task.scale.label", { scale: scaleText(viewer.scale) }));
   byId("tool-swap").setAttribute("aria-pressed", String(viewer.swapped));
   byId("swapped-sign").hidden = !viewer.swapped;
+  if (viewer.lines.length > 0) byId("swapped-sign").textContent = t("ranking.caption", { picture: session.choices.pictureName(viewer.compared) });
   if (!viewer.swapped) {
     swapLocked = false;
     clearHint(t("task.unswap_first"));

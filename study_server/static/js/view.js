@@ -7,7 +7,10 @@
  */
 
 /** @typedef {{width: number, height: number}} Size */
-/** @typedef {{layout: "side"|"stacked", cell: Size, scale: number}} Layout sizes in device pixels */
+/**
+ * @typedef {{layout: "side"|"stacked"|"grid", columns: number, rows: number, cell: Size, scale: number}} Layout sizes in
+ *   device pixels; a cell is the room of one picture, without the line above it
+ */
 
 const MAX_SCALE = 64;
 
@@ -23,21 +26,30 @@ export function fitScale(picture, cell) {
 }
 
 /**
- * Side by side or stacked, whichever shows the pictures larger; when equal, the one that leaves more room to zoom.
+ * Side by side, stacked or in rows, whichever shows the pictures larger; when equal, the one that leaves more room to
+ * zoom, and then the one with fewer rows.
  * @param {Size} picture
  * @param {Size} stage in device pixels
  * @param {number} gap between the pictures, in device pixels
+ * @param {number} [count] of pictures
+ * @param {number} [line] height of the line above each picture, in device pixels
  * @returns {Layout}
  */
-export function chooseLayout(picture, stage, gap) {
-  const side = { width: Math.floor((stage.width - gap) / 2), height: Math.floor(stage.height) };
-  const stacked = { width: Math.floor(stage.width), height: Math.floor((stage.height - gap) / 2) };
-  const scaleSide = fitScale(picture, side);
-  const scaleStacked = fitScale(picture, stacked);
+export function chooseLayout(picture, stage, gap, count = 2, line = 0) {
   const room = (/** @type {Size} */ cell) => Math.min(cell.width / picture.width, cell.height / picture.height);
-  return scaleStacked > scaleSide || (scaleStacked === scaleSide && room(stacked) > room(side))
-    ? { layout: "stacked", cell: stacked, scale: scaleStacked }
-    : { layout: "side", cell: side, scale: scaleSide };
+  /** @type {Layout|null} */
+  let best = null;
+  for (let columns = count; columns > 0; columns -= 1) {
+    const rows = Math.ceil(count / columns);
+    const cell = {
+      width: Math.max(1, Math.floor((stage.width - gap * (columns - 1)) / columns)),
+      height: Math.max(1, Math.floor((stage.height - gap * (rows - 1)) / rows) - line),
+    };
+    const scale = fitScale(picture, cell);
+    if (best && (scale < best.scale || (scale === best.scale && room(cell) <= room(best.cell)))) continue;
+    best = { layout: rows === 1 ? "side" : columns === 1 ? "stacked" : "grid", columns, rows, cell, scale };
+  }
+  return /** @type {Layout} */ (best);
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The stage: two panes that always show the same place at the same scale, and the swap in place.
+ * The stage: panes that always show the same place at the same scale, and the swap in place.
  *
  * Everything is positioned in whole device pixels (CSS lengths are device pixels divided by
  * devicePixelRatio), so that a picture pixel never straddles two screen pixels at a whole-number scale.
@@ -11,28 +11,27 @@ import {
 
 /** @typedef {import("./images.js").PairImages} PairImages */
 /** @typedef {import("./view.js").Size} Size */
-/** @typedef {"left"|"right"} Side */
+/** @typedef {number} Place of a pane, in the order of reading */
 /** @typedef {{x: number, y: number}} Point */
 /** @typedef {"fit"|"one_to_one"|"enlarged"} Start as large as fits; 1:1; as large as fits and never reduced */
 
 const GAP_CSS = 16;
-const SIDES = /** @type {const} */ (["left", "right"]);
+const MIN_LINE_CSS = 96;
 
 export class Viewer {
   /**
-   * @param {HTMLElement} stage holds two `.pane` elements
+   * @param {HTMLElement} stage holds `.pane` elements, and a `.place` above each where pictures are ranked
    * @param {() => void} onChange told after every change of scale, layout or swap
    */
   constructor(stage, onChange) {
     this.stage = stage;
-    this.panes = {
-      left: /** @type {HTMLElement} */ (stage.querySelector("#pane-left")),
-      right: /** @type {HTMLElement} */ (stage.querySelector("#pane-right")),
-    };
+    this.panes = /** @type {HTMLElement[]} */ ([...stage.querySelectorAll(".pane")]);
+    this.lines = /** @type {HTMLElement[]} */ ([...stage.querySelectorAll(".place")]);
     this.onChange = onChange;
     this.images = /** @type {PairImages|null} */ (null);
-    this.sizes = { left: { width: 1, height: 1 }, right: { width: 1, height: 1 } };
-    this.layout = chooseLayout(this.sizes.left, { width: 2, height: 1 }, 0);
+    this.size = { width: 1, height: 1 };
+    this.layout = chooseLayout(this.size, { width: 2, height: 1 }, 0, this.panes.length);
+    this.compared = 0; // of the other pictures, the one that a swap shows
     this.start = /** @type {Start} */ ("fit");
     this.most = Infinity;
     this.steps = [1];
@@ -63,7 +62,7 @@ export class Viewer {
   /**
    * Put a pair on the stage, unseen until `reveal`.
    * @param {PairImages} images
-   * @param {[string, string]} labels what a screen reader calls the left and the right picture
+   * @param {string[]} labels what a screen reader calls each picture
    */
   mount(images, labels) {
     this.veil();
@@ -72,29 +71,27 @@ export class Viewer {
     this.swaps = 0;
     this.everZoomed = false;
     this.centre = { x: 0.5, y: 0.5 };
-    for (const side of SIDES) {
-      const image = images[side][0];
-      this.sizes[side] = { width: image.naturalWidth, height: image.naturalHeight };
-    }
-    // Element 0 of a picture lives in its own pane; element 1 lies in the other one, for the swap.
-    this.panes.left.replaceChildren(images.left[0], images.right[1]);
-    this.panes.right.replaceChildren(images.right[0], images.left[1]);
-    images.left[0].alt = labels[0];
-    images.right[0].alt = labels[1];
-    for (const side of SIDES) {
-      images[side][1].alt = "";
-      images[side][0].classList.remove("away");
-      images[side][1].classList.add("away");
-    }
+    this.compared = 0;
+    this.size = { width: images[0].own.naturalWidth, height: images[0].own.naturalHeight };
+    images.forEach(({ own, others }, place) => {
+      const under = others.filter((other) => other !== null);
+      this.panes[place].replaceChildren(own, ...under);
+      own.alt = labels[place];
+      own.classList.remove("away");
+      for (const other of under) {
+        other.alt = "";
+        other.classList.add("away");
+      }
+    });
     this.#relayout({ reset: true });
   }
 
-  /** Show both pictures; one class on their common parent, so neither can come before the other. */
+  /** Show the pictures; one class on their common parent, so none can come before another. */
   reveal() {
     this.stage.classList.remove("veiled");
   }
 
-  /** Hide both pictures. */
+  /** Hide the pictures. */
   veil() {
     this.stage.classList.add("veiled");
   }
@@ -119,18 +116,28 @@ export class Viewer {
     if (this.images && !this.swapped) this.#exchange(away);
   }
 
+  /**
+   * In a set: which picture a swap shows in every place.
+   * @param {Place} place
+   */
+  compareWith(place) {
+    this.compared = place;
+    if (this.swapped) this.#exchange(true);
+  }
+
   /** @param {boolean} away whether what lies under the pictures is shown instead of them */
   #exchange(away) {
-    for (const side of SIDES) {
-      this.images?.[side][0].classList.toggle("away", away);
-      this.images?.[side][1].classList.toggle("away", !away);
+    for (const { own, others } of this.images ?? []) {
+      const shown = away ? others[this.compared] : null; // none in the place of the compared picture itself
+      own.classList.toggle("away", Boolean(shown));
+      for (const other of others) other?.classList.toggle("away", other !== shown);
     }
   }
 
   /**
    * One step in or out, keeping the point under `at` in place.
    * @param {1|-1} direction
-   * @param {{side: Side, point: Point}} [at] position in a pane, device pixels; the middle when absent
+   * @param {{place: Place, point: Point}} [at] position in a pane, device pixels; the middle when absent
    */
   zoomStep(direction, at) {
     this.zoomTo(neighbourStep(this.steps, this.scale, direction), at);
@@ -138,18 +145,18 @@ export class Viewer {
 
   /**
    * @param {number} scale
-   * @param {{side: Side, point: Point}} [at]
+   * @param {{place: Place, point: Point}} [at]
    */
   zoomTo(scale, at) {
     if (!this.images) return;
     const low = this.steps[0];
     const high = this.steps[this.steps.length - 1];
     const next = Math.min(high, Math.max(low, scale));
-    const side = at?.side ?? "left";
+    const place = at?.place ?? 0;
     const cell = this.layout.cell;
     const point = at?.point ?? { x: cell.width / 2, y: cell.height / 2 };
-    const before = this.#box(side, this.scale);
-    const after = this.#box(side, next);
+    const before = this.#box(place, this.scale);
+    const after = this.#box(place, next);
     if (at) {
       this.centre = {
         x: centreKeeping(point.x, before.x, before.width, after.width, cell.width),
@@ -172,14 +179,14 @@ export class Viewer {
    */
   panBy(delta) {
     if (!this.images) return;
-    const box = this.#box("left", this.scale);
+    const box = this.#box(0, this.scale);
     this.centre = { x: this.centre.x - delta.x / box.width, y: this.centre.y - delta.y / box.height };
     this.#place();
   }
 
   /**
    * Bring a point of a pane to the middle.
-   * @param {{side: Side, point: Point}} at
+   * @param {{place: Place, point: Point}} at
    */
   centreOn(at) {
     const { width, height } = this.layout.cell;
@@ -198,16 +205,21 @@ export class Viewer {
    * The pane under a client position, and the position inside it in device pixels.
    * @param {number} clientX
    * @param {number} clientY
-   * @returns {{side: Side, point: Point}}
+   * @returns {{place: Place, point: Point}}
    */
   locate(clientX, clientY) {
-    const right = this.panes.right.getBoundingClientRect();
-    const inRight = this.layout.layout === "stacked" ? clientY >= right.top : clientX >= right.left;
-    const rect = inRight ? right : this.panes.left.getBoundingClientRect();
+    // The last pane that begins neither below nor after the position; the first one where all do.
+    const rects = this.panes.map((pane) => pane.getBoundingClientRect());
+    const column = (/** @type {DOMRect} */ rect) => clientX >= rect.left || rect.left <= rects[0].left;
+    const row = (/** @type {DOMRect} */ rect) => clientY >= rect.top || rect.top <= rects[0].top;
+    let place = 0;
+    rects.forEach((rect, index) => {
+      if (column(rect) && row(rect)) place = index;
+    });
     const ratio = window.devicePixelRatio;
     return {
-      side: inRight ? "right" : "left",
-      point: { x: (clientX - rect.left) * ratio, y: (clientY - rect.top) * ratio },
+      place,
+      point: { x: (clientX - rects[place].left) * ratio, y: (clientY - rects[place].top) * ratio },
     };
   }
 
@@ -220,7 +232,7 @@ export class Viewer {
     const stage = { width: rect.width * ratio, height: rect.height * ratio };
     const keep = !reset && this.zoomed;
     const scale = this.scale;
-    this.layout = chooseLayout(this.sizes.left, stage, Math.round(GAP_CSS * ratio));
+    this.layout = chooseLayout(this.size, stage, Math.round(GAP_CSS * ratio), this.panes.length, this.#line);
     // At 1:1 small pictures are not enlarged, and large ones begin zoomed in; "whole pictures" is the smallest step.
     // A boosted crop is never reduced: it begins at 1:1 and is moved about where the window is smaller.
     const fit = this.layout.scale;
@@ -232,22 +244,28 @@ export class Viewer {
     this.#place();
   }
 
+  /** @returns {number} height of the line above each picture, device pixels */
+  get #line() {
+    return this.lines.length === 0 ? 0 : Math.ceil(this.lines[0].offsetHeight * window.devicePixelRatio);
+  }
+
   /**
-   * The scaled picture of one side inside its cell, device pixels. The right picture is shown at the size of the
-   * left one even when its own pixel size differs, so that the two always cover the same area.
-   * @param {Side} side
+   * The scaled picture of one place inside its cell, device pixels. Every picture is shown at the size of the first
+   * one even when its own pixel size differs, so that all cover the same area.
+   * @param {Place} place
    * @param {number} scale
    */
-  #box(side, scale) {
-    const { cell, layout } = this.layout;
-    const width = this.sizes.left.width * scale;
-    const height = this.sizes.left.height * scale;
-    const towardsGap = side === "left" ? "end" : "start";
+  #box(place, scale) {
+    const { cell, columns, rows } = this.layout;
+    const width = this.size.width * scale;
+    const height = this.size.height * scale;
+    // Under its line a picture begins at once; without one the rows lie towards each other, as the columns do.
+    const row = this.lines.length > 0 ? "start" : towardsGap(Math.floor(place / columns), rows);
     return {
       width,
       height,
-      x: offsetInCell(this.centre.x, width, cell.width, layout === "side" ? towardsGap : "middle"),
-      y: offsetInCell(this.centre.y, height, cell.height, layout === "side" ? "middle" : towardsGap),
+      x: offsetInCell(this.centre.x, width, cell.width, towardsGap(place % columns, columns)),
+      y: offsetInCell(this.centre.y, height, cell.height, row),
     };
   }
 
@@ -255,32 +273,51 @@ export class Viewer {
     if (!this.images) return;
     const ratio = window.devicePixelRatio;
     const rect = this.stage.getBoundingClientRect();
-    const { cell, layout } = this.layout;
+    const { cell, columns } = this.layout;
     const gap = Math.round(GAP_CSS * ratio);
-    const whole = this.#box("left", this.scale);
+    const line = this.#line;
+    const whole = this.#box(0, this.scale);
     this.centre = {
       x: clampCentre(this.centre.x, whole.width, cell.width),
       y: clampCentre(this.centre.y, whole.height, cell.height),
     };
-    for (const side of SIDES) {
-      const second = side === "right";
+    this.panes.forEach((pane, place) => {
       // The stage itself may begin at a fraction of a device pixel; the pane's origin makes up for it.
       const snapX = Math.ceil(rect.left * ratio) - rect.left * ratio;
       const snapY = Math.ceil(rect.top * ratio) - rect.top * ratio;
-      const paneX = snapX + (second && layout === "side" ? cell.width + gap : 0);
-      const paneY = snapY + (second && layout === "stacked" ? cell.height + gap : 0);
-      setBox(this.panes[side], paneX / ratio, paneY / ratio, cell.width / ratio, cell.height / ratio);
-      const box = this.#box(side, this.scale);
-      for (const image of this.panes[side].children) {
+      const paneX = snapX + (place % columns) * (cell.width + gap);
+      const paneY = snapY + Math.floor(place / columns) * (cell.height + line + gap) + line;
+      setBox(pane, paneX / ratio, paneY / ratio, cell.width / ratio, cell.height / ratio);
+      const box = this.#box(place, this.scale);
+      for (const image of pane.children) {
         setBox(/** @type {HTMLElement} */ (image),
           box.x / ratio, box.y / ratio, box.width / ratio, box.height / ratio);
       }
-    }
+      const above = this.lines[place];
+      if (!above) return;
+      // Above its picture: as wide as what can be seen of it, and wide enough for its words.
+      const width = Math.min(cell.width, Math.max(Math.min(box.width, cell.width), MIN_LINE_CSS * ratio));
+      const middle = box.width >= cell.width ? cell.width / 2 : box.x + box.width / 2;
+      const left = Math.max(0, Math.min(cell.width - width, middle - width / 2));
+      above.style.left = `${(paneX + left) / ratio}px`;
+      above.style.top = `${(paneY - line) / ratio}px`;
+      above.style.width = `${width / ratio}px`;
+    });
     // Below 1:1 there is nothing to keep pixel-exact; the browser's smooth reduction is the honest one.
     this.stage.classList.toggle("reduced", this.scale < 1);
     this.stage.classList.toggle("zoomed", this.zoomed || whole.width > cell.width || whole.height > cell.height);
     this.onChange();
   }
+}
+
+/**
+ * How a picture that is smaller than its cell lies: towards the gap where there are two, and in the middle otherwise.
+ * @param {number} at which row or column
+ * @param {number} of how many
+ * @returns {"start"|"middle"|"end"}
+ */
+function towardsGap(at, of) {
+  return of !== 2 ? "middle" : at === 0 ? "end" : "start";
 }
 
 /**
