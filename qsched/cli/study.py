@@ -10,6 +10,7 @@ import typer
 
 from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_prolific, study_publish
 from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.cli.study_price import price_lines
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
 
@@ -80,6 +81,12 @@ def check(
     ),
     prompt_sd: float = typer.Option(0.5, "--prompt-sd", min=0, max=5, help="Assumed: how much prompts differ."),
     tie_rate: float = typer.Option(0.2, "--tie-rate", min=0, max=0.9, help="Assumed: share of ties."),
+    half_width: float | None = typer.Option(
+        None, "--half-width", min=0.001, max=0.49, help="Price this precision of every contrast: 0.03 is +-3 points."
+    ),
+    find: float | None = typer.Option(
+        None, "--find", min=0.501, max=0.999, help="Or price finding this win rate; default: what the study can show."
+    ),
     gain: float = typer.Option(2.2, "--gain", min=1, max=20, help="Fidelity, assumed: what boosting gains."),
 ) -> None:
     """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
@@ -117,6 +124,7 @@ def check(
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
     if design.fidelity is None:
         lines = _check_lines(design, found)
+        lines += price_lines(design, found, arms=len(shown), half_width=half_width, win_rate=find)
     else:
         losses, _ = measured_losses(folder, set_id=manifest.set_id)
         predicted = {one.arm: one.loss for one in losses}

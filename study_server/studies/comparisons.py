@@ -17,6 +17,7 @@ from study_server.studies.texts import OwnText
 
 # The posterior is refitted every few votes; beyond this many arms that would cost noticeable time.
 MAX_ADAPTIVE_ARMS = 30
+GOLDEN = (5**0.5 - 1) / 2
 ImageKey = tuple[str, int, str]  # prompt_id, sample_index, arm
 
 
@@ -79,7 +80,9 @@ def study_comparisons(design: StudyDesign, arms: Sequence[str]) -> tuple[tuple[s
     if isinstance(design.comparisons, Baseline):
         baseline = design.comparisons.baseline
         _known_arm(baseline, arms, ("comparisons", "baseline"))
-        wanted = [(baseline, arm) for arm in arms if arm != baseline]
+        others = [arm for arm in arms if arm != baseline]
+        wanted = [(baseline, arm) for arm in others]
+        wanted += itertools.combinations(others, 2) if design.comparisons.others > 0 else []
     else:
         wanted = design.comparisons
     result: dict[tuple[str, str], None] = {}
@@ -116,7 +119,10 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
         order = list(enumerate(units))
         rng.shuffle(order)
         for number, (prompt, sample) in order:
-            first, second = comparisons[(number + round_number) % len(comparisons)]
+            which = (number + round_number) % len(comparisons)
+            first, second = comparisons[which]
+            if not _shown_here(design, comparisons[which], which, number):
+                continue
             if (prompt, sample, first) not in available or (prompt, sample, second) not in available:
                 continue
             key = pair_key(prompt, sample, first, second)
@@ -129,6 +135,14 @@ def plan_pairs(design: StudyDesign, *, arms: Sequence[str], images: Iterable[Ima
     check_votes_total(design, task)
     check_stopping(design, chosen, task)
     return practice + gold + task
+
+
+def _shown_here(design: StudyDesign, comparison: tuple[str, str], which: int, number: int) -> bool:
+    """Whether prompt `number` shows comparison `which`: all with the baseline, of the others an even share."""
+    if not isinstance(design.comparisons, Baseline) or design.comparisons.baseline in comparison:
+        return True
+    # Multiples of the golden ratio fill the unit interval evenly, whatever the step in which a round takes prompts.
+    return (number * GOLDEN + which * GOLDEN**2) % 1 < design.comparisons.others
 
 
 def pair_key(prompt: str, sample: int, *arms: str) -> str:

@@ -93,9 +93,10 @@ class KnownItem(DesignSection):
 
 
 class Baseline(DesignSection):
-    """Every other arm against this one."""
+    """Every other arm against this one; the pairs of the others with each other on a share of the prompts, if any."""
 
     baseline: Word
+    others: float = Field(default=0.0, ge=0, le=1, description="share of prompts that show a pair without the baseline")
 
 
 class Adaptive(DesignSection):

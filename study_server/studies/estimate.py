@@ -12,7 +12,7 @@ from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
 from study_server.studies.ranking import WORTH
-from study_server.studies.session_length import count_trials, session_minutes
+from study_server.studies.session_length import TrialCounts, count_trials, session_minutes
 
 # A study that cannot tell 60/40 from even is hardly worth its annotators.
 COARSEST = 0.6
@@ -30,7 +30,7 @@ class StudyEstimate:
     pairs: int
     prompts: int
     valid_votes: int
-    trials_per_annotator: int
+    trials: TrialCounts
     annotators: int
     minutes_per_annotator: float
     hours: float
@@ -41,6 +41,11 @@ class StudyEstimate:
     assumed: Assumptions
     islands: tuple[tuple[str, ...], ...]
     warnings: tuple[str, ...]
+
+    @property
+    def trials_per_annotator(self) -> int:
+        """All trials of a person but practice."""
+        return self.trials.scored
 
 
 def estimate_study(
@@ -83,7 +88,7 @@ def estimate_study(
         pairs=len(task),
         prompts=prompts,
         valid_votes=votes,
-        trials_per_annotator=trials.scored,
+        trials=trials,
         annotators=annotators,
         minutes_per_annotator=minutes,
         hours=hours,
