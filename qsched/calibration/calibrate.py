@@ -24,7 +24,15 @@ from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family
 from qsched.calibration.journal import Journal
 from qsched.calibration.least_squares import FORMS, FullRun
-from qsched.calibration.result import STOCK, CalibrationResult, Example, Outcome, Verdict, verdict_of
+from qsched.calibration.result import (
+    STOCK,
+    CalibrationResult,
+    Example,
+    Outcome,
+    Verdict,
+    shown_by,
+    verdict_of,
+)
 from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import choose, fit_surface
@@ -32,7 +40,7 @@ from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, image_seed
 from qsched.records import text_key
 from qsched.scheduling import METHODS, Coefficients, Method
-from qsched.scoring import Jaq, Scorer
+from qsched.scoring import Jaq, Scorer, ScorerInfo
 from qsched.scoring.paired import paired_difference
 
 
@@ -48,6 +56,7 @@ def calibrate(
     steps: int | None = None,
     full: FullRun | None = None,
     also: Sequence[Scorer] = (),
+    judge: Scorer | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> CalibrationResult:
     """Search, check on held-out prompts, decide. `backbone` is already in the precision to be calibrated.
@@ -55,6 +64,7 @@ def calibrate(
     journal     file that the search resumes from; `identity` says what its values belong to
     full        the full-precision run of the calibration prompts, for the closed-form strategy
     also        additional scorers for the held-out pictures: reported, not used by the search
+    judge       a scorer that the search did not maximise: harm by it on held-out prompts overrules a gain in JAQ
     """
     check_prompts(prompts, heldout)
     n_steps = backbone.steps if steps is None else steps
@@ -95,8 +105,11 @@ def calibrate(
     scores: dict[str, Scores] = {}
     if arms:
         seeds = seeds_of(heldout, settings)
-        scores = score_arms(renderer, objective, heldout, seeds, {"stock": STOCK, **arms}, also=also)
-    outcomes = [_judged(one, scores, settings) for one in outcomes]
+        scores = score_arms(
+            renderer, evaluator.objective, heldout, seeds, {"stock": STOCK, **arms}, also=_with(judge, also)
+        )
+    judge_info = None if judge is None else judge.info
+    outcomes = [_judged(one, scores, settings, judge_info) for one in outcomes]
     rows = list(measured)
     result = CalibrationResult(
         settings=settings,
@@ -118,12 +131,19 @@ def calibrate(
         reused=evaluator.reused,
         most_nfe=planned_nfe(settings, family, len(prompts)),
         budget_spent=budget_spent,
+        units=evaluator.objective.units,
+        judge=judge_info,
     )
     return replace(result, examples=_examples(renderer, result))
 
 
 def with_control(
-    result: CalibrationResult, full_precision: Backbone, objective: Jaq, *, also: Sequence[Scorer] = ()
+    result: CalibrationResult,
+    full_precision: Backbone,
+    objective: Jaq,
+    *,
+    also: Sequence[Scorer] = (),
+    judge: Scorer | None = None,
 ) -> CalibrationResult:
     """The result with the same coefficients on the full-precision model, and its pictures of the examples."""
     arms: dict[str, Coefficients] = {one.method: one.found for one in result.outcomes if one.has_candidate}
@@ -131,7 +151,14 @@ def with_control(
         return result
     settings, heldout = result.settings, result.heldout_prompts
     renderer = TrajectoryRenderer(full_precision, steps=result.steps, batch_rows=settings.batch_rows)
-    scores = score_arms(renderer, objective, heldout, seeds_of(heldout, settings), {"stock": STOCK, **arms}, also=also)
+    scores = score_arms(
+        renderer,
+        objective.in_units(result.units),
+        heldout,
+        seeds_of(heldout, settings),
+        {"stock": STOCK, **arms},
+        also=_with(judge, also),
+    )
 
     def controlled(one: Outcome) -> Outcome:
         return replace(one, control=Comparison(scores["stock"], scores[one.method])) if one.has_candidate else one
@@ -148,6 +175,12 @@ def with_control(
             for example, image in zip(result.examples, images, strict=True)
         ),
     )
+
+
+def _with(judge: Scorer | None, also: Sequence[Scorer]) -> list[Scorer]:
+    """The additional scorers and the judge, each once."""
+    others = [] if judge is None else [judge]
+    return [*others, *(one for one in also if judge is None or one.info.name != judge.info.name)]
 
 
 def planned_nfe(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
@@ -177,6 +210,8 @@ def _search(
     """Run the strategy; the last is True if the budget ended it. (1, 1) must have been affordable."""
     try:
         evaluator.values([STOCK])
+        if settings.k_units == "sd":
+            evaluator.standardise()
         if settings.is_closed_form:
             if full is None:
                 raise CalibrationError("the strategy closed-form needs a full-precision run of the calibration prompts")
@@ -246,12 +281,18 @@ def _in_family(candidate: Coefficients, family: Family) -> Coefficients:
     return found
 
 
-def _judged(outcome: Outcome, scores: dict[str, Scores], settings: CalibrationSettings) -> Outcome:
+def _judged(
+    outcome: Outcome, scores: dict[str, Scores], settings: CalibrationSettings, judge: ScorerInfo | None
+) -> Outcome:
     """The outcome with its held-out comparison and the verdict of it."""
     if outcome.found.is_identity:
         return outcome
     heldout = Comparison(scores["stock"], scores[outcome.method])
-    return replace(outcome, heldout=heldout, verdict=verdict_of(heldout.gain(), force=settings.force))
+    by_judge = None
+    if judge is not None:
+        by_judge = shown_by(heldout.gain(judge.name), higher_is_better=judge.higher_is_better)
+    verdict = verdict_of(shown_by(heldout.gain()), by_judge, force=settings.force)
+    return replace(outcome, heldout=heldout, verdict=verdict, by_judge=by_judge)
 
 
 def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[Example, ...]:
@@ -307,6 +348,7 @@ def _own_identity(
         "steps": steps,
         "seed": settings.seed,
         "prompts": prompts_digest(prompts),
+        "k_units": settings.k_units,
         "objective": [record.k, record.tc.name, record.tc.version, record.iq.name, record.iq.version],
     }
 

@@ -22,6 +22,7 @@ from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, Lora
 from qsched.calibration.calibrate import calibrate, check_prompts, seeds_of, with_control
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import SearchProgress
+from qsched.calibration.judge import AUTO, judge_name, load_judge
 from qsched.calibration.least_squares import FullRun, full_run
 from qsched.calibration.record import build_record, write_record
 from qsched.calibration.result import CalibrationResult
@@ -31,7 +32,7 @@ from qsched.generation import Prompt, read_prompts
 from qsched.generation.quantize import STATISTICS_PROMPTS, CalibrationSource, quantize_backbone
 from qsched.precision import PrecisionReport, find_recipe
 from qsched.scheduling import CoefficientError, read_coefficients
-from qsched.scoring import Jaq, load_scorer
+from qsched.scoring import Jaq, Scorer, load_scorer
 from qsched.scoring.jaq_score import checked_k
 
 TINY = ("tiny-flux", "tiny-sdxl")
@@ -57,6 +58,7 @@ class CalibrationRequest:
     k: float = 2.0
     weights: dict[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    judge: str = AUTO
     device: str = "auto"
     dtype: str | None = None
     control: bool = True
@@ -89,6 +91,7 @@ def run_calibration(
     device = str(checked_device(request.device))
     prompts, heldout = split_prompts(request)
     objective = load_objective(request, device)
+    judge = load_judge_for(request, objective, device)
     also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
 
     backbone = load_for(request)
@@ -116,13 +119,14 @@ def run_calibration(
         identity=identity,
         full=full,
         also=also,
+        judge=judge,
         on_progress=on_progress,
     )
     if request.control and recipe.dtype_name is None:
         # One model at a time: the quantized copy goes before the full-precision one comes.
         del backbone
         gc.collect()
-        result = with_control(result, load_for(request), objective, also=also)
+        result = with_control(result, load_for(request), objective, also=also, judge=judge)
     arm = {**_arm(report), **identity}
     record = build_record(result, objective, backbone=spec.name, precision=recipe.name, arm=arm)
     write_record(coefficients_path, record)
@@ -164,6 +168,7 @@ def check_request(request: CalibrationRequest) -> None:
     spec, recipe = request.spec(), find_recipe(request.precision)
     _dtype(request, str(checked_device(request.device)))
     checked_k(request.k)
+    _judge_name(request)
     _check_outputs(request)
     if request.settings.is_closed_form and recipe.correction is not None:
         raise CalibrationError(
@@ -247,6 +252,18 @@ def load_objective(request: CalibrationRequest, device: str) -> Jaq:
     """The JAQ of the request; for the tiny models CLIP scorers use tiny-clip if no weights are given."""
     tc, iq = (load_scorer(name, device=device, weights=_weights_of(name, request)) for name in (request.tc, request.iq))
     return Jaq(tc, iq, k=request.k)
+
+
+def load_judge_for(request: CalibrationRequest, objective: Jaq, device: str) -> Scorer | None:
+    """The judge of the request; None for `none`."""
+    name = _judge_name(request)
+    if name is None:
+        return None
+    return load_judge(name, objective, weights=_weights_of(name, request), device=device)
+
+
+def _judge_name(request: CalibrationRequest) -> str | None:
+    return judge_name(request.judge, tiny=request.backbone in TINY, terms=(request.tc, request.iq))
 
 
 def _weights_of(scorer: str, request: CalibrationRequest) -> str | None:

@@ -20,6 +20,7 @@ from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq
+from qsched.scoring.jaq_score import spread_units
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,20 @@ class Evaluator:
         return len(self._prompts)
 
     @property
+    def objective(self) -> Jaq:
+        """The objective in the units of this search."""
+        return self._objective
+
+    def standardise(self) -> None:
+        """From now on TC and IQ are in units of their spread over the prompts at (1, 1), which must be known."""
+        stock = [self._journal.values[self._stock, prompt.prompt_id] for prompt in self._prompts]
+        units = spread_units([one.tc for one in stock], [one.iq for one in stock])
+        self._objective = self._objective.in_units(units)
+        keys = list(self._asked)
+        self._asked, self._sums = {}, {}
+        self._ask(keys)
+
+    @property
     def nfe(self) -> int:
         """Model evaluations so far, earlier runs of the same search included."""
         return self._resumed_nfe + self._renderer.nfe - self._nfe_before
@@ -194,7 +209,8 @@ class Evaluator:
 
     def _ask(self, keys: Iterable[tuple[Coefficients, str]]) -> None:
         for candidate, prompt_id in keys:
-            self._asked[candidate, prompt_id] = jaq = self._journal.values[candidate, prompt_id].jaq
+            measured = self._journal.values[candidate, prompt_id]
+            self._asked[candidate, prompt_id] = jaq = self._objective.combined(measured.tc, measured.iq)
             stock = self._asked.get((self._stock, prompt_id))
             if stock is not None:
                 total = self._sums.setdefault(candidate, [0.0, 0.0])
@@ -229,8 +245,8 @@ class Evaluator:
             names=[f"{row.prompt.prompt_id} at {row.coefficients.words}" for row in rows],
         )
         measured = [
-            Measured(candidate, self._prompts[i].prompt_id, tc, iq, jaq)
-            for (candidate, i), tc, iq, jaq in zip(work, scores.tc, scores.iq, scores.jaq, strict=True)
+            Measured(candidate, self._prompts[i].prompt_id, tc, iq)
+            for (candidate, i), tc, iq in zip(work, scores.tc, scores.iq, strict=True)
         ]
         self._journal.append(measured, nfe=self.nfe, seconds=self.seconds)
         self._rendered += len(measured)

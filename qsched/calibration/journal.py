@@ -17,18 +17,17 @@ from qsched.calibration.errors import CalibrationError
 from qsched.files import append_synced, write_atomic
 from qsched.scheduling import CoefficientError, Coefficients
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The scores of one candidate's picture for one prompt."""
+    """The terms of JAQ of one candidate's picture for one prompt; their sum is made when it is asked for."""
 
     candidate: Coefficients  # step by step, whatever family it comes from
     prompt_id: str
     tc: float
     iq: float
-    jaq: float
     search: str = ""  # that measured it
 
 
@@ -57,7 +56,7 @@ class Journal:
         lines = []
         for row, one in enumerate(measured):
             self.values[one.candidate, one.prompt_id] = replace(one, search=self.search)
-            scores = {"tc": one.tc, "iq": one.iq, "jaq": one.jaq}
+            scores = {"tc": one.tc, "iq": one.iq}
             record = {"candidate": one.candidate.to_dict(), "prompt": one.prompt_id, **scores}
             lines.append(json.dumps({**record, **spent, "row": row, "rows": len(measured)}))
         self._append(lines)
@@ -93,7 +92,7 @@ class Journal:
         try:
             r = json.loads(line)
             candidate = Coefficients.from_dict(r["candidate"])
-            measured = Measured(candidate, r["prompt"], r["tc"], r["iq"], r["jaq"], r["search"])
+            measured = Measured(candidate, r["prompt"], r["tc"], r["iq"], r["search"])
             seen, rows = r["row"] + 1, r["rows"]
             return measured, 0 if seen == rows else seen, int(r["nfe"]), float(r["seconds"])
         except (ValueError, KeyError, TypeError, AttributeError, CoefficientError) as error:

@@ -22,6 +22,7 @@ from qsched.calibration.command import (
     CalibrationRequest,
     check_request,
     load_for,
+    load_judge_for,
     load_objective,
     quantize_for,
     run_in_full,
@@ -81,6 +82,7 @@ def preview_calibration(request: CalibrationRequest) -> Preview:
     decodes = planned_pictures_of(settings, family, len(prompts)) + models * (1 + tuned) * len(heldout)
     timed = prompts[: min(TIMED_PROMPTS, settings.batch_rows)]
     objective = load_objective(request, str(backbone.device.type))
+    load_judge_for(request, objective, str(backbone.device.type))  # one that cannot be loaded is said now
     rows = [Row(p, seed, Coefficients.constant()) for p, seed in zip(timed, seeds_of(timed, settings), strict=True)]
     warm = TrajectoryRenderer(backbone, steps=steps, batch_rows=settings.batch_rows)
     warm.render(rows[:1])

@@ -20,9 +20,9 @@ from qsched.calibration.result import CalibrationResult, Outcome
 from qsched.files import write_atomic
 from qsched.generation.provenance import git_commit, versions
 from qsched.scheduling.coefficients import BIAS_KEY
-from qsched.scoring import Jaq
+from qsched.scoring import Jaq, ScorerInfo
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MOST_CANDIDATES = 100  # of a record, the best of those measured on all prompts
 
 
@@ -37,13 +37,14 @@ def build_record(
         "precision": precision,
         "weights": arm.get("weights"),
         "steps": result.steps,
-        **_outcome(qsched),
+        **_outcome(qsched, result.judge),
         "at_the_edge_of_the_range": list(result.at_the_edge),
-        **({} if result.bias is None else {BIAS_KEY: {**_outcome(result.bias), **_values(result.bias)}}),
+        **({} if result.bias is None else {BIAS_KEY: {**_outcome(result.bias, result.judge), **_values(result.bias)}}),
         "bias_over_qsched": _between(result),
         "candidates": _candidates(result),
         "closed_form": _closed_form(result),
-        "objective": objective.record.to_json(),
+        "objective": objective.in_units(result.units).record.to_json(),
+        "judge": None if result.judge is None else result.judge.to_json(),
         "provenance": {
             "made_by": "qsched calibrate",
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,18 +80,21 @@ def build_record(
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: Outcome, judge: ScorerInfo | None) -> dict[str, Any]:
     """Coefficients, verdict and gains of a method. Of the stock scheduler over itself nothing was measured: no number
     rather than a zero without width."""
     gains = {
         "heldout": None if outcome.heldout is None else outcome.heldout.gain(),
         "calibration": outcome.calibration_gain,
         "full_precision_control": None if outcome.control is None else outcome.control.gain(),
+        "judge": None if judge is None or outcome.heldout is None else outcome.heldout.gain(judge.name),
     }
     return {
         "method": outcome.method,
         "coefficients": outcome.coefficients.to_dict(),
         "verdict": outcome.verdict,
+        "by_objective": outcome.by_objective,
+        "by_judge": outcome.by_judge,
         "found": outcome.found.to_dict(),
         "found_by": outcome.label,
         "gain": {name: None if gain is None else gain.to_json() for name, gain in gains.items()},

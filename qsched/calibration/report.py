@@ -25,7 +25,7 @@ from qsched.pages import Figure, Table, render_page
 from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.scoring.paired import PairedDifference
 
-PROVENANCE = ("coefficients", "found", BIAS_KEY, "objective", "provenance")
+PROVENANCE = ("coefficients", "found", BIAS_KEY, "objective", "judge", "provenance")
 SHOWN_CANDIDATES = 12
 _PERCENT = "\N{NO-BREAK SPACE}%"
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -57,9 +57,10 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
         between=between_words(result),
         examples=[_shown(example) for example in result.examples],
         examples_of=NAMES[result.best.method],
-        gains=_gain_table(judged) if judged else None,
+        gains=_gain_table(judged, result) if judged else None,
         controls=[words for one in judged if (words := control_words(one))],
         objective=_objective_words(record),
+        judge=_judge_statement(record),
         gains_figure=Figure(gains_figure(result), _gains_caption(result)) if judged else None,
         candidates=_candidate_table(record) if searched else None,
         equals=_equals_words(result) if searched else "",
@@ -82,7 +83,7 @@ def _shown(example: Example) -> ShownExample:
     return ShownExample(example.prompt.prompt, f"{example.gain:+.4f}", tuple(addresses))
 
 
-def _gain_table(judged: list[Outcome]) -> Table:
+def _gain_table(judged: list[Outcome], result: CalibrationResult) -> Table:
     rows = []
     for one in judged:
         assert one.heldout is not None and one.calibration_gain is not None
@@ -95,7 +96,9 @@ def _gain_table(judged: list[Outcome]) -> Table:
             rows.append(_gain_row(control, one.control.gain(), one.control.stock.mean()))
         for metric in heldout.stock.values:
             if metric != "jaq":
-                rows.append(_gain_row(f"{name}, held-out, {metric}", heldout.gain(metric), heldout.stock.mean(metric)))
+                is_judge = result.judge is not None and metric == result.judge.name
+                shown = f"the judge, {metric}" if is_judge else metric
+                rows.append(_gain_row(f"{name}, held-out, {shown}", heldout.gain(metric), heldout.stock.mean(metric)))
     return Table(("", "stock", "gain", "95 % interval", "better / worse of"), tuple(rows))
 
 
@@ -172,9 +175,26 @@ def _fit_table(result: CalibrationResult) -> Table | None:
 def _objective_words(record: dict[str, Any]) -> str:
     o = record["objective"]
     tc, iq = o["tc"], o["iq"]
+    units = o["units"]
+    formula = f"JAQ = TC + {o['k']:g} IQ."
+    if units["kind"] == "sd":
+        formula = (
+            f"JAQ = TC / {units['tc']:.4g} + {o['k']:g} IQ / {units['iq']:.4g}: each term is in units of its standard "
+            "deviation over the calibration prompts with the stock scheduler."
+        )
     return (
-        f"JAQ = TC + {o['k']:g} IQ. TC: {tc['name']} ({tc['scale']}; {tc['version']}). "
+        f"{formula} TC: {tc['name']} ({tc['scale']}; {tc['version']}). "
         f"IQ: {iq['name']} ({iq['scale']}; {iq['version']})."
+    )
+
+
+def _judge_statement(record: dict[str, Any]) -> str:
+    judge = record["judge"]
+    if judge is None:
+        return "No judge: only the objective that was maximised has looked at these pictures."
+    return (
+        f"The judge, which the search did not maximise: {judge['name']} ({judge['scale']}; {judge['version']}). "
+        "Harm by the judge overrules a gain in JAQ."
     )
 
 

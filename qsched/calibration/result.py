@@ -15,12 +15,15 @@ from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients, Method
+from qsched.scoring import ScorerInfo
+from qsched.scoring.jaq_score import RAW, Units
 from qsched.scoring.paired import PairedDifference, paired_difference
 
 # "not found": no candidate was better than (1, 1) on the calibration prompts; another search might find one.
-# "no gain": one was, and held-out prompts do not show it. "harm": they show that it is worse.
+# "no gain": one was, and held-out prompts do not show it. "harm": they show that it is worse, by JAQ or by the judge.
 # "not searched": the budget ended before any candidate but (1, 1) had been measured on all prompts.
 Verdict = Literal["gain", "no gain", "harm", "forced", "not found", "not searched"]
+Shown = Literal["gain", "no gain", "harm"]
 STOCK = Coefficients.constant()
 
 
@@ -30,6 +33,7 @@ class Outcome:
 
     calibration_gain   on the prompts that chose it: flattered by the choice
     heldout, control   None if the best candidate is the stock scheduler itself (or no control was made)
+    by_judge           what the judge's held-out interval says; None without a judge
     """
 
     method: Method
@@ -39,11 +43,17 @@ class Outcome:
     calibration_gain: PairedDifference | None
     heldout: Comparison | None = None
     control: Comparison | None = None
+    by_judge: Shown | None = None
 
     @property
     def coefficients(self) -> Coefficients:
         """The coefficients to use: the found ones, or (1, 1) after a fall-back."""
         return self.found if self.verdict in ("gain", "forced") else STOCK
+
+    @property
+    def by_objective(self) -> Shown | None:
+        """What the held-out interval of JAQ says; None without one."""
+        return None if self.heldout is None else shown_by(self.heldout.gain())
 
     @property
     def has_candidate(self) -> bool:
@@ -83,6 +93,8 @@ class CalibrationResult:
     reused: int  # of these, pictures that another search of the journal had measured: not in this one's cost
     most_nfe: int  # what the whole search can take
     budget_spent: bool
+    units: Units = RAW  # of TC and IQ in JAQ
+    judge: ScorerInfo | None = None
     examples: tuple[Example, ...] = ()
 
     @property
@@ -118,10 +130,16 @@ class CalibrationResult:
         return () if self.found_point is None else self.family.edges(self.found_point)
 
 
-def verdict_of(gain: PairedDifference, *, force: bool = False) -> Verdict:
-    """What a held-out interval says of a candidate."""
-    if gain.is_gain:
+def shown_by(gain: PairedDifference, *, higher_is_better: bool = True) -> Shown:
+    """What a held-out interval shows of a candidate."""
+    low, high = (gain.low, gain.high) if higher_is_better else (-gain.high, -gain.low)
+    return "gain" if low > 0 else "harm" if high < 0 else "no gain"
+
+
+def verdict_of(by_objective: Shown, by_judge: Shown | None = None, *, force: bool = False) -> Verdict:
+    """JAQ decides; a judge that shows harm overrules a gain, because no gain of JAQ is worth worse pictures."""
+    if by_objective == "gain" and by_judge != "harm":
         return "gain"
     if force:
         return "forced"
-    return "harm" if gain.high < 0 else "no gain"
+    return "harm" if "harm" in (by_objective, by_judge) else "no gain"

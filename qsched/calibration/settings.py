@@ -8,6 +8,7 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, Family, Vary
 from qsched.calibration.search import CLOSED_FORM, checked_size, largest_size_within
+from qsched.scoring.jaq_score import UNIT_KINDS, UnitKind
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class CalibrationSettings:
     box      None: 0.8 to 1.2, and the ranges of a race grow; ranges that are given are limits
     size     values per axis of the first grid (None: the strategy's own); optuna runs size^2 trials
     force    keep the best coefficients even if held-out prompts show no gain
+    k_units  what TC and IQ are divided by before they are added: `raw`, nothing, or `sd`, their spread at (1, 1)
     """
 
     family: str = "constant"
@@ -28,6 +30,7 @@ class CalibrationSettings:
     seed: int = 0
     batch_rows: int = 32
     force: bool = False
+    k_units: UnitKind = "raw"
 
     def __post_init__(self) -> None:
         if self.is_closed_form:
@@ -45,6 +48,8 @@ class CalibrationSettings:
                 )
         else:
             checked_size(self.strategy, self.size)
+        if self.k_units not in UNIT_KINDS:
+            raise CalibrationError(f"k units {self.k_units!r} are unknown; choose {' or '.join(UNIT_KINDS)}")
         if self.seed < 0:
             raise CalibrationError(f"seed {self.seed}; give 0 or more")
         if self.batch_rows < 1:

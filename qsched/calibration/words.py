@@ -34,15 +34,43 @@ def verdict_words(result: CalibrationResult, outcome: Outcome) -> VerdictWords:
     gain = outcome.heldout.gain()
     best = f"{outcome.found.words} ({outcome.label})"
     interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {gain.n} held-out prompts"
-    changes = f"{best} changes JAQ by {interval}; {gain.counts()}; {worst_words(result, outcome)}"
+    changes = f"{best} changes JAQ by {interval}; {gain.counts()}; {worst_words(result, outcome)}."
+    if judged := judge_words(result, outcome):
+        changes += f" {judged}"
+    heading = f"{name}: {_shown_words(outcome)}"
     if outcome.verdict == "gain":
-        return VerdictWords(f"{name}: gain.", f"{changes}. These coefficients are written.", False)
+        doubtful = outcome.by_judge == "no gain"
+        doubt = " JAQ may have gained what only JAQ likes: look at the pictures." if doubtful else ""
+        return VerdictWords(f"{heading}.", f"{changes} These coefficients are written.{doubt}", doubtful)
     if outcome.verdict == "forced":
-        heading = "harm, kept by force." if gain.high < 0 else "no gain shown, kept by force."
-        return VerdictWords(f"{name}: {heading}", f"{changes}. The interval is not above 0.")
+        return VerdictWords(f"{heading}, kept by force.", changes)
+    if outcome.by_judge == "harm" and outcome.by_objective != "harm":
+        return VerdictWords(f"{heading}.", f"{changes} The judge sees worse pictures, so {written}.")
     if outcome.verdict == "harm":
-        return VerdictWords(f"{name}: harm.", f"{changes}. It makes the pictures worse, so {written}.")
-    return VerdictWords(f"{name}: no gain.", f"{changes}. The interval is not above 0, so {written}.")
+        return VerdictWords(f"{heading}.", f"{changes} It makes the pictures worse, so {written}.")
+    return VerdictWords(f"{heading}.", f"{changes} The interval of JAQ is not above 0, so {written}.")
+
+
+def _shown_words(outcome: Outcome) -> str:
+    """`gain`, or `gain by the objective, no gain by the judge` if the two disagree."""
+    if outcome.by_judge is None or outcome.by_judge == outcome.by_objective:
+        return str(outcome.by_objective)
+    return f"{outcome.by_objective} by the objective, {outcome.by_judge} by the judge"
+
+
+def judge_words(result: CalibrationResult, outcome: Outcome) -> str:
+    """What the judge says of a method's best candidate, or that there is none."""
+    if outcome.heldout is None:
+        return ""
+    judge = result.judge
+    if judge is None:
+        return "No independent scorer has judged it."
+    gain = outcome.heldout.gain(judge.name)
+    better = "" if judge.higher_is_better else " (lower is better)"
+    counts = gain.counts(higher_is_better=judge.higher_is_better)
+    return (
+        f"The judge, {judge.name}, changes by {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]{better}; {counts}."
+    )
 
 
 def worst_words(result: CalibrationResult, outcome: Outcome) -> str:

@@ -74,9 +74,18 @@ def calibrate(
         None, "--iq", help="Image quality: clip-iqa (default), pyiqa:<metric>, file.py:Class, or another TC."
     ),
     k: float | None = typer.Option(None, "--k", help=K_HELP + " Default: 2."),
+    k_units: str = typer.Option(
+        "raw", "--k-units", help="raw, or sd: TC and IQ in units of their spread over the prompts at (1, 1)."
+    ),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
     also: list[str] = typer.Option(
         [], "--also", help="Additional scorer for the held-out pictures, for example tiny-check."
+    ),
+    judge: str = typer.Option(
+        "auto",
+        "--judge",
+        help="Independent scorer of the held-out pictures, whose harm overrules; auto: tiny-check for the tiny models, "
+        "else pickscore (or hpsv2.1); none.",
     ),
     budget_nfe: int | None = typer.Option(None, "--budget-nfe", help="Limit on the model evaluations of the search."),
     budget_minutes: float | None = typer.Option(None, "--budget-minutes", help="Limit on the minutes of the search."),
@@ -138,6 +147,7 @@ def calibrate(
         seed=seed,
         batch_rows=batch,
         force=force,
+        k_units=k_units,  # type: ignore[arg-type]  # the settings check it, with a message
     )
     request = CalibrationRequest(
         backbone=backbone,
@@ -154,6 +164,7 @@ def calibrate(
         k=terms.k,
         weights=parse_weights(weights),
         also=tuple(also),
+        judge=judge,
         device=device,
         dtype=dtype,
         revision=revision,

@@ -3,14 +3,16 @@
     JAQ(image, prompt) = TC(image, prompt) + k IQ(image),   k = 2
 
 TC and IQ come from scorers by name; IQ may want the prompt, as the paper's HPSv2.1 does. Their scales differ, so a JAQ
-is only a number together with its scorers, their versions, their scales and k: that is JaqRecord.
+is only a number together with its scorers, their versions, their scales, k and its units: that is JaqRecord. In units
+of their spread (`sd`), TC and IQ are divided by their standard deviation over pictures of the stock scheduler first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -31,6 +33,37 @@ DEFAULT_K = 2.0
 LARGEST_K = 1e6  # IQ alone is left long before; above, a sum can leave the range of a float
 
 
+UnitKind = Literal["raw", "sd"]
+UNIT_KINDS: tuple[UnitKind, ...] = ("raw", "sd")
+
+
+@dataclass(frozen=True)
+class Units:
+    """What TC and IQ are divided by before they are added: 1, or their spread over pictures of the stock scheduler."""
+
+    kind: UnitKind = "raw"
+    tc: float = 1.0
+    iq: float = 1.0
+
+
+RAW = Units()
+
+
+def spread_units(tc: Sequence[float], iq: Sequence[float]) -> Units:
+    """Units of the standard deviations of these values; InputError for a term that is the same for all of them."""
+    spreads = {}
+    for term, values in (("TC", tc), ("IQ", iq)):
+        mean = sum(values) / len(values)
+        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1))
+        if spread <= 1e-9 * max(1e-3, abs(mean)):
+            raise InputError(
+                f"{term} is {mean:.6g} for all {len(values)} pictures, so it has no spread to be divided by; leave "
+                "--k-units sd out, or use another scorer or other prompts"
+            )
+        spreads[term] = spread
+    return Units("sd", spreads["TC"], spreads["IQ"])
+
+
 @dataclass(frozen=True)
 class JaqRecord:
     """What a JAQ was made of."""
@@ -38,10 +71,17 @@ class JaqRecord:
     tc: ScorerInfo
     iq: ScorerInfo
     k: float
+    units: Units = RAW
+
+    @property
+    def formula(self) -> str:
+        """The sum in words."""
+        return "TC + k * IQ" if self.units.kind == "raw" else "TC / sd(TC) + k * IQ / sd(IQ)"
 
     def to_json(self) -> dict[str, object]:
         """A plain dictionary for provenance."""
-        return {"formula": "TC + k * IQ", "k": self.k, "tc": self.tc.to_json(), "iq": self.iq.to_json()}
+        terms = {"tc": self.tc.to_json(), "iq": self.iq.to_json()}
+        return {"formula": self.formula, "k": self.k, "units": asdict(self.units), **terms}
 
 
 @dataclass(frozen=True)
@@ -53,9 +93,9 @@ class JaqScores:
     jaq: tuple[float, ...]
 
 
-def jaq(tc: float, iq: float, *, k: float = DEFAULT_K) -> float:
-    """TC + k IQ of one image."""
-    return tc + k * iq
+def jaq(tc: float, iq: float, *, k: float = DEFAULT_K, units: Units = RAW) -> float:
+    """TC + k IQ of one image, each divided by its unit."""
+    return tc / units.tc + k * (iq / units.iq)
 
 
 def checked_k(k: float) -> float:
@@ -68,7 +108,7 @@ def checked_k(k: float) -> float:
 class Jaq:
     """Scores images by JAQ; one CLIP pass per image if both scorers use the same CLIP."""
 
-    def __init__(self, tc: Scorer, iq: Scorer, *, k: float = DEFAULT_K) -> None:
+    def __init__(self, tc: Scorer, iq: Scorer, *, k: float = DEFAULT_K, units: Units = RAW) -> None:
         if tc.info.kind != "text":
             raise InputError(f"TC scorer {tc.info.name!r} ignores the prompt; use clipscore, hpsv2.1 or pickscore")
         if iq.info.kind not in ("image", "text"):
@@ -78,12 +118,20 @@ class Jaq:
         for scorer in (tc, iq):
             if not scorer.info.higher_is_better:
                 raise InputError(f"{scorer.info.name!r} is better when lower; JAQ is a sum to be maximised")
-        self.tc, self.iq, self.k = tc, iq, checked_k(k)
+        self.tc, self.iq, self.k, self.units = tc, iq, checked_k(k), units
 
     @property
     def record(self) -> JaqRecord:
-        """Scorers, versions, scales and k."""
-        return JaqRecord(self.tc.info, self.iq.info, self.k)
+        """Scorers, versions, scales, k and units."""
+        return JaqRecord(self.tc.info, self.iq.info, self.k, self.units)
+
+    def in_units(self, units: Units) -> Jaq:
+        """The same scorers and k in other units."""
+        return Jaq(self.tc, self.iq, k=self.k, units=units)
+
+    def combined(self, tc: float, iq: float) -> float:
+        """JAQ of one image from its two terms."""
+        return jaq(tc, iq, k=self.k, units=self.units)
 
     def score(
         self, images: Sequence[Image.Image], prompts: Sequence[str], *, names: Sequence[str] | None = None
@@ -94,7 +142,7 @@ class Jaq:
         else:
             tc = self.tc.score(images, prompts, names=names)
             iq = self.iq.score(images, prompts, names=names)
-        return JaqScores(tuple(tc), tuple(iq), tuple(jaq(t, i, k=self.k) for t, i in zip(tc, iq, strict=True)))
+        return JaqScores(tuple(tc), tuple(iq), tuple(self.combined(t, i) for t, i in zip(tc, iq, strict=True)))
 
     def _one_clip(self) -> bool:
         return isinstance(self.tc, ClipScorer) and isinstance(self.iq, ClipScorer) and self.tc.clip is self.iq.clip

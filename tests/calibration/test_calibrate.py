@@ -17,7 +17,7 @@ from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box
 from qsched.calibration.record import build_record
 from qsched.calibration.report import render_report
-from qsched.calibration.result import verdict_of
+from qsched.calibration.result import shown_by, verdict_of
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.words import verdict_words
 from qsched.generation import Prompt
@@ -206,8 +206,8 @@ def test_harm_is_called_harm(tmp_path, nearness):
     """-0.0642 [-0.1215, -0.0069] was headed "No gain"."""
     result = run(tmp_path, nearness)
     harmed = replace(result.qsched, heldout=heldout_of([-0.2, -0.3, -0.25]), verdict="harm")
-    assert verdict_of(harmed.heldout.gain()) == "harm" and verdict_of(harmed.heldout.gain(), force=True) == "forced"
-    assert verdict_of(heldout_of([-0.2, 0.3, 0.1]).gain()) == "no gain"
+    assert harmed.by_objective == "harm" == verdict_of("harm") and verdict_of("harm", force=True) == "forced"
+    assert shown_by(heldout_of([-0.2, 0.3, 0.1]).gain()) == "no gain" == verdict_of("no gain")
     words = verdict_words(result, harmed)
     assert words.heading == "Q-Sched: harm." and words.warning and "(1, 1) is written" in words.text
     assert "0 prompts better, 3 worse; worst: p6 -0.3000 (a small black moon left)" in words.text

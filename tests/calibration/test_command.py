@@ -39,6 +39,7 @@ def invoke(folder: Path, clip: Path, out: Path, *more: str):
     where = ["--backbone", str(folder / "random-flux"), "--prompts", str(folder / "prompts.yaml"), "--out", str(out)]
     search = [] if "--strategy" in more else ["--strategy", "race"]
     search += [] if "closed-form" in more or "--grid-size" in more else ["--grid-size", "3"]
+    search += [] if "--judge" in more else ["--judge", "none"]  # the default judge's weights are not here
     return CliRunner().invoke(app, ["calibrate", *where, "--precision", "w4a4", *search, *weights, *more])
 
 
@@ -158,6 +159,10 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
         (["--objective", "paper"], "choose one of paper-clip"),
         (["--objective", "paper-clip", "--k", "1"], "leave --tc, --iq and --k out"),
         (["--objective", "paper-clip"], "clipscore:100 has no default weights"),
+        (["--judge", "clip-iqa"], "--judge clip-iqa is part of the objective"),
+        (["--judge", "clipscore:100"], "cannot be loaded: clipscore:100 has no default weights"),
+        (["--judge", "auto"], "is not on this machine and cannot be fetched"),
+        (["--k-units", "var"], "choose raw or sd"),
         (["--k", "nan"], "k is nan"),
         (["--budget-nfe", "0"], "above 0"),
         (["--weights", "clipscore"], "write scorer=path"),
@@ -255,6 +260,7 @@ def test_a_dtype_precision_is_calibrated_without_a_control(folder, clip_folder, 
             CalibrationSettings(strategy="grid", size=2, family="linear-to-one"),
             weights={"clipscore": str(clip_folder), "clip-iqa": str(clip_folder)},
             device="cpu",
+            judge="none",
         )
     )
     assert done.result.qsched.control is None and done.record["gain"]["full_precision_control"] is None

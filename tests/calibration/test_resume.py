@@ -113,8 +113,8 @@ def test_a_search_cut_anywhere_resumes_to_the_same_candidates_means_and_best(tmp
         assert (resumed.best, list(resumed.means.items())) == (whole.best, list(whole.means.items())), f"line {cut}"
         again = 0 if cut <= BATCH else N_PROMPTS  # a first whole batch is what makes the first step be paid again
         assert resumed.nfe == whole.nfe + again, "the whole search's cost, and the first step that was made twice"
-        assert [json.loads(x)["jaq"] for x in path.read_text().splitlines()[1:]] == [
-            json.loads(x)["jaq"] for x in lines[1:]
+        assert [json.loads(x)["tc"] for x in path.read_text().splitlines()[1:]] == [
+            json.loads(x)["tc"] for x in lines[1:]
         ]
 
 
@@ -197,7 +197,7 @@ def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path
 
     def values(name: str) -> dict:
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()[1:]]
-        return {(json.dumps(r["candidate"]), r["prompt"]): (r["tc"], r["iq"], r["jaq"]) for r in lines}
+        return {(json.dumps(r["candidate"]), r["prompt"]): (r["tc"], r["iq"]) for r in lines}
 
     whole = run("whole")
     lines = (tmp_path / "whole").read_text().splitlines(keepends=True)

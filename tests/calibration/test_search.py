@@ -10,7 +10,7 @@ import pytest
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, Family, as_point, even_grid
-from qsched.calibration.result import verdict_of
+from qsched.calibration.result import shown_by, verdict_of
 from qsched.calibration.search import largest_size_within, nested_families, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import fit_surface
@@ -221,7 +221,7 @@ def verdicts(quality, noise, *, heldout=None, seeds: int = 12) -> Counter:
             continue
         new = World(heldout or quality, noise=noise, n_prompts=60, seed=1000 + seed)
         tuned, stock = new.values([chosen, Coefficients.constant()])
-        found[verdict_of(paired_difference(tuned, stock))] += 1
+        found[verdict_of(shown_by(paired_difference(tuned, stock)))] += 1
     return found
 
 
