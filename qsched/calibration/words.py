@@ -68,9 +68,8 @@ def judge_words(result: CalibrationResult, outcome: Outcome) -> str:
     gain = outcome.heldout.gain(judge.name)
     better = "" if judge.higher_is_better else " (lower is better)"
     counts = gain.counts(higher_is_better=judge.higher_is_better)
-    return (
-        f"The judge, {judge.name}, changes by {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]{better}; {counts}."
-    )
+    interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]{better}"
+    return f"By the judge, {judge.name}: {interval}; {counts}."
 
 
 def worst_words(result: CalibrationResult, outcome: Outcome) -> str:
