@@ -26,6 +26,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ssimulacra2": ("score",),
     "pyiqa": ("pyiqa",),
     "optuna": ("optuna",),
+    "spacy": ("aq-map",),
+    "dreamsim": ("dreamsim",),
     "ray": ("ray",),
     "gguf": ("gguf",),
     "fastapi": ("server",),

@@ -116,6 +116,14 @@ def build_clip(
     return ClipModel(model.to(device).eval().requires_grad_(False), preprocess, tokenize, weights, device)
 
 
+def clip_pixels(size: int) -> Callable[[Image.Image], torch.Tensor]:
+    """CLIP's own preprocessing: the shortest side to `size` (bicubic), the middle square, CLIP's mean and spread."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    transform: Callable[[Image.Image], torch.Tensor] = image_transform_v2(PreprocessCfg(size=size), is_train=False)
+    return transform
+
+
 def read_clip_config(path: Path) -> dict[str, Any]:
     """The `model_cfg` of an open_clip_config.json."""
     try:

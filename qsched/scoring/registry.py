@@ -14,9 +14,14 @@ from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, nee
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 from qsched.scoring.visible_difference import DEFAULT_DISPLAY, load_visible_difference
 
-SCORERS = ("clipscore", "clipscore:100", "clipscore:log", "clip-iqa", "aq-map", "hpsv2.1", "pickscore", "tiny-check")
-REFERENCE_METRICS = ("psnr", "ssim", "lpips", *visible_difference.NAMES)
-WITH_WEIGHTS = (*(name for name in SCORERS if name != "tiny-check"), "lpips")
+REWARDS = ("image-reward", "hpsv3", "mps", "vqascore")
+SCORERS = (
+    *("clipscore", "clipscore:100", "clipscore:log", "clip-iqa", "aq-map", "hpsv2.1", "pickscore"),
+    *REWARDS,
+    "tiny-check",
+)
+REFERENCE_METRICS = ("psnr", "ssim", "lpips", "dreamsim", *visible_difference.NAMES)
+WITH_WEIGHTS = (*(name for name in SCORERS if name != "tiny-check"), "lpips", "dreamsim")
 
 
 def load_scorer(name: str, *, weights: str | None = None, device: str = "cpu", batch_size: int | None = None) -> Scorer:
@@ -32,12 +37,7 @@ def load_scorer(name: str, *, weights: str | None = None, device: str = "cpu", b
 @lru_cache(maxsize=16)
 def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | None) -> Scorer:
     if is_outside(name):
-        made = _load_outside(name, weights, device)
-        if not isinstance(made, OutsideScorer):
-            raise InputError(
-                f"{name} compares a picture with its twin; here a scorer of pictures and prompts is needed"
-            )
-        return made
+        return _load_outside_scorer(name, weights, device)
     options: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     if name.startswith(PREFIX):
         _no_weights(name, weights)
@@ -66,10 +66,39 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
         from qsched.scoring.preference_scorers import HpsV21, PickScore
 
         return (HpsV21 if name == "hpsv2.1" else PickScore)(**options)
+    if name in REWARDS:
+        return _load_reward(name, options)
     raise InputError(
         f"scorer {name!r} is unknown; choose one of {', '.join(SCORERS)}, {PREFIX}<metric>, or name your own, "
         "file.py:Class"
     )
+
+
+def _load_outside_scorer(name: str, weights: str | None, device: str) -> Scorer:
+    made = _load_outside(name, weights, device)
+    if not isinstance(made, OutsideScorer):
+        raise InputError(f"{name} compares a picture with its twin; here a scorer of pictures and prompts is needed")
+    return made
+
+
+def _load_reward(name: str, options: dict[str, Any]) -> Scorer:
+    """A model of people's preferences that needs transformers; those that score one picture at a time have no batch."""
+    if name == "image-reward":
+        from qsched.scoring.image_reward import ImageReward
+
+        return ImageReward(**options)
+    options.pop("batch_size", None)
+    if name == "hpsv3":
+        from qsched.scoring.hpsv3 import HpsV3
+
+        return HpsV3(**options)
+    if name == "mps":
+        from qsched.scoring.mps import Mps
+
+        return Mps(**options)
+    from qsched.scoring.vqascore import VqaScore
+
+    return VqaScore(**options)
 
 
 @lru_cache(maxsize=16)
@@ -83,6 +112,10 @@ def load_reference_metric(
     """A metric of an image against its twin: one of REFERENCE_METRICS or pyiqa:<full-reference metric>."""
     if name == "lpips":
         return Lpips(weights, device=device)
+    if name == "dreamsim":
+        from qsched.scoring.dreamsim_metric import DreamSim
+
+        return DreamSim(weights, device=device)
     _no_weights(name, weights)
     if name == "psnr":
         return Psnr()

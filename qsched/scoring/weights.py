@@ -22,8 +22,12 @@ from qsched.errors import InputError
 HUB_ID = re.compile(r"^(?:hf-hub:)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]*))?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 SHIPPED = ("tiny-clip",)
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-CONFIG_NAMES = ("open_clip_config.json", "config.json", "tokenizer.json", "vocab.json", "merges.txt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
+CONFIG_NAMES = (
+    *("open_clip_config.json", "config.json", "tokenizer.json", "vocab.json", "merges.txt"),
+    *("med_config.json", "vocab.txt", "spiece.model", "preprocessor_config.json", "adapter_config.json"),
+    *("chat_template.json", "chat_template.jinja", "data_collator_qwen.py"),
+)
 # What the readers of checkpoints (safetensors, torch, open_clip) raise on a file or a config that is not theirs. Each
 # has its own way, and none documents it: a file that a person names may not end in a traceback.
 UNREADABLE = (
