@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ssimulacra2": ("score",),
     "pyiqa": ("pyiqa",),
     "optuna": ("optuna",),
+    "piq": ("score",),
     "spacy": ("aq-map",),
     "dreamsim": ("dreamsim",),
     "ray": ("ray",),

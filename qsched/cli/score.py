@@ -26,8 +26,9 @@ def score(
     metrics: str | None = typer.Option(
         None,
         "--metrics",
-        help="Comma-separated: clipscore, clip-iqa, hpsv2.1, hpsv3, pickscore, image-reward, mps, vqascore, tiny-check, "
-        "psnr, ssim, lpips, dreamsim, cvvdp, flip, ssimulacra2, pyiqa:<metric>, or your own file.py:Class. "
+        help="Comma-separated: clipscore, clip-iqa, hpsv2.1, hpsv3, pickscore, image-reward, mps, vqascore, "
+        "tiny-check, psnr, ssim, ms-ssim, iw-ssim, lpips, dreamsim, cvvdp, flip, ssimulacra2, pyiqa:<metric>, or your "
+        "own file.py:Class. "
         "Default: clipscore,clip-iqa,psnr,ssim, and tiny-check for the tiny models.",
     ),
     baseline: str | None = typer.Option(None, "--baseline", help="Arm to compare with; default: the first."),

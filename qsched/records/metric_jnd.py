@@ -23,7 +23,7 @@ from qsched.records.image_set import Record
 
 Form = Literal["lower", "from", "decibel"]
 #: Values of identical pictures, of metrics of which more is better.
-BEST = {"cvvdp": 10.0, "ssimulacra2": 100.0, "ssim": 1.0, "pyiqa:ms_ssim": 1.0}
+BEST = {"cvvdp": 10.0, "ssimulacra2": 100.0, "ssim": 1.0, "ms-ssim": 1.0, "iw-ssim": 1.0, "pyiqa:ms_ssim": 1.0}
 _STEPS = 4000
 
 

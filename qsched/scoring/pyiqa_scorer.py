@@ -16,6 +16,7 @@ from qsched.scoring.extra_packages import import_extra
 from qsched.scoring.pixels import pixels_of
 from qsched.scoring.protocol import BatchedScorer, ScorerInfo
 from qsched.scoring.reference_metrics import ReferenceMetric
+from qsched.scoring.steady import pixel_seed, seeded
 
 PREFIX = "pyiqa:"
 
@@ -66,7 +67,8 @@ class PyiqaReference(ReferenceMetric):
 
     def _score_pair(self, image: Image.Image, reference: Image.Image) -> float:
         pair = [pixels_of(one)[None].to(self.info.device) for one in (image, reference)]
-        with torch.inference_mode():
+        # Some draw crops at random: the same pair gets the same.
+        with torch.inference_mode(), seeded(pixel_seed(image)):
             return float(self._metric(*pair))
 
 

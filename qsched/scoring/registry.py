@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from qsched.errors import InputError
-from qsched.scoring import visible_difference
+from qsched.scoring import structural, visible_difference
 from qsched.scoring.outside import OutsideScorer, is_outside, load_outside
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, needs_reference
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
+from qsched.scoring.steady import steady
 from qsched.scoring.visible_difference import DEFAULT_DISPLAY, load_visible_difference
 
 REWARDS = ("image-reward", "hpsv3", "mps", "vqascore")
@@ -20,7 +21,7 @@ SCORERS = (
     *REWARDS,
     "tiny-check",
 )
-REFERENCE_METRICS = ("psnr", "ssim", "lpips", "dreamsim", *visible_difference.NAMES)
+REFERENCE_METRICS = ("psnr", "ssim", "lpips", "dreamsim", *structural.NAMES, *visible_difference.NAMES)
 WITH_WEIGHTS = (*(name for name in SCORERS if name != "tiny-check"), "lpips", "dreamsim")
 
 
@@ -41,7 +42,7 @@ def _load_scorer(name: str, weights: str | None, device: str, batch_size: int | 
     options: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     if name.startswith(PREFIX):
         _no_weights(name, weights)
-        return PyiqaScorer(name.removeprefix(PREFIX), device=device, **options)
+        return steady(PyiqaScorer(name.removeprefix(PREFIX), device=device, **options))
     if name == "tiny-check":
         from qsched.scoring.tiny_check import TinyCheck
 
@@ -78,7 +79,14 @@ def _load_outside_scorer(name: str, weights: str | None, device: str) -> Scorer:
     made = _load_outside(name, weights, device)
     if not isinstance(made, OutsideScorer):
         raise InputError(f"{name} compares a picture with its twin; here a scorer of pictures and prompts is needed")
-    return made
+    return _steady_outside(name, weights, device)
+
+
+@lru_cache(maxsize=16)
+def _steady_outside(name: str, weights: str | None, device: str) -> Scorer:
+    made = _load_outside(name, weights, device)
+    assert isinstance(made, OutsideScorer)
+    return steady(made)
 
 
 def _load_reward(name: str, options: dict[str, Any]) -> Scorer:
@@ -121,6 +129,8 @@ def load_reference_metric(
         return Psnr()
     if name == "ssim":
         return Ssim()
+    if name in structural.NAMES:
+        return structural.Structural(name)
     if name in visible_difference.NAMES:
         return load_visible_difference(name, display=display, device=device)
     if name.startswith(PREFIX):
@@ -173,7 +183,7 @@ def load_metrics(
             if isinstance(made, ReferenceMetric):
                 references.append(made)
             else:
-                scorers.append(made)
+                scorers.append(_steady_outside(name, weights.get(name), device))
         elif compares_with_twin(name):
             references.append(load_reference_metric(name, weights=weights.get(name), device=device, display=display))
         else:
