@@ -27,6 +27,9 @@ def pairs(
     near: str | None = typer.Option(
         None, help="Near-identical by a metric that the set was scored with: cvvdp>=9.9; needs --baseline."
     ),
+    visible_first: str | None = typer.Option(
+        None, help="Only so many prompts, those with the most visible difference: cvvdp=40; needs --baseline."
+    ),
     leave_out: str = typer.Option("identical", help="Strata to leave out, separated by commas; none for no stratum."),
     sample: str = typer.Option("", help="How many pairs of a stratum and comparison to draw: near-identical=50,..."),
     seed: int = typer.Option(0, help="Seed of the draw."),
@@ -36,13 +39,17 @@ def pairs(
     A picture of a single colour is broken (black is what NaN becomes). Broken pairs stay in unless they are left out:
     leaving them out favours the arm that made them. A study uses the list with `pairs: curated` in its study.yaml.
 
+    With --visible-first a study speaks of the prompts where the difference is most visible, and not of all.
+
     Example: qsched pairs runs/demo --leave-out identical --sample near-identical=50
+
+    Example: qsched pairs runs/demo --baseline fp32 --visible-first cvvdp=40
     """
     from rich.console import Console
     from rich.table import Table
 
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
-    from qsched.generation.near_metric import near_by_metric, read_near_rule
+    from qsched.generation.near_metric import most_visible_first, near_by_metric, read_near_rule, read_visible_rule
     from qsched.locations import read_location
     from qsched.records import read_manifest
 
@@ -50,9 +57,12 @@ def pairs(
     strata = _strata(leave_out)
     numbers = _numbers(sample)
     listed = list_pairs(location, baseline=baseline, near_levels=near_levels)
+    set_id = read_manifest(location).set_id
     if near is not None:
-        set_id = read_manifest(location).set_id
         listed = near_by_metric(listed, read_near_rule(near), folder=location, set_id=set_id, baseline=baseline)
+    if visible_first is not None:
+        metric, count = read_visible_rule(visible_first)
+        listed = most_visible_first(listed, metric, count, folder=location, set_id=set_id, baseline=baseline)
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
     table = Table(box=None, pad_edge=False)
     for column in ("comparison", "stratum"):

@@ -84,11 +84,12 @@ def list_pairs(
 def choose_pairs(
     pairs: Sequence[ListedPair], *, leave_out: Collection[Stratum], sample: Mapping[Stratum, int], seed: int = 0
 ) -> list[ListedPair]:
-    """The pairs with `use` and `why` set: strata left out whole, or so many of them drawn for each comparison."""
+    """The pairs with `use` and `why` set: strata left out whole, or so many of those in use drawn for a comparison."""
     chosen = dict(enumerate(pairs))
     cells: dict[tuple[Stratum, tuple[str, str]], list[int]] = defaultdict(list)
     for number, pair in chosen.items():
-        cells[pair.stratum, pair.comparison].append(number)
+        if pair.use:
+            cells[pair.stratum, pair.comparison].append(number)
     rng = random.Random(seed)
     for (stratum, _), numbers in sorted(cells.items()):
         if stratum in leave_out:

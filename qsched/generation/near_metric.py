@@ -1,8 +1,9 @@
-"""Near-identical by a metric that `qsched score` has measured, such as cvvdp (JOD) or lpips, instead of by pixels."""
+"""Pairs by a metric that `qsched score` has measured, such as cvvdp (JOD): near-identical, or most visible first."""
 
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 from collections.abc import Sequence
@@ -49,51 +50,100 @@ def near_by_metric(
 
     Raises InputError if the set was not scored with the metric against this baseline, or a pair has no value.
     """
-    table, rows = _read_scores(folder)
+    measured = _read_measured("--near", rule.metric, folder=folder, set_id=set_id, baseline=baseline)
+    return [
+        pair
+        if pair.stratum in (Stratum.BROKEN, Stratum.IDENTICAL)
+        else replace(pair, stratum=Stratum.NEAR_IDENTICAL if rule.holds(measured.of(pair)) else Stratum.DIFFERENT)
+        for pair in pairs
+    ]
+
+
+def read_visible_rule(text: str) -> tuple[str, int]:
+    """`METRIC=PROMPTS`; InputError for anything else."""
+    metric, _, number = text.replace(" ", "").partition("=")
+    if not metric or not number.isdecimal() or int(number) < 1:
+        raise InputError(f"--visible-first {text!r}: write METRIC=PROMPTS, for example cvvdp=40")
+    return metric, int(number)
+
+
+def most_visible_first(
+    pairs: Sequence[ListedPair], metric: str, count: int, *, folder: Location, set_id: str, baseline: str | None
+) -> list[ListedPair]:
+    """The pairs with `use` taken from all prompts but the `count` whose pictures differ most from the baseline's.
+
+    A prompt counts with its mean over arms and samples. Raises InputError as `near_by_metric` does.
+    """
+    option = "--visible-first"
+    measured = _read_measured(option, metric, folder=folder, set_id=set_id, baseline=baseline)
+    by_prompt: dict[str, list[float]] = {}
+    for pair in pairs:
+        by_prompt.setdefault(pair.prompt_id, []).append(measured.of(pair))
+    if count > len(by_prompt):
+        raise InputError(f"{option} {metric}={count}: the list has {len(by_prompt)} prompts; give at most as many")
+    sign = 1.0 if measured.higher_is_better else -1.0
+    means = {prompt: sign * math.fsum(values) / len(values) for prompt, values in by_prompt.items()}
+    order = sorted(means, key=lambda prompt: (means[prompt], prompt))
+    rank = {prompt: place for place, prompt in enumerate(order, start=1)}
+
+    def kept(pair: ListedPair) -> ListedPair:
+        place = rank[pair.prompt_id]
+        if place <= count:
+            return pair
+        why = f"less visible: prompt {place} of {len(order)} by {metric}"
+        return replace(pair, use=False, why=f"{pair.why}; {why}" if pair.why else why)
+
+    return [kept(pair) for pair in pairs]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The values of one metric against the baseline, by prompt, sample and arm."""
+
+    option: str
+    metric: str
+    baseline: str
+    higher_is_better: bool
+    values: dict[tuple[str, int, str], float]
+
+    def of(self, pair: ListedPair) -> float:
+        """The value of a pair; InputError if it has none."""
+        arm = pair.second_arm if pair.first_arm == self.baseline else pair.first_arm
+        value = self.values.get((pair.prompt_id, pair.sample_index, arm))
+        if value is None:
+            raise InputError(
+                f"{self.option}: the picture of {arm}, prompt {pair.prompt_id!r}, has no value of {self.metric}; score "
+                "it again"
+            )
+        return value
+
+
+def _read_measured(option: str, metric: str, *, folder: Location, set_id: str, baseline: str | None) -> _Measured:
+    table, rows = _read_scores(option, folder)
     scorers = {info["name"]: info for info in table["scorers"]}
-    remedy = f"run `qsched score {folder} --metrics {rule.metric} --baseline ...`"
+    remedy = f"run `qsched score {folder} --metrics {metric} --baseline ...`"
     if table["set_id"] != set_id:
         raise InputError(f"{folder / 'metrics.json'} belongs to image set {table['set_id']}, not to {set_id}; {remedy}")
-    info = scorers.get(rule.metric)
+    info = scorers.get(metric)
     if info is None or info["kind"] != "reference":
         known = ", ".join(name for name, one in scorers.items() if one["kind"] == "reference") or "none"
-        raise InputError(
-            f"--near: metrics.json has no metric {rule.metric!r} of two pictures (it has {known}); {remedy}"
-        )
+        raise InputError(f"{option}: metrics.json has no metric {metric!r} of two pictures (it has {known}); {remedy}")
     if baseline != table["baseline"]:
         raise InputError(
-            f"--near: {rule.metric} was measured against {table['baseline']!r}; add --baseline {table['baseline']}"
+            f"{option}: {metric} was measured against {table['baseline']!r}; add --baseline {table['baseline']}"
         )
-    values = {
-        (row["prompt_id"], row["sample_index"], row["arm"]): float(row[rule.metric])
-        for row in rows
-        if rule.metric in row
-    }
-    return [_with_metric(pair, rule, values, baseline=table["baseline"]) for pair in pairs]
+    values = {(row["prompt_id"], row["sample_index"], row["arm"]): float(row[metric]) for row in rows if metric in row}
+    return _Measured(option, metric, table["baseline"], bool(info["higher_is_better"]), values)
 
 
-def _with_metric(
-    pair: ListedPair, rule: NearRule, values: dict[tuple[str, int, str], float], *, baseline: str
-) -> ListedPair:
-    if pair.stratum in (Stratum.BROKEN, Stratum.IDENTICAL):
-        return pair
-    arm = pair.second_arm if pair.first_arm == baseline else pair.first_arm
-    value = values.get((pair.prompt_id, pair.sample_index, arm))
-    if value is None:
-        raise InputError(
-            f"--near: the picture of {arm}, prompt {pair.prompt_id!r}, has no value of {rule.metric}; score it again"
-        )
-    return replace(pair, stratum=Stratum.NEAR_IDENTICAL if rule.holds(value) else Stratum.DIFFERENT)
-
-
-def _read_scores(folder: Location) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read_scores(option: str, folder: Location) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         table = json.loads((folder / "metrics.json").read_text("utf-8"))
         rows = [json.loads(line) for line in (folder / "metrics_images.jsonl").read_text("utf-8").splitlines()]
         return dict(table), rows
     except FileNotFoundError as error:
         raise InputError(
-            f"--near: {error.filename} does not exist; score the set first: qsched score {folder}"
+            f"{option}: {error.filename} does not exist; score the set first: qsched score {folder}"
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / 'metrics.json'} cannot be read: {error}; run `qsched score` again") from error

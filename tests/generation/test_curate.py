@@ -179,3 +179,22 @@ def test_a_metric_of_the_scored_set_can_say_what_is_nearly_identical(own_set):
     ):
         with pytest.raises(InputError, match=words):
             run("pairs", own_set, *options)
+
+
+@pytest.mark.slow
+def test_the_prompts_where_the_difference_is_most_visible_come_first(own_set):
+    run("score", own_set, "--metrics", "psnr")
+    run("pairs", own_set, "--baseline", "fp32", "--visible-first", "psnr=3", "--leave-out", "none")
+    rows = list(listed(own_set).values())
+    by_damage = sorted(rows, key=lambda row: -float(row["mean_difference"]))
+    assert {row["prompt_id"] for row in rows if row["use"] == "yes"} <= {row["prompt_id"] for row in by_damage[:4]}
+    assert sum(row["use"] == "yes" for row in rows) == 3
+    assert all("less visible: prompt" in row["why"] for row in rows if row["use"] == "no")
+    for options, words in (
+        (("--visible-first", "psnr"), "write METRIC=PROMPTS"),
+        (("--visible-first", "psnr=0"), "write METRIC=PROMPTS"),
+        (("--visible-first", "psnr=9", "--baseline", "fp32"), "the list has 8 prompts"),
+        (("--visible-first", "cvvdp=3", "--baseline", "fp32"), "--visible-first: metrics.json has no metric 'cvvdp'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run("pairs", own_set, *options)
