@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy as np
 from qsched.calibration.families import Point
 from qsched.calibration.result import CalibrationResult
 from qsched.calibration.words import NAMES
+from qsched.pages import svg_of
+from qsched.pages.drawing import INK
 
-BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#55606f"
+BLUE, ORANGE, GREY = "#3b82c4", "#d0682b", "#7b8794"  # readable on white and on black
 
 
 def surface_figure(result: CalibrationResult) -> str:
@@ -26,7 +27,7 @@ def surface_figure(result: CalibrationResult) -> str:
     if len(axes) == 2:
         figure = Figure(figsize=(6.4, 4.8))
         _draw_plane(figure, result)
-        return _svg(figure)
+        return svg_of(figure)
     columns = min(4, len(axes))
     rows = -(-len(axes) // columns)
     figure = Figure(figsize=(2.6 * columns + 0.6, 2.3 * rows + 0.4))
@@ -42,7 +43,7 @@ def surface_figure(result: CalibrationResult) -> str:
         panel.set_xlabel(axes[i])
     figure.supylabel("gain in JAQ")
     figure.tight_layout()
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def gains_figure(result: CalibrationResult) -> str:
@@ -75,7 +76,7 @@ def gains_figure(result: CalibrationResult) -> str:
             place,
             xerr=[[gain.mean - gain.low], [gain.high - gain.mean]],
             fmt="D",
-            color="#1c2430",
+            color=INK,
             capsize=5,
             ms=5,
         )
@@ -85,7 +86,7 @@ def gains_figure(result: CalibrationResult) -> str:
     panel.set_yticks([])
     panel.set_xlabel("gain in JAQ over (1, 1), one dot for each held-out prompt")
     figure.tight_layout()
-    return _with_titles(_svg(figure), [prompt.prompt for prompt in result.heldout_prompts])
+    return _with_titles(svg_of(figure), [prompt.prompt for prompt in result.heldout_prompts])
 
 
 def _with_titles(svg: str, prompts: list[str]) -> str:
@@ -115,7 +116,7 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
     # Not clipped: the points at the ends of the ranges are on the frame, and matter.
     dots: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.5}
     equal = _among_equals(result)
-    for chosen, face in ((~equal, "white"), (equal, "#1c2430")):
+    for chosen, face in ((~equal, "white"), (equal, INK)):
         dots["color"] = face
         panel.scatter(points[chosen, 0], points[chosen, 1], s=sizes[chosen] / 3, clip_on=False, zorder=3, **dots)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)
@@ -148,14 +149,3 @@ def _places(result: CalibrationResult) -> list[Point]:
 def _among_equals(result: CalibrationResult) -> np.ndarray:
     """True for the candidates that no other beats."""
     return np.array([candidate in result.equals for candidate in result.gains])
-
-
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    # Fixed ids and no date: the same result gives the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "qsched", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -33,11 +33,11 @@ _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 @dataclass(frozen=True)
 class ShownExample:
-    """A held-out prompt with its pictures as data addresses."""
+    """A held-out prompt, what is said of it, and its pictures: (arm, data address, note)."""
 
     prompt: str
-    gain: str
-    pictures: tuple[tuple[str, str], ...]
+    words: str
+    pictures: tuple[tuple[str, str, str], ...]
 
 
 def write_report(path: Path, result: CalibrationResult, record: dict[str, Any]) -> None:
@@ -77,10 +77,10 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
 
 def _shown(example: Example) -> ShownExample:
     addresses = (
-        (name, "data:image/png;base64," + base64.b64encode(encode_png(image)).decode())
+        (name, "data:image/png;base64," + base64.b64encode(encode_png(image)).decode(), "")
         for name, image in example.pictures.items()
     )
-    return ShownExample(example.prompt.prompt, f"{example.gain:+.4f}", tuple(addresses))
+    return ShownExample(example.prompt.prompt, f"gain {example.gain:+.4f}", tuple(addresses))
 
 
 def _gain_table(judged: list[Outcome], result: CalibrationResult) -> Table:

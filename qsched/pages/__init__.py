@@ -6,6 +6,7 @@ file cannot become markup; figures are our own SVG and are passed as `Markup`. N
 
 from __future__ import annotations
 
+from qsched.pages.drawing import svg_of
 from qsched.pages.page import Cell, Figure, Table, render_page
 
-__all__ = ["Cell", "Figure", "Table", "render_page"]
+__all__ = ["Cell", "Figure", "Table", "render_page", "svg_of"]

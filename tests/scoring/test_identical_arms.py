@@ -6,14 +6,15 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from qsched.records import image_id_for
-from qsched.scoring.image_set.figure import pareto_front, plan_points, render_figure
+from qsched.scoring.image_set.figure import plan_points, render_figure
 from qsched.scoring.image_set.report import render_set_scores, scores_to_json
-from qsched.scoring.image_set.scores import score_set
+from qsched.scoring.image_set.scores import _leads, score_set
 from qsched.scoring.paired import paired_difference
 from qsched.scoring.registry import load_metrics
 
@@ -77,6 +78,7 @@ def test_equal_pictures_have_equal_values_and_neither_arm_is_ranked(twins, clip_
         "pairs": 6,
         "identical": 6,
         "differences": {},
+        "worst": {},
     }
 
 
@@ -136,9 +138,17 @@ def test_the_command_says_identical(twins, clip_folder, tmp_path) -> None:
     assert "identical" in done.output and "in 6 of 6" in done.output
 
 
-def test_a_difference_in_the_last_bits_beats_nothing() -> None:
-    assert pareto_front([(1.0, 0.5), (1.0, 0.5 + 1e-12)]) in ([0, 1], [1, 0])
-    assert pareto_front([(1.0, 0.5), (2.0, 0.5 + 1e-12)]) == [0]
+def test_a_difference_in_the_last_bits_is_no_lead() -> None:
+    rows = {
+        arm: [
+            SimpleNamespace(image_id=f"{arm}{i}", prompt=f"p{i}", prompt_id=f"p{i}", sample_index=0) for i in range(9)
+        ]
+        for arm in "ab"
+    }
+    near = {f"{arm}{i}": {"m": 0.5 + i / 9 + (1e-12 if arm == "b" else 0)} for arm in "ab" for i in range(9)}
+    assert _leads(rows, near, "m", True) == frozenset()
+    far = {name: {"m": one["m"] + (0.1 if name[0] == "b" else 0)} for name, one in near.items()}
+    assert _leads(rows, far, "m", True) == {("b", "a")} and _leads(rows, far, "m", False) == {("a", "b")}
 
 
 def test_prompts_equal_up_to_case_count_as_one(twins, clip_folder) -> None:

@@ -7,11 +7,14 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsched.scoring.image_set.figure import Rectangle, pareto_front, place_labels, spread_sizes
+from qsched.scoring.image_set.figure import Rectangle, beaten_arms, place_labels, spread_sizes
 
 
-def test_the_pareto_front_keeps_what_nothing_beats():
-    assert pareto_front([(4.0, 1.0), (1.0, 0.2), (2.0, 0.1), (3.0, 1.0)]) == [1, 3]
+def test_an_arm_is_beaten_only_by_one_that_is_not_larger_and_is_shown_to_be_better():
+    sizes = {"full": 4.0, "small": 1.0, "other": 1.0, "tiny": 0.5}
+    assert beaten_arms(sizes, {("full", "small"), ("full", "tiny")}) == set(), "larger ones beat nothing"
+    assert beaten_arms(sizes, {("small", "other"), ("tiny", "full"), ("gone", "tiny")}) == {"other", "full"}
+    assert beaten_arms(sizes, set()) == set(), "a mean alone beats nothing"
 
 
 def test_arms_of_one_size_are_set_apart_about_it_and_others_stay():

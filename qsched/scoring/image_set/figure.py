@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import html
-import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from qsched.pages import Figure
+from qsched.pages import Figure, svg_of
 from qsched.scoring.image_set.table import SetScores
 
-FRONT, BEHIND, QUIET = "#2b6cb0", "#c05621", "#55606f"
+FRONT, BEHIND, QUIET = "#3b82c4", "#d0682b", "#7b8794"  # readable on white and on black
 # In shares of the axes: a letter and a line of a label, half a bar's cap, how far arms of one size are set
 # apart, and half the room of a line.
 LETTER, LINE, CAP, APART, THIN = 0.019, 0.05, 0.014, 0.035, 0.004
 LONGEST_LABEL = 24
-DECIMALS = 4  # of the tables
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,9 @@ class Rectangle:
         )
 
 
-def pareto_front(points: list[tuple[float, float]]) -> list[int]:
-    """Indices of (size, quality) points that no other point beats, by growing size.
-
-    Qualities are compared as the tables print them: a difference in the last bits beats nothing.
-    """
-    shown = [(size, round(quality, DECIMALS)) for size, quality in points]
-    order = sorted(range(len(points)), key=lambda i: (shown[i][0], -shown[i][1]))
-    front: list[int] = []
-    for i in order:
-        if not front or shown[i][1] > shown[front[-1]][1] or shown[i] == shown[front[-1]]:
-            front.append(i)
-    return front
+def beaten_arms(sizes: Mapping[str, float], leads: Collection[tuple[str, str]]) -> set[str]:
+    """The arms that another one, not larger, is shown to be better than: (better, worse) in `leads`."""
+    return {worse for better, worse in leads if better in sizes and worse in sizes and sizes[better] <= sizes[worse]}
 
 
 def plan_points(scores: SetScores, metric: str) -> list[Point]:
@@ -129,22 +117,11 @@ def place_labels(
     return placed
 
 
-def _line_boxes(corners: Sequence[tuple[float, float]]) -> list[Rectangle]:
-    """Small boxes along a line through the corners, so that labels avoid it."""
-    boxes = []
-    for (x0, y0), (x1, y1) in pairwise(corners):
-        for step in range(41):
-            x, y = x0 + (x1 - x0) * step / 40, y0 + (y1 - y0) * step / 40
-            boxes.append(Rectangle(x - THIN, x + THIN, y - THIN, y + THIN))
-    return boxes
-
-
 def render_figure(scores: SetScores, metric: str) -> Figure | None:
     """The drawing with its note; None if fewer than two arms have a size and an interval."""
     points = plan_points(scores, metric)
     if len(points) < 2:
         return None
-    import matplotlib
     from matplotlib import figure as drawing
 
     figure = drawing.Figure(figsize=(5.4, 4.4))
@@ -156,9 +133,7 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
     tall = max(highs - lows, 1e-9)
     bottom, top = lows - 0.1 * tall, highs + 0.1 * tall
     xs = spread_sizes(sizes, least=APART * (right - left))
-    sign = 1.0 if scores.higher_is_better(metric) else -1.0
-    front = pareto_front([(point.size, sign * point.mean) for point in points])
-    panel.plot([xs[i] for i in front], [points[i].mean for i in front], color="#9aa7b8", lw=1.2, zorder=1)
+    beaten = beaten_arms({point.arm: point.size for point in points}, scores.leads)
 
     spots, bars = [], []
     for x, point in zip(xs, points, strict=True):
@@ -170,11 +145,11 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
     at_zero = -bottom / (top - bottom)
     zero = [] if scores.against_twin(metric) else [Rectangle(0.0, 1.0, at_zero - THIN, at_zero + THIN)]
     labels = [p.arm if len(p.arm) <= LONGEST_LABEL else p.arm[: LONGEST_LABEL - 1] + "…" for p in points]
-    boxes = place_labels(spots, bars + _line_boxes([spots[i] for i in front]) + zero, labels)
+    boxes = place_labels(spots, bars + zero, labels)
     for i, (x, point, box, label) in enumerate(zip(xs, points, boxes, labels, strict=True)):
-        colour = FRONT if i in front else BEHIND
+        colour = BEHIND if point.arm in beaten else FRONT
         bar = [[point.mean - point.low], [point.high - point.mean]]
-        panel.errorbar(x, point.mean, yerr=bar, fmt="o" if i in front else "s", color=colour, capsize=4, ms=5)
+        panel.errorbar(x, point.mean, yerr=bar, fmt="s" if point.arm in beaten else "o", color=colour, capsize=4, ms=5)
         beside = box.left if box.left >= spots[i][0] else box.right
         side = "left" if box.left >= spots[i][0] else "right"
         panel.annotate(
@@ -198,16 +173,16 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
     what = "against" if scores.against_twin(metric) else "difference to"
     panel.set_ylabel(f"{metric}: {what} {scores.baseline}", parse_math=False)
     figure.tight_layout()
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "qsched", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
+    svg = svg_of(figure)
     label = html.escape(f"{metric} of {len(points)} arms against the size of the denoiser; the tables hold the values")
-    note = "Line and round marks: arms that no other arm beats in both size and mean quality."
+    note = (
+        "Square marks: another arm that is not larger is shown to be better (their paired interval is beyond 0). Round "
+        "marks: none is."
+    )
     if xs != sizes:
         note += " Arms of nearly one size are set a little apart."
     same = [f"{arm.arm.name} (the pictures of {arm.same_as})" for arm in scores.arms if arm.same_as is not None]
     if same:
         note += f" Not drawn: {', '.join(same)}."
-    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return Figure(svg, note)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from qsched.errors import InputError
 from qsched.files import write_atomic
@@ -13,10 +17,22 @@ from qsched.locations import Location
 from qsched.pages import Cell, Table, render_page
 from qsched.scoring.image_set.distance import DistanceRecord
 from qsched.scoring.image_set.figure import render_figure
-from qsched.scoring.image_set.table import ArmScores, SetScores
+from qsched.scoring.image_set.table import ArmScores, SetScores, ShownPrompt
 from qsched.scoring.paired import PairedDifference
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+THUMBNAIL = 256
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt, what is said of it, and its pictures: (arm, address, value)."""
+
+    prompt: str
+    words: str
+    pictures: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ def write_set_scores(folder: Location, scores: SetScores) -> list[Location]:
 def scores_to_json(scores: SetScores) -> dict[str, Any]:
     """The table as a plain dictionary."""
     return {
-        "schema_version": 5,
+        "schema_version": 6,
         "set_id": scores.manifest.set_id,
         "baseline": scores.baseline,
         "jaq": scores.jaq.to_json() if scores.jaq else None,
@@ -87,8 +103,14 @@ def scores_to_json(scores: SetScores) -> dict[str, Any]:
                 "pairs": repair.n_pairs,
                 "identical": repair.n_identical,
                 "differences": {name: difference.to_json() for name, difference in repair.differences},
+                "worst": {name: asdict(worst) for name, worst in repair.worst},
             }
             for repair in scores.repairs
+        ],
+        "shown_better": [{"better": better, "worse": worse} for better, worse in sorted(scores.leads)],
+        "prompts_to_look_at": [
+            {"title": one.title, "prompt_id": one.prompt_id, "prompt": one.prompt, "sample_index": one.sample_index}
+            for one in scores.shown
         ],
     }
 
@@ -107,12 +129,32 @@ def render_set_scores(scores: SetScores) -> str:
         baseline=scores.baseline,
         warnings=scores.warnings,
         jaq=_jaq_statement(scores),
+        first_metric=scores.metric_names[0] if scores.metric_names else "",
+        shown=[_shown(one) for one in scores.shown],
+        scaled=f" They are reduced to {THUMBNAIL} pixels." if max(manifest.width, manifest.height) > THUMBNAIL else "",
         metrics=sections,
         repairs=_repair_table(scores) if scores.repairs else None,
         cost=_cost_table(scores),
         plot=render_figure(scores, scores.metric_names[0]) if scores.metric_names else None,
         scorers=[f"{i.name}: {i.scale}; {i.version}; {_better(i.higher_is_better)}" for i in scores.scorers],
     )
+
+
+def _shown(one: ShownPrompt) -> Example:
+    pictures = tuple(
+        (arm, picture_address(path), "" if value is None else f"{value:.4f}") for arm, path, value in one.pictures
+    )
+    return Example(one.prompt, f"{one.title}.", pictures)
+
+
+def picture_address(path: Path) -> str:
+    """A picture as a data address, so that the page stands alone; reduced if it is larger than a thumbnail."""
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _jaq_statement(scores: SetScores) -> str:
@@ -165,8 +207,10 @@ def _repair_table(scores: SetScores) -> Table:
         for metric, difference in repair.differences:
             higher = scores.higher_is_better(metric)
             cell = _difference_cell(difference, higher_is_better=higher)
-            rows.append((name, metric, cell, str(difference.n), difference.counts(higher_is_better=higher)))
-    return Table(("arms", "metric", "difference", "prompts", "prompt by prompt"), tuple(rows))
+            worst = dict(repair.worst)[metric]
+            counts = difference.counts(higher_is_better=higher)
+            rows.append((name, metric, cell, counts, worst.words))
+    return Table(("arms", "metric", "difference", "prompt by prompt", "worst"), tuple(rows), css="repairs")
 
 
 def _distance_section(scores: SetScores, record: DistanceRecord) -> MetricSection:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from qsched.errors import InputError
 from qsched.locations import Location
 from qsched.records import ArmRecord, ImageRow, Manifest, iter_rows, read_manifest, text_key
 from qsched.scoring.image_set.distance import DistanceRequest, score_distance
-from qsched.scoring.image_set.table import JAQ, ArmScores, MetricOfArm, Repair, Seconds, SetScores
+from qsched.scoring.image_set.shown import prompts_to_show
+from qsched.scoring.image_set.table import JAQ, ArmScores, MetricOfArm, Repair, Seconds, SetScores, WorstPrompt
 from qsched.scoring.image_set.values import Values, pair_key, score_rows
 from qsched.scoring.jaq_score import DEFAULT_K, JaqRecord, checked_k, jaq
 from qsched.scoring.paired import PairedDifference, mean_interval, paired_difference
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.reference_metrics import ReferenceMetric
+
+ROUNDING = 1e-9  # a difference in the last bits is none
 
 
 def score_set(
@@ -63,17 +67,21 @@ def score_set(
         for arm in manifest.arms
     )
     prompts = {row.prompt_id: row.prompt for row in rows}
+    higher = {info.name: info.higher_is_better for info in infos} | {JAQ: True}
+    repairs = _repairs(manifest, by_arm, values, higher, names)
     return SetScores(
         manifest=manifest,
         baseline=base,
         scorers=infos,
         jaq=record,
         arms=arms,
-        repairs=_repairs(manifest, by_arm, values, names),
+        repairs=repairs,
         images=tuple({**_place(row), **values[row.image_id]} for row in rows),
         distance=distance_record,
         repeated=len(prompts) - len({text_key(text) for text in prompts.values()}),
         unread=_unread(scorers, sorted(set(prompts.values()))),
+        leads=_leads(by_arm, values, names[0], higher[names[0]]) if names else frozenset(),
+        shown=prompts_to_show(folder, by_arm, values, names[0], repairs) if names else (),
     )
 
 
@@ -152,15 +160,40 @@ def _arm_scores(
 
 
 def _paired(rows: list[ImageRow], base_rows: list[ImageRow], values: Values, metric: str) -> PairedDifference | None:
-    """Difference over prompts; samples and repeats of a prompt are averaged first, they are not independent."""
+    """Difference over prompts; needs two of them."""
+    means = list(_by_prompt(rows, base_rows, values, metric).values())
+    return paired_difference(means, [0.0] * len(means)) if len(means) >= 2 else None
+
+
+def _by_prompt(rows: list[ImageRow], base_rows: list[ImageRow], values: Values, metric: str) -> dict[str, float]:
+    """Difference of each prompt; its samples and repeats are averaged first, they are not independent."""
     base = {pair_key(row): values[row.image_id][metric] for row in base_rows if metric in values[row.image_id]}
     differences: dict[str, list[float]] = {}
     for row in rows:
         twin = base.get(pair_key(row))
         if twin is not None and metric in values[row.image_id]:
             differences.setdefault(text_key(row.prompt), []).append(values[row.image_id][metric] - twin)
-    means = [sum(some) / len(some) for some in differences.values()]
-    return paired_difference(means, [0.0] * len(means)) if len(means) >= 2 else None
+    return {prompt: sum(some) / len(some) for prompt, some in differences.items()}
+
+
+def _worst(
+    rows: list[ImageRow], base_rows: list[ImageRow], values: Values, metric: str, *, higher: bool
+) -> WorstPrompt:
+    """The prompt whose difference is least to the good."""
+    differences = _by_prompt(rows, base_rows, values, metric)
+    text = min(differences, key=lambda prompt: differences[prompt] if higher else -differences[prompt])
+    row = next(row for row in rows if text_key(row.prompt) == text)
+    return WorstPrompt(row.prompt_id, row.prompt, differences[text])
+
+
+def _leads(by_arm: dict[str, list[ImageRow]], values: Values, metric: str, higher: bool) -> frozenset[tuple[str, str]]:
+    """(better, worse) arms where the paired interval of the two is beyond 0."""
+    found = set()
+    for one, other in itertools.permutations(by_arm, 2):
+        difference = _paired(by_arm[one], by_arm[other], values, metric)
+        if difference is not None and (difference.low > ROUNDING if higher else difference.high < -ROUNDING):
+            found.add((one, other))
+    return frozenset(found)
 
 
 def _prompt_means(rows: list[ImageRow], values: Values, metric: str) -> list[float]:
@@ -187,7 +220,11 @@ def _same_as(name: str, by_arm: dict[str, list[ImageRow]]) -> str | None:
 
 
 def _repairs(
-    manifest: Manifest, by_arm: dict[str, list[ImageRow]], values: Values, names: list[str]
+    manifest: Manifest,
+    by_arm: dict[str, list[ImageRow]],
+    values: Values,
+    higher: dict[str, bool],
+    names: list[str],
 ) -> tuple[Repair, ...]:
     """Every arm with coefficients against the stock arm of its precision: the comparison that coefficients are for.
 
@@ -202,12 +239,13 @@ def _repairs(
             rows, other_rows = by_arm[arm.name], by_arm[other.name]
             n_pairs = len({pair_key(row) for row in rows} & {pair_key(row) for row in other_rows})
             n_identical = _n_identical(rows, other_rows)
-            differences = []
+            differences, worst = [], []
             for name in names if n_identical < n_pairs else ():
                 difference = _paired(rows, other_rows, values, name)
                 if difference is not None:
                     differences.append((name, difference))
-            found.append(Repair(arm.name, other.name, n_pairs, n_identical, tuple(differences)))
+                    worst.append((name, _worst(rows, other_rows, values, name, higher=higher[name])))
+            found.append(Repair(arm.name, other.name, n_pairs, n_identical, tuple(differences), tuple(worst)))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from qsched.records import ArmRecord, Manifest
 from qsched.scoring.image_set.distance import DistanceRecord
@@ -75,7 +76,8 @@ class ArmScores:
 class Repair:
     """What a changed scheduler does to one precision: an arm with coefficients against the stock arm or Q-Sched's.
 
-    `differences` has one entry for each metric that both arms have, and none if all n_pairs pictures are the same.
+    `differences` has one entry for each metric that both arms have, and none if all n_pairs pictures are the same;
+    `worst` has the prompt that lost most by each, and its difference.
     """
 
     arm: str
@@ -83,6 +85,32 @@ class Repair:
     n_pairs: int
     n_identical: int
     differences: tuple[tuple[str, PairedDifference], ...]
+    worst: tuple[tuple[str, WorstPrompt], ...] = ()
+
+
+@dataclass(frozen=True)
+class WorstPrompt:
+    """The prompt on which an arm lost most, or gained least."""
+
+    prompt_id: str
+    prompt: str
+    difference: float
+
+    @property
+    def words(self) -> str:
+        """`p17 -0.1200 (a small red ring)`."""
+        return f"{self.prompt_id} {self.difference:+.4f} ({self.prompt})"
+
+
+@dataclass(frozen=True)
+class ShownPrompt:
+    """A prompt to look at, with one picture of each arm from the same noise: (arm, file, value of the metric)."""
+
+    title: str
+    prompt_id: str
+    prompt: str
+    sample_index: int
+    pictures: tuple[tuple[str, Path, float | None], ...]
 
 
 @dataclass(frozen=True)
@@ -91,6 +119,8 @@ class SetScores:
 
     repeated   prompts whose text another prompt has, up to case and spaces: they count once
     unread     scorer -> prompts that are longer than its text encoder reads
+    leads      (better, worse) arms by the first metric, where the paired interval of the two shows it
+    shown      prompts to look at, by the first metric
     """
 
     manifest: Manifest
@@ -103,6 +133,8 @@ class SetScores:
     distance: DistanceRecord | None
     repeated: int = 0
     unread: dict[str, int] | None = None
+    leads: frozenset[tuple[str, str]] = frozenset()
+    shown: tuple[ShownPrompt, ...] = ()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
