@@ -172,7 +172,9 @@ def _metric_section(scores: SetScores, name: str) -> MetricSection:
     if scores.against_twin(name):
         second, caption = "95 % interval", f"{caption}; against the twin in {scores.baseline}"
     rows = tuple(
-        (arm.arm.name, *_metric_cells(arm, name, higher_is_better=scores.higher_is_better(name))) for arm in scores.arms
+        (arm.arm.name, *_metric_cells(arm, name, higher_is_better=scores.higher_is_better(name)))
+        for arm in scores.arms
+        if arm.metric(name) is not None  # the baseline has no distance from itself
     )
     return MetricSection(name, Table(("arm", "n", "mean", second), rows, caption))
 
@@ -210,7 +212,7 @@ def _repair_table(scores: SetScores) -> Table:
             worst = dict(repair.worst)[metric]
             counts = difference.counts(higher_is_better=higher)
             rows.append((name, metric, cell, counts, worst.words))
-    return Table(("arms", "metric", "difference", "prompt by prompt", "worst"), tuple(rows), css="repairs")
+    return Table(("arms", "metric", "difference", "prompt by prompt", "worst"), tuple(rows), css="cost repairs")
 
 
 def _distance_section(scores: SetScores, record: DistanceRecord) -> MetricSection:
