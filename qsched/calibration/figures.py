@@ -14,6 +14,7 @@ from qsched.calibration.words import NAMES
 from qsched.pages import svg_of
 from qsched.pages.drawing import INK
 
+DARK = "#0b1220"  # on the colours of the surface, which are the same on a light and on a dark page
 BLUE, ORANGE, GREY = "#3b82c4", "#d0682b", "#7b8794"  # readable on white and on black
 
 
@@ -70,6 +71,10 @@ def gains_figure(result: CalibrationResult) -> str:
             # An SVG anchor of its own for each dot: a browser shows its title, the prompt.
             dot = panel.scatter(gains[index], place + spread[rank], s=14, color=colour, alpha=0.6, linewidths=0)
             dot.set_gid(f"dot-{place}-{index}")
+        for rank, side in ((0, "left"), (len(order) - 1, "right")):
+            _name_dot(
+                panel, gains[order[rank]], place + spread[rank], result.heldout_prompts[order[rank]].prompt_id, side
+            )
         gain = comparison.gain()
         panel.errorbar(
             gain.mean,
@@ -87,6 +92,20 @@ def gains_figure(result: CalibrationResult) -> str:
     panel.set_xlabel("gain in JAQ over (1, 1), one dot for each held-out prompt")
     figure.tight_layout()
     return _with_titles(svg_of(figure), [prompt.prompt for prompt in result.heldout_prompts])
+
+
+def _name_dot(panel: Any, x: float, y: float, prompt_id: str, side: str) -> None:
+    """The prompt of the worst or the best dot, towards the middle of the figure."""
+    panel.annotate(
+        prompt_id,
+        (x, y),
+        xytext=(4 if side == "left" else -4, -9 if side == "left" else 7),
+        textcoords="offset points",
+        ha=side,
+        va="center",
+        fontsize=7,
+        parse_math=False,
+    )
 
 
 def _with_titles(svg: str, prompts: list[str]) -> str:
@@ -112,11 +131,12 @@ def _draw_plane(figure: Any, result: CalibrationResult) -> None:
         top, floor = float(fitted.max()), float(np.quantile(fitted, 0.4))
         levels = np.linspace(floor, max(top, floor + 1e-9), 16)
         filled = panel.contourf(xs, ys, fitted, levels=levels, extend="min", cmap="viridis")
-        figure.colorbar(filled, ax=panel, label="fitted gain in JAQ", ticks=MaxNLocator(6), format="%+.3g")
+        ticks = [tick for tick in MaxNLocator(6).tick_values(floor, top) if floor <= tick <= top]
+        figure.colorbar(filled, ax=panel, label="fitted gain in JAQ", ticks=ticks, format="%+.3g")
     # Not clipped: the points at the ends of the ranges are on the frame, and matter.
     dots: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.5}
     equal = _among_equals(result)
-    for chosen, face in ((~equal, "white"), (equal, INK)):
+    for chosen, face in ((~equal, "white"), (equal, DARK)):
         dots["color"] = face
         panel.scatter(points[chosen, 0], points[chosen, 1], s=sizes[chosen] / 3, clip_on=False, zorder=3, **dots)
     panel.plot(1, 1, marker="x", color="white", ms=10, mew=2.5, zorder=4)

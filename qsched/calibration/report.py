@@ -21,7 +21,7 @@ from qsched.calibration.words import (
 )
 from qsched.files import write_atomic
 from qsched.generation.render import encode_png
-from qsched.pages import Figure, Table, render_page
+from qsched.pages import Cell, Figure, Table, render_page
 from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.scoring.paired import PairedDifference
 
@@ -99,12 +99,12 @@ def _gain_table(judged: list[Outcome], result: CalibrationResult) -> Table:
                 is_judge = result.judge is not None and metric == result.judge.name
                 shown = f"the judge, {metric}" if is_judge else metric
                 rows.append(_gain_row(f"{name}, held-out, {shown}", heldout.gain(metric), heldout.stock.mean(metric)))
-    return Table(("", "stock", "gain", "95 % interval", "better / worse of"), tuple(rows))
+    return Table(("", "stock", "gain", "95 % interval", "better / worse of"), tuple(rows), css="stack")
 
 
-def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> tuple[str, ...]:
-    interval = f"{gain.low:+.4f} to {gain.high:+.4f}"
-    counts = f"{gain.above} / {gain.below} of {gain.n}"
+def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> tuple[str | Cell, ...]:
+    interval = Cell("", f"{gain.low:+.4f} to {gain.high:+.4f}")
+    counts = Cell("", f"{gain.above} / {gain.below} of {gain.n}")
     return (name, "" if stock is None else f"{stock:.4f}", f"{gain.mean:+.4f}", interval, counts)
 
 
@@ -112,7 +112,8 @@ def _gains_caption(result: CalibrationResult) -> str:
     worst = "; ".join(f"{NAMES[one.method]}, {worst_words(result, one)}" for one in result.outcomes if one.heldout)
     return (
         "Held-out prompts: gain of each over the stock scheduler, and the mean with its interval (the wider end of "
-        f"Student's t and of Hall's t). Point at a dot for its prompt. By method: {worst}."
+        f"Student's t and of Hall's t). The worst and the best are named; point at another dot for its prompt. By "
+        f"method: {worst}."
     )
 
 
@@ -130,7 +131,9 @@ def _candidate_table(record: dict[str, Any]) -> Table:
         rows.append((one["found_by"], NAMES[one["method"]], model, sample, f"{one['calibration_gain']:+.4f}", among))
     more = len(record["candidates"]) - len(rows)
     caption = f"The best {len(rows)} of {len(rows) + more} candidates" if more > 0 else ""
-    return Table(("candidate", "method", "model", "sample", "gain", "among the equals"), tuple(rows), caption)
+    return Table(
+        ("candidate", "method", "model", "sample", "gain", "among the equals"), tuple(rows), caption, css="stack"
+    )
 
 
 def _equals_words(result: CalibrationResult) -> str:
@@ -169,7 +172,9 @@ def _fit_table(result: CalibrationResult) -> Table | None:
         "Error of a step: root mean square of its distance from the full-precision latents, relative to them. Removed: "
         "the share of its square that the fit takes away on prompts that it was not fitted on."
     )
-    return Table(("fit", "step", "error", "removed", "model", "sample", "bias by channel"), tuple(rows), caption)
+    return Table(
+        ("fit", "step", "error", "removed", "model", "sample", "bias by channel"), tuple(rows), caption, css="stack"
+    )
 
 
 def _objective_words(record: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,9 +105,12 @@ class CalibrationResult:
 
     @property
     def best(self) -> Outcome:
-        """The outcome that helps held-out prompts most; Q-Sched's if none does."""
-        helpful = [one for one in self.outcomes if one.verdict == "gain" and one.heldout is not None]
-        return max(helpful, key=lambda one: one.heldout.gain().mean if one.heldout else 0.0, default=self.qsched)
+        """The outcome to show: one with a gain before one without, the largest held-out mean first."""
+
+        def rank(one: Outcome) -> tuple[bool, float]:
+            return one.verdict == "gain", -math.inf if one.heldout is None else one.heldout.gain().mean
+
+        return max(self.outcomes, key=rank)
 
     def bias_over_qsched(self) -> PairedDifference | None:
         """Held-out gain of qsched-bias over Q-Sched, over stock if Q-Sched has no candidate; None without a bias."""

@@ -212,7 +212,7 @@ def _repair_table(scores: SetScores) -> Table:
             worst = dict(repair.worst)[metric]
             counts = difference.counts(higher_is_better=higher)
             rows.append((name, metric, cell, counts, worst.words))
-    return Table(("arms", "metric", "difference", "prompt by prompt", "worst"), tuple(rows), css="cost repairs")
+    return Table(("arms", "metric", "difference", "prompt by prompt", "worst"), tuple(rows), css="stack repairs")
 
 
 def _distance_section(scores: SetScores, record: DistanceRecord) -> MetricSection:
@@ -229,7 +229,7 @@ def distance_text(arm: ArmScores) -> str:
 
 def _cost_table(scores: SetScores) -> Table:
     columns = ("arm", "denoiser in memory", "if packed", "s / picture", "peak memory", "NFE / picture", "arithmetic")
-    return Table(columns, tuple((arm.arm.name, *_cost_values(arm)) for arm in scores.arms), css="cost")
+    return Table(columns, tuple((arm.arm.name, *_cost_values(arm)) for arm in scores.arms), css="stack")
 
 
 def _cost_values(arm: ArmScores) -> tuple[str, ...]:
