@@ -126,13 +126,9 @@ def _load(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any]
         with torch.device("meta"):
             outline = transformers.Qwen2VLModel(settings)
         sizes = [head_state[f"{number}.weight"].shape for number in (0, 3, 5)]
+        linear = [torch.nn.Linear(inside, outside) for outside, inside in sizes]
         head = torch.nn.Sequential(
-            torch.nn.Linear(*reversed(sizes[0])),
-            torch.nn.ReLU(),
-            torch.nn.Dropout(0.05),
-            torch.nn.Linear(*reversed(sizes[1])),
-            torch.nn.ReLU(),
-            torch.nn.Linear(*reversed(sizes[2])),
+            linear[0], torch.nn.ReLU(), torch.nn.Dropout(0.05), linear[1], torch.nn.ReLU(), linear[2]
         )
     except UNREADABLE as error:
         raise InputError(f"{folder} does not load as HPSv3 ({reason_of(error)}); {WHAT}") from error

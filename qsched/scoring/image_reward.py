@@ -110,7 +110,7 @@ def _load(found: Weights, device: str) -> tuple[Any, Any, Any, Any]:
             raise InputError(f"{path} has no place for {sorted(state)[:3]}: it is another architecture")
         vision = transformers.BlipVisionModel(transformers.BlipVisionConfig(**_vision_config(vision_state)))
         config["vocab_size"], width = text_state["embeddings.word_embeddings.weight"].shape
-        text = BlipTextModel(
+        text: Any = BlipTextModel(
             transformers.BlipTextConfig(
                 **{key: config[key] for key in config if key not in ("architectures", "model_type", "encoder_width")},
                 encoder_hidden_size=vision.config.hidden_size,
@@ -119,7 +119,7 @@ def _load(found: Weights, device: str) -> tuple[Any, Any, Any, Any]:
             add_pooling_layer=False,
         )
         sizes = [head_state[f"{i}.weight"].shape for i in range(len(MLP_LAYERS))]
-        head = torch.nn.Sequential(*(torch.nn.Linear(inside, outside) for outside, inside in sizes))
+        head: Any = torch.nn.Sequential(*(torch.nn.Linear(inside, outside) for outside, inside in sizes))
         tokenize = transformers.BertTokenizer.from_pretrained(folder)
     except UNREADABLE as error:
         raise InputError(f"{folder} does not load as ImageReward ({reason_of(error)}); {WHAT}") from error

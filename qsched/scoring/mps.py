@@ -124,7 +124,8 @@ def _attend(
 ) -> torch.Tensor:
     queries_NHE = queries.view(len(queries), -1, HEAD_WIDTH) * HEAD_WIDTH**-0.5
     shares = (queries_NHE @ keys.T + hidden).softmax(dim=-1)
-    return (shares @ values).flatten(1)
+    read: torch.Tensor = (shares @ values).flatten(1)
+    return read
 
 
 def _gated(wide: torch.Tensor) -> torch.Tensor:

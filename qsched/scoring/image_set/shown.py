@@ -32,10 +32,9 @@ def prompts_to_show(
         worst = dict(repair.worst).get(metric)
         if worst is None:
             continue
-        place = min((one for one in by_place if one[0] == worst.prompt_id), default=None)
-        if place is not None:
-            words = f"the worst of {repair.arm} against {repair.against}: {worst.difference:+.4f} {metric}"
-            titles[place] = f"{titles[place]}; {words}" if place in titles else words
+        words = f"the worst of {repair.arm} against {repair.against}: {worst.difference:+.4f} {metric}"
+        first = min(one for one in by_place if one[0] == worst.prompt_id)
+        titles[first] = f"{titles[first]}; {words}" if first in titles else words
     return tuple(_shown(folder, place, by_place[place], title, values, metric) for place, title in titles.items())
 
 
