@@ -47,6 +47,9 @@ class Rendered:
 class Hill:
     """JAQ with a known best point (1.07, 0.91), a prompt effect, and noise that is a function of prompt and point."""
 
+    def combined(self, tc: float, _iq: float) -> float:
+        return tc
+
     def score(self, rows: list[Row], prompts, names):
         values = [self._value(row.prompt.prompt_id, row.coefficients) for row in rows]
         return SimpleNamespace(tc=values, iq=values, jaq=values)
