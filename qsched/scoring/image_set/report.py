@@ -147,9 +147,9 @@ def _shown(one: ShownPrompt) -> Example:
     return Example(one.prompt, f"{one.title}.", pictures)
 
 
-def picture_address(path: Path) -> str:
+def picture_address(path: Location) -> str:
     """A picture as a data address, so that the page stands alone; reduced if it is larger than a thumbnail."""
-    with Image.open(path) as image:
+    with path.open("rb") as opened, Image.open(opened) as image:
         small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

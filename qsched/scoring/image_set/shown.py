@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from qsched.locations import Location
 from qsched.records import ImageRow
 from qsched.scoring.image_set.table import Repair, ShownPrompt
 from qsched.scoring.image_set.values import Values, pair_key
@@ -13,7 +13,7 @@ MOST_DIFFERENT = 3
 
 
 def prompts_to_show(
-    folder: Path, by_arm: dict[str, list[ImageRow]], values: Values, metric: str, repairs: Sequence[Repair]
+    folder: Location, by_arm: dict[str, list[ImageRow]], values: Values, metric: str, repairs: Sequence[Repair]
 ) -> tuple[ShownPrompt, ...]:
     """The prompts where the arms differ most by the metric, then the worst prompt of each repair, each once."""
     by_place: dict[tuple[str, int], dict[str, ImageRow]] = {}
@@ -39,7 +39,7 @@ def prompts_to_show(
 
 
 def _shown(
-    folder: Path, place: tuple[str, int], arms: dict[str, ImageRow], title: str, values: Values, metric: str
+    folder: Location, place: tuple[str, int], arms: dict[str, ImageRow], title: str, values: Values, metric: str
 ) -> ShownPrompt:
     some = next(iter(arms.values()))
     pictures = tuple((arm, folder / row.file_name, values[row.image_id].get(metric)) for arm, row in arms.items())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from qsched.locations import Location
 from qsched.records import ArmRecord, Manifest
 from qsched.scoring.image_set.distance import DistanceRecord
 from qsched.scoring.jaq_score import JaqRecord
@@ -110,7 +110,7 @@ class ShownPrompt:
     prompt_id: str
     prompt: str
     sample_index: int
-    pictures: tuple[tuple[str, Path, float | None], ...]
+    pictures: tuple[tuple[str, Location, float | None], ...]
 
 
 @dataclass(frozen=True)
