@@ -31,9 +31,11 @@ from study_server.failures import answer_error, answer_unexpected
 from study_server.looking import keep_looking
 from study_server.media.store import ImageStore
 from study_server.participation import comprehension_routes as comprehension
+from study_server.participation import privacy_routes as privacy
 from study_server.participation import routes as participation
 from study_server.participation.arrivals import Arrivals
 from study_server.resources import PACKAGE
+from study_server.retention import keep_retention
 from study_server.settings import ServerSettings
 from study_server.studies.cache import StudyCache
 from study_server.voting import pictures
@@ -86,6 +88,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
                 _checkpoint(server),
                 keep_looking(server),
                 app.state.arrivals.keep(server.writer),
+                keep_retention(server),
                 Sender(server.owner_reader, server.writer).run(),
                 watch(server.owner_reader, server.writer, every_s=settings.sweep_seconds),
             )
@@ -118,6 +121,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             *pictures.router.routes,
             *participation.router.routes,
             *comprehension.router.routes,
+            *privacy.router.routes,
             *participation.calls.routes,
             *auditing.router.routes,
             *admin.routes,

@@ -163,9 +163,26 @@ class ThanksPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyPage:
+    """What this study stores of a person. `days` is its retention period, None if it has none."""
+
+    template: ClassVar[str] = "pages/privacy.html"
+    platform: str | None
+    personal: bool
+    demographics: bool
+    comprehension: bool
+    consent_version: str
+    contact: str | None
+    days: int | None
+    keeps_votes: bool
+    withdraw_code: str | None
+    may_withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MessagePage:
     """kind: declined, not_found, platform, personal, link, closed, paused, screened_out, not_understood,
-    return_submission, ended, session_expired, csrf,
+    return_submission, withdrawn, ended, session_expired, csrf,
     error or rate_limited; the catalogue has title and text of each."""
 
     template: ClassVar[str] = "pages/message.html"
@@ -183,4 +200,4 @@ class IndexPage:
 
 #: The pages of a person who has a session.
 SessionPage = InstructionsPage | ComprehensionPage | TaskPage | ThanksPage
-PAGES = (ConsentPage, InstructionsPage, ComprehensionPage, TaskPage, ThanksPage, MessagePage, IndexPage)
+PAGES = (ConsentPage, InstructionsPage, ComprehensionPage, TaskPage, ThanksPage, PrivacyPage, MessagePage, IndexPage)

@@ -69,3 +69,5 @@ SAVE_COMPREHENSION = Statement("UPDATE sessions SET comprehension = :comprehensi
 NOT_UNDERSTOOD = Statement(
     "SELECT 1 FROM sessions WHERE annotator_id = :annotator AND state = 'not_understood' LIMIT 1"
 )
+
+PSEUDONYM_OF_SESSION = Statement("SELECT pseudonym FROM sessions WHERE id = :session")

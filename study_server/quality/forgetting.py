@@ -22,7 +22,8 @@ DELETE_SUBMISSIONS = Statement("DELETE FROM platform_sessions WHERE annotator_id
 # The cookie, the code and the answers about the person go, and nothing can be added any more.
 STRIP_SESSIONS = Statement("""
     UPDATE sessions SET token_hash = NULL, tab_token = NULL, withdraw_code = NULL, screening = NULL,
-                        demographics = NULL, state = CASE WHEN state = 'active' THEN 'finished' ELSE state END
+                        comprehension = NULL, demographics = NULL,
+                        state = CASE WHEN state = 'active' THEN 'finished' ELSE state END
     WHERE annotator_id = :annotator
 """)
 STRIP_VOTES = Statement("""
@@ -50,7 +51,8 @@ CLEAN_OLD = (
     Statement(f"UPDATE reports SET detail = NULL WHERE detail IS NOT NULL AND session_id IN ({OLD})"),
     Statement(f"""
         UPDATE sessions SET token_hash = NULL, tab_token = NULL, withdraw_code = NULL, screening = NULL,
-                            demographics = NULL, state = CASE WHEN state = 'active' THEN 'finished' ELSE state END
+                            comprehension = NULL, demographics = NULL,
+                        state = CASE WHEN state = 'active' THEN 'finished' ELSE state END
         WHERE id IN ({OLD})
     """),
 )

@@ -37,6 +37,9 @@ class Consent(DesignSection):
     version: Word = "1"
     text: OwnParagraphs = CONSENT
     contact: str | None = Field(default=None, max_length=200)
+    delete_after_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="days after which all that leads to a person is deleted by itself"
+    )
     after_withdrawal: Literal["delete_votes", "keep_votes"] = Field(
         default="delete_votes", description="whether the votes of somebody whose data are deleted go as well"
     )
