@@ -88,10 +88,20 @@ class Stubborn(StudyServer):
             await asyncio.sleep(0.1)
 
 
-def serve(study: Path, url: str, port: int, data: Path, *, workers: int = 1) -> subprocess.Popen[bytes]:
-    """`qsched serve` as its users start it; returns when it answers."""
+def serve(
+    study: Path,
+    url: str,
+    port: int,
+    data: Path,
+    *,
+    workers: int = 1,
+    host: str = "127.0.0.1",
+    within: tuple[str, ...] = (),
+) -> subprocess.Popen[bytes]:
+    """`qsched serve` as its users start it; returns when it answers. `within` is a command that starts another."""
     server = subprocess.Popen(
         [
+            *within,
             sys.executable,
             "-m",
             "qsched",
@@ -101,6 +111,8 @@ def serve(study: Path, url: str, port: int, data: Path, *, workers: int = 1) -> 
             url,
             "--port",
             str(port),
+            "--host",
+            host,
             "--data",
             str(data),
             "--simulated-annotators",
@@ -116,7 +128,7 @@ def serve(study: Path, url: str, port: int, data: Path, *, workers: int = 1) -> 
     while time.monotonic() < deadline:
         assert server.poll() is None, f"the server ended with {server.returncode}"
         try:
-            with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+            with urlopen(f"http://{host}:{port}/healthz", timeout=5):
                 return server
         except OSError:
             time.sleep(0.05)
