@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import re
 import shlex
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+import httpx
+import pytest
 import typer
 import yaml
 
@@ -44,6 +55,91 @@ def test_the_proxy_serves_the_pictures_from_where_the_server_says(tmp_path):
     assert f"images:{data}:ro" in compose["services"]["proxy"]["volumes"]
     assert set(compose["volumes"]) == {"database", "images"}
     assert nginx.count("{") == nginx.count("}")
+
+
+def test_nginx_takes_the_file_and_passes_pages_on(tmp_path):
+    """nginx itself reads the file, with addresses and folders of this machine, and stands before a server."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        if os.environ.get("QSCHED_REQUIRE_ALL"):
+            pytest.fail("nginx is not installed")
+        pytest.skip("nginx is not installed")
+    with HTTPServer(("127.0.0.1", 0), _Echo) as behind, socket.socket() as probe, socket.socket() as other:
+        probe.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        port, plain = probe.getsockname()[1], other.getsockname()[1]
+        probe.close()
+        other.close()
+        make_certificate(tmp_path)
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "one.png").write_bytes(b"a picture")
+        text = (DEPLOY / "nginx.conf").read_text()
+        for theirs, ours in (
+            ("user root;", f"user {getpass.getuser()}; pid {tmp_path}/pid;"),
+            ("server server:8000", f"server 127.0.0.1:{behind.server_port}"),
+            ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+            ("listen 80", f"listen 127.0.0.1:{plain}"),
+            ("/etc/nginx/tls", str(tmp_path)),
+            ("/data/images/", f"{tmp_path}/images/"),
+        ):
+            assert theirs in text
+            text = text.replace(theirs, ours)
+        version = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 25):
+            text = text.replace("http2 on;", "")  # from 1.25.1 on; the compose file has 1.28
+        (tmp_path / "nginx.conf").write_text(text)
+        words = [nginx, "-e", str(tmp_path / "log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+        subprocess.run([*words, "-t"], check=True, capture_output=True)
+        running = subprocess.Popen([*words, "-g", "daemon off;"])
+        threading.Thread(target=behind.serve_forever, daemon=True).start()
+        try:
+            with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=False) as client:
+                page = answering(client, "/s/demo", headers={"X-Forwarded-For": "203.0.113.9"})
+                assert page.json()["x-forwarded-for"] == "127.0.0.1"  # what the visitor claims is not passed on
+                assert page.json()["x-forwarded-proto"] == "https"
+                assert client.get("/accelerated").content == b"a picture"
+                assert client.get("/protected/one.png").status_code == 404
+                assert client.get("/metrics").status_code == 404
+                tried = [client.post("/admin/sign-in").status_code for _ in range(12)]
+                assert tried[0] == 200 and tried[-1] == 429
+        finally:
+            running.terminate()
+            running.wait(10)
+            behind.shutdown()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with the request's headers, and sends one picture as the study server does behind a proxy."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        self.send_response(200)
+        if self.path == "/accelerated":
+            self.send_header("X-Accel-Redirect", "/protected/one.png")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def answering(client: httpx.Client, path: str, **more: Any) -> httpx.Response:
+    """The answer, as soon as nginx listens."""
+    for _ in range(100):
+        try:
+            return client.get(path, **more)
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    raise TimeoutError("nginx does not listen")
+
+
+def make_certificate(folder: Path) -> None:
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    made = [*shlex.split(words), "-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
+    subprocess.run(["openssl", *made], check=True, capture_output=True)
 
 
 def test_nothing_in_them_is_a_secret_or_an_address_of_ours():
