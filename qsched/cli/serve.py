@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -39,6 +40,9 @@ def serve(
     accel_prefix: str | None = typer.Option(
         None, "--accel-prefix", help="Let the proxy send the images: its X-Accel-Redirect location of the data folder."
     ),
+    log_format: Literal["text", "json"] = typer.Option(
+        "text", "--log-format", help="json: one object per line for a log collector."
+    ),
 ) -> None:
     """Serve studies: import the image set if needed and print the link to send to people.
 
@@ -63,6 +67,7 @@ def serve(
             workers=workers,
             secure_cookies=behind_https,
             accel_prefix=accel_prefix,
+            log_format=log_format,
             say=typer.echo,
         )
     )

@@ -28,9 +28,11 @@ from qsched.locations import Location
 from qsched.records import read_manifest
 from study_server.admin.accounts import list_accounts
 from study_server.app import create_app
+from study_server.db.connections import count_connections
 from study_server.db.database import Database
 from study_server.media.inspection import check_pictures
 from study_server.owner import default_database, describe, make_settings, open_database, read_design
+from study_server.running.logs import LogFormat, log_config
 from study_server.running.protocol import BoundedProtocol
 from study_server.settings import ServerSettings
 from study_server.studies.creation import create_study
@@ -58,6 +60,7 @@ class Launch:
     secure_cookies: bool
     accel_prefix: str | None
     say: Callable[[str], None]
+    log_format: LogFormat = "text"
 
 
 def launch(request: Launch) -> None:
@@ -78,6 +81,8 @@ def launch(request: Launch) -> None:
         raise InputError(f"--workers {request.workers}: SQLite is written by one process; use --db postgresql://...")
     database = open_database(settings)
     try:
+        if counted := count_connections(database, workers=request.workers):
+            request.say(counted)
         slug = None
         if request.image_set is not None and named is not None:
             design, folder = named
@@ -107,7 +112,7 @@ def launch(request: Launch) -> None:
     url = f"http://{shown}:{sock.getsockname()[1]}"
     request.say(f"open {url}/s/{slug}" if slug else f"open {url}/")
     request.say(_owner_line(settings, url))
-    _serve(settings, sock, request.workers)
+    _serve(settings, sock, request.workers, log_config(request.log_format))
 
 
 def _about_votes(database: Database, slug: str) -> list[str]:
@@ -149,11 +154,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _serve(settings: ServerSettings, sock: socket.socket, workers: int) -> None:
+def _serve(settings: ServerSettings, sock: socket.socket, workers: int, logs: dict[str, Any]) -> None:
     if workers == 1:
-        uvicorn.Server(_server_config(partial(_build_app, settings))).run([sock])
+        uvicorn.Server(_server_config(partial(_build_app, settings), logs)).run([sock])
     else:
-        config = _server_config(partial(_build_worker_app, settings))
+        config = _server_config(partial(_build_worker_app, settings), logs)
         config.workers = workers
         Multiprocess(config, [sock]).run()
 
@@ -198,7 +203,7 @@ def _tell_of_stop(app: FastAPI) -> None:
         signal.signal(number, stop)
 
 
-def _server_config(build: Callable[[], FastAPI]) -> uvicorn.Config:
+def _server_config(build: Callable[[], FastAPI], logs: dict[str, Any]) -> uvicorn.Config:
     # No access log: it would hold addresses.
     return uvicorn.Config(
         build,
@@ -206,6 +211,7 @@ def _server_config(build: Callable[[], FastAPI]) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         log_level="info",
+        log_config=logs,
         timeout_keep_alive=75,
         http=BoundedProtocol,
         ws="none",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging.config
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from qsched.errors import InputError, QschedError
+from study_server.db.connections import count_connections
 from study_server.owner import add_study
 from study_server.running import serving
+from study_server.running.logs import log_config
 from study_server.running.serving import Launch, launch
 from study_server.settings import SECRET_VARIABLE
 from tests.study_server.visiting import query
@@ -19,7 +22,7 @@ from tests.study_server.visiting import query
 def start(database_url, monkeypatch, tmp_path):
     """start(path, votes_per_pair=None) does all of `qsched serve` but the serving; returns what it printed."""
     monkeypatch.setenv(SECRET_VARIABLE, "a secret of the tests, forty characters!")
-    monkeypatch.setattr(serving, "_serve", lambda settings, sock, workers: sock.close())
+    monkeypatch.setattr(serving, "_serve", lambda settings, sock, workers, logs: sock.close())
 
     def run(image_set, votes_per_pair=None):
         said: list[str] = []
@@ -105,3 +108,28 @@ def test_a_mistyped_path_leaves_no_database_and_no_secret_behind(start, tmp_path
             )
         )
     assert sorted(place.rglob("*")) == before
+
+
+def test_connections_are_counted_against_what_postgresql_has_left(start, database, small_image_set):
+    if database.dialect == "sqlite":
+        assert count_connections(database, workers=1) == ""
+        return
+    assert any("up to 8 connections to PostgreSQL for 1 processes" in line for line in start(small_image_set))
+    with pytest.raises(InputError, match=r"needs up to 80000 connections .* Take fewer --workers, raise max_connec"):
+        count_connections(database, workers=10_000)
+
+
+def test_a_line_of_the_log_is_one_json_object_with_its_traceback(capsys):
+    logging.config.dictConfig(log_config("json"))
+    log = logging.getLogger("study_server.test")
+    try:
+        try:
+            raise ValueError("two\nlines")
+        except ValueError:
+            log.exception("it %s", "failed")
+        line = json.loads(capsys.readouterr().err)
+    finally:
+        logging.getLogger("study_server").handlers.clear()
+        logging.getLogger("study_server").propagate = True
+    assert (line["level"], line["logger"], line["message"]) == ("error", "study_server.test", "it failed")
+    assert "ValueError: two\nlines" in line["exception"]
