@@ -32,6 +32,8 @@ class Database:
             "PRAGMA journal_mode = WAL",
             f"PRAGMA synchronous = {settings.sqlite_synchronous}",
             "PRAGMA foreign_keys = ON",
+            # What is deleted at a person's request leaves the file too. Some builds of SQLite have it off.
+            "PRAGMA secure_delete = ON",
             "PRAGMA cache_size = -16384",
             "PRAGMA temp_store = MEMORY",
             # The server checkpoints beside the writer (see `checkpoint`), so that no vote waits for it; this bound

@@ -14,6 +14,7 @@ from study_server.errors import Conflict
 from study_server.participation import queries
 from study_server.studies.people import Comprehension, ComprehensionItem
 from study_server.studies.texts import OwnText
+from study_server.web.security import Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,15 @@ def seed_of(showing: str, number: int) -> str:
     return f"{showing}/{number}"
 
 
-def showing_of(session_key: str, attempt: int) -> str:
-    """What seeds the order at one try of a session: its key is a hash that the browser does not know."""
-    return f"{session_key}/{attempt}"
+def showing_of(keys: Keyring, session_key: str, attempt: int) -> str:
+    """What seeds the order at one try of a session: signed, since a browser can work out all the rest."""
+    return keys.sign(f"comprehension:{session_key}:{attempt}")
 
 
 def answer_comprehension(
-    tx: Tx, context: AssignmentContext, *, session_key: str, attempt: int, places: Sequence[int]
+    tx: Tx, context: AssignmentContext, *, session_key: str, attempt: int, places: Sequence[int], showing: str
 ) -> Understanding:
-    """Count one try; the session ends as `not_understood` after the last one that is no pass.
+    """Count one try at a `showing`; the session ends as `not_understood` after the last one that is no pass.
 
     The same try sent twice counts once. Conflict for a session that has ended.
     """
@@ -73,7 +74,7 @@ def answer_comprehension(
         return before
     if session.state != "active":
         raise Conflict("your part in this study is over", code="ended")
-    right = count_right(rules, places, seed=showing_of(session_key, attempt))
+    right = count_right(rules, places, seed=showing)
     after = Understanding(attempt, right, right >= rules.needed)
     over = not after.passed and attempt >= rules.attempts
     tx.run(

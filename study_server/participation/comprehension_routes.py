@@ -21,7 +21,6 @@ from study_server.studies.people import Comprehension
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
 from study_server.web.context import server_of
-from study_server.web.security import SessionKey
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,7 +33,8 @@ async def questions(slug: str, request: Request) -> Response:
     rules = study.design.comprehension
     if key is None or summary is None or rules is None or _elsewhere(study, summary):
         return _onward(study, summary)
-    page = _page(study, rules, summary.understanding, key, language=language_of(request, study))
+    showing = showing_of(server_of(request).keys, key.hash, summary.understanding.attempts + 1)
+    page = _page(study, rules, summary.understanding, showing, language=language_of(request, study))
     return show_page(request, study, page, key, preview=summary.preview)
 
 
@@ -59,7 +59,12 @@ async def answers(slug: str, request: Request) -> Response:
     if not attempt.isdecimal() or len(attempt) > 3:
         raise BadRequest("the form does not say which try it is; go back and reload the page")
     done = await server.writer.run(
-        answer_comprehension, study, session_key=key.hash, attempt=int(attempt), places=tuple(places)
+        answer_comprehension,
+        study,
+        session_key=key.hash,
+        attempt=int(attempt),
+        places=tuple(places),
+        showing=showing_of(server.keys, key.hash, int(attempt)),
     )
     if done.passed:
         return RedirectResponse(f"/s/{slug}/task", status_code=303)
@@ -78,10 +83,9 @@ def _onward(study: Study, summary: SessionSummary | None) -> Response:
 
 
 def _page(
-    study: Study, rules: Comprehension, before: Understanding, key: SessionKey, *, language: str
+    study: Study, rules: Comprehension, before: Understanding, showing: str, *, language: str
 ) -> ComprehensionPage:
-    design, attempt = study.design, before.attempts + 1
-    showing = showing_of(key.hash, attempt)
+    design = study.design
     return ComprehensionPage(
         questions=tuple(
             ComprehensionQuestion(
@@ -92,7 +96,7 @@ def _page(
             )
             for number, item in enumerate(rules.items)
         ),
-        attempt=attempt,
+        attempt=before.attempts + 1,
         needed=rules.needed,
         right=before.right if before.attempts else None,
         tries_left=rules.attempts - before.attempts,

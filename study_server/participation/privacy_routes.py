@@ -14,6 +14,7 @@ from study_server.participation import queries
 from study_server.participation.answering import contact_of, heading, read_session, show_message
 from study_server.participation.endings import completion_of
 from study_server.participation.pages import PrivacyPage
+from study_server.participation.service import SessionSummary
 from study_server.quality.forgetting import forget
 from study_server.studies.panels import panel_of
 from study_server.web.bodies import read_form
@@ -42,7 +43,7 @@ async def privacy(slug: str, request: Request) -> Response:
         days=design.consent.delete_after_days,
         keeps_votes=design.consent.after_withdrawal == "keep_votes",
         withdraw_code=None if summary is None else summary.withdraw_code,
-        may_withdraw=summary is not None and not summary.preview,
+        may_withdraw=summary is not None and _may_withdraw(summary),
     )
     return server.pages.render(
         request,
@@ -59,7 +60,7 @@ async def withdraw(slug: str, request: Request) -> Response:
     server = server_of(request)
     study = await server.studies.get(slug)
     key, summary = await read_session(request, study)
-    if key is None or summary is None or summary.preview:
+    if key is None or summary is None or not _may_withdraw(summary):
         return RedirectResponse(f"/s/{slug}/privacy", status_code=303)
     form = await read_form(request)
     server.keys.check_csrf(key.token, form.get("csrf"))
@@ -70,6 +71,12 @@ async def withdraw(slug: str, request: Request) -> Response:
     answer = show_message(request, study, "withdrawn", completion=completion)
     answer.delete_cookie(session_cookie(server, study), path="/", secure=server.settings.secure_cookies, httponly=True)
     return answer
+
+
+def _may_withdraw(summary: SessionSummary) -> bool:
+    """Not to begin anew: whoever was excluded, or failed a try at the questions, asks the owner by their code."""
+    tried = summary.understanding.attempts > 0 and not summary.understanding.passed
+    return summary.state in ("active", "finished") and not tried and not summary.preview
 
 
 def withdraw_session(tx: Tx, context: AssignmentContext, *, session_key: str) -> None:

@@ -73,6 +73,9 @@ def test_two_wrong_tries_end_with_the_panels_way_to_return_the_submission(settin
             # The first form once more: no second try is used up.
             await client.post("/s/s/comprehension", data=first)
             assert query(database, "SELECT state FROM sessions") == [("active",)]
+            # Nor does anybody get more tries by deleting themselves.
+            assert 'name="sure"' not in (await client.get("/s/s/privacy")).text
+            assert (await client.post("/s/s/withdraw", data={**first, "sure": "yes"})).status_code == 303
             assert (await answer(client, right=0))[0] == "/s/s/thanks"
             end = (await client.get("/s/s/thanks")).text
             assert "Please return your submission on Prolific" in end
