@@ -15,7 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.auditing.read import Evidence, Head, Line
+from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
+from qsched.records import Answer
 from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
 
 #: A vote is sealed seconds after it was stored; older than the last seal by more than this, it was added afterwards.
@@ -45,6 +46,36 @@ _COLUMNS = {
     "strength": "strength",
     "selection_probability": "selection_probability",
     "doubt": "doubt",
+}
+#: The same of the triplets table: what the chain has, and what the preregistered pair has.
+_TRIPLET_COLUMNS = {
+    "study": "study",
+    "triplet_id": "pair_id",
+    "prompt_id": "prompt_id",
+    "sample_index": "sample_index",
+    "left_arm": "left_arm",
+    "right_arm": "right_arm",
+    "answer": "choice",
+    "annotator": "annotator",
+    "session": "session",
+    "served_at": "served_ms",
+    "answered_at": "answered_ms",
+    "response_ms": "response_ms",
+    "kind": "kind",
+    "simulated": "simulated",
+}
+_OF_PAIR = {
+    name: name
+    for name in (
+        "reference_arm",
+        "presentation",
+        "factor",
+        "crop_x",
+        "crop_y",
+        "crop_width",
+        "crop_height",
+        "clipped",
+    )
 }
 
 
@@ -145,25 +176,33 @@ def check_preregistration(evidence: Evidence) -> list[str]:
 
 
 def check_votes_table(evidence: Evidence) -> list[str]:
-    """votes.parquet holds exactly the votes of the chain that count, and each as it was sealed."""
+    """The table holds exactly the votes of the chain that count, and each as it was sealed.
+
+    Of a triplet, what the preregistered pair says of it is compared too. Zoom, flicker and toggles are what the page
+    told and are not sealed: a person may have them deleted and let the vote stay.
+    """
+    triplets = evidence.table == TRIPLETS
+    columns = {**_TRIPLET_COLUMNS, **_OF_PAIR} if triplets else _COLUMNS
     try:
-        frame = pl.read_parquet(evidence.folder / "votes.parquet")
+        frame = pl.read_parquet(evidence.folder / evidence.table)
     except (pl.exceptions.PolarsError, OSError) as error:
-        return [f"votes.parquet cannot be read: {error}"]
-    missing = sorted(set(_COLUMNS) - set(frame.columns))
+        return [f"{evidence.table} cannot be read: {error}"]
+    missing = sorted(set(columns) - set(frame.columns))
     if missing:
-        return [f"votes.parquet lacks the columns {', '.join(missing)}"]
+        return [f"{evidence.table} lacks the columns {', '.join(missing)}"]
     times = [pl.col(name).dt.epoch("ms") for name in ("served_at", "answered_at")]
-    table = Counter(frame.with_columns(*times).select(*_COLUMNS).iter_rows())
-    chain = Counter(_as_table_row(line.row) for line in counted(evidence) if line.row is not None)
+    table = Counter(frame.with_columns(*times).select(*columns).iter_rows())
+    pairs = {pair["pair_id"]: pair for pair in evidence.pairs}
+    rows = [line.row for line in counted(evidence) if line.row is not None]
+    chain = Counter(_as_triplet_row(row, pairs[row["pair_id"]]) if triplets else _as_table_row(row) for row in rows)
     extra, lost = table - chain, chain - table
     problems = []
     if extra:
         problems.append(
-            f"{extra.total()} rows of votes.parquet are not votes of the chain that count, as they stand there"
+            f"{extra.total()} rows of {evidence.table} are not votes of the chain that count, as they stand there"
         )
     if lost:
-        problems.append(f"{lost.total()} votes of the chain that count are not in votes.parquet as they were sealed")
+        problems.append(f"{lost.total()} votes of the chain that count are not in {evidence.table} as they were sealed")
     return problems
 
 
@@ -261,6 +300,12 @@ def _as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     if expected is not None and expected.startswith("{"):
         values["expected"] = json.loads(expected).get(values["question"])
     return tuple(values[name] for name in _COLUMNS.values())
+
+
+def _as_triplet_row(row: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[Any, ...]:
+    values = {**row, "choice": Answer.NOT_SURE.value if row["choice"] == "tie" else row["choice"]}
+    sealed = [values[name] for name in _TRIPLET_COLUMNS.values()]
+    return (*sealed, *(pair.get(name) for name in _OF_PAIR.values()))
 
 
 def _some(values: Sequence[object] | Iterable[object]) -> str:

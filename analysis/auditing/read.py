@@ -17,8 +17,9 @@ REQUIRED = (
     "pairs.jsonl",
     "rows.jsonl",
     "seals.jsonl",
-    "votes.parquet",
 )
+#: The table for the analysis: of a preference study, or of a fidelity study.
+VOTES, TRIPLETS = "votes.parquet", "triplets.parquet"
 PREREGISTRATION = "preregistration.json"
 
 
@@ -68,6 +69,11 @@ class Evidence:
         return found if isinstance(found, dict) else {}
 
     @property
+    def table(self) -> str:
+        """The file of the votes table, or of the triplets table of a fidelity study."""
+        return TRIPLETS if (self.folder / TRIPLETS).is_file() else VOTES
+
+    @property
     def design(self) -> dict[str, Any]:
         """The design that is in force, the newest."""
         return dict(json.loads(self.designs[-1]["design"]))
@@ -77,7 +83,10 @@ def read_evidence(folder: Path) -> Evidence:
     """The evidence in a folder; InputError if a file is missing or is not what it should be."""
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} has no {MANIFEST}; give a folder that `qsched study evidence` wrote")
-    missing = [name for name in REQUIRED if not (folder / name).is_file()]
+    tables = [name for name in (VOTES, TRIPLETS) if (folder / name).is_file()]
+    if len(tables) == 2:
+        raise InputError(f"{folder} has {VOTES} and {TRIPLETS}; the evidence of one study has one of them")
+    missing = [name for name in REQUIRED if not (folder / name).is_file()] + ([] if tables else [VOTES])
     if missing:
         raise InputError(f"{folder} lacks {', '.join(missing)}; an audit needs every file of the evidence")
     manifest = (folder / MANIFEST).read_bytes()
@@ -122,7 +131,7 @@ def _compare_files(folder: Path, manifest: bytes) -> list[str]:
         for name, digest in listed.items()
         if (folder / name).is_file() and sha256((folder / name).read_bytes()) != digest
     ]
-    unlisted = sorted(set((*REQUIRED, PREREGISTRATION)) - set(listed))
+    unlisted = sorted({*REQUIRED, VOTES, TRIPLETS, PREREGISTRATION} - set(listed))
     problems += [f"{name} is not listed in {MANIFEST}" for name in unlisted if (folder / name).is_file()]
     return problems
 

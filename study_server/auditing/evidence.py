@@ -8,7 +8,8 @@
     excluded.jsonl      annotators that the owner left out, with time and reason
     pairs.jsonl         every pair with its arms and the hashes of its pictures
     designs.jsonl       every design that the study has had
-    votes.parquet       the votes table, for the analysis
+    votes.parquet       the votes table, for the analysis; of a fidelity study triplets.parquet, and content.parquet
+                        with the pictures whose content changed
     votes.looks.json    of a study with a stopping rule: what each planned look found
     manifest.json       the SHA-256 of each of these files
 
@@ -32,6 +33,7 @@ from study_server.auditing.sealing import as_record, open_chain, read_chain, rea
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.statements import Tx
+from study_server.export.triplets import export_content, export_triplets
 from study_server.export.votes import HAS_RANKED_SETS, HAS_TRIPLETS, export_votes, study_number
 from study_server.studies.looks import looks_of
 
@@ -55,10 +57,9 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
         raise InputError(f"{folder} is not empty; evidence goes into a folder of its own")
     with database.transaction() as tx:
         number = study_number(tx, study)
-        if tx.one(HAS_TRIPLETS, study=number) is not None:
-            raise InputError(f"study {study!r} is a fidelity study; evidence is written for preference studies only")
         if tx.one(HAS_RANKED_SETS, study=number) is not None:
-            raise InputError(f"study {study!r} is a ranking study; evidence is written for preference studies only")
+            raise InputError(f"study {study!r} is a ranking study, which has no evidence yet")
+        fidelity = tx.one(HAS_TRIPLETS, study=number) is not None
         while seal_all(tx, now=now_ms()):
             pass
         open_chain(tx, number)  # a study without votes has one too
@@ -87,7 +88,11 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_atomic(folder / name, text.encode())
-    export_votes(database, study=study, path=folder / "votes.parquet")
+    if fidelity:
+        export_triplets(database, study=study, path=folder / "triplets.parquet")
+        export_content(database, study=study, path=folder / "content.parquet")
+    else:
+        export_votes(database, study=study, path=folder / "votes.parquet")
     looks = looks_of(database, study)
     if looks is not None:
         write_atomic(folder / "votes.looks.json", (looks.model_dump_json(indent=1) + "\n").encode())

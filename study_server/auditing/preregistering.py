@@ -18,6 +18,22 @@ from study_server.errors import BadRequest, Conflict
 from study_server.studies.actions import record_action
 
 #: Options of winrates that name files or outputs: a plan is about the analysis, not about where things are.
+#: In the order of queries.TRIPLETS, after the pair's key.
+TRIPLET_FIELDS = (
+    "reference_arm",
+    "reference_sha256",
+    "presentation",
+    "shown_reference_sha256",
+    "shown_first_sha256",
+    "shown_second_sha256",
+    "factor",
+    "rate_hz",
+    "crop_x",
+    "crop_y",
+    "crop_width",
+    "crop_height",
+    "clipped",
+)
 _NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set", "--certificate", "--looks")
 
 
@@ -36,10 +52,12 @@ def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms:
     row = tx.one(queries.DESIGN, study=study.id)
     assert row is not None
     slug, uid, set_id, design = row
-    if study.design.fidelity is not None:
-        raise BadRequest(f"study {slug} is a fidelity study, which has no evidence yet; use `qsched study register`")
     if study.design.ranking is not None:
         raise BadRequest(f"study {slug} is a ranking study, which has no evidence yet; preregister it elsewhere")
+    if study.design.fidelity is not None and plan:
+        raise BadRequest(
+            f"study {slug} is a fidelity study, whose plan is in its design (clauses and trap rule): leave --plan out"
+        )
     pairs = read_pairs(tx, study.id)
     known = sorted({pair[side] for pair in pairs for side in ("first_arm", "second_arm")})
     for arm in arms:
@@ -80,6 +98,12 @@ def read_plan(plan: str) -> list[str]:
 
 
 def read_pairs(tx: Tx, study_id: int) -> list[dict[str, Any]]:
-    """Every pair with its arms and pictures."""
+    """Every pair with its arms and pictures; a triplet also with its reference and how it is shown."""
     names = ("pair_id", "prompt_id", "sample_index", "pool", "first_arm", "second_arm", "first_sha256", "second_sha256")
-    return [dict(zip(names, row, strict=True)) for row in tx.all(queries.PAIRS, study=study_id)]
+    triplets = {
+        key: {name: value for name, value in zip(TRIPLET_FIELDS, row, strict=True) if value is not None}
+        for key, *row in tx.all(queries.TRIPLETS, study=study_id)
+    }
+    return [
+        dict(zip(names, row, strict=True)) | triplets.get(row[0], {}) for row in tx.all(queries.PAIRS, study=study_id)
+    ]

@@ -93,3 +93,16 @@ PAIRS = Statement("""
     JOIN images g ON g.id = p.second_image_id
     WHERE p.study_id = :study ORDER BY p.pair_key
 """)
+
+# What makes triplets of a fidelity study's pairs: the reference, and the pictures as they were served.
+TRIPLETS = Statement("""
+    SELECT p.pair_key, ref.arm, ref.sha256, t.presentation, sr.sha256, sf.sha256, sg.sha256,
+           t.factor, t.rate_hz, t.crop_x, t.crop_y, t.crop_width, t.crop_height, t.clipped
+    FROM triplets t
+    JOIN pairs p ON p.id = t.pair_id
+    JOIN images ref ON ref.id = t.reference_image_id
+    JOIN images sr ON sr.id = t.shown_reference_id
+    JOIN images sf ON sf.id = t.shown_first_id
+    JOIN images sg ON sg.id = t.shown_second_id
+    WHERE p.study_id = :study
+""")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -23,6 +24,7 @@ from study_server.errors import BadRequest, Conflict
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude
 from study_server.quality.forgetting import forget
+from tests.study_server.test_fidelity import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
 PLAN = "--include-simulated"
@@ -211,10 +213,29 @@ def test_a_plan_with_a_mistake_registers_nothing(make_study, database, database_
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_fidelity_study_is_not_preregistered_since_no_evidence_could_follow(make_study, database, database_url):
-    make_study("f", design="fidelity", repeat_rate=0.05, pairs_per_annotator=40)
-    with pytest.raises(BadRequest, match="qsched study register"):
-        act_on_study(database, "f", preregister, plan="", by="test")
+async def test_a_fidelity_study_has_evidence_too(make_study, settings, database, database_url, tmp_path):
+    make_study("f", design="fidelity", fidelity={"traps": {"each": 4, "least": 4}, "bias_each": 1})
+    with pytest.raises(BadRequest, match="whose plan is in its design"):
+        act_on_study(database, "f", preregister, plan=PLAN, by="test")
+    text = act_on_study(database, "f", preregister, plan="", by="test")
+    async with serving(settings) as browser:
+        visitor = await TripletVisitor(browser(), "f").enter("?simulated=1", simulated="1")
+        await visitor.vote_all(lambda _: "tie", limit=9)
+    folder = tmp_path / "evidence"
+    assert write_evidence(database, study="f", folder=folder).votes == 9
+    code, said = run_audit(folder, "--preregistration-sha256", sha256(text))
+    assert code == 3 and "passed triplets.parquet is the votes that count" in said, said
+    assert "not checked: zoom, flicker and toggles" in said
+    # Another answer, another reference and another presentation are found, each with a manifest that fits.
+    table = pl.read_parquet(folder / "triplets.parquet")
+    for column, value in (("answer", "left"), ("reference_arm", "w4a4"), ("presentation", "plain"), ("kind", "bias")):
+        first = pl.when(pl.int_range(pl.len()) == table["presentation"].to_list().index("boosted"))
+        table.with_columns(first.then(pl.lit(value)).otherwise(pl.col(column)).alias(column)).write_parquet(
+            folder / "triplets.parquet"
+        )
+        audit_edits.forge_manifest(folder)
+        code, said = run_audit(folder)
+        assert code == 1 and "1 rows of triplets.parquet are not votes of the chain" in said, (column, said)
 
 
 async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_again(
