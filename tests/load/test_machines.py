@@ -57,10 +57,8 @@ def machines() -> Iterator[dict[str, str]]:
                 run("ip", "-n", name, *words)
     except (OSError, subprocess.CalledProcessError) as error:
         _remove(made)
-        why = f"no network namespaces here: {getattr(error, 'stderr', None) or error}"
-        if os.environ.get("QSCHED_REQUIRE_ALL"):
-            pytest.fail(why)
-        pytest.skip(why)
+        # Marked postgres: where QSCHED_REQUIRE_ALL is set, a skip is a failure.
+        pytest.skip(f"no network namespaces here (root is needed): {getattr(error, 'stderr', None) or error}")
     yield made
     _remove(made)
 
