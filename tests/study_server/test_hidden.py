@@ -75,3 +75,21 @@ def test_who_always_prefers_the_same_one_of_two_pictures_that_look_alike_is_wort
     found = work_figures(answers, {})
     assert found.hidden == (sum(picks), len(picks)) and found.gold.of == 0
     assert any("only software" in one for one in found.remarks) == remarked
+
+
+def test_the_plan_takes_the_arms_in_turn_one_trap_per_prompt_and_nothing_that_is_practised():
+    from study_server.studies.design import StudyDesign
+    from study_server.studies.hidden import plan_hidden, shuffled_units
+
+    practice = ({"prompt": "p0", "better": "a", "worse": "b"},)
+    design = StudyDesign(slug="s", title="t", images="i", bias_items=2, hidden_traps=3, practice=practice)
+    images = {(f"p{n}", 0, arm) for n in range(9) for arm in ("a", "b")}
+    units = shuffled_units(design, images)
+    planned = plan_hidden(design, arms=("a", "b"), units=units, available=images)
+    assert planned == plan_hidden(design, arms=("a", "b"), units=shuffled_units(design, images), available=images)
+    bias, traps = ([pair for pair in planned if pair.pool == pool] for pool in ("bias", "trap"))
+    assert Counter(pair.first_arm for pair in bias) == {"a": 4, "b": 4}
+    assert all(pair.first_arm == pair.second_arm for pair in bias)
+    assert len({pair.prompt_key for pair in traps}) == len(traps) == 8  # as many as there are prompts
+    assert "p0" not in {pair.prompt_key for pair in planned}
+    assert all(pair.better is None for pair in planned)
