@@ -171,7 +171,9 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
 def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
     if work.frame.height == given.height:
         return ()
-    lost = _arms(given) - _arms(work.frame)
+    # The two pictures of a hidden trap stand where arms do, and are none.
+    shown = given.filter(pl.col("kind").cast(pl.String) != "trap") if "kind" in given.columns else given
+    lost = _arms(shown) - _arms(work.frame)
     reasons: dict[str, list[tuple[str, int]]] = {arm: [] for arm in sorted(lost)}
     if not lost:
         return ()

@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from analysis.votes.exclude import ExclusionRules
+from analysis.winrates import app as winrates
 from qsched.errors import InputError
 from study_server.export.votes import export_votes
 from study_server.quality.figures import Answer, work_figures
@@ -44,7 +46,7 @@ def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings, datab
                 pair = visitor.queue[0]
                 files = [(await visitor.client.get(pair[side]["src"])).content for side in ("left", "right")]
                 pictures.append([(len(file), np.array(Image.open(io.BytesIO(file)))) for file in files])
-                await visitor.vote("tie")
+                await visitor.vote("tie" if len(pictures) % 2 else "left")
 
     run(scenario())
     assert all(left[0] == right[0] for left, right in pictures)  # nothing tells by its length
@@ -57,6 +59,11 @@ def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings, datab
     assert {*traps["left_arm"], *traps["right_arm"]} == {UNCHANGED, CHANGED}
     assert not {"bias", "trap"} - set(ExclusionRules().kinds)
     assert query(database, "SELECT SUM(load) FROM pairs WHERE pool <> 'task'") == [(0,)]
+    # The report of such a study, with every variant of its sensitivity analysis.
+    words = [str(tmp_path / "votes.parquet"), "--out", str(tmp_path / "report"), "--formats", "svg"]
+    done = CliRunner().invoke(winrates, words)
+    assert done.exit_code == 0, done.output
+    assert "copy" not in done.output, "the pictures of a trap are no arms"
 
 
 def test_more_items_than_prompts_are_refused(make_study):

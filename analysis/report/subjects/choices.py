@@ -54,7 +54,10 @@ def find_variants(
     )
     for name, other in (
         ("exclusions by conduct put back", lenient),
-        ("every comparison of two arms put back", replace(lenient, kinds=("practice", "instructed"), annotators=())),
+        (
+            "every comparison of two arms put back",
+            replace(lenient, kinds=("practice", "instructed", "bias", "trap"), annotators=()),
+        ),
     ):
         more = count_votes(exclude(chosen, other)[0])
         if more.n_votes != n_before:
