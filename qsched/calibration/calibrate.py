@@ -37,6 +37,7 @@ from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import choose, fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
+from qsched.calibration.words import NAMES
 from qsched.generation import Prompt, image_seed
 from qsched.records import text_key
 from qsched.scheduling import METHODS, Coefficients, Method
@@ -305,7 +306,9 @@ def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[
     places = list(dict.fromkeys(int(order[i]) for i in (-1, len(order) // 2, 0)))
     shown = [result.heldout_prompts[i] for i in places]
     seeds = seeds_of(shown, result.settings)
-    arms = {"quantized": STOCK} | {f"with {one.method}": one.found for one in result.outcomes if one.has_candidate}
+    arms = {"quantized": STOCK} | {
+        f"with {NAMES[one.method]}": one.found for one in result.outcomes if one.has_candidate
+    }
     images = {name: pictures(renderer, shown, seeds, coefficients) for name, coefficients in arms.items()}
     return tuple(
         Example(prompt, float(gains[place]), {name: images[name][i] for name in arms})

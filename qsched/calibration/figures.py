@@ -62,7 +62,7 @@ def gains_figure(result: CalibrationResult) -> str:
         )
         if comparison is not None
     ]
-    figure.set_size_inches(6.4, 0.8 + 0.9 * len(arms))
+    figure.set_size_inches(6.4, 0.8 + 1.1 * len(arms))
     for place, (name, comparison, colour) in enumerate(arms):
         gains = comparison.differences()
         order = np.argsort(gains)
@@ -85,9 +85,9 @@ def gains_figure(result: CalibrationResult) -> str:
             capsize=5,
             ms=5,
         )
-        panel.annotate(name, (0.01, place + 0.32), xycoords=("axes fraction", "data"), color=colour, fontsize=9)
+        panel.annotate(name, (0.01, place + 0.4), xycoords=("axes fraction", "data"), color=colour, fontsize=9)
     panel.axvline(0, color=GREY, lw=0.8)
-    panel.set_ylim(-0.5, len(arms) - 0.35)
+    panel.set_ylim(-0.5, len(arms) - 0.4)
     panel.set_yticks([])
     panel.set_xlabel("gain in JAQ over (1, 1), one dot for each held-out prompt")
     figure.tight_layout()

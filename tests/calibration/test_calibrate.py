@@ -123,7 +123,7 @@ def test_the_control_uses_the_undamaged_model(tmp_path, nearness):
     assert result.qsched.control is not None
     assert result.qsched.control.gain().high < 0, "coefficients that repair a fault harm a model without it"
     assert [example.gain for example in result.examples] == sorted((e.gain for e in result.examples), reverse=True)
-    assert all(list(e.pictures) == ["full precision", "quantized", "with qsched"] for e in result.examples)
+    assert all(list(e.pictures) == ["full precision", "quantized", "with Q-Sched"] for e in result.examples)
 
 
 def test_a_budget_ends_the_search_with_the_best_so_far(tmp_path, nearness):

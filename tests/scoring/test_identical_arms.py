@@ -114,7 +114,12 @@ def test_the_repair_of_a_precision_is_a_comparison_of_its_own(small_image_set, c
     near = {arm: [i["psnr"] for i in scores.images if i["arm"] == arm] for arm in ("w4a4+qsched", "w4a4")}
     nearer = paired_difference(near["w4a4+qsched"], near["w4a4"])
     assert dict(repair.differences)["psnr"].mean == pytest.approx(nearer.mean), "which is nearer to full precision"
-    assert "w4a4+qsched against w4a4" in render_set_scores(scores)
+    gains = [a - b for a, b in zip(ours, theirs, strict=True)]
+    worst = dict(repair.worst)["jaq"]
+    assert worst.difference == pytest.approx(min(gains)) and worst.prompt_id == f"p{gains.index(min(gains))}"
+    page = render_set_scores(scores)
+    assert "w4a4+qsched against w4a4" in page and worst.words in page
+    assert f"he worst of w4a4+qsched against w4a4: {worst.difference:+.4f} jaq" in page
 
 
 def test_an_arm_with_a_bias_is_compared_with_stock_and_with_q_sched(small_image_set, clip_folder, twins, tmp_path):

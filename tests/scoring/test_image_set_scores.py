@@ -251,3 +251,16 @@ def test_the_paired_interval_is_the_hand_worked_one():
     assert not d.is_gain
     with pytest.raises(InputError, match="two prompts or more"):
         paired_difference([1], [2])
+
+
+def test_the_page_opens_with_the_prompts_where_the_arms_differ_most(small_image_set, clip_folder):
+    scores = score(small_image_set, clip_folder)
+    values: dict[str, list[float]] = {}
+    for image in scores.images:
+        values.setdefault(image["prompt_id"], []).append(image["jaq"])
+    spread = {prompt: max(some) - min(some) for prompt, some in values.items()}
+    assert [one.prompt_id for one in scores.shown[:3]] == sorted(spread, key=spread.__getitem__, reverse=True)[:3]
+    page = render_set_scores(scores)
+    assert page.index("<h2>Pictures to look at</h2>") < page.index("<h2>Quality</h2>")
+    assert page.count("data:image/png;base64,") == 3 * len(scores.shown) and "prefers-color-scheme: dark" in page
+    assert f"The arms differ by {max(spread.values()):.4f} in jaq." in page
