@@ -246,9 +246,10 @@ def render(record: dict[str, Any]) -> str:
     lines = [
         "# What dropping decided arms saves",
         "",
-        f"Made by `python benchmarks/dropping.py --studies {asked['studies']}` (commit {where['commit']}, Python "
-        f"{where['python']}, numpy {where['versions']['numpy']}). Simulated people; the first lines of the program "
-        f"describe the setting. {asked['prompts']:,} prompts.",
+        f"Made by `python benchmarks/dropping.py --studies {asked['studies']} --ways {' '.join(asked['ways'])}` "
+        f"(commit {where['commit']}, Python {where['python']}, numpy {where['versions']['numpy']}). Simulated "
+        "people; the first lines of the program describe the setting. "
+        f"{asked['prompts']:,} prompts.",
         "",
         "| truth | way | hours of tasks (s.e.) | with 180 s a person | people | looks | all seven decided "
         "| a wrong claim | bounds hold, one arm | all seven |",
@@ -296,7 +297,7 @@ def main() -> int:
     args = parser.parse_args()
     record: dict[str, Any] = {
         "machine": machine("numpy", "scipy", "polars"),
-        "asked": {"studies": args.studies, "prompts": args.prompts},
+        "asked": {"studies": args.studies, "prompts": args.prompts, "ways": args.ways},
         "dropping": {},
         "fixed": [],
     }

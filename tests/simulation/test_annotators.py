@@ -8,6 +8,7 @@ import pytest
 from qsched.errors import InputError
 from qsched.records import Choice
 from qsched.simulation import Population, choose, draw_annotators
+from qsched.simulation.annotators import rank_pictures
 
 ONE = draw_annotators(1, population=Population(), seed=0)[0]
 
@@ -45,3 +46,20 @@ def test_an_annotator_does_not_depend_on_how_many_are_drawn():
 def test_an_impossible_population_is_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         Population(**bad)
+
+
+def test_a_ranking_compares_every_two_pictures_as_a_vote_does():
+    """Rates at which the better of two is preferred: alone, and inside a set of four."""
+    annotator = dataclasses.replace(
+        draw_annotators(1, population=Population(), seed=1)[0], side=0.0, lapse=0.0, tie_threshold=0.0
+    )
+    rng = np.random.default_rng(4)
+    scores = (0.5, 0.6, 0.4, 0.55)
+    ahead = 0
+    for _ in range(4000):
+        groups = rank_pictures(annotator, scores, rng=rng)
+        assert sorted(number for group in groups for number in group) == [0, 1, 2, 3]
+        order = [number for group in groups for number in group]
+        ahead += order.index(1) < order.index(2)
+    wanted = 1 / (1 + np.exp(-annotator.sensitivity * 0.2))
+    assert ahead / 4000 == pytest.approx(wanted, abs=4 * np.sqrt(wanted * (1 - wanted) / 4000))
