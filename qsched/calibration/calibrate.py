@@ -18,9 +18,11 @@ import numpy as np
 from qsched.backbones import Backbone
 from qsched.calibration.closed_form import ClosedForm, planned_closed_form, search_closed_form
 from qsched.calibration.compare import Comparison, Scores, pictures, score_arms
+from qsched.calibration.decoding import identity_of as decoding_identity
+from qsched.calibration.early import FINALISTS, EarlyRound, early_journal, run_early
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import BudgetSpent, Evaluator, SearchProgress
+from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family
 from qsched.calibration.journal import Journal
 from qsched.calibration.least_squares import FORMS, FullRun
@@ -72,24 +74,38 @@ def calibrate(
     family = settings.family_for(n_steps)
     size = None if settings.is_closed_form else settings.size_for(family, len(prompts))
     renderer = TrajectoryRenderer(backbone, steps=n_steps, batch_rows=settings.batch_rows)
-    evaluator = Evaluator(
-        renderer,
-        objective,
-        prompts,
-        seeds_of(prompts, settings),
-        Journal(
-            journal,
-            {**identity, **_own_identity(settings, n_steps, prompts, objective)},
-            search=search_name(settings, family, len(prompts)),
-        ),
-        budget=settings.budget,
-        planned=planned_pictures_of(settings, family, len(prompts)),
-        batch_rows=settings.batch_rows,
-        spent_before=0 if full is None else full.nfe,
-        on_progress=on_progress,
-    )
-    closed_form, family, budget_spent = _search(evaluator, renderer, family, settings, size, prompts, full)
+
+    def new_evaluator(path: Path, budget: Budget, planned: int, **more: object) -> Evaluator:
+        return Evaluator(
+            renderer,
+            objective,
+            prompts,
+            seeds_of(prompts, settings),
+            Journal(
+                path,
+                {**identity, **_own_identity(settings, n_steps, prompts, objective), **more},
+                search=search_name(settings, family, len(prompts)),
+            ),
+            budget=budget,
+            planned=planned,
+            batch_rows=settings.batch_rows,
+            spent_before=0 if full is None else full.nfe,
+            on_progress=on_progress,
+        )
+
+    early, budget, planned = None, settings.budget, planned_pictures_of(settings, family, len(prompts))
+    if settings.decodes_early:
+        planned -= (1 + FINALISTS) * len(prompts)
+        rough = new_evaluator(
+            early_journal(journal), budget, planned, early_decode=decoding_identity(settings.early_decode)
+        )
+        early = run_early(rough, renderer, family, settings, size)
+        budget, planned = early.left_of(budget), (1 + FINALISTS) * len(prompts)
+    evaluator = new_evaluator(journal, budget, planned)
+    closed_form, family, budget_spent = _search(evaluator, renderer, family, settings, size, prompts, full, early)
     search_nfe, search_seconds = evaluator.nfe, evaluator.seconds
+    if early is not None:
+        search_nfe, search_seconds = search_nfe + early.nfe, search_seconds + early.seconds
     measured, gains = evaluator.measured_on_all(), evaluator.paired_gains()
     candidates, values = evaluator.table()
     points = [] if settings.is_closed_form else [family.point_of(candidate) for candidate in candidates]
@@ -134,6 +150,7 @@ def calibrate(
         budget_spent=budget_spent,
         units=evaluator.objective.units,
         judge=judge_info,
+        early=early,
     )
     return replace(result, examples=_examples(renderer, result))
 
@@ -196,7 +213,8 @@ def planned_pictures_of(settings: CalibrationSettings, family: Family, n_prompts
     if settings.is_closed_form:
         return (1 + len(FORMS)) * n_prompts
     size = settings.size_for(family, n_prompts)
-    return planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
+    whole = planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
+    return whole + (1 + FINALISTS) * n_prompts if settings.decodes_early else whole
 
 
 def _search(
@@ -207,12 +225,19 @@ def _search(
     size: int | None,
     prompts: Sequence[Prompt],
     full: FullRun | None,
+    early: EarlyRound | None,
 ) -> tuple[ClosedForm | None, Family, bool]:
-    """Run the strategy; the last is True if the budget ended it. (1, 1) must have been affordable."""
+    """Run the strategy, or judge what an early round named; the last is True if the budget ended it.
+
+    (1, 1) must have been affordable.
+    """
     try:
         evaluator.values([STOCK])
         if settings.k_units == "sd":
             evaluator.standardise()
+        if early is not None:
+            evaluator.values(early.finalists)
+            return None, early.family, early.budget_spent
         if settings.is_closed_form:
             if full is None:
                 raise CalibrationError("the strategy closed-form needs a full-precision run of the calibration prompts")
@@ -363,7 +388,9 @@ def search_name(settings: CalibrationSettings, family: Family, n_prompts: int) -
     ranges = dict(zip(family.kinds, family.bounds, strict=True))
     parts = [f"{kind} {low!r}..{high!r}" for kind, (low, high) in ranges.items()]
     name = f"{settings.strategy} {settings.size_for(family, n_prompts)} {family.name} {family.vary}"
-    return ", ".join([name, *parts, *(["growing"] if settings.grows else [])])
+    more = ["growing"] if settings.grows else []
+    more += [f"early {settings.early_decode}"] if settings.decodes_early else []
+    return ", ".join([name, *parts, *more])
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:

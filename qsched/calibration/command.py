@@ -65,6 +65,8 @@ class CalibrationRequest:
     revision: str | None = None
     variant: str | None = None
     loras: tuple[Lora, ...] = ()
+    vae_slicing: bool = False
+    vae_tiling: bool = False
 
     def spec(self) -> BackboneSpec:
         """The backbone that was asked for."""
@@ -106,6 +108,8 @@ def run_calibration(
         "size": [backbone.width, backbone.height],
         "guidance_scale": backbone.guidance_scale,
     }
+    if request.vae_tiling:
+        identity["vae"] = "tiling"
     if report.statistics_sha256:
         identity["statistics"] = report.statistics_sha256
     coefficients_path, report_path, journal = output_paths(request.out)
@@ -139,7 +143,22 @@ def run_calibration(
 def load_for(request: CalibrationRequest) -> Backbone:
     """The backbone of a request, not quantized yet."""
     device = str(checked_device(request.device))
-    return load_backbone(request.spec(), dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
+    backbone = load_backbone(request.spec(), dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
+    _save_memory(backbone, request)
+    return backbone
+
+
+def _save_memory(backbone: Backbone, request: CalibrationRequest) -> None:
+    """Let the autoencoder work on one picture, or on one tile, at a time; CalibrationError if it cannot."""
+    vae = backbone.pipeline.vae
+    wanted = {"slicing": request.vae_slicing, "tiling": request.vae_tiling}
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        if not hasattr(vae, f"enable_{name}"):
+            raise CalibrationError(f"--vae-{name}: {type(vae).__name__} has no {name}; leave it out")
+        try:
+            getattr(vae, f"enable_{name}")()
+        except NotImplementedError as error:
+            raise CalibrationError(f"--vae-{name}: {type(vae).__name__} has no {name}; leave it out") from error
 
 
 def quantize_for(request: CalibrationRequest, backbone: Backbone, prompts: list[Prompt]) -> PrecisionReport:

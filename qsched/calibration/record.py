@@ -65,6 +65,7 @@ def build_record(
                 "pictures_of_other_searches": result.reused,
                 "most_nfe": result.most_nfe,
                 "ended_by_budget": result.budget_spent,
+                "early_round": _early(result),
             },
             "smooth_optimum": _smooth(result),
             "arm": arm,
@@ -152,6 +153,14 @@ def _closed_form(result: CalibrationResult) -> dict[str, Any] | None:
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write the document whole or not at all."""
     write_atomic(path, (json.dumps(record, indent=1) + "\n").encode(), parents=True)
+
+
+def _early(result: CalibrationResult) -> dict[str, Any] | None:
+    """What the round of cheaper pictures took; None without one."""
+    early = result.early
+    if early is None:
+        return None
+    return {"pictures": early.pictures, "nfe": early.nfe, "finalists": len(early.finalists)}
 
 
 def _smooth(result: CalibrationResult) -> dict[str, object] | None:

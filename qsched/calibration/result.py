@@ -11,6 +11,7 @@ from PIL import Image
 
 from qsched.calibration.closed_form import ClosedForm
 from qsched.calibration.compare import Comparison, Scores
+from qsched.calibration.early import EarlyRound
 from qsched.calibration.families import Family, Point
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface
@@ -96,6 +97,7 @@ class CalibrationResult:
     budget_spent: bool
     units: Units = RAW  # of TC and IQ in JAQ
     judge: ScorerInfo | None = None
+    early: EarlyRound | None = None  # named the candidates by cheaper pictures; what it took is in the search's cost
     examples: tuple[Example, ...] = ()
 
     @property

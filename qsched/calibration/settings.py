@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from qsched.calibration.decoding import FULL, checked_early_decode
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, Family, Vary
@@ -19,6 +20,7 @@ class CalibrationSettings:
     size     values per axis of the first grid (None: the strategy's own); optuna runs size^2 trials
     force    keep the best coefficients even if held-out prompts show no gain
     k_units  what TC and IQ are divided by before they are added: `raw`, nothing, or `sd`, their spread at (1, 1)
+    early_decode    how pictures are decoded while candidates are sorted out (decoding.py)
     """
 
     family: str = "constant"
@@ -31,6 +33,7 @@ class CalibrationSettings:
     batch_rows: int = 32
     force: bool = False
     k_units: UnitKind = "raw"
+    early_decode: str = FULL
 
     def __post_init__(self) -> None:
         if self.is_closed_form:
@@ -39,6 +42,7 @@ class CalibrationSettings:
                 "--vary": self.vary != "both",
                 "--model-range or --sample-range": self.box is not None,
                 "--grid-size": self.size is not None,
+                "--early-decode": self.early_decode != FULL,
             }
             wrong = [name for name, is_given in given.items() if is_given]
             if wrong:
@@ -50,6 +54,7 @@ class CalibrationSettings:
             checked_size(self.strategy, self.size)
         if self.k_units not in UNIT_KINDS:
             raise CalibrationError(f"k units {self.k_units!r} are unknown; choose {' or '.join(UNIT_KINDS)}")
+        checked_early_decode(self.early_decode)
         if self.seed < 0:
             raise CalibrationError(f"seed {self.seed}; give 0 or more")
         if self.batch_rows < 1:
@@ -59,6 +64,11 @@ class CalibrationSettings:
     def is_closed_form(self) -> bool:
         """True if full precision is needed at calibration."""
         return self.strategy == CLOSED_FORM
+
+    @property
+    def decodes_early(self) -> bool:
+        """True if there is a round of cheaper pictures before the candidates are judged."""
+        return self.early_decode != FULL
 
     @property
     def grows(self) -> bool:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ import torch
 from PIL import Image
 
 from qsched.backbones import Backbone
+from qsched.calibration.decoding import early_decoding
 from qsched.calibration.errors import CalibrationError
 from qsched.generation import Prompt, render_batch
 from qsched.scheduling import Coefficients, apply_coefficients
@@ -118,6 +119,10 @@ class TrajectoryRenderer:
                 continue
             finally:
                 del self._scheduler.step
+
+    def early_decoding(self, how: str) -> AbstractContextManager[None]:
+        """Cheaper pictures inside the block (decoding.py); what the model made is remembered as always."""
+        return early_decoding(self._backbone.pipeline, how)
 
     def evaluate_first_step(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> None:
         """Remember the first step's outputs of these prompts, evaluated in batches that depend on nothing else."""

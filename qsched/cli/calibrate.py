@@ -96,6 +96,13 @@ def calibrate(
     revision: str | None = typer.Option(None, "--revision", help=REVISION_HELP),
     variant: str | None = typer.Option(None, "--variant", help=VARIANT_HELP),
     lora: list[str] = typer.Option([], "--lora", help=LORA_HELP),
+    early_decode: str = typer.Option(
+        "full",
+        "--early-decode",
+        help="Cheaper pictures until the best 10 are judged: half, tiny:FOLDER (AutoencoderTiny), or full.",
+    ),
+    vae_slicing: bool = typer.Option(False, "--vae-slicing", help="Decode one picture at a time: less memory."),
+    vae_tiling: bool = typer.Option(False, "--vae-tiling", help="Decode in tiles: less memory, seams possible."),
     no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what it takes: NFE, pictures, bytes, time."),
@@ -148,6 +155,7 @@ def calibrate(
         batch_rows=batch,
         force=force,
         k_units=k_units,  # type: ignore[arg-type]  # the settings check it, with a message
+        early_decode=early_decode,
     )
     request = CalibrationRequest(
         backbone=backbone,
@@ -171,6 +179,8 @@ def calibrate(
         variant=variant,
         loras=tuple(parse_lora(text) for text in lora),
         control=not no_control,
+        vae_slicing=vae_slicing,
+        vae_tiling=vae_tiling,
     )
     if dry_run and probe:
         raise InputError("--dry-run and --probe are two questions; ask one of them")
@@ -248,6 +258,11 @@ def _report(done: CalibrationFiles) -> None:
     if result.reused:
         spent += f" ({result.reused:,} of them known from another search in the journal, not counted)"
     ended = ", ended by the budget" if result.budget_spent else ""
+    if result.early is not None:
+        typer.echo(
+            f"{result.early.pictures:,} pictures decoded by {result.settings.early_decode} named the "
+            f"{len(result.early.finalists)} candidates that were judged by whole pictures"
+        )
     typer.echo(f"search: {spent}{ended}; held-out check and control: {result.check_nfe:,} NFE")
     typer.echo(f"written: {done.coefficients_path}, {done.report_path}")
 

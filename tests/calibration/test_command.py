@@ -99,6 +99,19 @@ def test_the_default_strategy_writes_both_methods_and_generate_pairs_makes_the_a
     )
 
 
+def test_an_early_round_and_a_sparing_autoencoder_stand_in_the_record(folder, clip_folder, tmp_path):
+    out = tmp_path / "c.json"
+    options = ["--strategy", "grid", "--device", "cpu", "--no-control", "--early-decode", "half"]
+    done = invoke(folder, clip_folder, out, *options, "--vae-slicing", "--vae-tiling")
+    assert done.exit_code == 0, done.output
+    assert "32 pictures decoded by half named the 8 candidates that were judged by whole pictures" in done.output
+    provenance = json.loads(out.read_text())["provenance"]
+    assert provenance["spent"]["early_round"]["finalists"] == 8
+    assert provenance["settings"]["early_decode"] == "half" and provenance["arm"]["vae"] == "tiling"
+    other = invoke(folder, clip_folder, out, *options)
+    assert "holds the values of another calibration (other vae)" in str(other.exception)
+
+
 def test_a_dry_run_counts_and_times_and_writes_nothing(folder, clip_folder, tmp_path):
     out = tmp_path / "c.json"
     done = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu", "--dry-run")
