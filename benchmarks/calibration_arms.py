@@ -1,0 +1,262 @@
+"""The default search against a grid, arm by arm: two models, five precisions, 4 steps and 1, several noise seeds.
+
+    nice -n 15 python benchmarks/calibration_arms.py                # hours on one core; goes on where it was stopped
+    python benchmarks/calibration_arms.py --publish                 # tables of what has been measured so far
+
+A cell is (model, precision, steps, noise seed). In each cell the closed forms are fitted on the first 25 calibration
+prompts and measured there; the grid is 9x9 on 0.8 to 1.2 with the same 25 prompts, with the noise of seed 0. Stock, all
+fits and the grid's best point are then scored on the evaluation prompts, in pieces of 25, by JAQ and by the domain's
+ground-truth check. Every piece is a line of the journal in --work. The order is that of `plan`: what says most comes
+first. `benchmarks/results/calibration_arms.md` and `.json` say how many prompts and seeds each row really has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.cost import counted
+from qsched.backbones import quiet_libraries
+from qsched.calibration.calibrate import seeds_of
+from qsched.calibration.closed_form import search_closed_form
+from qsched.calibration.command import (
+    CalibrationRequest,
+    load_for,
+    load_objective,
+    quantize_for,
+    run_in_full,
+    split_prompts,
+)
+from qsched.calibration.compare import score_arms
+from qsched.calibration.evaluate import Evaluator
+from qsched.calibration.families import Family, even_grid
+from qsched.calibration.journal import Journal
+from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.trajectory import TrajectoryRenderer
+from qsched.files import append_synced
+from qsched.scheduling import Coefficients
+from qsched.scoring import Jaq, load_scorer
+from qsched.tiny import prompts_path
+
+MODELS = ("tiny-sdxl", "tiny-flux")
+PRECISIONS = ("svdquant", "nvfp4", "w4a4-channel", "w4a4", "w3a8")
+FITTED = ("stock", "scalars", "bias", "bias and scalars")
+PIECE, N_HELDOUT, GRID = 25, 200, 9
+# The best pairs that are known: of the released scripts' 50x50 grid (benchmarks/calibration.py, 187,600 NFE), and of
+# races of 2,500 NFE (docs/calibration.md). On tiny-flux W3A8 the race found nothing better than (1, 1).
+SCRIPTS_GRID = {
+    ("tiny-sdxl", "w3a8", 4): Coefficients.constant(model=1.085714, sample=0.8),
+    ("tiny-flux", "w4a4", 4): Coefficients.constant(model=1.15102, sample=0.816327),
+}
+RACES = {("tiny-sdxl", "w4a4", 4): Coefficients.constant(model=1.05, sample=0.975)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model in one precision, with a number of steps and a noise seed."""
+
+    model: str
+    precision: str
+    steps: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """`tiny-sdxl w3a8, 4 steps, seed 0`."""
+        return f"{self.model} {self.precision}, {self.steps} steps, seed {self.seed}"
+
+
+def plan() -> Iterator[tuple[str, Cell, tuple[str, ...], int]]:
+    """(kind, cell, arms, first held-out prompt), what says most first."""
+
+    def cells(steps: int, seed: int) -> list[Cell]:
+        return [Cell(model, precision, steps, seed) for precision in PRECISIONS for model in MODELS]
+
+    def held(cell: Cell, arms: tuple[str, ...], first: int, last: int) -> Iterator[tuple[str, Cell, Any, int]]:
+        for start in range(first, last, PIECE):
+            yield "held", cell, arms, start
+
+    def fit(cell: Cell) -> tuple[str, Cell, tuple[str, ...], int]:
+        return "fit", cell, (), 0
+
+    with_pair = (*FITTED, "pair")
+    new = [cell for steps in (4, 1) for cell in cells(steps, 0) if cell.precision not in ("w4a4", "w3a8")]
+    # benchmarks/closed_form.py has W4A4 and W3A8 with seed 0 already; here they begin with another seed.
+    known = [cell for steps in (4, 1) for cell in cells(steps, 1) if cell.precision in ("w4a4", "w3a8")]
+    others = [cell for seed in (2, 1, 0) for steps in (4, 1) for cell in cells(steps, seed)]
+    for cell in dict.fromkeys([*new, *known, *others]):
+        yield fit(cell)
+        yield from held(cell, with_pair, 0, 50)
+    for precision, steps in (("w4a4-channel", 4), ("w3a8", 1), ("w4a4", 1), ("nvfp4", 4), ("svdquant", 4)):
+        for model in MODELS:
+            cell = Cell(model, precision, steps, 0)
+            yield "grid", cell, (), 0
+            yield from held(cell, ("pair",), 0, 50)
+    for first, last in ((50, 100), (100, N_HELDOUT)):
+        for cell in dict.fromkeys([*new, *known, *others]):
+            yield from held(cell, with_pair, first, last)
+
+
+class Bench:
+    """The journal, and the model of the cell at hand."""
+
+    def __init__(self, work: Path) -> None:
+        self.work, self.path = work, work / "arms.jsonl"
+        work.mkdir(parents=True, exist_ok=True)
+        self.fits: dict[Cell, dict[str, Any]] = {}
+        self.grids: dict[Cell, dict[str, Any]] = {}
+        self.held: dict[tuple[Cell, str], dict[int, dict[str, list[float]]]] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
+            self._take(json.loads(line))
+        self._now: tuple[Cell, TrajectoryRenderer] | None = None
+        self._parts: tuple[type, type] | None = None  # the classes that do the work, for the counter
+
+    def run(self) -> None:
+        """What the plan has and the journal lacks."""
+        for kind, cell, arms, first in plan():
+            if kind == "fit" and cell not in self.fits:
+                self._write({"kind": "fit", "cell": asdict(cell), **self._fit(cell)})
+            elif kind == "grid" and cell not in self.grids:
+                self._write({"kind": "grid", "cell": asdict(cell), **self._grid(cell)})
+            for arm in arms:
+                if first not in self.held.get((cell, arm), {}) and (coefficients := self.coefficients(cell, arm)):
+                    values = self._held(cell, coefficients, first)
+                    self._write({"kind": "held", "cell": asdict(cell), "arm": arm, "first": first, "values": values})
+
+    def coefficients(self, cell: Cell, arm: str) -> Coefficients | None:
+        """Those of an arm; None for a fit that is no candidate, and for a grid that was not run."""
+        if arm == "stock":
+            return Coefficients.constant()
+        if arm == "pair":
+            known = {**SCRIPTS_GRID, **RACES}.get((cell.model, cell.precision, cell.steps))
+            found = self.grids.get(replace(cell, seed=0))
+            return known or (Coefficients.from_dict(found["best"]) if found else None)
+        found = self.fits[cell]["candidates"].get(arm)
+        return Coefficients.from_dict(found) if found else None
+
+    def _fit(self, cell: Cell) -> dict[str, Any]:
+        request, objective = self._request(cell), self._objective(cell)
+        self._now = None
+        backbone = load_for(request)
+        prompts, _ = split_prompts(request)
+        self._parts = type(backbone.denoiser), type(backbone.pipeline.vae)
+        with counted(*self._parts, Jaq) as cost:
+            full = run_in_full(backbone, request.settings, prompts)
+            quantize_for(request, backbone, prompts)
+            renderer = TrajectoryRenderer(backbone, steps=cell.steps)
+            evaluator = self._evaluator(cell, renderer, objective, full.nfe)
+            seeds = seeds_of(prompts, request.settings)
+            closed = search_closed_form(evaluator, renderer, full, prompts, seeds)
+        self._now = (cell, renderer)
+        measured = evaluator.measured_on_all()
+        candidates = {"stock": Coefficients.constant()}
+        candidates |= {form: fit.coefficients for form, fit in closed.fits.items() if fit.coefficients is not None}
+        return {
+            "candidates": {name: one.to_dict() for name, one in candidates.items()},
+            "jaq": {name: measured[one.at_steps(cell.steps)].tolist() for name, one in candidates.items()},
+            "notes": list(closed.notes),
+            "error": [step.error for step in closed.fits["bias and scalars"].steps],
+            "shares": closed.fits["bias and scalars"].shares,
+            "cost": cost.to_json(),
+        }
+
+    def _grid(self, cell: Cell) -> dict[str, Any]:
+        renderer = self._renderer(cell)
+        family = Family("constant", cell.steps)
+        points = even_grid(family, GRID)
+        assert self._parts is not None
+        with counted(*self._parts, Jaq) as cost:
+            evaluator = self._evaluator(cell, renderer, self._objective(cell), 0)
+            values = evaluator.values([family.coefficients(point) for point in points])
+        best = points[int(values.mean(axis=1).argmax())]
+        return {
+            "best": family.coefficients(best).to_dict(),
+            "points": points,
+            "jaq": np.round(values, 6).tolist(),
+            "cost": cost.to_json(),
+        }
+
+    def _held(self, cell: Cell, coefficients: Coefficients, first: int) -> dict[str, list[float]]:
+        request = self._request(cell)
+        heldout = split_prompts(request)[1][first : first + PIECE]
+        renderer, seeds = self._renderer(cell), seeds_of(heldout, request.settings)
+        check = load_scorer("tiny-check", device="cpu")
+        scores = score_arms(renderer, self._objective(cell), heldout, seeds, {"arm": coefficients}, also=[check])
+        return {name: [round(v, 6) for v in scores["arm"].values[name]] for name in ("jaq", "tc", "iq", "tiny-check")}
+
+    def _request(self, cell: Cell) -> CalibrationRequest:
+        return CalibrationRequest(
+            backbone=cell.model,
+            precision=cell.precision,
+            prompts=prompts_path("calibration"),
+            out=self.work / f"{cell.model}-{cell.precision}-{cell.steps}-{cell.seed}.json",
+            settings=CalibrationSettings(seed=cell.seed),
+            heldout=prompts_path("eval"),
+            n_heldout=N_HELDOUT,
+            steps=cell.steps,
+            device="cpu",
+        )
+
+    def _objective(self, cell: Cell) -> Jaq:
+        if not hasattr(self, "_jaq"):
+            self._jaq = load_objective(self._request(cell), "cpu")
+        return self._jaq
+
+    def _renderer(self, cell: Cell) -> TrajectoryRenderer:
+        """The quantized model of a cell; the one at hand if it only differs in the seed."""
+        if self._now is None or replace(self._now[0], seed=cell.seed) != cell:
+            request = self._request(cell)
+            backbone = load_for(request)
+            quantize_for(request, backbone, split_prompts(request)[0])
+            self._parts = type(backbone.denoiser), type(backbone.pipeline.vae)
+            self._now = (cell, TrajectoryRenderer(backbone, steps=cell.steps))
+        return self._now[1]
+
+    def _evaluator(self, cell: Cell, renderer: TrajectoryRenderer, objective: Jaq, spent: int) -> Evaluator:
+        request = self._request(cell)
+        prompts, _ = split_prompts(request)
+        journal = Journal(request.out.with_suffix(".journal.jsonl"), {"benchmark": "calibration_arms"})
+        return Evaluator(renderer, objective, prompts, seeds_of(prompts, request.settings), journal, spent_before=spent)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        append_synced(self.path, (json.dumps(line) + "\n").encode())
+        self._take(line)
+        print(line["kind"], Cell(**line["cell"]).name, line.get("arm", ""), line.get("first", ""), flush=True)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        cell = Cell(**line["cell"])
+        if line["kind"] == "fit":
+            self.fits[cell] = line
+        elif line["kind"] == "grid":
+            self.grids[cell] = line
+        else:
+            self.held.setdefault((cell, line["arm"]), {})[line["first"]] = line["values"]
+
+
+def main() -> None:
+    """Measure what is missing, or publish what is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/calibration-arms"))
+    parser.add_argument("--publish", action="store_true")
+    arguments = parser.parse_args()
+    bench = Bench(arguments.work)
+    if arguments.publish:
+        from benchmarks.calibration_arms_tables import publish
+
+        publish(bench)
+        return
+    quiet_libraries()
+    bench.run()
+
+
+if __name__ == "__main__":
+    main()
