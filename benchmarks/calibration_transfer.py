@@ -162,7 +162,9 @@ def resolutions(study: Study) -> Iterator[list[str]]:
     yield ["model, fit", "side", "JAQ over stock", "check over stock", "levels from fp32: stock, fit"]
     for form in ("scalars", "bias"):
         fit = study.fit("tiny-sdxl", "w3a8", form)
-        for side in (48, 64, 96) if fit else ():
+        if fit is None:
+            continue
+        for side in (48, 64, 96):
             setting = Setting("tiny-sdxl", "w3a8", side=side)
             yield [f"tiny-sdxl W3A8, {form}", str(side), *over_stock(study, setting, fit)]
 

@@ -35,7 +35,7 @@ def counted(denoiser: type, autoencoder: type, scorer: type) -> Iterator[Cost]:
     cost = Cost()
 
     def on_denoiser(seconds: float, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        latents = arguments[0] if arguments else options.get("hidden_states", options.get("sample"))
+        latents: Any = arguments[0] if arguments else options.get("hidden_states", options.get("sample"))
         cost.nfe += len(latents)
         cost.denoiser_seconds += seconds
 

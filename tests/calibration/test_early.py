@@ -48,7 +48,7 @@ def run(path, objective, **settings):
 
 def values_of(path):
     lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
-    return {(json.dumps(one["candidate"]), one["prompt"]): one["jaq"] for one in lines}
+    return {(json.dumps(one["candidate"]), one["prompt"]): one["tc"] for one in lines}
 
 
 def test_finalists_are_judged_by_whole_pictures_and_share_no_value_with_the_others(tmp_path, nearness):
