@@ -24,7 +24,7 @@ from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import Family
-from qsched.calibration.journal import Journal
+from qsched.calibration.journal import Journal, shard_journals
 from qsched.calibration.least_squares import FORMS, FullRun
 from qsched.calibration.result import (
     STOCK,
@@ -74,6 +74,7 @@ def calibrate(
     family = settings.family_for(n_steps)
     size = None if settings.is_closed_form else settings.size_for(family, len(prompts))
     renderer = TrajectoryRenderer(backbone, steps=n_steps, batch_rows=settings.batch_rows)
+    shards = shard_journals(journal)
 
     def new_evaluator(path: Path, budget: Budget, planned: int, **more: object) -> Evaluator:
         return Evaluator(
@@ -83,8 +84,9 @@ def calibrate(
             seeds_of(prompts, settings),
             Journal(
                 path,
-                {**identity, **_own_identity(settings, n_steps, prompts, objective), **more},
+                {**identity, **own_identity(settings, n_steps, prompts, objective), **more},
                 search=search_name(settings, family, len(prompts)),
+                shards=shards if path == journal else (),
             ),
             budget=budget,
             planned=planned,
@@ -367,7 +369,7 @@ def check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
         )
 
 
-def _own_identity(
+def own_identity(
     settings: CalibrationSettings, steps: int, prompts: Sequence[Prompt], objective: Jaq
 ) -> dict[str, object]:
     """What the stored values depend on; not the strategy, family, range or batch: values are shared by those."""

@@ -27,6 +27,7 @@ from qsched.calibration.least_squares import FullRun, full_run
 from qsched.calibration.record import build_record, write_record
 from qsched.calibration.result import CalibrationResult
 from qsched.calibration.settings import CalibrationSettings
+from qsched.calibration.shards import ShardDone, calibrate_shard, check_shardable
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt, read_prompts
 from qsched.generation.quantize import STATISTICS_PROMPTS, CalibrationSource, quantize_backbone
@@ -100,18 +101,7 @@ def run_calibration(
     # Quantizing replaces layers in place: the full-precision run comes before it.
     full = run_in_full(backbone, request.settings, prompts) if request.settings.is_closed_form else None
     report = quantize_for(request, backbone, prompts)
-    identity: dict[str, object] = {
-        "backbone": spec.name,
-        "weights": backbone.identity,
-        "recipe": report.recipe_hash,
-        "dtype": _dtype(request, device),
-        "size": [backbone.width, backbone.height],
-        "guidance_scale": backbone.guidance_scale,
-    }
-    if request.vae_tiling:
-        identity["vae"] = "tiling"
-    if report.statistics_sha256:
-        identity["statistics"] = report.statistics_sha256
+    identity = _identity(request, backbone, report)
     coefficients_path, report_path, journal = output_paths(request.out)
     result = calibrate(
         backbone,
@@ -138,6 +128,46 @@ def run_calibration(
 
     write_report(report_path, result, record)
     return CalibrationFiles(result, record, coefficients_path, report_path)
+
+
+def run_shard(
+    request: CalibrationRequest, shard: tuple[int, int], *, on_progress: Callable[[SearchProgress], None] | None = None
+) -> ShardDone:
+    """Measure one shard of the request's grid; the command without a shard then reads what all of them measured."""
+    quiet_libraries()
+    check_request(request)
+    check_shardable(request.settings)
+    objective = load_objective(request, str(checked_device(request.device)))
+    prompts, _ = split_prompts(request)
+    backbone = load_for(request)
+    report = quantize_for(request, backbone, prompts)
+    return calibrate_shard(
+        backbone,
+        objective,
+        prompts,
+        request.settings,
+        shard,
+        journal=output_paths(request.out)[2],
+        identity=_identity(request, backbone, report),
+        on_progress=on_progress,
+    )
+
+
+def _identity(request: CalibrationRequest, backbone: Backbone, report: PrecisionReport) -> dict[str, object]:
+    """What the values of a journal belong to."""
+    identity: dict[str, object] = {
+        "backbone": request.spec().name,
+        "weights": backbone.identity,
+        "recipe": report.recipe_hash,
+        "dtype": _dtype(request, str(checked_device(request.device))),
+        "size": [backbone.width, backbone.height],
+        "guidance_scale": backbone.guidance_scale,
+    }
+    if request.vae_tiling:
+        identity["vae"] = "tiling"
+    if report.statistics_sha256:
+        identity["statistics"] = report.statistics_sha256
+    return identity
 
 
 def load_for(request: CalibrationRequest) -> Backbone:

@@ -76,7 +76,8 @@ class Evaluator:
     """The objective function of the search, with its memory. One evaluator a set of prompts.
 
     Candidates are known by their numbers step by step (`Coefficients.at_steps`), so the families share their values.
-    `spent_before` NFE of another model, the full-precision run, count as the search's.
+    `spent_before` NFE of another model, the full-precision run, count as the search's. A `shard` (i of n, from 1)
+    measures every n-th batch.
     """
 
     def __init__(
@@ -91,19 +92,21 @@ class Evaluator:
         planned: int = 0,
         batch_rows: int = 32,
         spent_before: int = 0,
+        shard: tuple[int, int] | None = None,
         on_progress: Callable[[SearchProgress], None] | None = None,
     ) -> None:
         self._renderer, self._objective = renderer, objective
         self._stock = self._key(Coefficients.constant())
         self._prompts, self._seeds, self._journal = list(prompts), list(seeds), journal
         self._budget, self._planned, self._batch_rows = budget, planned, batch_rows
-        self._on_progress = on_progress
+        self._on_progress, self._shard, self._batches = on_progress, shard, 0
         self._started, self._nfe_before = time.monotonic(), renderer.nfe
         self._resumed_nfe, self._resumed_seconds = journal.spent_nfe + spent_before, journal.spent_seconds
         self._asked: dict[tuple[Coefficients, str], float] = {}  # JAQ of what this run wanted to know, in that order
         self._sums: dict[
             Coefficients, list[float]
         ] = {}  # sum and count of the gains over (1, 1), for the progress line
+        self._of_others: set[tuple[Coefficients, int]] = set()  # what other shards measure
         self._rendered = 0
         self._reserve = 0
         self._first_step_known = False
@@ -153,17 +156,30 @@ class Evaluator:
             raise BudgetSpent
 
     def values(self, candidates: Sequence[Coefficients], prompts: Sequence[int] | None = None) -> np.ndarray:
-        """JAQ [candidates, prompts]; `prompts` are indices (default: all). Raises BudgetSpent."""
+        """JAQ [candidates, prompts]; `prompts` are indices (default: all). Raises BudgetSpent.
+
+        A shard knows only every so-and-so-many-th batch, and NaN for the rest.
+        """
         chosen = range(self.n_prompts) if prompts is None else prompts
         keys = [self._key(candidate) for candidate in candidates]
         # Prompt by prompt inside a candidate: a batch mixes few candidates, and their prefixes are shared. Batches are
         # cut from what is new to this run, not from what the journal lacks: a resumed run has those of the killed one.
         wanted = dict.fromkeys((key, i) for key in keys for i in chosen)
         new = [(key, i) for key, i in wanted if (key, self._prompts[i].prompt_id) not in self._asked]
+        new = [work for work in new if work not in self._of_others]
         for start in range(0, len(new), self._batch_rows):
-            self._know(new[start : start + self._batch_rows])
-        ids = [self._prompts[i].prompt_id for i in chosen]
-        return np.array([[self._asked[key, i] for i in ids] for key in keys])
+            batch = new[start : start + self._batch_rows]
+            if self._is_mine():
+                self._know(batch)
+            else:
+                self._of_others.update(batch)
+        ids, missing = [self._prompts[i].prompt_id for i in chosen], float("nan")
+        return np.array([[self._asked.get((key, i), missing) for i in ids] for key in keys])
+
+    def _is_mine(self) -> bool:
+        """True for the next batch if there are no shards, or if it is this shard's."""
+        self._batches += 1
+        return self._shard is None or (self._batches - 1) % self._shard[1] == self._shard[0] - 1
 
     def measured_on_all(self) -> dict[Coefficients, np.ndarray]:
         """Candidates of this run that every prompt has been measured for, with their values [prompts]."""

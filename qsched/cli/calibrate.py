@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +104,9 @@ def calibrate(
     ),
     vae_slicing: bool = typer.Option(False, "--vae-slicing", help="Decode one picture at a time: less memory."),
     vae_tiling: bool = typer.Option(False, "--vae-tiling", help="Decode in tiles: less memory, seams possible."),
+    shard: str | None = typer.Option(
+        None, "--shard", help="Only measure part I/N of a grid (or torchrun); then run the command without it."
+    ),
     no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what it takes: NFE, pictures, bytes, time."),
@@ -190,10 +194,27 @@ def calibrate(
     if probe:
         _report_probe(request)
         return
+    if shard is not None:
+        _run_shard(request, shard)
+        return
     check_request(request)
     with _Display() as display:
         done = run_calibration(request, on_progress=display.show)
     _report(done)
+
+
+def _run_shard(request: CalibrationRequest, text: str) -> None:
+    from dataclasses import replace
+
+    from qsched.calibration.command import run_shard
+    from qsched.generation.shard import device_for, parse_shard
+
+    index, count = parse_shard(text, os.environ)
+    with _Display() as display:
+        here = replace(request, device=device_for(request.device, text, os.environ))
+        done = run_shard(here, (index, count), on_progress=display.show)
+    typer.echo(f"shard {index}/{count}: {done.pictures:,} pictures, {done.nfe:,} NFE, written to {done.journal}")
+    typer.echo("when all shards are done, run the same command without --shard: it reads what they measured")
 
 
 class _Display:
