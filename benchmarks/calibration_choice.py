@@ -44,7 +44,7 @@ from qsched.tiny import prompts_path
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = ("tiny-flux:w4a4:4:5:40", "tiny-sdxl:w4a4:1:9:40", "tiny-flux:w3a8:1:9:40", "tiny-sdxl:w4a4:4:5:40")
-SPLITS, JACKKNIFE_SPLITS, SEEDS = 200, 40, 40
+SPLITS, JACKKNIFE_SPLITS, SEEDS = 200, 15, 40
 LEVELS = (2.0, 8.0)
 
 

@@ -40,7 +40,7 @@ FIRST_KEEP = (24, 10)
 REFINED_KEEP = (16, 8)
 GROWTHS = 3  # of a range, at most, each time by half of its width at the start
 LOCAL_POINTS_PER_AXIS = 12
-LOCAL_RADII = (0.08, 0.01)  # first and last radius of the trust region
+LOCAL_RADII = (0.08, 0.002)  # first and last radius of the trust region
 
 
 class Objective(Protocol):
