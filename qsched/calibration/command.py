@@ -116,7 +116,7 @@ def run_calibration(
         judge=judge,
         on_progress=on_progress,
     )
-    if request.control and recipe.dtype_name is None:
+    if request.control and recipe.dtype_name is None and any(one.has_candidate for one in result.outcomes):
         # One model at a time: the quantized copy goes before the full-precision one comes.
         del backbone
         gc.collect()

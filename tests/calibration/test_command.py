@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,23 @@ def test_an_early_round_and_a_sparing_autoencoder_stand_in_the_record(folder, cl
     assert provenance["settings"]["early_decode"] == "half" and provenance["arm"]["vae"] == "tiling"
     other = invoke(folder, clip_folder, out, *options)
     assert "holds the values of another calibration (other vae)" in str(other.exception)
+
+
+def test_the_quantized_model_is_gone_when_the_control_is_loaded(folder, clip_folder, tmp_path, monkeypatch):
+    from qsched.calibration import command
+
+    models, alive, load = [], [], command.load_for
+
+    def watched(request):
+        alive.append(sum(model() is not None for model in models))
+        backbone = load(request)
+        models.append(weakref.ref(backbone.denoiser))
+        return backbone
+
+    monkeypatch.setattr(command, "load_for", watched)
+    done = invoke(folder, clip_folder, tmp_path / "c.json", "--strategy", "closed-form", "--device", "cpu", "--force")
+    assert done.exit_code == 0, done.output
+    assert alive == [0, 0], "one after the other, and never both"
 
 
 def test_a_dry_run_counts_and_times_and_writes_nothing(folder, clip_folder, tmp_path):
