@@ -35,7 +35,7 @@ from qsched.backbones import load_backbone, quiet_libraries
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.families import Family, Point, even_grid
 from qsched.calibration.search import leader, search_race
-from qsched.calibration.surface import choose
+from qsched.calibration.surface import fit_surface
 from qsched.calibration.trajectory import Row, TrajectoryRenderer
 from qsched.generation import image_seed, read_prompts
 from qsched.precision import apply_precision, find_recipe
@@ -97,6 +97,10 @@ def main() -> None:
     for arm, (points, values) in surfaces.items():
         for n in (5, 12, 20):
             lines.append(f"| {arm.name}, {n} of {arm.n_prompts} | {' | '.join(replay(points, values, n))} |")
+    lines.append("")
+    for arm, (points, values) in surfaces.items():
+        found = neighbours_correlation(points, values)
+        lines.append(f"Correlation of the errors of neighbours on a prompt, {arm.name}: {found:.2f}.")
     lines += ["", *planted_table(arguments.work)]
     text = "\n".join(lines) + "\n"
     (RESULTS / "calibration_choice.md").write_text(text, encoding="utf-8")
@@ -149,8 +153,29 @@ def replay(points: Sequence[Point], values_CN: np.ndarray, n: int) -> list[str]:
 
 def both(points: Sequence[Point], values_CN: np.ndarray) -> tuple[int, int]:
     """The candidates that the largest mean and the smooth fit choose."""
-    fitted = list(points).index(choose(points, values_CN, Family("constant", 4)))
+    fitted = list(points).index(by_fit(points, values_CN))
     return int(values_CN.mean(axis=1).argmax()), fitted
+
+
+def by_fit(points: Sequence[Point], values_CN: np.ndarray) -> Point:
+    """The rule of a day: of the candidates measured on all prompts and not below (1, 1), the largest fitted gain."""
+    means = values_CN.mean(axis=1)
+    stock = list(points).index((1.0, 1.0))
+    allowed = [i for i in range(len(points)) if np.isfinite(means[i]) and means[i] >= means[stock]]
+    surface = fit_surface(points, values_CN, Family("constant", 4))
+    if surface is None:
+        return points[max(allowed, key=lambda i: float(means[i]))]
+    return points[allowed[int(surface.at([points[i] for i in allowed]).argmax())]]
+
+
+def neighbours_correlation(points: Sequence[Point], values_CN: np.ndarray) -> float:
+    """Of the doubly centred residuals of grid points side by side: 0 if pictures err alone."""
+    size = round(len(points) ** 0.5)
+    residuals = values_CN - values_CN.mean(axis=0) - values_CN.mean(axis=1, keepdims=True) + values_CN.mean()
+    grid = residuals.reshape(size, size, -1)
+    pairs = ((grid[1:], grid[:-1]), (grid[:, 1:], grid[:, :-1]))
+    found = [(a * b).mean() / np.sqrt((a**2).mean() * (b**2).mean()) for a, b in pairs]
+    return float(np.mean(found))
 
 
 def jackknife_error(points: Sequence[Point], values_CN: np.ndarray, n: int) -> float:
@@ -222,9 +247,9 @@ def planted_world(n: int, shape: str, noise: str, level: float, seed: int) -> di
     grid = even_grid(family, 9)
     grid_values = np.array([table([point])[0] for point in grid])
     chosen = {
-        "fit": choose(*objective.table(), family),
+        "fit": by_fit(*objective.table()),
         "mean": leader(objective, among=None),
-        "grid_fit": choose(grid, grid_values, family),
+        "grid_fit": by_fit(grid, grid_values),
         "grid_mean": grid[int(grid_values.mean(axis=1).argmax())],
     }
     shares = {name: float(truth([point])[0]) for name, point in chosen.items()}

@@ -14,8 +14,7 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from qsched.calibration.families import Family, Point, even_grid
-from qsched.calibration.search import search_race
-from qsched.calibration.surface import choose
+from qsched.calibration.search import leader, search_race
 from qsched.scoring.paired import paired_difference
 
 
@@ -69,7 +68,7 @@ def replay(gains: dict[Point, np.ndarray], family: Family, size: int, *, splits:
         seen, held = order[: (n + 1) // 2], order[(n + 1) // 2 :]
         objective = StoredObjective(table, seen.tolist())
         search_race(objective, family, seed=split, size=9)
-        ours = choose(*objective.table(), family)
+        ours = leader(objective, among=None)
         best = points[int(values_GGN[..., seen].mean(axis=-1).argmax())]
         for point, found in ((ours, race), (best, grid)):
             found.append(float(table([point])[0][held].mean()))

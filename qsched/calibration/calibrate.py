@@ -37,7 +37,7 @@ from qsched.calibration.result import (
 )
 from qsched.calibration.search import planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.surface import choose, fit_surface
+from qsched.calibration.surface import fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.calibration.words import NAMES
 from qsched.generation import Prompt, image_seed
@@ -111,10 +111,7 @@ def calibrate(
     measured, gains = evaluator.measured_on_all(), evaluator.paired_gains()
     candidates, values = evaluator.table()
     points = [] if settings.is_closed_form else [family.point_of(candidate) for candidate in candidates]
-    if closed_form is None:
-        best = {METHODS[0]: candidates[points.index(choose(points, values, family))]}
-    else:
-        best = {method: _largest_mean(method, measured) for method in METHODS}
+    best = {method: _largest_mean(method, measured) for method in (METHODS if closed_form else METHODS[:1])}
     outcomes = [
         _outcome(method, candidate, measured, family, closed_form, budget_spent) for method, candidate in best.items()
     ]

@@ -1,11 +1,12 @@
-"""A smooth fit to noisy scores: a Gaussian process over the coefficients, its optimum, and the choice by it.
+"""A smooth fit to noisy scores: a Gaussian process over the coefficients, and its optimum.
 
 A candidate's score is its mean over prompts after the prompts' common share was taken out: what the candidates that all
 prompts have seen have in common on a prompt. What is left of them after candidates and prompts (doubly centred
 residuals) is the noise. Squared-exponential kernel with one length for all axes; length and amplitude by the largest
 marginal likelihood on a small grid (Rasmussen and Williams 2006, eq. 2.30). Gains are differences from the fit at
-(1, 1). The mean of many noisy neighbours is less lucky than the best single one. The optimum is that of the gain minus
-one standard error, so that it does not run into a corner where nothing was measured.
+(1, 1). The optimum is that of the gain minus one standard error, so that it does not run into a corner where nothing
+was measured; it becomes a candidate of the race. The fit does not choose: neighbours err together on a prompt, so their
+mean is no less lucky than the best of them (docs/decisions/2026-11-29-largest-mean-again.md).
 """
 
 from __future__ import annotations
@@ -111,23 +112,6 @@ def centred_scores(values_CN: np.ndarray) -> tuple[np.ndarray, np.ndarray, float
         residual = (left - scores[:, None])[several]
         freedom = int(counts[several].sum() - several.sum())
     return scores, counts, float(np.nansum(residual**2)) / max(freedom, 1)
-
-
-def choose(points: Sequence[Point], values_CN: np.ndarray, family: Family) -> Point:
-    """The candidate to judge: of those measured on all prompts, the one with the largest fitted gain.
-
-    One whose own mean is below that of (1, 1) is never chosen, and without a fit, or on more than two axes, where the
-    candidates are too few to be neighbours, the largest mean decides.
-    """
-    values = np.asarray(values_CN, dtype=float)
-    stock = list(points).index(family.identity)
-    means = values.mean(axis=1)  # NaN for a candidate that lacks prompts
-    allowed = [i for i in range(len(points)) if np.isfinite(means[i]) and means[i] >= means[stock]]
-    surface = fit_surface(points, values, family) if len(family.bounds) <= 2 else None
-    if surface is None:
-        return points[max(allowed, key=lambda i: float(means[i]))]
-    fitted = surface.at([points[i] for i in allowed])
-    return points[allowed[int(fitted.argmax())]]
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:

@@ -19,7 +19,7 @@ import typer
 from qsched.errors import QschedError
 
 STUDY = "demo"
-ARMS = "fp32,w3a8,w3a8+qsched,w3a8+qsched-bias"
+ARMS = "fp32,w3a8,w3a8+qsched"
 # More than the simulated annotators give, so that none of them waits for a pair and somebody can vote afterwards.
 VOTES_PER_PAIR = 20
 START_SECONDS = 60
@@ -54,8 +54,8 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Path = typer.Option(Path("runs"), "--out", help="Folder for the image set, database, votes and report."),
-    annotators: int = typer.Option(45, "--annotators", min=2, help="Simulated annotators."),
-    votes_each: int = typer.Option(42, "--votes-each", min=1, help="Votes of each."),
+    annotators: int = typer.Option(30, "--annotators", min=2, help="Simulated annotators."),
+    votes_each: int = typer.Option(36, "--votes-each", min=1, help="Votes of each."),
     backbone: str = typer.Option("tiny-sdxl", "--backbone", help="tiny-flux or tiny-sdxl."),
     arms: str = typer.Option(ARMS, "--arms", help="Arms to compare, as in generate-pairs."),
     port: int = typer.Option(0, "--port", help="Port of the study server; 0 takes a free one."),

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from qsched.calibration.families import Family
-from qsched.calibration.surface import choose
 from qsched.scheduling import Coefficients
 
 STEPS = 4
@@ -59,14 +57,9 @@ class World:
         return candidates, np.array(rows)
 
     def largest_mean(self) -> Coefficients:
-        """The best mean of the candidates that were measured on all prompts."""
+        """What a calibration would judge: the best mean of the candidates that were measured on all prompts."""
         gains = self.paired_gains()
         return max((c for c, v in gains.items() if len(v) == self.n_prompts), key=lambda c: gains[c].mean())
-
-    def chosen(self, family: Family) -> Coefficients:
-        """What a calibration would judge on held-out prompts."""
-        candidates, values = self.table()
-        return family.coefficients(choose([family.point_of(c) for c in candidates], values, family))
 
     def true_gain(self, candidate: Coefficients) -> float:
         return self.quality(numbers(candidate)) - self.quality(np.ones(2 * STEPS))

@@ -16,7 +16,7 @@ def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = json.loads((tmp_path / "demo-report" / "winrates.json").read_text())
-    assert {row["arm"] for row in report["strengths"]} == {"fp32", "w3a8", "w3a8+qsched", "w3a8+qsched-bias"}
+    assert {row["arm"] for row in report["strengths"]} == {"fp32", "w3a8", "w3a8+qsched"}
     assert sum(row["log_strength"] for row in report["strengths"]) == pytest.approx(0, abs=1e-9)
     page = (tmp_path / "demo-report" / "report.html").read_text()
     assert "simulated" in page.lower()
