@@ -60,7 +60,8 @@ def main() -> None:
         "race": CalibrationSettings(strategy="race", box=box, force=True),
         "grid": CalibrationSettings(strategy="grid", size=arguments.grid_size, box=box, force=True),
     }
-    done, costs = {}, {}
+    done: dict[str, CalibrationFiles] = {}
+    costs: dict[str, Cost] = {}
     for name, settings in searches.items():
         done[name], costs[name] = _run(request, arguments.work, settings)
     result = compare(done["closed form"], done["race"], done["grid"], arguments.grid_size)

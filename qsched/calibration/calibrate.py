@@ -95,7 +95,8 @@ def calibrate(
             on_progress=on_progress,
         )
 
-    early, budget, planned = None, settings.budget, planned_pictures_of(settings, family, len(prompts))
+    early: EarlyRound | None = None
+    budget, planned = settings.budget, planned_pictures_of(settings, family, len(prompts))
     if settings.decodes_early:
         planned -= (1 + FINALISTS) * len(prompts)
         rough = new_evaluator(

@@ -55,10 +55,6 @@ class Hill:
         return SimpleNamespace(tc=values, iq=values, jaq=values)
 
     @staticmethod
-    def combined(tc: float, iq: float) -> float:
-        return tc
-
-    @staticmethod
     def _value(prompt_id: str, c: Coefficients) -> float:
         model, sample = c.model[0], c.sample[0]
         noise = np.random.default_rng(zlib.crc32(f"{prompt_id} {model:.6f} {sample:.6f}".encode())).normal()
