@@ -247,7 +247,7 @@ def _insert(
         expected = context.rng.choice(("left", "right"))
     counted = kind is Kind.TASK
     number = new_assignment_id(context)
-    tx.run(
+    tx.later(
         queries.INSERT_ASSIGNMENT,
         id=number,
         session=session.id,

@@ -66,6 +66,7 @@ class AnnotatorSession:
 
 # In the order of SESSION_COLUMNS.
 COLUMNS = tuple(column.name for column in fields(AnnotatorSession) if column.name != "stored_plan")
+SESSION_WIDTH = len(COLUMNS)
 
 
 def load_session(tx: Tx, *, key: str, study: int) -> AnnotatorSession:
@@ -78,7 +79,7 @@ def load_session(tx: Tx, *, key: str, study: int) -> AnnotatorSession:
 
 def save_session(tx: Tx, session: AnnotatorSession, *, now: int) -> None:
     """Write a session back."""
-    tx.run(
+    tx.later(
         queries.SAVE_SESSION,
         session=session.id,
         state=session.state,

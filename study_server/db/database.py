@@ -126,6 +126,7 @@ class Database:
             tx.command(self.begin_sql)
             try:
                 yield tx
+                tx.flush()
             except BaseException:
                 tx.command("ROLLBACK")
                 raise

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+_TARGET = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) \w+")
 
 
 class Statement:
     """One SQL statement with `:name` parameters.
 
-    `[[sqlite: ... | postgresql: ...]]` holds what differs; either half may be empty.
+    `[[sqlite: ... | postgresql: ...]]` holds what differs; either half may be empty. `target` is what it does to which
+    table ("UPDATE sessions"), None for a query.
     """
 
     _split = re.compile(r"\[\[sqlite:(.*?)\|\s*postgresql:(.*?)\]\]", re.DOTALL)
@@ -29,6 +32,8 @@ class Statement:
         self.sqlite = self._split.sub(lambda m: m.group(1).strip(), sql).strip()
         postgresql = self._split.sub(lambda m: m.group(2).strip(), sql).strip()
         self.postgresql = _PARAMETER.sub(r"%(\1)s", postgresql.replace("%", "%%"))
+        target = _TARGET.match(self.sqlite)
+        self.target = None if self.sqlite.startswith("SELECT") else target[0] if target else self.sqlite
         Statement.known.append(self)
 
     def __repr__(self) -> str:
@@ -50,18 +55,63 @@ class RawConnection(Protocol):
 
 
 class Tx:
-    """An open transaction; whoever opened it commits."""
+    """An open transaction; whoever opened it calls `flush` and commits. `changed` once a statement has written."""
 
-    __slots__ = ("_connection", "_execute", "_postgresql", "dialect")
+    __slots__ = ("_connection", "_execute", "_postgresql", "_queued", "changed", "dialect")
 
     def __init__(self, connection: RawConnection, dialect: Dialect) -> None:
         self._connection: Any = connection
         self._execute = connection.execute
         self._postgresql = dialect == "postgresql"
+        self._queued: list[tuple[Statement, Mapping[str, object]]] = []
+        self.changed = False
         self.dialect = dialect
 
     def _run(self, statement: Statement, values: Mapping[str, object]) -> Cursor:
+        if self._queued:
+            self.flush()
+        if statement.target is not None:
+            self.changed = True
         cursor: Cursor = self._execute(statement.postgresql if self._postgresql else statement.sqlite, values)
+        return cursor
+
+    def later(self, statement: Statement, /, **values: object) -> None:
+        """Queue a write whose rows nobody needs, to be sent with others. Any statement but `last` sends them first.
+
+        Queued writes do not see each other: no two may touch one row.
+        """
+        if not self._postgresql:
+            # A call of SQLite is not a message to another process.
+            self._run(statement, values)
+            return
+        if any(queued.target == statement.target for queued, _ in self._queued):
+            self.flush()
+        self._queued.append((statement, values))
+
+    def last(self, statement: Statement, /, **values: object) -> Any:
+        """As `scalar`, sent together with what is queued, none of which it may depend on."""
+        if not self._queued:
+            return self.scalar(statement, **values)
+        self._queued.append((statement, values))
+        row = self._send_queued().fetchone()
+        if row is None:
+            raise LookupError(f"no row for {statement!r}")
+        return row[0]
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        if self._queued:
+            self._send_queued()
+
+    def _send_queued(self) -> Cursor:
+        queued, self._queued = self._queued, []
+        self.changed = True
+        if len(queued) == 1:
+            ((statement, values),) = queued
+            single: Cursor = self._execute(statement.postgresql, values)
+            return single
+        named = {f"{name}_{place}": value for place, (_, values) in enumerate(queued) for name, value in values.items()}
+        cursor: Cursor = self._execute(_as_one(tuple(statement for statement, _ in queued)), named)
         return cursor
 
     def all(self, statement: Statement, /, **values: object) -> list[Row]:
@@ -104,3 +154,13 @@ class Tx:
         """One statement without parameters (BEGIN, SAVEPOINT, COMMIT)."""
         cursor: Cursor = self._execute(sql)
         return cursor
+
+
+@lru_cache(maxsize=64)
+def _as_one(statements: tuple[Statement, ...]) -> str:
+    """PostgreSQL's text of several writes in one statement; the answer is that of the last."""
+    *first, last = (
+        re.sub(r"%\((\w+)\)s", rf"%(\1_{place})s", statement.postgresql) for place, statement in enumerate(statements)
+    )
+    parts = ", ".join(f"w{place} AS ({text})" for place, text in enumerate(first))
+    return f"WITH {parts} {last}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study_server.assignment.queries import ASSIGNMENT_COLUMNS
+from study_server.assignment.queries import ASSIGNMENT_COLUMNS, SESSION_COLUMNS
 from study_server.db import Statement
 
 INSERT_VOTE = Statement("""
@@ -20,6 +20,18 @@ FINISH_ASSIGNMENT = Statement("""
 """)
 
 REOPEN = Statement("UPDATE assignments SET reopened = TRUE WHERE id = :assignment")
+
+# All that a first vote on an open lease needs, locked. Another session's vote is never seen here, but one that this
+# statement had to wait for may be missing in `known`; the state of the assignment is the one after the wait.
+SESSION_AND_LEASE = Statement(f"""
+    SELECT {SESSION_COLUMNS}, {ASSIGNMENT_COLUMNS}
+    FROM sessions s
+    JOIN studies st ON st.id = s.study_id
+    JOIN assignments a ON a.id = :assignment AND a.session_id = s.id
+    WHERE s.token_hash = :hash AND s.study_id = :study AND a.state = 'leased'
+      AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.session_id = s.id AND v.idempotency_key = :key)
+    [[sqlite: | postgresql: FOR UPDATE OF s, a]]
+""")
 
 # The assignment, locked as by ASSIGNMENT, and the first vote with this idempotency key.
 ASSIGNMENT_AND_KEY = Statement(f"""

@@ -14,7 +14,7 @@ from qsched.records import Choice, Doubt, Kind
 from study_server.assignment.queries import RENEW_LEASE
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
 from study_server.assignment.service import lease_next
-from study_server.assignment.session import AnnotatorSession, load_session, save_session
+from study_server.assignment.session import SESSION_WIDTH, AnnotatorSession, load_session, save_session
 from study_server.assignment.slots import free_slot, take_slot
 from study_server.db import Tx
 from study_server.errors import BadRequest, Conflict
@@ -62,9 +62,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     already answered with another key, one that was reported, or a key that belongs to another pair.
     """
     _check_answers(context, vote)
-    session = load_session(tx, key=vote.session_key, study=context.study.id)
-    refuse_ended(session)
-    assignment, known_vote_id = _read_assignment(tx, session, vote)
+    session, assignment, known_vote_id = _read(tx, context, vote)
     if assignment.places is not None:
         vote = vote._replace(answers={**vote.answers, **stored_rankings(context, assignment.places, vote.rankings)})
     if known_vote_id is not None:
@@ -78,23 +76,28 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
         expires = context.now + context.study.lease_ms
         tx.run(RENEW_LEASE, assignment=assignment.id, session=session.id, expires=expires)
     counted, surplus = _hold_slot(tx, context, assignment, vote)
-    vote_id = _write(tx, context, session, assignment, vote, surplus=surplus)
+    previous = effective_votes(tx, assignment.id) if assignment.reopened else {}
     following = _lease_following(tx, context, session, assignment)
     shown = fill_queue(tx, context, session, following)
     session.tab_seen_ms = session.judged_ms = context.now
     session.last_assignment_id = assignment.id
     state = state_after(context, session, following, after=assignment)
+    vote_id = 0
+    if state == "finished":
+        # Its checks are looked at now, this one among them. Otherwise the vote is written with all that follows from it.
+        vote_id = _write(tx, context, session, assignment, vote, surplus=surplus, previous=previous)
     failed = has_failed_checks(tx, context, session, besides=0 if state == "finished" else assignment.id)
     if failed:
         session.state = "active"  # it is no finish: nobody is shown the completion code
     save_session(tx, session, now=context.now)
-    tx.run(
+    tx.later(
         queries.FINISH_ASSIGNMENT,
         assignment=assignment.id,
         counted=counted,
         state="void" if assignment.state == "void" else "voted",
         successor=following.assignment.id if isinstance(following, Shown) else None,
     )
+    vote_id = vote_id or _write(tx, context, session, assignment, vote, surplus=surplus, previous=previous)
     if failed:
         end_early(tx, context, session)
         return Outcome(session, "finished", (), vote_id)
@@ -109,11 +112,27 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     )
 
 
-def _read_assignment(tx: Tx, session: AnnotatorSession, vote: SubmittedVote) -> tuple[Assignment, int | None]:
-    """The assignment of the vote, and the vote that is stored under the same idempotency key.
+def _read(
+    tx: Tx, context: AssignmentContext, vote: SubmittedVote
+) -> tuple[AnnotatorSession, Assignment, int | None]:
+    """The session and the assignment of the vote, locked, and the vote that is stored under the same idempotency key.
 
-    A statement after the session's lock, not the same one: it sees what the lock waited for.
+    One statement for the first vote on an open lease, which nearly all are. Everything else is read again, after the
+    session's lock and therefore with all that the lock waited for.
     """
+    row = tx.one(
+        queries.SESSION_AND_LEASE,
+        hash=vote.session_key,
+        study=context.study.id,
+        assignment=vote.assignment_id,
+        key=vote.key,
+    )
+    if row is not None:
+        session = AnnotatorSession.from_row(row[:SESSION_WIDTH])
+        refuse_ended(session)
+        return session, Assignment(*row[SESSION_WIDTH:]), None
+    session = load_session(tx, key=vote.session_key, study=context.study.id)
+    refuse_ended(session)
     row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=session.id, key=vote.key)
     if row is None:
         raise BadRequest("this pair was not given to this session; reload the page")
@@ -121,7 +140,7 @@ def _read_assignment(tx: Tx, session: AnnotatorSession, vote: SubmittedVote) -> 
     assignment = Assignment(*columns)
     if known_vote_id is not None and known_assignment_id != assignment.id:
         raise key_reused()
-    return assignment, known_vote_id
+    return session, assignment, known_vote_id
 
 
 def _check_takes_vote(session: AnnotatorSession, assignment: Assignment, vote: SubmittedVote) -> None:
@@ -143,29 +162,32 @@ def _write(
     vote: SubmittedVote,
     *,
     surplus: str | None,
+    previous: Mapping[str, int],
 ) -> int:
-    """Store a row for each question; a reopened answer is superseded. Returns the first row's id."""
-    previous = effective_votes(tx, assignment.id) if assignment.reopened else {}
-    vote_ids: list[int] = [
-        tx.scalar(
-            queries.INSERT_VOTE,
-            assignment=assignment.id,
-            session=session.id,
-            question=question,
-            choice=str(choice),
-            response_ms=vote.response_ms,
-            hidden_ms=vote.hidden_ms,
-            painted_ms=vote.painted_ms,
-            now=context.now,
-            key=vote.key,
-            display=vote.display.get(question),
-            supersedes=previous.get(question),
-            surplus=surplus,
-            strength=vote.strengths.get(question),
-            doubt=_doubt(context, session, assignment, vote),
+    """Store a row for each question, which supersedes the `previous` answer to it. Returns the first row's id."""
+    vote_ids: list[int] = []
+    for place, (question, choice) in enumerate(vote.answers.items(), start=1):
+        # The last row takes along what is queued: on PostgreSQL a vote is then four statements.
+        insert = tx.last if place == len(vote.answers) else tx.scalar
+        vote_ids.append(
+            insert(
+                queries.INSERT_VOTE,
+                assignment=assignment.id,
+                session=session.id,
+                question=question,
+                choice=str(choice),
+                response_ms=vote.response_ms,
+                hidden_ms=vote.hidden_ms,
+                painted_ms=vote.painted_ms,
+                now=context.now,
+                key=vote.key,
+                display=vote.display.get(question),
+                supersedes=previous.get(question),
+                surplus=surplus,
+                strength=vote.strengths.get(question),
+                doubt=_doubt(context, session, assignment, vote),
+            )
         )
-        for question, choice in vote.answers.items()
-    ]
     return vote_ids[0]
 
 

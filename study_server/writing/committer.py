@@ -1,8 +1,8 @@
 """Runs jobs in transactions; a job is finished after the commit that holds it.
 
 The jobs that wait go into one transaction (group commit): one fsync serves all of them, and each is acknowledged after
-it. A savepoint around each job keeps a failing one from harming its companions. If the commit itself fails, every job
-of the group is tried again alone.
+it. A job that refuses (an annotator's mistake) has written nothing yet and harms nobody. If a job fails after it has
+written, or the commit itself fails, every job of the group is tried again alone.
 
 A job is a function of an open transaction; it may run more than once, so it keeps its effects in the database.
 """
@@ -88,15 +88,19 @@ class Committer:
             if self._database.dialect == "postgresql":
                 tx.command(GROUP_LOCK_TIMEOUT)
             for job in batch:
-                # The one before stays open: of several with the same name, the newest is rolled back to.
-                tx.command("SAVEPOINT job")
+                tx.changed = False
                 try:
-                    done.append((job, job.function(tx), None))
+                    result = job.function(tx)
+                    tx.flush()
                 except DRIVER_ERRORS:
-                    tx.command("ROLLBACK TO SAVEPOINT job")
+                    raise
                 except Exception as error:  # noqa: BLE001 - whatever a job raises goes to its caller
-                    tx.command("ROLLBACK TO SAVEPOINT job")
+                    if tx.changed:
+                        self._roll_back()
+                        return
                     done.append((job, None, error))
+                else:
+                    done.append((job, result, None))
             self._commit(tx)
         except DRIVER_ERRORS as error:
             log.warning("a group of %d jobs failed together, trying each alone: %s", len(batch), describe(error))
@@ -113,6 +117,7 @@ class Committer:
                 tx = Tx(connection, self._database.dialect)
                 tx.command(self._database.begin_sql)
                 result = job.function(tx)
+                tx.flush()
                 self._commit(tx)
             except DRIVER_ERRORS as error:
                 self._discard()
