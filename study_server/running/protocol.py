@@ -7,6 +7,7 @@ requests that are never finished hold every connection.
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from typing import Any
 
@@ -41,7 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._fires = math.inf
         self._in_head = True
         self._head_bytes = 0
 
@@ -54,6 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_deadline(None)
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -69,10 +73,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.max_head_bytes:
-            self._refuse(431, b"the request's headers are too large")
-            return
+        # As a rule all that came since the last request is small; of a second request in one piece nothing was counted.
+        if not 0 < self._head_bytes <= self.max_head_bytes:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.max_head_bytes:
+                self._refuse(431, b"the request's headers are too large")
+                return
         self._set_deadline(self.body_seconds)
         super().on_headers_complete()
 
@@ -87,12 +93,27 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _set_deadline(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._run_out)
+        """Refuse the request unless this is called again within `seconds`; None for no bound."""
+        if seconds is None:
+            self._due = math.inf
+            return
+        self._due = self.loop.time() + seconds
+        # A timer that fires earlier sees what is due by then: one serves many requests.
+        if self._timer is None or self._due < self._fires:
+            self._set_timer()
 
-    def _run_out(self) -> None:
-        self._refuse(408, b"the request took too long")
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires = self._due
+        self._timer = self.loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due <= self.loop.time():
+            self._refuse(408, b"the request took too long")
+        elif self._due < math.inf:
+            self._set_timer()
 
     def _refuse(self, status: int, words: bytes) -> None:
         """Answer if no answer has begun, and end the connection."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TypedDict
 
 from qsched.records import Choice, Kind
 from qsched.records.rankings import LAST, PLACES, is_last
@@ -17,7 +16,6 @@ from study_server.studies.known_answers import first_known, known_answer
 from study_server.studies.texts import read_text
 from study_server.voting.answers import (
     NextStep,
-    PageState,
     PracticeFeedback,
     QuestionText,
     SessionAnswer,
@@ -36,16 +34,6 @@ from study_server.web.calls import ApiCall
 
 RETRY_SECONDS = 5
 INSTRUCTIONS = {"left": "instructed.left", "right": "instructed.right"}
-
-
-class Following(TypedDict):
-    """The fields that VoteAnswer and NextStep share."""
-
-    progress: SessionProgress
-    next: ShownPair | None
-    more: tuple[ShownPair, ...]
-    state: PageState
-    retry_after: int | None
 
 
 class Presenter:
@@ -159,17 +147,13 @@ class Presenter:
     def vote(self, outcome: Outcome, *, stacked: bool) -> VoteAnswer:
         """The answer to an accepted vote; `stacked` if the pictures lay one above the other."""
         vote_id = self._vote_id(outcome.vote_id)
-        return VoteAnswer(
-            accepted=True,
-            vote_id=vote_id,
-            undo=None if outcome.undo_id is None else _offer(vote_id),
-            feedback=self._feedback(outcome, stacked=stacked),
-            **self._following(outcome),
-        )
-
-    def report(self, outcome: Outcome) -> NextStep:
-        """What follows a report."""
-        return NextStep(**self._following(outcome))
+        return {
+            "accepted": True,
+            "vote_id": vote_id,
+            "undo": None if outcome.undo_id is None else _offer(vote_id),
+            "feedback": self._feedback(outcome, stacked=stacked),
+            **self.following(outcome),
+        }
 
     def undo(self, outcome: Outcome) -> UndoAnswer:
         """The pair to answer again."""
@@ -177,7 +161,8 @@ class Presenter:
             assignment=self.pair(outcome.shown[0]), progress=self.progress(outcome.session), state=outcome.state
         )
 
-    def _following(self, outcome: Outcome) -> Following:
+    def following(self, outcome: Outcome) -> NextStep:
+        """What follows a vote or a report."""
         return {
             "progress": self.progress(outcome.session),
             "next": self.pair(outcome.shown[0]) if outcome.shown else None,

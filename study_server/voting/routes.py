@@ -35,7 +35,7 @@ async def vote(call: Call, body: VoteBody) -> VoteAnswer:
         rankings=body.rankings,
     )
     outcome = await call.server.writer.run(service.submit_vote, call.study, vote=submitted)
-    call.server.holders.release(address_of(call.request), call.session.number)
+    call.server.holders.release(call.session.number)
     stacked = body.view is not None and body.view.layout == "stacked"
     return Presenter(call).vote(outcome, stacked=stacked)
 
@@ -96,7 +96,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
     if body.problem == "image_missing":
         for image in (left, right, *await _others_of(call, number)):
             await call.server.images.check(image)
-    call.server.holders.release(address_of(call.request), call.session.number)
+    call.server.holders.release(call.session.number)
     outcome = await call.server.writer.run(
         sessions.report_problem,
         call.study,
@@ -107,7 +107,7 @@ async def report(call: Call, body: ReportBody) -> NextStep:
         key=body.idempotency_key,
         tab_token=body.tab_token,
     )
-    return Presenter(call).report(outcome)
+    return Presenter(call).following(outcome)
 
 
 def _displays(call: Call, body: VoteBody) -> dict[str, str]:

@@ -65,24 +65,33 @@ class HoldingLimit:
         self._seconds = seconds
         self._clock = clock
         self._waiting: dict[int, dict[int, float]] = {}
+        self._address_of: dict[int, int] = {}
 
     def admit(self, address: int, session: int) -> None:
         """Count a session that is about to be given pairs; TooMany if its address has enough of them."""
         now = self._clock()
-        waiting = {one: since for one, since in self._waiting.get(address, {}).items() if now - since < self._seconds}
-        if session not in waiting and len(waiting) >= self._most:
+        for one in [one for one, since in self._waiting.get(address, {}).items() if now - since >= self._seconds]:
+            self.release(one)
+        waiting = self._waiting.get(address, {})
+        if session in waiting:
+            return
+        if len(waiting) >= self._most:
             raise TooMany(f"{self._most} people of your network are at their first pair; wait until one has answered")
-        waiting.setdefault(session, now)
+        self.release(session)
         if len(self._waiting) >= MAX_BUCKETS and address not in self._waiting:
             self._forget_old(now)
-        self._waiting[address] = waiting
+        self._waiting.setdefault(address, {})[session] = now
+        self._address_of[session] = address
 
-    def release(self, address: int, session: int) -> None:
+    def release(self, session: int) -> None:
         """The session has judged a pair."""
-        waiting = self._waiting.get(address)
-        if waiting is not None and waiting.pop(session, None) is not None and not waiting:
-            del self._waiting[address]
+        address = self._address_of.pop(session, None)
+        if address is not None:
+            del self._waiting[address][session]
+            if not self._waiting[address]:
+                del self._waiting[address]
 
     def _forget_old(self, now: float) -> None:
         kept = {a: w for a, w in self._waiting.items() if any(now - since < self._seconds for since in w.values())}
         self._waiting = dict(list(kept.items())[len(kept) // 2 :]) if len(kept) >= MAX_BUCKETS else kept
+        self._address_of = {session: address for address, waiting in self._waiting.items() for session in waiting}

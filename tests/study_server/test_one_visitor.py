@@ -179,8 +179,8 @@ def test_the_limit_of_an_address_ends_when_its_pairs_give_way():
     limit.admit(address_group("192.0.2.1"), 3)
     now = 121.0
     limit.admit(one, 3)
-    limit.release(one, 3)
-    limit.release(one, 77)
+    limit.release(3)
+    limit.release(77)
     assert one not in limit._waiting
 
 
