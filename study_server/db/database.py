@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
@@ -93,6 +94,8 @@ class Database:
         if self.dialect == "postgresql":
             dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
             connection = psycopg.connect(dsn, autocommit=True, connect_timeout=5, prepare_threshold=1)
+            # Else an integer's type follows its size, and a statement is prepared and planned for each mixture.
+            connection.adapters.register_dumper(int, Int8BinaryDumper)
             connection.execute("SET synchronous_commit = on")
             # A statement that hangs holds leases and locks of others; better the annotator tries again.
             connection.execute("SET statement_timeout = '15s'")

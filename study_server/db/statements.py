@@ -55,7 +55,7 @@ class RawConnection(Protocol):
 
 
 class Tx:
-    """An open transaction; whoever opened it calls `flush` and commits. `changed` once a statement has written."""
+    """An open transaction; whoever opened it calls `flush` and commits. `changed` once anything was written or queued."""
 
     __slots__ = ("_connection", "_execute", "_postgresql", "_queued", "changed", "dialect")
 
@@ -87,6 +87,7 @@ class Tx:
         if any(queued.target == statement.target for queued, _ in self._queued):
             self.flush()
         self._queued.append((statement, values))
+        self.changed = True
 
     def last(self, statement: Statement, /, **values: object) -> Any:
         """As `scalar`, sent together with what is queued, none of which it may depend on."""
@@ -105,7 +106,6 @@ class Tx:
 
     def _send_queued(self) -> Cursor:
         queued, self._queued = self._queued, []
-        self.changed = True
         if len(queued) == 1:
             ((statement, values),) = queued
             single: Cursor = self._execute(statement.postgresql, values)
