@@ -55,7 +55,7 @@ class RawConnection(Protocol):
 
 
 class Tx:
-    """An open transaction; whoever opened it calls `flush` and commits. `changed` once anything was written or queued."""
+    """An open transaction; whoever opened it calls `flush` and commits. `changed`: something was written or queued."""
 
     __slots__ = ("_connection", "_execute", "_postgresql", "_queued", "changed", "dialect")
 

@@ -84,7 +84,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     state = state_after(context, session, following, after=assignment)
     vote_id = 0
     if state == "finished":
-        # Its checks are looked at now, this one among them. Otherwise the vote is written with all that follows from it.
+        # The checks of the session are looked at now, with this vote. Otherwise the vote is sent with what follows it.
         vote_id = _write(tx, context, session, assignment, vote, surplus=surplus, previous=previous)
     failed = has_failed_checks(tx, context, session, besides=0 if state == "finished" else assignment.id)
     if failed:
@@ -112,9 +112,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     )
 
 
-def _read(
-    tx: Tx, context: AssignmentContext, vote: SubmittedVote
-) -> tuple[AnnotatorSession, Assignment, int | None]:
+def _read(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> tuple[AnnotatorSession, Assignment, int | None]:
     """The session and the assignment of the vote, locked, and the vote that is stored under the same idempotency key.
 
     One statement for the first vote on an open lease, which nearly all are. Everything else is read again, after the
