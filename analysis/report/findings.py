@@ -28,6 +28,7 @@ from analysis.report.subjects.caveats import (
     refuse_mixture,
     refuse_nothing,
     refuse_sides,
+    set_notes,
     source_notes,
 )
 from analysis.report.subjects.choices import Variant, find_variants
@@ -136,7 +137,11 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         *own_warnings(exclusions, image_set, counts.arms, fonts, drawn),
         *((NOT_FOR_LOOKS,) if settings.looks is not None else ()),
     )
-    own = (*own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts), *source_notes(votes))
+    own = (
+        *own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts),
+        *source_notes(votes),
+        *set_notes(image_set, counts.arms),
+    )
     return Findings(
         settings=settings,
         sources=votes.sources,

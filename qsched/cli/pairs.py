@@ -33,6 +33,13 @@ def pairs(
     leave_out: str = typer.Option("identical", help="Strata to leave out, separated by commas; none for no stratum."),
     sample: str = typer.Option("", help="How many pairs of a stratum and comparison to draw: near-identical=50,..."),
     seed: int = typer.Option(0, help="Seed of the draw."),
+    nsfw: Path | None = typer.Option(
+        None, help="Folder of a safety checker or image classifier of yours: pairs it flags are a stratum, flagged."
+    ),
+    nsfw_labels: str = typer.Option(
+        "nsfw,unsafe,porn,hentai,sexy,explicit", help="Labels of the classifier that flag a picture."
+    ),
+    nsfw_least: float = typer.Option(0.5, min=0, max=1, help="Probability of these labels from which it is flagged."),
 ) -> None:
     """List broken, identical, near-identical and different pairs, and write pairs.csv with those that a study shows.
 
@@ -50,9 +57,12 @@ def pairs(
 
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
     from qsched.generation.near_metric import most_visible_first, near_by_metric, read_near_rule, read_visible_rule
+    from qsched.generation.nsfw import flagged_pictures, load_checker, with_flags
     from qsched.locations import read_location
-    from qsched.records import read_manifest
+    from qsched.records import iter_rows, read_manifest
+    from qsched.records.curation import Stratum
 
+    labels = [label.strip() for label in nsfw_labels.split(",") if label.strip()]
     location = read_location(folder)
     strata = _strata(leave_out)
     numbers = _numbers(sample)
@@ -63,6 +73,12 @@ def pairs(
     if visible_first is not None:
         metric, count = read_visible_rule(visible_first)
         listed = most_visible_first(listed, metric, count, folder=location, set_id=set_id, baseline=baseline)
+    flagged: dict[tuple[str, int, str], str] = {}
+    if nsfw is not None:
+        flagged = flagged_pictures(
+            location, list(iter_rows(location)), load_checker(nsfw, labels=labels, least=nsfw_least)
+        )
+        listed = list(with_flags(listed, flagged))
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
     table = Table(box=None, pad_edge=False)
     for column in ("comparison", "stratum"):
@@ -77,6 +93,9 @@ def pairs(
         typer.echo(f"broken: {words} (prompt {prompt}, sample {number})")
     if len(broken) > 20:
         typer.echo(f"... and {len(broken) - 20} more broken pictures")
+    if nsfw is not None:
+        left = "" if Stratum.FLAGGED in strata else "; their pairs are shown unless you add --leave-out flagged"
+        typer.echo(f"flagged: {len(flagged)} pictures by the checker in {nsfw}{left if flagged else ''}")
     path = write_pairs(listed, location)
     shown_all = sum(pair.use for pair in listed)
     typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")

@@ -42,6 +42,7 @@ def export(
         typer.echo(f"votes of study {study} written to {out}; the checksum is that of the server's file")
         return
     from qsched.files import write_atomic
+    from qsched.records.curation import count_words
     from qsched.records.stopping import looks_beside
     from study_server.export import export_triplets, export_votes, is_fidelity
     from study_server.owner import existing_database
@@ -62,6 +63,8 @@ def export(
         f"{summary.superseded} superseded by a correction, {summary.surplus} surplus"
         + (f", {summary.excluded} of excluded annotators" if summary.excluded else "")
     )
+    if summary.left_out:
+        typer.echo(f"the study does not show these pairs of its image set: {count_words(summary.left_out)}")
     beside = looks_beside(out)
     if looks is not None:
         write_atomic(beside, (looks.model_dump_json(indent=1) + "\n").encode())

@@ -18,7 +18,7 @@ from qsched.errors import InputError, IntegrityError
 from qsched.files import write_atomic
 from qsched.locations import Location
 from qsched.records import ImageRow, iter_rows, read_manifest, refuse_faulty
-from qsched.records.curation import PAIR_COLUMNS, PAIRS_NAME, Stratum
+from qsched.records.curation import NOT_DRAWN, PAIR_COLUMNS, PAIRS_NAME, Stratum
 from qsched.threads import in_order, threads_for
 
 Pixels = NDArray[np.uint8]
@@ -96,7 +96,7 @@ def choose_pairs(
             drop, why = numbers, "left out: " + stratum
         elif stratum in sample and sample[stratum] < len(numbers):
             kept = set(rng.sample(numbers, sample[stratum]))
-            drop, why = [n for n in numbers if n not in kept], f"not drawn: {sample[stratum]} of {len(numbers)}"
+            drop, why = [n for n in numbers if n not in kept], f"{NOT_DRAWN}: {sample[stratum]} of {len(numbers)}"
         else:
             continue
         for number in drop:

@@ -13,7 +13,7 @@ from typing import Any
 from qsched.errors import InputError
 from qsched.generation.curate import ListedPair
 from qsched.locations import Location
-from qsched.records.curation import Stratum
+from qsched.records.curation import LESS_VISIBLE, Stratum
 
 _RULE = re.compile(r"([a-z0-9_.-]+)(>=|<=)([0-9.]+)")
 _HOLDS = {">=": operator.ge, "<=": operator.le}
@@ -90,7 +90,7 @@ def most_visible_first(
         place = rank[pair.prompt_id]
         if place <= count:
             return pair
-        why = f"less visible: prompt {place} of {len(order)} by {metric}"
+        why = f"{LESS_VISIBLE}: prompt {place} of {len(order)} by {metric}"
         return replace(pair, use=False, why=f"{pair.why}; {why}" if pair.why else why)
 
     return [kept(pair) for pair in pairs]

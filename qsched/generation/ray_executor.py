@@ -127,12 +127,15 @@ class RayExecutor:
         queue, crashes, begun = deque(tasks), Counter[str](), set[tuple[str, str]]()
         batches = self._ray.put(list(dict.fromkeys(task.batch for task in tasks)))
         flying: Flying = {actor.ready.remote(batches): (slot, None) for slot, actor in enumerate(self._actors)}
+        free: list[int] = []
         # A worker that waits for room on a lost node is not waited for once the work is done.
         while queue or any(task is not None for _, task in flying.values()):
             reference = self._next_done(flying)
             slot, task = flying.pop(reference)
+            answer: Any = None
             try:
                 answer = self._get(reference)
+                free.append(slot)
             except self._ray.exceptions.RayActorError as error:
                 crashes[_name(task)] += 1
                 _refuse_third_crash(task, crashes[_name(task)], error)
@@ -140,14 +143,13 @@ class RayExecutor:
                 queue.extendleft([] if task is None else [task])
                 self._actors[slot] = self._new()
                 flying[self._actors[slot].ready.remote(batches)] = (slot, None)
-                continue
-            if queue:
-                following = queue.popleft()
-                flying[self._actors[slot].do.remote(following)] = (slot, following)
+            while queue and free:  # also one that had nothing to do any more takes what a lost worker left
+                chosen, following = free.pop(), queue.popleft()
+                flying[self._actors[chosen].do.remote(following)] = (chosen, following)
                 if following.precision not in begun:
                     begun.add(following.precision)
                     yield Loading(following.arm)
-            if task is not None:
+            if task is not None and answer is not None:
                 yield from _events(task, *answer)
 
     def close(self) -> None:

@@ -28,6 +28,10 @@ PAIR_COLUMNS = (
     "why",
 )
 _NEEDED = ("prompt_id", "sample_index", "first_arm", "second_arm", "stratum", "use")
+#: Begins the reason of a pair that `qsched pairs --sample` did not draw.
+NOT_DRAWN = "not drawn"
+#: ... and of one whose prompt `--visible-first` did not choose.
+LESS_VISIBLE = "less visible"
 #: prompt, sample, and the two arms in the order of their names.
 PairKey = tuple[str, int, str, str]
 
@@ -36,6 +40,7 @@ class Stratum(StrEnum):
     """How the two pictures of a pair differ."""
 
     BROKEN = "broken"
+    FLAGGED = "flagged"
     IDENTICAL = "identical"
     NEAR_IDENTICAL = "near-identical"
     DIFFERENT = "different"
@@ -43,10 +48,16 @@ class Stratum(StrEnum):
 
 @dataclass(frozen=True)
 class CuratedPair:
-    """One line of the list."""
+    """One line of the list; `why` is the reason in words, for a person."""
 
     stratum: Stratum
     use: bool
+    why: str = ""
+
+    @property
+    def counted_as(self) -> str:
+        """What a pair counts as that is left out: its stratum, and whether it was only not drawn or not chosen."""
+        return ", ".join([str(self.stratum), *(word for word in (NOT_DRAWN, LESS_VISIBLE) if word in self.why)][:2])
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,12 @@ class Curation:
     path: Location
     pairs: Mapping[PairKey, CuratedPair]
     sha256: str
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """`3 identical, 2 broken, 5 near-identical (not drawn)` of counts by `CuratedPair.counted_as`."""
+    parts = ((count, *reason.partition(", ")) for reason, count in counts.items())
+    return ", ".join(f"{count:,} {stratum}" + (f" ({note})" if note else "") for count, stratum, _, note in parts)
 
 
 def pair_key_of(prompt_id: str, sample_index: int, one: str, other: str) -> PairKey:
@@ -103,4 +120,4 @@ def _read_row(path: Location, line: int, row: Mapping[str, str]) -> tuple[PairKe
     if not row["sample_index"].isdecimal():
         raise RowError(path, line, f"sample_index is {row['sample_index']!r}; it counts from 0")
     key = pair_key_of(row["prompt_id"], int(row["sample_index"]), row["first_arm"], row["second_arm"])
-    return key, CuratedPair(Stratum(row["stratum"]), row["use"] == "yes")
+    return key, CuratedPair(Stratum(row["stratum"]), row["use"] == "yes", row.get("why") or "")

@@ -37,7 +37,8 @@ class DatabaseIdentityRecord(Base):
 class StudyRecord(Base):
     """One study; `design` is the validated study.yaml as JSON.
 
-    `uid` is random: unlike the slug it never names another study. `data_path` is the folder of its pictures.
+    `uid` is random: unlike the slug it never names another study. `data_path` is the folder of its pictures, `left_out`
+    counts the pairs of the image set that it does not show, by reason, as JSON; None: it was not counted.
     """
 
     __tablename__ = "studies"
@@ -52,6 +53,7 @@ class StudyRecord(Base):
     set_path: Mapped[str]
     created_ms: Mapped[int]
     data_path: Mapped[str | None]
+    left_out: Mapped[str | None]
 
 
 class DesignVersionRecord(Base):

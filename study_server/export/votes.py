@@ -7,9 +7,10 @@ appears whole or not at all. Rows are in the order in which the votes were store
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +33,7 @@ HAS_TRIPLETS = Statement("""
 HAS_RANKED_SETS = Statement("""
     SELECT 1 FROM ranked_sets k JOIN pairs p ON p.id = k.pair_id WHERE p.study_id = :study LIMIT 1
 """)
+LEFT_OUT = Statement("SELECT left_out FROM studies WHERE id = :study")
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""
     SELECT COUNT(*),
@@ -109,7 +111,8 @@ _VOTE_SCHEMA = {
 class ExportSummary:
     """What was written and what was left out: rows_in_database = written + superseded + surplus + excluded.
 
-    `excluded` are rows of excluded annotators. An owner's previews are in no count.
+    `excluded` are rows of excluded annotators. An owner's previews are in no count. `left_out` counts the pairs of the
+    image set that the study does not show, by reason.
     """
 
     path: Path
@@ -120,6 +123,7 @@ class ExportSummary:
     excluded: int
     simulated: int
     kinds: dict[str, int]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def export_votes(database: Database, *, study: str, path: Path, through: int = EVERY) -> ExportSummary:
@@ -136,6 +140,7 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         number = study_number(tx, study)
+        left_out = pairs_left_out(tx, number)
         if tx.one(HAS_TRIPLETS, study=number) is not None:
             raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
         total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
@@ -153,7 +158,13 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
                 f"{surplus} surplus and {excluded} of excluded annotators; "
                 "the database contradicts itself and nothing was written"
             )
-    return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds))
+    return ExportSummary(path, total, written, superseded, surplus, excluded, simulated, dict(kinds), left_out)
+
+
+def pairs_left_out(tx: Tx, study: int) -> dict[str, int]:
+    """How many pairs of the image set a study does not show, by reason; empty if it was not counted."""
+    stored = tx.scalar(LEFT_OUT, study=study)
+    return {} if stored is None else dict(json.loads(stored))
 
 
 def study_number(tx: Tx, slug: str) -> int:

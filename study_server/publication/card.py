@@ -19,7 +19,7 @@ import polars as pl
 from qsched import __version__
 from qsched.records import Kind
 from study_server.db import Statement, Tx
-from study_server.export.votes import ExportSummary
+from study_server.export.votes import ExportSummary, pairs_left_out
 from study_server.resources import CATALOGUES
 from study_server.studies.panels import panel_of
 from study_server.studies.session_length import session_minutes
@@ -118,6 +118,7 @@ def _content(tx: Tx, study: Study) -> dict[str, Any]:
         "prompts": int(prompts),
         "pairs": int(pairs),
         "pairs_taken_out": int(disabled or 0),
+        "pairs_left_out": pairs_left_out(tx, study.id),
         "picture_size": f"{sizes} pixels",
     }
 

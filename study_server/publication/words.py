@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from qsched.records.curation import count_words
+
 HEADINGS = {
     "task": "Task",
     "protocol": "Protocol",
@@ -76,6 +78,11 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
             f"Annotators compared {task['pairs']} pairs of pictures of {task['prompts']} prompts from "
             f"{len(task['arms'])} arms, side by side and blind, and answered {questions} "
             f"({', '.join(task['answers'])})."
+        )
+    if task["pairs_left_out"]:
+        yield (
+            f"{sum(task['pairs_left_out'].values())} further pairs of the image set were left out before anybody saw "
+            f"them: {count_words(task['pairs_left_out'])}."
         )
     wanted = (
         f"{protocol['votes_total']} valid votes together"

@@ -7,6 +7,7 @@ transactions, so that other studies of the same server keep voting meanwhile.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 from collections import Counter
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from qsched.errors import InputError
 from qsched.locations import Location, remove_folder
 from qsched.records import ImageRow, Manifest, iter_rows, read_manifest, refuse_faulty
+from qsched.records.curation import count_words
 from qsched.threads import in_order, threads_for
 from study_server.clock import now_ms
 from study_server.db.database import Database
@@ -145,6 +147,7 @@ def _create(
     images = _store(database, study_id, shown, set_folder, target, removed, progress)
     # Two files can differ and look the same, so what counts now is the unpacked pixels.
     to_show = leave_out_identical(planned, looks=images.looks, design=design)
+    left_out = dict(Counter(curated.left_out) + Counter(identical=to_show.identical))
     comparisons = _write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
     triplets = TripletPictures(to_show.pairs)
     if design.fidelity is not None:
@@ -178,8 +181,10 @@ def _create(
     # Once for all copies: a study that is open has its pictures on disk.
     os.sync()
     with database.session() as session:
-        session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(status="open"))
-        record_action(session, "study created", actor=COMMAND_LINE, study=design.slug)
+        values = {"status": "open", "left_out": json.dumps(left_out)}
+        session.execute(sa.update(StudyRecord).where(StudyRecord.id == study_id).values(values))
+        detail = f"pairs left out: {count_words(left_out)}" if left_out else None
+        record_action(session, "study created", actor=COMMAND_LINE, study=design.slug, detail=detail)
     return CreatedStudy(
         design.slug,
         True,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from qsched.errors import InputError
 from qsched.locations import Location
-from qsched.records.curation import pair_key_of, read_curation
+from qsched.records.curation import count_words, pair_key_of, read_curation
 from study_server.studies.comparisons import MisfitError, PlannedPair
 from study_server.studies.design import StudyDesign
 
 
 @dataclass(frozen=True, slots=True)
 class CuratedPairs:
-    """The pairs to show, and how many task pairs the list leaves out, by stratum."""
+    """The pairs to show, and how many task pairs the list leaves out, by stratum (`near-identical, not drawn`)."""
 
     pairs: list[PlannedPair]
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class CuratedPairs:
     @property
     def words(self) -> str:
         """`3 identical, 2 broken`."""
-        return ", ".join(f"{count} {stratum}" for stratum, count in self.left_out.items())
+        return count_words(self.left_out)
 
 
 def keep_curated(planned: Sequence[PlannedPair], *, design: StudyDesign, folder: Location) -> CuratedPairs:
@@ -53,7 +53,7 @@ def keep_curated(planned: Sequence[PlannedPair], *, design: StudyDesign, folder:
                     ("pairs",),
                 )
             if not listed.use:
-                left_out[listed.stratum] += 1
+                left_out[listed.counted_as] += 1
                 continue
         kept.append(pair)
     if all(pair.pool != "task" for pair in kept):

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from analysis.report.subjects.caveats import set_notes
+from analysis.report.subjects.pictures import load_image_set
 from qsched.cli.main import app
 from qsched.errors import InputError, IntegrityError
 from qsched.generation import verify_set
-from qsched.records import image_id_of, iter_rows
+from qsched.records import image_id_of, iter_rows, read_manifest
 from tests.conftest import write_image_set
 
 ARMS = ("fp32", "w4a4")
@@ -99,10 +101,15 @@ def test_a_study_shows_what_the_list_says_and_counts_the_rest(own_set, tmp_path)
         run("study", "check", "s.yaml")
     run("pairs", own_set, "--leave-out", "broken,identical", "--sample", "near-identical=1")
     shown = run("study", "check", "s.yaml")
-    assert "1 broken, 1 identical, 1 near-identical pairs, as pairs.csv says" in shown and "5 x 5 votes" in shown
+    left_out = "1 broken, 1 identical, 1 near-identical (not drawn)"
+    assert f"{left_out} pairs, as pairs.csv says" in shown and "5 x 5 votes" in shown
     database = f"sqlite:///{tmp_path / 'x.db'}"
     created = run("study", "create", "s.yaml", "--db", database)
-    assert "5 pairs" in created and "pairs.csv leaves out 1 broken, 1 identical, 1 near-identical pairs" in created
+    assert "5 pairs" in created and f"pairs.csv leaves out {left_out} pairs" in created
+    exported = run("votes", "export", "v.parquet", "--study", "s", "--db", database)
+    assert f"not show these pairs of its image set: {left_out}" in exported
+    notes = set_notes(load_image_set(own_set), tuple(arm.name for arm in read_manifest(own_set).arms))
+    assert any(f"leaves out {left_out} pairs of these arms" in note for note in notes)
     run("pairs", own_set)
     with pytest.raises(InputError, match=r"these keys differ: pairs_sha256"):
         run("study", "create", "s.yaml", "--db", database)
@@ -145,7 +152,7 @@ def test_a_list_that_cannot_be_meant_is_refused(own_set, change, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--leave-out", "ugly"), "--leave-out: 'ugly' is not one of broken, identical"),
+        (("--leave-out", "ugly"), "--leave-out: 'ugly' is not one of broken, flagged, identical"),
         (("--sample", "broken"), "write STRATUM=NUMBER"),
         (("--baseline", "int8"), "'int8' is not an arm of the set; they are fp32, w4a4"),
     ],

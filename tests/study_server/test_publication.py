@@ -14,12 +14,14 @@ from analysis.stats.agreement import agreement
 from analysis.votes.read import read_votes
 from qsched.cli.main import app
 from qsched.errors import InputError
+from qsched.records import image_id_for, iter_rows
 from study_server.owner import act_on_study
 from study_server.publication.folder import publish
 from study_server.quality.exclusion import exclude
 from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
+from tests.conftest import write_image_set
 from tests.study_server.visiting import Visitor, query, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -142,6 +144,33 @@ def test_a_fidelity_study_is_published_as_triplets(database, settings, small_ima
     done = publish(database, "f", tmp_path / "out", agree=lambda _: None)
     assert done.tables["votes"] == "triplets.parquet"
     assert "Annotators saw" in (done.folder / "README.md").read_text()
+
+
+def test_the_card_counts_the_pairs_that_nobody_saw(database, settings, tmp_path):
+    images = write_image_set(tmp_path / "set", prompts=3, arms=("a", "b", "c"), size=16)
+    rows = [row for row in iter_rows(images) if row.arm != "c"]
+    for row in [row for row in rows if row.arm == "a"][:2]:  # c becomes a copy of a
+        copy = image_id_for(sha256=row.sha256, arm="c", prompt_id=row.prompt_id, sample_index=0)
+        (images / "images" / f"{copy}.png").write_bytes((images / row.file_name).read_bytes())
+    same = {row.prompt_id: row for row in rows if row.arm == "a"}
+    lines = []
+    for row in iter_rows(images):
+        if row.arm == "c" and row.prompt_id in ("p0", "p1"):
+            (images / row.file_name).unlink()
+            sha256 = same[row.prompt_id].sha256
+            copy = image_id_for(sha256=sha256, arm="c", prompt_id=row.prompt_id, sample_index=0)
+            row = row.model_copy(update={"sha256": sha256, "image_id": copy})
+        lines.append(row.model_dump_json() + "\n")
+    (images / "images.jsonl").write_text("".join(lines))
+    design = StudyDesign(slug="s", title="t", images=str(images))
+    data = settings.data_folder
+    made = create_study(database, design, set_folder=images, data_folder=data, progress=lambda _: None)
+    assert made.identical == 2
+    done = publish(database, "s", tmp_path / "out", agree=lambda _: None)
+    card = json.loads((done.folder / "study-card.json").read_text())
+    assert card["task"]["pairs_left_out"] == {"identical": 2} and card["task"]["pairs"] == 7
+    page = (done.folder / "README.md").read_text()
+    assert "2 further pairs of the image set were left out before anybody saw them: 2 identical." in page
 
 
 def test_a_study_without_votes_has_a_card_too(database, make_study, tmp_path):

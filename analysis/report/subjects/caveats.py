@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+
 from analysis.report.kit.fonts import Fonts
 from analysis.report.kit.table import percent
 from analysis.report.settings import ReportSettings
@@ -10,6 +13,7 @@ from analysis.stats import Existence, VoteCounts
 from analysis.votes import ExclusionReport, ExclusionRules, VotesTable
 from analysis.votes.exclude import LostArm
 from qsched.records import InputError
+from qsched.records.curation import PAIRS_NAME, count_words, read_curation
 
 # Above this share of votes excluded by rules of conduct the reader should look at both estimates.
 CONDUCT_SHARE = 0.2
@@ -127,6 +131,40 @@ def own_notes(exclusions: ExclusionReport, *, has_annotators: bool, has_prompts:
             "who judged the same item."
         )
     return notes
+
+
+def set_notes(image_set: ImageSet | None, arms: tuple[str, ...]) -> list[str]:
+    """What of the image set was not judged because nobody could, or because its list of pairs says so."""
+    if image_set is None:
+        return []
+    looks: dict[tuple[str, int], dict[str, str]] = {}
+    for (prompt, arm, sample), (_, sha256, _) in image_set.files.items():
+        if arm in arms:
+            looks.setdefault((prompt, sample), {})[arm] = sha256
+    pairs = [pair for there in looks.values() for pair in itertools.combinations(sorted(there.values()), 2)]
+    equal = sum(one == other for one, other in pairs)
+    notes = []
+    if equal:
+        notes.append(
+            f"In {equal:,} of the {len(pairs):,} pairs that these arms have in the image set the two files are "
+            "identical; a study leaves such pairs out unless it says show_identical."
+        )
+    left_out = _left_out(image_set, arms)
+    if left_out:
+        words = count_words(dict(sorted(left_out.items())))
+        notes.append(f"The list of pairs in the image set ({PAIRS_NAME}) leaves out {words} pairs of these arms.")
+    return notes
+
+
+def _left_out(image_set: ImageSet, arms: tuple[str, ...]) -> Counter[str]:
+    if not (image_set.folder / PAIRS_NAME).exists():
+        return Counter()
+    pairs = read_curation(image_set.folder).pairs
+    return Counter(
+        pair.counted_as
+        for (_, _, first, second), pair in pairs.items()
+        if not pair.use and {first, second} <= set(arms)
+    )
 
 
 def source_notes(votes: VotesTable) -> list[str]:
