@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -18,6 +19,10 @@ settings.register_profile("qsched", deadline=None)
 settings.load_profile("qsched")
 
 ARMS = ("fp32", "w4a4", "w4a4+qsched")
+SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+#: Marks that keep a test out of `make check`, and whether a test has one of its own.
+LEFT_OUT = frozenset({"slow", "browser", "postgres", "load"})
+MARKED = pytest.StashKey[bool]()
 
 
 def write_image_set(folder: Path, *, prompts: int = 6, arms: tuple[str, ...] = ARMS, size: int = 64) -> Path:
@@ -138,9 +143,44 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--cpu-times FILE`: a line of JSON for each test, from which tools/slow_tests.py makes tests/slow_tests.txt."""
+    parser.addoption("--cpu-times", type=Path, help="append each test's processor seconds to this file")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: Playwright's sync API keeps an event loop running in this thread until the session ends."""
+    """Mark the listed tests as slow; browser tests last.
+
+    Playwright's sync API keeps an event loop running in this thread until the session ends.
+    """
+    listed = set(slow_tests())
+    for item in items:
+        item.stash[MARKED] = not LEFT_OUT.isdisjoint(marker.name for marker in item.iter_markers())
+        file, _, test = item.nodeid.partition("::")
+        if file in listed or f"{file}::{test.partition('[')[0]}" in listed:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
+def slow_tests() -> list[str]:
+    """Files and tests that take long, by the list that was made from measurements."""
+    lines = SLOW_TESTS.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Write the test's processor seconds, with those of its fixtures and child processes, if asked."""
+    path = item.config.getoption("--cpu-times", default=None)
+    before = os.times()
+    result = yield
+    if path is not None:
+        seconds = sum(after - first for after, first in zip(os.times()[:4], before[:4], strict=True))
+        row = {"test": item.nodeid, "seconds": round(seconds, 3), "marked": item.stash[MARKED]}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import slow_tests
+from tools.slow_tests import slow
+
 ROOT = Path(__file__).parents[1]
 SKIPPED = """
 import pytest
@@ -34,3 +37,21 @@ def test_a_skipped_test_fails_only_where_it_is_required(tmp_path, marker, requir
     )
     assert run.returncode == status, run.stdout + run.stderr
     assert ("it is not installed" in run.stdout) or status == 0
+
+
+def test_every_test_that_is_listed_as_slow_exists():
+    for name in slow_tests():
+        file, _, test = name.partition("::")
+        assert (ROOT / file).is_file(), name
+        function = test.rpartition("::")[2]
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8") or not test, name
+
+
+def test_a_long_test_is_listed_and_a_file_with_costly_fixtures_whole():
+    cheap = [(f"tests/a.py::test_{n}", 0.01, False) for n in range(9)]
+    fixtures = [("tests/b.py::test_first", 3.0, False), ("tests/b.py::test_second[x]", 0.01, False)]
+    single = [("tests/c.py::test_short", 0.1, False), ("tests/c.py::test_long[1]", 0.6, False)]
+    assert slow([*cheap, *fixtures, *single, ("tests/a.py::test_marked", 9.0, True)]) == [
+        "tests/b.py",
+        "tests/c.py::test_long",
+    ]
