@@ -22,28 +22,15 @@ app = CommandLine(
     ),
 )
 
-# A command module is imported for its signature only; it imports torch, uvicorn or polars inside its body.
-COMMANDS: tuple[str, ...] = (
-    "doctor",
-    "generate_pairs",
-    "merge",
-    "convert",
-    "import_pictures",
-    "verify",
-    "pairs",
-    "diff",
-    "info",
-    "calibrate",
-    "score",
-    "gate",
-    "simulate",
-    "demo",
-    "serve",
-    "study",
-    "admin",
-    "votes",
-    "analysis",
-)
+# Headings of the help, with the modules of their commands. A module is imported for its signature only; it imports
+# torch, uvicorn or polars inside its body.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "Begin": ("demo", "doctor", "info"),
+    "Make pictures": ("generate_pairs", "merge", "convert", "import_pictures", "verify", "diff"),
+    "Repair and measure": ("calibrate", "score", "gate", "pairs"),
+    "Ask people": ("study", "serve", "simulate", "admin", "votes"),
+    "Conclude": ("analysis",),
+}
 
 
 def _show_version(value: bool) -> None:
@@ -59,8 +46,19 @@ def _root(
     pass
 
 
-for _name in COMMANDS:
-    import_module(f"qsched.cli.{_name}").register(app)
+def _register() -> None:
+    """Add every command, under its heading."""
+    for heading, modules in COMMANDS.items():
+        for module in modules:
+            commands, groups = len(app.registered_commands), len(app.registered_groups)
+            import_module(f"qsched.cli.{module}").register(app)
+            for command in app.registered_commands[commands:]:
+                command.rich_help_panel = heading
+            for group in app.registered_groups[groups:]:
+                group.rich_help_panel = heading
+
+
+_register()
 
 
 def main() -> None:
