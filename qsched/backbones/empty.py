@@ -26,6 +26,7 @@ class EmptyModel:
 
     def __init__(self, cls: Any, folder: Path, files: dict[str, Path], dtype: torch.dtype) -> None:
         self._cls, self._folder, self._files, self._dtype = cls, folder, files, dtype
+        self._opened: dict[Path, Any] = {}
         kept = cls._keep_in_fp32_modules or []  # diffusers has no public name for it
         self._in_float32: tuple[str, ...] = (kept,) if isinstance(kept, str) else tuple(kept)
 
@@ -54,14 +55,18 @@ class EmptyModel:
             full = _joined(name, leaf)
             setattr(module, leaf, self._read(full, device) if full in self._files else buffer.to(device))
 
+    def close(self) -> None:
+        """Let the files go, now and then: what was read of an open one counts as memory of this process."""
+        self._opened.clear()
+
     def _read(self, name: str, device: torch.device) -> Tensor:
         path = self._files[name]
         try:
-            # Opened for each tensor: a mapping that stays would count as memory of this process.
-            with safe_open(path, framework="pt") as file:
-                mapped: Tensor = file.get_tensor(name)
-                tensor = mapped.to(self._dtype_of(name)) if mapped.is_floating_point() else mapped
-                return (tensor.clone() if tensor is mapped else tensor).contiguous().to(device)
+            if path not in self._opened:
+                self._opened[path] = safe_open(path, framework="pt")
+            mapped: Tensor = self._opened[path].get_tensor(name)
+            tensor = mapped.to(self._dtype_of(name)) if mapped.is_floating_point() else mapped
+            return (tensor.clone() if tensor is mapped else tensor).contiguous().to(device)
         except (OSError, SafetensorError) as error:
             raise BackboneError(f"{path} cannot be read: {error}; download or save the model again") from error
 

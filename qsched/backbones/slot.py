@@ -91,15 +91,14 @@ class DenoiserSlot:
         if self.offload != "none":
             module.to("cpu")
         if self._since_trim > _BYTES_BETWEEN_TRIMS:
-            _trim_heap()
-            self._since_trim = 0
+            self._give_back()
 
     def finish(self) -> None:
         """All of the denoiser is there: the pipeline may call it."""
         if self.complete:
             return
         self.complete = True
-        _trim_heap()
+        self._give_back()
         setattr(self._pipeline, self.name, self.module)
         if self.compiled:
             self.module.compile()
@@ -111,6 +110,13 @@ class DenoiserSlot:
             self.fill(name, module)
             self.settle(module)
         self.finish()
+
+    def _give_back(self) -> None:
+        """Do not keep what was read and converted since the last time."""
+        if self._source is not None:
+            self._source.close()
+        _trim_heap()
+        self._since_trim = 0
 
     def _vacate(self) -> None:
         setattr(self._pipeline, self.name, StandIn(self.module, self._device))
