@@ -18,6 +18,7 @@ from qsched.errors import InputError
 from study_server import health
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
+from study_server.admin.losses import KnownLosses
 from study_server.api import routes as api
 from study_server.assignment.slots import SILENT_MS, expire_leases
 from study_server.auditing import routes as auditing
@@ -78,6 +79,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.state.owner_figures = OwnerFigures(database, server.owner_reader)
         app.state.password_turn = asyncio.Semaphore(1)
         app.state.arrivals = Arrivals()
+        app.state.known_losses = KnownLosses()
         app.state.export_turn = asyncio.Semaphore(1)
         app.state.stopping = False
         await server.writer.start()

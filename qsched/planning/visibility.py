@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -35,6 +35,15 @@ class VisibleLoss:
     preferred: float
 
 
+@dataclass(frozen=True)
+class PictureLosses:
+    """The JOD of each picture against the baseline's, by prompt, sample and arm; 10 is no visible difference."""
+
+    baseline: str
+    jod: Mapping[tuple[str, int, str], float]
+    made_by: str
+
+
 def preferred_share(jods: Iterable[float]) -> float:
     """Mean expected share of votes for the baseline over pictures of these JOD."""
     shares = [NormalDist().cdf(_SD * (PERFECT - jod)) for jod in jods]
@@ -47,17 +56,41 @@ def measured_losses(folder: Location, *, set_id: str) -> tuple[tuple[VisibleLoss
     Nothing (and an empty text) if the set was not scored with cvvdp. InputError if the results in the folder belong to
     another set or cannot be read.
     """
-    if not (folder / _TABLE).is_file() or not (folder / _VALUES).is_file():
+    scores = _read_scores(folder, set_id=set_id)
+    if scores is None:
         return (), ""
+    by_arm: dict[str, list[float]] = {}
+    for (_, _, arm), jod in scores.jod.items():
+        by_arm.setdefault(arm, []).append(jod)
+    losses = tuple(
+        VisibleLoss(scores.baseline, arm, len(jods), PERFECT - math.fsum(jods) / len(jods), preferred_share(jods))
+        for arm, jods in by_arm.items()
+    )
+    return losses, scores.made_by
+
+
+def picture_losses(folder: Location, *, set_id: str) -> PictureLosses | None:
+    """The JOD of every picture that `qsched score --metrics cvvdp` has scored; None if the set was not scored with it.
+
+    InputError as `measured_losses`.
+    """
+    scores = _read_scores(folder, set_id=set_id)
+    return scores if scores is not None and scores.jod else None
+
+
+def _read_scores(folder: Location, *, set_id: str) -> PictureLosses | None:
+    if not (folder / _TABLE).is_file() or not (folder / _VALUES).is_file():
+        return None
     try:
         table = json.loads((folder / _TABLE).read_text("utf-8"))
         made_by = {info["name"]: info["version"] for info in table["scorers"]}
         rows = [json.loads(line) for line in (folder / _VALUES).read_text("utf-8").splitlines()]
         found_id, baseline = table["set_id"], table["baseline"]
-        by_arm: dict[str, list[float]] = {}
-        for row in rows:
-            if "cvvdp" in row:
-                by_arm.setdefault(row["arm"], []).append(float(row["cvvdp"]))
+        jod = {
+            (str(row["prompt_id"]), int(row["sample_index"]), str(row["arm"])): float(row["cvvdp"])
+            for row in rows
+            if "cvvdp" in row
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / _TABLE} or {_VALUES} beside it cannot be read ({type(error).__name__}: {error}); run "
@@ -67,8 +100,4 @@ def measured_losses(folder: Location, *, set_id: str) -> tuple[tuple[VisibleLoss
         raise InputError(
             f"{folder / _TABLE} belongs to image set {found_id}, not to {set_id}; run `qsched score` again or remove it"
         )
-    losses = tuple(
-        VisibleLoss(baseline, arm, len(jods), PERFECT - math.fsum(jods) / len(jods), preferred_share(jods))
-        for arm, jods in by_arm.items()
-    )
-    return losses, made_by.get("cvvdp", "")
+    return PictureLosses(baseline, jod, made_by.get("cvvdp", ""))

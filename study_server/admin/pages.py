@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -114,6 +115,7 @@ class PairsPage:
     more: int | None
     prompt: str
     votes_per_pair: int
+    jods: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class PairPage:
     pair: PairRow
     answers: tuple[PairAnswer, ...]
     votes_per_pair: int
+    jod: float | None
 
 
 @dataclass(frozen=True, slots=True)

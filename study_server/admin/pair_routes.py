@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -11,8 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from study_server.admin import queries
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner, check_owner
+from study_server.admin.losses import KnownLosses, jods, read_set
 from study_server.admin.pages import PairPage, PairsPage, ReportsPage
-from study_server.admin.pairs import PAGE_PAIRS, read_disabled, read_pair, read_pairs, read_reports
+from study_server.admin.pairs import PAGE_PAIRS, PairRow, read_disabled, read_pair, read_pairs, read_reports
 from study_server.admin.rendering import Place, render
 from study_server.errors import NotFound
 from study_server.studies.ownership import enable_pairs
@@ -32,7 +34,7 @@ async def pairs(
         lambda tx: read_pairs(tx, study=study.id, after=after, prompt=prompt.strip(), only_disabled=bool(disabled))
     )
     more = rows[-1].id if len(rows) == PAGE_PAIRS else None
-    page = PairsPage(rows, more, prompt.strip(), study.design.votes_per_pair)
+    page = PairsPage(rows, more, prompt.strip(), study.design.votes_per_pair, await _jods(request, study.id, rows))
     return render(request, page, owner=owner, place=Place(slug, study.title, "pairs"))
 
 
@@ -44,8 +46,15 @@ async def pair(slug: str, pair_key: str, request: Request, owner: Owner) -> Resp
     found = await server.owner_reader.run(lambda tx: read_pair(tx, study=study.id, pair_key=pair_key))
     if found is None:
         raise NotFound(f"no pair of this study is called {pair_key}")
-    page = PairPage(*found, votes_per_pair=study.design.votes_per_pair)
+    known = await _jods(request, study.id, found[:1])
+    page = PairPage(*found, votes_per_pair=study.design.votes_per_pair, jod=known.get(found[0].id))
     return render(request, page, owner=owner, place=Place(slug, study.title, "pairs"))
+
+
+async def _jods(request: Request, study: int, rows: tuple[PairRow, ...]) -> Mapping[int, float]:
+    where = await server_of(request).owner_reader.run(lambda tx: read_set(tx, study))
+    losses: KnownLosses = request.app.state.known_losses
+    return jods(rows, await losses.of(study, where))
 
 
 @router.get("/images/{image}", dependencies=[Depends(check_owner)])

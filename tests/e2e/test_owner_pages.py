@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 
 from study_server.admin.accounts import create_account
 from study_server.owner import existing_database
+from study_server.studies.events import EVENTS
+from study_server.webhooks.endpoints import create_webhook, list_webhooks, send_test
 from tests.e2e.conftest import StudyUnderTest
 from tests.e2e.person import enter, skip_practice
 from tests.e2e.test_accessible import axe_source, check
@@ -65,6 +67,15 @@ def test_every_page_is_accessible_and_fits_its_window(
     page.goto(f"{url}/pairs")
     places.append(page.locator(".card a").first.evaluate("a => a.href"))
     places += [url.partition("/studies/")[0], f"{url.partition('/studies/')[0]}/log", f"{url}-gone"]
+    database = existing_database(f"sqlite:///{two_questions.database}")
+    with database.transaction() as tx:
+        if not list_webhooks(tx):
+            hook, _ = create_webhook(
+                tx, url="https://hooks.example/q", events=list(EVENTS), study=None, allow_private=False, by="test"
+            )
+            send_test(tx, number=hook, by="test")
+    database.close()
+    places.append(f"{url.partition('/studies/')[0]}/webhooks")
     for place in places:
         page.goto(place)
         check(page, axe_source, place)

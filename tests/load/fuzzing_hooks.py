@@ -24,15 +24,13 @@ def before_call(context, case, kwargs):
         for key, name in (("assignment", "assignment"), ("tab_token", "tab_token"), ("who", "pseudonym")):
             if isinstance(case.body.get(key), str):
                 case.body[key] = KNOWN[name]
-    if not case.path.startswith(("/s/", "/i/")):
-        return
-    headers = dict(case.headers or {})
-    if "X-CSRF-Token" in headers and "HEADER" not in wrong:
-        headers["X-CSRF-Token"] = KNOWN["csrf"]
-    if case.path.startswith("/i/") or (case.cookies and "COOKIE" not in wrong):
-        headers["Cookie"] = KNOWN["cookie"]
-        case.cookies = {}
-    case.headers = headers
+    # Of a call that is meant to be refused, cookie and token are right only if something else is known to be wrong.
+    elsewhere = bool(wrong) and not wrong & {"HEADER", "COOKIE"}
+    if case.path.startswith(("/s/", "/i/")) and (fits or elsewhere):
+        headers = {**(case.headers or {}), "Cookie": KNOWN["cookie"]}
+        if "X-CSRF-Token" in headers:
+            headers["X-CSRF-Token"] = KNOWN["csrf"]
+        case.headers, case.cookies = headers, {}
 
 
 def _real_names(path_parameters, *, owned):

@@ -26,7 +26,8 @@ def score(folder: Path, jod: float, **table: object) -> None:
     set_id = read_manifest(folder).set_id
     scorers = [{"name": "cvvdp", "version": "cvvdp 0.5.7, standard_fhd"}]
     (folder / "metrics.json").write_text(json.dumps({"set_id": set_id, "baseline": "a", "scorers": scorers} | table))
-    rows = [{"arm": "a"}, *({"arm": "b", "cvvdp": jod} for _ in range(6))]
+    keys = [{"prompt_id": f"p{number}", "sample_index": 0} for number in range(6)]
+    rows = [{**keys[0], "arm": "a"}, *({**key, "arm": "b", "cvvdp": jod} for key in keys)]
     (folder / "metrics_images.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

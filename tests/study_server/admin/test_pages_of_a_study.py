@@ -13,6 +13,7 @@ from study_server.admin.progress import SharedReads
 from study_server.db import Reader
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
+from tests.conftest import write_image_set
 from tests.study_server.admin.owning import signed_in
 from tests.study_server.test_fidelity import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
@@ -277,3 +278,24 @@ async def test_a_design_that_cannot_be_read_is_said_and_stops_no_other_study(set
         assert answer.status_code == 503 and "stored design of study s cannot be read" in answer.text
         assert (await browser().get("/s/s")).status_code == 503
         assert (await browser().get("/s/other")).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_pair_shows_its_visible_difference_if_the_set_was_scored(settings, database, make_study, tmp_path):
+    folder = write_image_set(tmp_path / "scored", prompts=2, size=16)
+    make_study(images=folder)
+    table = {"set_id": "drawn-scored", "baseline": "fp32", "scorers": [{"name": "cvvdp", "version": "x"}]}
+    (folder / "metrics.json").write_text(json.dumps(table), encoding="utf-8")
+    row = {"prompt_id": "p0", "sample_index": 0, "arm": "w4a4", "cvvdp": 9.4321}
+    (folder / "metrics_images.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        page = await owner.page("/studies/s/pairs")
+        assert page.count("9.43 JOD") == page.count(" JOD") == 1, "the one pair of the baseline that was scored"
+        (key,) = query(
+            database,
+            """SELECT p.pair_key FROM pairs p JOIN prompts q ON q.id = p.prompt_id
+               JOIN images a ON a.id = p.first_image_id JOIN images b ON b.id = p.second_image_id
+               WHERE q.prompt_key = 'p0' AND a.arm IN ('fp32', 'w4a4') AND b.arm IN ('fp32', 'w4a4')""",
+        )[0]
+        assert "9.43 JOD" in await owner.page(f"/studies/s/pairs/{key}")
