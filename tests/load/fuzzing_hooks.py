@@ -27,10 +27,10 @@ def before_call(context, case, kwargs):
     # Of a call that is meant to be refused, cookie and token are right only if something else is known to be wrong.
     elsewhere = bool(wrong) and not wrong & {"HEADER", "COOKIE"}
     if case.path.startswith(("/s/", "/i/")) and (fits or elsewhere):
-        headers = {**(case.headers or {}), "Cookie": KNOWN["cookie"]}
-        if "X-CSRF-Token" in headers:
-            headers["X-CSRF-Token"] = KNOWN["csrf"]
-        case.headers, case.cookies = headers, {}
+        # What the case has stays: it would count as one that leaves a cookie out.
+        case.cookies = {**(case.cookies or {}), **KNOWN["cookies"]}
+        if "X-CSRF-Token" in (case.headers or {}):
+            case.headers = {**case.headers, "X-CSRF-Token": KNOWN["csrf"]}
 
 
 def _real_names(path_parameters, *, owned):

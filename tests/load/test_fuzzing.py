@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,16 +55,16 @@ def settings(request, tmp_path):
     )
 
 
-async def prepare(address: str) -> dict[str, str]:
+async def prepare(address: str) -> dict[str, Any]:
     """Two annotators with some votes, and what the second one's page knows."""
     async with httpx.AsyncClient(base_url=address) as first, httpx.AsyncClient(base_url=address) as second:
         await (await Visitor(first, "owned").enter("?PROLIFIC_PID=anna&SESSION_ID=one")).vote_all(limit=4)
         visitor = await Visitor(second, "voted").enter()
         state = await visitor.begin()
-        cookie = "; ".join(f"{name}={value}" for name, value in second.cookies.items())
+        cookies = dict(second.cookies)
     return {
         "csrf": visitor.csrf,
-        "cookie": cookie,
+        "cookies": cookies,
         "tab_token": state["tab_token"],
         "assignment": state["queue"][0]["token"],
     }
