@@ -123,10 +123,12 @@ def test_a_reload_keeps_the_order_so_far_and_undo_brings_a_ranking_back(new_page
     page.keyboard.press("a")
     page.keyboard.press("c")
     wait_for(page, lambda: done(page) == 1)
+    wait_for(page, lambda: stored(ranked.database)[-1][2] != "practice")
     wait_for(page, READY)
-    page.wait_for_timeout(300)  # until the answer is stored and can be taken back
+    page.wait_for_timeout(300)  # until the page knows that the answer can be taken back
     page.keyboard.press("z")
     expect(page.locator("#ranking-order")).to_have_text("B > A")
+    wait_for(page, READY)
     page.keyboard.press("Backspace")
     page.keyboard.press("c")
     page.keyboard.press("a")
