@@ -138,7 +138,7 @@ def test_every_example_of_the_commented_file_can_be_uncommented(tmp_path):
         else:
             lines.append(f"{indent}{gap[1:]}{words}")
     design = read_study_file(write(tmp_path, "\n".join(lines)))
-    assert uncommented == 28
+    assert uncommented == 29
     assert design.comprehension and design.instructions
     assert design.gold and design.practice and design.demographics and design.pay and design.adaptive and design.arms
 
