@@ -287,6 +287,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _bytes(count: int) -> str:
-    from qsched.generation.sheet import mebibytes
+    from qsched.generation.sheet import megabytes
 
-    return mebibytes(count)
+    return megabytes(count)

@@ -18,7 +18,7 @@ def tell_forecast(request: Request, rates: str | None) -> None:
     from rich.table import Table
 
     from qsched.generation.forecast import forecast
-    from qsched.generation.sheet import mebibytes
+    from qsched.generation.sheet import megabytes
 
     found = forecast(request, rates=parse_rates(rates))
     console = Console()
@@ -35,7 +35,7 @@ def tell_forecast(request: Request, rates: str | None) -> None:
     for words in found.assumptions:
         console.print(f"estimate  {escape(words)}", highlight=False, soft_wrap=True)
     if found.machine_bytes:
-        console.print(f"memory of the machine beside the GPU: {mebibytes(found.machine_bytes)}", highlight=False)
+        console.print(f"memory of the machine beside the GPU: {megabytes(found.machine_bytes)}", highlight=False)
     console.print("nothing was loaded or written", highlight=False)
 
 
@@ -55,14 +55,14 @@ def parse_rates(text: str | None) -> dict[str, float]:
 
 
 def _cells(arm: ArmForecast) -> list[str]:
-    from qsched.generation.sheet import mebibytes
+    from qsched.generation.sheet import megabytes
 
-    sizes = ["unknown" if size is None else mebibytes(size) for size in (arm.memory_bytes, arm.peak_bytes)]
+    sizes = ["unknown" if size is None else megabytes(size) for size in (arm.memory_bytes, arm.peak_bytes)]
     notes = [word for word, holds in (("copied", arm.copied), ("simulated", arm.simulated)) if holds]
     return [
         str(arm.pictures),
         f"{arm.nfe:,}",
-        mebibytes(arm.disk_bytes),
+        megabytes(arm.disk_bytes),
         *sizes,
         "" if arm.seconds is None or arm.copied else _duration(arm.seconds),
         ", ".join(notes),
@@ -70,14 +70,14 @@ def _cells(arm: ArmForecast) -> list[str]:
 
 
 def _total(found: Forecast) -> list[str]:
-    from qsched.generation.sheet import mebibytes
+    from qsched.generation.sheet import megabytes
 
     seconds = [arm.seconds for arm in found.arms if not arm.copied]
     known = [one for one in seconds if one is not None]
     return [
         str(sum(arm.pictures for arm in found.arms)),
         f"{sum(arm.nfe for arm in found.arms):,}",
-        mebibytes(sum(arm.disk_bytes for arm in found.arms)),
+        megabytes(sum(arm.disk_bytes for arm in found.arms)),
         "",
         "",
         _duration(sum(known)) if known and len(known) == len(seconds) else "",

@@ -187,7 +187,7 @@ def _tell(report: RunReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from qsched.generation.sheet import mebibytes
+    from qsched.generation.sheet import megabytes
 
     console = Console()
     table = Table(box=None, pad_edge=False)
@@ -199,10 +199,10 @@ def _tell(report: RunReport) -> None:
         r: Any = arm.report
         sizes = ["", "", "", "", ""]
         if r is not None:
-            packed = mebibytes(r.packed_bytes) if r.simulated else ""
+            packed = megabytes(r.packed_bytes) if r.simulated else ""
             kind = "simulated" if r.simulated else ""
             sizes = [
-                mebibytes(r.resident_bytes),
+                megabytes(r.resident_bytes),
                 packed,
                 str(len(r.converted)),
                 str(len(r.skipped) + len(r.kept)),

@@ -16,6 +16,7 @@ from qsched.errors import InputError
 from qsched.generation.arms import Arm
 from qsched.generation.plan import Job, Plan
 from qsched.generation.request import Request
+from qsched.generation.sheet import megabytes
 from qsched.generation.store import shard_folder
 from qsched.locations import Location, file_sizes
 from qsched.records import ImageRow, Manifest, iter_rows
@@ -183,7 +184,7 @@ def _memory_words(parts: Parts | None, spec: BackboneSpec, arms: tuple[Arm, ...]
         yield f"peak: the whole model is in {where} in {base} first, because adapters are fused before it is quantized"
     elif parts.texts_first:
         yield (
-            f"peak: text encoders and VAE ({texts / 2**20:,.1f} MiB) while all prompts are read, or VAE, converted "
+            f"peak: text encoders and VAE ({megabytes(texts)}) while all prompts are read, or VAE, converted "
             "denoiser and one layer on its way, whichever is more"
         )
     else:

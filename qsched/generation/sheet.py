@@ -88,8 +88,8 @@ def _place(row: ImageRow, samples: int) -> str:
 def _arm_cells(arm: ArmRecord, seconds: list[float]) -> tuple[str, ...]:
     return (
         arm.name,
-        "–" if arm.denoiser_bytes is None else mebibytes(arm.denoiser_bytes),
-        "–" if arm.packed_bytes is None else mebibytes(arm.packed_bytes),
+        "–" if arm.denoiser_bytes is None else megabytes(arm.denoiser_bytes),
+        "–" if arm.packed_bytes is None else megabytes(arm.packed_bytes),
         "–" if arm.layers_converted is None else str(arm.layers_converted),
         str(len(arm.layers_skipped)),
         "simulated" if arm.simulated else "native",
@@ -97,7 +97,7 @@ def _arm_cells(arm: ArmRecord, seconds: list[float]) -> tuple[str, ...]:
     )
 
 
-def mebibytes(count: int) -> str:
-    """'12.3 MiB', or GiB from 1024 MiB on."""
-    size = count / 2**20
-    return f"{size:.2f} MiB" if size < 1024 else f"{size / 1024:.2f} GiB"
+def megabytes(count: float) -> str:
+    """'12.30 MB', or GB from 1,000 MB on; decimal, as the report and `qsched score` count."""
+    size = count / 1e6
+    return f"{size:.2f} MB" if size < 1000 else f"{size / 1000:.2f} GB"
