@@ -330,7 +330,8 @@ class AssignmentRecord(Base):
     lease_expires_ms: Mapped[int]
     successor_id: Mapped[int | None]
     selection_probability: Mapped[float | None] = mapped_column(Double)
-    places: Mapped[str | None] = mapped_column(comment="of a ranked set: numbers of the pictures as they lay, 2031")
+    #: Of a ranked set: numbers of the pictures as they lay, "2031".
+    places: Mapped[str | None]
 
 
 class VoteRecord(Base):
