@@ -6,11 +6,10 @@ Coefficients are those of `benchmarks/calibration_arms.py` (noise seed 0, 4 step
 differences are paired over the first evaluation prompts with the same noise; 95 % intervals, not corrected for their
 number. A level is one of 255 of mean absolute difference from the full-precision picture of the same noise.
 
-    arms         fits of one precision used in another, full precision included
-    steps        one pair for all steps, found with 4 steps, used with 1, 2 and 8
-    resolutions  fits of 64 x 64 used at 48 x 48 and 96 x 96
-    mixed        one step in full precision and the others quantized, and the reverse
-    planted      the model's output times a factor: how far pictures move, and what JAQ and the check say
+    planted    the model's output times a factor: how far pictures move, and what JAQ and the check say
+    mixed      one step in full precision and the others quantized, and the reverse
+    steps      one pair for all steps, found with 4 steps, used with 1, 2 and 8
+    arms       fits of one precision used in another, full precision included
 
 Writes `benchmarks/results/calibration_transfer.md`.
 """
@@ -42,7 +41,7 @@ from qsched.scoring.paired import PairedDifference, paired_difference
 from qsched.tiny import prompts_path
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("planted", "arms", "mixed", "steps", "resolutions")
+SECTIONS = ("planted", "mixed", "steps", "arms")
 N_PROMPTS = 50
 STOCK = Coefficients.constant()
 FACTORS = (0.5, 0.8, 1.25)
@@ -55,7 +54,6 @@ class Setting:
     model: str
     precision: str = "fp32"
     steps: int = 4
-    side: int = 64
     full_at: tuple[int, ...] = ()
     factor: float = 1.0
 
@@ -87,7 +85,7 @@ class Study:
         if key not in self._known:
             pictures = self._render(setting, coefficients)
             texts, names = [p.prompt for p in self._prompts], [p.prompt_id for p in self._prompts]
-            reference = Setting(setting.model, steps=setting.steps, side=setting.side)
+            reference = Setting(setting.model, steps=setting.steps)
             if reference not in self._full:
                 self._full[reference] = np.stack([np.asarray(x) for x in self._render(reference, STOCK)]).astype(float)
             moved = np.stack([np.asarray(picture) for picture in pictures]) - self._full[reference]
@@ -118,15 +116,13 @@ class Study:
                 return (result[0] * setting.factor,)
 
             if setting.full_at or setting.factor != 1:
+                # Mixed settings are run with one set of coefficients, so every batch runs every step, and calls count.
                 denoiser.forward = forward
-                # Outputs are remembered by the beginning of a row, so every batch runs every step here.
             self._now = setting, TrajectoryRenderer(backbone, steps=setting.steps, batch_rows=25)
         return self._now[1]
 
     def _load(self, setting: Setting, precision: str) -> Backbone:
-        backbone = load_backbone(
-            setting.model, device="cpu", steps=setting.steps, width=setting.side, height=setting.side
-        )
+        backbone = load_backbone(setting.model, device="cpu", steps=setting.steps)
         source = calibration_source(
             None, 8, backbone=setting.model, precision=precision, batch_size=8, folder=self.work / "statistics"
         )
@@ -155,18 +151,6 @@ def steps(study: Study) -> Iterator[list[str]]:
         for n in (1, 2, 4, 8):
             name = f"{model} {precision.upper()}, {pair.model[0]:.3g}, {pair.sample[0]:.3g}"
             yield [name, str(n), *over_stock(study, Setting(model, precision, n), pair)]
-
-
-def resolutions(study: Study) -> Iterator[list[str]]:
-    """Fits at other sizes."""
-    yield ["model, fit", "side", "JAQ over stock", "check over stock", "levels from fp32: stock, fit"]
-    for form in ("scalars", "bias"):
-        fit = study.fit("tiny-sdxl", "w3a8", form)
-        if fit is None:
-            continue
-        for side in (48, 64, 96):
-            setting = Setting("tiny-sdxl", "w3a8", side=side)
-            yield [f"tiny-sdxl W3A8, {form}", str(side), *over_stock(study, setting, fit)]
 
 
 def mixed(study: Study) -> Iterator[list[str]]:
@@ -211,7 +195,6 @@ STUDIES: dict[str, Callable[[Study], Iterator[list[str]]]] = {
     "arms": arms,
     "mixed": mixed,
     "steps": steps,
-    "resolutions": resolutions,
 }
 
 
