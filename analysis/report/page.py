@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.report.drawings import Figures
@@ -18,6 +17,7 @@ from analysis.report.kit.section import Section
 from analysis.report.prose.methods import methods_paragraphs
 from analysis.report.prose.summary import summary_points
 from analysis.report.subjects.pictures import Example
+from qsched.pages import render_page
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
@@ -54,17 +54,9 @@ class PageContext:
     command: str
 
 
-def render_page(context: PageContext) -> str:
+def report_page(context: PageContext) -> str:
     """The document; names from the votes are escaped by autoescape, and unseen characters made visible as spaces."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible_text
-    return environment.get_template(TEMPLATE).render(vars(context))
+    return render_page(FOLDER / TEMPLATE, filters={"visible": visible_text}, **vars(context))
 
 
 def page_context(found: Findings, sections: tuple[Section, ...], figures: Figures) -> PageContext:

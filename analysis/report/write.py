@@ -8,7 +8,7 @@ from analysis.report.document import report_json
 from analysis.report.drawings import draw_all
 from analysis.report.findings import Findings
 from analysis.report.kit.table import table_csv, table_latex
-from analysis.report.page import page_context, render_page
+from analysis.report.page import page_context, report_page
 from analysis.report.sections import CSV, FIGURES, LATEX, report_sections
 from analysis.report.settings import FORMATS
 from qsched.files import write_atomic
@@ -19,7 +19,7 @@ def write_report(found: Findings, out: Path) -> tuple[Path, ...]:
     sections = report_sections(found)
     figures = draw_all(sections, fonts=found.fonts, formats=found.settings.formats)
     files: dict[str, bytes] = {
-        "report.html": render_page(page_context(found, sections, figures)).encode(),
+        "report.html": report_page(page_context(found, sections, figures)).encode(),
         "winrates.json": report_json(found).encode(),
     }
     for section in sections:

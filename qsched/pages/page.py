@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Figure:
         return Markup(self.svg)
 
 
-def render_page(template: Path, **context: object) -> str:
+def render_page(template: Path, *, filters: Mapping[str, Callable[[str], str]] | None = None, **context: object) -> str:
     """The page as text; a name that the template uses and the context lacks is an error."""
     environment = Environment(
         loader=FileSystemLoader([template.parent, _FOLDER]),
@@ -63,4 +64,5 @@ def render_page(template: Path, **context: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters.update(filters or {})
     return environment.get_template(template.name).render(context)
