@@ -182,10 +182,12 @@ def document(result: dict[str, Any]) -> str:
     command = f"python -m benchmarks.coverage {options}"
     return f"""# Which 95 % intervals hold: simulated studies
 
+<!-- numbers: coverage.json, fixed -->
 Made by `{command}`
 in {minutes:.0f} minutes of one processor (Python {made["python"]}, {packages}, commit {made["commit"]}).
 The sums behind all figures are in `benchmarks/results/coverage.json`.
 
+<!-- numbers: fixed -->
 Each line: simulated studies in which annotators and prompts are crossed. `sa`, `sp`: standard deviations (log-odds) of
 each annotator's and each prompt's own taste for each arm; `careless`: share of coin tosses; annotators differ in tie
 rate (5 to 35 %) and side preference (sd 0.2). The truth is the marginal win rate over infinitely many annotators and
@@ -199,6 +201,7 @@ intervals of the raw win rate of each pair; "all pairs at once" and "all ranks" 
 interval holds; "wrong by Holm" is the share of studies in which some pair is significant after Holm's adjustment
 although its arms are equal or the order is the other way round.
 
+<!-- numbers: coverage.json, fixed -->
 {table(records)}
 
 **Default**: variance by annotator + by prompt - by both (bootstrap), never narrower than the vote-level interval

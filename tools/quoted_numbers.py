@@ -32,13 +32,22 @@ RESULTS = ROOT / "benchmarks" / "results"
 QUOTED = RESULTS / "quoted.json"
 DATED = ("docs/log.md",)
 FIXED = "fixed"
+UNSEEN = re.compile(r"^<!-- numbers:.*-->\n", re.MULTILINE)
 MARK = re.compile(r"^<!-- numbers: (?P<sources>[^;]+?)(?:; (?P<stamp>[0-9a-f]{8}))? -->$")
 #: Shown to a reader, so code, addresses and links' targets do not count.
 HIDDEN = re.compile(r"`[^`]*`|\]\([^)\s]*\)|<[^>]+>|https?://\S+")
+DIGITS = re.compile(r"[-+−]?[\d.,]*\d")
 NUMBER = re.compile(r"(?<![\w.,/#-])[-+−]?(?:\d[\d,]*)?\.?\d+(?![\w/]|\.\d)")
-MEASURED = re.compile(
-    r"(?<![\w/#-])[-+−]?\d*\.\d+(?!\.?\d)|(?<![\w.])\d[\d,]*\s?(?:%|s|ms|us|µs|min|h|kB|MB|GB|MiB|GiB|dB|votes/s)(?!\w)"
+UNITS = (
+    "%|[uµ]?s|ms|min|h|seconds?|minutes?|hours?|[kMG]B|[KMG]iB|dB|votes/s|votes per second|points|"
+    "times(?= (?:as|the|ours))"
 )
+#: Versions, identifiers of papers and success criteria are no measurements.
+NAMED = re.compile(
+    r"\b(?:Python|OpenAPI|WCAG|nginx|PostgreSQL|SQLite|Docker|Chromium|Firefox|Safari|WebKitGTK|torch|transformers|timm|"
+    r"deepspeed|diffusers|arXiv|Formats|version|section|Section|FLUX\.?|equation)\s+v?\d[\d.]*|\b\d{4}\.\d{4,5}\b"
+)
+MEASURED = re.compile(rf"(?<![\w/#.-])[-+−]?\d*\.\d+(?!\.?\d)|(?<![\w.])\d[\d,]*\s?(?:{UNITS})(?!\w)")
 SCALES = (1.0, 100.0, 1e-3, 1e3, 1e-6, 1e6, 1 / 3600, 1 / 1024, 1 / 1024**2)
 
 
@@ -54,12 +63,18 @@ class Block:
     mark: int | None
 
     @property
+    def shown(self) -> str:
+        """The text without code, addresses and versions."""
+        return NAMED.sub(" ", HIDDEN.sub(" ", self.text))
+
+    @property
     def numbers(self) -> list[str]:
-        return NUMBER.findall(HIDDEN.sub(" ", self.text))
+        """Every number with its sign, those in code and versions too: what the stamp covers."""
+        return DIGITS.findall(self.text)
 
     @property
     def is_measured(self) -> bool:
-        return MEASURED.search(HIDDEN.sub(" ", self.text)) is not None
+        return MEASURED.search(self.shown) is not None
 
     @property
     def place(self) -> str:
@@ -76,7 +91,11 @@ def blocks(page: Path, text: str) -> Iterator[Block]:
     lines, fenced, start = text.splitlines(), False, None
     for at, line in enumerate([*lines, ""]):
         fence = line.lstrip().startswith("```")
-        inside = bool(line.strip()) and not fence and not fenced
+        code = start is None and line.startswith("    ")
+        inside = bool(line.strip()) and not (fence or fenced or code or line.startswith("#"))
+        if inside and start is not None and line.startswith("<!-- numbers:"):
+            yield _block(page, lines[start:at], start)
+            start = at
         if inside and start is None:
             start = at
         elif not inside and start is not None:
@@ -87,7 +106,7 @@ def blocks(page: Path, text: str) -> Iterator[Block]:
 
 def _block(page: Path, lines: list[str], start: int) -> Block:
     found = MARK.match(lines[0])
-    shown = [line for line in lines if not line.startswith(("#", "<!--"))]
+    shown = [line for line in lines if not line.startswith("<!--")]
     if found is None:
         return Block(page, start + 1, "\n".join(shown), (), None, None)
     sources = tuple(part.strip() for part in found["sources"].split(","))
@@ -100,6 +119,8 @@ def source_text(source: str) -> str:
         return ""
     if source.startswith("run:"):
         return json.dumps(json.loads(QUOTED.read_text("utf-8"))[source.removeprefix("run:")], sort_keys=True)
+    if source.startswith("docs/"):
+        return UNSEEN.sub("", (ROOT / source).read_text("utf-8"))
     return (RESULTS / source).read_text("utf-8")
 
 
@@ -138,7 +159,7 @@ def unknown(block: Block) -> list[str]:
         text = source_text(source)
         known += list(_leaves(json.loads(text) if source.startswith("run:") or source.endswith(".json") else text))
     found = []
-    for text in dict.fromkeys(part.strip() for part in MEASURED.findall(HIDDEN.sub(" ", block.text))):
+    for text in dict.fromkeys(part.strip() for part in MEASURED.findall(block.shown)):
         (number,) = NUMBER.findall(f" {text} ")[:1] or (None,)
         if number is None:
             continue
