@@ -1,18 +1,19 @@
 """Where the numbers in README and docs come from, and whether they are still those of their source.
 
-    python tools/quoted_numbers.py            what is wrong: measured numbers without a source, changed numbers, sources
-    python tools/quoted_numbers.py --stamp    after reading them: renew the stamps
+    python tools/quoted_numbers.py            lists numbers without a source, and changed numbers and sources
+    python tools/quoted_numbers.py --stamp    the same, after renewing the stamps: for text that somebody has compared
 
-A paragraph, list or table with a measured number (decimals, a percentage, a time, a size) has a comment above it, which
-a rendered page does not show:
+A paragraph, list or table with a measured number (a decimal, a percentage, a time, a size) has a comment directly above
+it, which a rendered page does not show:
 
     <!-- numbers: server.json; 3f2a91c0 -->
 
-Sources, separated by commas: a file of benchmarks/results; `run:ID`, an entry of benchmarks/results/quoted.json with
-the command of a measurement that no benchmark repeats; `fixed`, settings, definitions and arithmetic. The stamp is a
-digest of the block's numbers and of the sources: a changed digit on the page or a new run of the benchmark makes it
-stale. A decimal number or percentage of a block must occur in one of its sources, rounded as it is shown, unless
-`fixed` is among them. The log and the decisions are dated and stay as they were written.
+Sources, separated by commas: a file of benchmarks/results; a page of docs that a benchmark writes (docs/coverage.md);
+`run:ID`, an entry of benchmarks/results/quoted.json with the command of a measurement that no benchmark repeats;
+`fixed`, settings, definitions and arithmetic. The stamp is a digest of the block's digits and of the sources: a changed
+digit on the page or a new run of the benchmark makes it stale. A decimal number or percentage of a block must occur in
+one of its sources, rounded as it is shown, unless `fixed` is among them. The log and the decisions are dated and stay
+as they were written.
 """
 
 from __future__ import annotations
