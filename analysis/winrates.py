@@ -99,6 +99,7 @@ def winrates(
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
     kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
+    asked_looks, looks_found = find_looks(looks, votes)
     settings = ReportSettings(
         title=title,
         question=question,
@@ -138,7 +139,8 @@ def winrates(
         image_set=None if image_set is None else read_location(image_set),
         simulation=read_simulation(simulation, votes),
         certificate=read_certificate(certificate),
-        looks=find_looks(looks, votes),
+        looks=asked_looks,
+        looks_beside=looks_found,
         formats=read_formats(formats),
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )

@@ -36,7 +36,7 @@ from analysis.report.subjects.claims import Claim, judge_all
 from analysis.report.subjects.collected import Collected, find_collected
 from analysis.report.subjects.covariates import Adjusted, find_adjusted
 from analysis.report.subjects.groups import Group, find_groups
-from analysis.report.subjects.looks import NOT_FOR_LOOKS, looks_claims, with_looks
+from analysis.report.subjects.looks import looks_claims, looks_warnings, with_looks
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
 from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
 from analysis.report.subjects.session import SessionResults, find_session
@@ -135,7 +135,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         *screened.warnings,
         *(found.warnings if found else ()),
         *own_warnings(exclusions, image_set, counts.arms, fonts, drawn),
-        *((NOT_FOR_LOOKS,) if settings.looks is not None else ()),
+        *looks_warnings(settings, chosen.values("study")),
     )
     own = (
         *own_notes(exclusions, has_annotators=has_annotators, has_prompts=has_prompts),

@@ -27,7 +27,8 @@ class ReportSettings:
     `equivalence_margin`: a distance from an even win rate (0.03 = 47 % to 53 %) below which a difference does not
     matter to the user; None: equivalence is never claimed. `covariates`: names for a second model next to the
     reported one. `assist`: a metric of the image set that helps the contrasts with the baseline. `wording`: the
-    question as annotators read it. `looks`: what the planned looks of a study with a stopping rule decided.
+    question as annotators read it. `looks`: what the planned looks of a study with a stopping rule decided;
+    `looks_beside`: those found beside the votes, used if they are of the chosen study and question.
     `command`: the line that made the report.
     """
 
@@ -47,6 +48,7 @@ class ReportSettings:
     simulation: dict[str, object] | None = None
     certificate: ReadCertificate | None = None
     looks: Looks | None = None
+    looks_beside: tuple[Looks, ...] = ()
     formats: tuple[Format, ...] = FORMATS
     command: str = ""
 

@@ -18,33 +18,61 @@ NOT_FOR_LOOKS = (
 )
 
 
-def find_looks(asked: Path | None, votes: list[str]) -> Looks | None:
-    """The looks of the study: from `asked`, or from the file that the export writes beside a single file of votes."""
+def find_looks(asked: Path | None, votes: list[str]) -> tuple[Looks | None, tuple[Looks, ...]]:
+    """The looks in the file `asked`, and without it those that an export wrote beside the files of votes."""
     if asked is not None:
-        return read_looks(asked)
-    if len(votes) != 1 or "://" in votes[0]:
-        return None
-    beside = looks_beside(Path(votes[0]))
-    return read_looks(beside) if beside.is_file() else None
+        return read_looks(asked), ()
+    beside = [looks_beside(Path(name)) for name in votes if "://" not in name]
+    return None, tuple(read_looks(path) for path in dict.fromkeys(beside) if path.is_file())
 
 
 def with_looks(settings: ReportSettings, *, studies: tuple[str, ...], questions: tuple[str, ...]) -> ReportSettings:
-    """The settings with the rule's baseline; InputError if the looks are of another study, question or baseline."""
+    """The settings with the looks of the chosen study and question, and their rule's baseline.
+
+    InputError for looks that were asked for and are of another study or question, for two that fit, and for another
+    baseline than the rule's.
+    """
     looks = settings.looks
+    if looks is not None:
+        for what, name, found in (("study", looks.study, studies), ("question", looks.question, questions)):
+            if found and found != (name,):
+                raise InputError(
+                    f"The looks are of the {what} {name!r}, the votes of {', '.join(found)}. Give the looks that were "
+                    f"exported with these votes, or choose the {what} with --{what} {name}."
+                )
+    else:
+        fitting = [
+            one
+            for one in dict.fromkeys(settings.looks_beside)
+            if studies in ((), (one.study,)) and questions in ((), (one.question,))
+        ]
+        if len(fitting) > 1:
+            raise InputError(
+                f"Beside the votes are {len(fitting)} files of looks of the study {fitting[0].study!r} that differ. "
+                "Name the one that was exported last with --looks."
+            )
+        looks = fitting[0] if fitting else None
     if looks is None:
         return settings
-    for what, name, found in (("study", looks.study, studies), ("question", looks.question, questions)):
-        if found and found != (name,):
-            raise InputError(
-                f"The looks are of the {what} {name!r}, the votes of {', '.join(found)}. Give the looks that were "
-                f"exported with these votes, or choose the {what} with --{what} {name}."
-            )
     if settings.baseline not in (None, looks.rule.baseline):
         raise InputError(
             f"--baseline {settings.baseline}: the study decided its arms against {looks.rule.baseline}. Leave the "
             "option out."
         )
-    return replace(settings, baseline=looks.rule.baseline)
+    return replace(settings, looks=looks, baseline=looks.rule.baseline)
+
+
+def looks_warnings(settings: ReportSettings, studies: tuple[str, ...]) -> tuple[str, ...]:
+    """What the planned looks of the study mean for the other numbers, of whichever question they are."""
+    if settings.looks is not None:
+        return (NOT_FOR_LOOKS,)
+    return tuple(
+        f"The study stopped asking about arms that were decided at its planned looks, by the question {one.question!r}."
+        " The intervals and p-values in this report, which are of another question, are computed as if nobody had "
+        "looked."
+        for one in settings.looks_beside
+        if not studies or one.study in studies
+    )
 
 
 def looks_claims(looks: Looks) -> tuple[Claim, ...]:
