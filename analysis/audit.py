@@ -68,6 +68,7 @@ def audit(
         ("the chain holds every vote unchanged", lambda: checks.check_chain(evidence, published)),
         ("design, arms and salt are the preregistered ones", lambda: checks.check_preregistration(evidence)),
         (f"{evidence.table} is the votes that count", lambda: checks.check_votes_table(evidence)),
+        ("planned looks follow the design's rule", lambda: checks.check_looks(evidence)),
         ("what is left out follows the rules", lambda: checks.check_left_out(evidence)),
         ("sides and probabilities are as stated", lambda: checks.check_chances(evidence)),
     ]
@@ -78,17 +79,11 @@ def audit(
     if (folder / REPORT).is_dir() and evidence.table != TRIPLETS:
         plan = [str(word) for word in evidence.preregistered.get("plan", [])]
         sections.append(("the report is what the plan makes", check_report(folder, plan)))
-    untouched = [] if (folder / REPORT).is_dir() else [f"the report: there is none at {folder / REPORT}"]
-    if evidence.table == TRIPLETS:
-        untouched = [
-            "zoom, flicker and toggles of each vote, which are not sealed",
-            f"the certificate: make it again with `qsched certify {folder / TRIPLETS}` and the design's clauses",
-        ]
     for name, problems in sections:
         typer.secho(f"{'FAILED' if problems else 'passed':<7} {name}", fg=typer.colors.RED if problems else None)
         for problem in problems:
             typer.echo(f"        {problem}")
-    for what in untouched:
+    for what in _untouched(folder, fidelity=evidence.table == TRIPLETS):
         typer.echo(f"not checked: {what}")
     typer.echo("what no hash can judge:")
     for line in checks.run(lambda: checks.tell(evidence)):
@@ -99,6 +94,23 @@ def audit(
     if missing:
         typer.secho(f"not shown: {missing}", fg=typer.colors.YELLOW)
         raise typer.Exit(EXIT_UNANCHORED)
+
+
+def _untouched(folder: Path, *, fidelity: bool) -> list[str]:
+    """What the audit does not check, of what is there."""
+    from analysis.auditing.read import LOOKS, TRIPLETS
+    from analysis.auditing.recompute import REPORT
+
+    if fidelity:
+        return [
+            "zoom, flicker and toggles of each vote, which are not sealed",
+            f"the certificate: make it again with `qsched certify {folder / TRIPLETS}` and the design's clauses",
+        ]
+    report = folder / REPORT
+    found = [] if report.is_dir() else [f"the report: there is none at {report}"]
+    if (folder / LOOKS).is_file():
+        found.append(f"what each planned look found: {LOOKS} is the server's word, and the report repeats it")
+    return found
 
 
 def _sha256_of(option: str, text: str | None) -> str | None:

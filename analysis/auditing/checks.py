@@ -15,9 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
+from analysis.auditing.read import LOOKS, TRIPLETS, Evidence, Head, Line
+from qsched.errors import InputError
 from qsched.records import Answer
 from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
+from qsched.records.stopping import StoppingRule, read_looks
 
 #: A vote is sealed seconds after it was stored; older than the last seal by more than this, it was added afterwards.
 LATE_MS = 60_000
@@ -172,6 +174,25 @@ def check_preregistration(evidence: Evidence) -> list[str]:
         return [*problems, "the preregistration does not say when it was made"]
     if served and min(served) < preregistered_ms:
         problems.append("a pair was shown before the study was preregistered")
+    return problems
+
+
+def check_looks(evidence: Evidence) -> list[str]:
+    """The looks are there exactly if the design has a stopping rule, and by it; what they found is not checked."""
+    path, asked = evidence.folder / LOOKS, evidence.design.get("stopping")
+    if not path.is_file():
+        return [] if asked is None else [f"the design has a stopping rule, and there is no {LOOKS}"]
+    if asked is None:
+        return [f"there is a {LOOKS}, and the design has no stopping rule"]
+    try:
+        looks = read_looks(path)
+    except InputError as error:
+        return [str(error)]
+    problems = []
+    if looks.rule != StoppingRule.model_validate(asked):
+        problems.append(f"the rule in {LOOKS} is not that of the design")
+    if [look.number for look in looks.looks] != list(range(1, len(looks.looks) + 1)):
+        problems.append(f"a look in {LOOKS} is missing, doubled or out of order")
     return problems
 
 

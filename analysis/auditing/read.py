@@ -21,6 +21,8 @@ REQUIRED = (
 #: The table for the analysis: of a preference study, or of a fidelity study.
 VOTES, TRIPLETS = "votes.parquet", "triplets.parquet"
 PREREGISTRATION = "preregistration.json"
+#: What the planned looks of a study with a stopping rule found.
+LOOKS = "votes.looks.json"
 
 
 class Head(NamedTuple):
@@ -131,7 +133,7 @@ def _compare_files(folder: Path, manifest: bytes) -> list[str]:
         for name, digest in listed.items()
         if (folder / name).is_file() and sha256((folder / name).read_bytes()) != digest
     ]
-    unlisted = sorted({*REQUIRED, VOTES, TRIPLETS, PREREGISTRATION} - set(listed))
+    unlisted = sorted({*REQUIRED, VOTES, TRIPLETS, PREREGISTRATION, LOOKS} - set(listed))
     problems += [f"{name} is not listed in {MANIFEST}" for name in unlisted if (folder / name).is_file()]
     return problems
 

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.auditing.read import LOOKS
+
 REPORT = "report"
-LOOKS = "votes.looks.json"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,9 +23,9 @@ def check_report(folder: Path, plan: Sequence[str]) -> list[str]:
     """
     with tempfile.TemporaryDirectory(prefix="qsched-audit-") as name:
         place = Path(name)
-        for name in ("votes.parquet", LOOKS):
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, place / name)
+        for file in ("votes.parquet", LOOKS):
+            if (folder / file).is_file():
+                shutil.copyfile(folder / file, place / file)
         command = [sys.executable, "-P", "-m", "analysis.winrates", "votes.parquet", "--out", REPORT, *plan]
         paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         done = subprocess.run(

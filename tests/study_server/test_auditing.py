@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from analysis.audit import app as audit
+from analysis.auditing.checks import check_looks
 from benchmarks import audit_edits
 from qsched.cli.main import app as qsched
 from qsched.errors import InputError
 from qsched.records.evidence import chain_start, extend, leaf_of, sha256
+from qsched.records.stopping import Looks, StoppingRule
 from study_server.auditing import sealing
 from study_server.auditing.evidence import write_evidence
 from study_server.auditing.preregistering import preregister
@@ -262,3 +265,18 @@ async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_a
     assert query(database, chains) == [("other", 3), ("s", 5)]
     seals = "SELECT st.slug, v.votes, v.sealed_ms FROM vote_seals v JOIN studies st ON st.id = v.study_id"
     assert sorted(query(database, seals)) == [("other", 3, 1), ("s", 3, 1), ("s", 5, 3)]
+
+
+def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path):
+    rule = {"baseline": "a", "horizon": 400, "looks": 4}
+    looks = Looks(study="s", question="q", arms=1, rule=StoppingRule(**rule), looks=())
+
+    def problems(design):
+        return check_looks(SimpleNamespace(folder=tmp_path, design=design))
+
+    assert problems({}) == []
+    assert problems({"stopping": rule}) == ["the design has a stopping rule, and there is no votes.looks.json"]
+    (tmp_path / "votes.looks.json").write_text(looks.model_dump_json())
+    assert problems({"stopping": rule}) == []
+    assert problems({}) == ["there is a votes.looks.json, and the design has no stopping rule"]
+    assert problems({"stopping": {**rule, "level": 0.01}}) == ["the rule in votes.looks.json is not that of the design"]
