@@ -66,18 +66,19 @@ def pairs(
     location = read_location(folder)
     strata = _strata(leave_out)
     numbers = _numbers(sample)
+    near_rule = None if near is None else read_near_rule(near)
+    visible_rule = None if visible_first is None else read_visible_rule(visible_first)
+    checker = None if nsfw is None else load_checker(nsfw, labels=labels, least=nsfw_least)
     listed = list_pairs(location, baseline=baseline, near_levels=near_levels)
     set_id = read_manifest(location).set_id
-    if near is not None:
-        listed = near_by_metric(listed, read_near_rule(near), folder=location, set_id=set_id, baseline=baseline)
-    if visible_first is not None:
-        metric, count = read_visible_rule(visible_first)
+    if near_rule is not None:
+        listed = near_by_metric(listed, near_rule, folder=location, set_id=set_id, baseline=baseline)
+    if visible_rule is not None:
+        metric, count = visible_rule
         listed = most_visible_first(listed, metric, count, folder=location, set_id=set_id, baseline=baseline)
     flagged: dict[tuple[str, int, str], str] = {}
-    if nsfw is not None:
-        flagged = flagged_pictures(
-            location, list(iter_rows(location)), load_checker(nsfw, labels=labels, least=nsfw_least)
-        )
+    if checker is not None:
+        flagged = flagged_pictures(location, list(iter_rows(location)), checker)
         listed = list(with_flags(listed, flagged))
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
     table = Table(box=None, pad_edge=False)

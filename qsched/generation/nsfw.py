@@ -113,10 +113,16 @@ def _classifier(folder: Path, labels: Sequence[str], least: float) -> Checker:
             f"--nsfw {folder}: its labels are {', '.join(names.values())}; name those that are unsafe: --nsfw-labels"
         )
 
+    # Labels that do not exclude each other have a probability each; a share of one label alone would always be 1.
+    apart = model.config.problem_type == "multi_label_classification" or len(names) == 1
+
     def check(pictures: Sequence[Image.Image]) -> list[str | None]:
         with torch.no_grad():
-            shares = model(**processor(list(pictures), return_tensors="pt")).logits.softmax(-1)
-        unsafe = shares[:, wanted].sum(-1).tolist()
+            logits = model(**processor(list(pictures), return_tensors="pt")).logits
+        if apart:
+            unsafe = logits.sigmoid()[:, wanted].amax(-1).tolist()
+        else:
+            unsafe = logits.softmax(-1)[:, wanted].sum(-1).tolist()
         return [f"{', '.join(names[n] for n in wanted)} {one:.2f}" if one >= least else None for one in unsafe]
 
     return check

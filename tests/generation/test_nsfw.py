@@ -70,6 +70,23 @@ def test_a_classifier_flags_by_its_labels_and_the_limit(checkers, images) -> Non
         load_checker(checkers / "classifier", labels=["gore"])
 
 
+def test_labels_that_do_not_exclude_each_other_have_a_probability_each(checkers, images, tmp_path) -> None:
+    from transformers import ViTForImageClassification, ViTImageProcessor
+
+    kept = {"num_labels": 1, "id2label": {0: "nsfw"}, "label2id": {"nsfw": 0}, "ignore_mismatched_sizes": True}
+    model = ViTForImageClassification.from_pretrained(checkers / "classifier", **kept)
+    model.classifier.bias.data.fill_(-5.0)
+    model.save_pretrained(tmp_path / "one")
+    ViTImageProcessor.from_pretrained(checkers / "classifier").save_pretrained(tmp_path / "one")
+    assert "flagged: 0 pictures" in pairs(images, "--nsfw", tmp_path / "one")
+
+
+@pytest.mark.parametrize("option", [("--near", "cvvdp"), ("--visible-first", "cvvdp"), ("--nsfw", "nowhere")])
+def test_an_option_is_refused_before_a_picture_is_read(option, tmp_path) -> None:
+    answer = CliRunner().invoke(app, ["pairs", str(tmp_path / "no-set"), *option])
+    assert isinstance(answer.exception, InputError) and option[0] in str(answer.exception)
+
+
 def test_a_folder_that_is_no_checker_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--nsfw .*: it has no readable config\.json"):
         load_checker(tmp_path)

@@ -13,7 +13,7 @@ from analysis.report.metrics import Scores, read_scores
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.claims import percent_words
 from analysis.stats.metric_assisted import AssistedContrast, CodedVotes, assisted_contrasts
-from analysis.stats.results import Array
+from analysis.stats.results import Array, Penalty
 from analysis.votes import VotesTable
 from analysis.votes.coded import codes
 from analysis.votes.table import has_values
@@ -45,6 +45,8 @@ def refuse_assist(settings: ReportSettings) -> None:
         raise InputError(f"--assist {metric} needs {missing}: the metric of each arm is compared with the baseline's.")
     if settings.estimate.model != "bradley-terry" or settings.estimate.position_effect:
         raise InputError(f"--assist {metric} works with Bradley-Terry without a position effect; leave the other out.")
+    if settings.estimate.penalty != Penalty():
+        raise InputError(f"--assist {metric} works without a penalty on the estimates; leave --penalty out.")
 
 
 def find_assisted(kept: VotesTable, settings: ReportSettings) -> Assisted | None:
@@ -104,7 +106,8 @@ def _values(scores: Scores, metric: str, arms: tuple[str, ...], prompts: tuple[s
             "value of it for every arm. A metric against the baseline has none for the baseline itself; choose one of "
             "single pictures, or run `qsched score` for all arms."
         )
-    others = [values for prompt, values in whole.items() if prompt not in set(prompts)]
+    asked = set(prompts)
+    others = [values for prompt, values in whole.items() if prompt not in asked]
     return np.array([whole[prompt] for prompt in prompts]), np.array(others).reshape(-1, len(arms))
 
 

@@ -62,6 +62,7 @@ def test_the_contrasts_stand_beside_each_other_on_the_page_and_in_the_json(
         (("--image-set", "SET", "--baseline", "fp32", "--assist", "twin"), "20 of 20 prompts with votes"),
         (("--image-set", "SMALL", "--baseline", "fp32", "--assist", "noise"), "known for 0 prompts without votes"),
         (("--image-set", "SET", "--baseline", "fp32", "--assist", "noise", "--model", "davidson"), "Bradley-Terry"),
+        (("--image-set", "SET", "--baseline", "fp32", "--assist", "noise", "--penalty", "firth"), "--penalty out"),
     ],
 )
 def test_what_cannot_help_is_refused_in_words(
