@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from qsched.errors import QschedError
 from qsched.extras import missing_extra
+from qsched.locations import is_url
 
 EXIT_BAD_INPUT = 2
 
@@ -38,7 +39,8 @@ class CommandLine(typer.Typer):
 
 
 def run_app(app: Callable[[], object]) -> None:
-    """Run a command line. An error of ours, or a missing extra, is one message on stderr and exit code 2."""
+    """Run a command line. An error of ours or of an object store, or a missing extra, is one message on stderr and exit
+    code 2."""
     try:
         app()
     except QschedError as error:
@@ -48,6 +50,10 @@ def run_app(app: Callable[[], object]) -> None:
         if missing is None:
             raise
         _refuse(missing)
+    except OSError as error:
+        if not isinstance(error.filename, str) or not is_url(error.filename):
+            raise
+        _refuse(QschedError(f"{error.filename}: {error.strerror}; then run the same command again"))
 
 
 def _refuse(error: QschedError) -> None:

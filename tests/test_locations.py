@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qsched.command_line import run_app
 from qsched.errors import InputError, MissingExtraError, QschedError
 from qsched.files import WriteError, write_atomic
 from qsched.locations import RemotePath, all_file_sizes, file_sizes, read_location, remove_folder
@@ -103,6 +104,21 @@ def test_missing_credentials_are_one_sentence(bucket, monkeypatch, tmp_path) -> 
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(QschedError, match=r"access is refused: Unable to locate credentials; see that the environment"):
         write_atomic(read_location(f"{bucket}/a"), b"")
+
+
+def test_an_error_of_a_store_that_nobody_caught_is_a_message_and_one_of_a_disk_is_not(monkeypatch, capsys) -> None:
+    probe = read_location("memory://bucket/set/.new-1")
+    assert isinstance(probe, RemotePath)
+    error = PermissionError("you may put and not delete")
+    monkeypatch.setattr(
+        "fsspec.implementations.memory.MemoryFileSystem.rm_file", lambda *_: (_ for _ in ()).throw(error)
+    )
+    with pytest.raises(SystemExit, match="2"):
+        run_app(lambda: probe.unlink(missing_ok=True))
+    said = capsys.readouterr().err
+    assert said.startswith("error: memory://bucket/set/.new-1: access is refused: you may put and not delete"), said
+    with pytest.raises(FileNotFoundError):
+        run_app(lambda: Path("/nowhere/at/all").read_bytes())
 
 
 def test_threads_keep_the_order_hold_little_and_pass_an_error_on() -> None:
