@@ -128,6 +128,7 @@ class RayExecutor:
         batches = self._ray.put(list(dict.fromkeys(task.batch for task in tasks)))
         flying: Flying = {actor.ready.remote(batches): (slot, None) for slot, actor in enumerate(self._actors)}
         free: list[int] = []
+        asked_again: set[int] = set()  # idle workers, whether they are still there
         # A worker that waits for room on a lost node is not waited for once the work is done.
         while queue or any(task is not None for _, task in flying.values()):
             reference = self._next_done(flying)
@@ -136,11 +137,18 @@ class RayExecutor:
             try:
                 answer = self._get(reference)
                 free.append(slot)
+                asked_again.discard(slot)
             except self._ray.exceptions.RayActorError as error:
-                crashes[_name(task)] += 1
-                _refuse_third_crash(task, crashes[_name(task)], error)
+                if slot not in asked_again:
+                    crashes[_name(task)] += 1
+                    _refuse_third_crash(task, crashes[_name(task)], error)
                 yield Lost(_first_line(error))
                 queue.extendleft([] if task is None else [task])
+                # A lost node takes idle workers with it: they get no batch before they have answered.
+                asked_again |= set(free)
+                flying |= {self._actors[idle].ready.remote(batches): (idle, None) for idle in free}
+                free.clear()
+                asked_again.discard(slot)
                 self._actors[slot] = self._new()
                 flying[self._actors[slot].ready.remote(batches)] = (slot, None)
             while queue and free:  # also one that had nothing to do any more takes what a lost worker left

@@ -1,0 +1,73 @@
+"""A lost node takes idle workers with it: they are replaced, and their deaths are not held against the next batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from qsched.backbones import find_spec
+from qsched.generation import make_plan, parse_arms
+from qsched.generation.executors import Lost, Made, Task
+from qsched.generation.ray_executor import RayExecutor
+
+
+class ActorDied(Exception):
+    """What ray raises for a call of an actor that is gone."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a call will give; those with a low `place` are done first."""
+
+    place: int
+    get: Callable[[], Any]
+
+
+class Node:
+    """Workers that are gone together, from the first batch on; one that has to start answers last."""
+
+    def __init__(self, *, starts: bool) -> None:
+        self.is_there, self._starts = True, starts
+
+    def worker(self) -> Any:
+        return SimpleNamespace(
+            ready=SimpleNamespace(remote=lambda _: Reference(2 if self._starts else 0, lambda: self._answer(True))),
+            do=SimpleNamespace(remote=lambda task: Reference(1, lambda: self._do(task))),
+        )
+
+    def _do(self, task: Task) -> Any:
+        self.is_there = self._starts
+        return self._answer((None, [job.key for job in task.batch]))
+
+    def _answer(self, value: Any) -> Any:
+        if not self.is_there:
+            raise ActorDied("the node is gone")
+        return value
+
+
+def test_idle_workers_of_a_lost_node_do_not_end_the_run(tmp_path) -> None:
+    prompts = tmp_path / "p.txt"
+    prompts.write_text("ring\n")
+    arms = parse_arms("fp32", find_spec("tiny-flux"), steps=1, dtype=None, default_dtype="fp32")
+    plan = make_plan(prompts, arms, samples=1, set_seed=0, batch_size=1, limit=None)
+    (batch,) = plan.batches()
+    lost_node, good_node = Node(starts=False), Node(starts=True)
+
+    def wait(references: list[Reference], **_: object) -> tuple[list[Reference], list[Reference]]:
+        first, *others = sorted(references, key=lambda one: one.place)
+        return [first], others
+
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._ray = SimpleNamespace(
+        put=lambda value: value,
+        get=lambda reference: reference.get(),
+        wait=wait,
+        exceptions=SimpleNamespace(RayActorError=ActorDied, RayTaskError=KeyError),
+    )
+    executor._actors = [lost_node.worker() for _ in range(4)]
+    executor._new = good_node.worker  # type: ignore[method-assign]
+    events = list(executor.run([Task(plan.arms[0], batch)]))
+    assert [event.pictures for event in events if isinstance(event, Made)] == [[job.key for job in batch]]
+    assert sum(isinstance(event, Lost) for event in events) == 4
