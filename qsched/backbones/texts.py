@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qsched.backbones.errors import BackboneError
 from qsched.backbones.slot import give_back_memory, offload_to
 from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
@@ -60,8 +61,15 @@ class RememberedTexts:
             return made
         buffer = io.BytesIO()
         torch.save(_copied(made), buffer)
-        at = self._file.seek(0, io.SEEK_END)
-        self._places[key] = (at, self._file.write(buffer.getbuffer()))
+        try:
+            at = self._file.seek(0, io.SEEK_END)
+            self._places[key] = (at, self._file.write(buffer.getbuffer()))
+            self._file.flush()
+        except OSError as error:
+            raise BackboneError(
+                f"what the text encoders made of the prompts cannot be kept in {tempfile.gettempdir()}: "
+                f"{error.strerror}; set TMPDIR to a folder on a disk with more room, or take fewer prompts at once"
+            ) from error
         return made
 
     def let_encoders_go(self) -> None:

@@ -15,7 +15,7 @@ from qsched.generation.curate import ListedPair
 from qsched.locations import Location
 from qsched.records.curation import LESS_VISIBLE, Stratum
 
-_RULE = re.compile(r"([a-z0-9_.-]+)(>=|<=)([0-9.]+)")
+_RULE = re.compile(r"([A-Za-z0-9_.:/-]+)(>=|<=)([0-9.]+)")
 _HOLDS = {">=": operator.ge, "<=": operator.le}
 
 
@@ -51,6 +51,12 @@ def near_by_metric(
     Raises InputError if the set was not scored with the metric against this baseline, or a pair has no value.
     """
     measured = _read_measured("--near", rule.metric, folder=folder, set_id=set_id, baseline=baseline)
+    if (rule.sign == ">=") is not measured.higher_is_better:
+        better, sign = ("higher", ">=") if measured.higher_is_better else ("lower", "<=")
+        raise InputError(
+            f"--near {rule.metric}{rule.sign}{rule.bound:g} would call the most different pairs near-identical: "
+            f"{rule.metric} is {better} for pictures that are alike; write {rule.metric}{sign}{rule.bound:g}"
+        )
     return [
         pair
         if pair.stratum in (Stratum.BROKEN, Stratum.IDENTICAL)
