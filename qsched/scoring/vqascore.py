@@ -118,9 +118,10 @@ def _load(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any, Any,
         )
     except UNREADABLE as error:
         raise InputError(f"{folder} does not load as VQAScore ({reason_of(error)}); {WHAT}") from error
-    for tied in set(t5.state_dict()) - set(state):
-        if tied in ("lm_head.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
-            state[tied] = state["shared.weight"]
+    tied = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+    if config.get("tie_word_embeddings", True):  # Flan-T5's head is not its embedding: without it there is no answer
+        tied.add("lm_head.weight")
+    state |= dict.fromkeys(tied & set(t5.state_dict()) - set(state), state["shared.weight"])
     load_whole(t5, state, where=where)
     load_whole(project, projection, where=where)
     if seen:  # frozen in training, so these should be the same; the checkpoint's count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -110,6 +111,16 @@ def test_the_score_is_the_chance_of_yes_by_hand(folder, pictures):
     assert scorer.info.batch_size == 1 and "float32" in scorer.info.version
     wide = scorer.score([picture(3, (60, 30))], PROMPTS[:1])
     assert 0 < wide[0] < 1, "a picture that is not square is padded"
+
+
+def test_a_checkpoint_without_its_head_does_not_answer_by_its_embedding(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "headless")
+    for path in (tmp_path / "headless" / "model").glob("*.bin"):
+        state = torch.load(path, weights_only=True)
+        state.pop("lm_head.weight", None)
+        torch.save(state, path)
+    with pytest.raises(InputError, match=r"lacks \['lm_head.weight'\]"):
+        load_scorer("vqascore", weights=str(tmp_path / "headless"))
 
 
 def test_what_is_missing_is_named(folder, tmp_path):
