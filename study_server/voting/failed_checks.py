@@ -17,11 +17,16 @@ RULE = "the study's rule"
 
 
 def has_failed_checks(tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, besides: int = 0) -> bool:
-    """Whether the session has failed as many checks as end it, not counting the assignment `besides`."""
+    """Whether the session has failed as many checks as end it, not counting the assignment `besides`.
+
+    Never for a person whom the rule excluded before: an owner has included them again, and that stands.
+    """
     limit = context.study.failed_checks_end
     if limit is None or session.preview or "I" not in session.plan[: session.position]:
         return False
-    return int(tx.scalar(queries.FAILED_CHECKS, session=session.id, besides=besides)) >= limit
+    if int(tx.scalar(queries.FAILED_CHECKS, session=session.id, besides=besides)) < limit:
+        return False
+    return tx.one(queries.EXCLUDED_BEFORE, annotator=session.annotator_id, slug=context.study.slug, rule=RULE) is None
 
 
 def end_early(tx: Tx, context: AssignmentContext, session: AnnotatorSession) -> None:

@@ -102,6 +102,13 @@ FAILED_CHECKS = Statement("""
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
 """)
 
+# The rule excludes a person once: whoever has answered since was included again by an owner.
+EXCLUDED_BEFORE = Statement("""
+    SELECT 1 FROM owner_actions o JOIN annotators a ON a.id = :annotator
+    WHERE o.study = :slug AND o.actor = :rule AND o.action = 'excluded' AND o.detail LIKE a.pseudonym || ': %'
+    LIMIT 1
+""")
+
 COMPREHENSION = Statement("SELECT comprehension FROM sessions WHERE id = :session")
 
 PSEUDONYM = Statement("SELECT pseudonym FROM sessions WHERE id = :session")

@@ -60,6 +60,8 @@ def open_session(
     if session.state == "active" and session.status != "open":
         if session.status == "paused" and session.outstanding == 0 and has_run_out(context, session):
             session.state = "finished"
+            if ends_early_instead(tx, context, session, "finished"):
+                return Outcome(session, "finished")
         save_session(tx, session, now=context.now)
         return Outcome(session, "finished" if session.state == "finished" else closed_or_paused(session) or "waiting")
     shown = resume(tx, context, session) if session.state == "active" else []

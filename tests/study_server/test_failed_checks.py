@@ -7,7 +7,10 @@ import random
 import pytest
 
 from study_server.assignment.policy import Candidate, ChosenPair, mirror
+from study_server.owner import act_on_study
+from study_server.quality.exclusion import include
 from study_server.quality.payments import read_payments
+from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
 from study_server.voting.failed_checks import RULE
@@ -61,6 +64,23 @@ def test_failed_checks_end_the_session_and_open_its_slots(settings, database, ma
     with database.transaction() as tx:
         paid = {row.platform_id: row for _, row in read_payments(tx, find_study(tx, "s"))}
     assert (paid["lazy"].code, paid["lazy"].rejection_allowed, paid["honest"].code) == ("CFAIL", "yes", "CDONE")
+
+
+@pytest.mark.parametrize("pairs", [6, 1])
+def test_whom_an_owner_includes_again_the_rule_leaves_alone(settings, database, make_study, pairs):
+    make_study(instructed=2, end_after_failed_checks=2, pairs_per_annotator=pairs, platform=CODES)
+
+    async def scenario():
+        async with serving(settings) as browser:
+            lazy = await take_part(browser, "lazy", wrong)
+            name = query(database, "SELECT pseudonym FROM annotators")[0][0]
+            act_on_study(database, "s", include, pseudonym=name, reason="a slip", by=COMMAND_LINE)
+            lazy.state = {}
+            await lazy.vote_all(right)
+            assert "CDONE" in (await lazy.client.get("/s/s/thanks")).text
+
+    run(scenario())
+    assert query(database, "SELECT state FROM sessions") == [("finished",)]
 
 
 def test_a_slip_that_is_taken_back_ends_nothing(settings, database, make_study):
