@@ -26,10 +26,12 @@ from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 
 SETTING = Statement("SELECT status, set_id, created_ms FROM studies WHERE id = :study")
-# Of task pairs: a trap's or a crop's picture is no arm.
+# Of task pairs, those of decided arms included: a trap's or a crop's picture is no arm.
 ARMS = Statement("""
-    SELECT DISTINCT i.arm FROM pairs p JOIN images i ON i.id IN (p.first_image_id, p.second_image_id)
-    WHERE p.study_id = :study AND p.pool = 'task' ORDER BY i.arm
+    SELECT DISTINCT i.arm FROM pairs p
+    LEFT JOIN ranked_sets k ON k.pair_id = p.id
+    JOIN images i ON i.id IN (p.first_image_id, p.second_image_id, k.third_image_id, k.fourth_image_id)
+    WHERE p.study_id = :study AND p.pool IN ('task', 'decided') ORDER BY i.arm
 """)
 CONTENT = Statement("""
     SELECT COUNT(*), COUNT(DISTINCT prompt_id), SUM(CASE WHEN disabled THEN 1 ELSE 0 END)

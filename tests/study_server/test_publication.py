@@ -21,7 +21,7 @@ from study_server.quality.exclusion import exclude
 from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
-from tests.conftest import write_image_set
+from tests.conftest import ARMS, write_image_set
 from tests.study_server.visiting import Visitor, query, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -171,6 +171,15 @@ def test_the_card_counts_the_pairs_that_nobody_saw(database, settings, tmp_path)
     assert card["task"]["pairs_left_out"] == {"identical": 2} and card["task"]["pairs"] == 7
     page = (done.folder / "README.md").read_text()
     assert "2 further pairs of the image set were left out before anybody saw them: 2 identical." in page
+
+
+@pytest.mark.parametrize("values", [{}, {"design": "ranking", "ranking": {"pictures": 3}}])
+def test_the_card_names_arms_that_were_decided_and_arms_that_lie_third_in_a_set(database, make_study, tmp_path, values):
+    make_study(**values)
+    with database.transaction() as tx:
+        tx.command("UPDATE pairs SET pool = 'decided'")  # as the stopping rule leaves them
+    done = publish(database, "s", tmp_path / "out", agree=lambda _: None)
+    assert json.loads((done.folder / "study-card.json").read_text())["task"]["arms"] == sorted(ARMS)
 
 
 def test_a_study_without_votes_has_a_card_too(database, make_study, tmp_path):
