@@ -22,7 +22,7 @@ PAIRS = Statement("""
     SELECT COALESCE(SUM(CASE WHEN pool = 'task' AND NOT disabled THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN disabled THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(load), 0),
-           COALESCE(SUM(CASE WHEN pool = 'decided' THEN load ELSE 0 END), 0)
+           COALESCE(SUM(CASE WHEN pool = 'decided' OR disabled THEN load ELSE 0 END), 0)
     FROM pairs WHERE study_id = :study
 """)
 # CROSS JOIN: SQLite then walks the leases, of which there are as many as people, and looks up their pairs.
