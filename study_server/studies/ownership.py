@@ -12,7 +12,7 @@ from qsched.locations import Location, remove_folder
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.models import PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
-from study_server.errors import NotFound
+from study_server.errors import Conflict, NotFound
 from study_server.media.store import study_folder
 from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.events import PAUSED, emit
@@ -29,7 +29,7 @@ def list_studies(database: Database) -> list[StudyRow]:
 
 
 def set_status(database: Database, slug: str, status: str, *, by: str = COMMAND_LINE) -> None:
-    """Open, pause or close a study; NotFound for a slug that does not exist.
+    """Open, pause or close a study; NotFound for a slug that does not exist, Conflict for a study half imported.
 
     When this returns for `closed`, every vote that will ever be accepted is stored: votes being written are waited for.
     """
@@ -42,6 +42,8 @@ def set_status(database: Database, slug: str, status: str, *, by: str = COMMAND_
         study = session.scalars(sa.select(StudyRecord).where(StudyRecord.slug == slug)).one_or_none()
         if study is None:
             raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
+        if study.status == "importing":
+            raise Conflict(f"study {slug!r} is not imported to the end; `qsched study create` finishes it")
         if status == "paused" and study.status != status:
             emit(session, PAUSED, study=slug, key=f"{study.uid}:paused:{now_ms()}", data={"by": by})
         study.status = status

@@ -11,8 +11,10 @@ import pytest
 
 from study_server.admin.progress import SharedReads
 from study_server.db import Reader
+from study_server.errors import Conflict
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
+from study_server.studies.ownership import list_studies, set_status
 from tests.conftest import write_image_set
 from tests.study_server.admin.owning import signed_in
 from tests.study_server.test_fidelity import TripletVisitor
@@ -182,6 +184,23 @@ async def test_pairs_are_browsed_with_their_pictures_and_what_people_preferred(s
         assert (await owner.client.get(f"/admin/studies/other/images/{picture[1]}")).status_code == 404
         assert (await browser().get(picture[0])).status_code == 303, "a picture is for owners too"
         assert (await owner.client.get("/admin/studies/s/pairs/nowhere")).status_code == 404
+
+
+def test_a_pair_that_was_taken_out_asks_for_no_more_votes_than_it_has(database, make_study):
+    make_study(votes_per_pair=2)
+    with database.transaction() as tx:
+        tx.command("UPDATE pairs SET load = 1 WHERE id = (SELECT MIN(id) FROM pairs)")
+        tx.command("UPDATE pairs SET disabled = TRUE WHERE load = 1")
+    row = list_studies(database)[0]
+    assert (row.valid_votes, row.target_votes) == (1, 2 * row.pairs + 1)
+
+
+def test_a_study_that_is_half_imported_cannot_be_opened(database, make_study):
+    make_study()
+    with database.transaction() as tx:
+        tx.command("UPDATE studies SET status = 'importing'")
+    with pytest.raises(Conflict, match="not imported to the end"):
+        set_status(database, "s", "open")
 
 
 async def test_reports_are_listed_and_a_pair_is_handed_out_again(settings, database, make_study):
