@@ -96,7 +96,7 @@ async def links(slug: str, act: Act) -> Response:
     if study.design.platform.name != "personal":
         raise BadRequest("this study has no personal links: its platform is not personal")
     wanted = act.form.get("count", "")
-    if not wanted.isdigit() or not 1 <= int(wanted) <= MOST_LINKS:
+    if not wanted.isdecimal() or len(wanted) > 9 or not 1 <= int(wanted) <= MOST_LINKS:
         raise BadRequest(f"{wanted!r} is not a number of links from 1 to {MOST_LINKS}")
     base = str(act.request.base_url).rstrip("/")
     made = [personal_link(act.server.keys, slug=slug, uid=study.uid) for _ in range(int(wanted))]

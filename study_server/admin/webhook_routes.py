@@ -77,6 +77,6 @@ async def _page(request: Request, owner: SignedIn, made: NewSecret | None = None
 
 
 def _number(text: str) -> int:
-    if not text.isdigit() or len(text) > 18:
+    if not text.isdecimal() or len(text) > 18:
         raise BadRequest(f"{text!r} is not the number of a webhook")
     return int(text)

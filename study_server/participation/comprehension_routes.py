@@ -52,7 +52,7 @@ async def answers(slug: str, request: Request) -> Response:
     places = []
     for number, item in enumerate(rules.items):
         chosen = form.get(f"q{number}", "")
-        if not chosen.isdecimal() or int(chosen) > len(item.wrong):
+        if not chosen.isdecimal() or len(chosen) > 3 or int(chosen) > len(item.wrong):
             raise BadRequest(f"question {number + 1} has no answer; go back and choose one for each question")
         places.append(int(chosen))
     attempt = form.get("attempt", "")

@@ -67,6 +67,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.sixtofour)
         if address in _NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.is_site_local:  # deprecated, and the ipaddress module calls it global
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -98,7 +98,7 @@ def test_a_choice_that_was_not_offered_is_refused_and_counts_as_no_try(settings,
             client = (await Visitor(browser()).enter()).client
             page = (await client.get("/s/s/comprehension")).text
             csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
-            for chosen in ("", "3", "-1", "²"):
+            for chosen in ("", "3", "-1", "²", "9" * 5000):
                 fields = {"csrf": csrf, "attempt": "1", "q0": chosen, "q1": "0"}
                 assert (await client.post("/s/s/comprehension", data=fields)).status_code == 422
         assert query(database, "SELECT comprehension FROM sessions") == [(None,)]

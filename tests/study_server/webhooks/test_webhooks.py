@@ -207,7 +207,7 @@ def test_an_address_that_is_not_public_https_is_refused(url, words):
 
 def test_addresses_inside_are_known_in_every_disguise():
     inside = "10.1.2.3 127.0.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 240.0.0.1 ::1 :: fe80::1 fc00::1"
-    disguised = "::ffff:10.0.0.1 64:ff9b::a00:1 2002:0a00:0001::1 ff02::1 2001:db8::1"
+    disguised = "::ffff:10.0.0.1 64:ff9b::a00:1 2002:0a00:0001::1 ff02::1 2001:db8::1 fec0::1"
     for text in (inside + " " + disguised).split():
         assert not is_public(ipaddress.ip_address(text)), text
     for text in ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"):
@@ -238,6 +238,7 @@ async def test_the_page_makes_tests_and_removes_a_webhook_and_shows_its_secret_o
         assert "https://hooks.example/q" in page and secret not in page and "study.finished" in page
         refused = await owner.act("/webhooks", on="/webhooks", **{**fields, "url": "http://10.0.0.1/"})
         assert refused.status_code == 422
+        assert (await owner.act("/webhooks/²/test", on="/webhooks")).status_code == 422
         assert (await owner.act("/webhooks/1/test", on="/webhooks")).status_code == 303
         assert TEST in await owner.page("/webhooks")
         assert (await owner.act("/webhooks/1/remove", on="/webhooks")).status_code == 303
