@@ -84,10 +84,12 @@ async def arrive(slug: str, request: Request) -> Response:
     try:
         if not preview:
             participant = service.platform_participant(study, dict(request.query_params), server.keys)
-            if participant is not None and participant.platform == "personal":
+            if participant is not None:
                 await server.reader.run(lambda tx: service.refuse_revoked(tx, study, participant))
     except service.FormMisfit as misfit:  # said before anybody reads and fills in a form in vain
         return refuse_link(request, server, study, misfit)
+    except service.TakesNoMorePart:
+        return show_message(request, study, "ended", status=403, detail=contact_of(request, study))
     nonce = new_token()
     hidden = carried(study, dict(request.query_params))
     if not preview and CSRF_COOKIE not in request.cookies:

@@ -17,7 +17,7 @@ from study_server.participation import queries
 from study_server.participation.comprehension import Understanding
 from study_server.participation.schemas import ScreeningBody
 from study_server.participation.screening import find_problems
-from study_server.quality.revoking import is_revoked
+from study_server.quality.revoking import has_withdrawn, is_revoked
 from study_server.studies.design import StudyDesign
 from study_server.studies.panels import panel_of
 from study_server.studies.study import Study
@@ -88,7 +88,7 @@ class FormMisfit(BadRequest):
 
 
 class TakesNoMorePart(Forbidden):
-    """Somebody whom the owner excluded comes again."""
+    """Somebody whom the owner excluded, or whose data were deleted while their votes stay, comes again."""
 
     code = "ended"
 
@@ -119,8 +119,15 @@ def platform_participant(study: Study, fields: dict[str, str], keys: Keyring) ->
 
 
 def refuse_revoked(tx: Tx, study: Study, participant: PlatformParticipant | None) -> None:
-    """FormMisfit for a personal link that the owner took back; a link that was used before that goes on."""
-    if participant is None or participant.platform != "personal":
+    """FormMisfit for a personal link that the owner took back; a link that was used before that goes on.
+
+    TakesNoMorePart for a person whose data were deleted while their votes stay.
+    """
+    if participant is None:
+        return
+    if has_withdrawn(tx, study, platform=participant.platform, name=participant.external_id):
+        raise TakesNoMorePart("your part in this study is over")
+    if participant.platform != "personal":
         return
     if (
         is_revoked(tx, study_id=study.id, name=participant.external_id)
@@ -162,9 +169,9 @@ def join(
 ) -> None:
     """A new session, or the one that this person and submission already have, with this key from now on.
 
-    Raises TakesNoMorePart if the owner has excluded this person, or an earlier submission of theirs did not pass the
-    questions about the instructions. A preview is the owner's walk: its task trials are
-    warm-up trials, which show open pairs and fill no slot.
+    Raises TakesNoMorePart if the owner has excluded this person, their data were deleted while their votes stay, or an
+    earlier submission of theirs did not pass the questions about the instructions. A preview is the owner's walk: its
+    task trials are warm-up trials, which show open pairs and fill no slot.
     """
     study: Study = context.study
     if tx.one(queries.SESSION_OF_KEY, key=session_key) is not None:

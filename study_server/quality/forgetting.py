@@ -10,6 +10,7 @@ from study_server.assignment.records import Assignment, AssignmentContext
 from study_server.assignment.slots import free_slot
 from study_server.db import Statement, Tx
 from study_server.quality.exclusion import HOLDS_SLOT, LOCK_SESSIONS, find_person
+from study_server.quality.revoking import remember_withdrawn
 from study_server.studies.actions import record_action
 
 DAY_MS = 24 * 3_600_000
@@ -99,6 +100,7 @@ def forget(tx: Tx, context: AssignmentContext, *, by: str, who: str = "", platfo
     tx.all(LOCK_SESSIONS, annotator=person.id)
     votes = int(tx.scalar(COUNT_VOTES, annotator=person.id))
     if context.study.design.consent.after_withdrawal == "keep_votes":
+        remember_withdrawn(tx, context, annotator=person.id)
         for statement in (DELETE_IDENTITIES, DELETE_SUBMISSIONS, STRIP_SESSIONS, STRIP_VOTES, STRIP_REPORTS):
             tx.run(statement, annotator=person.id)
         done = Forgotten(0, 0, votes)

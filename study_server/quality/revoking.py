@@ -2,10 +2,14 @@
 
 Links are stored nowhere; a revoked one is stored by its name, which the owner's list has. A link that was used belongs
 to a person with answers, whom an owner excludes or forgets.
+
+Whose data were deleted while their votes stay must not vote again as somebody else: a hash of their name on the
+platform is kept beside the revoked links, and nothing joins it to the votes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ from study_server.assignment.records import AssignmentContext
 from study_server.db import Statement, Tx
 from study_server.errors import BadRequest
 from study_server.studies.actions import record_action
+from study_server.studies.study import Study
 
 MOST_NAMES = 10_000
 NAME = re.compile(r"[2-9A-HJ-NP-Z]{12}")
@@ -25,6 +30,7 @@ REVOKE = Statement("""
     INSERT INTO revoked_links (study_id, name, revoked_ms) VALUES (:study, :name, :now)
     ON CONFLICT (study_id, name) DO NOTHING RETURNING name
 """)
+NAMES = Statement("SELECT platform, external_id FROM platform_identities WHERE annotator_id = :annotator")
 IS_REVOKED = Statement("SELECT 1 FROM revoked_links WHERE study_id = :study AND name = :name")
 
 
@@ -69,3 +75,20 @@ def revoke_links(tx: Tx, context: AssignmentContext, *, names: Sequence[str], by
 def is_revoked(tx: Tx, *, study_id: int, name: str) -> bool:
     """Whether an owner took back the link of this name."""
     return tx.one(IS_REVOKED, study=study_id, name=name) is not None
+
+
+def remember_withdrawn(tx: Tx, context: AssignmentContext, *, annotator: int) -> None:
+    """From now on nobody can begin by the names that the platform has for this person."""
+    for platform, name in tx.all(NAMES, annotator=annotator):
+        mark = _mark(context.study, platform, name)
+        tx.run(REVOKE, study=context.study.id, name=mark, now=context.now)
+
+
+def has_withdrawn(tx: Tx, study: Study, *, platform: str, name: str) -> bool:
+    """Whether the data of the person of this name were deleted while their votes stayed."""
+    return is_revoked(tx, study_id=study.id, name=_mark(study, platform, name))
+
+
+def _mark(study: Study, platform: str, name: str) -> str:
+    """No name of a link: those have 12 letters and digits."""
+    return "withdrawn " + hashlib.sha256(f"{study.uid}/{platform}/{name}".encode()).hexdigest()

@@ -9,6 +9,8 @@ import pytest
 
 from study_server.clock import now_ms
 from study_server.web.catalogue import load_catalogue
+from study_server.web.security import Keyring
+from study_server.web.signed_links import personal_link
 from tests.study_server.visiting import Visitor, query, run, serving
 
 ABOUT = {"demographics": ({"id": "age", "label": "How old are you?"},)}
@@ -55,7 +57,7 @@ def test_a_person_deletes_their_own_data_and_their_slots_open(settings, database
             forged = await visitor.client.post("/s/s/withdraw", data={"csrf": "x", "sure": "yes"})
             assert forged.status_code == 403
             done = await visitor.client.post("/s/s/withdraw", data={"csrf": csrf, "sure": "yes"})
-            assert "Your data are deleted" in done.text
+            assert "Your data have been deleted" in done.text
             assert (await visitor.post("api/session", {})).status_code == 401
 
     run(scenario())
@@ -67,6 +69,32 @@ def test_a_person_deletes_their_own_data_and_their_slots_open(settings, database
     assert query(database, "SELECT actor FROM owner_actions WHERE action LIKE 'data of one%'") == [
         ("the person themselves",)
     ]
+
+
+@pytest.mark.parametrize("platform", ["open", "personal"])
+def test_whose_votes_stay_does_not_vote_again_by_the_same_link(settings, database, make_study, platform):
+    make_study(platform={"name": platform}, consent={"after_withdrawal": "keep_votes"})
+    keys = Keyring(settings.secret_key.get_secret_value())
+    uid = query(database, "SELECT uid FROM studies")[0][0]
+    name, address = personal_link(keys, slug="s", uid=uid)
+    link = LINK if platform == "open" else "?" + address.partition("?")[2]
+
+    async def scenario():
+        async with serving(settings) as browser:
+            visitor = await Visitor(browser()).enter(link)
+            await visitor.vote_all(limit=1)
+            page = (await visitor.client.get("/s/s/privacy")).text
+            csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
+            await visitor.client.post("/s/s/withdraw", data={"csrf": csrf, "sure": "yes"})
+            again = await browser().get("/s/s" + link)
+            assert again.status_code == 403 and "Your part in this study is over" in again.text
+            await Visitor(browser()).enter("" if platform == "open" else "?" + other.partition("?")[2])
+
+    other = personal_link(keys, slug="s", uid=uid)[1]
+    run(scenario())
+    assert query(database, "SELECT COUNT(*) FROM annotators") == [(2,)]
+    stored = str(query(database, "SELECT * FROM revoked_links"))
+    assert "p1" not in stored and name not in stored
 
 
 def test_what_leads_to_people_is_deleted_by_itself_after_the_retention_period(settings, database, make_study):
