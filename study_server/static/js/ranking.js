@@ -55,6 +55,7 @@ export class Ranking {
     this.allowTie = study.allow_tie;
     this.allowSkip = study.allow_skip;
     byId("ranking-question").textContent = study.questions[0].text;
+    byId("ranking-question").lang = study.questions[0].language;
     byId("ranking-tie").hidden = !study.allow_tie;
     byId("ranking-skip").hidden = !study.allow_skip;
     this.reset();
