@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 
 from study_server.db import Tx
 from study_server.errors import NotSaved, StudyError
@@ -19,17 +21,25 @@ from study_server.web.context import Server
 log = logging.getLogger(__name__)
 # After a look that failed: somebody has to install something or free a disk.
 WAIT_AFTER_FAILURE = 300.0
+# After a process that found nothing due: votes on screens may never come, or leave the deciding question out.
+WAIT_AFTER_NOTHING = 60.0
+LOOK = re.compile(r"look \d+:")
 
 
 async def keep_looking(server: Server) -> None:
     """Look for due looks with every sweep, until cancelled."""
+    nothing_at: dict[str, float] = {}
     while True:
         await asyncio.sleep(server.settings.sweep_seconds)
         try:
             for slug in await server.owner_reader.run(studies_to_look_at):
+                if time.monotonic() - nothing_at.get(slug, -WAIT_AFTER_NOTHING) < WAIT_AFTER_NOTHING:
+                    continue
                 said = await run_command(server.database, "study", "look", slug)
-                if said.startswith("look"):
+                if LOOK.match(said):
                     log.info("study %s: %s", slug, said.strip())
+                else:
+                    nothing_at[slug] = time.monotonic()
         except NotSaved:
             log.warning("no look was taken: the database does not answer")
         except CommandFailed as error:
@@ -38,13 +48,13 @@ async def keep_looking(server: Server) -> None:
 
 
 def studies_to_look_at(tx: Tx) -> list[str]:
-    """Studies whose next look may be due; one whose design cannot be read is left alone."""
+    """Studies whose next look may be due, or with pairs to end; one whose design cannot be read is left alone."""
     found = []
     for (slug,) in tx.all(WITH_RULE):
         try:
             stopping = read_stopping(tx, find_study(tx, slug))
         except StudyError:
             continue
-        if stopping is not None and stopping.may_be_due:
+        if stopping is not None and (stopping.may_be_due or stopping.has_pairs_to_end):
             found.append(slug)
     return found

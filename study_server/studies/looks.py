@@ -33,9 +33,9 @@ ADD_LOOK = Statement("""
     INSERT INTO study_looks (study_id, number, at_ms, look) VALUES (:study, :number, :now, :look)
     ON CONFLICT (study_id, number) DO NOTHING RETURNING number
 """)
-# Valid votes and live leases by comparison: how many votes an arm can have by now.
+# Valid votes and live leases by comparison: how many votes an arm can have by now. And how many pairs are asked about.
 LOADS = Statement("""
-    SELECT f.arm, s.arm, SUM(p.load)
+    SELECT f.arm, s.arm, SUM(p.load), SUM(CASE WHEN p.pool = 'task' THEN 1 ELSE 0 END)
     FROM pairs p JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
     WHERE p.study_id = :study AND p.pool IN ('task', 'decided')
     GROUP BY f.arm, s.arm
@@ -72,8 +72,9 @@ LEFT_TO_END = Statement("""
 class Stopping:
     """Where a study stands with its rule: the arms to decide, those still open, the looks so far.
 
-    `votes` counts valid votes and votes on screens by arm, so that it is never too low. `number` is the next look, None
-    if no arm is open or the last look is over; it happens at `needed` votes of each open arm.
+    `votes` counts valid votes and votes on screens by arm, so that it is never too low. `asked` are the arms of pairs
+    that are handed out. `number` is the next look, None if no arm is open or the last look is over; it happens at
+    `needed` votes of each open arm.
     """
 
     rule: StoppingRule
@@ -82,6 +83,7 @@ class Stopping:
     undecided: tuple[str, ...]
     looks: tuple[Look, ...]
     votes: Mapping[str, int]
+    asked: frozenset[str]
     number: int | None
     needed: int
 
@@ -102,6 +104,11 @@ class Stopping:
         """Whether the next look can be due, by votes and leases together."""
         return self.number is not None and min(self.votes[arm] for arm in self.undecided) >= self.needed
 
+    @property
+    def has_pairs_to_end(self) -> bool:
+        """Whether pairs of a decided arm are still handed out: a look was taken and not carried out to the end."""
+        return not self.asked.isdisjoint(self.ended)
+
 
 @dataclass(frozen=True, slots=True)
 class DueLook:
@@ -117,9 +124,11 @@ def read_stopping(tx: Tx, study: Study) -> Stopping | None:
     if rule is None:
         return None
     votes: Counter[str] = Counter()
-    for first, second, load in tx.all(LOADS, study=study.id):
+    asked: set[str] = set()
+    for first, second, load, pairs in tx.all(LOADS, study=study.id):
         votes[first] += int(load)
         votes[second] += int(load)
+        asked.update((first, second) if pairs else ())
     arms = tuple(arm for arm in sorted(votes) if arm != rule.baseline)
     looks = tuple(Look.model_validate_json(text) for (text,) in tx.all(LOOKS, study=study.id))
     decided = {arm for look in looks for arm in look.decided}
@@ -133,6 +142,7 @@ def read_stopping(tx: Tx, study: Study) -> Stopping | None:
         undecided=undecided,
         looks=looks,
         votes=votes,
+        asked=frozenset(asked),
         number=None if over else number,
         needed=0 if over else rule.votes_at(number),
     )

@@ -13,6 +13,7 @@ from qsched.cli.main import app as cli
 from qsched.records.evidence import sha256
 from qsched.records.stopping import StoppingRule, looks_beside, read_looks
 from study_server.db.statements import Statement
+from study_server.looking import studies_to_look_at
 from study_server.owner import act_on_study
 from study_server.studies.cache import find_study
 from study_server.studies.comparisons import MisfitError
@@ -112,6 +113,20 @@ def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_the_vote
     looks = read_looks(looks_beside(file))
     assert looks.arms == 2 and [number for number, _ in looks.latest()] == [1, 1]
     assert {one.arm: one.decision for _, one in looks.latest()}[WORSE] == "worse"
+
+
+def test_pairs_of_a_decided_arm_end_though_the_process_was_stopped_after_the_look(database, make_study, monkeypatch):
+    make_study(votes_per_pair=40, stopping=RULE)
+    give_votes(database, PEOPLE)
+    with monkeypatch.context() as patch:
+        patch.setattr("qsched.cli.study_look._end_decided", lambda *_: None)
+        look(database)
+    with database.snapshot() as tx:
+        assert studies_to_look_at(tx) == ["s"]
+    look(database)
+    assert query(database, "SELECT COUNT(*) FROM pairs WHERE pool = 'decided'") == [(12,)]
+    with database.snapshot() as tx:
+        assert studies_to_look_at(tx) == []
 
 
 def test_a_look_uses_the_votes_that_made_it_due_however_late_it_is(database, make_study):
