@@ -66,6 +66,17 @@ def store_prepared(
     return [PreparedFile(name, hashlib.sha256(data).hexdigest()) for name, data in zip(names, pictures, strict=True)]
 
 
+def lengthen(copy: Location, length: int) -> None:
+    """Pad a copy further: the answer's length must not tell that another picture of its prompt is a longer file."""
+    if file_size(copy) >= length:
+        return
+    if isinstance(copy, RemotePath):
+        write_atomic(copy, copy.read_bytes().ljust(length, b"\0"))
+        return
+    with copy.open("ab") as file:
+        file.write(bytes(length - file_size(copy)))
+
+
 def _write_padded(pictures: Sequence[bytes], target: Location, *, least: int = 0) -> list[str]:
     longest = max([len(data) for data in pictures] + [least])
     length = -(-longest // PADDING_STEP) * PADDING_STEP

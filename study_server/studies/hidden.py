@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsched.locations import Location
+from qsched.locations import Location, file_size
 from study_server.db.database import Database
 from study_server.db.models import ImageRecord
-from study_server.media.importing import store_prepared, stored_path
+from study_server.media.importing import lengthen, store_prepared, stored_path
 from study_server.media.png import clean_png, read_pixels, write_pixels
 from study_server.studies.comparisons import ImageKey, MisfitError, PlannedPair, pair_key
 from study_server.studies.design import StudyDesign
@@ -72,7 +73,13 @@ def make_hidden_traps(
     files: Mapping[ImageKey, str],
     folder: Location,
 ) -> None:
-    """Store the two pictures of each hidden trap, of one length and made by one encoder; adds to `ids`."""
+    """Store the two pictures of each hidden trap, made by one encoder; adds to `ids`.
+
+    They and every other picture of the prompt get one length, which would tell the trap otherwise.
+    """
+    by_unit: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for (prompt, sample, _), stored_name in files.items():
+        by_unit[prompt, sample].append(stored_name)
     for pair in planned:
         if pair.pool != "trap" or pair.triplet is not None:
             continue
@@ -86,8 +93,12 @@ def make_hidden_traps(
             write_pixels(one, display=display)
             for one in (pixels, change_invisibly(pixels, np.random.default_rng(seed)))
         ]
+        prepared = store_prepared(made, target=folder, beside=copy)
+        length = file_size(stored_path(folder, prepared[0].name))
+        for name in by_unit[unit]:
+            lengthen(stored_path(folder, name), length)
         with database.session() as session:
-            for arm, stored in zip(MADE, store_prepared(made, target=folder), strict=True):
+            for arm, stored in zip(MADE, prepared, strict=True):
                 image = ImageRecord(
                     study_id=study_id,
                     prompt_id=prompts[pair.prompt_key],

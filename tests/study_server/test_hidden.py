@@ -16,6 +16,7 @@ from analysis.winrates import app as winrates
 from qsched.errors import InputError
 from study_server.export.votes import export_votes
 from study_server.quality.figures import Answer, work_figures
+from study_server.studies import hidden
 from study_server.studies.hidden import CHANGED, UNCHANGED, change_invisibly
 from tests.study_server.visiting import Visitor, query, run, serving
 
@@ -64,6 +65,20 @@ def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings, datab
     done = CliRunner().invoke(winrates, words)
     assert done.exit_code == 0, done.output
     assert "copy" not in done.output, "the pictures of a trap are no arms"
+
+
+@pytest.mark.parametrize("more", [0, 20_000])
+def test_no_length_tells_a_hidden_trap_from_other_pairs_of_its_prompt(
+    database, make_study, settings, monkeypatch, more
+):
+    written = hidden.write_pixels
+    monkeypatch.setattr(hidden, "write_pixels", lambda *made, **how: written(*made, **how) + bytes(more))
+    make_study(hidden_traps=2)
+    lengths: dict[int, set[int]] = {}
+    for prompt, name in query(database, "SELECT prompt_id, file FROM images"):
+        size = (settings.data_folder / "s" / name[:2] / name).stat().st_size
+        lengths.setdefault(prompt, set()).add(size)
+    assert lengths and all(len(found) == 1 for found in lengths.values()), lengths
 
 
 def test_more_items_than_prompts_are_refused(make_study):
