@@ -30,7 +30,7 @@ def test_a_skipped_test_fails_only_where_it_is_required(tmp_path, marker, requir
     (tmp_path / "test_one.py").write_text(SKIPPED.format(marker=marker), encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", tmp_path],
-        env={**os.environ, "QSCHED_REQUIRE_ALL": required, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTEST_ADDOPTS": "", "QSCHED_REQUIRE_ALL": required, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,
         text=True,

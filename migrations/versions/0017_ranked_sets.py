@@ -21,8 +21,8 @@ def upgrade() -> None:
         sa.Column("third_image_id", KEY, sa.ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
         sa.Column("fourth_image_id", KEY, sa.ForeignKey("images.id", ondelete="CASCADE")),
     )
-    comment = "of a ranked set: numbers of the pictures as they lay, 2031"
-    op.add_column("assignments", sa.Column("places", sa.Text(), comment=comment))
+    # Of a ranked set: numbers of the pictures as they lay, "2031".
+    op.add_column("assignments", sa.Column("places", sa.Text()))
 
 
 def downgrade() -> None:
