@@ -15,9 +15,9 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-LIMIT = 0.4
+LIMIT = 0.2
 #: A file with shared fixtures is listed whole if its tests, without those that are slow by mark, take more than this.
-FILE_LIMIT = 2.5
+FILE_LIMIT = 2.0
 LISTED = Path(__file__).parents[1] / "tests" / "slow_tests.txt"
 HEAD = """\
 # Tests and files that `make check` leaves out because they take long. Made by tools/slow_tests.py from measured times;

@@ -16,7 +16,8 @@ from analysis.votes.__main__ import app as votes
 from qsched.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# docs/reference is made from the code, with help texts in boxes.
+PAGES = [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.parent.name != "reference")]
 # Typer brings a click of its own, whose classes are private: hence no types below.
 COMMANDS: dict[str, Any] = {
     "qsched winrates": typer.main.get_command(winrates.app),
