@@ -191,30 +191,32 @@ def bonus(
     study_id: str | None = STUDY_ID,
     dry_run: bool = DRY_RUN,
     yes: bool = YES,
-    again: bool = typer.Option(False, "--again", help="Pay a list that was paid before a second time."),
+    again: bool = typer.Option(False, "--again", help="Also pay those who were paid a bonus before."),
     db: str | None = DB,
 ) -> None:
-    """Pay the bonuses of a list. Prolific pays again whenever it is asked again, so a paid list is refused.
+    """Pay the bonuses of a list. Prolific pays again whenever it is asked again, so who was paid is refused.
 
     Example: qsched study prolific bonus demo bonuses.csv --dry-run
     """
     from study_server.recruiting.decisions import (
         BONUS_ACTION,
-        PAID_LIST,
-        list_mark,
+        bonus_mark,
+        paid_before,
         read_bonuses,
         refuse_unknown,
     )
     from study_server.recruiting.platform import OutcomeUnknown
 
     bonuses = read_bonuses(file)
-    mark = list_mark(bonuses)
     with _case(slug, study_id, db) as case:
         refuse_unknown([one.submission for one in bonuses], case.submissions, study=case.there)
         with case.database.transaction() as tx:
-            paid = tx.one(PAID_LIST, study=slug, action=BONUS_ACTION, mark=mark)
-        if paid is not None and not again:
-            raise InputError(f"this list was paid before ({paid[0]}); --again pays it a second time")
+            paid = paid_before(tx, slug, bonuses)
+        if paid and not again:
+            raise InputError(
+                f"{len(paid)} of {len(bonuses)} submissions were paid a bonus before, the first {paid[0].submission}; "
+                "take them out of the list, or pay them once more with --again"
+            )
         total = sum(one.amount for one in bonuses)
         highest = max(bonuses, key=lambda one: one.amount)
         typer.echo(
@@ -227,8 +229,9 @@ def bonus(
         batch = case.api.set_up_bonuses(case.there, bonuses)
         typer.echo(f"Prolific: {batch.amount:.2f} and fees {batch.fees:.2f}, VAT {batch.vat:.2f}: {batch.total:.2f}")
         _confirm(yes, f"Pay {batch.total:.2f} to {len(bonuses)} people?")
+        marks = " ".join(map(bonus_mark, bonuses))
         # Before the request: if no answer comes, the log still knows that it was sent.
-        case.note(BONUS_ACTION, f"batch {batch.id}: {len(bonuses)} people, {total:.2f}, {mark}")
+        case.note(BONUS_ACTION, f"batch {batch.id}: {len(bonuses)} people, {total:.2f}; {marks}")
         try:
             case.api.pay_bonuses(batch)
         except OutcomeUnknown as error:

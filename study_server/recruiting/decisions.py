@@ -27,11 +27,7 @@ STUDIES_NAMED = Statement("""
     WHERE s.study_id = :study AND ps.platform = :platform AND ps.external_study IS NOT NULL AND NOT s.preview
     GROUP BY ps.external_study ORDER BY 2 DESC
 """)
-PAID_LIST = Statement("""
-    SELECT detail FROM owner_actions
-    WHERE study = :study AND action = :action AND detail LIKE '%' || CAST(:mark AS TEXT) || '%'
-    ORDER BY id DESC LIMIT 1
-""")
+PAID = Statement("SELECT detail FROM owner_actions WHERE study = :study AND action = :action ORDER BY id")
 _AMOUNT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,2})?")
 BONUS_ACTION = "Prolific bonuses paid"
 
@@ -103,10 +99,15 @@ def read_bonuses(path: Path) -> list[Bonus]:
     return bonuses
 
 
-def list_mark(bonuses: Sequence[Bonus]) -> str:
-    """Names a list of bonuses, whatever its order: the log knows by it which were paid."""
-    lines = sorted(f"{bonus.submission},{bonus.amount:.2f}" for bonus in bonuses)
-    return "list " + hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+def bonus_mark(bonus: Bonus) -> str:
+    """Names a submission in the log without its id, which viewers may not read."""
+    return hashlib.sha256(f"bonus {bonus.submission}".encode()).hexdigest()[:16]
+
+
+def paid_before(tx: Tx, slug: str, bonuses: Sequence[Bonus]) -> list[Bonus]:
+    """Those of `bonuses` whose submission has had a bonus in this study, whatever the list or the amount was."""
+    marks = {word for (detail,) in tx.all(PAID, study=slug, action=BONUS_ACTION) for word in detail.split()}
+    return [bonus for bonus in bonuses if bonus_mark(bonus) in marks]
 
 
 def refuse_unknown(ids: Sequence[str], submissions: Sequence[Submission], *, study: str) -> None:
