@@ -112,7 +112,8 @@ def heldout_table(rows: list[dict[str, Any]]) -> list[str]:
         cells = [row["arm"], f"{len(row['seeds'])} x {row['prompts']}", f"{row['stock_check']:.3f}"]
         for name in METHODS:
             one = row["methods"][name]
-            cells.append(f"{'/'.join(one['found'])}: {words(one['jaq'])} ({words(one['tiny-check'])})")
+            gain = f": {words(one['jaq'])} ({words(one['tiny-check'])})"  # no number where nothing was compared
+            cells.append("/".join(one["found"]) + ("" if set(one["found"]) == {"stock"} else gain))
         if "pair" in row:
             pair = row["pair"]
             at = ", ".join(f"{pair['coefficients'][kind]:.3g}" for kind in ("model", "sample"))

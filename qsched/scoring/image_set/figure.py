@@ -176,8 +176,8 @@ def render_figure(scores: SetScores, metric: str) -> Figure | None:
     svg = svg_of(figure)
     label = html.escape(f"{metric} of {len(points)} arms against the size of the denoiser; the tables hold the values")
     note = (
-        "Square marks: another arm that is not larger is shown to be better (their paired interval is beyond 0). Round "
-        "marks: none is."
+        "Square marks: another arm that is not larger is shown to be better (their paired interval, not corrected for "
+        "the number of pairs, is beyond 0). Round marks: none is."
     )
     if xs != sizes:
         note += " Arms of nearly one size are set a little apart."
