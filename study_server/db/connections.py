@@ -5,7 +5,8 @@ from __future__ import annotations
 from qsched.errors import InputError
 from study_server.db.database import Database
 
-#: What one process opens at most: two writers, two readers, one for owners' pages, two of the pool, one for the clock.
+#: What one process keeps open under load: two writers, two readers, one for owners' pages, two of the pool, one for the
+#: clock. Not counted, because they come and go: one for each export or look while it runs, and the pool's overflow.
 PER_PROCESS = 8
 COUNTS = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
@@ -26,6 +27,6 @@ def count_connections(database: Database, *, workers: int) -> str:
     words = f"{needed} connections to PostgreSQL for {workers} processes; it has {left} of {limit} left"
     if needed > left:
         raise InputError(
-            f"the server needs up to {words}. Take fewer --workers, raise max_connections, or end what holds the others"
+            f"the server needs {words}. Take fewer --workers, raise max_connections, or end what holds the others"
         )
-    return f"up to {words}"
+    return f"{words}; each export and each look takes one more while it runs"
