@@ -46,7 +46,8 @@ def test_every_class_is_read_as_diffusers_reads_it(name, tmp_path) -> None:
         expected, found = tensors(whole), tensors(read)
         assert list(expected) == list(found) and not read.training
         for key, tensor in expected.items():
-            assert tensor.dtype is found[key].dtype and torch.equal(tensor, found[key]), (key, dtype)
+            # Lumina saves a parameter that it never sets: whatever was in memory, not-a-number included.
+            torch.testing.assert_close(found[key], tensor, rtol=0, atol=0, equal_nan=True, msg=f"{key} in {dtype}")
             assert tensor.requires_grad == found[key].requires_grad and tensor.stride() == found[key].stride(), key
 
 
