@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ def winrates(
     from analysis.report.wording import read_wording
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
+    from analysis.votes.sources import studies_with_looks
 
     kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
     asked_looks, looks_found = find_looks(looks, votes)
@@ -151,7 +153,7 @@ def winrates(
         weights=weights,
         asked=Asked(parse_map(columns), parse_outcomes(outcome), accept=yes),
     )
-    found = find(table, settings)
+    found = find(table, replace(settings, looks_unread=studies_with_looks(votes)))
     paths = write_report(found, out)
     report_done(found, paths[0])
 

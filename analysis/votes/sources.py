@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: A file, the URL of a database, or a frame in memory (polars, pandas, pyarrow).
 VotesSource: TypeAlias = "str | Path | IntoDataFrame | pl.LazyFrame"
 
+STUDIES_WITH_LOOKS = "SELECT DISTINCT s.slug FROM study_looks l JOIN studies s ON s.id = l.study_id"
 VIEW = "votes_table"
 ROW = "row"
 #: Types of text in a parquet file, in the words of pyarrow.
@@ -238,6 +239,22 @@ def _open_database(url: str) -> Source:
     finally:
         engine.dispose()
     return _in_memory(shown, frame, first=1)
+
+
+def studies_with_looks(names: Sequence[str]) -> tuple[str, ...]:
+    """Slugs of the studies in databases among `names` that took planned looks; URLs that were read before."""
+    found: set[str] = set()
+    for url in (name for name in names if "://" in name):
+        import sqlalchemy
+
+        engine = sqlalchemy.create_engine(url)
+        try:
+            with engine.connect() as connection:
+                if sqlalchemy.inspect(connection).has_table("study_looks"):
+                    found.update(connection.scalars(sqlalchemy.text(STUDIES_WITH_LOOKS)))
+        finally:
+            engine.dispose()
+    return tuple(sorted(found))
 
 
 def _has_view(connection: object) -> bool:

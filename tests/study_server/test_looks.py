@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from analysis.winrates import app as winrates_app
 from qsched.cli.main import app as cli
 from qsched.records.evidence import sha256
 from qsched.records.stopping import StoppingRule, looks_beside, read_looks
@@ -110,6 +111,8 @@ def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_the_vote
     url = database.url.render_as_string(False)
     outcome = CliRunner().invoke(cli, ["votes", "export", str(file), "--study", "s", "--db", url])
     assert outcome.exit_code == 0, outcome.output
+    refused = CliRunner().invoke(winrates_app, [url, "--out", str(tmp_path / "report")])
+    assert "looks are not read from a database" in str(refused.exception)
     looks = read_looks(looks_beside(file))
     assert looks.arms == 2 and [number for number, _ in looks.latest()] == [1, 1]
     assert {one.arm: one.decision for _, one in looks.latest()}[WORSE] == "worse"

@@ -41,6 +41,13 @@ def with_looks(settings: ReportSettings, *, studies: tuple[str, ...], questions:
                     f"exported with these votes, or choose the {what} with --{what} {name}."
                 )
     else:
+        unread = [name for name in settings.looks_unread if not studies or name in studies]
+        if unread:
+            raise InputError(
+                f"The study {unread[0]!r} stopped asking about arms at planned looks, and looks are not read from a "
+                f"database. `qsched votes export --study {unread[0]} votes.parquet` writes them next to the votes: "
+                "give that file instead of the database, or the looks with --looks."
+            )
         fitting = [
             one
             for one in dict.fromkeys(settings.looks_beside)
