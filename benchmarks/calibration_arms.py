@@ -133,7 +133,7 @@ class Bench:
                     self._write({"kind": "held", "cell": asdict(cell), "arm": arm, "first": first, "values": values})
 
     def coefficients(self, cell: Cell, arm: str) -> Coefficients | None:
-        """Those of an arm; None for a fit that is no candidate, and for a grid that was not run."""
+        """Those of an arm; None for a fit that is not a candidate, and for a grid that was not run."""
         if arm == "stock":
             return Coefficients.constant()
         if arm == "pair":

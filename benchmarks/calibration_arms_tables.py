@@ -39,7 +39,7 @@ def publish(bench: Bench) -> None:
 
 
 def measured(bench: Bench, cell: Cell, arms: tuple[str, ...]) -> list[int]:
-    """The first prompts of the pieces that all these arms have; a fit that is no candidate is not waited for."""
+    """The first prompts of the pieces that all these arms have; a fit that is not a candidate is not waited for."""
     have = [
         set(bench.held.get((cell, arm), {}))
         for arm in arms

@@ -181,7 +181,7 @@ def check_looks(evidence: Evidence) -> list[str]:
     """The looks are there exactly if the design has a stopping rule, and by it; what they found is not checked."""
     path, asked = evidence.folder / LOOKS, evidence.design.get("stopping")
     if not path.is_file():
-        return [] if asked is None else [f"the design has a stopping rule, and there is no {LOOKS}"]
+        return [] if asked is None else [f"the design has a stopping rule, but {LOOKS} is missing"]
     if asked is None:
         return [f"there is a {LOOKS}, and the design has no stopping rule"]
     try:
@@ -199,8 +199,8 @@ def check_looks(evidence: Evidence) -> list[str]:
 def check_votes_table(evidence: Evidence) -> list[str]:
     """The table holds exactly the votes of the chain that count, and each as it was sealed.
 
-    Of a triplet, what the preregistered pair says of it is compared too. Zoom, flicker and toggles are what the page
-    told and are not sealed: a person may have them deleted and let the vote stay.
+    Of a triplet, what the preregistered pair says of it is compared too. Zoom, flicker and toggles are
+    reported by the page and are not sealed: a person may have them deleted while the vote is kept.
     """
     triplets = evidence.table == TRIPLETS
     columns = {**_TRIPLET_COLUMNS, **_OF_PAIR} if triplets else _COLUMNS

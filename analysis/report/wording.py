@@ -11,7 +11,7 @@ from qsched.errors import InputError
 def read_wording(given: str, *, question: str | None) -> str:
     """`given` itself, or if it names a study-card.json, the wordings in it with their languages and numbers of answers.
 
-    Without `question` the card must have one only. InputError for a file that is no card, or lacks the question.
+    Without `question` the card must have exactly one. InputError for a file that is not a card or lacks the question.
     """
     path = Path(given)
     if path.suffix != ".json":
@@ -24,7 +24,7 @@ def read_wording(given: str, *, question: str | None) -> str:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"--wording {given} is no study card with wordings; `qsched study publish` writes study-card.json"
+            f"--wording {given} is not a study card with wordings; `qsched study publish` writes study-card.json"
         ) from error
     chosen = question if question is not None else next(iter(wording)) if len(wording) == 1 else None
     if chosen not in wording:

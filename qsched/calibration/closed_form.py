@@ -7,7 +7,7 @@
 With N prompts and S steps: N S NFE of full precision, N S for the stock scheduler, and N (S - 1) for each of the three
 fits, whose pictures then cost nothing; N = 25, S = 4: 425. A fit is made on all calibration prompts and judged by JAQ
 like any candidate. One pair for all steps, by least squares over all steps at once, lost in three of four measured arms
-and gained nothing in the fourth; it is no candidate.
+and gained nothing in the fourth; it is not a candidate.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How each exported vote looked on the screen: a table beside the votes, row for row in the same order.
 
-The language is that of the question, the other columns are what the page told; a value that it did not tell is empty.
+The language is that of the question, the other columns are what the page reported; a value that it did not report is
+empty.
 Names are those of the votes table, so that the two can be joined by session, pair_id, kind, question and answered_at.
 """
 

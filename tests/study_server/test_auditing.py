@@ -275,7 +275,7 @@ def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path)
         return check_looks(SimpleNamespace(folder=tmp_path, design=design))
 
     assert problems({}) == []
-    assert problems({"stopping": rule}) == ["the design has a stopping rule, and there is no votes.looks.json"]
+    assert problems({"stopping": rule}) == ["the design has a stopping rule, but votes.looks.json is missing"]
     (tmp_path / "votes.looks.json").write_text(looks.model_dump_json())
     assert problems({"stopping": rule}) == []
     assert problems({}) == ["there is a votes.looks.json, and the design has no stopping rule"]
