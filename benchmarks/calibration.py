@@ -30,7 +30,7 @@ from benchmarks.cost import Cost, counted
 from benchmarks.machine import machine
 from qsched.backbones import find_spec
 from qsched.calibration.command import CalibrationFiles, CalibrationRequest, run_calibration
-from qsched.calibration.families import Box, Family, Point, even_grid
+from qsched.calibration.families import Box, CoefficientFamily, Point, even_grid
 from qsched.calibration.record import write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.scoring import Jaq
@@ -140,7 +140,7 @@ def compare(closed: CalibrationFiles, race: CalibrationFiles, grid: CalibrationF
     }
 
 
-def _surface(gains: dict[Point, np.ndarray], family: Family, size: int) -> dict[str, Any]:
+def _surface(gains: dict[Point, np.ndarray], family: CoefficientFamily, size: int) -> dict[str, Any]:
     """Mean gain in JAQ over (1, 1) on the calibration prompts: rows by model, columns by sample coefficient."""
     points = even_grid(family, size)
     means = [round(float(gains[point].mean()), 6) for point in points]

@@ -38,7 +38,7 @@ from qsched.calibration.command import (
 )
 from qsched.calibration.compare import score_arms
 from qsched.calibration.evaluate import Evaluator
-from qsched.calibration.families import Family, even_grid
+from qsched.calibration.families import CoefficientFamily, even_grid
 from qsched.calibration.journal import Journal
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import TrajectoryRenderer
@@ -171,7 +171,7 @@ class Bench:
 
     def _grid(self, cell: Cell) -> dict[str, Any]:
         renderer = self._renderer(cell)
-        family = Family("constant", cell.steps)
+        family = CoefficientFamily("constant", cell.steps)
         points = even_grid(family, GRID)
         assert self._parts is not None
         with counted(*self._parts, Jaq) as cost:

@@ -33,10 +33,10 @@ from benchmarks.calibration_replay import StoredObjective
 from benchmarks.choice_worlds import NOISES, SHAPES, SIDE, planted_gain, planted_values
 from qsched.backbones import load_backbone, quiet_libraries
 from qsched.calibration.equals import set_of_equals
-from qsched.calibration.families import Family, Point, even_grid
+from qsched.calibration.families import CoefficientFamily, Point, even_grid
 from qsched.calibration.search import leader, search_race
 from qsched.calibration.surface import fit_surface
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import image_seed, read_prompts
 from qsched.precision import apply_precision, find_recipe
 from qsched.scoring import Jaq, load_scorer
@@ -109,7 +109,7 @@ def main() -> None:
 
 def measure(arm: Arm) -> tuple[list[Point], np.ndarray]:
     """(points, JAQ [points, prompts]), (1, 1) among them."""
-    family = Family("constant", arm.steps)
+    family = CoefficientFamily("constant", arm.steps)
     points = even_grid(family, arm.size)
     values = np.full((len(points), arm.n_prompts), np.nan)
     if arm.path.exists():
@@ -126,7 +126,7 @@ def measure(arm: Arm) -> tuple[list[Point], np.ndarray]:
     for i, point in enumerate(points):
         if np.isnan(values[i]).any():
             coefficients = family.coefficients(point)
-            images = renderer.render([Row(p, image_seed(0, p.prompt_id, 0), coefficients) for p in prompts])
+            images = renderer.render([BatchRow(p, image_seed(0, p.prompt_id, 0), coefficients) for p in prompts])
             values[i] = objective.score(images, [p.prompt for p in prompts]).jaq
             np.savez_compressed(arm.path, jaq=values, points=np.array(points))
             print(f"{arm.name}: {i + 1} of {len(points)}, {renderer.nfe} NFE", flush=True)
@@ -162,7 +162,7 @@ def by_fit(points: Sequence[Point], values_CN: np.ndarray) -> Point:
     means = values_CN.mean(axis=1)
     stock = list(points).index((1.0, 1.0))
     allowed = [i for i in range(len(points)) if np.isfinite(means[i]) and means[i] >= means[stock]]
-    surface = fit_surface(points, values_CN, Family("constant", 4))
+    surface = fit_surface(points, values_CN, CoefficientFamily("constant", 4))
     if surface is None:
         return points[max(allowed, key=lambda i: float(means[i]))]
     return points[allowed[int(surface.at([points[i] for i in allowed]).argmax())]]
@@ -237,7 +237,7 @@ def planted_worlds(work: Path) -> dict[tuple[int, str, str, float], list[list[fl
 
 def planted_world(n: int, shape: str, noise: str, level: float, seed: int) -> dict[str, object]:
     """One world, searched once."""
-    family = Family("constant", 4)
+    family = CoefficientFamily("constant", 4)
     rng = np.random.default_rng([seed, SHAPES.index(shape), NOISES.index(noise), int(level)])
     gain = planted_gain(shape, rng)
     values = planted_values(gain, noise, level, n, rng)

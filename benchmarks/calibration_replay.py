@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from qsched.calibration.families import Family, Point, even_grid
+from qsched.calibration.families import CoefficientFamily, Point, even_grid
 from qsched.calibration.search import leader, search_race
 from qsched.scoring.paired import paired_difference
 
@@ -51,7 +51,7 @@ class StoredObjective:
         return {point: np.array(list(values.values())) for point, values in self._known.items()}
 
 
-def replay(gains: dict[Point, np.ndarray], family: Family, size: int, *, splits: int = 50) -> dict[str, Any]:
+def replay(gains: dict[Point, np.ndarray], family: CoefficientFamily, size: int, *, splits: int = 50) -> dict[str, Any]:
     """Held-out gain of both winners over random halves, and the paired difference race - grid.
 
     The splits share prompts, so the interval over them is narrower than one over new prompts would be.

@@ -40,7 +40,7 @@ from qsched.calibration.command import CalibrationRequest, load_objective, run_c
 from qsched.calibration.families import Box, Vary, even_grid
 from qsched.calibration.record import write_record
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import image_seed, read_prompts
 from qsched.precision import apply_precision, find_recipe
 from qsched.scheduling import Coefficients
@@ -72,7 +72,7 @@ class Judge:
         key = (precision, json.dumps(coefficients.to_dict(), sort_keys=True), seed, n)
         if key not in self._known:
             prompts = self._prompts[:n]
-            rows = [Row(p, image_seed(seed, p.prompt_id, 0), coefficients) for p in prompts]
+            rows = [BatchRow(p, image_seed(seed, p.prompt_id, 0), coefficients) for p in prompts]
             images = self.renderer(precision).render(rows)
             texts, names = [p.prompt for p in prompts], [p.prompt_id for p in prompts]
             scores = self._objective.score(images, texts, names=names)

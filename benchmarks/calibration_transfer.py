@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.calibration_arms import MODELS, SCRIPTS_GRID, Bench, Cell
 from qsched.backbones import Backbone, load_backbone, quiet_libraries
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.files import append_synced
 from qsched.generation import image_seed, read_prompts
 from qsched.generation.quantize import calibration_source, quantize_backbone
@@ -100,7 +100,7 @@ class Study:
         return {name: np.array(one) for name, one in self._known[key].items()}
 
     def _render(self, setting: Setting, coefficients: Coefficients) -> list[Any]:
-        rows = [Row(p, image_seed(0, p.prompt_id, 0), coefficients) for p in self._prompts]
+        rows = [BatchRow(p, image_seed(0, p.prompt_id, 0), coefficients) for p in self._prompts]
         return self._renderer(setting).render(rows)
 
     def _renderer(self, setting: Setting) -> TrajectoryRenderer:

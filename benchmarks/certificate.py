@@ -25,7 +25,7 @@ from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd import NODES, fit_jnd
 from analysis.stats.jnd.mapping import check_map, mapped_bound
 from analysis.stats.jnd.scale import PEOPLE_SD, POOLED_SD
-from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_under
+from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, share_under
 from analysis.triplets import BOOSTED
 from benchmarks.certificate_metrics import metric_study
 from benchmarks.certificate_studies import (
@@ -101,7 +101,7 @@ def _mean_study(
 
 
 #: The plan of the share clause: chosen by expected power (docs/certificate.md).
-STAGES = (Stage(BOOSTED, 12, 10.0), Stage(BOOSTED, 40, 34.0))
+STAGES = (VoteStage(BOOSTED, 12, 10.0), VoteStage(BOOSTED, 40, 34.0))
 SHARE_GAIN = 2.2
 PERCEPTION = Perception(gain=SHARE_GAIN, gain_sd=0.15, people_sd=0.3)
 BROKEN = 0.07

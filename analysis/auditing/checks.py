@@ -17,7 +17,7 @@ import polars as pl
 
 from analysis.auditing.read import LOOKS, TRIPLETS, Evidence, Head, Line
 from qsched.errors import InputError
-from qsched.records import Answer
+from qsched.records import TripletAnswer
 from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
 from qsched.records.stopping import StoppingRule, read_looks
 
@@ -324,7 +324,7 @@ def _as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _as_triplet_row(row: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[Any, ...]:
-    values = {**row, "choice": Answer.NOT_SURE.value if row["choice"] == "tie" else row["choice"]}
+    values = {**row, "choice": TripletAnswer.NOT_SURE.value if row["choice"] == "tie" else row["choice"]}
     sealed = [values[name] for name in _TRIPLET_COLUMNS.values()]
     return (*sealed, *(pair.get(name) for name in _OF_PAIR.values()))
 

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.certificate.result import ClauseResult
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.scale import score_pictures
-from analysis.stats.jnd.share import Perception, Stage, flag_probability, share_bound, share_under, upper_share
+from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, share_bound, share_under, upper_share
 from analysis.triplets import BOOSTED, PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 from analysis.votes.sources import open_source
@@ -31,7 +31,8 @@ def judge_share(
     if plan.arm not in codes.pictures:
         return ClauseResult("share", claim, False, f"No vote shows {plan.arm}.")
     stages = tuple(
-        Stage(PLAIN if stage.presentation == "plain" else BOOSTED, stage.votes, stage.cut) for stage in clause.stages
+        VoteStage(PLAIN if stage.presentation == "plain" else BOOSTED, stage.votes, stage.cut)
+        for stage in clause.stages
     )
     perception, notes = measured_perception(codes, plan, clause)
     if perception is None:

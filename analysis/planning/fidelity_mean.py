@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.stats.jnd.model import Array, Layout, MapForm, Patterns, Q, terms
+from analysis.stats.jnd.model import Array, MapForm, ParameterLayout, Patterns, Q, terms
 from analysis.triplets import BOOSTED, PLAIN
 
 RUNGS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
@@ -115,7 +115,7 @@ def _direct(damage: float, limit: float, a: PriceAssumptions, *, scale: float) -
     floor = damage**2 * (a.people_sd**2 / a.people + a.prompt_sd**2 / a.prompts)
     if floor >= wanted:
         return None, f"{a.people} people and {a.prompts} prompts are too few, however many votes they give"
-    layout = Layout(1, (PLAIN,), False, "none", False, a.spread)
+    layout = ParameterLayout(1, (PLAIN,), False, "none", False, a.spread)
     information = _information(layout, [(PLAIN, 0, 1)], np.array([damage * scale, a.threshold]), a)[0]
     variance = float(np.linalg.inv(information)[0, 0]) / scale**2
     return variance / (wanted - floor), ""
@@ -151,10 +151,10 @@ def map_check_price(a: PriceAssumptions) -> Price:
     return Price("check that the map is straight", votes * plain, votes * (1 - plain))
 
 
-def _ladder(a: PriceAssumptions, arms: int, form: MapForm) -> tuple[Layout, list[tuple[int, int, int]], Array]:
+def _ladder(a: PriceAssumptions, arms: int, form: MapForm) -> tuple[ParameterLayout, list[tuple[int, int, int]], Array]:
     """Comparisons to choose from: all but the arms' own plain votes and arms against arms."""
     damages = [a.damage] * arms + list(RUNGS)
-    layout = Layout(len(damages), (PLAIN, BOOSTED), False, form, False, a.spread)
+    layout = ParameterLayout(len(damages), (PLAIN, BOOSTED), False, form, False, a.spread)
     theta = layout.start()
     theta[: len(damages)] = damages
     theta[len(damages) : len(damages) + 2] = a.threshold
@@ -174,7 +174,9 @@ def _ladder(a: PriceAssumptions, arms: int, form: MapForm) -> tuple[Layout, list
     return layout, candidates, _information(layout, candidates, theta, a)
 
 
-def _information(layout: Layout, candidates: list[tuple[int, int, int]], theta: Array, a: PriceAssumptions) -> Array:
+def _information(
+    layout: ParameterLayout, candidates: list[tuple[int, int, int]], theta: Array, a: PriceAssumptions
+) -> Array:
     """Expected information of one vote of each comparison, (C, m, m)."""
     shown, i, j = (np.array(column, dtype=np.int64) for column in zip(*candidates, strict=True))
     at = terms(theta, layout, Patterns(shown, i, j), lapse=np.full(2, a.lapse), z=np.zeros(1))

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from analysis.planning.fidelity_mean import PriceAssumptions
 from analysis.stats.jnd.model import Array, Q, nodes_of
-from analysis.stats.jnd.share import Perception, Stage, flag_probability, score_distribution, share_bound
+from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, score_distribution, share_bound
 from analysis.triplets import BOOSTED, PLAIN
 
 _NODES = 9
@@ -27,7 +27,7 @@ class SharePrice:
     """A plan: its stages, pi, expected votes, probability that the clause is shown; `reason` where none reaches the
     power."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[VoteStage, ...]
     pi: float
     votes: float
     probability: float
@@ -56,7 +56,7 @@ def share_price(share: float, a: PriceAssumptions, *, presentation: int = BOOSTE
                         continue
                     chance = float(stats.binom.cdf(allowed, a.prompts, rate[c1, c2]))
                     votes = a.prompts * (n1 + float(again[c1]) * n2)
-                    stages = (Stage(presentation, n1, c1 / 2), Stage(presentation, n2, c2 / 2))
+                    stages = (VoteStage(presentation, n1, c1 / 2), VoteStage(presentation, n2, c2 / 2))
                     found = SharePrice(stages, float(pi[c1, c2]), votes, chance)
                     best = found if best is None else _better(best, found, a.power)
     if best is None:

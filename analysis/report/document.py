@@ -16,7 +16,7 @@ from analysis.report.findings import Findings
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.assisted import Assisted
 from analysis.report.subjects.strata import Strata
-from analysis.stats import Estimate, ModelFit, PairRow, RawPair, StrengthRow
+from analysis.stats import ContrastRow, Estimate, ModelFit, RawPair, StrengthRow
 from analysis.stats.annotator_results import Agreement
 from analysis.stats.results import TieParameter
 
@@ -159,7 +159,7 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
     return [_pair(raw, contrasts.get((raw.arm_a, raw.arm_b))) for raw in counted]
 
 
-def _pair(raw: RawPair, contrast: PairRow | None) -> dict[str, Any]:
+def _pair(raw: RawPair, contrast: ContrastRow | None) -> dict[str, Any]:
     """`win_rate`, `low`, `high` are of the votes themselves; `model_*` and p_holm of the model's contrast."""
     counted = {name: number(value) if isinstance(value, float) else value for name, value in vars(raw).items()}
     model: dict[str, float | None] = {

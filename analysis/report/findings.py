@@ -38,7 +38,7 @@ from analysis.report.subjects.covariates import Adjusted, find_adjusted
 from analysis.report.subjects.groups import Group, find_groups
 from analysis.report.subjects.looks import looks_claims, looks_warnings, with_looks
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
-from analysis.report.subjects.pictures import Example, ImageSet, find_examples, load_image_set
+from analysis.report.subjects.pictures import ExamplePair, ImageSet, find_examples, load_image_set
 from analysis.report.subjects.session import SessionResults, find_session
 from analysis.report.subjects.strata import Strata, find_strata
 from analysis.stats import (
@@ -91,8 +91,8 @@ class Findings:
     session: SessionResults
     annotators: AnnotatorResults
     influence: Influence
-    most_agreed: tuple[Example, ...]
-    least_agreed: tuple[Example, ...]
+    most_agreed: tuple[ExamplePair, ...]
+    least_agreed: tuple[ExamplePair, ...]
     image_set: ImageSet | None
     fonts: Fonts
     warnings: tuple[str, ...]
@@ -195,7 +195,7 @@ def _claims(found: Estimate | None, settings: ReportSettings) -> tuple[Claim, ..
 
 
 @dataclass(frozen=True)
-class _Screened:
+class _ScreenedVotes:
     """The kept votes and their estimate, or why there is none; `warnings` name arms that an estimate leaves out.
 
     `whole`: why all arms together have no estimate.
@@ -210,7 +210,7 @@ class _Screened:
     warnings: tuple[str, ...] = ()
 
 
-def _screen(chosen: VotesTable, settings: ReportSettings) -> _Screened:
+def _screen(chosen: VotesTable, settings: ReportSettings) -> _ScreenedVotes:
     """Exclude and estimate; if some arms have no finite strength, estimate the largest group of arms that has."""
     whole = _screened(chosen, settings, settings.rules)
     if whole.existence is None:
@@ -224,13 +224,13 @@ def _screen(chosen: VotesTable, settings: ReportSettings) -> _Screened:
     return replace(part, whole=whole.existence, warnings=tuple(partial_warnings(whole.existence, rest, whole.counts)))
 
 
-def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRules) -> _Screened:
+def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRules) -> _ScreenedVotes:
     kept, exclusions = exclude(chosen, rules)
     refuse_mixture(exclusions, settings)
     refuse_nothing(exclusions)
     counts = count_votes(kept)
     existence, found = _estimate(counts, settings.estimate)
-    return _Screened(kept, exclusions, counts, existence, found, existence)
+    return _ScreenedVotes(kept, exclusions, counts, existence, found, existence)
 
 
 def _among(chosen: VotesTable, settings: ReportSettings, arms: tuple[str, ...]) -> Estimate | None:

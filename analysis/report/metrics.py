@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.report.subjects.pictures import Example, ImageSet, with_pictures
+from analysis.report.subjects.pictures import ExamplePair, ImageSet, with_pictures
 from analysis.stats import Estimate, annotator_rows
 from analysis.stats.metric_agreement import (
     MetricAgreement,
@@ -69,18 +69,18 @@ class MetricResults:
     same: float | None
     ceiling: float | None
     own: float | None
-    worst: tuple[tuple[str, Example], ...]
+    worst: tuple[tuple[str, ExamplePair], ...]
 
 
 @dataclass(frozen=True)
-class Scores:
+class MetricValues:
     """Values by (prompt, arm, sample), and the direction of each metric."""
 
     values: dict[tuple[str, str, int], dict[str, float]]
     higher_is_better: dict[str, bool]
 
 
-def read_scores(folder: Location) -> Scores:
+def read_scores(folder: Location) -> MetricValues:
     """The results of `qsched score`; InputError if there are none, or if they cannot be read."""
     if not (folder / VALUES).is_file() or not (folder / TABLE).is_file():
         raise InputError(f"{folder} has no {VALUES} and {TABLE}; run `qsched score {folder}` first.")
@@ -97,11 +97,11 @@ def read_scores(folder: Location) -> Scores:
             f"{folder / VALUES} or {TABLE} cannot be read ({type(error).__name__}: {error}). Run `qsched score` again."
         ) from error
     named = {name for each in values.values() for name in each}
-    return Scores(values, {name: up for name, up in higher.items() if name in named})
+    return MetricValues(values, {name: up for name, up in higher.items() if name in named})
 
 
 def compare_metrics(
-    kept: VotesTable, estimate: Estimate, scores: Scores, image_set: ImageSet, *, confidence: float, seed: int = 0
+    kept: VotesTable, estimate: Estimate, scores: MetricValues, image_set: ImageSet, *, confidence: float, seed: int = 0
 ) -> MetricResults:
     """Every metric against the decided votes of `kept`. InputError if no vote is about pictures with values."""
     frame = kept.frame
@@ -168,7 +168,7 @@ def _keys(frame: pl.DataFrame, side: str) -> list[tuple[str, str, int]]:
 
 
 def _margins(
-    scores: Scores,
+    scores: MetricValues,
     name: str,
     higher: bool,
     left: list[tuple[str, str, int]],
@@ -189,7 +189,7 @@ def _within(clusters: dict[str, IntArray], rows: NDArray[np.bool_]) -> dict[str,
 
 
 def _ranking(
-    scores: Scores, name: str, estimate: Estimate, *, confidence: float, seed: int
+    scores: MetricValues, name: str, estimate: Estimate, *, confidence: float, seed: int
 ) -> tuple[float, float, float, bool]:
     """Kendall's tau of the arms' mean value with their strength, its interval, and whether the best arm is the same.
 
@@ -217,7 +217,7 @@ def _ranking(
     return kendall_tau(theta, mean), float(low), float(high), same
 
 
-def _by_prompt(scores: Scores, name: str, arms: tuple[str, ...]) -> tuple[Array, list[int]] | None:
+def _by_prompt(scores: MetricValues, name: str, arms: tuple[str, ...]) -> tuple[Array, list[int]] | None:
     """(prompts, arms) means over samples, and the arms (two or more) that have values at all."""
     by: dict[str, dict[str, list[float]]] = {}
     for (prompt, arm, _), values in scores.values.items():
@@ -270,11 +270,11 @@ def _own_repeats(votes: VotesTable) -> float | None:
 
 
 def _disagreements(
-    decided: pl.DataFrame, scores: Scores, order: list[str], image_set: ImageSet
-) -> tuple[tuple[str, Example], ...]:
+    decided: pl.DataFrame, scores: MetricValues, order: list[str], image_set: ImageSet
+) -> tuple[tuple[str, ExamplePair], ...]:
     """Of each metric: the items on which it is surest of the picture that most people did not prefer."""
     items = _items(decided).filter(pl.col("wins_a") + pl.col("wins_b") >= LEAST_VOTES)
-    found: list[tuple[str, Example]] = []
+    found: list[tuple[str, ExamplePair]] = []
     for name in order:
         sign = 1 if scores.higher_is_better[name] else -1
         wrong = []
@@ -290,6 +290,6 @@ def _disagreements(
             if margin * share < 0:
                 wrong.append((abs(margin) * abs(share), item))
         wrong.sort(key=lambda each: (-each[0], each[1]["prompt_id"], each[1]["arm_a"], each[1]["arm_b"]))
-        shown = [Example(prompt=None, ties=0, **item) for _, item in wrong[:SHOWN]]
+        shown = [ExamplePair(prompt=None, ties=0, **item) for _, item in wrong[:SHOWN]]
         found += [(name, with_pictures(example, image_set)) for example in shown]
     return tuple(found)

@@ -16,7 +16,7 @@ from analysis.report.kit.escape import visible_text
 from analysis.report.kit.section import Section
 from analysis.report.prose.methods import methods_paragraphs
 from analysis.report.prose.summary import summary_points
-from analysis.report.subjects.pictures import Example
+from analysis.report.subjects.pictures import ExamplePair
 from qsched.pages import render_page
 
 FOLDER = Path(__file__).parent
@@ -45,8 +45,8 @@ class PageContext:
     folded: int
     printed: tuple[str, ...]
     figures: Figures
-    most_agreed: tuple[Example, ...]
-    least_agreed: tuple[Example, ...]
+    most_agreed: tuple[ExamplePair, ...]
+    least_agreed: tuple[ExamplePair, ...]
     with_pictures: bool
     methods: tuple[str, ...]
     references: tuple[str, ...]

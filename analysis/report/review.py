@@ -22,7 +22,7 @@ from analysis.report.prose.summary import summary_points
 from analysis.report.subjects.contrasts import contrasts_section
 from analysis.report.subjects.session import position_words
 from analysis.report.subjects.strengths import strengths_section
-from analysis.stats import Estimate, EstimateSettings, PairRow, QuadraticTest, count_votes, omnibus_test
+from analysis.stats import ContrastRow, Estimate, EstimateSettings, QuadraticTest, count_votes, omnibus_test
 from analysis.stats.errors import AnalysisError
 from analysis.stats.spread import quantile
 from analysis.votes import VotesTable
@@ -63,7 +63,7 @@ def find_neighbours(estimate: Estimate) -> tuple[Neighbours, ...]:
     return tuple(_neighbours(pairs[a, b], estimate) for a, b in pairwise(order))
 
 
-def _neighbours(pair: PairRow, estimate: Estimate) -> Neighbours:
+def _neighbours(pair: ContrastRow, estimate: Estimate) -> Neighbours:
     confidence = estimate.settings.confidence
     separated = pair.p < 1 - confidence
     needed = None
@@ -84,7 +84,7 @@ def _neighbours(pair: PairRow, estimate: Estimate) -> Neighbours:
     )
 
 
-def _vote_se(pair: PairRow) -> float:
+def _vote_se(pair: ContrastRow) -> float:
     return pair.se / math.sqrt(pair.design_effect) if pair.design_effect > 0 else pair.se
 
 

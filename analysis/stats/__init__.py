@@ -23,10 +23,10 @@ from analysis.stats.quadratic_test import QuadraticTest
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.reliability import refit_reliability
 from analysis.stats.results import (
+    ContrastRow,
     Estimate,
     EstimateSettings,
     Existence,
-    PairRow,
     PairwiseFit,
     Penalty,
     RawPair,
@@ -43,6 +43,7 @@ from analysis.stats.uncertainty import uncertainty_of, vote_level
 __all__ = [
     "AnalysisError",
     "AnytimeRate",
+    "ContrastRow",
     "CovariateFit",
     "EquivalenceRow",
     "Estimate",
@@ -52,7 +53,6 @@ __all__ = [
     "NoEstimateError",
     "NotConvergedError",
     "PairResidual",
-    "PairRow",
     "PairwiseFit",
     "Penalty",
     "QuadraticTest",

@@ -26,10 +26,10 @@ from analysis.stats.rank_chances import rank_chances
 from analysis.stats.raw_rates import raw_pairs
 from analysis.stats.results import (
     Array,
+    ContrastRow,
     CovariateEffect,
     Estimate,
     EstimateSettings,
-    PairRow,
     PairwiseFit,
     PositionEffect,
     RawPair,
@@ -185,14 +185,14 @@ def _pair_rows(
     pairs: PairContrasts,
     raw: tuple[RawPair, ...],
     by_vote: Uncertainty,
-) -> Rows[PairRow]:
+) -> Rows[ContrastRow]:
     se_vote = spread_of(by_vote, pairs.first, pairs.second).se
     rows = []
     for m, (i, j) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
         difference, se, p = float(pairs.difference[m]), float(pairs.se[m]), float(pairs.p[m])
         low, high = float(pairs.low[m]), float(pairs.high[m])
         rows.append(
-            PairRow(
+            ContrastRow(
                 arm_a=arms[i],
                 arm_b=arms[j],
                 raw=raw[m],

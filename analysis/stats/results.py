@@ -252,7 +252,7 @@ class RawPair:
 
 
 @dataclass(frozen=True)
-class PairRow:
+class ContrastRow:
     """One contrast of two arms from the model, beside the raw counts of that pair.
 
     `log_odds` = strength of a minus strength of b. `low`, `high` are pointwise, `low_all`, `high_all` hold for
@@ -322,7 +322,7 @@ class Estimate:
     uncertainty: Uncertainty
     vote_level: Uncertainty
     strengths: Rows[StrengthRow]
-    pairwise: Rows[PairRow]
+    pairwise: Rows[ContrastRow]
     position_effect: PositionEffect | None
     tie_parameter: TieParameter | None
     covariates: tuple[CovariateEffect, ...]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import polars as pl
 
 
-class Row(Protocol):
+class PrintedRow(Protocol):
     """A frozen record that says which of its columns are printed; `to_frame` has all of them."""
 
     SHOWN: ClassVar[tuple[str, ...]]
@@ -16,7 +16,7 @@ class Row(Protocol):
 
 
 FLOATS = pl.selectors.float()
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=PrintedRow)
 
 
 class Rows(tuple[R, ...]):
@@ -45,7 +45,7 @@ def _print_settings() -> pl.Config:
     return pl.Config(tbl_rows=100, tbl_cols=-1, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True)
 
 
-def _flat(record: Row) -> dict[str, Any]:
+def _flat(record: PrintedRow) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)

@@ -68,7 +68,7 @@ class AnytimeRate:
 
 
 @dataclass(frozen=True)
-class Look:
+class LookBounds:
     """Log-odds of all pairs i < j of the arms with bounds, (M,), after so many votes of so many annotators."""
 
     n_votes: int
@@ -87,7 +87,7 @@ def anytime_bound(se: Array, *, alpha: float) -> Array:
     return np.asarray(np.sqrt((1 + weight / information) * np.log((1 + information / weight) / alpha**2)))
 
 
-def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> Look | None:
+def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> LookBounds | None:
     """The bounds of one look; None if the votes so far have no estimate. Needs counts by annotator."""
     k = counts.n_arms
     first, second = (index.astype(np.int64) for index in np.triu_indices(k, 1))
@@ -99,7 +99,7 @@ def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> Look | None:
     difference = fit.log_strengths[first] - fit.log_strengths[second]
     half = anytime_half_width(spread, (1 - confidence) / len(first))
     sizes = cluster_sizes(counts)
-    return Look(
+    return LookBounds(
         n_votes=round(counts.n_votes),
         n_annotators=sizes["annotator"],
         difference=difference,

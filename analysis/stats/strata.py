@@ -93,7 +93,7 @@ def prepare_stratum(counts: VoteCounts, settings: EstimateSettings) -> FittedDes
 
 
 @dataclass(frozen=True)
-class _Stratum:
+class _FittedStratum:
     """A fitted stratum and what every comparison with it needs: its vote-level covariance and, by kind of cluster, the
     corrections, the places of its clusters among those of all strata, and each cluster's part in the parameters."""
 
@@ -104,7 +104,7 @@ class _Stratum:
     parts: dict[str, Array]
 
 
-def _strata(strata: Mapping[str, VoteCounts], settings: EstimateSettings) -> dict[str, _Stratum]:
+def _strata(strata: Mapping[str, VoteCounts], settings: EstimateSettings) -> dict[str, _FittedStratum]:
     """Every stratum fitted; its clusters are numbered in the order of all strata's labels."""
     designs = {name: prepare_stratum(counts, settings) for name, counts in strata.items()}
     numbers = {
@@ -115,7 +115,7 @@ def _strata(strata: Mapping[str, VoteCounts], settings: EstimateSettings) -> dic
     for name, design in designs.items():
         kinds = [kind for kind in numbers if kind in design.counts.clusters]
         by_vote = vote_covariance(design)[0]
-        found[name] = _Stratum(
+        found[name] = _FittedStratum(
             design=design,
             by_vote=by_vote,
             small={kind: correction(design, kind, by_vote) for kind in kinds},
@@ -150,7 +150,7 @@ def _contrasts(ready: FittedDesign, pairs: Sequence[tuple[str, str]]) -> Array:
 
 
 def _differences(
-    one: _Stratum, two: _Stratum, pairs: Sequence[tuple[str, str]], settings: EstimateSettings
+    one: _FittedStratum, two: _FittedStratum, pairs: Sequence[tuple[str, str]], settings: EstimateSettings
 ) -> tuple[Array, Spread]:
     sides = [(stratum, _contrasts(stratum.design, pairs)) for stratum in (one, two)]
     values = one.design.fit.parameters @ sides[0][1] - two.design.fit.parameters @ sides[1][1]
@@ -181,7 +181,7 @@ def _differences(
     return values, Spread(np.sqrt(total), by_vote, np.minimum(small["annotator"].df, small["prompt"].df))
 
 
-def _correction(sides: list[tuple[_Stratum, Array]], name: str, pairs: Sequence[tuple[str, str]]) -> Correction:
+def _correction(sides: list[tuple[_FittedStratum, Array]], name: str, pairs: Sequence[tuple[str, str]]) -> Correction:
     """The larger factor and the fewer degrees of freedom of the two strata, by contrast."""
     found = []
     for stratum, _ in sides:
@@ -191,7 +191,7 @@ def _correction(sides: list[tuple[_Stratum, Array]], name: str, pairs: Sequence[
     return Correction(np.maximum(found[0][0], found[1][0]), np.minimum(found[0][1], found[1][1]))
 
 
-def _by_cluster(sides: list[tuple[_Stratum, Array]], name: str) -> Array:
+def _by_cluster(sides: list[tuple[_FittedStratum, Array]], name: str) -> Array:
     """Linear parts of the differences by cluster, over the clusters of both strata, shape (G, M)."""
     (one, first), (two, second) = sides
     rows = np.union1d(one.rows[name], two.rows[name])
@@ -201,5 +201,5 @@ def _by_cluster(sides: list[tuple[_Stratum, Array]], name: str) -> Array:
     return total
 
 
-def _overlap(one: _Stratum, two: _Stratum, name: str) -> bool:
+def _overlap(one: _FittedStratum, two: _FittedStratum, name: str) -> bool:
     return bool(set(one.design.counts.clusters[name].labels) & set(two.design.counts.clusters[name].labels))

@@ -10,11 +10,11 @@ import polars as pl
 from analysis.triplets import aic
 from analysis.triplets.table import TRIPLET_SCHEMA, Layout, TripletTable
 from analysis.votes.sources import Source, open_source, place_of
-from qsched.records import ESSENTIAL_TRIPLET_COLUMNS, Answer, InputError, Presentation, RowError, TripletKind
+from qsched.records import ESSENTIAL_TRIPLET_COLUMNS, InputError, Presentation, RowError, TripletAnswer, TripletKind
 
 _WORDS = {
     "presentation": tuple(item.value for item in Presentation),
-    "answer": tuple(item.value for item in Answer),
+    "answer": tuple(item.value for item in TripletAnswer),
     "kind": tuple(item.value for item in TripletKind),
 }
 _NAMES = ("study", "triplet_id", "prompt_id", "reference_arm", "left_arm", "right_arm", "annotator", "session")

@@ -12,7 +12,7 @@ from analysis.votes import arena
 from analysis.votes.check import cast_column, check, loses
 from analysis.votes.covariates import extra_columns, number_or_text
 from analysis.votes.duplicates import refuse_copies, refuse_named_twice, refuse_vote_twice
-from analysis.votes.layouts import Asked, Layout, has_shape, reshape, understand
+from analysis.votes.layouts import Asked, VotesLayout, has_shape, reshape, understand
 from analysis.votes.sources import Source, VotesSource, is_frame, open_frame, open_source
 from analysis.votes.table import SCHEMA, Style, VotesTable
 from analysis.votes.weights import NONE, check_weights, expand
@@ -125,7 +125,7 @@ def style_of(source: Source) -> Style | None:
 
 
 def _load(
-    source: Source, style: Style, extras: tuple[str, ...], layout: Layout | None
+    source: Source, style: Style, extras: tuple[str, ...], layout: VotesLayout | None
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The checked columns of one source, and the names of those that are not used."""
     if layout is not None:

@@ -17,20 +17,20 @@ import numpy as np
 
 from qsched.backbones import Backbone
 from qsched.calibration.closed_form import ClosedForm, planned_closed_form, search_closed_form
-from qsched.calibration.compare import Comparison, Scores, pictures, score_arms
+from qsched.calibration.compare import PromptScores, StockComparison, pictures, score_arms
 from qsched.calibration.decoding import identity_of as decoding_identity
 from qsched.calibration.early import FINALISTS, EarlyRound, early_journal, run_early
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator, SearchProgress
-from qsched.calibration.families import Family
+from qsched.calibration.families import CoefficientFamily
 from qsched.calibration.journal import Journal, shard_journals
 from qsched.calibration.least_squares import FORMS, FullRun
 from qsched.calibration.result import (
     STOCK,
     CalibrationResult,
-    Example,
-    Outcome,
+    HeldOutExample,
+    MethodOutcome,
     Verdict,
     shown_by,
     verdict_of,
@@ -119,7 +119,7 @@ def calibrate(
 
     before = renderer.nfe
     arms: dict[str, Coefficients] = {one.method: one.found for one in outcomes if not one.found.is_identity}
-    scores: dict[str, Scores] = {}
+    scores: dict[str, PromptScores] = {}
     if arms:
         seeds = seeds_of(heldout, settings)
         scores = score_arms(
@@ -178,8 +178,8 @@ def with_control(
         also=_with(judge, also),
     )
 
-    def controlled(one: Outcome) -> Outcome:
-        return replace(one, control=Comparison(scores["stock"], scores[one.method])) if one.has_candidate else one
+    def controlled(one: MethodOutcome) -> MethodOutcome:
+        return replace(one, control=StockComparison(scores["stock"], scores[one.method])) if one.has_candidate else one
 
     shown = [example.prompt for example in result.examples]
     images = pictures(renderer, shown, seeds_of(shown, settings), STOCK) if shown else []
@@ -201,14 +201,14 @@ def _with(judge: Scorer | None, also: Sequence[Scorer]) -> list[Scorer]:
     return [*others, *(one for one in also if judge is None or one.info.name != judge.info.name)]
 
 
-def planned_nfe(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
+def planned_nfe(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> int:
     """The most model evaluations that the search takes."""
     if settings.is_closed_form:
         return planned_closed_form(n_prompts, family.steps)
     return n_prompts + planned_pictures_of(settings, family, n_prompts) * (family.steps - 1)
 
 
-def planned_pictures_of(settings: CalibrationSettings, family: Family, n_prompts: int) -> int:
+def planned_pictures_of(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> int:
     """The most pictures that the search measures."""
     if settings.is_closed_form:
         return (1 + len(FORMS)) * n_prompts
@@ -220,13 +220,13 @@ def planned_pictures_of(settings: CalibrationSettings, family: Family, n_prompts
 def _search(
     evaluator: Evaluator,
     renderer: TrajectoryRenderer,
-    family: Family,
+    family: CoefficientFamily,
     settings: CalibrationSettings,
     size: int | None,
     prompts: Sequence[Prompt],
     full: FullRun | None,
     early: EarlyRound | None,
-) -> tuple[ClosedForm | None, Family, bool]:
+) -> tuple[ClosedForm | None, CoefficientFamily, bool]:
     """Run the strategy, or judge what an early round named; the last is True if the budget ended it.
 
     (1, 1) must have been affordable.
@@ -283,23 +283,23 @@ def _outcome(
     method: Method,
     best: Coefficients,
     measured: dict[Coefficients, np.ndarray],
-    family: Family,
+    family: CoefficientFamily,
     closed_form: ClosedForm | None,
     budget_spent: bool,
-) -> Outcome:
+) -> MethodOutcome:
     """What was found for a method, not judged yet."""
     if best.is_identity:
         verdict: Verdict = "not searched" if budget_spent and len(measured) == 1 else "not found"
-        return Outcome(method, STOCK, "stock", verdict, None)
+        return MethodOutcome(method, STOCK, "stock", verdict, None)
     labels = {
         c.at_steps(family.steps): (label, c) for label, c in (closed_form.candidates if closed_form else {}).items()
     }
     label, found = labels[best] if best in labels else ("searched", _in_family(best, family))
     gain = paired_difference(measured[best], measured[STOCK.at_steps(family.steps)])
-    return Outcome(method, found, label, "no gain", gain)
+    return MethodOutcome(method, found, label, "no gain", gain)
 
 
-def _in_family(candidate: Coefficients, family: Family) -> Coefficients:
+def _in_family(candidate: Coefficients, family: CoefficientFamily) -> Coefficients:
     """The candidate as the family writes it, and as a constant if it is one."""
     found = family.coefficients(family.point_of(candidate))
     if len({*candidate.model}) == len({*candidate.sample}) == 1:
@@ -308,12 +308,12 @@ def _in_family(candidate: Coefficients, family: Family) -> Coefficients:
 
 
 def _judged(
-    outcome: Outcome, scores: dict[str, Scores], settings: CalibrationSettings, judge: ScorerInfo | None
-) -> Outcome:
+    outcome: MethodOutcome, scores: dict[str, PromptScores], settings: CalibrationSettings, judge: ScorerInfo | None
+) -> MethodOutcome:
     """The outcome with its held-out comparison and the verdict of it."""
     if outcome.found.is_identity:
         return outcome
-    heldout = Comparison(scores["stock"], scores[outcome.method])
+    heldout = StockComparison(scores["stock"], scores[outcome.method])
     by_judge = None
     if judge is not None:
         by_judge = shown_by(heldout.gain(judge.name), higher_is_better=judge.higher_is_better)
@@ -321,7 +321,7 @@ def _judged(
     return replace(outcome, heldout=heldout, verdict=verdict, by_judge=by_judge)
 
 
-def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[Example, ...]:
+def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[HeldOutExample, ...]:
     """The best, a middling and the worst held-out prompt of the best outcome, rendered once more."""
     outcome = result.best
     if outcome.heldout is None:
@@ -336,7 +336,7 @@ def _examples(renderer: TrajectoryRenderer, result: CalibrationResult) -> tuple[
     }
     images = {name: pictures(renderer, shown, seeds, coefficients) for name, coefficients in arms.items()}
     return tuple(
-        Example(prompt, float(gains[place]), {name: images[name][i] for name in arms})
+        HeldOutExample(prompt, float(gains[place]), {name: images[name][i] for name in arms})
         for i, (prompt, place) in enumerate(zip(shown, places, strict=True))
     )
 
@@ -381,7 +381,7 @@ def own_identity(
     }
 
 
-def search_name(settings: CalibrationSettings, family: Family, n_prompts: int) -> str:
+def search_name(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> str:
     """Which search of a journal's values this is: its cost is counted under this name. A budget may be raised later."""
     if settings.is_closed_form:
         return settings.strategy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, Scorer
@@ -16,7 +16,7 @@ from qsched.scoring.paired import PairedDifference, paired_difference
 
 
 @dataclass(frozen=True)
-class Scores:
+class PromptScores:
     """Values of one arm by metric name (`jaq`, `tc`, `iq` and the additional scorers), one per prompt."""
 
     values: dict[str, tuple[float, ...]]
@@ -27,11 +27,11 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StockComparison:
     """One model on one set of prompts, with the stock scheduler and with the found coefficients."""
 
-    stock: Scores
-    tuned: Scores
+    stock: PromptScores
+    tuned: PromptScores
 
     def gain(self, metric: str = "jaq") -> PairedDifference:
         """Tuned minus stock over the prompts, paired."""
@@ -64,7 +64,7 @@ def score_arms(
     arms: Mapping[str, Coefficients],
     *,
     also: Sequence[Scorer] = (),
-) -> dict[str, Scores]:
+) -> dict[str, PromptScores]:
     """Render and score every prompt with the coefficients of each arm; the same noise in all."""
     texts, names = [p.prompt for p in prompts], [p.prompt_id for p in prompts]
     found = {}
@@ -72,7 +72,7 @@ def score_arms(
         images = pictures(renderer, prompts, seeds, coefficients)
         scores = objective.score(images, texts, names=names)
         further = {scorer.info.name: tuple(scorer.score(images, texts, names=names)) for scorer in also}
-        found[arm] = Scores({"jaq": scores.jaq, "tc": scores.tc, "iq": scores.iq, **further})
+        found[arm] = PromptScores({"jaq": scores.jaq, "tc": scores.tc, "iq": scores.iq, **further})
     return found
 
 
@@ -80,4 +80,4 @@ def pictures(
     renderer: TrajectoryRenderer, prompts: Sequence[Prompt], seeds: Sequence[int], coefficients: Coefficients
 ) -> list[Image.Image]:
     """One picture of each prompt."""
-    return renderer.render([Row(p, seed, coefficients) for p, seed in zip(prompts, seeds, strict=True)])
+    return renderer.render([BatchRow(p, seed, coefficients) for p, seed in zip(prompts, seeds, strict=True)])

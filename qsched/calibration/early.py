@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator
-from qsched.calibration.families import Family
+from qsched.calibration.families import CoefficientFamily
 from qsched.calibration.search import run_search
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import TrajectoryRenderer
@@ -26,7 +26,7 @@ class EarlyRound:
     """What the round of cheaper pictures named, and what it took; `family` has the ranges at its end."""
 
     finalists: tuple[Coefficients, ...]
-    family: Family
+    family: CoefficientFamily
     nfe: int
     seconds: float
     pictures: int
@@ -45,7 +45,11 @@ def early_journal(journal: Path) -> Path:
 
 
 def run_early(
-    evaluator: Evaluator, renderer: TrajectoryRenderer, family: Family, settings: CalibrationSettings, size: int | None
+    evaluator: Evaluator,
+    renderer: TrajectoryRenderer,
+    family: CoefficientFamily,
+    settings: CalibrationSettings,
+    size: int | None,
 ) -> EarlyRound:
     """The whole strategy on cheaper pictures; it keeps back what the second round needs of the budget."""
     spent = False

@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.families import Family, Point
+from qsched.calibration.families import CoefficientFamily, Point
 from qsched.calibration.journal import Journal, Measured
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq
@@ -252,7 +252,7 @@ class Evaluator:
             self._first_step_known = True
 
     def _measure(self, work: list[tuple[Coefficients, int]]) -> None:
-        rows = [Row(self._prompts[i], self._seeds[i], candidate) for candidate, i in work]
+        rows = [BatchRow(self._prompts[i], self._seeds[i], candidate) for candidate, i in work]
         self.know_first_step()
         images = self._renderer.render(rows)
         scores = self._objective.score(
@@ -289,7 +289,7 @@ class Evaluator:
 class FamilyObjective:
     """An evaluator as the search of one family sees it: points instead of coefficients."""
 
-    def __init__(self, evaluator: CandidateObjective, family: Family) -> None:
+    def __init__(self, evaluator: CandidateObjective, family: CoefficientFamily) -> None:
         self._evaluator, self._family = evaluator, family
         self._keys: dict[Coefficients, Point] = {}
 

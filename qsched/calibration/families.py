@@ -45,7 +45,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Family:
+class CoefficientFamily:
     """A family for runs of `steps` steps, searched inside `box`; `vary` freezes one kind at 1."""
 
     name: str
@@ -94,7 +94,7 @@ class Family:
         places = zip(self.axes, self.bounds, point, strict=True)
         return tuple(axis for axis, bounds, value in places if value in as_point(bounds) and value != 1.0)
 
-    def widened(self, point: Point, start: Box) -> Family:
+    def widened(self, point: Point, start: Box) -> CoefficientFamily:
         """The family with ranges that go on, by half of the width at the start, where a point is at their end."""
         ranges = {}
         for kind in ("model", "sample"):
@@ -146,7 +146,7 @@ def as_point(values: Iterable[float]) -> Point:
     return tuple(round(float(value), 6) for value in values)
 
 
-def even_grid(family: Family, size: int) -> list[Point]:
+def even_grid(family: CoefficientFamily, size: int) -> list[Point]:
     """`size` even values on every axis, ends included; the first axis (model) varies slowest."""
     if size < 2:
         raise InputError(f"a grid of {size} value(s) an axis has no extent; give 2 or more")
@@ -160,7 +160,7 @@ def even_grid(family: Family, size: int) -> list[Point]:
     return [as_point(values) for values in itertools.product(*axes)]
 
 
-def around(family: Family, centre: Point, spacing: Sequence[float], *, half_width: int) -> list[Point]:
+def around(family: CoefficientFamily, centre: Point, spacing: Sequence[float], *, half_width: int) -> list[Point]:
     """Candidates around `centre`: a grid of 2 half_width + 1 values per axis."""
     offsets = itertools.product(range(-half_width, half_width + 1), repeat=len(family.bounds))
     raw = [[c + o * s for c, o, s in zip(centre, offset, spacing, strict=True)] for offset in offsets]

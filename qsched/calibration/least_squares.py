@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.trajectory import LeavePipeline, Row, StepCall, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, LeavePipeline, StepCall, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scheduling.affine import step_parts
@@ -189,8 +189,8 @@ def _so_far(steps: Sequence[StepFit], n: int, form: Form, channels: int) -> Coef
     )
 
 
-def _rows(prompts: Sequence[Prompt], seeds: Sequence[int], coefficients: Coefficients) -> list[Row]:
-    return [Row(prompt, seed, coefficients) for prompt, seed in zip(prompts, seeds, strict=True)]
+def _rows(prompts: Sequence[Prompt], seeds: Sequence[int], coefficients: Coefficients) -> list[BatchRow]:
+    return [BatchRow(prompt, seed, coefficients) for prompt, seed in zip(prompts, seeds, strict=True)]
 
 
 def _by_channel(latents: torch.Tensor, channels: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from qsched.calibration.command import (
 )
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.least_squares import Fit, fit_steps
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.precision import PrecisionReport, tensor_bytes
 from qsched.scheduling import Coefficients
@@ -83,7 +83,9 @@ def preview_calibration(request: CalibrationRequest) -> Preview:
     timed = prompts[: min(TIMED_PROMPTS, settings.batch_rows)]
     objective = load_objective(request, str(backbone.device.type))
     load_judge_for(request, objective, str(backbone.device.type))  # one that cannot be loaded is said now
-    rows = [Row(p, seed, Coefficients.constant()) for p, seed in zip(timed, seeds_of(timed, settings), strict=True)]
+    rows = [
+        BatchRow(p, seed, Coefficients.constant()) for p, seed in zip(timed, seeds_of(timed, settings), strict=True)
+    ]
     warm = TrajectoryRenderer(backbone, steps=steps, batch_rows=settings.batch_rows)
     warm.render(rows[:1])
     renderer = TrajectoryRenderer(backbone, steps=steps, batch_rows=settings.batch_rows)

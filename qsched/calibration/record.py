@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from qsched.calibration.calibrate import prompts_digest
-from qsched.calibration.result import CalibrationResult, Outcome
+from qsched.calibration.result import CalibrationResult, MethodOutcome
 from qsched.files import write_atomic
 from qsched.generation.provenance import git_commit, versions
 from qsched.scheduling.coefficients import BIAS_KEY
@@ -81,7 +81,7 @@ def build_record(
     }
 
 
-def _outcome(outcome: Outcome, judge: ScorerInfo | None) -> dict[str, Any]:
+def _outcome(outcome: MethodOutcome, judge: ScorerInfo | None) -> dict[str, Any]:
     """Coefficients, verdict and gains of a method. Of the stock scheduler over itself nothing was measured: no number
     rather than a zero without width."""
     gains = {
@@ -102,7 +102,7 @@ def _outcome(outcome: Outcome, judge: ScorerInfo | None) -> dict[str, Any]:
     }
 
 
-def _values(outcome: Outcome) -> dict[str, Any]:
+def _values(outcome: MethodOutcome) -> dict[str, Any]:
     """The per-image values of a method."""
     return {
         "heldout": None if outcome.heldout is None else outcome.heldout.to_json(),

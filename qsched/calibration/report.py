@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsched.calibration.figures import gains_figure, surface_figure
-from qsched.calibration.result import CalibrationResult, Example, Outcome
+from qsched.calibration.result import CalibrationResult, HeldOutExample, MethodOutcome
 from qsched.calibration.words import (
     NAMES,
     between_words,
@@ -75,7 +75,7 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
     )
 
 
-def _shown(example: Example) -> ShownExample:
+def _shown(example: HeldOutExample) -> ShownExample:
     addresses = (
         (name, "data:image/png;base64," + base64.b64encode(encode_png(image)).decode(), "")
         for name, image in example.pictures.items()
@@ -83,7 +83,7 @@ def _shown(example: Example) -> ShownExample:
     return ShownExample(example.prompt.prompt, f"gain {example.gain:+.4f}", tuple(addresses))
 
 
-def _gain_table(judged: list[Outcome], result: CalibrationResult) -> Table:
+def _gain_table(judged: list[MethodOutcome], result: CalibrationResult) -> Table:
     rows = []
     for one in judged:
         assert one.heldout is not None and one.calibration_gain is not None

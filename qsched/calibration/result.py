@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from qsched.calibration.closed_form import ClosedForm
-from qsched.calibration.compare import Comparison, Scores
+from qsched.calibration.compare import PromptScores, StockComparison
 from qsched.calibration.early import EarlyRound
-from qsched.calibration.families import Family, Point
+from qsched.calibration.families import CoefficientFamily, Point
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface
 from qsched.generation import Prompt
@@ -30,7 +30,7 @@ STOCK = Coefficients.constant()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodOutcome:
     """The best candidate of a method, and what it is worth.
 
     calibration_gain   on the prompts that chose it: flattered by the choice
@@ -43,8 +43,8 @@ class Outcome:
     label: str
     verdict: Verdict
     calibration_gain: PairedDifference | None
-    heldout: Comparison | None = None
-    control: Comparison | None = None
+    heldout: StockComparison | None = None
+    control: StockComparison | None = None
     by_judge: Shown | None = None
 
     @property
@@ -64,7 +64,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Example:
+class HeldOutExample:
     """A held-out prompt with its pictures by arm: full precision (if there was a control), quantized, tuned."""
 
     prompt: Prompt
@@ -77,17 +77,17 @@ class CalibrationResult:
     """What was found, what it is worth, and what it took."""
 
     settings: CalibrationSettings
-    family: Family  # with the ranges at the end of the search
+    family: CoefficientFamily  # with the ranges at the end of the search
     steps: int
-    qsched: Outcome
-    bias: Outcome | None  # None for a strategy without a bias
+    qsched: MethodOutcome
+    bias: MethodOutcome | None  # None for a strategy without a bias
     closed_form: ClosedForm | None
     surface: Surface | None
     gains: dict[Coefficients, np.ndarray]  # paired gains over (1, 1) of every candidate, on the prompts it has seen
     equals: tuple[Coefficients, ...]  # of the candidates measured on all prompts, those that no other beats
     prompts: tuple[Prompt, ...]
     heldout_prompts: tuple[Prompt, ...]
-    heldout_stock: Scores | None
+    heldout_stock: PromptScores | None
     search_nfe: int
     search_seconds: float
     check_nfe: int  # held-out and control
@@ -98,18 +98,18 @@ class CalibrationResult:
     units: Units = RAW  # of TC and IQ in JAQ
     judge: ScorerInfo | None = None
     early: EarlyRound | None = None  # named the candidates by cheaper pictures; what it took is in the search's cost
-    examples: tuple[Example, ...] = ()
+    examples: tuple[HeldOutExample, ...] = ()
 
     @property
-    def outcomes(self) -> tuple[Outcome, ...]:
+    def outcomes(self) -> tuple[MethodOutcome, ...]:
         """Q-Sched's, and that of qsched-bias if there is one."""
         return (self.qsched,) if self.bias is None else (self.qsched, self.bias)
 
     @property
-    def best(self) -> Outcome:
+    def best(self) -> MethodOutcome:
         """The outcome to show: one with a gain before one without, the largest held-out mean first."""
 
-        def rank(one: Outcome) -> tuple[bool, float]:
+        def rank(one: MethodOutcome) -> tuple[bool, float]:
             return one.verdict == "gain", -math.inf if one.heldout is None else one.heldout.gain().mean
 
         return max(self.outcomes, key=rank)

@@ -25,7 +25,7 @@ import numpy as np
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import CandidateObjective, FamilyObjective
-from qsched.calibration.families import Family, Point, around, as_point, even_grid
+from qsched.calibration.families import CoefficientFamily, Point, around, as_point, even_grid
 from qsched.calibration.surface import fit_surface
 from qsched.scoring.extra_packages import import_extra
 
@@ -59,12 +59,12 @@ class Objective(Protocol):
 def run_search(
     strategy: str,
     evaluator: CandidateObjective,
-    family: Family,
+    family: CoefficientFamily,
     *,
     seed: int,
     size: int | None = None,
     grow: bool = False,
-) -> Family:
+) -> CoefficientFamily:
     """Measure candidates as the strategy says; the family whose ranges hold all of them, which may have grown.
 
     size    values per axis of the (first) grid
@@ -93,7 +93,7 @@ def checked_size(strategy: str, size: int | None) -> int:
 
 
 def planned_pictures(
-    strategy: str, family: Family, n_prompts: int, *, size: int | None = None, grow: bool = False
+    strategy: str, family: CoefficientFamily, n_prompts: int, *, size: int | None = None, grow: bool = False
 ) -> int:
     """Upper bound of the (candidate, prompt) pictures that a strategy measures, (1, 1) included."""
     dimension, size = len(family.bounds), checked_size(strategy, size)
@@ -111,7 +111,7 @@ def planned_pictures(
     return sum(_race_pictures(count, keep, n_prompts) for count, keep in rounds) + (2 + local) * n_prompts
 
 
-def largest_size_within(nfe: int, family: Family, n_prompts: int, *, size: int) -> int:
+def largest_size_within(nfe: int, family: CoefficientFamily, n_prompts: int, *, size: int) -> int:
     """The largest grid, up to `size` values per axis, whose first stage takes at most half of these NFE; at least 2."""
     later = family.steps - 1
     axes = len(nested_families(family)[0].bounds)
@@ -122,7 +122,7 @@ def largest_size_within(nfe: int, family: Family, n_prompts: int, *, size: int) 
     return size
 
 
-def nested_families(family: Family) -> list[Family]:
+def nested_families(family: CoefficientFamily) -> list[CoefficientFamily]:
     """The families that a search of this one goes through, each inside the next; the last is this one."""
     stages = [family]
     for name in {"linear": ["constant"], "per-step": ["linear", "constant"]}.get(family.name, []):
@@ -132,13 +132,13 @@ def nested_families(family: Family) -> list[Family]:
     return stages
 
 
-def search_grid(objective: Objective, family: Family, *, size: int) -> None:
+def search_grid(objective: Objective, family: CoefficientFamily, *, size: int) -> None:
     """Every point of the grid on every prompt."""
     objective.values([family.identity])
     objective.values(even_grid(family, size))
 
 
-def search_coarse_to_fine(objective: Objective, family: Family, *, size: int, levels: int = 3) -> None:
+def search_coarse_to_fine(objective: Objective, family: CoefficientFamily, *, size: int, levels: int = 3) -> None:
     """A grid over the box, then grids of the same size around the best, each a third as wide, and a few at (1, 1)."""
     objective.values([family.identity])
     widths = [high - low for low, high in family.bounds]
@@ -152,7 +152,9 @@ def search_coarse_to_fine(objective: Objective, family: Family, *, size: int, le
             points = list(dict.fromkeys(points + around(family, family.identity, spacing, half_width=1)))
 
 
-def search_nested(evaluator: CandidateObjective, family: Family, *, seed: int, size: int, grow: bool) -> Family:
+def search_nested(
+    evaluator: CandidateObjective, family: CoefficientFamily, *, seed: int, size: int, grow: bool
+) -> CoefficientFamily:
     """A race in the innermost family, then a local search in each richer one from the best point so far."""
     first, *richer = nested_families(family)
     objective = FamilyObjective(evaluator, first)
@@ -168,7 +170,9 @@ def search_nested(evaluator: CandidateObjective, family: Family, *, seed: int, s
     return stage
 
 
-def search_race(objective: Objective, family: Family, *, seed: int, size: int, grow: bool = False) -> Family:
+def search_race(
+    objective: Objective, family: CoefficientFamily, *, seed: int, size: int, grow: bool = False
+) -> CoefficientFamily:
     """A race over the whole box, another around its winner and (1, 1), wider ranges if need be, the smooth optimum."""
     order = np.random.default_rng(seed).permutation(objective.n_prompts).tolist()
     objective.values([family.identity])
@@ -195,7 +199,7 @@ def search_race(objective: Objective, family: Family, *, seed: int, size: int, g
     return family
 
 
-def search_local(objective: Objective, family: Family, start: Point) -> None:
+def search_local(objective: Objective, family: CoefficientFamily, start: Point) -> None:
     """Local quadratic models on all prompts, from a start that was measured (COBYQA, Ragonneau 2022)."""
     from scipy.optimize import minimize
 
@@ -218,12 +222,12 @@ def search_local(objective: Objective, family: Family, start: Point) -> None:
     )
 
 
-def local_points(family: Family) -> int:
+def local_points(family: CoefficientFamily) -> int:
     """Candidates that a local search of a family measures at most."""
     return LOCAL_POINTS_PER_AXIS * len(family.bounds)
 
 
-def search_optuna(objective: Objective, family: Family, *, seed: int, trials: int) -> None:
+def search_optuna(objective: Objective, family: CoefficientFamily, *, seed: int, trials: int) -> None:
     """`trials` candidates on all prompts, proposed by TPE, (1, 1) first; for per-step families with many axes."""
     optuna = import_extra("optuna", "optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from qsched.calibration.decoding import FULL, checked_early_decode
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
-from qsched.calibration.families import Box, Family, Vary
+from qsched.calibration.families import Box, CoefficientFamily, Vary
 from qsched.calibration.search import CLOSED_FORM, checked_size, largest_size_within
 from qsched.scoring.jaq_score import UNIT_KINDS, UnitKind
 
@@ -75,11 +75,11 @@ class CalibrationSettings:
         """True if ranges may grow: a race over the default ranges."""
         return self.strategy == "race" and self.box is None
 
-    def family_for(self, steps: int) -> Family:
+    def family_for(self, steps: int) -> CoefficientFamily:
         """The family for runs of `steps` steps; raises InputError if the settings do not fit."""
-        return Family(self.family, steps, self.box or Box(), self.vary)
+        return CoefficientFamily(self.family, steps, self.box or Box(), self.vary)
 
-    def size_for(self, family: Family, n_prompts: int) -> int:
+    def size_for(self, family: CoefficientFamily, n_prompts: int) -> int:
         """Values per axis of the first grid: fewer than the strategy's own if a race's budget is small."""
         size = checked_size(self.strategy, self.size)
         if self.strategy != "race" or self.size is not None or self.budget.nfe is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsched.calibration.families import Family, Point, as_point
+from qsched.calibration.families import CoefficientFamily, Point, as_point
 
 MAX_POINTS = 300
 LENGTHS = (0.15, 0.25, 0.4, 0.6, 1.0)  # in units of the box's sides
@@ -42,7 +42,7 @@ class Surface:
         return self._predict(unit)[0]
 
 
-def fit_surface(points: Sequence[Point], values_CN: np.ndarray, family: Family) -> Surface | None:
+def fit_surface(points: Sequence[Point], values_CN: np.ndarray, family: CoefficientFamily) -> Surface | None:
     """Fit to scores [candidates, prompts], NaN where not measured; None if there are too few points or no variation.
 
     (1, 1) must be among the points, measured on all prompts.

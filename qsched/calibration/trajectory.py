@@ -42,7 +42,7 @@ SHARED_ARGUMENTS = frozenset({"img_ids", "txt_ids"})
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """One picture to make."""
 
     prompt: Prompt
@@ -88,14 +88,14 @@ class TrajectoryRenderer:
         self.later = _Bounded(kept_bytes)
         self.nfe = 0
 
-    def render(self, rows: Sequence[Row]) -> list[Image.Image]:
+    def render(self, rows: Sequence[BatchRow]) -> list[Image.Image]:
         """The pictures of the rows, in their order."""
         images: list[Image.Image] = []
         for start in range(0, len(rows), self._batch_rows):
             images += self._render_batch(rows[start : start + self._batch_rows])
         return images
 
-    def follow(self, rows: Sequence[Row], on_step: OnStep) -> None:
+    def follow(self, rows: Sequence[BatchRow], on_step: OnStep) -> None:
         """Run the rows with `on_step` in the place of the scheduler's step; a LeavePipeline from it ends its batch."""
         for start in range(0, len(rows), self._batch_rows):
             stock = self._scheduler.step
@@ -130,7 +130,7 @@ class TrajectoryRenderer:
         def leave(_call: StepCall) -> Any:
             raise LeavePipeline
 
-        self.follow([Row(p, seed, Coefficients.constant()) for p, seed in zip(prompts, seeds, strict=True)], leave)
+        self.follow([BatchRow(p, seed, Coefficients.constant()) for p, seed in zip(prompts, seeds, strict=True)], leave)
 
     @property
     def latent_channels(self) -> int:
@@ -149,7 +149,7 @@ class TrajectoryRenderer:
         """True if the pipeline's scheduler corrects the model's output (ptqd)."""
         return correction_of(self._backbone.pipeline.scheduler) is not None
 
-    def _render_batch(self, rows: Sequence[Row]) -> list[Image.Image]:
+    def _render_batch(self, rows: Sequence[BatchRow]) -> list[Image.Image]:
         n = self.steps
         at_steps = [row.coefficients.at_steps(n) for row in rows]
         model_BS, sample_BS = [c.model for c in at_steps], [c.sample for c in at_steps]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qsched.calibration.least_squares import LEAST_SHARE
-from qsched.calibration.result import CalibrationResult, Outcome
+from qsched.calibration.result import CalibrationResult, MethodOutcome
 
 NAMES = {"qsched": "Q-Sched", "qsched-bias": "qsched-bias"}
 
@@ -19,7 +19,7 @@ class VerdictWords:
     warning: bool = True
 
 
-def verdict_words(result: CalibrationResult, outcome: Outcome) -> VerdictWords:
+def verdict_words(result: CalibrationResult, outcome: MethodOutcome) -> VerdictWords:
     """What the held-out prompts say of a method's best candidate, and which coefficients are written."""
     name = NAMES[outcome.method]
     written = "the stock scheduler (1, 1) is written"
@@ -51,14 +51,14 @@ def verdict_words(result: CalibrationResult, outcome: Outcome) -> VerdictWords:
     return VerdictWords(f"{heading}.", f"{changes} The interval of JAQ is not above 0, so {written}.")
 
 
-def _shown_words(outcome: Outcome) -> str:
+def _shown_words(outcome: MethodOutcome) -> str:
     """`gain`, or `gain by the objective, no gain by the judge` if the two disagree."""
     if outcome.by_judge is None or outcome.by_judge == outcome.by_objective:
         return str(outcome.by_objective)
     return f"{outcome.by_objective} by the objective, {outcome.by_judge} by the judge"
 
 
-def judge_words(result: CalibrationResult, outcome: Outcome) -> str:
+def judge_words(result: CalibrationResult, outcome: MethodOutcome) -> str:
     """What the judge says of a method's best candidate, or that there is none."""
     if outcome.heldout is None:
         return ""
@@ -72,7 +72,7 @@ def judge_words(result: CalibrationResult, outcome: Outcome) -> str:
     return f"By the judge, {judge.name}: {interval}; {counts}."
 
 
-def worst_words(result: CalibrationResult, outcome: Outcome) -> str:
+def worst_words(result: CalibrationResult, outcome: MethodOutcome) -> str:
     """`worst: p17 -0.1200 (a small red ring)`."""
     if outcome.heldout is None:
         return ""
@@ -122,7 +122,7 @@ def linear_words(result: CalibrationResult) -> str:
     return f"{start}; only that much can be repaired by a scheduler."
 
 
-def control_words(outcome: Outcome) -> str:
+def control_words(outcome: MethodOutcome) -> str:
     """Whether the gain is a repair; empty if there is no gain to explain."""
     if outcome.heldout is None or not outcome.heldout.gain().is_gain:
         return ""

@@ -198,7 +198,7 @@ def calibrate(
         _run_shard(request, shard)
         return
     check_request(request)
-    with _Display() as display:
+    with _SearchDisplay() as display:
         done = run_calibration(request, on_progress=display.show)
     _report(done)
 
@@ -210,19 +210,19 @@ def _run_shard(request: CalibrationRequest, text: str) -> None:
     from qsched.generation.shard import device_for, parse_shard
 
     index, count = parse_shard(text, os.environ)
-    with _Display() as display:
+    with _SearchDisplay() as display:
         here = replace(request, device=device_for(request.device, text, os.environ))
         done = run_shard(here, (index, count), on_progress=display.show)
     typer.echo(f"shard {index}/{count}: {done.pictures:,} pictures, {done.nfe:,} NFE, written to {done.journal}")
     typer.echo("when all shards are done, run the same command without --shard: it reads what they measured")
 
 
-class _Display:
+class _SearchDisplay:
     """A bar with the best candidate so far and the time left; without a terminal, a line every 15 seconds."""
 
     SECONDS_PER_LINE = 15.0
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> _SearchDisplay:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar

@@ -10,7 +10,7 @@ import typer
 from qsched.errors import InputError
 
 
-class Layout(StrEnum):
+class FolderLayout(StrEnum):
     NAMES = "names"
     GENEVAL = "geneval"
 
@@ -26,7 +26,9 @@ def import_set(
     ),
     out: Path = typer.Option(..., help="Folder of the new image set."),
     prompts: Path | None = typer.Option(None, help="Prompts file; a picture is named after the id of its prompt."),
-    layout: Layout = typer.Option(Layout.NAMES, help="names, or geneval (ID/metadata.jsonl, ID/samples/0000.png)."),
+    layout: FolderLayout = typer.Option(
+        FolderLayout.NAMES, help="names, or geneval (ID/metadata.jsonl, ID/samples/0000.png)."
+    ),
     table: Path | None = typer.Option(
         None, help="Instead of folders, a csv: arm, file, prompt_id, prompt, sample_index, category."
     ),
@@ -47,10 +49,10 @@ def import_set(
 
     folders = _folders(arms or [])
     if table is not None:
-        if folders or layout is not Layout.NAMES:
+        if folders or layout is not FolderLayout.NAMES:
             raise InputError("--table names arms and files itself; leave out ARM=FOLDER and --layout")
         places = places_of_table(table, prompts=prompts)
-    elif layout is Layout.GENEVAL:
+    elif layout is FolderLayout.GENEVAL:
         if prompts is not None:
             raise InputError("--layout geneval has its prompts in metadata.jsonl; leave out --prompts")
         places = places_of_geneval(folders)

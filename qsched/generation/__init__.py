@@ -10,11 +10,11 @@ from qsched.generation.render import render_batch, with_coefficients
 from qsched.generation.request import Request, RunReport
 from qsched.generation.run import generate_pairs
 from qsched.generation.verify import VerifyReport, verify_set
-from qsched.records import Finding, image_seed
+from qsched.records import Fault, image_seed
 
 __all__ = [
     "Arm",
-    "Finding",
+    "Fault",
     "Plan",
     "Prompt",
     "Request",

@@ -19,7 +19,7 @@ from qsched.generation.arms import Arm
 from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource
 from qsched.generation.request import Request
-from qsched.generation.worker import Picture, Worker
+from qsched.generation.worker import FinishedImage, Worker
 from qsched.records import Manifest
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Made:
     """The pictures of a task."""
 
     task: Task
-    pictures: Sequence[Picture]
+    pictures: Sequence[FinishedImage]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A set grows: arms, prompts, samples are added to what is there, as long as seeds and batches stay true.
 
 Seeds depend on prompt id and sample alone, so they always stay true for a prompt whose text is unchanged. Batches stay
-true because each request cuts only what it adds (`plan.Stage`), and the manifest keeps all requests. What a set has is
-never taken away or changed: that is refused, with the reason.
+true because each request cuts only what it adds (`plan.GrowthStage`), and the manifest keeps all requests. Nothing in a
+set is removed or changed: such a request is refused, with the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from qsched.errors import InputError, RowError
-from qsched.generation.plan import Plan, Stage, prompts_hash
+from qsched.generation.plan import GrowthStage, Plan, prompts_hash
 from qsched.generation.prompts import Prompt
 from qsched.locations import Location
 from qsched.records import ImageRow, Manifest, RequestRecord, iter_rows
@@ -21,17 +21,17 @@ from qsched.records import ImageRow, Manifest, RequestRecord, iter_rows
 NEWEST_PROVENANCE = ("prompts_file", "limit", "batch_size", "truncated_prompts")
 
 
-def stages_of(manifest: Manifest) -> tuple[Stage, ...]:
+def stages_of(manifest: Manifest) -> tuple[GrowthStage, ...]:
     """The requests of a set as a plan needs them; a set without a list of requests was asked for once."""
     if manifest.requests:
-        return tuple(Stage(r.n_prompts, r.samples, r.batch_size) for r in manifest.requests)
+        return tuple(GrowthStage(r.n_prompts, r.samples, r.batch_size) for r in manifest.requests)
     size = manifest.provenance.get("batch_size")
     if not isinstance(size, int):
         raise InputError(
             f"the set {manifest.set_id} does not say in which batches it was made (provenance.batch_size), so it can "
             "be neither resumed nor grown; choose another --out"
         )
-    return (Stage(manifest.n_prompts, manifest.samples, size),)
+    return (GrowthStage(manifest.n_prompts, manifest.samples, size),)
 
 
 def check_growth(folder: Location, found: Manifest, plan: Plan) -> None:

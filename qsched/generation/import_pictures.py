@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qsched.errors import InputError
 from qsched.files import append_synced, write_atomic
-from qsched.generation.picture_places import PictureFile, Place, Places
+from qsched.generation.picture_places import PictureFile, Places, PromptSample
 from qsched.generation.render import encode_png
 from qsched.generation.store import check_writable
 from qsched.locations import Location, RemotePath
@@ -51,7 +51,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _ReadPicture:
     png: bytes
     size: tuple[int, int]
     format: str
@@ -131,7 +131,7 @@ def _put_all(folder: Path, out: RemotePath) -> None:
 def _write(
     folder: Path,
     places: Places,
-    paired: Sequence[Place],
+    paired: Sequence[PromptSample],
     arms: Mapping[str, ArmRecord],
     *,
     backbone: str,
@@ -185,7 +185,9 @@ def _write(
     return manifest, tuple(_notes(formats, turned, left_out))
 
 
-def _pair(files: Mapping[str, Mapping[Place, PictureFile]], *, common_only: bool) -> tuple[list[Place], int]:
+def _pair(
+    files: Mapping[str, Mapping[PromptSample, PictureFile]], *, common_only: bool
+) -> tuple[list[PromptSample], int]:
     """The places that every arm has, in order, and how many pictures are elsewhere."""
     if len(files) < 2:
         raise InputError(f"{len(files)} arm is given; a comparison needs two")
@@ -209,7 +211,7 @@ def _pair(files: Mapping[str, Mapping[Place, PictureFile]], *, common_only: bool
     return sorted(everywhere), left_out
 
 
-def _samples(paired: Sequence[Place]) -> int:
+def _samples(paired: Sequence[PromptSample]) -> int:
     """The number of samples of every prompt."""
     by_prompt: dict[str, set[int]] = {}
     for place in paired:
@@ -229,7 +231,7 @@ def _arm_record(arm: str, *, simulated: bool) -> ArmRecord:
     return ArmRecord(name=arm, precision="imported", recipe=recipe, recipe_hash=hash_of(recipe), simulated=simulated)
 
 
-def _read(path: Path) -> _Picture:
+def _read(path: Path) -> _ReadPicture:
     if path.is_symlink():
         raise InputError(f"{path} is a link; name the folder that holds the pictures themselves")
     try:
@@ -239,7 +241,7 @@ def _read(path: Path) -> _Picture:
             _refuse_what_rgb_loses(path, image)
             upright = ImageOps.exif_transpose(image) if turned else image
             rgb = upright.convert("RGB")
-            return _Picture(encode_png(rgb), rgb.size, image.format or "", turned)
+            return _ReadPicture(encode_png(rgb), rgb.size, image.format or "", turned)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable PNG, JPEG or WebP picture: {error}") from error
 
@@ -266,7 +268,7 @@ def _is_srgb(profile: bytes) -> bool:
     return "srgb" in name.lower()
 
 
-def _add(folder: Path, place: Place, file: PictureFile, arm: ArmRecord, picture: _Picture) -> None:
+def _add(folder: Path, place: PromptSample, file: PictureFile, arm: ArmRecord, picture: _ReadPicture) -> None:
     digest = hashlib.sha256(picture.png).hexdigest()
     row = ImageRow(
         image_id=image_id_for(sha256=digest, arm=arm.name, prompt_id=place.prompt_id, sample_index=place.sample_index),

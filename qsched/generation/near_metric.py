@@ -103,7 +103,7 @@ def most_visible_first(
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _MetricOfPairs:
     """The values of one metric against the baseline, by prompt, sample and arm."""
 
     option: str
@@ -124,7 +124,7 @@ class _Measured:
         return value
 
 
-def _read_measured(option: str, metric: str, *, folder: Location, set_id: str, baseline: str | None) -> _Measured:
+def _read_measured(option: str, metric: str, *, folder: Location, set_id: str, baseline: str | None) -> _MetricOfPairs:
     table, rows = _read_scores(option, folder)
     scorers = {info["name"]: info for info in table["scorers"]}
     remedy = f"run `qsched score {folder} --metrics {metric} --baseline ...`"
@@ -139,7 +139,7 @@ def _read_measured(option: str, metric: str, *, folder: Location, set_id: str, b
             f"{option}: {metric} was measured against {table['baseline']!r}; add --baseline {table['baseline']}"
         )
     values = {(row["prompt_id"], row["sample_index"], row["arm"]): float(row[metric]) for row in rows if metric in row}
-    return _Measured(option, metric, table["baseline"], bool(info["higher_is_better"]), values)
+    return _MetricOfPairs(option, metric, table["baseline"], bool(info["higher_is_better"]), values)
 
 
 def _read_scores(option: str, folder: Location) -> tuple[dict[str, Any], list[dict[str, Any]]]:

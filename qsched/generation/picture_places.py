@@ -23,7 +23,7 @@ _NEEDED = TABLE_COLUMNS[:3]
 _MAX_TABLE = 256 * 1024 * 1024
 
 
-class Place(NamedTuple):
+class PromptSample(NamedTuple):
     """A prompt and a sample of it."""
 
     prompt_id: str
@@ -46,7 +46,7 @@ class PictureFile:
 class Places:
     """The files of each arm by place, where each arm came from, and what is worth knowing."""
 
-    files: Mapping[str, Mapping[Place, PictureFile]]
+    files: Mapping[str, Mapping[PromptSample, PictureFile]]
     sources: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -54,10 +54,10 @@ class Places:
 def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> Places:
     """Every picture in the arms' folders; its path without the ending is the id of its prompt in the prompts file."""
     texts = _texts(prompts)
-    files: dict[str, dict[Place, PictureFile]] = {}
+    files: dict[str, dict[PromptSample, PictureFile]] = {}
     others = 0
     for arm, folder in folders.items():
-        found: dict[Place, PictureFile] = {}
+        found: dict[PromptSample, PictureFile] = {}
         pictures, surplus = _pictures(folder)
         others += surplus
         for path in pictures:
@@ -67,7 +67,7 @@ def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> Places:
                     f"{path}: {prompts} has no prompt {name!r}; a picture is named after the id of its prompt, or a "
                     "table names both (--table)"
                 )
-            place = Place(name, 0)
+            place = PromptSample(name, 0)
             if place in found:
                 raise InputError(f"{path} and {found[place].path} are two pictures of one name")
             found[place] = PictureFile(path, texts[name].prompt, texts[name].category)
@@ -84,9 +84,9 @@ def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> Places:
 
 def places_of_geneval(folders: Mapping[str, Path]) -> Places:
     """GenEval's layout: a folder per prompt with metadata.jsonl ("prompt") and samples/0000.png, 0001.png ..."""
-    files: dict[str, dict[Place, PictureFile]] = {}
+    files: dict[str, dict[PromptSample, PictureFile]] = {}
     for arm, folder in folders.items():
-        found: dict[Place, PictureFile] = {}
+        found: dict[PromptSample, PictureFile] = {}
         prompts = sorted(path.parent for path in _folder(folder).glob("*/metadata.jsonl"))
         if not prompts:
             raise InputError(f"{folder} has no folder with a metadata.jsonl; is this GenEval's layout?")
@@ -95,7 +95,7 @@ def places_of_geneval(folders: Mapping[str, Path]) -> Places:
             for path in _pictures(prompt / "samples")[0]:
                 if not path.stem.isdecimal():
                     raise InputError(f"{path}: a sample is named by its number, such as 0000.png")
-                place = Place(prompt.name, int(path.stem))
+                place = PromptSample(prompt.name, int(path.stem))
                 if place in found:
                     raise InputError(f"{path} and {found[place].path} are two pictures of one sample")
                 found[place] = PictureFile(path, text, category)
@@ -108,7 +108,7 @@ def places_of_table(table: Path, *, prompts: Path | None = None) -> Places:
     reader = csv.DictReader(io.StringIO(read_utf8(table, max_bytes=_MAX_TABLE, missing="give the csv of an import")))
     _check_columns(table, list(reader.fieldnames or ()), needs_prompt=prompts is None)
     texts = {} if prompts is None else _texts(prompts)
-    files: dict[str, dict[Place, PictureFile]] = {}
+    files: dict[str, dict[PromptSample, PictureFile]] = {}
     for row in reader:
         arm, place, file = _read_row(table, reader.line_num, row, texts)
         found = files.setdefault(arm, {})
@@ -134,7 +134,7 @@ def _check_columns(table: Path, columns: Sequence[str], *, needs_prompt: bool) -
 
 def _read_row(
     table: Path, line: int, row: Mapping[str, str], texts: Mapping[str, Prompt]
-) -> tuple[str, Place, PictureFile]:
+) -> tuple[str, PromptSample, PictureFile]:
     if None in row or None in row.values():
         raise RowError(table, line, "the row has another number of values than the header")
     if empty := next((name for name in _NEEDED if not row[name].strip()), None):
@@ -147,7 +147,7 @@ def _read_row(
         raise RowError(table, line, f"{path} does not exist")
     text = _text_of(row, texts, table, line)
     file = PictureFile(path, text.prompt, row.get("category") or text.category)
-    return row["arm"], Place(row["prompt_id"], int(number)), file
+    return row["arm"], PromptSample(row["prompt_id"], int(number)), file
 
 
 def _text_of(row: Mapping[str, str], texts: Mapping[str, Prompt], table: Path, line: int) -> Prompt:

@@ -33,7 +33,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Stage:
+class GrowthStage:
     """One request of a set that grows: its images are the first `samples` of the first `n_prompts`."""
 
     n_prompts: int
@@ -55,7 +55,7 @@ class Plan:
     prompts_sha256: str
     samples: int
     set_seed: int
-    stages: tuple[Stage, ...]
+    stages: tuple[GrowthStage, ...]
     prompts_file: str = "prompts"
     limit: int | None = None
     shard: tuple[int, int] | None = None
@@ -92,7 +92,7 @@ class Plan:
         index, count = self.shard
         return tuple(cut[index - 1 :: count])
 
-    def _jobs_of(self, stage: Stage) -> Iterator[Job]:
+    def _jobs_of(self, stage: GrowthStage) -> Iterator[Job]:
         for prompt in self.prompts[: stage.n_prompts]:
             for sample in range(stage.samples):
                 yield Job(prompt, sample, image_seed(self.set_seed, prompt.prompt_id, sample))
@@ -113,7 +113,7 @@ def make_plan(
     set_seed: int,
     batch_size: int,
     limit: int | None,
-    earlier: tuple[Stage, ...] = (),
+    earlier: tuple[GrowthStage, ...] = (),
     shard: tuple[int, int] | None = None,
 ) -> Plan:
     """Read the prompts and lay out the work after the `earlier` stages of the set; InputError for counts below 1."""
@@ -124,7 +124,7 @@ def make_plan(
     sha256 = hashlib.sha256(prompts_path.read_bytes()).hexdigest()
     stages = earlier
     if not earlier or (earlier[-1].n_prompts, earlier[-1].samples) != (len(prompts), samples):
-        stages = (*earlier, Stage(len(prompts), samples, batch_size))
+        stages = (*earlier, GrowthStage(len(prompts), samples, batch_size))
     plan = Plan(arms, prompts, sha256, samples, set_seed, stages, prompts_path.name, limit, shard)
     if shard is not None and not plan.batches():
         whole = len(replace(plan, shard=None).batches())

@@ -20,7 +20,7 @@ from qsched.generation.executors import Event, Loaded, Loading, Lost, Made, Task
 from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource
 from qsched.generation.request import Request
-from qsched.generation.worker import Picture, Worker
+from qsched.generation.worker import FinishedImage, Worker
 from qsched.records import Manifest
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _Actor:
     def describe(self) -> Manifest:
         return self._worker.describe()
 
-    def do(self, task: Task) -> tuple[PrecisionReport | None, list[Picture]]:
+    def do(self, task: Task) -> tuple[PrecisionReport | None, list[FinishedImage]]:
         report = None
         if task.precision != self._applied:
             report = self._worker.apply(task.arm)
@@ -191,7 +191,7 @@ class RayExecutor:
         return done[0]
 
 
-def _events(task: Task, report: PrecisionReport | None, pictures: Sequence[Picture]) -> Iterator[Event]:
+def _events(task: Task, report: PrecisionReport | None, pictures: Sequence[FinishedImage]) -> Iterator[Event]:
     if report is not None:
         yield Loaded(task.arm, report)
     if pictures:

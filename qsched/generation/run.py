@@ -35,7 +35,7 @@ _COPIED_AT_ONCE = 64
 
 
 @dataclass
-class _Tally:
+class _RunTally:
     """What a run has done so far."""
 
     seconds: dict[str, list[float]]
@@ -66,7 +66,7 @@ def generate_pairs(
         manifest = _manifest(workers.describe(), found, plan)
         weights = manifest.provenance["backbone_weights"]
         check_origins(plan.arms, spec, weights=str(weights), steps=steps, allowed=request.allow_other_coefficients)
-        tally = _Tally({arm.name: [] for arm in plan.arms})
+        tally = _RunTally({arm.name: [] for arm in plan.arms})
         with open_store(folder, manifest, planned=plan.jobs(), overwrite=request.overwrite) as store:
             kept, remade = len(store.rows), store.dropped
             progress.planned(plan.n_images, kept)
@@ -191,7 +191,7 @@ def _is_measured(store: Store, arm: Arm) -> bool:
     return next(a for a in store.manifest.arms if a.name == arm.name).denoiser_bytes is not None
 
 
-def _keep_report(event: Loaded, plan: Plan, store: Store, tally: _Tally) -> None:
+def _keep_report(event: Loaded, plan: Plan, store: Store, tally: _RunTally) -> None:
     """Write what a precision measured into the manifest; InputError if its statistics are not the earlier ones."""
     name, report = event.arm.recipe.name, event.report
     earlier = recorded_statistics(store.manifest, name)
@@ -205,7 +205,7 @@ def _keep_report(event: Loaded, plan: Plan, store: Store, tally: _Tally) -> None
     store.replace_manifest(with_precision(store.manifest, group, report))
 
 
-def _keep_pictures(event: Made, store: Store, tally: _Tally) -> int:
+def _keep_pictures(event: Made, store: Store, tally: _RunTally) -> int:
     """Store those that are missing, and count the kept ones that came out different; returns how many were stored."""
     missing = []
     for picture in event.pictures:
@@ -258,7 +258,7 @@ def _calibration(request: Request, spec: BackboneSpec, plan: Plan) -> Calibratio
     )
 
 
-def _summary(arm: Arm, tally: _Tally) -> ArmSummary:
+def _summary(arm: Arm, tally: _RunTally) -> ArmSummary:
     seconds = tally.seconds[arm.name]
     return ArmSummary(
         name=arm.name,
@@ -274,7 +274,7 @@ def _assumed(manifest: Manifest) -> tuple[str, ...]:
     return tuple(str(one) for one in assumed) if isinstance(assumed, list) else ()
 
 
-def _notes(request: Request, plan: Plan, found: Manifest | None, manifest: Manifest, tally: _Tally) -> list[str]:
+def _notes(request: Request, plan: Plan, found: Manifest | None, manifest: Manifest, tally: _RunTally) -> list[str]:
     notes = []
     if tally.lost:
         notes.append(f"{len(tally.lost)} worker(s) died and were replaced; the last one: {tally.lost[-1]}")

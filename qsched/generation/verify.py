@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from qsched.locations import Location
-from qsched.records import Finding, ImageRow, Manifest, check_records, read_manifest
+from qsched.records import Fault, ImageRow, Manifest, check_records, read_manifest
 from qsched.records.image_set import first_problem, row_lines
 from qsched.threads import in_order, threads_for
 
@@ -30,7 +30,7 @@ class VerifyReport:
     n_rows: int
     n_expected: int
     checks: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -58,18 +58,18 @@ def verify_set(folder: Location) -> VerifyReport:
     return VerifyReport(folder, len(rows), expected, CHECKS, tuple(found), tuple(_notes(manifest, rows, plain)))
 
 
-def _read_rows(folder: Location) -> tuple[list[ImageRow], list[Finding]]:
+def _read_rows(folder: Location) -> tuple[list[ImageRow], list[Fault]]:
     rows: list[ImageRow] = []
     findings = []
     for line in row_lines(folder):
         where = f"{line.path.name}:{line.number}"
         if not line.is_whole:
-            findings.append(Finding("rows", where, "half-written row"))
+            findings.append(Fault("rows", where, "half-written row"))
             continue
         try:
             rows.append(ImageRow.model_validate_json(line.data))
         except ValidationError as error:
-            findings.append(Finding("rows", where, first_problem(error)))
+            findings.append(Fault("rows", where, first_problem(error)))
     return rows, findings
 
 
@@ -77,7 +77,7 @@ def _read_rows(folder: Location) -> tuple[list[ImageRow], list[Finding]]:
 class _Checked:
     """What is wrong with a picture, and whether it has a single colour."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Fault, ...]
     is_plain: bool = False
 
 
@@ -85,14 +85,14 @@ def _check_file(folder: Location, row: ImageRow) -> _Checked:
     where = f"{row.arm} {row.prompt_id}/{row.sample_index}"
     path = folder / row.file_name
     if path.is_symlink() or path.parent.is_symlink():
-        return _Checked((Finding("files", row.file_name, f"{where}: a link; an image set holds its own files"),))
+        return _Checked((Fault("files", row.file_name, f"{where}: a link; an image set holds its own files"),))
     try:
         data = path.read_bytes()
     except OSError as error:
-        return _Checked((Finding("files", row.file_name, f"{where}: {error.strerror or error}"),))
+        return _Checked((Fault("files", row.file_name, f"{where}: {error.strerror or error}"),))
     found = []
     if hashlib.sha256(data).hexdigest() != row.sha256:
-        found.append(Finding("hashes", row.file_name, f"{where}: the bytes are not those of the row"))
+        found.append(Fault("hashes", row.file_name, f"{where}: the bytes are not those of the row"))
     checked = _check_picture(row, data)
     return _Checked((*found, *checked.findings), checked.is_plain)
 
@@ -104,15 +104,13 @@ def _check_picture(row: ImageRow, data: bytes) -> _Checked:
             size = image.size
             is_plain = all(channel.histogram().count(0) == 255 for channel in image.convert("RGB").split())
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return _Checked((Finding("pictures", row.file_name, f"not a readable PNG: {error}"),))
+        return _Checked((Fault("pictures", row.file_name, f"not a readable PNG: {error}"),))
     found = []
     if size != (row.width, row.height):
-        found.append(Finding("pictures", row.file_name, f"{size[0]}x{size[1]} pixels; row {row.width}x{row.height}"))
+        found.append(Fault("pictures", row.file_name, f"{size[0]}x{size[1]} pixels; row {row.width}x{row.height}"))
     surplus = sorted(name.decode("latin-1") for name in png_chunks(data) if name not in _CHUNKS)
     if surplus:
-        found.append(
-            Finding("metadata", row.file_name, f"holds {', '.join(surplus)}; a picture must not carry metadata")
-        )
+        found.append(Fault("metadata", row.file_name, f"holds {', '.join(surplus)}; a picture must not carry metadata"))
     return _Checked(tuple(found), is_plain)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
+class FinishedImage:
     """A finished image: its row, and the bytes of its PNG."""
 
     row: ImageRow
@@ -69,7 +69,7 @@ class Worker:
         with statistics_folder(self._source.folder) as folder:
             return quantize_backbone(backbone, arm.recipe, replace(self._source, folder=folder))
 
-    def render(self, arm: Arm, batch: tuple[Job, ...]) -> list[Picture]:
+    def render(self, arm: Arm, batch: tuple[Job, ...]) -> list[FinishedImage]:
         """The pictures of a whole batch; the arm's precision has been applied."""
         import torch
 
@@ -116,7 +116,7 @@ class Worker:
                 versions={k: v for k, v in self._environment.items() if k != "git_commit"},
                 git_commit=self._environment.get("git_commit"),
             )
-            made.append(Picture(row, png))
+            made.append(FinishedImage(row, png))
         return made
 
     def _loaded(self, arm: Arm) -> Backbone:

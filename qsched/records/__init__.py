@@ -17,12 +17,12 @@ from qsched.records.image_set import (
     read_manifest,
     text_key,
 )
-from qsched.records.set_checks import Finding, check_records, refuse_faulty
+from qsched.records.set_checks import Fault, check_records, refuse_faulty
 from qsched.records.triplets import (
     ESSENTIAL_TRIPLET_COLUMNS,
     TRIPLET_COLUMNS,
-    Answer,
     Presentation,
+    TripletAnswer,
     TripletKind,
     TripletVote,
 )
@@ -33,11 +33,10 @@ __all__ = [
     "ESSENTIAL_TRIPLET_COLUMNS",
     "REQUIRED_COLUMNS",
     "TRIPLET_COLUMNS",
-    "Answer",
     "ArmRecord",
     "Choice",
     "Doubt",
-    "Finding",
+    "Fault",
     "ImageRow",
     "InputError",
     "IntegrityError",
@@ -49,6 +48,7 @@ __all__ = [
     "RequestRecord",
     "RowError",
     "ShardRecord",
+    "TripletAnswer",
     "TripletKind",
     "TripletVote",
     "Vote",

@@ -20,7 +20,7 @@ _ABOUT_THE_RUN = (
 
 
 @dataclass(frozen=True)
-class Difference:
+class ValueDifference:
     """One value that differs: its dotted name, and what it is in A and in B (None: it is not there)."""
 
     name: str
@@ -41,8 +41,8 @@ class SetDiff:
     versions          (name, values in the rows of A, values in the rows of B) that differ
     """
 
-    settings: tuple[Difference, ...]
-    arms: tuple[Difference, ...]
+    settings: tuple[ValueDifference, ...]
+    arms: tuple[ValueDifference, ...]
     only_a: tuple[tuple[str, ...], tuple[str, ...]]
     only_b: tuple[tuple[str, ...], tuple[str, ...]]
     texts: tuple[str, ...]
@@ -106,11 +106,11 @@ def _settings(manifest: Manifest) -> dict[str, object]:
     return flat({**{key: getattr(manifest, key) for key in _SETTINGS}, **provenance})
 
 
-def _differences(a: dict[str, object], b: dict[str, object], prefix: str = "") -> list[Difference]:
-    return [Difference(prefix + key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)]
+def _differences(a: dict[str, object], b: dict[str, object], prefix: str = "") -> list[ValueDifference]:
+    return [ValueDifference(prefix + key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)]
 
 
-def _arm_differences(a: Manifest, b: Manifest, shared: Sequence[str]) -> list[Difference]:
+def _arm_differences(a: Manifest, b: Manifest, shared: Sequence[str]) -> list[ValueDifference]:
     about = {*MEASURED, "recipe_hash"}
     recipes = [{arm.name: arm.model_dump(mode="json", exclude=about) for arm in m.arms} for m in (a, b)]
     return [d for name in shared for d in _differences(flat(recipes[0][name]), flat(recipes[1][name]), f"{name}: ")]

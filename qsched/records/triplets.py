@@ -17,7 +17,7 @@ from qsched.records.image_set import Record
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class Answer(StrEnum):
+class TripletAnswer(StrEnum):
     """Which test picture differs more from the reference, as it lay on the screen."""
 
     LEFT = "left"
@@ -60,7 +60,7 @@ class TripletVote(Record):
     left_arm: Text
     right_arm: Text
     presentation: Presentation
-    answer: Answer
+    answer: TripletAnswer
     annotator: Text
     session: Text
     served_at: AwareDatetime

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from study_server.admin.exporting import FORMATS, export_votes_file, with_looks
 from study_server.admin.gate import Act, Owner
 from study_server.admin.pages import ExportsPage
-from study_server.admin.rendering import Place, render
+from study_server.admin.rendering import PagePlace, render
 from study_server.errors import BadRequest
 from study_server.web.context import server_of
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/admin/studies/{slug}", include_in_schema=False)
 async def exports(slug: str, request: Request, owner: Owner) -> Response:
     """What can be taken out of the study."""
     study = await server_of(request).studies.get(slug)
-    return render(request, ExportsPage(FORMATS), owner=owner, place=Place(slug, study.title, "exports"))
+    return render(request, ExportsPage(FORMATS), owner=owner, place=PagePlace(slug, study.title, "exports"))
 
 
 @router.post("/exports/votes")

@@ -15,7 +15,7 @@ from study_server.admin.gate import Act, Owner, check_owner
 from study_server.admin.losses import KnownLosses, jods, read_set
 from study_server.admin.pages import PairPage, PairsPage, ReportsPage
 from study_server.admin.pairs import PAGE_PAIRS, PairRow, read_disabled, read_pair, read_pairs, read_reports
-from study_server.admin.rendering import Place, render
+from study_server.admin.rendering import PagePlace, render
 from study_server.errors import NotFound
 from study_server.studies.ownership import enable_pairs
 from study_server.web.context import server_of
@@ -35,7 +35,7 @@ async def pairs(
     )
     more = rows[-1].id if len(rows) == PAGE_PAIRS else None
     page = PairsPage(rows, more, prompt.strip(), study.design.votes_per_pair, await _jods(request, study.id, rows))
-    return render(request, page, owner=owner, place=Place(slug, study.title, "pairs"))
+    return render(request, page, owner=owner, place=PagePlace(slug, study.title, "pairs"))
 
 
 @router.get("/pairs/{pair_key}")
@@ -48,7 +48,7 @@ async def pair(slug: str, pair_key: str, request: Request, owner: Owner) -> Resp
         raise NotFound(f"no pair of this study is called {pair_key}")
     known = await _jods(request, study.id, found[:1])
     page = PairPage(*found, votes_per_pair=study.design.votes_per_pair, jod=known.get(found[0].id))
-    return render(request, page, owner=owner, place=Place(slug, study.title, "pairs"))
+    return render(request, page, owner=owner, place=PagePlace(slug, study.title, "pairs"))
 
 
 async def _jods(request: Request, study: int, rows: tuple[PairRow, ...]) -> Mapping[int, float]:
@@ -75,7 +75,7 @@ async def reports(slug: str, request: Request, owner: Owner) -> Response:
     study = await server.studies.get(slug)
     rows = await server.owner_reader.run(lambda tx: read_reports(tx, study=study.id))
     disabled = await server.owner_reader.run(lambda tx: read_disabled(tx, study=study.id))
-    return render(request, ReportsPage(rows, disabled), owner=owner, place=Place(slug, study.title, "reports"))
+    return render(request, ReportsPage(rows, disabled), owner=owner, place=PagePlace(slug, study.title, "reports"))
 
 
 @router.post("/pairs/enable")

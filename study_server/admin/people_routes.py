@@ -13,7 +13,7 @@ from study_server.admin import queries
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner
 from study_server.admin.pages import AnswerRow, PaymentsPage, PeoplePage, PersonPage
-from study_server.admin.rendering import Place, render
+from study_server.admin.rendering import PagePlace, render
 from study_server.db import Tx
 from study_server.errors import BadRequest, Forbidden, NotFound
 from study_server.quality.exclusion import exclude, include
@@ -39,7 +39,7 @@ async def people(slug: str, request: Request, owner: Owner, before: int = 2**62,
     )
     older = rows[-1].id if len(rows) == PAGE_PEOPLE else None
     page = PeoplePage(tuple(rows), older, only_excluded=bool(excluded))
-    return render(request, page, owner=owner, place=Place(slug, study.title, "people"))
+    return render(request, page, owner=owner, place=PagePlace(slug, study.title, "people"))
 
 
 @router.get("/people/{pseudonym}")
@@ -52,7 +52,7 @@ async def person(slug: str, pseudonym: str, request: Request, owner: Owner) -> R
         raise NotFound(f"no annotator of this study is called {pseudonym}")
     answers = await server.owner_reader.run(lambda tx: _answers(tx, found.id))
     keeps = study.design.consent.after_withdrawal == "keep_votes"
-    return render(request, PersonPage(found, answers, keeps), owner=owner, place=Place(slug, study.title, "people"))
+    return render(request, PersonPage(found, answers, keeps), owner=owner, place=PagePlace(slug, study.title, "people"))
 
 
 @router.post("/people/{pseudonym}/exclude")
@@ -92,7 +92,7 @@ async def payments(slug: str, request: Request, owner: Owner) -> Response:
     server = server_of(request)
     study = await server.studies.get(slug)
     rows = await server.owner_reader.run(lambda tx: tuple(islice(read_payments(tx, study), PAYMENTS_SHOWN)))
-    return render(request, PaymentsPage(rows), owner=owner, place=Place(slug, study.title, "payments"))
+    return render(request, PaymentsPage(rows), owner=owner, place=PagePlace(slug, study.title, "payments"))
 
 
 @router.get("/people.csv")

@@ -32,7 +32,7 @@ DONE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePlace:
     """Where in the pages of a study somebody is: its slug and title, and the name of the page."""
 
     slug: str
@@ -45,7 +45,7 @@ def render(
     page: TemplateContext,
     *,
     owner: SignedIn | None,
-    place: Place | None = None,
+    place: PagePlace | None = None,
     csrf_token: str = "",
     status: int = 200,
 ) -> HTMLResponse:

@@ -16,7 +16,7 @@ from qsched.records.image_set import first_problem
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner
 from study_server.admin.pages import LinksPage, SettingItem, SettingsPage
-from study_server.admin.rendering import Place, render
+from study_server.admin.rendering import PagePlace, render
 from study_server.db import Tx
 from study_server.db.database import Database
 from study_server.errors import BadRequest
@@ -59,7 +59,7 @@ async def settings(slug: str, request: Request, owner: Owner) -> Response:
         personal=study.design.platform.name == "personal",
         preview=preview_link(server.keys, slug=slug, uid=study.uid) if owner.may_act else None,
     )
-    return render(request, page, owner=owner, place=Place(slug, study.title, "settings"))
+    return render(request, page, owner=owner, place=PagePlace(slug, study.title, "settings"))
 
 
 @router.post("/settings")
@@ -102,7 +102,7 @@ async def links(slug: str, act: Act) -> Response:
     made = [personal_link(act.server.keys, slug=slug, uid=study.uid) for _ in range(int(wanted))]
     await act.server.writer.run(_note, None, actor=act.owner.name, slug=slug, count=wanted)
     page = LinksPage(study.title, tuple((name, base + link) for name, link in made))
-    return render(act.request, page, owner=act.owner, place=Place(slug, study.title, "settings"))
+    return render(act.request, page, owner=act.owner, place=PagePlace(slug, study.title, "settings"))
 
 
 @router.post("/links/revoke")

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner, check_owner
 from study_server.admin.pages import CountsPage, LivePart, StudyPage
-from study_server.admin.rendering import Place, render, render_part
+from study_server.admin.rendering import PagePlace, render, render_part
 from study_server.errors import BadRequest
 from study_server.studies.looks import read_stopping
 from study_server.studies.ownership import STATUSES, set_status
@@ -29,7 +29,7 @@ STREAM_SECONDS = 120.0
 async def study(slug: str, request: Request, owner: Owner) -> Response:
     """Progress of a study."""
     progress = await figures_of(request).progress(slug)
-    return render(request, StudyPage(progress), owner=owner, place=Place(slug, progress.row.title, ""))
+    return render(request, StudyPage(progress), owner=owner, place=PagePlace(slug, progress.row.title, ""))
 
 
 @router.get("/live", dependencies=[Depends(check_owner)])
@@ -62,7 +62,7 @@ async def counts(slug: str, request: Request, owner: Owner) -> Response:
         request,
         CountsPage(rows, slug, fidelity=found.design.fidelity is not None, stopping=stopping),
         owner=owner,
-        place=Place(slug, found.title, "counts"),
+        place=PagePlace(slug, found.title, "counts"),
     )
 
 

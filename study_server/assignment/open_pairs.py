@@ -43,7 +43,7 @@ class Pool(NamedTuple):
         return queries.OPEN_PAIRS, queries.LEVEL
 
 
-class Comparison(NamedTuple):
+class ComparisonPairs(NamedTuple):
     """The task pairs of one comparison of an adaptive study."""
 
     comparison: int
@@ -58,7 +58,7 @@ class _Search(NamedTuple):
     """What stays the same in one search: where, for whom, and which prompts are left out."""
 
     tx: Tx
-    scope: Pool | Comparison
+    scope: Pool | ComparisonPairs
     target: int
     annotator: int
     excluded: dict[str, int]
@@ -87,7 +87,7 @@ class _Search(NamedTuple):
 
 
 def find_open(
-    tx: Tx, context: AssignmentContext, session: AnnotatorSession, scope: Pool | Comparison, *, target: int
+    tx: Tx, context: AssignmentContext, session: AnnotatorSession, scope: Pool | ComparisonPairs, *, target: int
 ) -> list[Candidate]:
     """Up to WINDOW open pairs that come first; those of recent prompts only if there is no other."""
     for excluded in _exclusions(session):
@@ -119,7 +119,7 @@ def find_open_comparisons(tx: Tx, context: AssignmentContext, session: Annotator
         if rows:
             return [number for (number,) in rows]
         numbers = [row[0] for row in tx.all(queries.COMPARISONS, study=study.id)]
-        searches = {n: _Search(tx, Comparison(n), target, session.annotator_id, excluded) for n in numbers}
+        searches = {n: _Search(tx, ComparisonPairs(n), target, session.annotator_id, excluded) for n in numbers}
         found = [n for n, search in searches.items() if _from_several_places(search, session, context)]
         if found := found or [n for n, search in searches.items() if search.walk(load=0, rank=0, probes=ALL)]:
             return found

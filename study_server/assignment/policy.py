@@ -38,7 +38,7 @@ class Candidate(NamedTuple):
     side_balance: int
 
 
-class Person(NamedTuple):
+class AnnotatorHistory(NamedTuple):
     """What the choice needs to know of an annotator: latest prompts, oldest first, and the side balance."""
 
     recent: tuple[int, ...]
@@ -74,7 +74,7 @@ def plan_session(counts: TrialCounts, rng: random.Random) -> str:
     return "P" * counts.practice + "W" * counts.warmup + "".join(body)
 
 
-def choose_pair(candidates: Sequence[Candidate], person: Person, rng: random.Random) -> ChosenPair | None:
+def choose_pair(candidates: Sequence[Candidate], person: AnnotatorHistory, rng: random.Random) -> ChosenPair | None:
     """The pair to show: never a recent prompt while there is another, fewest votes first, ties at random.
 
     Among equals, a pair whose side is free or evens out the person's sides is preferred. None without candidates.

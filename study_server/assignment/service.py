@@ -11,12 +11,12 @@ import random
 from qsched.records import Kind, TripletKind
 from study_server.assignment import queries
 from study_server.assignment.adaptive import Draw, draw_comparison
-from study_server.assignment.open_pairs import Comparison, Pool, find_open, find_open_comparisons
+from study_server.assignment.open_pairs import ComparisonPairs, Pool, find_open, find_open_comparisons
 from study_server.assignment.policy import (
     LETTERS,
+    AnnotatorHistory,
     Candidate,
     ChosenPair,
-    Person,
     choose_pair,
     draw_places,
     mirror,
@@ -154,7 +154,7 @@ def _pick(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: T
         candidates = find_open(tx, context, session, pool, target=NO_TARGET) or _judged(tx, session)
     else:
         candidates = _judged(tx, session)
-    person = Person(session.recent, session.left_balance)
+    person = AnnotatorHistory(session.recent, session.left_balance)
     evened = [candidate._replace(load=0, side_balance=0) for candidate in candidates]
     choice = choose_pair(evened, person, context.rng)
     if choice is not None and kind is Kind.REPEAT and context.study.design.mirror_repeats:
@@ -178,7 +178,7 @@ def _pick_open(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
 def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, kind: TrialKind) -> Assignment | NoWork:
     """The fewest-voted open pair: of all, or in an adaptive study of the comparison that was drawn."""
     target, adaptivity = context.study.design.votes_per_pair, context.study.design.adaptivity
-    person = Person(session.recent, session.left_balance)
+    person = AnnotatorHistory(session.recent, session.left_balance)
     contended = False
     draw: Draw | None = None
     for _ in range(CLAIM_ATTEMPTS):
@@ -188,7 +188,9 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
             # The draw is kept while its comparison is open: drawing again after a lost race would make the
             # stored probability wrong for comparisons that are much in demand.
             draw = draw or _draw(tx, context, session, floor=adaptivity.floor)
-            candidates = find_open(tx, context, session, Comparison(draw.comparison_id), target=target) if draw else []
+            candidates = (
+                find_open(tx, context, session, ComparisonPairs(draw.comparison_id), target=target) if draw else []
+            )
         if draw and not candidates:
             draw, contended = None, True
             continue

@@ -20,7 +20,7 @@ FROM studies s ORDER BY s.id
 
 
 @dataclass(frozen=True)
-class StudySummary:
+class StudyCounts:
     """One study; `answers` are stored rows, corrected and surplus ones too."""
 
     slug: str
@@ -32,11 +32,11 @@ class StudySummary:
     answers: int
 
 
-def summarize_sqlite(path: Path) -> list[StudySummary]:
+def summarize_sqlite(path: Path) -> list[StudyCounts]:
     """The studies in a database file, in the order they were created; InputError if it is none of ours."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as connection:
-            return [StudySummary(*row) for row in connection.execute(_STUDIES)]
+            return [StudyCounts(*row) for row in connection.execute(_STUDIES)]
     except sqlite3.Error as error:
         raise InputError(
             f"{path} is an SQLite file, but not a study database of this version ({error}); `qsched serve` and "

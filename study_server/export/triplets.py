@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from qsched.errors import InputError, IntegrityError
 from qsched.files import atomic_file
-from qsched.records import TRIPLET_COLUMNS, Answer, Choice, TripletVote
+from qsched.records import TRIPLET_COLUMNS, Choice, TripletAnswer, TripletVote
 from qsched.records.image_set import first_problem
 from study_server.db.database import Database
 from study_server.db.statements import Row, Statement, Tx
@@ -50,7 +50,12 @@ CONTENT = Statement("""
     WHERE d.study_id = :study ORDER BY r.prompt_key, i.sample_index, i.arm
 """)
 CONTENT_COLUMNS = ("prompt_id", "sample_index", "arm", "changed", "flip_mean", "flip_spot")
-_ANSWERS = {Choice.LEFT: Answer.LEFT, Choice.RIGHT: Answer.RIGHT, Choice.TIE: Answer.NOT_SURE, Choice.SKIP: Answer.SKIP}
+_ANSWERS = {
+    Choice.LEFT: TripletAnswer.LEFT,
+    Choice.RIGHT: TripletAnswer.RIGHT,
+    Choice.TIE: TripletAnswer.NOT_SURE,
+    Choice.SKIP: TripletAnswer.SKIP,
+}
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(TRIPLET_COLUMNS, pl.String),
     **dict.fromkeys(("served_at", "answered_at"), TIME),

@@ -44,7 +44,7 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DifferenceMap:
     """The map of a picture against the reference, its mean, and the compact spot's height above the median."""
 
     map: Map
@@ -52,7 +52,7 @@ class Difference:
     spot: float
 
 
-def measure_difference(reference: Pixels, test: Pixels) -> Difference:
+def measure_difference(reference: Pixels, test: Pixels) -> DifferenceMap:
     """FLIP of two pictures of one size. Raises MissingExtraError without the library."""
     try:
         import flip_evaluator
@@ -65,7 +65,7 @@ def measure_difference(reference: Pixels, test: Pixels) -> Difference:
     height, width = visible.shape
     side = min(max(SMALLEST_SPOT, min(height, width) // SPOT_SHARE), height, width)
     averages = box_means(visible, height=side, width=side)
-    return Difference(visible, float(visible.mean()), float(averages.max() - np.median(averages)))
+    return DifferenceMap(visible, float(visible.mean()), float(averages.max() - np.median(averages)))
 
 
 def box_means(values: Map, *, height: int, width: int) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ SET_SURPLUS = Statement("""
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class StudyAnnotator:
     """An annotator of a study, and whether they are excluded."""
 
     id: int
@@ -81,13 +81,13 @@ class Exclusion:
     late: int = 0
 
 
-def find_person(tx: Tx, *, study_id: int, who: str = "", platform_id: str | None = None) -> Person:
+def find_person(tx: Tx, *, study_id: int, who: str = "", platform_id: str | None = None) -> StudyAnnotator:
     """By pseudonym (of the person or a session), withdrawal code or platform id; NotFound for nobody."""
     row = tx.one(PERSON, study=study_id, who=who, code=who.upper(), platform_id=platform_id)
     if row is None:
         named = f"platform id {platform_id!r}" if platform_id is not None else repr(who)
         raise NotFound(f"no annotator of this study is known by {named}; `qsched study people` lists them")
-    return Person(int(row[0]), row[1], row[2] is not None)
+    return StudyAnnotator(int(row[0]), row[1], row[2] is not None)
 
 
 def exclude(tx: Tx, context: AssignmentContext, *, pseudonym: str, reason: str, by: str) -> Exclusion:

@@ -21,7 +21,7 @@ FASTEST_SECONDS = 1.5
 HIDDEN_LEAST = 6
 
 
-class Answer(NamedTuple):
+class CountedAnswer(NamedTuple):
     """One answer that stands. `display` is the JSON that the page sent along, if any."""
 
     assignment_id: int
@@ -110,7 +110,7 @@ class WorkFigures:
 Preferences = Mapping[tuple[int, str], Counter[str]]
 
 
-def work_figures(answers: Sequence[Answer], everybody: Preferences) -> WorkFigures:
+def work_figures(answers: Sequence[CountedAnswer], everybody: Preferences) -> WorkFigures:
     """The figures of one person from their answers; `everybody` includes those of them that count."""
     scored = [answer for answer in answers if answer.kind != Kind.PRACTICE]
     sided = [answer for answer in scored if answer.choice in (Choice.LEFT, Choice.RIGHT)]
@@ -146,7 +146,7 @@ def _count(flags: Iterable[bool]) -> Share:
     return Share(sum(kept), len(kept))
 
 
-def _gold(answers: Iterable[Answer]) -> Share:
+def _gold(answers: Iterable[CountedAnswer]) -> Share:
     """A tie is an answer to a pair whose known answer is one; to another gold pair it is not judged.
 
     A gold ranking is right if its worst picture is last, alone. The traps of a fidelity study are gold too, and there
@@ -162,7 +162,7 @@ def _gold(answers: Iterable[Answer]) -> Share:
     )
 
 
-def _checks(answers: Iterable[Answer]) -> Share:
+def _checks(answers: Iterable[CountedAnswer]) -> Share:
     """A check asks for the same side for every question; it is passed if every answer is that side."""
     passed: dict[int, bool] = {}
     for answer in answers:
@@ -172,7 +172,7 @@ def _checks(answers: Iterable[Answer]) -> Share:
     return _count(passed.values())
 
 
-def _repeats(answers: Iterable[Answer]) -> Share:
+def _repeats(answers: Iterable[CountedAnswer]) -> Share:
     first: dict[tuple[int, str], str] = {}
     again: dict[tuple[int, str], str] = {}
     for answer in answers:
@@ -181,7 +181,7 @@ def _repeats(answers: Iterable[Answer]) -> Share:
     return _count(first[key] == preferred for key, preferred in again.items() if key in first)
 
 
-def _agreement(answers: Iterable[Answer], everybody: Preferences) -> Share:
+def _agreement(answers: Iterable[CountedAnswer], everybody: Preferences) -> Share:
     agreed = []
     for answer in answers:
         if answer.kind != Kind.TASK or answer.preferred not in ("first", "second"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from study_server.db import Statement, Tx
-from study_server.quality.figures import Answer, WorkFigures, collect_preferences, work_figures
+from study_server.quality.figures import CountedAnswer, WorkFigures, collect_preferences, work_figures
 
 PAGE_PEOPLE = 25
 PEOPLE_AT_ONCE = 200
@@ -117,8 +117,8 @@ def _with_work(tx: Tx, study_id: int, rows: list[tuple[int, str, int | None, str
     sessions: dict[int, list[SessionRow]] = defaultdict(list)
     for annotator, *values in tx.all(SESSIONS, **between):
         sessions[annotator].append(SessionRow(*values))
-    answers: dict[int, list[Answer]] = defaultdict(list)
+    answers: dict[int, list[CountedAnswer]] = defaultdict(list)
     for annotator, *values in tx.all(ANSWERS, **between):
-        answers[annotator].append(Answer(*values))
+        answers[annotator].append(CountedAnswer(*values))
     everybody = collect_preferences(tx.all(PREFERENCES, **between))
     return [PersonRow(*row, tuple(sessions[row[0]]), work_figures(answers[row[0]], everybody)) for row in rows]

@@ -20,7 +20,7 @@ from qsched.records import Presentation
 from study_server.db.database import Database
 from study_server.db.models import DifferenceRecord, ImageRecord
 from study_server.media.boosting import boost, degrade
-from study_server.media.difference import Crop, Difference, Pixels, largest_difference, measure_difference
+from study_server.media.difference import Crop, DifferenceMap, Pixels, largest_difference, measure_difference
 from study_server.media.importing import store_prepared, stored_path
 from study_server.media.png import clean_png, read_pixels, write_pixels
 from study_server.studies.comparisons import ImageKey, PlannedPair
@@ -112,7 +112,7 @@ class _Unit:
     def __init__(self, unit: Unit, reference: str, images: StoredPictures, folder: Location) -> None:
         self.unit, self.reference, self.images, self.folder = unit, reference, images, folder
         self._pixels: dict[str, Pixels] = {}
-        self._maps: dict[str, Difference] = {}
+        self._maps: dict[str, DifferenceMap] = {}
         self.display: tuple[bytes, ...] = ()
 
     def path(self, arm: str) -> Location:
@@ -131,7 +131,7 @@ class _Unit:
                 self._pixels[arm] = read_pixels(data, name=f"prompt {self.unit[0]!r}, arm {arm!r}")
         return self._pixels[arm]
 
-    def difference(self, arm: str) -> Difference:
+    def difference(self, arm: str) -> DifferenceMap:
         """The map of an arm against the reference."""
         if arm not in self._maps:
             self._maps[arm] = measure_difference(self.pixels(self.reference), self.pixels(arm))
@@ -139,18 +139,20 @@ class _Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _ShownTriplet:
     values: dict[str, Any]
     pictures: dict[str, bytes]  # by the arm's name in `images`: what has to be stored first
     shown: tuple[str, str, str]  # reference, first, second: names in `images`
 
 
-def _row_of(pair: PlannedPair, work: _Unit, differences: Mapping[str, Difference], fidelity: Fidelity) -> _Row | None:
+def _row_of(
+    pair: PlannedPair, work: _Unit, differences: Mapping[str, DifferenceMap], fidelity: Fidelity
+) -> _ShownTriplet | None:
     """What is shown of a triplet; None if it should be boosted and content changed."""
     reference, arms = work.reference, (pair.first_arm, pair.second_arm)
     if pair.triplet is None or pair.triplet.presentation is Presentation.PLAIN:
         pictures = {MADE_TRAP: write_pixels(work.pixels(MADE_TRAP), display=work.display)} if MADE_TRAP in arms else {}
-        return _Row({"presentation": "plain"}, pictures, (reference, *arms))
+        return _ShownTriplet({"presentation": "plain"}, pictures, (reference, *arms))
     if any(found.spot > fidelity.content_limit for arm, found in differences.items() if arm in arms):
         return None
     others = [arm for arm in arms if arm != reference]
@@ -171,15 +173,17 @@ def _row_of(pair: PlannedPair, work: _Unit, differences: Mapping[str, Difference
         "clipped": boosted.clipped,
     }
     encoded = {name: write_pixels(pixels, display=work.display) for name, pixels in crops.items()}
-    return _Row(values, encoded, (names[0], names[1], names[2]))
+    return _ShownTriplet(values, encoded, (names[0], names[1], names[2]))
 
 
-def _crop_of(base: Pixels, found: Sequence[Difference], fidelity: Fidelity) -> Crop:
+def _crop_of(base: Pixels, found: Sequence[DifferenceMap], fidelity: Fidelity) -> Crop:
     maps = [one.map for one in found] or [np.zeros(base.shape[:2], dtype=np.float32)]
     return largest_difference(maps, most=fidelity.boost.crop)
 
 
-def _with_ids(session: sa.orm.Session, study_id: int, pair: PlannedPair, row: _Row, work: _Unit) -> dict[str, Any]:
+def _with_ids(
+    session: sa.orm.Session, study_id: int, pair: PlannedPair, row: _ShownTriplet, work: _Unit
+) -> dict[str, Any]:
     """Store the pictures that the row needs, and the row's values with the ids of all."""
     ids = work.images.ids
     new = {name: data for name, data in row.pictures.items() if (*work.unit, name) not in ids}
@@ -203,7 +207,7 @@ def _with_ids(session: sa.orm.Session, study_id: int, pair: PlannedPair, row: _R
     reference, first, second = (ids[(*work.unit, name)] for name in row.shown)
     if MADE_TRAP in (pair.first_arm, pair.second_arm) and (*work.unit, MADE_TRAP) not in ids:
         # Its votes name the trap itself, whichever presentation comes first.
-        plain = _Row({}, {MADE_TRAP: write_pixels(work.pixels(MADE_TRAP), display=work.display)}, row.shown)
+        plain = _ShownTriplet({}, {MADE_TRAP: write_pixels(work.pixels(MADE_TRAP), display=work.display)}, row.shown)
         _with_ids(session, study_id, pair, plain, work)
     return {
         **row.values,

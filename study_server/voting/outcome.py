@@ -15,7 +15,7 @@ from study_server.voting import queries
 from study_server.voting.answers import PageState
 
 
-class Outcome(NamedTuple):
+class CallOutcome(NamedTuple):
     """What an API call leads to: the state of the session and what to show."""
 
     session: AnnotatorSession
@@ -42,7 +42,7 @@ def fill_queue(
     return tuple(shown)
 
 
-def answer_again(tx: Tx, context: AssignmentContext, session: AnnotatorSession, successor: int | None) -> Outcome:
+def answer_again(tx: Tx, context: AssignmentContext, session: AnnotatorSession, successor: int | None) -> CallOutcome:
     """What followed the first answer, for one that is sent again."""
     following = None
     if successor is not None:
@@ -51,10 +51,10 @@ def answer_again(tx: Tx, context: AssignmentContext, session: AnnotatorSession, 
     if following is not None and following.state == "leased":
         shown = (Shown(following, context.cache.get(tx, following.pair_id)),)
     if session.state == "finished":
-        return Outcome(session, "finished", shown)
+        return CallOutcome(session, "finished", shown)
     if session.outstanding:
-        return Outcome(session, "task", shown)
-    return Outcome(session, closed_or_paused(session) or "waiting", shown)
+        return CallOutcome(session, "task", shown)
+    return CallOutcome(session, closed_or_paused(session) or "waiting", shown)
 
 
 def closed_or_paused(session: AnnotatorSession) -> Literal["closed", "paused"] | None:

@@ -28,7 +28,7 @@ from study_server.voting.answers import (
     UndoOffer,
     VoteAnswer,
 )
-from study_server.voting.outcome import Outcome
+from study_server.voting.outcome import CallOutcome
 from study_server.voting.pictures import Side, seal_pair, shown_picture
 from study_server.web.calls import ApiCall
 
@@ -103,7 +103,7 @@ class Presenter:
             practice_left=max(0, session.plan.count("P") - session.practice_done),
         )
 
-    def session(self, outcome: Outcome) -> SessionAnswer:
+    def session(self, outcome: CallOutcome) -> SessionAnswer:
         """All that a page needs to begin or to go on."""
         design, study = self._design, self._call.study
         digest = hashlib.sha256(f"{study.uid}/{self._call.session.hash}".encode()).hexdigest()
@@ -144,7 +144,7 @@ class Presenter:
         words = self._design.words(question.text, self._call.catalogue().language)
         return QuestionText(id=question.id, text=words.text, language=words.language)
 
-    def vote(self, outcome: Outcome, *, stacked: bool) -> VoteAnswer:
+    def vote(self, outcome: CallOutcome, *, stacked: bool) -> VoteAnswer:
         """The answer to an accepted vote; `stacked` if the pictures lay one above the other."""
         vote_id = self._vote_id(outcome.vote_id)
         return {
@@ -155,13 +155,13 @@ class Presenter:
             **self.following(outcome),
         }
 
-    def undo(self, outcome: Outcome) -> UndoAnswer:
+    def undo(self, outcome: CallOutcome) -> UndoAnswer:
         """The pair to answer again."""
         return UndoAnswer(
             assignment=self.pair(outcome.shown[0]), progress=self.progress(outcome.session), state=outcome.state
         )
 
-    def following(self, outcome: Outcome) -> NextStep:
+    def following(self, outcome: CallOutcome) -> NextStep:
         """What follows a vote or a report."""
         return {
             "progress": self.progress(outcome.session),
@@ -174,7 +174,7 @@ class Presenter:
     def _vote_id(self, number: int | None) -> str | None:
         return None if number is None else self._keys.seal("vote", self._call.session.number, number)
 
-    def _feedback(self, outcome: Outcome, *, stacked: bool) -> PracticeFeedback | None:
+    def _feedback(self, outcome: CallOutcome, *, stacked: bool) -> PracticeFeedback | None:
         """After a practice pair: right where every answer that is known is, and why, by the sides of this person."""
         voted = outcome.voted
         if voted is None or not voted.is_practice or not self._design.practice_feedback:
@@ -206,7 +206,7 @@ def _offer(vote_id: str | None) -> UndoOffer | None:
     return None if vote_id is None else UndoOffer(vote_id=vote_id)
 
 
-def _retry_after(outcome: Outcome) -> int | None:
+def _retry_after(outcome: CallOutcome) -> int | None:
     return RETRY_SECONDS if outcome.state in ("waiting", "paused") else None
 
 

@@ -22,7 +22,7 @@ from study_server.voting import queries
 from study_server.voting.boosted import check_triplet_view
 from study_server.voting.failed_checks import end_early, has_failed_checks
 from study_server.voting.outcome import (
-    Outcome,
+    CallOutcome,
     answer_again,
     check_tab,
     effective_votes,
@@ -55,7 +55,7 @@ class SubmittedVote(NamedTuple):
     rankings: Mapping[str, str] = MappingProxyType({})
 
 
-def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outcome:
+def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> CallOutcome:
     """Write the answers and lease the next pair; the same key again gives the same answer and no second row.
 
     Raises BadRequest for answers that do not fit the questions, Conflict for another tab, a pair that was
@@ -100,8 +100,8 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Outc
     vote_id = vote_id or _write(tx, context, session, assignment, vote, surplus=surplus, previous=previous)
     if failed:
         end_early(tx, context, session)
-        return Outcome(session, "finished", (), vote_id)
-    return Outcome(
+        return CallOutcome(session, "finished", (), vote_id)
+    return CallOutcome(
         session,
         state,
         shown,
@@ -267,10 +267,10 @@ def _replay(
     assignment: Assignment,
     *,
     vote_id: int,
-) -> Outcome:
+) -> CallOutcome:
     """The first answer again."""
     outcome = answer_again(tx, context, session, assignment.successor_id)
-    return Outcome(
+    return CallOutcome(
         session,
         outcome.state,
         outcome.shown,

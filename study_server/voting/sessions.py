@@ -16,7 +16,7 @@ from study_server.studies.design import StudyDesign
 from study_server.voting import queries
 from study_server.voting.failed_checks import ends_early_instead
 from study_server.voting.outcome import (
-    Outcome,
+    CallOutcome,
     answer_again,
     check_tab,
     closed_or_paused,
@@ -45,7 +45,7 @@ MOST_DISABLED = 0.05
 
 def open_session(
     tx: Tx, context: AssignmentContext, *, session_key: str, tab_token: str | None, new_tab: str, take_over: bool
-) -> Outcome:
+) -> CallOutcome:
     """The state of the session and its queue: what the page had before a reload, filled up to QUEUE_DEPTH.
 
     Raises Conflict where another tab was heard from in the last TAB_SILENCE_MS, and before a screening or questions
@@ -61,9 +61,11 @@ def open_session(
         if session.status == "paused" and session.outstanding == 0 and has_run_out(context, session):
             session.state = "finished"
             if ends_early_instead(tx, context, session, "finished"):
-                return Outcome(session, "finished")
+                return CallOutcome(session, "finished")
         save_session(tx, session, now=context.now)
-        return Outcome(session, "finished" if session.state == "finished" else closed_or_paused(session) or "waiting")
+        return CallOutcome(
+            session, "finished" if session.state == "finished" else closed_or_paused(session) or "waiting"
+        )
     shown = resume(tx, context, session) if session.state == "active" else []
     following: Shown | NoWork | None = None
     while sum(not item.assignment.reopened for item in shown) < QUEUE_DEPTH:
@@ -76,12 +78,14 @@ def open_session(
     if session.last_assignment_id is not None and not any(item.assignment.reopened for item in shown):
         undo_id = next(iter(effective_votes(tx, session.last_assignment_id).values()), None)
     if ends_early_instead(tx, context, session, state):
-        return Outcome(session, state)
+        return CallOutcome(session, state)
     save_session(tx, session, now=context.now)
-    return Outcome(session, state, tuple(shown), undo_id=undo_id)
+    return CallOutcome(session, state, tuple(shown), undo_id=undo_id)
 
 
-def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: int, tab_token: str | None) -> Outcome:
+def undo_vote(
+    tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: int, tab_token: str | None
+) -> CallOutcome:
     """Open the latest vote for correction, until the next is given. Its row counts until a new one supersedes it."""
     session = load_session(tx, key=session_key, study=context.study.id)
     refuse_ended(session)
@@ -101,7 +105,7 @@ def undo_vote(tx: Tx, context: AssignmentContext, *, session_key: str, vote_id: 
     session.tab_seen_ms = context.now
     save_session(tx, session, now=context.now)
     reopened = assignment._replace(reopened=True)
-    return Outcome(session, "task", (Shown(reopened, context.cache.get(tx, assignment.pair_id)),))
+    return CallOutcome(session, "task", (Shown(reopened, context.cache.get(tx, assignment.pair_id)),))
 
 
 def keep_leases(
@@ -163,7 +167,7 @@ def report_problem(
     detail: str | None,
     key: str,
     tab_token: str,
-) -> Outcome:
+) -> CallOutcome:
     """Take a pair that cannot be judged out of the queue and lease another in its place."""
     session = load_session(tx, key=session_key, study=context.study.id)
     refuse_ended(session)
@@ -203,9 +207,9 @@ def report_problem(
     session.tab_seen_ms = session.judged_ms = context.now
     state = state_after(context, session, following, after=None)
     if ends_early_instead(tx, context, session, state):
-        return Outcome(session, state)
+        return CallOutcome(session, state)
     save_session(tx, session, now=context.now)
-    return Outcome(session, state, shown)
+    return CallOutcome(session, state, shown)
 
 
 def _count_problem(tx: Tx, context: AssignmentContext, session: AnnotatorSession, pair_id: int) -> None:

@@ -62,7 +62,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptOutcome:
     """What came of an attempt: the receiver's status, or None and what kept it from answering."""
 
     due: Due
@@ -90,7 +90,7 @@ def claim_due(tx: Tx, *, limit: int) -> tuple[Due, ...]:
     return tuple(claimed)
 
 
-def note_outcome(tx: Tx, *, outcome: Outcome) -> None:
+def note_outcome(tx: Tx, *, outcome: AttemptOutcome) -> None:
     """Delivered, again later, or given up; a receiver that answers 410 gets nothing any more."""
     due, now = outcome.due, now_ms()
     values = {"id": due.id, "status": outcome.status}

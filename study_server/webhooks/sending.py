@@ -16,7 +16,7 @@ from study_server.db import Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.errors import StudyError
 from study_server.webhooks.addresses import AddressRefused, check_url, resolve
-from study_server.webhooks.outbox import Due, Outcome, claim_due, forget_old, is_anything_due, note_outcome
+from study_server.webhooks.outbox import AttemptOutcome, Due, claim_due, forget_old, is_anything_due, note_outcome
 from study_server.webhooks.signing import signature
 from study_server.writing import Writer
 
@@ -69,19 +69,19 @@ def _new_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=SECONDS, follow_redirects=False, trust_env=False)
 
 
-async def _attempt(client: httpx.AsyncClient, due: Due) -> Outcome:
+async def _attempt(client: httpx.AsyncClient, due: Due) -> AttemptOutcome:
     """Send one event; whatever happens is an outcome."""
     try:
         async with asyncio.timeout(SECONDS):
             status = await _send(client, due)
     except (AddressRefused, StudyError) as error:
-        return Outcome(due, None, str(error))
+        return AttemptOutcome(due, None, str(error))
     except TimeoutError:
-        return Outcome(due, None, f"no answer within {SECONDS:g} s")
+        return AttemptOutcome(due, None, f"no answer within {SECONDS:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return Outcome(due, None, f"{type(error).__name__}: {error}"[:300])
+        return AttemptOutcome(due, None, f"{type(error).__name__}: {error}"[:300])
     answered = f"the receiver answered {status}" + ("; redirects are not followed" if 300 <= status < 400 else "")
-    return Outcome(due, status, None if 200 <= status < 300 else answered)
+    return AttemptOutcome(due, status, None if 200 <= status < 300 else answered)
 
 
 async def _send(client: httpx.AsyncClient, due: Due) -> int:

@@ -51,7 +51,7 @@ JUDGED = Statement("""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class WebhookEvent:
     """Something that a webhook is to be told."""
 
     event: str
@@ -66,9 +66,9 @@ class Watch:
     def __init__(self) -> None:
         self._since: dict[str, int] = {}
 
-    def look(self, tx: Tx) -> list[Finding]:
+    def look(self, tx: Tx) -> list[WebhookEvent]:
         """What some webhook has not been told yet."""
-        found: list[Finding] = []
+        found: list[WebhookEvent] = []
         for (slug,) in tx.all(WATCHED):
             try:
                 study = find_study(tx, slug)
@@ -78,7 +78,7 @@ class Watch:
             found += [*_finished(study, row), *_pictures(study, row), *self._people(tx, study)]
         return [one for one in found if tx.one(NEWS, study=one.study, event=one.event, key=one.key)]
 
-    def _people(self, tx: Tx, study: Study) -> list[Finding]:
+    def _people(self, tx: Tx, study: Study) -> list[WebhookEvent]:
         since = self._since.get(study.uid, now_ms() - LOOK_BACK_MS)
         rows = tx.all(JUDGED, study=study.id, since=since, limit=AT_ONCE)
         if rows:
@@ -88,7 +88,7 @@ class Watch:
             person = read_person(tx, study_id=study.id, pseudonym=pseudonym)
             if person is not None and person.work.remarks and _is_judged(person):
                 data = {"reason": "annotator", "annotator": pseudonym, "remarks": person.work.remarks}
-                found.append(Finding(QUALITY, study.slug, f"{study.uid}:annotator:{pseudonym}", data))
+                found.append(WebhookEvent(QUALITY, study.slug, f"{study.uid}:annotator:{pseudonym}", data))
         return found
 
 
@@ -97,20 +97,20 @@ def _is_judged(person: PersonRow) -> bool:
     return person.work.trials >= LEAST_TRIALS or all(session.state != "active" for session in person.sessions)
 
 
-def _finished(study: Study, row: StudyRow) -> list[Finding]:
+def _finished(study: Study, row: StudyRow) -> list[WebhookEvent]:
     """All votes are there; told again only if the owner asked for more votes since."""
     if not row.target_votes or row.valid_votes < row.target_votes:
         return []
     asked = study.design.votes_total or study.design.votes_per_pair
-    return [Finding(FINISHED, study.slug, f"{study.uid}:finished:{asked}", {"valid_votes": row.valid_votes})]
+    return [WebhookEvent(FINISHED, study.slug, f"{study.uid}:finished:{asked}", {"valid_votes": row.valid_votes})]
 
 
-def _pictures(study: Study, row: StudyRow) -> list[Finding]:
+def _pictures(study: Study, row: StudyRow) -> list[WebhookEvent]:
     """Pairs were taken out because people could not see them."""
     if not row.disabled:
         return []
     data = {"reason": "pictures", "pairs_taken_out": row.disabled}
-    return [Finding(QUALITY, study.slug, f"{study.uid}:pictures:{row.disabled}", data)]
+    return [WebhookEvent(QUALITY, study.slug, f"{study.uid}:pictures:{row.disabled}", data)]
 
 
 async def watch(reader: Reader, writer: Writer, *, every_s: float) -> None:
@@ -125,7 +125,7 @@ async def watch(reader: Reader, writer: Writer, *, every_s: float) -> None:
             log.warning("studies were not watched for webhooks: %s", error)
 
 
-def tell(tx: Tx, *, findings: list[Finding]) -> None:
+def tell(tx: Tx, *, findings: list[WebhookEvent]) -> None:
     """Put findings into the outbox."""
     for one in findings:
         emit(tx, one.event, study=one.study, key=one.key, data=one.data)

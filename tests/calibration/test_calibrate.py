@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from qsched.calibration.calibrate import calibrate, check_prompts, with_control
-from qsched.calibration.compare import Comparison, Scores
+from qsched.calibration.compare import PromptScores, StockComparison
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box
@@ -198,8 +198,8 @@ def test_the_two_axes_keep_their_own_ranges(tmp_path, nearness):
     assert {p[0] for p in points} == {0.9, 1.05, 1.2, 1.0} and {p[1] for p in points} == {0.95, 1.0, 1.05}
 
 
-def heldout_of(gains: list[float]) -> Comparison:
-    return Comparison(Scores({"jaq": (0.0,) * len(gains)}), Scores({"jaq": tuple(gains)}))
+def heldout_of(gains: list[float]) -> StockComparison:
+    return StockComparison(PromptScores({"jaq": (0.0,) * len(gains)}), PromptScores({"jaq": tuple(gains)}))
 
 
 def test_harm_is_called_harm(tmp_path, nearness):

@@ -13,7 +13,7 @@ from qsched.calibration.early import FINALISTS
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.scheduling import Coefficients
 from tests.calibration.conftest import PROMPTS, planted
 from tests.calibration.pipelines import random_flux
@@ -77,7 +77,7 @@ def test_a_tiny_autoencoder_decodes_the_early_round_only(tmp_path, tiny, nearnes
     backbone = random_flux()
     stock = backbone.pipeline.vae
     renderer = TrajectoryRenderer(backbone, steps=4)
-    rows = [Row(PROMPTS[0], 3, Coefficients.constant())]
+    rows = [BatchRow(PROMPTS[0], 3, Coefficients.constant())]
     before = renderer.render(rows)[0]
     with renderer.early_decoding(f"tiny:{tiny}"):
         early = renderer.render(rows)[0]

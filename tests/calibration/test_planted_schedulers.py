@@ -17,7 +17,7 @@ from diffusers import (
     TCDScheduler,
 )
 
-from qsched.calibration.families import Family
+from qsched.calibration.families import CoefficientFamily
 from qsched.calibration.search import run_search
 from qsched.scheduling import Coefficients, apply_coefficients
 
@@ -80,7 +80,7 @@ class Chain:
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_race_finds_nine_tenths_of_what_exact_repair_gains(scheduler, name):
     """With five seeds of each, 38 of 40 are above 90 % and the worst has 83 % (2026-11-29, docs/log.md)."""
-    family = Family(name, STEPS)
+    family = CoefficientFamily(name, STEPS)
     planted = np.random.default_rng(1).uniform(0.88, 1.12, len(family.bounds)).round(3)
     factors = family.coefficients(tuple(planted))
     world = Chain(SCHEDULERS[scheduler], factors)

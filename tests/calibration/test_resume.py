@@ -14,11 +14,11 @@ import pytest
 from qsched.backbones import load_backbone
 from qsched.calibration.calibrate import calibrate, search_name
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator
-from qsched.calibration.families import Box, Family
+from qsched.calibration.families import Box, CoefficientFamily
 from qsched.calibration.journal import Journal
 from qsched.calibration.search import DEFAULT_SIZES, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.trajectory import Row
+from qsched.calibration.trajectory import BatchRow
 from qsched.generation import Prompt, read_prompts
 from qsched.precision import apply_precision, find_recipe
 from qsched.scheduling import Coefficients
@@ -39,7 +39,7 @@ class Rendered:
     def evaluate_first_step(self, prompts, seeds) -> None:
         self.nfe += len(prompts)
 
-    def render(self, rows: list[Row]) -> list[Row]:
+    def render(self, rows: list[BatchRow]) -> list[BatchRow]:
         self.nfe += (STEPS - 1) * len(rows)
         return rows
 
@@ -50,7 +50,7 @@ class Hill:
     def combined(self, tc: float, _iq: float) -> float:
         return tc
 
-    def score(self, rows: list[Row], prompts, names):
+    def score(self, rows: list[BatchRow], prompts, names):
         values = [self._value(row.prompt.prompt_id, row.coefficients) for row in rows]
         return SimpleNamespace(tc=values, iq=values, jaq=values)
 
@@ -165,7 +165,7 @@ def test_a_budget_of_exactly_the_whole_search_does_not_end_it(tmp_path):
 
 
 def test_a_race_on_one_axis_starts_with_size_values_and_refines_between_them(tmp_path):
-    family = Family("constant", STEPS, vary="model")
+    family = CoefficientFamily("constant", STEPS, vary="model")
     found = search(tmp_path / "j", vary="model", size=9)
     values = sorted(c.model[0] for c in found.means)
     assert set(np.round(np.linspace(0.8, 1.2, 9), 6)) <= set(values) and len(values) <= 9 + 5 + 1

@@ -9,7 +9,7 @@ import pytest
 
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
-from qsched.calibration.families import Box, Family, as_point, even_grid
+from qsched.calibration.families import Box, CoefficientFamily, as_point, even_grid
 from qsched.calibration.result import shown_by, verdict_of
 from qsched.calibration.search import largest_size_within, nested_families, planned_pictures, run_search
 from qsched.calibration.settings import CalibrationSettings
@@ -23,17 +23,17 @@ from tests.calibration.worlds import World, narrow_valley, round_hill
 @pytest.mark.parametrize("seed", range(3))
 def test_the_race_keeps_nearly_the_whole_gain_for_a_fortieth_of_the_pictures(seed):
     best = Coefficients.constant(model=1.087, sample=0.943)
-    world, family = World(round_hill(best), noise=0.3, seed=seed), Family("constant", 4)
+    world, family = World(round_hill(best), noise=0.3, seed=seed), CoefficientFamily("constant", 4)
     run_search("race", world, family, seed=seed)
     assert world.true_gain(world.largest_mean()) > 0.85 * world.true_gain(best)
-    assert len(world.known) <= planned_pictures("race", Family("constant", 4), 25) <= 2500 * 25 / 40
+    assert len(world.known) <= planned_pictures("race", CoefficientFamily("constant", 4), 25) <= 2500 * 25 / 40
 
 
 @pytest.mark.parametrize("name", ["linear", "per-step"])
 @pytest.mark.parametrize("shape", ["round", "valley"])
 @pytest.mark.parametrize("seed", range(2))
 def test_planted_factors_on_four_and_eight_axes_are_recovered(name, shape, seed):
-    family = Family(name, 4)
+    family = CoefficientFamily(name, 4)
     best = family.coefficients(tuple(np.random.default_rng(seed).uniform(0.85, 1.15, len(family.bounds))))
     world = World(round_hill(best) if shape == "round" else narrow_valley(best, seed=seed))
     run_search("race", world, family, seed=seed)
@@ -47,14 +47,14 @@ def test_a_richer_family_is_never_worse_on_the_calibration_prompts(seed):
     for name in ("constant", "linear", "per-step"):
         # Heavy tails, and nothing to find: the noise alone must not lose what an inner family had.
         world = World(lambda v: 0.0, noise=lambda rng: float(rng.standard_t(2)), n_prompts=10, seed=seed)
-        run_search("race", world, Family(name, 4), seed=seed)
+        run_search("race", world, CoefficientFamily(name, 4), seed=seed)
         means.append(world.paired_gains()[world.largest_mean()].mean())
     assert 0 <= means[0] <= means[1] <= means[2]
 
 
 def test_nothing_is_found_where_every_step_away_from_stock_harms():
     world = World(round_hill(Coefficients.constant()))
-    run_search("race", world, Family("per-step", 4), seed=0)
+    run_search("race", world, CoefficientFamily("per-step", 4), seed=0)
     assert world.largest_mean().is_identity
 
 
@@ -62,13 +62,15 @@ def test_nothing_is_found_where_every_step_away_from_stock_harms():
 def test_default_ranges_grow_towards_a_best_point_outside_and_given_ones_are_limits(best, grown):
     top = Coefficients.constant(model=best[0], sample=best[1])
     world = World(round_hill(top))
-    family = run_search("race", world, Family("constant", 4), seed=0, grow=True)
+    family = run_search("race", world, CoefficientFamily("constant", 4), seed=0, grow=True)
     low, high = getattr(family.box, grown)
     assert (low, high) != (0.8, 1.2) and low <= best[grown == "sample"] <= high
     assert world.true_gain(world.largest_mean()) > 0.98 * world.true_gain(top)
     limited = World(round_hill(top))
-    assert run_search("race", limited, Family("constant", 4), seed=0) == Family("constant", 4)
-    assert Family("constant", 4).edges((limited.largest_mean().model[0], limited.largest_mean().sample[0])) == (grown,)
+    assert run_search("race", limited, CoefficientFamily("constant", 4), seed=0) == CoefficientFamily("constant", 4)
+    assert CoefficientFamily("constant", 4).edges(
+        (limited.largest_mean().model[0], limited.largest_mean().sample[0])
+    ) == (grown,)
 
 
 def test_stock_is_a_centre_of_the_refinement_so_a_narrow_peak_beside_it_is_found():
@@ -79,13 +81,13 @@ def test_stock_is_a_centre_of_the_refinement_so_a_narrow_peak_beside_it_is_found
         return float(peak + 0.5 * np.exp(-(((v[0] - 1.15) ** 2 + (v[4] - 0.85) ** 2) / 2e-3)))
 
     world = World(quality)
-    run_search("race", world, Family("constant", 4), seed=0)
+    run_search("race", world, CoefficientFamily("constant", 4), seed=0)
     assert world.largest_mean().model[0] < 1.1 and world.true_gain(world.largest_mean()) > 0.3
 
 
 @pytest.mark.parametrize("nfe", [400, 900, 2500])
 def test_a_budget_makes_the_first_grid_smaller(nfe):
-    family = Family("constant", 4)
+    family = CoefficientFamily("constant", 4)
     size = largest_size_within(nfe, family, 25, size=9)
     assert 2 <= size <= 9 and (size == 2 or size**2 * 5 * 3 <= (nfe - 100) / 2)
     assert CalibrationSettings(strategy="race", budget=Budget(nfe=nfe)).size_for(family, 25) == size
@@ -94,7 +96,7 @@ def test_a_budget_makes_the_first_grid_smaller(nfe):
 
 def test_optuna_proposes_within_the_box_and_starts_from_stock():
     pytest.importorskip("optuna")
-    family = Family("linear", 4)
+    family = CoefficientFamily("linear", 4)
     world = World(round_hill(Coefficients.linear(model=(1.1, 1.0), sample=(0.95, 1.0))), noise=0.05, n_prompts=5)
     run_search("optuna", world, family, seed=0, size=5)
     candidates = list(world.paired_gains())
@@ -109,7 +111,7 @@ def surface_of(world, family):
 
 
 def test_the_smooth_fit_is_nearer_the_truth_than_the_luckiest_point():
-    family, best = Family("constant", 4), Coefficients.constant(model=1.08, sample=0.95)
+    family, best = CoefficientFamily("constant", 4), Coefficients.constant(model=1.08, sample=0.95)
     errors = []
     for seed in range(4):
         world = World(round_hill(best), noise=1.0, seed=seed)
@@ -124,13 +126,13 @@ def test_the_smooth_fit_is_nearer_the_truth_than_the_luckiest_point():
 def test_heavy_tails_are_no_reason_to_leave_stock_for_a_candidate_with_a_lower_mean():
     for seed in range(4):
         world = World(lambda v: 0.0, noise=lambda rng: float(rng.standard_t(2)), n_prompts=10, seed=seed)
-        family = Family("constant", 4)
+        family = CoefficientFamily("constant", 4)
         run_search("race", world, family, seed=seed)
         assert world.paired_gains()[world.largest_mean().at_steps(4)].mean() >= 0
 
 
 def test_the_smooth_fit_knows_that_stock_gains_nothing_over_itself():
-    family = Family("constant", 4)
+    family = CoefficientFamily("constant", 4)
     for seed in range(3):
         hill = round_hill(Coefficients.constant(model=1.08, sample=0.95))
         world = World(hill, noise=2.0, n_prompts=6, seed=seed)
@@ -140,7 +142,7 @@ def test_the_smooth_fit_knows_that_stock_gains_nothing_over_itself():
 
 
 def test_a_surface_without_variation_or_with_few_points_is_not_fitted():
-    family = Family("constant", 4)
+    family = CoefficientFamily("constant", 4)
     points = [family.identity, *even_grid(family, 4)]
     assert fit_surface(points, np.zeros((len(points), 5)), family) is None
     assert fit_surface([(1.0, 1.0), (1.1, 1.0)], np.array([np.zeros(5), np.ones(5)]), family) is None
@@ -156,41 +158,45 @@ def test_a_surface_without_variation_or_with_few_points_is_not_fitted():
     ],
 )
 def test_points_become_coefficients_model_first(name, point, expected):
-    assert Family(name, 2).coefficients(point) == expected
+    assert CoefficientFamily(name, 2).coefficients(point) == expected
 
 
 def test_a_frozen_kind_stays_at_one():
-    only_sample = Family("constant", 4, vary="sample")
+    only_sample = CoefficientFamily("constant", 4, vary="sample")
     assert only_sample.axes == ("sample",)
     assert only_sample.coefficients((0.9,)) == Coefficients.constant(model=1.0, sample=0.9)
-    assert Family("linear", 4, vary="model").coefficients((0.9, 1.1)) == Coefficients.linear(model=(0.9, 1.1))
+    assert CoefficientFamily("linear", 4, vary="model").coefficients((0.9, 1.1)) == Coefficients.linear(
+        model=(0.9, 1.1)
+    )
 
 
 def test_each_axis_has_the_range_of_its_kind_and_the_default_grid_holds_one():
-    family = Family("linear", 4, Box(model=(0.9, 1.1), sample=(0.7, 1.3)))
+    family = CoefficientFamily("linear", 4, Box(model=(0.9, 1.1), sample=(0.7, 1.3)))
     assert family.bounds == ((0.9, 1.1), (0.9, 1.1), (0.7, 1.3), (0.7, 1.3))
-    assert (1.0, 1.0) in even_grid(Family("constant", 4), 9) and len(even_grid(Family("constant", 4), 50)) == 2500
+    assert (1.0, 1.0) in even_grid(CoefficientFamily("constant", 4), 9) and len(
+        even_grid(CoefficientFamily("constant", 4), 50)
+    ) == 2500
     assert as_point(np.linspace(0.8, 1.2, 9))[4] == 1.0
 
 
 def test_a_point_and_its_coefficients_stand_for_each_other_and_others_have_no_point():
     for name in ("constant", "linear-to-one", "linear", "per-step"):
-        family = Family(name, 4)
+        family = CoefficientFamily(name, 4)
         point = tuple(np.linspace(0.9, 1.1, len(family.bounds)).round(3))
         assert family.point_of(family.coefficients(point)) == pytest.approx(point)
         assert family.point_of(Coefficients.constant()) == family.identity
-    outer, inner = Family("per-step", 4), Coefficients.linear(model=(1.1, 0.8), sample=(0.9, 1.0))
+    outer, inner = CoefficientFamily("per-step", 4), Coefficients.linear(model=(1.1, 0.8), sample=(0.9, 1.0))
     assert outer.coefficients(outer.point_of(inner)).at_steps(4).model == pytest.approx(inner.at_steps(4).model)
     with pytest.raises(InputError, match="is not in the family constant"):
-        Family("constant", 4).point_of(inner)
+        CoefficientFamily("constant", 4).point_of(inner)
     with pytest.raises(InputError, match="is not in the family"):
-        Family("constant", 4, vary="model").point_of(Coefficients.constant(sample=0.9))
+        CoefficientFamily("constant", 4, vary="model").point_of(Coefficients.constant(sample=0.9))
 
 
 def test_families_inside_a_family_are_smaller():
-    names = [[f.name for f in nested_families(Family("per-step", steps))] for steps in (1, 2, 4)]
+    names = [[f.name for f in nested_families(CoefficientFamily("per-step", steps))] for steps in (1, 2, 4)]
     assert names == [["per-step"], ["constant", "per-step"], ["constant", "linear", "per-step"]]
-    assert [f.name for f in nested_families(Family("linear-to-one", 4))] == ["linear-to-one"]
+    assert [f.name for f in nested_families(CoefficientFamily("linear-to-one", 4))] == ["linear-to-one"]
 
 
 @pytest.mark.parametrize(
@@ -198,10 +204,10 @@ def test_families_inside_a_family_are_smaller():
     [
         (lambda: Box(model=(1.1, 1.2)), "1, 1. is always a candidate"),
         (lambda: Box(sample=(0.0, 1.2)), "0 < low"),
-        (lambda: Family("cubic", 4), "choose one of constant"),
-        (lambda: Family("constant", 4, vary="noise"), "choose both"),
-        (lambda: even_grid(Family("per-step", 4), 9), "use --strategy race"),
-        (lambda: run_search("anneal", None, Family("constant", 4), seed=0), "choose one of closed-form"),
+        (lambda: CoefficientFamily("cubic", 4), "choose one of constant"),
+        (lambda: CoefficientFamily("constant", 4, vary="noise"), "choose both"),
+        (lambda: even_grid(CoefficientFamily("per-step", 4), 9), "use --strategy race"),
+        (lambda: run_search("anneal", None, CoefficientFamily("constant", 4), seed=0), "choose one of closed-form"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_with_the_remedy(make, rule):
@@ -211,7 +217,7 @@ def test_what_cannot_be_searched_is_refused_with_the_remedy(make, rule):
 
 def verdicts(quality, noise, *, heldout=None, seeds: int = 12) -> Counter:
     """The verdicts of so many small races, each judged on 60 prompts that it has not seen."""
-    family, found = Family("constant", 4), Counter()
+    family, found = CoefficientFamily("constant", 4), Counter()
     for seed in range(seeds):
         world = World(quality, noise=noise, n_prompts=10, seed=seed)
         run_search("race", world, family, seed=seed, size=5)

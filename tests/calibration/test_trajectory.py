@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import Prompt, render_batch
 from qsched.scheduling import Coefficients
 from tests.calibration.pipelines import random_flux, random_sdxl
@@ -21,11 +21,11 @@ CANDIDATES = [
 ]
 
 
-def rows(candidates=CANDIDATES) -> list[Row]:
-    return [Row(prompt, seed, c) for c in candidates for prompt, seed in zip(PROMPTS, SEEDS, strict=True)]
+def rows(candidates=CANDIDATES) -> list[BatchRow]:
+    return [BatchRow(prompt, seed, c) for c in candidates for prompt, seed in zip(PROMPTS, SEEDS, strict=True)]
 
 
-def plain(backbone, work: list[Row], steps: int = 4) -> list[np.ndarray]:
+def plain(backbone, work: list[BatchRow], steps: int = 4) -> list[np.ndarray]:
     """Each picture alone, by the path that `generate-pairs` takes."""
     return [
         np.asarray(render_batch(backbone, [r.prompt], [r.seed], steps=steps, coefficients=r.coefficients)[0], dtype=int)
@@ -110,7 +110,7 @@ def test_guidance_evaluates_two_rows_for_one_picture():
 
 def test_the_same_prompt_with_another_seed_shares_nothing():
     renderer = TrajectoryRenderer(random_flux(), steps=4)
-    one, two = renderer.render([Row(PROMPTS[0], seed, Coefficients.constant()) for seed in (1, 2)])
+    one, two = renderer.render([BatchRow(PROMPTS[0], seed, Coefficients.constant()) for seed in (1, 2)])
     assert renderer.nfe == 8 and one.tobytes() != two.tobytes()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.report.subjects.pictures import Example, load_image_set, with_pictures
+from analysis.report.subjects.pictures import ExamplePair, load_image_set, with_pictures
 from qsched.errors import InputError
 from qsched.locations import all_file_sizes, read_location
 from qsched.records import iter_rows
@@ -63,7 +63,7 @@ async def test_a_study_in_a_bucket_is_served_and_its_missing_pictures_are_503(
 
 def test_a_report_shows_pictures_from_a_bucket(remote_set):
     found = load_image_set(remote_set)
-    item = Example("p0", None, 0, "fp32", "w4a4", 3, 1, 0)
+    item = ExamplePair("p0", None, 0, "fp32", "w4a4", 3, 1, 0)
     assert [picture.arm for picture in with_pictures(item, found).pictures] == ["fp32", "w4a4"]
 
 

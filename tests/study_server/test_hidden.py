@@ -15,7 +15,7 @@ from analysis.votes.exclude import ExclusionRules
 from analysis.winrates import app as winrates
 from qsched.errors import InputError
 from study_server.export.votes import export_votes
-from study_server.quality.figures import Answer, work_figures
+from study_server.quality.figures import CountedAnswer, work_figures
 from study_server.studies import hidden
 from study_server.studies.hidden import CHANGED, UNCHANGED, change_invisibly
 from tests.study_server.visiting import Visitor, query, run, serving
@@ -91,7 +91,7 @@ def test_more_items_than_prompts_are_refused(make_study):
 )
 def test_who_always_prefers_the_same_one_of_two_pictures_that_look_alike_is_worth_a_look(picks, remarked):
     answers = [
-        Answer(n, n, "trap", left, None, "overall", "left" if left == unchanged else "right", 3000, None, False)
+        CountedAnswer(n, n, "trap", left, None, "overall", "left" if left == unchanged else "right", 3000, None, False)
         for n, (unchanged, left) in enumerate(zip(picks, [n % 2 == 0 for n in range(len(picks))], strict=True))
     ]
     found = work_figures(answers, {})

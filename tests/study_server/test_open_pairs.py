@@ -7,7 +7,7 @@ import random
 import pytest
 
 from study_server.assignment import open_pairs, queries
-from study_server.assignment.open_pairs import Comparison, Pool, find_open, find_open_comparisons
+from study_server.assignment.open_pairs import ComparisonPairs, Pool, find_open, find_open_comparisons
 from study_server.assignment.records import AssignmentContext, PairCache
 from study_server.assignment.session import AnnotatorSession
 from study_server.studies.design import StudyDesign
@@ -87,7 +87,7 @@ def work(tx, task) -> float:
     return fetched() - before
 
 
-@pytest.mark.parametrize("scope", [POOL, Comparison(7)])
+@pytest.mark.parametrize("scope", [POOL, ComparisonPairs(7)])
 def test_a_vote_of_a_person_who_knows_half_of_the_pairs_costs_little_more_than_a_newcomers(large, scope):
     with large.transaction() as tx:
         known = sum(work(tx, lambda n=n: search(tx, seed=n, scope=scope)) for n in range(20)) / 20

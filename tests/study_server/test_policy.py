@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study_server.assignment.policy import (
+    AnnotatorHistory,
     Candidate,
-    Person,
     choose_pair,
     draw_side,
     plan_session,
@@ -67,7 +67,7 @@ CANDIDATES = st.lists(
 
 @given(CANDIDATES, st.lists(st.integers(1, 6), max_size=4, unique=True), st.integers(-5, 5), st.integers())
 def test_the_choice_avoids_recent_prompts_first_then_takes_the_fewest_votes(candidates, recent, balance, seed):
-    choice = choose_pair(candidates, Person(tuple(recent), balance), random.Random(seed))
+    choice = choose_pair(candidates, AnnotatorHistory(tuple(recent), balance), random.Random(seed))
     chosen = next(c for c in candidates if c.pair_id == choice.pair_id)
     fresh = [c for c in candidates if c.prompt_id not in recent]
     if fresh:
@@ -79,12 +79,12 @@ def test_the_choice_avoids_recent_prompts_first_then_takes_the_fewest_votes(cand
 
 
 def test_without_candidates_there_is_no_choice():
-    assert choose_pair([], Person((), 0), random.Random(1)) is None
+    assert choose_pair([], AnnotatorHistory((), 0), random.Random(1)) is None
 
 
 def test_ties_are_broken_at_random():
     candidates = [Candidate(n, n, 0, 0) for n in range(10)]
-    drawn = {choose_pair(candidates, Person((), 0), random.Random(seed)).pair_id for seed in range(200)}
+    drawn = {choose_pair(candidates, AnnotatorHistory((), 0), random.Random(seed)).pair_id for seed in range(200)}
     assert drawn == set(range(10))
 
 
@@ -112,7 +112,7 @@ def simulate(*, people: int, pairs: int, seed: int) -> Simulated:
         recent, seen, lean = (), set(), 0
         for _ in range(40):
             window = sorted((c for n, c in known.items() if n not in seen), key=lambda c: (c.load, c.pair_id))[:8]
-            choice = choose_pair(window, Person(recent, lean), rng)
+            choice = choose_pair(window, AnnotatorHistory(recent, lean), rng)
             pair, side = known[choice.pair_id], 1 if choice.first_on_left else -1
             right[0] += call(pair.side_balance or lean) == side
             right[1] += call(lean) == side

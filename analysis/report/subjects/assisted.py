@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.report.kit.section import Section
 from analysis.report.kit.table import Column, DataTable
-from analysis.report.metrics import Scores, read_scores
+from analysis.report.metrics import MetricValues, read_scores
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.claims import percent_words
 from analysis.stats.metric_assisted import AssistedContrast, CodedVotes, assisted_contrasts
@@ -87,7 +87,7 @@ def find_assisted(kept: VotesTable, settings: ReportSettings) -> Assisted | None
     return Assisted(metric, baseline, len(prompts), len(others), rows)
 
 
-def _values(scores: Scores, metric: str, arms: tuple[str, ...], prompts: tuple[str, ...]) -> tuple[Array, Array]:
+def _values(scores: MetricValues, metric: str, arms: tuple[str, ...], prompts: tuple[str, ...]) -> tuple[Array, Array]:
     """The metric (more is better, mean over samples) of the voted prompts, (P, K), and of all others, (M, K)."""
     if metric not in scores.higher_is_better:
         raise InputError(

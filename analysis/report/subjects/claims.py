@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.report.kit.table import p_value, percent
-from analysis.stats import Estimate, PairRow, win_probability
+from analysis.stats import ContrastRow, Estimate, win_probability
 
 Verdict = Literal["a", "b", "undetected"]
 BRIEF_LINES = 8
@@ -34,7 +34,7 @@ class Claim:
         return self.verdict != "undetected"
 
 
-def judge_pair(pair: PairRow, *, alpha: float, confidence: float, n_pairs: int, margin: float | None) -> Claim:
+def judge_pair(pair: ContrastRow, *, alpha: float, confidence: float, n_pairs: int, margin: float | None) -> Claim:
     """Put one contrast into words."""
     detected = pair.p_holm < alpha
     verdict: Verdict = "undetected" if not detected else "a" if pair.log_odds > 0 else "b"
@@ -50,14 +50,14 @@ def judge_pair(pair: PairRow, *, alpha: float, confidence: float, n_pairs: int, 
     )
 
 
-def _inside_margin(pair: PairRow, margin: float) -> bool:
+def _inside_margin(pair: ContrastRow, margin: float) -> bool:
     # The simultaneous interval, which is wider than the one two one-sided tests would use: cautious on purpose,
     # because all pairs are judged at once.
     low, high = win_probability(pair.low_all), win_probability(pair.high_all)
     return 0.5 - margin < low and high < 0.5 + margin
 
 
-def _detected(pair: PairRow, confidence: float, n_pairs: int, margin: float | None) -> str:
+def _detected(pair: ContrastRow, confidence: float, n_pairs: int, margin: float | None) -> str:
     a_first = pair.log_odds > 0
     winner, loser = (pair.arm_a, pair.arm_b) if a_first else (pair.arm_b, pair.arm_a)
     rate = pair.win_probability if a_first else 1 - pair.win_probability
@@ -73,7 +73,7 @@ def _detected(pair: PairRow, confidence: float, n_pairs: int, margin: float | No
 
 
 def _undetected(
-    pair: PairRow,
+    pair: ContrastRow,
     alpha: float,
     confidence: float,
     n_pairs: int,
@@ -115,7 +115,7 @@ def margin_words(margin: float) -> str:
     return f"±{100 * margin:g} percentage points around an even split"
 
 
-def _p_words(pair: PairRow, n_pairs: int) -> str:
+def _p_words(pair: ContrastRow, n_pairs: int) -> str:
     name = "p" if n_pairs == 1 else "Holm-adjusted p"
     shown = p_value(pair.p_holm)
     return f"{name} {shown}" if shown[0] in "<>" else f"{name} = {shown}"

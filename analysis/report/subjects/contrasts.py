@@ -19,7 +19,7 @@ from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, PAPER, 
 from analysis.report.kit.table import Column, DataTable, Value
 from analysis.report.subjects.claims import margin_words, percent_words, share_words
 from analysis.report.subjects.pairs import turn_pair
-from analysis.stats import Estimate, PairRow, log_odds, win_probability
+from analysis.stats import ContrastRow, Estimate, log_odds, win_probability
 
 # All pairs are drawn up to those of eight arms; with more arms, neighbours in the order of strength.
 PAIRS_DRAWN = 28
@@ -60,7 +60,7 @@ def _figures(estimate: Estimate, baseline: str | None, margin: float | None) -> 
     return tuple(figures)
 
 
-def of_baseline(pairs: Sequence[PairRow], baseline: str | None) -> tuple[PairRow, ...]:
+def of_baseline(pairs: Sequence[ContrastRow], baseline: str | None) -> tuple[ContrastRow, ...]:
     """The pairs with the baseline, which comes second in each; in the order of the arms' strength."""
     if baseline is None:
         return ()
@@ -71,7 +71,7 @@ def of_baseline(pairs: Sequence[PairRow], baseline: str | None) -> tuple[PairRow
 
 
 def draw_contrasts(
-    pairs: tuple[PairRow, ...], *, estimate: Estimate, margin: float | None, name: str, which: str
+    pairs: tuple[ContrastRow, ...], *, estimate: Estimate, margin: float | None, name: str, which: str
 ) -> Draft:
     """One row per contrast: estimate, its own interval (thick) and the one for all pairs at once (thin)."""
     left_out = max(0, len(pairs) - MOST_ARMS)
@@ -130,7 +130,7 @@ def draw_contrasts(
     )
 
 
-def _draw_row(axes: Axes, place: int, pair: PairRow, *, detected: bool) -> None:
+def _draw_row(axes: Axes, place: int, pair: ContrastRow, *, detected: bool) -> None:
     axes.plot([pair.low_all, pair.high_all], [place, place], color=BLUE, linewidth=1, solid_capstyle="butt")
     axes.plot([pair.low, pair.high], [place, place], color=BLUE, linewidth=3, solid_capstyle="butt")
     face = BLUE if detected else PAPER
@@ -147,7 +147,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [log_odds(rate) for rate in (0.01, 0.1, 0.5, 0.9, 0.99)]
 
 
-def _write_numbers(axes: Axes, pairs: tuple[PairRow, ...]) -> None:
+def _write_numbers(axes: Axes, pairs: tuple[ContrastRow, ...]) -> None:
     """The interval in figures at the right of each row."""
     right = axes.secondary_yaxis("right")
     texts = [
@@ -193,7 +193,7 @@ def contrasts_table(estimate: Estimate, *, baseline: str | None = None) -> DataT
     )
 
 
-def _contrast_cells(pair: PairRow, alpha: float) -> tuple[Value, ...]:
+def _contrast_cells(pair: ContrastRow, alpha: float) -> tuple[Value, ...]:
     return (
         pair.arm_a,
         pair.arm_b,

@@ -19,10 +19,10 @@ from analysis.report.kit.table import Column, DataTable, Value, p_words, signed
 from analysis.report.subjects.claims import percent_words
 from analysis.stats import (
     AnytimeRate,
+    ContrastRow,
     Estimate,
     EstimateSettings,
     PairResidual,
-    PairRow,
     RawPair,
     Rows,
     VoteCounts,
@@ -58,7 +58,7 @@ def best_first(estimate: Estimate) -> Estimate:
     return replace(estimate, pairwise=Rows(sorted(turned, key=lambda pair: (place[pair.arm_a], place[pair.arm_b]))))
 
 
-def turn_pair(pair: PairRow) -> PairRow:
+def turn_pair(pair: ContrastRow) -> ContrastRow:
     """The same contrast seen from the other arm."""
     return replace(
         pair,

@@ -24,7 +24,7 @@ ITEM = ("prompt_id", "sample_index", "arm_a", "arm_b")
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """One picture as a data URI, with the size it is stored in; `copy`: reduced for the page."""
 
     arm: str
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Example:
+class ExamplePair:
     """One item (prompt, sample, pair of arms) and what was voted on it; `wins_a` counts votes for `arm_a`."""
 
     prompt_id: str
@@ -46,7 +46,7 @@ class Example:
     wins_a: int
     wins_b: int
     ties: int
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[EmbeddedPicture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ def load_image_set(folder: Location) -> ImageSet:
     return ImageSet(folder=folder, manifest=manifest, files=files)
 
 
-def find_examples(frame: pl.DataFrame, image_set: ImageSet | None) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def find_examples(
+    frame: pl.DataFrame, image_set: ImageSet | None
+) -> tuple[tuple[ExamplePair, ...], tuple[ExamplePair, ...]]:
     """The items with the most and with the least agreement, at most three each, with pictures if there are any.
 
     Most: the largest share of one answer. Least: the largest share of those who preferred the other arm. Items with
@@ -98,8 +100,8 @@ def _first_of_each_prompt(items: pl.DataFrame, by: pl.Expr, n: pl.Expr) -> pl.Da
     return ordered.unique("prompt_id", keep="first", maintain_order=True).head(PER_LIST)
 
 
-def _examples(items: pl.DataFrame, image_set: ImageSet | None) -> tuple[Example, ...]:
-    return tuple(with_pictures(Example(prompt=None, **row), image_set) for row in items.iter_rows(named=True))
+def _examples(items: pl.DataFrame, image_set: ImageSet | None) -> tuple[ExamplePair, ...]:
+    return tuple(with_pictures(ExamplePair(prompt=None, **row), image_set) for row in items.iter_rows(named=True))
 
 
 def _items(frame: pl.DataFrame) -> pl.DataFrame | None:
@@ -130,7 +132,7 @@ def _items(frame: pl.DataFrame) -> pl.DataFrame | None:
     )
 
 
-def with_pictures(item: Example, image_set: ImageSet | None) -> Example:
+def with_pictures(item: ExamplePair, image_set: ImageSet | None) -> ExamplePair:
     """The item with its prompt and both pictures, if the set has them."""
     if image_set is None:
         return item
@@ -141,7 +143,7 @@ def with_pictures(item: Example, image_set: ImageSet | None) -> Example:
         _picture(image_set.folder / file, sha256, arm)
         for arm, (file, sha256, _) in zip((item.arm_a, item.arm_b), (found[0], found[1]), strict=True)
     )
-    return Example(
+    return ExamplePair(
         prompt_id=item.prompt_id,
         prompt=found[0][2],
         sample_index=item.sample_index,
@@ -154,7 +156,7 @@ def with_pictures(item: Example, image_set: ImageSet | None) -> Example:
     )
 
 
-def _picture(path: Location, sha256: str, arm: str) -> Picture:
+def _picture(path: Location, sha256: str, arm: str) -> EmbeddedPicture:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -173,4 +175,4 @@ def _picture(path: Location, sha256: str, arm: str) -> Picture:
             buffer = io.BytesIO()
             small.save(buffer, format="JPEG", quality=92, subsampling=0)
             data, mime = buffer.getvalue(), "image/jpeg"
-    return Picture(arm, f"data:{mime};base64,{base64.b64encode(data).decode()}", width, height, copy)
+    return EmbeddedPicture(arm, f"data:{mime};base64,{base64.b64encode(data).decode()}", width, height, copy)

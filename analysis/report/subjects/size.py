@@ -132,13 +132,13 @@ def _tick_label(size: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Box:
+class _LabelBox:
     left: float
     right: float
     bottom: float
     top: float
 
-    def meets(self, other: _Box) -> bool:
+    def meets(self, other: _LabelBox) -> bool:
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
@@ -155,11 +155,11 @@ def _write_labels(
     """Put each arm's name at the first place that covers no marker, interval or other name."""
     scale = 72 / axes.figure.dpi
     frame = axes.get_window_extent()
-    taken: list[_Box] = []
+    taken: list[_LabelBox] = []
     for row in rows:
         x, y = axes.transData.transform((x_of[row.arm], row.elo)) * scale
         bottom, top = (axes.transData.transform((x_of[row.arm], end))[1] * scale for end in bars[row.arm])
-        taken += [_Box(x - 4, x + 4, y - 4, y + 4), _Box(x - 1.5, x + 1.5, bottom, top)]
+        taken += [_LabelBox(x - 4, x + 4, y - 4, y + 4), _LabelBox(x - 1.5, x + 1.5, bottom, top)]
     for row in rows:
         x, y = axes.transData.transform((x_of[row.arm], row.elo)) * scale
         text = labels[row.arm]
@@ -167,7 +167,7 @@ def _write_labels(
         free: list[tuple[int, int]] = []
         for dx, dy in PLACES:
             left = x + dx if dx > 0 else x + dx - width
-            box = _Box(left, left + width, y + dy - LABEL_POINTS / 2, y + dy + LABEL_POINTS / 2)
+            box = _LabelBox(left, left + width, y + dy - LABEL_POINTS / 2, y + dy + LABEL_POINTS / 2)
             inside = frame.x0 * scale <= box.left and box.right <= frame.x1 * scale
             if inside and not any(box.meets(other) for other in taken):
                 free.append((dx, dy))

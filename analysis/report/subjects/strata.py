@@ -35,7 +35,7 @@ MOST_ARMS = 12
 
 
 @dataclass(frozen=True)
-class Stratum:
+class StratumEstimate:
     """One value of the `--by` column. `estimate` is None if none exists; `problem` then says why."""
 
     name: str
@@ -50,7 +50,7 @@ class Strata:
     between strata at all; `note` says what was left out."""
 
     by: str
-    strata: tuple[Stratum, ...]
+    strata: tuple[StratumEstimate, ...]
     contrasts: tuple[StratumContrast, ...] = ()
     omnibus: QuadraticTest | None = None
     note: str = ""
@@ -62,13 +62,13 @@ def find_strata(votes: VotesTable, by: str, settings: EstimateSettings, *, basel
     if not names:
         raise InputError(f"--by {by}: the votes have no column {by!r}, or it is empty.")
     unnamed = int(votes.frame.get_column(by).null_count())
-    strata: list[Stratum] = []
+    strata: list[StratumEstimate] = []
     counts_by_name: dict[str, VoteCounts] = {}
     for name in names:
         stratum = votes.with_frame(votes.frame.filter(pl.col(by) == name))
         counts = count_votes(stratum)
         found, problem = _try_estimate(counts, settings)
-        strata.append(Stratum(name, stratum.n_votes, found, problem))
+        strata.append(StratumEstimate(name, stratum.n_votes, found, problem))
         if found is not None:
             counts_by_name[name] = counts
     contrasts: tuple[StratumContrast, ...] = ()
@@ -160,7 +160,7 @@ def fits_table(found: Strata) -> DataTable:
     )
 
 
-def strata_table(strata: tuple[Stratum, ...], *, by: str, note: str) -> DataTable:
+def strata_table(strata: tuple[StratumEstimate, ...], *, by: str, note: str) -> DataTable:
     """Elo of each arm in each stratum."""
     rows: list[tuple[Value, ...]] = []
     for stratum in strata:
@@ -216,7 +216,7 @@ def strata_contrasts_table(
     )
 
 
-def draw_strata(strata: tuple[Stratum, ...], arms: tuple[str, ...], *, by: str, confidence: float) -> Draft:
+def draw_strata(strata: tuple[StratumEstimate, ...], arms: tuple[str, ...], *, by: str, confidence: float) -> Draft:
     """Panels in the order of `arms`; strata without an estimate are named and left empty."""
     shown = strata[:MOST_STRATA]
     arms_left_out = max(0, len(arms) - MOST_ARMS)

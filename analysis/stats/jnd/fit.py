@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.errors import AnalysisError
-from analysis.stats.jnd.lapses import Traps, attentive, count_traps, estimate_lapses, lapse_scores, spread_out
-from analysis.stats.jnd.likelihood import Counts, count_triplets, evaluate, vote_scores
-from analysis.stats.jnd.model import Array, Codes, Layout, MapForm
+from analysis.stats.jnd.lapses import TrapCounts, attentive, count_traps, estimate_lapses, lapse_scores, spread_out
+from analysis.stats.jnd.likelihood import TripletCounts, count_triplets, evaluate, vote_scores
+from analysis.stats.jnd.model import Array, Codes, MapForm, ParameterLayout
 from analysis.stats.jnd.newton import Maximum, maximise
 from analysis.stats.jnd.variance import Clusters, cluster_votes, two_way
 from analysis.triplets import BOOSTED, PLAIN, TripletCodes
@@ -37,7 +37,7 @@ class JndFit:
     in plain JND where `layout.form` is a map or all votes are plain, else in boosted JND.
     """
 
-    layout: Layout
+    layout: ParameterLayout
     pictures: tuple[str, ...]
     theta: Array
     lapse: Array
@@ -94,7 +94,7 @@ def fit_jnd(
     if form != "none" and shown != (PLAIN, BOOSTED):
         raise AnalysisError("A map from plain to boosted JND needs votes of both presentations.")
     place = _places(task)
-    layout = Layout(int(place.max()), shown, side, form, nodes > 1, people_sd)
+    layout = ParameterLayout(int(place.max()), shown, side, form, nodes > 1, people_sd)
     counted = count_triplets(_renumber(task, place), by_prompt=nodes > 1)
     traps = count_traps(codes.where(codes.kind == TRAP), place=place, layout=layout)
     found, lapse, rounds = _solve(layout, counted, traps, nodes=nodes)
@@ -138,14 +138,18 @@ def _renumber(codes: TripletCodes, place: Codes) -> TripletCodes:
     return replace(codes, left=place[codes.left], right=place[codes.right])
 
 
-def _solve(layout: Layout, counted: Counts, traps: Traps, *, nodes: int) -> tuple[Maximum, Array, int]:
+def _solve(
+    layout: ParameterLayout, counted: TripletCounts, traps: TrapCounts, *, nodes: int
+) -> tuple[Maximum, Array, int]:
     """Alternate: theta given the lapse rates, lapse rates given theta, until the rates stand still."""
     votes = int(counted.counts.sum())
     theta, rounds = layout.start(), 0
     lapse = estimate_lapses(theta, layout, traps, nodes=nodes)
     if nodes > 1:  # from the pooled solution
         alone = replace(layout, spread=False)
-        summed = Counts(counted.patterns, counted.counts.sum(axis=0, keepdims=True), counted.row, counted.vote_pattern)
+        summed = TripletCounts(
+            counted.patterns, counted.counts.sum(axis=0, keepdims=True), counted.row, counted.vote_pattern
+        )
         pooled, lapse, rounds = _solve(alone, summed, traps, nodes=1)
         theta = np.append(pooled.theta, 0.4)
     for _ in range(_ROUNDS):
@@ -164,9 +168,9 @@ def _solve(layout: Layout, counted: Counts, traps: Traps, *, nodes: int) -> tupl
 
 
 def _covariances(
-    layout: Layout,
-    counted: Counts,
-    traps: Traps,
+    layout: ParameterLayout,
+    counted: TripletCounts,
+    traps: TrapCounts,
     codes: TripletCodes,
     found: Maximum,
     lapse: Array,

@@ -14,21 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.jnd.likelihood import Counts, count_triplets
-from analysis.stats.jnd.model import Array, Codes, Layout, Patterns, nodes_of, terms
+from analysis.stats.jnd.likelihood import TripletCounts, count_triplets
+from analysis.stats.jnd.model import Array, Codes, ParameterLayout, Patterns, nodes_of, terms
 from analysis.triplets import TripletCodes
 
 MOST = 0.95
 
 
 @dataclass(frozen=True)
-class Traps:
+class TrapCounts:
     """Counted trap votes. `inside` are their patterns in the numbers of theta (0 where `on_scale` is false).
 
     `group` says which lapse rate each presentation uses (-1: none could be estimated).
     """
 
-    counted: Counts
+    counted: TripletCounts
     answer: Codes
     inside: Patterns
     on_scale: NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Traps:
     notes: tuple[str, ...]
 
 
-def count_traps(codes: TripletCodes, *, place: Codes, layout: Layout) -> Traps:
+def count_traps(codes: TripletCodes, *, place: Codes, layout: ParameterLayout) -> TrapCounts:
     """`codes` are trap votes, `place` (pictures,) the number of each picture in theta, 0 where no task vote has it."""
     counted = count_triplets(codes, by_prompt=False)
     found = counted.patterns
@@ -57,10 +57,10 @@ def count_traps(codes: TripletCodes, *, place: Codes, layout: Layout) -> Traps:
     on_scale = known & (place[np.maximum(found.left, found.right)] > 0)
     shown_at = np.where(known, found.presentation, layout.presentations[0])
     inside = Patterns(shown_at, np.where(on_scale, place[found.left], 0), np.where(on_scale, place[found.right], 0))
-    return Traps(counted, codes.answer, inside, on_scale, group, len(trapped), tuple(notes))
+    return TrapCounts(counted, codes.answer, inside, on_scale, group, len(trapped), tuple(notes))
 
 
-def attentive(theta: Array, layout: Layout, traps: Traps, *, nodes: int) -> Array:
+def attentive(theta: Array, layout: ParameterLayout, traps: TrapCounts, *, nodes: int) -> Array:
     """H (C, 3) of every trap pattern, averaged over prompts."""
     certain = np.zeros((len(traps.on_scale), 3))
     certain[np.arange(len(certain)), np.where(traps.counted.patterns.right > 0, 2, 0)] = 1.0
@@ -71,7 +71,7 @@ def attentive(theta: Array, layout: Layout, traps: Traps, *, nodes: int) -> Arra
     return np.where(traps.on_scale[:, None], np.einsum("cna,n->ca", modelled, weight), certain)
 
 
-def lapse_scores(lapse: Array, h: Array, traps: Traps) -> tuple[Array, Array]:
+def lapse_scores(lapse: Array, h: Array, traps: TrapCounts) -> tuple[Array, Array]:
     """d log P / d l of every trap pattern and answer (C, 3), and the score of each lapse rate (G,)."""
     shown = traps.counted.patterns.presentation
     rate = lapse[shown][:, None]
@@ -85,7 +85,7 @@ def lapse_scores(lapse: Array, h: Array, traps: Traps) -> tuple[Array, Array]:
     return slope, score
 
 
-def estimate_lapses(theta: Array, layout: Layout, traps: Traps, *, nodes: int) -> Array:
+def estimate_lapses(theta: Array, layout: ParameterLayout, traps: TrapCounts, *, nodes: int) -> Array:
     """Lapse rate by presentation (2,), where the score of its traps is zero: 3/2 of the share not right where attentive
     people are certain to be right, else by bisection."""
     if traps.n_groups == 0:
@@ -104,6 +104,6 @@ def estimate_lapses(theta: Array, layout: Layout, traps: Traps, *, nodes: int) -
     return spread_out((low + high) / 2, traps)
 
 
-def spread_out(rates: Array, traps: Traps) -> Array:
+def spread_out(rates: Array, traps: TrapCounts) -> Array:
     """Rates by group (G,) as rates by presentation (2,); 0 where there is none."""
     return np.array([rates[g] if g >= 0 else 0.0 for g in traps.group])

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.jnd.model import Array, Codes, Layout, Patterns, Terms, nodes_of, terms
+from analysis.stats.jnd.model import Array, Codes, ParameterLayout, Patterns, Terms, nodes_of, terms
 from analysis.triplets import TripletCodes
 
 _LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True)
-class Counts:
+class TripletCounts:
     """Votes counted by prompt (or in one row, pooled), pattern and answer; `vote_pattern` finds each vote's pattern."""
 
     patterns: Patterns
@@ -39,7 +39,7 @@ class Value:
     terms: Terms
 
 
-def count_triplets(codes: TripletCodes, *, by_prompt: bool) -> Counts:
+def count_triplets(codes: TripletCodes, *, by_prompt: bool) -> TripletCounts:
     """Count votes; one row for each prompt, or one row in all."""
     pictures = len(codes.pictures)
     key = (codes.presentation * pictures + codes.left) * pictures + codes.right
@@ -49,10 +49,10 @@ def count_triplets(codes: TripletCodes, *, by_prompt: bool) -> Counts:
     rows = len(codes.prompts) if by_prompt else 1
     flat = (row * len(found) + vote_pattern) * 3 + codes.answer
     counts = np.bincount(flat, minlength=rows * len(found) * 3).astype(np.float64)
-    return Counts(patterns, counts.reshape(rows, len(found), 3), row, vote_pattern)
+    return TripletCounts(patterns, counts.reshape(rows, len(found), 3), row, vote_pattern)
 
 
-def evaluate(theta: Array, layout: Layout, counted: Counts, *, lapse: Array, nodes: int) -> Value:
+def evaluate(theta: Array, layout: ParameterLayout, counted: TripletCounts, *, lapse: Array, nodes: int) -> Value:
     """The likelihood at theta; `lapse` (2,) by presentation. One node: the pooled model."""
     z, weight = nodes_of(nodes)
     at = terms(theta, layout, counted.patterns, lapse=lapse, z=z)
@@ -92,7 +92,7 @@ def _is_positive(matrix: Array) -> bool:
     return True
 
 
-def vote_scores(value: Value, counted: Counts, answer: Codes) -> Array:
+def vote_scores(value: Value, counted: TripletCounts, answer: Codes) -> Array:
     """Each vote's score, (V, m): the posterior mean over z of d log P / d theta."""
     slope = value.terms.derivative[counted.vote_pattern, :, answer]
     return np.asarray((value.posterior[counted.row][:, None, :] @ slope)[:, 0])

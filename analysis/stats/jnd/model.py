@@ -39,7 +39,7 @@ _SQRT_2PI = np.sqrt(2 * np.pi)
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParameterLayout:
     """Which parameters theta holds, in this order: damages of the pictures 1..K, a threshold for each presentation,
     the side term, log gain, exponent, spread over prompts."""
 
@@ -136,7 +136,7 @@ def nodes_of(number: int) -> tuple[Array, Array]:
     return z, weight
 
 
-def terms(theta: Array, layout: Layout, patterns: Patterns, *, lapse: Array, z: Array) -> Terms:
+def terms(theta: Array, layout: ParameterLayout, patterns: Patterns, *, lapse: Array, z: Array) -> Terms:
     """Probabilities and derivatives; `lapse` (2,) by presentation, `z` (N,) the nodes."""
     eta, slope = _eta(theta, layout, patterns, z)
     shown = patterns.presentation
@@ -181,7 +181,7 @@ def _density(x: Array) -> Array:
     return np.asarray(np.exp(-0.5 * x * x) / _SQRT_2PI)
 
 
-def _eta(theta: Array, layout: Layout, patterns: Patterns, z: Array) -> tuple[Array, Array]:
+def _eta(theta: Array, layout: ParameterLayout, patterns: Patterns, z: Array) -> tuple[Array, Array]:
     """eta (C, N) and its derivatives (C, N, m); the threshold enters elsewhere."""
     m, k = layout.n, layout.pictures
     d = np.concatenate([[0.0], theta[:k]])

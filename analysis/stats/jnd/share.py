@@ -30,7 +30,7 @@ _NODES = 21
 
 
 @dataclass(frozen=True)
-class Stage:
+class VoteStage:
     """So many votes on each prompt that is still open, and the score from which a prompt stays flagged."""
 
     presentation: int
@@ -73,7 +73,7 @@ def score_distribution(votes: int, p: Sequence[float]) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def flag_probability(stages: tuple[Stage, ...], damage: float, perception: Perception) -> float:
+def flag_probability(stages: tuple[VoteStage, ...], damage: float, perception: Perception) -> float:
     """P(flagged) of a prompt of this damage (plain JND): people's spread vote by vote, the gain's spread by prompt."""
     z, weight = nodes_of(_NODES)
     y, share = nodes_of(_NODES)
@@ -97,7 +97,7 @@ def flag_probability(stages: tuple[Stage, ...], damage: float, perception: Perce
     return float(flagged @ weight)
 
 
-def prompt_scores(codes: TripletCodes, arm: str, stages: Sequence[Stage]) -> tuple[Array, Codes]:
+def prompt_scores(codes: TripletCodes, arm: str, stages: Sequence[VoteStage]) -> tuple[Array, Codes]:
     """Scores (P, stages), NaN where a prompt lacks the votes, and the number of votes used of each prompt.
 
     A stage takes the first votes of its presentation, in the order of the codes, that no stage before it has taken.
@@ -129,7 +129,7 @@ def prompt_scores(codes: TripletCodes, arm: str, stages: Sequence[Stage]) -> tup
 def share_under(
     codes: TripletCodes,
     arm: str,
-    stages: Sequence[Stage],
+    stages: Sequence[VoteStage],
     *,
     pi: float,
     confidence: float = 0.95,

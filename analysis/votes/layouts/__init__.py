@@ -7,7 +7,7 @@ neither.
 from __future__ import annotations
 
 from analysis.votes.layouts.asked import Asked, parse_map, parse_outcomes
-from analysis.votes.layouts.layout import Layout, has_shape, understand
+from analysis.votes.layouts.layout import VotesLayout, has_shape, understand
 from analysis.votes.layouts.reshape import reshape
 
-__all__ = ["Asked", "Layout", "has_shape", "parse_map", "parse_outcomes", "reshape", "understand"]
+__all__ = ["Asked", "VotesLayout", "has_shape", "parse_map", "parse_outcomes", "reshape", "understand"]

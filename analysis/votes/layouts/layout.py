@@ -50,7 +50,7 @@ _WORDS: dict[Shape, str] = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class VotesLayout:
     """`columns`: our name -> the file's. `outcomes`: the file's word -> ours ("choice" only; a name of an arm counts
     for its side). `ranked`: the columns of "rank columns", best first. `guesses`: what nobody said.
     """
@@ -80,7 +80,7 @@ class Layout:
         return text
 
 
-def understand(source: Source, asked: Asked) -> Layout:
+def understand(source: Source, asked: Asked) -> VotesLayout:
     """How `source` is read. InputError if nothing fits, if a column or word is unclear, or if guesses need a yes."""
     for ours, theirs in asked.columns.items():
         if theirs not in source.columns:
@@ -114,7 +114,7 @@ def understand(source: Source, asked: Asked) -> Layout:
     by_shape = (
         [_WORDS[shape]] if shape not in ("choice", "loser") and not set(_NEEDED[shape]) & set(asked.columns) else []
     )
-    layout = Layout(shape, columns, outcomes, ranked, by_name, (*guesses, *words, *ranked, *by_shape))
+    layout = VotesLayout(shape, columns, outcomes, ranked, by_name, (*guesses, *words, *ranked, *by_shape))
     if layout.guesses and not asked.accept:
         raise InputError(f"{source.name} is understood as follows: {layout.words()}. {_remedy(guesses, words)}")
     return layout

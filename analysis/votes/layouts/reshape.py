@@ -9,7 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from analysis.votes import arena
-from analysis.votes.layouts.layout import Layout
+from analysis.votes.layouts.layout import VotesLayout
 from analysis.votes.sources import ROW, Source
 from qsched.records import InputError, RowError
 
@@ -17,7 +17,7 @@ from qsched.records import InputError, RowError
 MOST_RANKED = 100
 
 
-def reshape(source: Source, layout: Layout, *, keep: tuple[str, ...] = ()) -> tuple[Source, tuple[str, ...]]:
+def reshape(source: Source, layout: VotesLayout, *, keep: tuple[str, ...] = ()) -> tuple[Source, tuple[str, ...]]:
     """`source` with our columns, `keep` beside them, and the columns of the file that are not used."""
     own = {ours: theirs for ours, theirs in layout.columns.items() if ours not in _SHAPED}
     wanted = tuple(dict.fromkeys((*layout.columns.values(), *layout.ranked, *keep)))
@@ -47,7 +47,7 @@ _SHAPED: tuple[str, ...] = (
 _SHAPED += ("ties", "rating_left", "rating_right")
 
 
-def _choice(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _choice(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     left, right, word = (pl.col(layout.columns[name]).cast(pl.String) for name in ("left_arm", "right_arm", "choice"))
     choice = word.replace_strict(dict(layout.outcomes), default=None, return_dtype=pl.String)
     if layout.by_name:
@@ -70,7 +70,7 @@ def _choice(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Ex
     return made
 
 
-def _loser(_: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _loser(_: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     won, lost = (pl.col(layout.columns[name]).cast(pl.String) for name in ("choice", "loser"))
     return _by_name(rows.select(*rest, won.alias("left_arm"), lost.alias("right_arm"), pl.lit("left").alias("choice")))
 
@@ -86,7 +86,7 @@ def _by_name(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _counts(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _counts(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     left, right = (pl.col(layout.columns[name]).cast(pl.String) for name in ("left_arm", "right_arm"))
     parts = []
     outcomes = {"left": "wins_left", "right": "wins_right", "tie": "ties"}
@@ -101,7 +101,7 @@ def _counts(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Ex
     return every[place].drop("_times")
 
 
-def _scores(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _scores(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     left, right = (pl.col(layout.columns[name]).cast(pl.String) for name in ("left_arm", "right_arm"))
     a, b = (_numbers(source, rows, layout.columns[name]) for name in ("rating_left", "rating_right"))
     return rows.select(*rest, left.alias("left_arm"), right.alias("right_arm")).with_columns(_higher(a, b))
@@ -113,7 +113,7 @@ def _higher(a: pl.Series, b: pl.Series) -> pl.Series:
     return frame.select(higher.then(pl.lit("right")).otherwise(pl.lit("tie")).alias("choice")).to_series()
 
 
-def _long(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _long(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     """Ratings or ranks, one picture per row: every two arms of one annotator and prompt."""
     value = "rating" if "rating" in layout.columns else "rank"
     numbers = _numbers(source, rows, layout.columns[value])
@@ -148,12 +148,12 @@ def _long(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr
     )
 
 
-def _ranking(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _ranking(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     column = layout.columns["ranking"]
     return _pairs_of(source, rows, rest, [_levels(value) for value in rows[column].to_list()], column)
 
 
-def _rank_columns(source: Source, layout: Layout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
+def _rank_columns(source: Source, layout: VotesLayout, rows: pl.DataFrame, rest: list[pl.Expr]) -> pl.DataFrame:
     table = rows.select(pl.col(name).cast(pl.String) for name in layout.ranked)
     levels = [[[arm] for arm in row if arm not in (None, "")] for row in table.iter_rows()]
     return _pairs_of(source, rows, rest, levels, layout.ranked[0])
@@ -207,7 +207,7 @@ def _numbers(source: Source, rows: pl.DataFrame, column: str, *, whole: bool = F
     return numbers
 
 
-_SHAPES: dict[str, Callable[[Source, Layout, pl.DataFrame, list[pl.Expr]], pl.DataFrame]] = {
+_SHAPES: dict[str, Callable[[Source, VotesLayout, pl.DataFrame, list[pl.Expr]], pl.DataFrame]] = {
     "choice": _choice,
     "loser": _loser,
     "counts": _counts,

@@ -27,7 +27,7 @@ THUMBNAIL = 256
 
 
 @dataclass(frozen=True)
-class Example:
+class ScoredExample:
     """A prompt, what is said of it, and its pictures: (arm, address, value)."""
 
     prompt: str
@@ -140,11 +140,11 @@ def render_set_scores(scores: SetScores) -> str:
     )
 
 
-def _shown(one: ShownPrompt) -> Example:
+def _shown(one: ShownPrompt) -> ScoredExample:
     pictures = tuple(
         (arm, picture_address(path), "" if value is None else f"{value:.4f}") for arm, path, value in one.pictures
     )
-    return Example(one.prompt, f"{one.title}.", pictures)
+    return ScoredExample(one.prompt, f"{one.title}.", pictures)
 
 
 def picture_address(path: Location) -> str:

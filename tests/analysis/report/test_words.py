@@ -9,7 +9,7 @@ import pytest
 
 from analysis.report.prose.summary import summary_points
 from analysis.report.subjects.claims import headline, judge_pair
-from analysis.stats import PairRow, RawPair, win_probability
+from analysis.stats import ContrastRow, RawPair, win_probability
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes
 
@@ -21,10 +21,10 @@ CLAIMS_TOO_MUCH = re.compile(
 )
 
 
-def pair(log_odds: float, se: float, p_holm: float, *, p: float | None = None, wide: float = 2.6) -> PairRow:
+def pair(log_odds: float, se: float, p_holm: float, *, p: float | None = None, wide: float = 2.6) -> ContrastRow:
     raw = RawPair("a", "b", 100, 50, 40, 10, 0.55, 0.45, 0.65, 0.05, 0.55, 0.1, 10, 10, "clustered")
     low, high = log_odds - 2 * se, log_odds + 2 * se
-    return PairRow(
+    return ContrastRow(
         arm_a="a",
         arm_b="b",
         raw=raw,
@@ -47,7 +47,7 @@ def pair(log_odds: float, se: float, p_holm: float, *, p: float | None = None, w
     )
 
 
-def sentence(row: PairRow, margin: float | None = None) -> str:
+def sentence(row: ContrastRow, margin: float | None = None) -> str:
     return judge_pair(row, alpha=0.05, confidence=0.95, n_pairs=3, margin=margin).sentence
 
 

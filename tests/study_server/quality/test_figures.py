@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from study_server.quality.figures import Answer, Share, work_figures
+from study_server.quality.figures import CountedAnswer, Share, work_figures
 
 NOBODY: dict = {}
 
 
-def answer(number=1, **values) -> Answer:
+def answer(number=1, **values) -> CountedAnswer:
     given = {
         "assignment_id": number,
         "pair_id": number,
@@ -25,7 +25,7 @@ def answer(number=1, **values) -> Answer:
         "counted": True,
         **values,
     }
-    return Answer(**given)
+    return CountedAnswer(**given)
 
 
 def test_nothing_is_said_of_somebody_who_did_nothing():

@@ -18,7 +18,7 @@ from study_server.studies.ownership import set_status
 from study_server.webhooks import outbox, sending
 from study_server.webhooks.addresses import AddressRefused, check_url, is_public, resolve
 from study_server.webhooks.endpoints import create_webhook, latest_deliveries, remove_webhook, send_test
-from study_server.webhooks.outbox import Outcome, claim_due, note_outcome
+from study_server.webhooks.outbox import AttemptOutcome, claim_due, note_outcome
 from study_server.webhooks.signing import signature
 from study_server.webhooks.watching import Watch, tell
 from tests.study_server.admin.owning import signed_in
@@ -255,5 +255,5 @@ def test_what_waits_for_a_removed_webhook_is_not_sent(database, make_study):
     with database.transaction() as tx:
         (due,) = claim_due(tx, limit=10)
         remove_webhook(tx, number=number, by="test")
-        note_outcome(tx, outcome=Outcome(due, 200, None))
+        note_outcome(tx, outcome=AttemptOutcome(due, 200, None))
         assert claim_due(tx, limit=10) == () and latest_deliveries(tx) == ()

@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.stats.jnd.share import (
     Perception,
-    Stage,
+    VoteStage,
     flag_probability,
     prompt_scores,
     score_distribution,
@@ -38,11 +38,11 @@ def test_the_bound_is_clopper_pearson_over_pi(flagged: int, prompts: int, pi: fl
 
 def test_flagging_grows_with_damage_and_falls_with_the_cut():
     even = Perception(people_sd=0.0, gain_sd=0.0)
-    stages = (Stage(PLAIN, 20, 13.0),)
+    stages = (VoteStage(PLAIN, 20, 13.0),)
     flags = [flag_probability(stages, d, even) for d in (0.0, 0.5, 1.0, 1.5)]
     assert flags == sorted(flags)
-    assert flag_probability((Stage(PLAIN, 20, 14.0),), 1.0, even) < flags[2]
-    one = flag_probability((Stage(PLAIN, 1, 1.0),), 1.0, Perception(people_sd=0, thresholds=(0, 0), lapses=(0, 0)))
+    assert flag_probability((VoteStage(PLAIN, 20, 14.0),), 1.0, even) < flags[2]
+    one = flag_probability((VoteStage(PLAIN, 1, 1.0),), 1.0, Perception(people_sd=0, thresholds=(0, 0), lapses=(0, 0)))
     assert one == pytest.approx(0.75, abs=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_scores_equal_a_loop_over_votes(seed: int):
         tuple("uvwxyz"),
         ("reference", "arm"),
     )
-    stages = (Stage(BOOSTED, 3, 2.0), Stage(PLAIN, 4, 2.5), Stage(BOOSTED, 4, 3.0))
+    stages = (VoteStage(BOOSTED, 3, 2.0), VoteStage(PLAIN, 4, 2.5), VoteStage(BOOSTED, 4, 3.0))
     scores, used = prompt_scores(codes, "arm", stages)
     for p in range(prompts):
         queues = {m: [] for m in (PLAIN, BOOSTED)}
@@ -100,18 +100,18 @@ def test_a_prompt_without_its_votes_counts_as_flagged_unless_cleared():
         ("cleared", "open", "also open", "never shown"),
         ("reference", "arm"),
     )
-    found = share_under(codes, "arm", (Stage(PLAIN, 2, 1.0), Stage(PLAIN, 2, 1.0)), pi=0.9)
+    found = share_under(codes, "arm", (VoteStage(PLAIN, 2, 1.0), VoteStage(PLAIN, 2, 1.0)), pi=0.9)
     assert (found.prompts, found.flagged, found.incomplete) == (4, 3, 3)
     assert found.open_prompts == ("open", "also open", "never shown")
     changed = {"cleared", "not in the votes"}
-    strict = share_under(codes, "arm", (Stage(PLAIN, 2, 1.0), Stage(PLAIN, 2, 1.0)), pi=0.9, changed=changed)
+    strict = share_under(codes, "arm", (VoteStage(PLAIN, 2, 1.0), VoteStage(PLAIN, 2, 1.0)), pi=0.9, changed=changed)
     assert (strict.prompts, strict.flagged) == (5, 5), "other content is never under 1 JND"
     assert strict.open_prompts == found.open_prompts
 
 
 def test_seven_percent_of_broken_prompts_are_hardly_ever_passed_over():
     """By exact probabilities, for the worst case of prompts at exactly 1 JND and all others at 0."""
-    stages = (Stage(BOOSTED, 12, 10.0), Stage(BOOSTED, 40, 34.0))
+    stages = (VoteStage(BOOSTED, 12, 10.0), VoteStage(BOOSTED, 40, 34.0))
     perception = Perception(gain=2.2, gain_sd=0.15)
     pi = flag_probability(stages, 1.0, perception)
     most = max(f for f in range(200) if share_bound(f, 200, pi=pi) >= 0.95)

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from analysis.stats.jnd import fit_jnd
 from analysis.stats.jnd.likelihood import count_triplets, evaluate, vote_scores
-from analysis.stats.jnd.model import Layout, MapForm, Q
+from analysis.stats.jnd.model import MapForm, ParameterLayout, Q
 from analysis.stats.jnd.variance import cluster_votes, effective_number, two_way
 from analysis.triplets import TripletCodes
 
@@ -51,7 +51,9 @@ def draw_codes(seed: int = 0, *, votes: int = 240, people: int = 8, prompts: int
     )
 
 
-def twin_probability(theta: np.ndarray, layout: Layout, lapse: np.ndarray, shown: int, i: int, j: int, z: float):
+def twin_probability(
+    theta: np.ndarray, layout: ParameterLayout, lapse: np.ndarray, shown: int, i: int, j: int, z: float
+):
     """The three probabilities, from the definitions."""
     w = theta[layout.spread_at] if layout.spread else 0.0
     b = theta[layout.side_at] if layout.side else 0.0
@@ -70,7 +72,7 @@ def twin_probability(theta: np.ndarray, layout: Layout, lapse: np.ndarray, shown
     return p_left, 1 - p_left - p_right, p_right
 
 
-def twin_log_likelihood(theta, layout: Layout, codes: TripletCodes, lapse, nodes: int) -> float:
+def twin_log_likelihood(theta, layout: ParameterLayout, codes: TripletCodes, lapse, nodes: int) -> float:
     z_n, weight = np.polynomial.hermite_e.hermegauss(nodes)
     weight = weight / weight.sum()
     groups = [np.flatnonzero(codes.prompt == p) for p in range(len(codes.prompts))]
@@ -96,7 +98,7 @@ def twin_log_likelihood(theta, layout: Layout, codes: TripletCodes, lapse, nodes
 @pytest.mark.parametrize("side", [False, True])
 def test_likelihood_equals_a_loop_and_its_derivatives_equal_differences(nodes: int, form: MapForm, side: bool):
     codes = draw_codes(votes=120, traps=0)
-    layout = Layout(2, (0, 1), side, form, nodes > 1)
+    layout = ParameterLayout(2, (0, 1), side, form, nodes > 1)
     theta = layout.start() + np.random.default_rng(1).normal(0, 0.1, layout.n)
     theta[1] = -0.15  # a damage may be negative
     counted, lapse = count_triplets(codes, by_prompt=nodes > 1), np.array([0.05, 0.1])
