@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.report.kit.fonts import Fonts, quiet_fonts
 from analysis.report.kit.section import DrawnFigure, Section
-from analysis.report.kit.style import CSS_VARIABLES, RC, Draft, lay_out
+from analysis.report.kit.style import CSS_VARIABLES, PNG_DPI, RC, Draft, freeze, lay_out
 from analysis.report.settings import Format
 
 #: Figures by the anchor of their section.
@@ -29,8 +29,12 @@ def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Form
 def finish(draft: Draft, formats: tuple[Format, ...]) -> DrawnFigure:
     """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
     lay_out(draft.figure)
+    files: dict[str, bytes] = {}
+    if "png" in formats:  # first, while all texts have been measured at its resolution
+        files["png"] = _saved(draft.figure, "png")
+        freeze(draft.figure)
     svg = _saved(draft.figure, "svg")
-    files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats}
+    files |= {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats if fmt != "png"}
     inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)
     return DrawnFigure(
         name=draft.name,
@@ -49,7 +53,8 @@ def _saved(figure: Figure, fmt: Format) -> bytes:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
     }[fmt]
-    figure.savefig(buffer, format=fmt, dpi=200, metadata=metadata)
+    more: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if fmt == "png" else {}
+    figure.savefig(buffer, format=fmt, dpi=PNG_DPI, metadata=metadata, **more)
     return buffer.getvalue()
 
 

@@ -66,7 +66,8 @@ def joint_level(
     scale = np.sqrt(np.maximum(v[first, first] + v[second, second] - 2 * v[first, second], 1e-300))
     nu = float(np.median(spread.df[real]))
     many = nu > _MANY
-    rows = k if many else max(math.floor(nu), 1) + k
+    whole = max(math.floor(nu), 1) if not many else 0
+    rows = k + min(whole, k)
     rng = np.random.default_rng([seed, 3])
     draws = min(_SIMULATIONS, max(_FEWEST, _WORK // (len(first) * 4 + rows * k)))
     top_t, top_z = [], []
@@ -77,12 +78,21 @@ def joint_level(
         z = np.abs((z[:, first] - z[:, second]) / scale)
         top_z.append(z.max(axis=1))
         if not many:
-            y = rng.standard_normal((size, max(math.floor(nu), 1), k)) @ root.T
-            s = np.swapaxes(y, -1, -2) @ y / y.shape[1]
+            y = _wishart_root(rng, size, whole, k) @ root.T
+            s = np.swapaxes(y, -1, -2) @ y / whole
             own = np.diagonal(s, axis1=-2, axis2=-1)
             varied = own[:, first] + own[:, second] - 2 * s[:, first, second]
             top_t.append((z * scale / np.sqrt(np.maximum(varied, 1e-300))).max(axis=1))
     normal = float(np.quantile(np.concatenate(top_z), confidence))
     top = normal if many else float(np.quantile(np.concatenate(top_t), confidence))
-    df = np.array([np.inf if many else max(math.floor(nu), 1)])
+    df = np.array([np.inf if many else whole])
     return JointLevel(float(t_tails(np.array([top]), df)[0]), normal)
+
+
+def _wishart_root(rng: np.random.Generator, size: int, df: int, k: int) -> NDArray[np.float64]:
+    """`size` matrices y with y'y ~ Wishart(df, I) of k dimensions: df normal rows, or k rows by Bartlett (1933)."""
+    if df <= k:
+        return rng.standard_normal((size, df, k))
+    y = np.triu(rng.standard_normal((size, k, k)), 1)
+    y[:, np.arange(k), np.arange(k)] = np.sqrt(rng.chisquare(df - np.arange(k), (size, k)))
+    return y

@@ -1,7 +1,8 @@
 """Which fonts the figures need for the names in them, and which characters no installed font has.
 
-Names in Latin, Greek, Cyrillic and similar scripts are drawn with matplotlib's own font. Other fonts are tried only for
-characters that it lacks, so that the usual report does not depend on what is installed.
+Names in Latin, Greek and Cyrillic are drawn with the font of this folder, a part of matplotlib's own (which embeds into
+a PDF in a fifth of the time; tools/slim_font.py). The whole one and then other fonts are tried only for characters that
+it lacks, so that the usual report does not depend on what is installed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 from analysis.report.kit.escape import visible_text
 
-BASE = "DejaVu Sans"
+BASE = "Report Sans"
+WHOLE = "DejaVu Sans"
+font_manager.fontManager.addfont(Path(__file__).with_name("report-sans.ttf"))
 #: Tried in this order: scripts of East Asia, then symbols, then other scripts. Colour emoji fonts have no outlines.
 FALLBACKS = (
     "Noto Sans CJK JP",
@@ -68,12 +72,21 @@ def fonts_for(names: Iterable[str]) -> Fonts:
     missing = {character for name in names for character in visible_text(name) if not character.isspace()}
     families: list[str] = []
     with quiet_fonts():
-        for family in (BASE, *(installed_fallbacks() if missing - characters_of(BASE) else ())):
+        for family in _tried(missing):
             found = missing & characters_of(family)
             if found or family == BASE:
                 families.append(family)
-                missing -= found
+                missing = missing - found
     return Fonts(tuple(families), frozenset(missing))
+
+
+def _tried(missing: set[str]) -> Iterator[str]:
+    """The families to look in, as far as they are needed: listing what is installed takes time."""
+    yield BASE
+    if missing - characters_of(BASE):
+        yield WHOLE
+    if missing - characters_of(BASE) - characters_of(WHOLE):
+        yield from installed_fallbacks()
 
 
 @contextmanager

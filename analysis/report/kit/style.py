@@ -7,12 +7,15 @@ numbers anyway.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -27,6 +30,7 @@ ORANGE = "#b84a00"
 PALE = "#9cc4e8"
 MOST_ARMS = 40  # rows of a figure, cells of the matrix: more cannot be read
 PADDING = 0.07  # inches between the parts of a figure
+PNG_DPI = 200
 CELL_INK = "#101418"  # text on a coloured cell: the cell keeps its colour in dark mode, so this text does too
 
 # Colour in the drawing -> CSS variable of page.css. CELL_INK is left out on purpose.
@@ -41,6 +45,9 @@ CSS_VARIABLES = {
 }
 
 RC: Any = {
+    # The resolution of a PNG, also while axes find their places: what texts measure is then computed once.
+    "figure.dpi": PNG_DPI,
+    "text.hinting": "no_hinting",
     "svg.fonttype": "path",
     "svg.hashsalt": "qsched-report",
     "pdf.fonttype": 42,
@@ -50,6 +57,7 @@ RC: Any = {
     "font.family": BASE,
     "font.size": 8.5,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # no axis has ticks above: a title need not look for its place
     "axes.labelsize": 8.5,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8.5,
@@ -88,9 +96,30 @@ class Draft:
 
 def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure; `matplotlib.rc_context(RC)` must be in force (`drawings.draw_all` enters it once)."""
-    return Figure(figsize=(width_in, height_in))
+    figure = Figure(figsize=(width_in, height_in))
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def lay_out(figure: Figure) -> None:
     """Give axes, labels and legends their places, once; a layout engine of the figure would do it in every save."""
+    for axis in _all_axis(figure):
+        if not axis.get_label().get_text():
+            axis.set_label_coords(0, 0)  # or the place of a label without words is looked for in every drawing
     ConstrainedLayoutEngine(h_pad=PADDING, w_pad=PADDING).execute(figure)
+
+
+def freeze(figure: Figure) -> None:
+    """Keep the labels of a drawn figure where they are: the next drawing would measure all ticks again."""
+    for axis in _all_axis(figure):
+        label = axis.get_label()
+        if label.get_text():
+            place = label.get_transform().transform(label.get_position())
+            axis.set_label_coords(*axis.axes.transAxes.inverted().transform(place))
+
+
+def _all_axis(figure: Figure) -> Iterator[Axis]:
+    for axes in figure.axes:
+        for one in (axes, *axes.child_axes):
+            yield one.xaxis
+            yield one.yaxis

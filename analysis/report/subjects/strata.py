@@ -229,6 +229,7 @@ def draw_strata(strata: tuple[StratumEstimate, ...], arms: tuple[str, ...], *, b
     places = np.arange(len(shown))[::-1]
     for panel, arm in zip(panels.flat, arms, strict=False):
         panel.axvline(1000, color=GRID, linewidth=1)
+        drawn = []
         for place, stratum in zip(places, shown, strict=True):
             row = None
             if stratum.estimate is not None:
@@ -245,8 +246,11 @@ def draw_strata(strata: tuple[StratumEstimate, ...], arms: tuple[str, ...], *, b
                     fontsize=8,
                 )
                 continue
-            panel.plot([row.elo_low, row.elo_high], [place, place], color=BLUE, linewidth=1.6)
-            panel.plot(row.elo, place, "o", color=BLUE, markersize=4)
+            drawn.append((place, row.elo_low, row.elo_high, row.elo))
+        if drawn:
+            at, low, high, elo = zip(*drawn, strict=True)
+            panel.hlines(at, low, high, color=BLUE, linewidth=1.6, zorder=2)
+            panel.plot(elo, at, "o", color=BLUE, markersize=4)
         panel.set_title(short_label(arm, width=24), loc="left")
         panel.set_yticks(places, names)
         panel.tick_params(axis="y", length=0)

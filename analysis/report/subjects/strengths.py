@@ -172,12 +172,11 @@ def draw_strengths(estimate: Estimate) -> Draft:
     figure = new_figure(5.6, height)
     axes = figure.add_subplot()
     places = np.arange(len(rows))[::-1]
-    for place, row in zip(places, rows, strict=True):
-        low, high = drawn_bounds(row)
-        axes.plot([low, high], [place, place], color=BLUE, linewidth=1.8, solid_capstyle="butt")
-        for end in (low, high):
-            axes.plot([end, end], [place - 0.13, place + 0.13], color=BLUE, linewidth=1.4)
-        axes.plot(row.elo, place, "o", color=BLUE, markersize=5)
+    low, high = zip(*map(drawn_bounds, rows), strict=True)
+    axes.hlines(places, low, high, color=BLUE, linewidth=1.8, zorder=2)
+    ends = np.tile(places, 2)
+    axes.vlines([*low, *high], ends - 0.13, ends + 0.13, color=BLUE, linewidth=1.4, capstyle="projecting", zorder=2)
+    axes.plot([row.elo for row in rows], places, "o", color=BLUE, markersize=5)
     axes.axvline(elo(0.0), color=GRID, linewidth=1, zorder=0)
     axes.set_yticks(places, labels)
     axes.set_ylim(-0.65, len(rows) - 0.4)

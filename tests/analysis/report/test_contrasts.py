@@ -44,13 +44,18 @@ def test_each_row_of_the_figure_has_its_own_two_intervals_and_is_filled_only_if_
     with matplotlib.rc_context(RC):
         draft = draw_contrasts(rows, estimate=estimate, margin=0.03, name="contrasts-baseline", which="each")
     axes = draft.figure.axes[0]
-    lines = [line for line in axes.lines if isinstance(line, Line2D)]
-    for place, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
-        own = [line for line in lines if np.array_equal(line.get_ydata(), [place, place])]
-        bars = sorted((tuple(line.get_xdata()) for line in own), key=lambda bar: bar[1] - bar[0])
-        assert bars == [(row.low, row.high), (row.low_all, row.high_all)]
-        (marker,) = [line for line in lines if len(line.get_ydata()) == 1 and line.get_ydata()[0] == place]
-        assert (marker.get_markerfacecolor() == PAPER) == (row.p_holm >= 0.05)
+    thin, thick = (bars.get_segments() for bars in axes.collections)  # type: ignore[attr-defined]
+    markers = {
+        (x, y): line.get_markerfacecolor()
+        for line in axes.lines
+        if isinstance(line, Line2D) and line.get_marker() == "o"
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    assert len(markers) == len(rows)
+    for index, (place, row) in enumerate(zip(range(len(rows) - 1, -1, -1), rows, strict=True)):
+        assert np.array_equal(thick[index], [(row.low, place), (row.high, place)])
+        assert np.array_equal(thin[index], [(row.low_all, place), (row.high_all, place)])
+        assert (markers[row.log_odds, place] == PAPER) == (row.p_holm >= 0.05)
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     assert "50 %" in ticks and axes.get_xticks()[ticks.index("50 %")] == 0.0
     assert log_odds(0.53) == pytest.approx(axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1)

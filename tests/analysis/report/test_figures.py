@@ -9,6 +9,8 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.text import Text
 
 from analysis.report.drawings import draw_all
@@ -83,6 +85,24 @@ def test_names_in_common_scripts_need_no_other_font() -> None:
     assert fonts.fonts_for(("fp32", "Größe", "модель", "μ≈3 → ok")) == fonts.Fonts()
 
 
+def test_the_font_of_the_figures_has_the_outlines_and_widths_of_matplotlibs_own() -> None:
+    ours, whole = (FT2Font(font_manager.findfont(family)) for family in (fonts.BASE, fonts.WHOLE))
+    assert (ours.family_name, whole.family_name) == (fonts.BASE, fonts.WHOLE)
+    for character in "aQ0%–→≈éßΩЖ()":
+        drawn = []
+        for font in (ours, whole):
+            font.set_size(10, 72)
+            glyph = font.load_char(ord(character), flags=LoadFlags.NO_SCALE)
+            points, codes = font.get_path()
+            drawn.append((glyph.horiAdvance, points.tolist(), codes.tolist()))
+        assert drawn[0] == drawn[1], character
+
+
+def test_a_script_that_only_the_whole_font_has_needs_nothing_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "installed_fallbacks", lambda: pytest.fail("looked for installed fonts"))
+    assert fonts.fonts_for(("Հայ",)) == fonts.Fonts((fonts.BASE, fonts.WHOLE))
+
+
 def test_an_installed_font_stands_in_for_characters_that_the_first_one_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     # Fonts that come with matplotlib: the second has a sign of its own that the first lacks.
     sign = min(fonts.characters_of("STIXGeneral") - fonts.characters_of(fonts.BASE))
@@ -97,8 +117,8 @@ def drawn_widths(result: Estimate) -> dict[str, float]:
     with matplotlib.rc_context(RC):
         axes = draw_strengths(result).figure.axes[0]
     names = dict(zip(axes.get_yticks().tolist(), [label.get_text() for label in axes.get_yticklabels()], strict=True))
-    bars = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) == 2]
-    return {names[bar[0][1]]: bar[1][0] - bar[0][0] for bar in bars if bar[0][1] == bar[1][1] and bar[0][1] in names}
+    bars = axes.collections[0].get_segments()  # type: ignore[attr-defined]
+    return {names[bar[0][1]]: bar[1][0] - bar[0][0] for bar in bars}
 
 
 def test_an_arm_with_three_votes_does_not_widen_the_drawn_intervals_of_the_others() -> None:
