@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help docs lowest setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help docs dist lowest setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -25,6 +25,7 @@ help:
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
 	@echo "make lowest   some fast tests with the lowest versions that pyproject.toml allows"
 	@echo "make docs     the documentation as a site, in build/site"
+	@echo "make dist     wheels and source distribution, in dist"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
 
 # Warnings are errors: a page that no list names, a heading that skips a level.
@@ -47,6 +48,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(TEST_STAMP): $(STAMP)
 	$(INSTALL) '.[all,pyiqa,dev]'
 	@touch $@
+
+# An index would get these; docs/installation.md says what is in them.
+dist: setup
+	$(BIN)/uv build --quiet --out-dir dist .
+	$(BIN)/uv build --quiet --wheel --out-dir dist packages/qsched-tiny-models
 
 demo: setup
 	$(BIN)/qsched demo $(if $(filter 1,$(KEEP)),--keep,)

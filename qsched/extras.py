@@ -31,6 +31,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "dreamsim": ("dreamsim",),
     "ray": ("ray",),
     "gguf": ("gguf",),
+    "qsched_tiny_models": ("tiny",),
     "fastapi": ("server",),
     "starlette": ("server",),
     "uvicorn": ("server",),
@@ -49,6 +50,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 _WANTED_BY = {
     "analysis": "analysis",
     "study_server": "server",
+    # Their names in the wheel.
+    "qsched.analysis": "analysis",
+    "qsched.study_server": "server",
     "qsched.client": "client",
     "qsched.scoring": "score",
     "qsched": "generate",

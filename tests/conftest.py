@@ -2,88 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import secrets
 from collections.abc import Generator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from qsched.pytest_plugin import ARMS
+from qsched.pytest_plugin import draw_image_set as write_image_set
+
 # An example may take its time: the suite runs in two processes, and on a laptop beside other work.
 settings.register_profile("qsched", deadline=None)
 settings.load_profile("qsched")
 
-ARMS = ("fp32", "w4a4", "w4a4+qsched")
+__all__ = ["ARMS", "write_image_set"]
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 #: Marks that keep a test out of `make check`, and whether a test has one of its own.
 LEFT_OUT = frozenset({"slow", "browser", "postgres", "load"})
 MARKED = pytest.StashKey[bool]()
-
-
-def write_image_set(folder: Path, *, prompts: int = 6, arms: tuple[str, ...] = ARMS, size: int = 64) -> Path:
-    """Write a valid image set of drawn pictures: each prompt a hue, each arm its own grain."""
-    import numpy as np
-    from PIL import Image
-
-    from qsched.records import ArmRecord, ImageRow, Manifest, image_id_for
-
-    (folder / "images").mkdir(parents=True)
-    recipe = "0" * 64
-    rows = []
-    for p in range(prompts):
-        for a, arm in enumerate(arms):
-            rng = np.random.default_rng([p, a])
-            base = np.array([90 + 20 * (p % 6), 200 - 20 * (p % 6), 60 + 30 * (p % 4)])
-            yy, xx = np.mgrid[:size, :size]
-            disc = ((yy - size / 2) ** 2 + (xx - size / 2) ** 2 < (size / 3) ** 2)[..., None]
-            pixels = np.where(disc, base, 215) + rng.normal(0, 1 + 6 * a, (size, size, 1))
-            path = folder / "images" / "new.png"
-            Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(path)
-            sha = hashlib.sha256(path.read_bytes()).hexdigest()
-            image_id = image_id_for(sha256=sha, arm=arm, prompt_id=f"p{p}", sample_index=0)
-            row = ImageRow(
-                image_id=image_id,
-                prompt_id=f"p{p}",
-                prompt=f"a disc of colour {p} on light grey",
-                category=("even", "odd")[p % 2],
-                arm=arm,
-                sample_index=0,
-                seed=p,
-                width=size,
-                height=size,
-                sha256=sha,
-                seconds=0.1,
-                batch=(f"p{p}/0",),
-                simulated=a > 0,
-                recipe_hash=recipe,
-                versions={"pillow": "x"},
-            )
-            path.rename(folder / row.file_name)
-            rows.append(row)
-    (folder / "images.jsonl").write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
-    manifest = Manifest(
-        set_id=f"drawn-{folder.name}",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        backbone="drawn",
-        arms=tuple(
-            ArmRecord(name=arm, precision=arm.split("+")[0], recipe={}, recipe_hash=recipe, simulated=a > 0)
-            for a, arm in enumerate(arms)
-        ),
-        prompts_sha256="1" * 64,
-        n_prompts=prompts,
-        samples=1,
-        set_seed=0,
-        steps=4,
-        width=size,
-        height=size,
-    )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")

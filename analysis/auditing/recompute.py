@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import __name__ as PACKAGE
 from analysis.auditing.read import LOOKS
 
 REPORT = "report"
-_ROOT = Path(__file__).resolve().parents[2]
+# What `import analysis` finds here, and in the wheel, where it is part of qsched.
+_ROOT = Path(__file__).resolve().parents[PACKAGE.count(".") + 2]
 
 
 def check_report(folder: Path, plan: Sequence[str]) -> list[str]:
@@ -26,7 +28,7 @@ def check_report(folder: Path, plan: Sequence[str]) -> list[str]:
         for file in ("votes.parquet", LOOKS):
             if (folder / file).is_file():
                 shutil.copyfile(folder / file, place / file)
-        command = [sys.executable, "-P", "-m", "analysis.winrates", "votes.parquet", "--out", REPORT, *plan]
+        command = [sys.executable, "-P", "-m", f"{PACKAGE}.winrates", "votes.parquet", "--out", REPORT, *plan]
         paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         done = subprocess.run(
             command, cwd=place, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False

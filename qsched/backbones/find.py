@@ -14,6 +14,8 @@ from qsched.backbones.families import family_of
 from qsched.backbones.index import INDEX_NAME, pipeline_class
 from qsched.backbones.named import BACKBONES, registered_backbones
 from qsched.backbones.spec import DTYPE_NAMES, BackboneSpec, Lora
+from qsched.errors import MissingExtraError
+from qsched.tiny.paths import MODELS
 
 DEFAULTS_NAME = "qsched.json"
 # What the renderer itself passes to a pipeline.
@@ -86,10 +88,9 @@ def _known(spec: BackboneSpec, revision: str | None) -> BackboneSpec:
         if revision is not None:
             raise BackboneError(f"--revision {revision}: {spec.name} is on this machine; leave it out")
         if not (Path(spec.source) / INDEX_NAME).is_file():
-            raise BackboneError(
-                f"the weights of {spec.name} are not in {spec.source}; reinstall qsched, or train them with "
-                "`python -m tools.train_tiny`"
-            )
+            if spec.name in MODELS:
+                raise MissingExtraError("qsched-tiny-models", "tiny")
+            raise BackboneError(f"{spec.name} is registered as the folder {spec.source}, which has no {INDEX_NAME}")
         return spec
     return spec if revision is None else replace(spec, revision=_commit(revision, spec.source), unpinned=False)
 

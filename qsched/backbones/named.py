@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
 from typing import Any
 
-import qsched
 from qsched.backbones.families import registered
 from qsched.backbones.spec import BackboneSpec, Lora
+from qsched.tiny.paths import weights_folder
 
-_WEIGHTS = Path(qsched.__file__).parent / "tiny" / "weights"
 # The scheduler of PCM's own examples.
 _PCM_SCHEDULER: tuple[str, dict[str, Any]] = (
     "TCDScheduler",
@@ -25,7 +23,7 @@ _SHIFT_3 = {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal
 
 
 def _tiny(name: str) -> BackboneSpec:
-    return BackboneSpec(name, str(_WEIGHTS / name), steps=4, guidance_scale=0.0, width=128, height=128)
+    return BackboneSpec(name, str(weights_folder() / name), steps=4, guidance_scale=0.0, width=128, height=128)
 
 
 def _hub(name: str, source: str, revision: str | None, size: int, **more: Any) -> BackboneSpec:

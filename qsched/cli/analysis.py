@@ -31,8 +31,10 @@ def register(app: typer.Typer) -> None:
 
 def _forward(name: str) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
+        from analysis import __name__ as package
+
         # The report quotes the command line, so the module must see its own part of it only.
         sys.argv = [f"qsched {name}", *context.args]
-        import_module(f"analysis.{name}").app(args=context.args, prog_name=f"qsched {name}")
+        import_module(f"{package}.{name}").app(args=context.args, prog_name=f"qsched {name}")
 
     return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import typer
@@ -103,5 +102,6 @@ def check(context: typer.Context) -> None:
 
     The same as python analysis/votes check.
     """
-    app = import_module("analysis.votes.__main__").app
+    from analysis.votes.__main__ import app
+
     app(args=["check", *context.args], prog_name="qsched votes")

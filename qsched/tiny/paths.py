@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
+from qsched.errors import MissingExtraError
 from qsched.tiny.scene import SceneError
 
 MODELS = ("tiny-flux", "tiny-sdxl", "tiny-clip")
 PROMPT_SETS = ("demo", "eval", "calibration")
 
 
+def weights_folder() -> Path:
+    """Where the models are: beside the code in a clone, else in the package qsched-tiny-models, if it is installed."""
+    beside = Path(str(files("qsched.tiny"))) / "weights"
+    if not beside.is_dir() and (found := find_spec("qsched_tiny_models")) and found.origin:
+        return Path(found.origin).parent / "weights"
+    return beside
+
+
 def model_path(name: str) -> Path:
-    """The folder of a shipped model: tiny-flux and tiny-sdxl for diffusers, tiny-clip for open_clip."""
+    """The folder of a shipped model: tiny-flux and tiny-sdxl for diffusers, tiny-clip for open_clip.
+
+    MissingExtraError if neither a clone nor the extra `tiny` brings them.
+    """
     if name not in MODELS:
         raise SceneError(f"model {name!r} is not shipped: choose one of {', '.join(MODELS)}")
-    folder = Path(str(files("qsched.tiny"))) / "weights" / name
+    folder = weights_folder() / name
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is missing: reinstall, or run `python -m tools.train_tiny`")
+        raise MissingExtraError("qsched-tiny-models", "tiny")
     return folder
 
 

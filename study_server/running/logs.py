@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from uvicorn.config import LOGGING_CONFIG
 
+from study_server import __name__ as SERVER
+
 LogFormat = Literal["text", "json"]
 
 
@@ -39,5 +41,5 @@ def log_config(log_format: LogFormat) -> dict[str, Any]:
     config = deepcopy(LOGGING_CONFIG)
     if log_format == "json":
         config["formatters"]["default"] = {"()": f"{__name__}.{JsonFormatter.__name__}"}
-    config["loggers"]["study_server"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["loggers"][SERVER] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return config

@@ -1,7 +1,8 @@
-"""The wheel, installed with one extra in an empty environment."""
+"""The wheels, built as for an index, and installed with one extra in an empty environment."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_image_set
+
 ROOT = Path(__file__).parents[2]
+TINY_MODELS = ROOT / "packages" / "qsched-tiny-models"
 UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
 
 
@@ -20,15 +24,22 @@ def run(*command, **options):
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, ROOT)
-    (built,) = folder.glob("qsched-*.whl")
+def dist(tmp_path_factory):
+    """A folder with the sdist, the wheel that is built from it, and the wheel of the tiny models."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(UV, "build", "--python", sys.executable, "--out-dir", folder, ROOT)
+    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, TINY_MODELS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(dist):
+    (built,) = dist.glob("qsched-*.whl")
     return built
 
 
 @pytest.fixture(scope="session")
-def install(wheel, tmp_path_factory):
+def install(dist, wheel, tmp_path_factory):
     """install("server") is the python of an environment with nothing but qsched[server]."""
     made = {}
 
@@ -37,8 +48,38 @@ def install(wheel, tmp_path_factory):
             python = tmp_path_factory.mktemp(extra or "bare") / "env" / "bin" / "python"
             run(UV, "venv", "--python", sys.executable, python.parents[1])
             wanted = f"qsched[{extra}] @ file://{wheel}" if extra else f"qsched @ file://{wheel}"
-            run(UV, "pip", "install", "--python", python, "--constraint", ROOT / "constraints.txt", wanted)
+            limits = ("--constraint", ROOT / "constraints.txt", "--find-links", dist)
+            run(UV, "pip", "install", "--python", python, *limits, wanted)
             made[extra] = python
         return made[extra]
 
     return python_with
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with an image set, a study.yaml, votes and empty databases, for command lines with {set} and {tmp}."""
+    write_image_set(tmp_path / "set", prompts=3, size=16)
+    (tmp_path / "given.yaml").write_text("slug: s\ntitle: t\nimages: set\n", encoding="utf-8")
+    votes = [f"a,b,{c},{who},p{n}" for who in "xyz" for n, c in enumerate(["left", "right", "tie", "left", "right"])]
+    (tmp_path / "v.csv").write_text(
+        "\n".join(["left_arm,right_arm,choice,annotator,prompt_id", *votes]), encoding="utf-8"
+    )
+    (tmp_path / "n.db").touch()
+    (tmp_path / "x.db").touch()
+    return tmp_path
+
+
+def command(python, words, place, **more):
+    """Exit code and output of `qsched WORDS` of an installation, in `place`, which {set} and {tmp} name."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | more
+    parts = words.format(set=place / "set", tmp=place).split()
+    done = subprocess.run(
+        [Path(python).with_name("qsched"), *parts],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr

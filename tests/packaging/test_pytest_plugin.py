@@ -1,0 +1,65 @@
+"""The fixtures for people who test their own arms work, and fail where an arm is faulty."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.packaging.conftest import ROOT
+
+GOOD = """
+def test_drawn(qsched_image_set):
+    assert len(list((qsched_image_set / "images").iterdir())) == 18
+"""
+ARM = """
+def test_arm(qsched_check_arm):
+    qsched_check_arm({arm!r}, prompts=1, steps=1, allow_other_coefficients=True)
+"""
+
+
+def outcome(text, tmp_path, *more):
+    """Run a test file as a user of the plugin would, apart from this repository's own settings."""
+    (tmp_path / "test_own.py").write_text(text, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    # An installation of another version may have registered it already; then it is the same module.
+    words = ["-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "qsched.pytest_plugin", *more]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, tmp_path], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_plugin_is_registered_by_name():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["entry-points"]["pytest11"] == {"qsched": "qsched.pytest_plugin"}
+
+
+def test_the_plugin_costs_every_other_test_run_little():
+    code = (
+        "import sys, pytest; before = set(sys.modules); import qsched.pytest_plugin; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"qsched", "qsched.pytest_plugin", "hashlib", "_hashlib", "_blake2"}
+
+
+def test_an_image_set_is_there_without_models(tmp_path):
+    code, output = outcome(GOOD, tmp_path)
+    assert code == 0, output
+
+
+@pytest.mark.slow
+def test_an_arm_that_changes_pictures_passes(tmp_path):
+    code, output = outcome(ARM.format(arm="w3a8"), tmp_path)
+    assert code == 0, output
+
+
+@pytest.mark.slow
+def test_an_arm_that_changes_nothing_fails(tmp_path):
+    coefficients = tmp_path / "ones.json"
+    coefficients.write_text(json.dumps({"family": "constant", "model": [1.0], "sample": [1.0]}), encoding="utf-8")
+    code, output = outcome(ARM.format(arm=f"fp32+qsched:{coefficients}"), tmp_path)
+    assert code == 1 and "nothing was changed" in output, output
