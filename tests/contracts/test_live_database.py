@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from analysis import winrates
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 @pytest.mark.slow
-def test_the_report_reads_the_votes_of_a_running_server(
+async def test_the_report_reads_the_votes_of_a_running_server(
     settings, make_study, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     make_study(votes_per_pair=3)
@@ -48,16 +48,13 @@ def test_the_report_reads_the_votes_of_a_running_server(
     def choose(assignment: dict[str, str]) -> str:
         return ("left", "right", "tie")[sum(map(ord, assignment["token"])) % 3]
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for number in range(3):
-                visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID=person{number}")
-                await visitor.vote_all(choose)
-            with pytest.raises(SystemExit) as stop:
-                await asyncio.to_thread(winrates.main)
-            return int(stop.value.code or 0)
-
-    assert run(scenario()) == 0, capsys.readouterr().err
+    async with serving(settings) as browser:
+        for number in range(3):
+            visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID=person{number}")
+            await visitor.vote_all(choose)
+        with pytest.raises(SystemExit) as stop:
+            await asyncio.to_thread(winrates.main)
+    assert not stop.value.code, capsys.readouterr().err
     stored = query(database, "SELECT COUNT(*) FROM votes_table WHERE kind = 'task'")[0][0]
     document = json.loads((out / "winrates.json").read_text(encoding="utf-8"))
     assert document["n_votes"] == stored > 0 and document["n_annotators"] == 3

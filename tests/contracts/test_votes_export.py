@@ -11,26 +11,23 @@ from qsched.errors import InputError
 from qsched.records import COLUMNS
 from study_server.errors import NotFound
 from study_server.export import export_votes
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 @pytest.fixture
-def voted(settings, make_study, database):
+async def voted(anyio_backend, settings, make_study, database):
     make_study(
         votes_per_pair=3, repeat_rate=0.2, questions=[{"id": "overall", "text": "?"}, {"id": "text", "text": "?"}]
     )
 
-    async def scenario():
-        async with serving(settings) as browser:
-            people = [await Visitor(browser()).enter("?simulated=1") for _ in range(4)]
-            choices = iter(["left", "right", "tie", "skip"] * 1000)
-            await asyncio.gather(*(person.vote_all(lambda _: next(choices), limit=9) for person in people))
-            last = await people[0].vote("left")
-            undo = {"vote_id": last["vote_id"]}
-            again = (await people[0].post("api/undo", undo)).json()["assignment"]
-            await people[0].post("api/votes", people[0].ballot(again, "right"))
-
-    run(scenario())
+    async with serving(settings) as browser:
+        people = [await Visitor(browser()).enter("?simulated=1") for _ in range(4)]
+        choices = iter(["left", "right", "tie", "skip"] * 1000)
+        await asyncio.gather(*(person.vote_all(lambda _: next(choices), limit=9) for person in people))
+        last = await people[0].vote("left")
+        undo = {"vote_id": last["vote_id"]}
+        again = (await people[0].post("api/undo", undo)).json()["assignment"]
+        await people[0].post("api/votes", people[0].ballot(again, "right"))
     return database
 
 

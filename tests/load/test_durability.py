@@ -175,7 +175,7 @@ def test_a_full_disk_refuses_votes_honestly_and_voting_goes_on_when_there_is_roo
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
-def test_a_slow_disk_delays_votes_and_nothing_else(study, tmp_path, monkeypatch):
+async def test_a_slow_disk_delays_votes_and_nothing_else(study, tmp_path, monkeypatch):
     """Each commit takes 0.2 s: many votes share one, pages and health answer meanwhile."""
     from study_server.owner import read_design
     from study_server.studies.creation import create_study
@@ -208,42 +208,39 @@ def test_a_slow_disk_delays_votes_and_nothing_else(study, tmp_path, monkeypatch)
         def close(self):
             self.inner.close()
 
-    async def scenario():
-        from tests.study_server.visiting import Visitor
-
-        app = create_app(settings)
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app=app)
-
-            def browser():
-                return httpx.AsyncClient(transport=transport, base_url="http://study.test", timeout=60)
-
-            people = await asyncio.gather(*(Visitor(browser()).enter("?simulated=1") for _ in range(ANNOTATORS)))
-            await asyncio.gather(*(person.begin() for person in people))
-            commits.clear()
-
-            async def vote(person):
-                for _ in range(6):
-                    ballot = person.ballot(person.queue.pop(0))
-                    answer = await person.post("api/votes", ballot)
-                    assert answer.status_code == 200
-                    record.acknowledged.add(ballot["idempotency_key"])
-                    person.queue.append(answer.json()["next"])
-
-            voting = asyncio.gather(*(vote(person) for person in people))
-            other = browser()
-            waits = []
-            while not voting.done():
-                start = time.monotonic()
-                assert (await other.get("/healthz")).status_code == 200
-                assert (await other.get("/s/s")).status_code == 200
-                waits.append(time.monotonic() - start)
-                await asyncio.sleep(0.02)
-            await voting
-            assert sorted(waits)[len(waits) // 2] < 0.2, "pages wait for the slow disk"
-            assert len(commits) < 6 * ANNOTATORS / 3, "votes do not share their commits"
-
     monkeypatch.setattr(Database, "connect", lambda self: SlowCommits(real(self)))
-    asyncio.run(scenario())
+    from tests.study_server.visiting import Visitor
+
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app)
+
+        def browser():
+            return httpx.AsyncClient(transport=transport, base_url="http://study.test", timeout=60)
+
+        people = await asyncio.gather(*(Visitor(browser()).enter("?simulated=1") for _ in range(ANNOTATORS)))
+        await asyncio.gather(*(person.begin() for person in people))
+        commits.clear()
+
+        async def vote(person):
+            for _ in range(6):
+                ballot = person.ballot(person.queue.pop(0))
+                answer = await person.post("api/votes", ballot)
+                assert answer.status_code == 200
+                record.acknowledged.add(ballot["idempotency_key"])
+                person.queue.append(answer.json()["next"])
+
+        voting = asyncio.gather(*(vote(person) for person in people))
+        other = browser()
+        waits = []
+        while not voting.done():
+            start = time.monotonic()
+            assert (await other.get("/healthz")).status_code == 200
+            assert (await other.get("/s/s")).status_code == 200
+            waits.append(time.monotonic() - start)
+            await asyncio.sleep(0.02)
+        await voting
+        assert sorted(waits)[len(waits) // 2] < 0.2, "pages wait for the slow disk"
+        assert len(commits) < 6 * ANNOTATORS / 3, "votes do not share their commits"
     monkeypatch.undo()
     audit(settings.database_url, record)

@@ -69,7 +69,7 @@ def _remove(made: dict[str, str]) -> None:
         subprocess.run(["ip", "link", "delete", f"{name}0"], check=False, capture_output=True)
 
 
-def test_two_machines_give_exactly_the_votes_asked_for_although_one_dies(postgres, machines, tmp_path):
+async def test_two_machines_give_exactly_the_votes_asked_for_although_one_dies(postgres, machines, tmp_path):
     folder = write_image_set(tmp_path / "set", prompts=16, size=16)
     study = folder / "study.yaml"
     study.write_text(
@@ -84,19 +84,17 @@ def test_two_machines_give_exactly_the_votes_asked_for_although_one_dies(postgre
     ]
     first, second = machines.values()
 
-    async def scenario() -> None:
-        crowds = [Stubborn("s", record) for _ in range(2)]
-        doomed = [asyncio.create_task(crowds[0].stay(Connection(first, PORT))) for _ in range(PEOPLE // 2)]
-        staying = [asyncio.create_task(crowds[1].stay(Connection(second, PORT))) for _ in range(PEOPLE // 2)]
-        while len(record.acknowledged) < 120:
-            await asyncio.sleep(0.02)
-        servers[0].kill()
-        crowds[0].stopped = True
-        await asyncio.gather(*doomed)
-        await asyncio.gather(*staying)
-
     try:
-        asyncio.run(asyncio.wait_for(scenario(), 150))
+        async with asyncio.timeout(150):
+            crowds = [Stubborn("s", record) for _ in range(2)]
+            doomed = [asyncio.create_task(crowds[0].stay(Connection(first, PORT))) for _ in range(PEOPLE // 2)]
+            staying = [asyncio.create_task(crowds[1].stay(Connection(second, PORT))) for _ in range(PEOPLE // 2)]
+            while len(record.acknowledged) < 120:
+                await asyncio.sleep(0.02)
+            servers[0].kill()
+            crowds[0].stopped = True
+            await asyncio.gather(*doomed)
+            await asyncio.gather(*staying)
         audit(postgres, record)
         engine = sa.create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
         with engine.connect() as connection:

@@ -76,7 +76,7 @@ async def held_by_both(server: subprocess.Popen[bytes], port: int, count: int) -
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("extra", ["", "comparisons: adaptive\nvotes_total: 401\n"], ids=["even", "adaptive"])
-def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_killed(postgres, port, tmp_path, extra):
+async def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_killed(postgres, port, tmp_path, extra):
     folder = write_image_set(tmp_path / "set", prompts=16, size=16)
     study = folder / "study.yaml"
     study.write_text(
@@ -88,7 +88,7 @@ def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_killed(p
     record, crowd_of = Record(), {}
     server = serve(study, postgres, port, tmp_path / "images", workers=2)
 
-    async def scenario() -> None:
+    try:
         crowd = Stubborn("s", record)
         connections = await held_by_both(server, port, PEOPLE)
         people = [asyncio.create_task(crowd.stay(connection)) for connection in connections]
@@ -103,9 +103,6 @@ def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_killed(p
         for connection in await held_by_both(server, port, 4):
             connection.close()
         assert killed not in serving_processes(server, port)
-
-    try:
-        asyncio.run(scenario())
         assert len(crowd_of) == 2, f"one process did all the work: {crowd_of}"
         audit(postgres, record)
         engine = sa.create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))

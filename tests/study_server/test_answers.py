@@ -10,7 +10,7 @@ from study_server.resources import CATALOGUES
 from study_server.voting.presenter import RETRY_SECONDS
 from study_server.voting.schemas import LONGEST_MS
 from study_server.writing import contexts
-from tests.study_server.visiting import Visitor, query, run, serving, votes
+from tests.study_server.visiting import Visitor, query, serving, votes
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_a_skip_is_kept_but_fills_no_slot(settings, make_study, database):
     assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
 
 
-def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after(
+async def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after(
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
@@ -139,21 +139,17 @@ def test_a_late_vote_counts_while_the_pair_needs_it_and_is_kept_as_surplus_after
     monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
     monkeypatch.setattr("study_server.app.now_ms", lambda: real() + offset)
 
-    async def scenario():
-        nonlocal offset
-        async with serving(settings) as browser:
-            absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
-            await absent.begin()
-            offset = 61_000
-            assert await present.vote_all(limit=16) == 16
-            # 18 pairs: two were held by the absent person and are open again, two are leased by the present one.
-            taken = await present.vote_all(limit=2)
-            assert taken == 2
-            for assignment in absent.queue:
-                answer = await absent.post("api/votes", absent.ballot(assignment, "right"))
-                assert answer.status_code == 200, answer.text
-
-    run(scenario())
+    async with serving(settings) as browser:
+        absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+        await absent.begin()
+        offset = 61_000
+        assert await present.vote_all(limit=16) == 16
+        # 18 pairs: two were held by the absent person and are open again, two are leased by the present one.
+        taken = await present.vote_all(limit=2)
+        assert taken == 2
+        for assignment in absent.queue:
+            answer = await absent.post("api/votes", absent.ballot(assignment, "right"))
+            assert answer.status_code == 200, answer.text
     surplus = [row for row in votes(database) if row[3]]
     assert len(votes(database)) == 20 and len(surplus) == 2
     assert query(database, "SELECT COUNT(*) FROM votes_table") == [(18,)]
@@ -234,7 +230,7 @@ async def test_practice_tells_right_from_wrong_on_other_content_and_is_not_count
     assert query(database, "SELECT COUNT(*) FROM votes_table WHERE kind = 'task' AND prompt_id = 'p0'") == [(0,)]
 
 
-def test_every_kind_is_told_apart_in_the_table_and_not_in_the_browser(settings, make_study, database):
+async def test_every_kind_is_told_apart_in_the_table_and_not_in_the_browser(settings, make_study, database):
     make_study(
         warmup=2,
         instructed=1,
@@ -243,19 +239,16 @@ def test_every_kind_is_told_apart_in_the_table_and_not_in_the_browser(settings, 
         gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
     )
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            seen = []
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        seen = []
 
-            def look(assignment):
-                seen.append(assignment)
-                return "left"
+        def look(assignment):
+            seen.append(assignment)
+            return "left"
 
-            await visitor.vote_all(look)
-            assert {assignment["kind_public"] for assignment in seen} == {"task"}
-
-    run(scenario())
+        await visitor.vote_all(look)
+        assert {assignment["kind_public"] for assignment in seen} == {"task"}
     kinds = dict(query(database, "SELECT kind, COUNT(*) FROM votes_table GROUP BY kind"))
     assert kinds == {"warmup": 2, "gold": 1, "instructed": 1, "repeat": 3, "task": 15}
     assert query(

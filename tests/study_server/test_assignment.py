@@ -12,14 +12,16 @@ import pytest
 from study_server.assignment import queries
 from study_server.assignment.service import expire_leases
 from study_server.writing import contexts
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 EXACT = """
     SELECT pair_id, COUNT(*) FROM assignments WHERE kind = 'task' AND state = 'voted' AND counted GROUP BY pair_id
 """
 
 
-def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(settings, make_study, database, monkeypatch):
+async def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(
+    settings, make_study, database, monkeypatch
+):
     """Two servers on one database; a third of the people walk away with leases in their hands.
 
     The clock of both stands still while they vote, however slow the machine is: a lease ends when the test says so.
@@ -30,23 +32,19 @@ def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes(setti
     monkeypatch.setattr(contexts, "now_ms", lambda: now)
     monkeypatch.setattr("study_server.app.now_ms", lambda: now)
 
-    async def scenario():
-        nonlocal now
-        async with serving(settings) as one, serving(settings) as two:
+    async with serving(settings) as one, serving(settings) as two:
 
-            async def person(number: int):
-                visitor = await Visitor((one, two)[number % 2]()).enter("?simulated=1")
-                patience = rng.choice([0, 3, 50, 50])
-                await visitor.begin()
-                return await visitor.vote_all(lambda _: rng.choice(["left", "right", "tie"]), limit=patience, wait=None)
+        async def person(number: int):
+            visitor = await Visitor((one, two)[number % 2]()).enter("?simulated=1")
+            patience = rng.choice([0, 3, 50, 50])
+            await visitor.begin()
+            return await visitor.vote_all(lambda _: rng.choice(["left", "right", "tie"]), limit=patience, wait=None)
 
-            await asyncio.gather(*(person(n) for n in range(40)))
-            # Others finish what the absent ones held, once their leases have run out.
-            for _ in range(10):
-                now += 61_000
-                await (await Visitor(one()).enter("?simulated=1")).vote_all(wait=None)
-
-    run(scenario())
+        await asyncio.gather(*(person(n) for n in range(40)))
+        # Others finish what the absent ones held, once their leases have run out.
+        for _ in range(10):
+            now += 61_000
+            await (await Visitor(one()).enter("?simulated=1")).vote_all(wait=None)
     counts = query(database, EXACT)
     assert len(counts) == 18 and {count for _, count in counts} == {5}
     assert query(database, "SELECT DISTINCT load FROM pairs") == [(5,)]
@@ -103,37 +101,33 @@ async def test_the_same_prompt_never_comes_twice_within_the_gap_while_there_is_a
         assert prompt not in order[max(0, place - 3) : place]
 
 
-def test_a_queue_that_ran_low_is_filled_up_as_soon_as_there_are_pairs_again(
+async def test_a_queue_that_ran_low_is_filled_up_as_soon_as_there_are_pairs_again(
     settings, make_study, database, monkeypatch
 ):
     make_study(votes_per_pair=1, lease_seconds=60)
     real, offset = contexts.now_ms, 0
     monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
-    async def scenario():
-        nonlocal offset
-        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
-            people = [await Visitor(browser()).enter() for _ in range(4)]
-            present = people[0]
-            for person in people:
-                await person.begin()
-            assert await present.vote_all(limit=11) == 11  # 18 pairs: 6 are held by the absent ones, 1 is on screen
-            assert len(present.queue) == 1
-            offset = 61_000
-            body = await present.vote()
-            assert body["next"] and len(body["more"]) == 1 and len(present.queue) == 2
-            body = await present.vote()
-            assert body["next"] and body["more"] == [] and len(present.queue) == 2
-            assert await present.vote_all() == 5
-            assert present.state["state"] == "finished"
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+        people = [await Visitor(browser()).enter() for _ in range(4)]
+        present = people[0]
+        for person in people:
+            await person.begin()
+        assert await present.vote_all(limit=11) == 11  # 18 pairs: 6 are held by the absent ones, 1 is on screen
+        assert len(present.queue) == 1
+        offset = 61_000
+        body = await present.vote()
+        assert body["next"] and len(body["more"]) == 1 and len(present.queue) == 2
+        body = await present.vote()
+        assert body["next"] and body["more"] == [] and len(present.queue) == 2
+        assert await present.vote_all() == 5
+        assert present.state["state"] == "finished"
     assert query(database, "SELECT DISTINCT load FROM pairs") == [(1,)]
     assert query(database, "SELECT COUNT(*) FROM votes") == [(18,)]
 
 
 @pytest.mark.parametrize("choice", ["left", "skip"])
-def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
+async def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
     settings, make_study, database, monkeypatch, choice
 ):
     """The lease ran out, no sweep has seen it, and the vote's own search for the next pair is the one that sweeps."""
@@ -141,19 +135,15 @@ def test_a_late_vote_keeps_its_slot_when_its_own_transaction_sweeps(
     real, offset = contexts.now_ms, 0
     monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
-    async def scenario():
-        nonlocal offset
-        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
-            person, other = await Visitor(browser()).enter(), await Visitor(browser()).enter()
-            await other.begin()
-            assert await other.vote_all(limit=10) == 10
-            await person.begin()
-            assert await person.vote_all(limit=4) == 4  # 18 pairs: no open one is left, each has two on screen
-            offset = 61_000
-            await person.vote(choice)
-            await other.vote_all(limit=4)
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+        person, other = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+        await other.begin()
+        assert await other.vote_all(limit=10) == 10
+        await person.begin()
+        assert await person.vote_all(limit=4) == 4  # 18 pairs: no open one is left, each has two on screen
+        offset = 61_000
+        await person.vote(choice)
+        await other.vote_all(limit=4)
     wrong = query(
         database,
         "SELECT p.id, p.load, COUNT(a.id) FROM pairs p LEFT JOIN assignments a ON a.pair_id = p.id AND a.counted "
@@ -180,48 +170,40 @@ async def test_a_sweep_leaves_alone_the_lease_that_a_vote_has_looked_at(settings
     assert query(database, "SELECT state FROM assignments WHERE id = :id", id=number) == [("leased",)]
 
 
-def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):
+async def test_no_work_because_of_absent_people_resolves_itself(settings, make_study, database, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
     real, offset = contexts.now_ms, 0
     monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
-    async def scenario():
-        nonlocal offset
-        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
-            absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
-            await absent.begin()
-            assert await present.vote_all(limit=16) == 16
-            state = await present.begin()
-            assert (state["state"], state["queue"], state["retry_after"]) == ("waiting", [], 5)
-            offset = 61_000
-            state = await present.begin()
-            assert state["state"] == "task" and len(state["queue"]) == 2
-            await present.vote_all()
-            assert present.state["state"] == "finished"
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+        absent, present = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+        await absent.begin()
+        assert await present.vote_all(limit=16) == 16
+        state = await present.begin()
+        assert (state["state"], state["queue"], state["retry_after"]) == ("waiting", [], 5)
+        offset = 61_000
+        state = await present.begin()
+        assert state["state"] == "task" and len(state["queue"]) == 2
+        await present.vote_all()
+        assert present.state["state"] == "finished"
 
 
-def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_study, monkeypatch):
+async def test_a_heartbeat_keeps_a_lease_and_tells_what_was_given_away(settings, make_study, monkeypatch):
     make_study(votes_per_pair=1, lease_seconds=60)
     real, offset = contexts.now_ms, 0
     monkeypatch.setattr(contexts, "now_ms", lambda: real() + offset)
 
-    async def scenario():
-        nonlocal offset
-        async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
-            slow, quick = await Visitor(browser()).enter(), await Visitor(browser()).enter()
-            await slow.begin()
-            tokens = [assignment["token"] for assignment in slow.queue]
-            offset = 50_000
-            beat = {"assignments": tokens[:1], "tab_token": slow.tab}
-            assert (await slow.post("api/heartbeat", beat)).json() == {"ok": True, "lease_seconds": 60, "lost": []}
-            offset = 100_000
-            await quick.vote_all(limit=17)
-            lost = (await slow.post("api/heartbeat", {"assignments": tokens, "tab_token": slow.tab})).json()
-            assert lost["lost"] == tokens[1:]
-
-    run(scenario())
+    async with serving(settings.model_copy(update={"sweep_seconds": 600.0})) as browser:
+        slow, quick = await Visitor(browser()).enter(), await Visitor(browser()).enter()
+        await slow.begin()
+        tokens = [assignment["token"] for assignment in slow.queue]
+        offset = 50_000
+        beat = {"assignments": tokens[:1], "tab_token": slow.tab}
+        assert (await slow.post("api/heartbeat", beat)).json() == {"ok": True, "lease_seconds": 60, "lost": []}
+        offset = 100_000
+        await quick.vote_all(limit=17)
+        lost = (await slow.post("api/heartbeat", {"assignments": tokens, "tab_token": slow.tab})).json()
+        assert lost["lost"] == tokens[1:]
 
 
 async def test_a_person_who_comes_back_through_prolific_is_the_same_and_sees_no_pair_again(

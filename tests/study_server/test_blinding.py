@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from qsched.records import iter_rows, read_manifest
 from study_server.media.store import ImageStore
 from tests.conftest import write_image_set
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ ROUNDS = 150
 CHANCE = 4.0
 
 
-def lean(settings, database, rounds=ROUNDS) -> float:
+async def lean(settings, database, rounds=ROUNDS) -> float:
     """How surely one arm's pictures take longer: the sign statistic over rounds, a standard normal if they do not.
 
     Each round fetches both pictures of a pair, in an order drawn by chance. Only the sign of a round's difference
@@ -147,47 +147,44 @@ def lean(settings, database, rounds=ROUNDS) -> float:
     rng = random.Random(5)
     later: list[bool] = []
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            left_arms = [
-                row[0]
-                for row in query(
-                    database,
-                    "SELECT CASE WHEN a.first_on_left THEN f.arm ELSE s.arm END FROM assignments a "
-                    "JOIN pairs p ON p.id = a.pair_id JOIN images f ON f.id = p.first_image_id "
-                    "JOIN images s ON s.id = p.second_image_id ORDER BY a.position",
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        left_arms = [
+            row[0]
+            for row in query(
+                database,
+                "SELECT CASE WHEN a.first_on_left THEN f.arm ELSE s.arm END FROM assignments a "
+                "JOIN pairs p ON p.id = a.pair_id JOIN images f ON f.id = p.first_image_id "
+                "JOIN images s ON s.id = p.second_image_id ORDER BY a.position",
+            )
+        ]
+        for number in range(rounds + 5):
+            which = number % 2
+            sides = ["left", "right"]
+            rng.shuffle(sides)
+            seconds = {}
+            for side in sides:
+                start = time.perf_counter()
+                answer = await visitor.client.get(visitor.queue[which][side]["src"])
+                seconds["damaged" if (side == "left") == (left_arms[which] == "damaged-arm") else "reference"] = (
+                    time.perf_counter() - start
                 )
-            ]
-            for number in range(rounds + 5):
-                which = number % 2
-                sides = ["left", "right"]
-                rng.shuffle(sides)
-                seconds = {}
-                for side in sides:
-                    start = time.perf_counter()
-                    answer = await visitor.client.get(visitor.queue[which][side]["src"])
-                    seconds["damaged" if (side == "left") == (left_arms[which] == "damaged-arm") else "reference"] = (
-                        time.perf_counter() - start
-                    )
-                    assert answer.status_code == 200
-                later.append(seconds["damaged"] > seconds["reference"])
-
-    run(scenario())
+                assert answer.status_code == 200
+            later.append(seconds["damaged"] > seconds["reference"])
     counted = later[5:]  # the first ones fill caches
     return (2 * sum(counted) - len(counted)) / len(counted) ** 0.5
 
 
 @pytest.mark.parametrize("cache", ["warm", "cold"])
-def test_both_arms_are_served_in_the_same_time(settings, make_study, database, telling_set, monkeypatch, cache):
+async def test_both_arms_are_served_in_the_same_time(settings, make_study, database, telling_set, monkeypatch, cache):
     make_study(images=telling_set)
     if cache == "cold":
         monkeypatch.setattr("study_server.media.store.CACHE_BYTES", 0)  # every picture comes from the disk
-    assert abs(lean(settings, database)) < CHANCE
+    assert abs(await lean(settings, database)) < CHANCE
 
 
-def test_an_arm_that_took_a_millisecond_longer_would_be_noticed(
+async def test_an_arm_that_took_a_millisecond_longer_would_be_noticed(
     settings, make_study, database, telling_set, monkeypatch
 ):
     make_study(images=telling_set)
@@ -200,7 +197,7 @@ def test_an_arm_that_took_a_millisecond_longer_would_be_noticed(
         return await read(self, image_id)
 
     monkeypatch.setattr(ImageStore, "read", slower_for_one_arm)
-    assert lean(settings, database) > 2 * CHANCE
+    assert await lean(settings, database) > 2 * CHANCE
 
 
 async def test_an_image_is_cached_for_good_and_asked_for_conditionally(settings, make_study):

@@ -14,7 +14,7 @@ from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
 from study_server.voting.failed_checks import RULE
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 CODES = {"name": "prolific", "completion_code": "CDONE", "failed_check_code": "CFAIL"}
 
@@ -43,18 +43,15 @@ async def take_part(browser, person: str, choose) -> Visitor:
 
 
 @pytest.mark.parametrize("pairs", [4, 1])  # with one pair the check may be the last trial of the session
-def test_failed_checks_end_the_session_and_open_its_slots(settings, database, make_study, pairs):
+async def test_failed_checks_end_the_session_and_open_its_slots(settings, database, make_study, pairs):
     make_study(instructed=2, end_after_failed_checks=2, pairs_per_annotator=pairs, platform=CODES)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            lazy = await take_part(browser, "lazy", wrong)
-            end = (await lazy.client.get("/s/s/thanks")).text
-            assert "Your part in this study is over" in end and "CFAIL" in end and "CDONE" not in end
-            honest = await take_part(browser, "honest", right)
-            assert "CDONE" in (await honest.client.get("/s/s/thanks")).text
-
-    run(scenario())
+    async with serving(settings) as browser:
+        lazy = await take_part(browser, "lazy", wrong)
+        end = (await lazy.client.get("/s/s/thanks")).text
+        assert "Your part in this study is over" in end and "CFAIL" in end and "CDONE" not in end
+        honest = await take_part(browser, "honest", right)
+        assert "CDONE" in (await honest.client.get("/s/s/thanks")).text
     assert query(database, "SELECT state FROM sessions ORDER BY id") == [("excluded",), ("finished",)]
     held = "SELECT COUNT(*) FROM assignments a JOIN sessions s ON s.id = a.session_id WHERE s.state = 'excluded'"
     assert query(database, f"{held} AND (a.counted OR a.state = 'leased')") == [(0,)]
@@ -67,41 +64,33 @@ def test_failed_checks_end_the_session_and_open_its_slots(settings, database, ma
 
 
 @pytest.mark.parametrize("pairs", [6, 1])
-def test_whom_an_owner_includes_again_the_rule_leaves_alone(settings, database, make_study, pairs):
+async def test_whom_an_owner_includes_again_the_rule_leaves_alone(settings, database, make_study, pairs):
     make_study(instructed=2, end_after_failed_checks=2, pairs_per_annotator=pairs, platform=CODES)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            lazy = await take_part(browser, "lazy", wrong)
-            name = query(database, "SELECT pseudonym FROM annotators")[0][0]
-            act_on_study(database, "s", include, pseudonym=name, reason="a slip", by=COMMAND_LINE)
-            lazy.state = {}
-            await lazy.vote_all(right)
-            assert "CDONE" in (await lazy.client.get("/s/s/thanks")).text
-
-    run(scenario())
+    async with serving(settings) as browser:
+        lazy = await take_part(browser, "lazy", wrong)
+        name = query(database, "SELECT pseudonym FROM annotators")[0][0]
+        act_on_study(database, "s", include, pseudonym=name, reason="a slip", by=COMMAND_LINE)
+        lazy.state = {}
+        await lazy.vote_all(right)
+        assert "CDONE" in (await lazy.client.get("/s/s/thanks")).text
     assert query(database, "SELECT state FROM sessions") == [("finished",)]
 
 
-def test_a_slip_that_is_taken_back_ends_nothing(settings, database, make_study):
+async def test_a_slip_that_is_taken_back_ends_nothing(settings, database, make_study):
     make_study(instructed=1, end_after_failed_checks=1, pairs_per_annotator=6)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            while visitor.queue:
-                pair = visitor.queue[0]
-                done = await visitor.vote(wrong(pair))
-                if pair["instruction"] is not None and done["state"] != "finished":
-                    undone = await visitor.post(
-                        "api/undo", {"vote_id": done["undo"]["vote_id"], "tab_token": visitor.tab}
-                    )
-                    visitor.queue.insert(0, undone.json()["assignment"])
-                    await visitor.vote(right(pair))
-
     random.seed(1)
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        while visitor.queue:
+            pair = visitor.queue[0]
+            done = await visitor.vote(wrong(pair))
+            if pair["instruction"] is not None and done["state"] != "finished":
+                undone = await visitor.post("api/undo", {"vote_id": done["undo"]["vote_id"], "tab_token": visitor.tab})
+                visitor.queue.insert(0, undone.json()["assignment"])
+                await visitor.vote(right(pair))
     ends = query(database, "SELECT s.state, s.plan FROM sessions s")
     assert ends[0][0] == ("excluded" if ends[0][1].endswith("I") else "finished")
 
@@ -125,14 +114,11 @@ def test_a_rule_that_can_never_apply_is_refused(values, problem):
         StudyDesign(slug="s", title="t", images="i", **values)
 
 
-def test_mirrored_repeats_show_both_orders(settings, database, make_study):
+async def test_mirrored_repeats_show_both_orders(settings, database, make_study):
     make_study(repeat_rate=0.5, mirror_repeats=True)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            await (await Visitor(browser()).enter()).vote_all()
-
-    run(scenario())
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter()).vote_all()
     sides = query(
         database,
         "SELECT r.first_on_left, t.first_on_left FROM assignments r JOIN assignments t ON t.pair_id = r.pair_id "

@@ -18,7 +18,7 @@ from study_server.export.votes import export_votes
 from study_server.quality.figures import CountedAnswer, work_figures
 from study_server.studies import hidden
 from study_server.studies.hidden import CHANGED, UNCHANGED, change_invisibly
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 @pytest.fixture
@@ -35,21 +35,18 @@ def test_the_change_is_one_step_of_blue_in_half_of_the_pixels():
     assert 0.4 < difference[..., 2].mean() < 0.6
 
 
-def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings, database, make_study, tmp_path):
+async def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings, database, make_study, tmp_path):
     make_study(bias_items=2, hidden_traps=2, pairs_per_annotator=6)
     pictures: list[list[tuple[int, np.ndarray]]] = []
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            while visitor.queue:
-                pair = visitor.queue[0]
-                files = [(await visitor.client.get(pair[side]["src"])).content for side in ("left", "right")]
-                pictures.append([(len(file), np.array(Image.open(io.BytesIO(file)))) for file in files])
-                await visitor.vote("tie" if len(pictures) % 2 else "left")
-
-    run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        while visitor.queue:
+            pair = visitor.queue[0]
+            files = [(await visitor.client.get(pair[side]["src"])).content for side in ("left", "right")]
+            pictures.append([(len(file), np.array(Image.open(io.BytesIO(file)))) for file in files])
+            await visitor.vote("tie" if len(pictures) % 2 else "left")
     assert all(left[0] == right[0] for left, right in pictures)  # nothing tells by its length
     steps = [int(np.abs(left[1].astype(int) - right[1]).max()) for left, right in pictures]
     assert Counter(step for step in steps if step < 2) == {0: 2, 1: 2}

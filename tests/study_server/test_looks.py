@@ -21,7 +21,7 @@ from study_server.studies.comparisons import MisfitError
 from study_server.studies.looks import DueLook, find_due_look, read_stopping
 from study_server.studies.ownership import list_studies
 from tests.conftest import ARMS
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 BASE, SAME, WORSE = ARMS[0], ARMS[1], ARMS[2]
 RULE = {"baseline": BASE, "margin": 0.2, "looks": 2, "horizon": 200}
@@ -82,7 +82,7 @@ def look(database):
     return outcome.output
 
 
-def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_the_votes(
+async def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_the_votes(
     database, settings, make_study, tmp_path
 ):
     make_study(votes_per_pair=40, stopping=RULE)
@@ -105,7 +105,7 @@ def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_the_vote
             await visitor.enter()
             return await visitor.vote_all(limit=100)
 
-    assert run(visit()) == 6, "a newcomer sees the pairs of the open arm only"
+    assert await visit() == 6, "a newcomer sees the pairs of the open arm only"
 
     file = tmp_path / "votes.parquet"
     url = database.url.render_as_string(False)

@@ -14,7 +14,7 @@ from study_server.studies.design import MAX_DEMOGRAPHICS, MAX_QUESTIONS, StudyDe
 from study_server.voting import sessions
 from study_server.web.limits import HoldingLimit, address_group
 from study_server.writing import contexts
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 async def test_nul_and_half_surrogates_are_refused_everywhere_and_the_next_request_is_answered(settings, make_study):
@@ -82,37 +82,34 @@ class Clock:
         monkeypatch.setattr(contexts, "now_ms", lambda: self.now)
 
 
-def test_a_heartbeat_keeps_a_pair_only_while_something_is_judged(settings, make_study, database, monkeypatch):
+async def test_a_heartbeat_keeps_a_pair_only_while_something_is_judged(settings, make_study, database, monkeypatch):
     make_study(lease_seconds=60)
     clock = Clock(monkeypatch)
     settings = settings.model_copy(update={"sweep_seconds": 3600})
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter("?simulated=1")
-            await visitor.begin()
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter("?simulated=1")
+        await visitor.begin()
 
-            async def beat():
-                tokens = [pair["token"] for pair in visitor.queue]
-                answer = await visitor.post("api/heartbeat", {"assignments": tokens, "tab_token": visitor.tab})
-                assert answer.status_code == 200
+        async def beat():
+            tokens = [pair["token"] for pair in visitor.queue]
+            answer = await visitor.post("api/heartbeat", {"assignments": tokens, "tab_token": visitor.tab})
+            assert answer.status_code == 200
 
-            def latest():
-                return query(database, "SELECT MAX(lease_expires_ms) FROM assignments WHERE state = 'leased'")[0][0]
+        def latest():
+            return query(database, "SELECT MAX(lease_expires_ms) FROM assignments WHERE state = 'leased'")[0][0]
 
-            for _ in range(20):
-                clock.now += 30_000
-                await beat()
-            assert latest() == clock.now + 60_000
-            clock.now += sessions.HOLD_MS
-            before = latest()
+        for _ in range(20):
+            clock.now += 30_000
             await beat()
-            assert latest() == before, "nothing was judged for a quarter of an hour"
-            await visitor.vote()
-            await beat()
-            assert latest() == clock.now + 60_000
-
-    run(scenario())
+        assert latest() == clock.now + 60_000
+        clock.now += sessions.HOLD_MS
+        before = latest()
+        await beat()
+        assert latest() == before, "nothing was judged for a quarter of an hour"
+        await visitor.vote()
+        await beat()
+        assert latest() == clock.now + 60_000
 
 
 async def test_an_idle_session_still_hears_which_pairs_it_lost(settings, make_study, monkeypatch):

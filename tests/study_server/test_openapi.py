@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.study_server.visiting import Visitor, run, serving
+from tests.study_server.visiting import Visitor, serving
 
 CALLS = {
     "/s/{slug}/api/votes": "VoteAnswer",
@@ -17,17 +17,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_description_names_what_each_call_takes_and_answers_and_no_page(settings, make_study):
+async def test_the_description_names_what_each_call_takes_and_answers_and_no_page(settings, make_study):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            await visitor.begin()
-            voted = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]))
-            return (await browser().get("/openapi.json")).json(), voted.json()
-
-    description, voted = run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        voted = await visitor.post("api/votes", visitor.ballot(visitor.queue[0]))
+        description, voted = (await browser().get("/openapi.json")).json(), voted.json()
     for path, answer in CALLS.items():
         call = description["paths"][path]["post"]
         named = {(parameter["in"], parameter["name"]) for parameter in call["parameters"]}

@@ -21,7 +21,7 @@ from study_server.studies.comparisons import MisfitError
 from study_server.studies.design import StudyDesign
 from study_server.studies.triplets import plan_study
 from tests.conftest import ARMS
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 THREE = {"design": "ranking", "ranking": {"pictures": 3}}
 
@@ -52,9 +52,8 @@ def test_places_are_drawn_evenly_and_keep_the_side_that_was_drawn_for_the_first_
 def test_a_ranking_as_text_and_as_pairs():
     groups = read_ranking("b>a=d>c", PLACES)
     assert groups == ((1,), (0, 3), (2,)) and write_ranking(groups, PLACES) == "b>a=d>c"
-    assert [(i, j, choice.value) for i, j, choice in ranking_pairs(groups)] == [
-        (0, 1, "right"), (0, 2, "left"), (0, 3, "tie"), (1, 2, "left"), (1, 3, "left"), (2, 3, "right"),
-    ]  # fmt: skip
+    pairs = " ".join(f"{i}{j}:{choice.value}" for i, j, choice in ranking_pairs(groups))
+    assert pairs == "01:right 02:left 03:tie 12:left 13:left 23:right"
     assert is_last("0>1>2", "last:2") and not is_last("0>1=2", "last:2")
     for wrong in ("a>b>c", "a>b>c>c", "a>b>c>e", "", "a>>b"):
         with pytest.raises(ValueError, match="does not have each"):
@@ -96,10 +95,12 @@ async def _rank(settings, texts: dict[int, str]) -> list[int]:
         return found
 
 
-def test_a_ranking_is_one_row_and_goes_out_as_votes_about_every_two_pictures(database, settings, make_study, tmp_path):
+async def test_a_ranking_is_one_row_and_is_exported_as_votes_on_every_two_pictures(
+    database, settings, make_study, tmp_path
+):
     make_study(**THREE, votes_per_pair=1)
     # The first is refused (a picture twice), then asked again; the third is skipped and its set stays open.
-    codes = run(_rank(settings, {0: "a>b>b", 2: "c>a=b", 3: "skip"}))
+    codes = await _rank(settings, {0: "a>b>b", 2: "c>a=b", 3: "skip"})
     assert codes[0] == 422 and set(codes[1:]) == {200}
     rows = query(
         database,
@@ -118,9 +119,8 @@ def test_a_ranking_is_one_row_and_goes_out_as_votes_about_every_two_pictures(dat
     table = pl.read_parquet(tmp_path / "votes.parquet")
     first = table.filter(pl.col("pair_id") == table["pair_id"][0])
     lay = [ARMS[int(number)] for number in places]
-    assert set(zip(first["left_arm"], first["right_arm"], first["choice"], strict=True)) == {
-        (lay[0], lay[1], "left"), (lay[0], lay[2], "left"), (lay[1], lay[2], "left"),
-    }  # fmt: skip
+    answers = set(zip(first["left_arm"], first["right_arm"], first["choice"], strict=True))
+    assert answers == {(left, right, "left") for left, right in combinations(lay, 2)}
     assert sorted(table.filter(pl.col("pair_id") == table["pair_id"][3])["choice"]) == ["right", "right", "tie"]
     assert read_votes([str(tmp_path / "votes.parquet")]).n_votes == 16
     assert export_display(database, study="s", path=tmp_path / "display.parquet") == 6
@@ -130,10 +130,10 @@ def test_a_ranking_is_one_row_and_goes_out_as_votes_about_every_two_pictures(dat
     assert all(row.votes == 5 for row in counts) and sum(row.ties for row in counts) == 1
 
 
-def test_gold_and_repeated_rankings_are_judged_by_pictures_and_not_by_places(database, settings, make_study, tmp_path):
+async def test_gold_and_repeated_rankings_are_judged_by_picture_not_by_place(database, settings, make_study, tmp_path):
     gold = [{"prompt": "p0", "worst": ARMS[2]}, {"prompt": "p1", "worst": ARMS[0]}]
     make_study(design="ranking", ranking={"pictures": 3, "gold": gold}, votes_per_pair=1)
-    run(_rank(settings, {}))
+    await _rank(settings, {})
     export_votes(database, study="s", path=tmp_path / "votes.parquet")
     table = pl.read_parquet(tmp_path / "votes.parquet").filter(pl.col("kind") == "gold")
     assert table.height == 6 and table["expected"].null_count() == 2
@@ -141,8 +141,8 @@ def test_gold_and_repeated_rankings_are_judged_by_pictures_and_not_by_places(dat
     for row in known.iter_rows(named=True):
         worst = ARMS[2] if row["prompt_id"] == "p0" else ARMS[0]
         assert row["expected"] == ("left" if row["left_arm"] != worst else "right")
-    rows = query(database, "SELECT v.choice, a.expected FROM votes v JOIN assignments a ON a.id = v.assignment_id "
-                 "WHERE a.kind = 'gold'")  # fmt: skip
+    sql = "SELECT v.choice, a.expected FROM votes v JOIN assignments a ON a.id = v.assignment_id WHERE a.kind = 'gold'"
+    rows = query(database, sql)
     with database.snapshot() as tx:
         (person,) = read_people(tx, study_id=1)
     assert person.work.gold == (sum(is_last(choice, expected) for choice, expected in rows), 2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from study_server.db import Reader, Statement
@@ -15,7 +13,7 @@ ONE = Statement("SELECT 1")
 Statement.known.remove(BROKEN)
 
 
-def test_failed_reads_do_not_collect_connections(database, monkeypatch):
+async def test_failed_reads_do_not_collect_connections(database, monkeypatch):
     opened = []
     connect = database.connect
 
@@ -26,13 +24,10 @@ def test_failed_reads_do_not_collect_connections(database, monkeypatch):
     monkeypatch.setattr(database, "connect", counted)
     reader = Reader(database, threads=1)
 
-    async def scenario():
-        for _ in range(5):
-            with pytest.raises(NotSaved):
-                await reader.run(lambda tx: tx.one(BROKEN, zero=0))
-        assert await reader.run(lambda tx: tx.one(ONE)) == (1,)
-
-    asyncio.run(scenario())
+    for _ in range(5):
+        with pytest.raises(NotSaved):
+            await reader.run(lambda tx: tx.one(BROKEN, zero=0))
+    assert await reader.run(lambda tx: tx.one(ONE)) == (1,)
     still_open = [connection for connection in opened if works(connection)]
     reader.close()
     assert len(opened) == 11 and len(still_open) == 1

@@ -15,7 +15,7 @@ from study_server.owner import make_settings
 from study_server.settings import ServerSettings
 from study_server.web.limits import address_group
 from study_server.web.security import Keyring, read_or_make_secret
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 
 async def test_a_call_without_cookie_or_token_is_refused(settings, make_study, database):
@@ -127,20 +127,17 @@ async def test_every_page_has_the_strict_headers_and_no_inline_script(settings, 
         assert [page.status_code for page in pages] == [200, 200, 200, 404, 404]
 
 
-def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study, monkeypatch):
+async def test_the_api_has_the_strict_headers_also_where_it_fails(settings, make_study, monkeypatch):
     make_study()
 
-    async def scenario():
-        async with serving(settings) as browser:
-            visitor = await Visitor(browser()).enter()
-            stored = await visitor.post("api/session", {})
-            refused = await browser().post("/s/s/api/votes", json={})
-            monkeypatch.setattr("study_server.voting.sessions.open_session", None)
-            broken = await visitor.post("api/session", {})
-            wrong_method = await browser().get("/s/s/api/votes")
-            return stored, refused, broken, wrong_method
-
-    answers = run(scenario())
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        stored = await visitor.post("api/session", {})
+        refused = await browser().post("/s/s/api/votes", json={})
+        monkeypatch.setattr("study_server.voting.sessions.open_session", None)
+        broken = await visitor.post("api/session", {})
+        wrong_method = await browser().get("/s/s/api/votes")
+        answers = stored, refused, broken, wrong_method
     assert [answer.status_code for answer in answers] == [200, 401, 500, 405]
     assert "went wrong" in answers[2].json()["error"]["message"], "no detail of the failure reaches the browser"
     for answer in answers:

@@ -10,7 +10,7 @@ from study_server.studies.changes import design_changes
 from study_server.studies.design import StudyDesign
 from study_server.studies.languages import language_notes
 from study_server.studies.texts import read_text, write_text
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 WORDS = {
     "languages": ("en", "de"),
@@ -36,29 +36,26 @@ def design(**values) -> StudyDesign:
     return StudyDesign(slug="s", **{"title": "t", "images": "i", **values})
 
 
-def test_a_person_reads_their_language_and_the_answer_says_which(settings, database, make_study, tmp_path):
+async def test_a_person_reads_their_language_and_the_answer_says_which(settings, database, make_study, tmp_path):
     make_study(**WORDS)
 
-    async def scenario():
-        async with serving(settings) as browser:
-            client = browser()
-            client.headers["accept-language"] = "de"
-            consent = (await client.get("/s/s")).text
-            assert "Tragen Sie eine Brille?" in consent and '<option value="yes" dir="auto">ja</option>' in consent
-            # The title and the consent text are English only: marked for screen readers, and said in words.
-            assert '<p dir="auto" lang="en">You will see pairs' in consent
-            assert "in einer anderen Sprache: English" in consent
-            visitor = await Visitor(client).enter(d_glasses="yes")
-            await visitor.begin()
-            assert visitor.state["study"]["questions"] == [
-                {"id": "overall", "text": "Welches ist besser?", "language": "de"}
-            ]
-            await visitor.vote("left")
-            english = await Visitor(browser()).enter()
-            await english.begin()
-            await english.vote("left")
-
-    run(scenario())
+    async with serving(settings) as browser:
+        client = browser()
+        client.headers["accept-language"] = "de"
+        consent = (await client.get("/s/s")).text
+        assert "Tragen Sie eine Brille?" in consent and '<option value="yes" dir="auto">ja</option>' in consent
+        # The title and the consent text are English only: marked for screen readers, and said in words.
+        assert '<p dir="auto" lang="en">You will see pairs' in consent
+        assert "in einer anderen Sprache: English" in consent
+        visitor = await Visitor(client).enter(d_glasses="yes")
+        await visitor.begin()
+        assert visitor.state["study"]["questions"] == [
+            {"id": "overall", "text": "Welches ist besser?", "language": "de"}
+        ]
+        await visitor.vote("left")
+        english = await Visitor(browser()).enter()
+        await english.begin()
+        await english.vote("left")
     assert query(database, "SELECT demographics FROM sessions ORDER BY id LIMIT 1") == [('{"glasses": "yes"}',)]
     export_display(database, study="s", path=tmp_path / "display.parquet")
     assert pl.read_parquet(tmp_path / "display.parquet")["language"].to_list() == ["de", "en"]

@@ -14,7 +14,7 @@ from study_server.db import Reader, Statement
 from study_server.errors import Conflict, NotSaved
 from study_server.writing import AssignmentContexts, Writer
 from study_server.writing.committer import ATTEMPTS, Committer
-from tests.study_server.visiting import query, run
+from tests.study_server.visiting import query
 
 ADD = Statement(
     "INSERT INTO studies (uid, slug, title, status, design, set_id, set_path, data_path, created_ms) "
@@ -50,9 +50,9 @@ def failing(slug, error):
 
 
 @pytest.mark.parametrize("max_batch", [1, 128])
-def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database, max_batch):
+async def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database, max_batch):
     jobs = [add("a"), failing("b", Conflict("no")), add("c"), failing("d", ZeroDivisionError()), add("a"), add("e")]
-    results = run(together(database, jobs, max_batch=max_batch))
+    results = await together(database, jobs, max_batch=max_batch)
     assert results[0] == results[2] == results[5] == 1
     assert isinstance(results[1], Conflict) and isinstance(results[3], ZeroDivisionError)
     assert isinstance(results[4], NotSaved)  # breaks the unique slug, alone as well
@@ -61,7 +61,7 @@ def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(database
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_two_groups_that_wait_for_each_other_both_get_through(database):
+async def test_two_groups_that_wait_for_each_other_both_get_through(database):
     """PostgreSQL only: SQLite has one writer at a time."""
     bump = Statement("UPDATE studies SET created_ms = created_ms + 1 WHERE slug = :slug RETURNING id")
     first_locks = threading.Barrier(2)
@@ -78,19 +78,17 @@ def test_two_groups_that_wait_for_each_other_both_get_through(database):
 
         return job
 
-    async def scenario():
-        await together(database, [add("a"), add("b")])
-        return await asyncio.gather(
-            together(database, [touch("a", meet=True), touch("b", meet=False)]),
-            together(database, [touch("b", meet=True), touch("a", meet=False)]),
-        )
-
-    tries = [count for group in run(scenario()) for count in group]
+    await together(database, [add("a"), add("b")])
+    groups = await asyncio.gather(
+        together(database, [touch("a", meet=True), touch("b", meet=False)]),
+        together(database, [touch("b", meet=True), touch("a", meet=False)]),
+    )
+    tries = [count for group in groups for count in group]
     assert max(tries) == 2, "no group was given up"
     assert query(database, "SELECT slug, created_ms FROM studies ORDER BY slug") == [("a", 2), ("b", 2)]
 
 
-def test_where_the_common_commit_fails_every_job_is_tried_alone(database, monkeypatch):
+async def test_where_the_common_commit_fails_every_job_is_tried_alone(database, monkeypatch):
     real = database.connect
     commits = []
 
@@ -111,24 +109,24 @@ def test_where_the_common_commit_fails_every_job_is_tried_alone(database, monkey
             self.inner.close()
 
     monkeypatch.setattr(database, "connect", FailingOnce)
-    results = run(together(database, [add("a"), add("b"), add("c")], max_batch=128))
+    results = await together(database, [add("a"), add("b"), add("c")], max_batch=128)
     assert results == [1, 1, 1]
     assert len(commits) == 4
     monkeypatch.undo()
     assert slugs(database) == ["a", "b", "c"]
 
 
-def test_a_database_that_cannot_be_reached_is_told_as_not_saved(database, monkeypatch):
+async def test_a_database_that_cannot_be_reached_is_told_as_not_saved(database, monkeypatch):
     def refuse():
         raise sqlite3.OperationalError("unable to open database file")
 
     monkeypatch.setattr(database, "connect", refuse)
-    (result,) = run(together(database, [add("a")], max_batch=128))
+    (result,) = await together(database, [add("a")], max_batch=128)
     assert isinstance(result, NotSaved)
     assert "not saved" in str(result)
 
 
-def test_many_votes_that_wait_for_a_lost_database_are_all_told_soon(database, monkeypatch):
+async def test_many_votes_that_wait_for_a_lost_database_are_all_told_soon(database, monkeypatch):
     tries = []
 
     def refuse():
@@ -136,7 +134,7 @@ def test_many_votes_that_wait_for_a_lost_database_are_all_told_soon(database, mo
         raise psycopg.OperationalError("connection refused")
 
     monkeypatch.setattr(database, "connect", refuse)
-    results = run(together(database, [add(f"s{number}") for number in range(20)], max_batch=128))
+    results = await together(database, [add(f"s{number}") for number in range(20)], max_batch=128)
     assert len(results) == 20 and all(isinstance(result, NotSaved) for result in results)
     assert len(tries) == 1 + ATTEMPTS + 19, "together once, the first one patiently, the others once"
 
@@ -162,7 +160,7 @@ async def test_a_lost_connection_is_replaced(database, monkeypatch):
     assert "c" in slugs(database)
 
 
-def test_a_fault_of_the_writer_itself_is_an_answer_and_the_next_job_is_written(database, monkeypatch):
+async def test_a_fault_of_the_writer_itself_is_an_answer_and_the_next_job_is_written(database, monkeypatch):
     real, calls = Committer.finish, []
 
     def faulty(self, jobs):
@@ -173,14 +171,10 @@ def test_a_fault_of_the_writer_itself_is_an_answer_and_the_next_job_is_written(d
 
     monkeypatch.setattr(Committer, "finish", faulty)
 
-    async def scenario():
-        writer = Writer(database, AssignmentContexts(Reader(database)), threads=1)
-        await writer.start()
-        with pytest.raises(NotSaved):
-            await asyncio.wait_for(writer.run(add("a"), None), 30)
-        stored = await asyncio.wait_for(writer.run(add("b"), None), 30)
-        await writer.stop()
-        return stored
-
-    assert run(scenario()) == 1
+    writer = Writer(database, AssignmentContexts(Reader(database)), threads=1)
+    await writer.start()
+    with pytest.raises(NotSaved):
+        await asyncio.wait_for(writer.run(add("a"), None), 30)
+    assert await asyncio.wait_for(writer.run(add("b"), None), 30) == 1
+    await writer.stop()
     assert slugs(database) == ["b"]

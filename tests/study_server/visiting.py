@@ -25,11 +25,6 @@ def votes(database: Database):
     return query(database, "SELECT id, choice, supersedes_id, surplus_reason FROM votes ORDER BY id")
 
 
-def run(scenario):
-    """Run an async scenario; a hang is a failure, a machine that does other things at the same time is not."""
-    return asyncio.run(asyncio.wait_for(scenario, 600))
-
-
 @asynccontextmanager
 async def serving(settings: ServerSettings):
     """The application with its lifespan; yields a maker of browsers."""

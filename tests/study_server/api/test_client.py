@@ -14,23 +14,20 @@ from qsched.errors import InputError, IntegrityError
 from study_server.api.tokens import create_token
 from study_server.local import LocalOwner
 from tests.study_server.live import listening
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def remote(settings, database, make_study):
+async def remote(anyio_backend, settings, database, make_study):
     """A server elsewhere with a study of two people, and a token for everything."""
     make_study(votes_per_pair=2, platform={"name": "prolific", "completion_code": "DONE"})
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for name in ("anna", "ben"):
-                visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID={name}&SESSION_ID=sub-{name}")
-                await visitor.vote_all(lambda _: "left", limit=4)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for name in ("anna", "ben"):
+            visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID={name}&SESSION_ID=sub-{name}")
+            await visitor.vote_all(lambda _: "left", limit=4)
     text, _ = create_token(database, "laptop", scopes=["read", "manage", "people"], days=1)
     with listening(settings) as address:
         yield address, text

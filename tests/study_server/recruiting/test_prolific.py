@@ -13,14 +13,14 @@ from study_server.recruiting.decisions import read_bonuses, read_list
 from study_server.recruiting.platform import Bonus, PlatformError
 from study_server.recruiting.prolific import PAGE_SIZE, ProlificApi
 from tests.study_server.recruiting.stand_in import TOKEN, prolific
-from tests.study_server.visiting import Visitor, query, run, serving
+from tests.study_server.visiting import Visitor, query, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 WORDS = "You missed both attention checks, in which the page asked for a certain key; we are sorry to say that. " * 2
 
 
 @pytest.fixture
-def there(settings, database, make_study, monkeypatch):
+async def there(anyio_backend, settings, database, make_study, monkeypatch):
     """Prolific with four submissions: two finished here (one missed its checks), one half-way, one never came."""
     # Shorter than five minutes, so one missed check may reject.
     platform = {"name": "prolific", "completion_code": "DONE"}
@@ -30,14 +30,11 @@ def there(settings, database, make_study, monkeypatch):
         asked = "right" if "RIGHT" in (instruction or "") else "left"
         return {"left": "right", "right": "left"}[asked] if name == "lazy" and instruction else asked
 
-    async def scenario():
-        async with serving(settings) as browser:
-            for name in ("good", "lazy", "half"):
-                visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID={name}&STUDY_ID=STUDY&SESSION_ID=sub{name}")
-                limit = 3 if name == "half" else 100
-                await visitor.vote_all(lambda shown, name=name: answer(name, shown["instruction"]), limit=limit)
-
-    run(scenario())
+    async with serving(settings) as browser:
+        for name in ("good", "lazy", "half"):
+            visitor = await Visitor(browser()).enter(f"?PROLIFIC_PID={name}&STUDY_ID=STUDY&SESSION_ID=sub{name}")
+            limit = 3 if name == "half" else 100
+            await visitor.vote_all(lambda shown, name=name: answer(name, shown["instruction"]), limit=limit)
     with prolific() as state:
         for name in ("good", "lazy", "half", "never"):
             state.add(f"sub{name}", name)
