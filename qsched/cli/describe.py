@@ -201,14 +201,16 @@ def _yaml(path: Path) -> Lines:
 
 
 def _prompts(path: Path) -> Lines:
-    from qsched.generation.prompts import read_prompts
+    from qsched.generation.prompt_layouts import OWN
+    from qsched.generation.prompts import layout_of, read_prompts
 
     try:
-        prompts = read_prompts(path)
+        layout, prompts = layout_of(path), read_prompts(path)
     except QschedError as error:
         raise InputError(f"{path} is not a file that qsched knows; read as prompts: {error}") from error
     categories = Counter(prompt.category for prompt in prompts if prompt.category)
-    lines = [("kind", f"{len(prompts)} prompts"), ("first", f"{prompts[0].prompt_id}: {prompts[0].prompt:.80}")]
+    kind = f"{len(prompts)} prompts" + ("" if layout == OWN else f", read as {layout}")
+    lines = [("kind", kind), ("first", f"{prompts[0].prompt_id}: {prompts[0].prompt:.80}")]
     if categories:
         lines.append(("categories", ", ".join(f"{name} {count}" for name, count in sorted(categories.items()))))
     return lines

@@ -12,10 +12,12 @@ from qsched.cli.options import (
     BACKBONE_HELP,
     DEVICE_HELP,
     LORA_HELP,
+    PROMPTS_FORMAT_HELP,
     REVISION_HELP,
     VARIANT_HELP,
     checked_offload,
     prompts_file,
+    tell_layout,
 )
 from qsched.errors import InputError
 
@@ -44,6 +46,7 @@ def generate_pairs(
     prompts: str = typer.Option(
         ..., "--prompts", help="A .yaml, .csv, .json, .jsonl or .txt file, or a shipped set: demo, eval, calibration."
     ),
+    prompts_format: str | None = typer.Option(None, "--prompts-format", help=PROMPTS_FORMAT_HELP),
     out: Path = typer.Option(
         ..., "--out", help="Folder of the image set, or s3://BUCKET/FOLDER; an unfinished one is resumed."
     ),
@@ -131,11 +134,15 @@ def generate_pairs(
     from qsched.generation.shard import device_for, parse_shard
     from qsched.locations import read_location
 
+    asked = prompts_file(prompts)
+    if prompts_format is None:
+        tell_layout(asked)
     part = None if shard is None else parse_shard(shard, os.environ)
     request = Request(
         backbone=backbone,
         arms=arms,
-        prompts=prompts_file(prompts),
+        prompts=asked,
+        prompts_format=prompts_format,
         out=read_location(out),
         samples=samples,
         set_seed=seed,

@@ -17,6 +17,10 @@ SHIPPED_PROMPTS = ("demo", "eval", "calibration")
 BACKBONE_HELP = "A name (`qsched doctor` lists them), a diffusers folder, or org/name@COMMIT of the hub."
 REVISION_HELP = "Commit of a hub model, for a backbone that is not pinned here."
 VARIANT_HELP = "Kind of weight files, such as fp16. [default: plain files, fp16 files in fp16]"
+PROMPTS_FORMAT_HELP = (
+    "Layout of --prompts: qsched (our own), sdci, mjhq, coco, drawbench, parti, geneval2, dpg or unigenbench. "
+    "[default: the one that its columns show]"
+)
 LORA_HELP = "PATH[:scale] of an adapter to fuse into the weights first; may be repeated."
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db in this folder."
 SLUG_HELP = "The study: the part of its address after /s/."
@@ -39,6 +43,20 @@ def prompts_file(prompts: str) -> Path:
     if not found.is_file():
         raise InputError(f"the shipped prompts {prompts} are not at {found}; reinstall qsched, or give a file")
     return found
+
+
+def tell_layout(prompts: Path) -> None:
+    """Say as what a prompts file is read, if it is another project's; errors are left to who reads it."""
+    import contextlib
+
+    import typer
+
+    from qsched.generation.prompt_layouts import OWN
+    from qsched.generation.prompts import layout_of
+
+    with contextlib.suppress(InputError):
+        if (found := layout_of(prompts)) != OWN:
+            typer.echo(f"{prompts} is read as {found}, by its columns; --prompts-format names another layout")
 
 
 def checked_offload(way: str) -> Offload:

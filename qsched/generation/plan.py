@@ -7,14 +7,13 @@ only what it adds. No torch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
-from qsched.generation.prompts import Prompt, read_prompts
+from qsched.generation.prompts import Prompt, prompts_source_hash, read_prompts
 from qsched.records import hash_of, image_seed
 
 
@@ -115,13 +114,14 @@ def make_plan(
     limit: int | None,
     earlier: tuple[GrowthStage, ...] = (),
     shard: tuple[int, int] | None = None,
+    prompts_format: str | None = None,
 ) -> Plan:
     """Read the prompts and lay out the work after the `earlier` stages of the set; InputError for counts below 1."""
     for name, value in (("samples", samples), ("batch-size", batch_size), ("limit", limit)):
         if value is not None and value < 1:
             raise InputError(f"{name} {value}: it must be at least 1")
-    prompts = tuple(read_prompts(prompts_path)[:limit])
-    sha256 = hashlib.sha256(prompts_path.read_bytes()).hexdigest()
+    prompts = tuple(read_prompts(prompts_path, layout=prompts_format)[:limit])
+    sha256 = prompts_source_hash(prompts_path)
     stages = earlier
     if not earlier or (earlier[-1].n_prompts, earlier[-1].samples) != (len(prompts), samples):
         stages = (*earlier, GrowthStage(len(prompts), samples, batch_size))

@@ -82,11 +82,20 @@ def csv_entries(path: Path, text: str) -> Iterator[Entry]:
 
 def jsonl_entries(path: Path, text: str) -> Iterator[Entry]:
     """One object per line."""
+    for number, data in jsonl_objects(path, text):
+        try:
+            yield _from_object(number, data)
+        except ValueError as error:
+            raise RowError(path, number, str(error)) from error
+
+
+def jsonl_objects(path: Path, text: str) -> Iterator[tuple[int, object]]:
+    """(line, value) of each line."""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() and number > text.rstrip("\n").count("\n") + 1:
             break
         try:
-            yield _from_object(number, json.loads(line, object_pairs_hook=_unique_pairs))
+            yield number, json.loads(line, object_pairs_hook=_unique_pairs)
         except json.JSONDecodeError as error:
             raise RowError(path, number, f"not JSON: {error.msg} at column {error.colno}") from error
         except (ValueError, RecursionError) as error:

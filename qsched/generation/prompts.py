@@ -6,12 +6,16 @@
     .csv         a header row with id (or prompt_id), prompt, optionally category, and nothing else
     .txt         one prompt per line; the ids are line-0001, line-0002, ...
 
+The files of sDCI, MJHQ-30K, COCO, DrawBench, PartiPrompts, GenEval 2, DPG-Bench and UniGenBench are read as their
+authors publish them (`qsched.generation.prompt_layouts`), by a stated layout or by the one that their columns show.
+
 A duplicate id, an empty prompt, a value of the wrong type, an undecodable byte: all are errors. Nothing is
 skipped, coerced or renamed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,7 @@ from qsched.generation.prompt_files import (
     txt_entries,
     yaml_entries,
 )
+from qsched.generation.prompt_layouts import LAYOUTS, OWN, folder_text, guess_layout
 from qsched.records.yaml_file import read_utf8
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -42,21 +47,33 @@ class Prompt:
     category: str | None = None
 
 
-def read_prompts(path: str | Path) -> list[Prompt]:
-    """The prompts of a file, in file order; raises InputError or RowError, never returns an empty list."""
+_OWN_READERS = {
+    ".yaml": yaml_entries,
+    ".yml": yaml_entries,
+    ".json": json_entries,
+    ".jsonl": jsonl_entries,
+    ".csv": csv_entries,
+    ".txt": txt_entries,
+}
+
+
+def read_prompts(path: str | Path, *, layout: str | None = None) -> list[Prompt]:
+    """The prompts of a file, in file order; raises InputError or RowError, never returns an empty list.
+
+    layout    a name of LAYOUTS, or OWN; None: the one that the file shows (`layout_of`)
+    """
     path = Path(path)
-    readers = {
-        ".yaml": yaml_entries,
-        ".yml": yaml_entries,
-        ".json": json_entries,
-        ".jsonl": jsonl_entries,
-        ".csv": csv_entries,
-        ".txt": txt_entries,
-    }
-    reader = readers.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    if layout is not None and layout not in LAYOUTS and layout != OWN:
+        raise InputError(f"prompts format {layout!r} is unknown; choose {', '.join((OWN, *LAYOUTS))}")
+    if layout in (None, OWN) and suffix not in (*_OWN_READERS, ".tsv") and not path.is_dir():
+        found = path.suffix or "no suffix"
+        raise InputError(f"{path}: prompts are read from {', '.join(_OWN_READERS)}, not from {found!r}")
+    text = _text_of(path)
+    layout = layout or guess_layout(path, text)
+    reader = LAYOUTS.get(layout) or _OWN_READERS.get(suffix)
     if reader is None:
-        raise InputError(f"{path}: prompts are read from {', '.join(readers)}, not from {path.suffix or 'no suffix'!r}")
-    text = read_utf8(path, max_bytes=MAX_BYTES, missing="give the path of a prompts file")
+        raise InputError(f"{path}: prompts of our own format are in {', '.join(_OWN_READERS)}; name another format")
     prompts: list[Prompt] = []
     seen: dict[str, int] = {}
     for entry in reader(path, text):
@@ -72,6 +89,22 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     if not prompts:
         raise InputError(f"{path}: no prompts in it; give at least one")
     return prompts
+
+
+def layout_of(path: Path) -> str:
+    """The layout that `read_prompts` takes a file for; OWN for our own."""
+    return guess_layout(path, _text_of(path))
+
+
+def prompts_source_hash(path: Path) -> str:
+    """SHA-256 of a prompts file, or of the names and texts of a folder."""
+    return hashlib.sha256(_text_of(path).encode() if path.is_dir() else path.read_bytes()).hexdigest()
+
+
+def _text_of(path: Path) -> str:
+    if path.is_dir():
+        return folder_text(path)
+    return read_utf8(path, max_bytes=MAX_BYTES, missing="give the path of a prompts file")
 
 
 def _checked(path: Path, entry: Entry) -> Prompt:

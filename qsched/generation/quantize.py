@@ -6,14 +6,13 @@ what is being made, and used again by the next run in the same circumstances.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsched.errors import InputError
-from qsched.generation.prompts import Prompt, read_prompts
+from qsched.generation.prompts import Prompt, prompts_source_hash, read_prompts
 from qsched.locations import Location
 from qsched.precision import Recipe, hash_of
 from qsched.records import image_seed
@@ -70,7 +69,7 @@ def calibration_source(
 
         path = prompts_path("calibration")
     prompts = tuple(read_prompts(path)[:limit])
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = prompts_source_hash(path)
     return CalibrationSource(prompts, sha256, batch_size, folder)
 
 

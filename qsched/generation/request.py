@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Request:
     """What the researcher asked for; None means the backbone's own value.
 
+    prompts_format  layout of the prompts file (`qsched.generation.prompt_layouts`); None: the one that it shows
     shard    (index from 1, count): only that part is made, in a folder of its own below `out`
     """
 
@@ -50,6 +51,7 @@ class Request:
     eta: float | None = None
     offload: Offload = "none"
     compiled: bool = False
+    prompts_format: str | None = None
 
     def spec(self) -> BackboneSpec:
         """The backbone that was asked for."""

@@ -115,7 +115,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
         family = spec.family or family_of(pipeline_class(Path(spec.source)))
         check_company(family, request.batch_size, name=spec.name)
     parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
-    read_prompts(request.prompts)
+    read_prompts(request.prompts, layout=request.prompts_format)
     default_dtype = spec.gpu_dtype if is_on_gpu(request.device) else "fp32"
     arms = parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype)
     # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
@@ -134,6 +134,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
         limit=request.limit,
         earlier=() if found is None else stages_of(found),
         shard=request.shard,
+        prompts_format=request.prompts_format,
     )
     if found is not None:
         check_growth(folder, found, plan)
