@@ -30,6 +30,7 @@ from qsched.calibration.command import (
 )
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.least_squares import Fit, fit_steps
+from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.generation import Prompt
 from qsched.precision import PrecisionReport, tensor_bytes
@@ -66,6 +67,31 @@ class Preview:
         return nfe + self.decodes * (self.seconds_per_decode + self.seconds_per_score)
 
 
+@dataclass(frozen=True)
+class PlannedWork:
+    """What a calibration takes at most, known without a model; the fields are those of `Preview`."""
+
+    search_nfe: int
+    check_nfe: int
+    decodes: int
+
+
+def planned_work(
+    settings: CalibrationSettings, *, steps: int, n_prompts: int, n_heldout: int, models: int
+) -> PlannedWork:
+    """Count the work; `models` is 2 with a control on full precision, else 1."""
+    family = settings.family_for(steps)
+    tuned = 2 if settings.is_closed_form else 1
+    check = models * (n_heldout * steps + tuned * n_heldout * (steps - 1))
+    examples = EXAMPLES * (steps - 1) * (1 + tuned)
+    decodes = planned_pictures_of(settings, family, n_prompts) + models * (1 + tuned) * n_heldout
+    return PlannedWork(
+        search_nfe=planned_nfe(settings, family, n_prompts),
+        check_nfe=check + examples,
+        decodes=decodes + EXAMPLES * (1 + tuned + models - 1),
+    )
+
+
 def preview_calibration(request: CalibrationRequest) -> Preview:
     """Load, quantize, time one batch, and count."""
     check_request(request)
@@ -74,12 +100,8 @@ def preview_calibration(request: CalibrationRequest) -> Preview:
     full_bytes = tensor_bytes(backbone.denoiser)
     report = _quantized(request, backbone, prompts)
     steps, settings = backbone.steps, request.settings
-    family = settings.family_for(steps)
-    tuned = 2 if settings.is_closed_form else 1
     models = 2 if request.control and backbone_has_control(request) else 1
-    check = models * (len(heldout) * steps + tuned * len(heldout) * (steps - 1))
-    examples = EXAMPLES * (steps - 1) * (1 + tuned)
-    decodes = planned_pictures_of(settings, family, len(prompts)) + models * (1 + tuned) * len(heldout)
+    work = planned_work(settings, steps=steps, n_prompts=len(prompts), n_heldout=len(heldout), models=models)
     timed = prompts[: min(TIMED_PROMPTS, settings.batch_rows)]
     objective = load_objective(request, str(backbone.device.type))
     load_judge_for(request, objective, str(backbone.device.type))  # one that cannot be loaded is said now
@@ -98,9 +120,9 @@ def preview_calibration(request: CalibrationRequest) -> Preview:
     objective.score(images, [p.prompt for p in timed])
     scoring = time.perf_counter() - started
     return Preview(
-        search_nfe=planned_nfe(settings, family, len(prompts)),
-        check_nfe=check + examples,
-        decodes=decodes + EXAMPLES * (1 + tuned + models - 1),
+        search_nfe=work.search_nfe,
+        check_nfe=work.check_nfe,
+        decodes=work.decodes,
         full_bytes=full_bytes,
         quantized_bytes=report.resident_bytes,
         packed_bytes=report.packed_bytes,

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Repair and measure": ("calibrate", "score", "gate", "pairs"),
     "Ask people": ("study", "serve", "simulate", "admin", "votes"),
     "Conclude": ("analysis",),
+    "All of it": ("bench",),
 }
 
 
