@@ -138,8 +138,8 @@ def _geneval2(path: Path, text: str) -> Iterator[Entry]:
 
 def _dpg(path: Path, text: str) -> Iterator[Entry]:
     if path.is_dir():
-        for line in text.split("\0") if text else ():
-            name, _, prompt = line.partition("\t")
+        for one in text.split("\0") if text else ():
+            name, _, prompt = one.partition("\t")
             yield Entry(1, name, prompt, _dpg_source(name))
         return
     seen: dict[str, tuple[int, str]] = {}
