@@ -99,10 +99,8 @@ def winrates(
     from analysis.report.wording import read_wording
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
-    from analysis.votes.sources import studies_with_looks
 
     kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
-    asked_looks, looks_found = find_looks(looks, votes)
     settings = ReportSettings(
         title=title,
         question=question,
@@ -142,8 +140,6 @@ def winrates(
         image_set=None if image_set is None else read_location(image_set),
         simulation=read_simulation(simulation, votes),
         certificate=read_certificate(certificate),
-        looks=asked_looks,
-        looks_beside=looks_found,
         formats=read_formats(formats),
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )
@@ -154,7 +150,8 @@ def winrates(
         weights=weights,
         asked=Asked(parse_map(columns), parse_outcomes(outcome), accept=yes),
     )
-    found = find(table, replace(settings, looks_unread=studies_with_looks(votes)))
+    asked_looks, looks_found = find_looks(looks, votes)
+    found = find(table, replace(settings, looks=asked_looks, looks_beside=looks_found))
     paths = write_report(found, out)
     report_done(found, paths[0])
 

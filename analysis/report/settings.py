@@ -29,7 +29,6 @@ class ReportSettings:
     reported one. `assist`: a metric of the image set that helps the contrasts with the baseline. `wording`: the
     question as annotators read it. `looks`: what the planned looks of a study with a stopping rule decided;
     `looks_beside`: those found beside the votes, used if they are of the chosen study and question.
-    `looks_unread`: studies in a database that took looks, which are read from files only.
     `command`: the line that made the report.
     """
 
@@ -50,7 +49,6 @@ class ReportSettings:
     certificate: ReadCertificate | None = None
     looks: Looks | None = None
     looks_beside: tuple[Looks, ...] = ()
-    looks_unread: tuple[str, ...] = ()
     formats: tuple[Format, ...] = FORMATS
     command: str = ""
 

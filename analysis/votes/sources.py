@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,14 +21,21 @@ import polars as pl
 
 from analysis.votes.malformed import first_bad_csv_line, first_bad_json_line
 from qsched.records import InputError, MissingExtraError
+from qsched.records.stopping import Look, Looks, StoppingRule
 
 if TYPE_CHECKING:
+    import sqlalchemy
     from narwhals.typing import IntoDataFrame
 
 #: A file, the URL of a database, or a frame in memory (polars, pandas, pyarrow).
 VotesSource: TypeAlias = "str | Path | IntoDataFrame | pl.LazyFrame"
 
-STUDIES_WITH_LOOKS = "SELECT DISTINCT s.slug FROM study_looks l JOIN studies s ON s.id = l.study_id"
+STUDIES_WITH_RULE = """SELECT id, slug, design FROM studies WHERE design LIKE '%"stopping":{%' ORDER BY id"""
+ARMS_OF_STUDY = """
+    SELECT DISTINCT i.arm FROM pairs p JOIN images i ON i.id IN (p.first_image_id, p.second_image_id)
+    WHERE p.study_id = :study AND p.pool IN ('task', 'decided')
+"""
+LOOKS_OF_STUDY = "SELECT look FROM study_looks WHERE study_id = :study ORDER BY number"
 VIEW = "votes_table"
 ROW = "row"
 #: Types of text in a parquet file, in the words of pyarrow.
@@ -241,9 +249,12 @@ def _open_database(url: str) -> Source:
     return _in_memory(shown, frame, first=1)
 
 
-def studies_with_looks(names: Sequence[str]) -> tuple[str, ...]:
-    """Slugs of the studies in databases among `names` that took planned looks; URLs that were read before."""
-    found: set[str] = set()
+def looks_in_databases(names: Sequence[str]) -> tuple[Looks, ...]:
+    """What the stopping rules of the studies in databases among `names` found, as an export writes it beside the votes.
+
+    Of URLs from which votes were read before.
+    """
+    found: list[Looks] = []
     for url in (name for name in names if "://" in name):
         import sqlalchemy
 
@@ -251,10 +262,27 @@ def studies_with_looks(names: Sequence[str]) -> tuple[str, ...]:
         try:
             with engine.connect() as connection:
                 if sqlalchemy.inspect(connection).has_table("study_looks"):
-                    found.update(connection.scalars(sqlalchemy.text(STUDIES_WITH_LOOKS)))
+                    rows = connection.execute(sqlalchemy.text(STUDIES_WITH_RULE)).all()
+                    found += [_looks_of(connection, *row) for row in rows]
         finally:
             engine.dispose()
-    return tuple(sorted(found))
+    return tuple(found)
+
+
+def _looks_of(connection: sqlalchemy.Connection, study: int, slug: str, text: str) -> Looks:
+    from sqlalchemy import text as statement
+
+    design = json.loads(text)
+    rule = StoppingRule.model_validate(design["stopping"])
+    arms = set(connection.scalars(statement(ARMS_OF_STUDY), {"study": study}))
+    looks = connection.scalars(statement(LOOKS_OF_STUDY), {"study": study})
+    return Looks(
+        study=slug,
+        question=rule.question or design["questions"][0]["id"],
+        arms=len(arms - {rule.baseline}),
+        rule=rule,
+        looks=tuple(Look.model_validate_json(look) for look in looks),
+    )
 
 
 def _has_view(connection: object) -> bool:

@@ -9,6 +9,7 @@ from analysis.report.kit.section import Section
 from analysis.report.kit.table import Column, DataTable, percent
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.claims import Claim, list_words, margin_words
+from analysis.votes.sources import looks_in_databases
 from qsched.records import InputError
 from qsched.records.stopping import ArmLook, Looks, looks_beside, read_looks
 
@@ -19,11 +20,12 @@ NOT_FOR_LOOKS = (
 
 
 def find_looks(asked: Path | None, votes: list[str]) -> tuple[Looks | None, tuple[Looks, ...]]:
-    """The looks in the file `asked`, and without it those that an export wrote beside the files of votes."""
+    """The looks in the file `asked`; without it those in the databases of votes, and beside the files of votes."""
     if asked is not None:
         return read_looks(asked), ()
-    beside = [looks_beside(Path(name)) for name in votes if "://" not in name]
-    return None, tuple(read_looks(path) for path in dict.fromkeys(beside) if path.is_file())
+    beside = dict.fromkeys(looks_beside(Path(name)) for name in votes if "://" not in name)
+    files = [read_looks(path) for path in beside if path.is_file()]
+    return None, (*files, *looks_in_databases(votes))
 
 
 def with_looks(settings: ReportSettings, *, studies: tuple[str, ...], questions: tuple[str, ...]) -> ReportSettings:
@@ -41,13 +43,6 @@ def with_looks(settings: ReportSettings, *, studies: tuple[str, ...], questions:
                     f"exported with these votes, or choose the {what} with --{what} {name}."
                 )
     else:
-        unread = [name for name in settings.looks_unread if not studies or name in studies]
-        if unread:
-            raise InputError(
-                f"The study {unread[0]!r} stopped asking about arms at planned looks, and looks are not read from a "
-                f"database. `qsched votes export --study {unread[0]} votes.parquet` writes them next to the votes: "
-                "give that file instead of the database, or the looks with --looks."
-            )
         fitting = [
             one
             for one in dict.fromkeys(settings.looks_beside)
@@ -55,8 +50,8 @@ def with_looks(settings: ReportSettings, *, studies: tuple[str, ...], questions:
         ]
         if len(fitting) > 1:
             raise InputError(
-                f"Beside the votes are {len(fitting)} files of looks of the study {fitting[0].study!r} that differ. "
-                "Name the one that was exported last with --looks."
+                f"With the votes come {len(fitting)} records of looks of the study {fitting[0].study!r} that differ. "
+                "Export the votes again, and name the looks that were exported last with --looks."
             )
         looks = fitting[0] if fitting else None
     if looks is None:

@@ -48,6 +48,6 @@ def test_another_question_of_the_study_is_reported_with_a_warning() -> None:
 def test_two_files_of_looks_that_differ_are_refused() -> None:
     older = LOOKS.model_copy(update={"looks": ()})
     settings = ReportSettings(looks_beside=(LOOKS, older))
-    with pytest.raises(InputError, match="2 files of looks of the study 's' that differ"):
+    with pytest.raises(InputError, match="2 records of looks of the study 's' that differ"):
         with_looks(settings, **STUDY)
     assert with_looks(replace(settings, looks_beside=(LOOKS, LOOKS)), **STUDY).looks == LOOKS
