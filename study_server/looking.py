@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 WAIT_AFTER_FAILURE = 300.0
 # After a process that found nothing due: votes on screens may never come, or leave the deciding question out.
 WAIT_AFTER_NOTHING = 60.0
-LOOK = re.compile(r"look \d+:")
+LOOK = re.compile(r"look \d+[:,]")
 
 
 async def keep_looking(server: Server) -> None:

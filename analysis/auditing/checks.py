@@ -15,11 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.auditing.read import LOOKS, TRIPLETS, Evidence, Head, Line
-from qsched.errors import InputError
+from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
 from qsched.records import TripletAnswer
 from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
-from qsched.records.stopping import StoppingRule, read_looks
 
 #: A vote is sealed seconds after it was stored; older than the last seal by more than this, it was added afterwards.
 LATE_MS = 60_000
@@ -27,7 +25,7 @@ LATE_MS = 60_000
 MOST_SIDE_DEVIATION = 4.5
 SHOWN = 3
 #: Columns of the votes table that are compared with the chain, under the names that they have there.
-_COLUMNS = {
+TABLE_COLUMNS = {
     "study": "study",
     "question": "question",
     "pair_id": "pair_id",
@@ -177,25 +175,6 @@ def check_preregistration(evidence: Evidence) -> list[str]:
     return problems
 
 
-def check_looks(evidence: Evidence) -> list[str]:
-    """The looks are there exactly if the design has a stopping rule, and by it; what they found is not checked."""
-    path, asked = evidence.folder / LOOKS, evidence.design.get("stopping")
-    if not path.is_file():
-        return [] if asked is None else [f"the design has a stopping rule, but {LOOKS} is missing"]
-    if asked is None:
-        return [f"there is a {LOOKS}, and the design has no stopping rule"]
-    try:
-        looks = read_looks(path)
-    except InputError as error:
-        return [str(error)]
-    problems = []
-    if looks.rule != StoppingRule.model_validate(asked):
-        problems.append(f"the rule in {LOOKS} is not that of the design")
-    if [look.number for look in looks.looks] != list(range(1, len(looks.looks) + 1)):
-        problems.append(f"a look in {LOOKS} is missing, doubled or out of order")
-    return problems
-
-
 def check_votes_table(evidence: Evidence) -> list[str]:
     """The table holds exactly the votes of the chain that count, and each as it was sealed.
 
@@ -203,7 +182,7 @@ def check_votes_table(evidence: Evidence) -> list[str]:
     reported by the page and are not sealed: a person may have them deleted while the vote is kept.
     """
     triplets = evidence.table == TRIPLETS
-    columns = {**_TRIPLET_COLUMNS, **_OF_PAIR} if triplets else _COLUMNS
+    columns = {**_TRIPLET_COLUMNS, **_OF_PAIR} if triplets else TABLE_COLUMNS
     try:
         frame = pl.read_parquet(evidence.folder / evidence.table)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -215,7 +194,7 @@ def check_votes_table(evidence: Evidence) -> list[str]:
     table = Counter(frame.with_columns(*times).select(*columns).iter_rows())
     pairs = {pair["pair_id"]: pair for pair in evidence.pairs}
     rows = [line.row for line in counted(evidence) if line.row is not None]
-    chain = Counter(_as_triplet_row(row, pairs[row["pair_id"]]) if triplets else _as_table_row(row) for row in rows)
+    chain = Counter(_as_triplet_row(row, pairs[row["pair_id"]]) if triplets else as_table_row(row) for row in rows)
     extra, lost = table - chain, chain - table
     problems = []
     if extra:
@@ -315,12 +294,13 @@ def tell(evidence: Evidence) -> list[str]:
     return words
 
 
-def _as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A vote of the chain as a row of the votes table, in the order of TABLE_COLUMNS."""
     values = dict(row)
     expected = values["expected"]
     if expected is not None and expected.startswith("{"):
         values["expected"] = json.loads(expected).get(values["question"])
-    return tuple(values[name] for name in _COLUMNS.values())
+    return tuple(values[name] for name in TABLE_COLUMNS.values())
 
 
 def _as_triplet_row(row: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from analysis.stats.counts import VoteCounts
+from analysis.stats.counts import VoteCounts, count_votes
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import fit_bradley_terry
 from analysis.stats.results import Array
@@ -22,9 +23,39 @@ from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.sequential import anytime_half_width
 from analysis.stats.spread import Spread, spread_of
 from analysis.stats.uncertainty import uncertainty_of
+from analysis.votes.exclude import ExclusionRules, exclude
+from analysis.votes.table import VotesTable
 from qsched.planning import wang_tsiatis_bounds
 from qsched.records import InputError
 from qsched.records.stopping import ArmLook, Decision, StoppingRule
+
+
+@dataclass(frozen=True)
+class FoundAtLook:
+    """What a look rests on (votes, people and prompts after the report's default exclusions) and says of each arm."""
+
+    votes: int
+    annotators: int
+    prompts: int
+    arms: tuple[ArmLook, ...]
+
+
+def look_at_votes(
+    votes: VotesTable, rule: StoppingRule, *, question: str, look: int, arms: int, undecided: Collection[str]
+) -> FoundAtLook:
+    """Look number `look` at all votes there were, of every kind: those on the deciding question that count are used."""
+    kept = exclude(votes.select(question=question), ExclusionRules())[0]
+    found = tuple(ArmLook(arm=arm, votes=0) for arm in undecided)
+    if kept.n_votes:
+        counts = count_votes(kept)
+        if rule.baseline in counts.arms:
+            found = look_at_arms(counts, rule, look=look, arms=arms, undecided=undecided)
+    return FoundAtLook(
+        votes=kept.n_votes,
+        annotators=kept.frame["annotator"].n_unique(),
+        prompts=kept.frame["prompt_id"].n_unique(),
+        arms=found,
+    )
 
 
 def look_at_arms(

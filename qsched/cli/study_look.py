@@ -28,15 +28,16 @@ WORDS = {
 def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
     """Carry out the looks of a study's stopping rule that are due, and stop asking about the arms they decide.
 
-    A look uses the votes up to the one that made it due, whenever this runs: nobody can choose its moment. `qsched
-    serve` does it by itself; from cron it may run as often as you like.
+    A look uses the votes up to the one that made it due, whenever this runs: nobody can choose its moment. If no more
+    votes can come, the next look is taken with those that there are, and is the last. `qsched serve` does it by itself;
+    from cron it may run as often as you like.
 
     Example: qsched study look demo --db sqlite:///runs/study.db
     """
     from study_server.clock import now_ms
     from study_server.owner import existing_database
     from study_server.studies.cache import find_study
-    from study_server.studies.looks import find_due_look, read_stopping, store_look
+    from study_server.studies.looks import find_due_look, left_out_of, read_stopping, store_look
 
     database = existing_database(db)
     try:
@@ -49,12 +50,15 @@ def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Opti
                         f"study {slug!r} has no stopping rule; study.yaml can ask for one (docs/study-yaml.md)"
                     )
                 due = find_due_look(tx, study, stopping, now=now_ms())
+                left_out = left_out_of(tx, study)
             _end_decided(database, slug, stopping)
             if due is None:
                 break
-            found = _estimate(database, slug, stopping, due)
+            found = _estimate(database, slug, stopping, due, left_out)
             with database.transaction() as tx:
-                stored = store_look(tx, study, found, now=now_ms())
+                # Somebody was excluded or included meanwhile: look again, so that the record says whose votes counted.
+                same = left_out_of(tx, study) == left_out
+                stored = same and store_look(tx, study, found, now=now_ms())
             if stored:
                 _say(found, stopping)
     finally:
@@ -62,33 +66,34 @@ def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Opti
     typer.echo(_next_words(stopping))
 
 
-def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook) -> Look:
+def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook, left_out: tuple[str, ...]) -> Look:
     """What the analysis says of the votes up to the one that made the look due, by the report's default exclusions."""
-    from analysis.stats import count_votes
-    from analysis.stats.stopping import look_at_arms
-    from analysis.votes import ExclusionRules, exclude, read_votes
-    from qsched.records.stopping import ArmLook, Look
+    from analysis.stats.stopping import look_at_votes
+    from analysis.votes import read_votes
+    from qsched.records.stopping import Look
     from study_server.export import export_votes
 
     with tempfile.TemporaryDirectory(prefix="qsched-look-") as folder:
         file = Path(folder) / "votes.parquet"
         export_votes(database, study=slug, path=file, through=due.through)
-        kept = exclude(read_votes([str(file)]).select(question=stopping.question), ExclusionRules())[0]
-    arms = tuple(ArmLook(arm=arm, votes=0) for arm in stopping.undecided)
-    if kept.n_votes:
-        counts = count_votes(kept)
-        if stopping.rule.baseline in counts.arms:
-            arms = look_at_arms(
-                counts, stopping.rule, look=due.number, arms=len(stopping.arms), undecided=stopping.undecided
-            )
+        found = look_at_votes(
+            read_votes([str(file)]),
+            stopping.rule,
+            question=stopping.question,
+            look=due.number,
+            arms=len(stopping.arms),
+            undecided=stopping.undecided,
+        )
     return Look(
         number=due.number,
         at=datetime.now(UTC),
         through=due.through,
-        votes=kept.n_votes,
-        annotators=kept.frame["annotator"].n_unique(),
-        prompts=kept.frame["prompt_id"].n_unique(),
-        arms=arms,
+        final=due.final,
+        left_out=left_out,
+        votes=found.votes,
+        annotators=found.annotators,
+        prompts=found.prompts,
+        arms=found.arms,
     )
 
 
@@ -105,8 +110,9 @@ def _end_decided(database: Database, slug: str, stopping: Stopping) -> None:
 
 
 def _say(found: Look, stopping: Stopping) -> None:
+    last = ", the last one because no more votes can come" if found.final else ""
     typer.echo(
-        f"look {found.number}: {found.votes:,} votes of {found.annotators:,} people on {found.prompts:,} prompts"
+        f"look {found.number}{last}: {found.votes:,} votes of {found.annotators:,} people on {found.prompts:,} prompts"
     )
     for one in found.arms:
         typer.echo(f"  {arm_words(one, stopping.rule.baseline, stopping.rule.margin)}")

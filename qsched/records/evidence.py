@@ -19,6 +19,9 @@ from typing import Any
 #: Lists the other files of an evidence folder with their SHA-256.
 MANIFEST = "manifest.json"
 
+#: Why a vote of somebody who was taken in again does not count.
+CAME_BACK_LATE = "the pair had its votes when the annotator was included again"
+
 #: What a row of the chain says of a vote, in the order of the files. Times in milliseconds since 1970 UTC.
 ROW_FIELDS = (
     "vote",

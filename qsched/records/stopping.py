@@ -72,11 +72,17 @@ class ArmLook(Record):
 
 
 class Look(Record):
-    """One look: number, time, the last vote that it used, how many votes, people and prompts it rests on."""
+    """One look: number, time, the last vote that it used, how many votes, people and prompts it rests on.
+
+    `final`: it was taken because no more votes could come, with fewer than planned; it has the bounds of its number,
+    and none follows. `left_out`: annotators whose votes did not count then.
+    """
 
     number: int = Field(ge=1)
     at: AwareDatetime
     through: int
+    final: bool = False
+    left_out: tuple[Name, ...] = ()
     votes: int = Field(ge=0)
     annotators: int = Field(ge=0)
     prompts: int = Field(ge=0)

@@ -35,7 +35,8 @@ from study_server.db.database import Database
 from study_server.db.statements import Tx
 from study_server.export.triplets import export_content, export_triplets
 from study_server.export.votes import HAS_RANKED_SETS, HAS_TRIPLETS, export_votes, study_number
-from study_server.studies.looks import looks_of
+from study_server.studies.cache import find_study
+from study_server.studies.looks import SETTLED_MS, find_due_look, looks_of, read_stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
         if tx.one(HAS_RANKED_SETS, study=number) is not None:
             raise InputError(f"study {study!r} is a ranking study, which has no evidence yet")
         fidelity = tx.one(HAS_TRIPLETS, study=number) is not None
+        _refuse_due_look(tx, study)
         while seal_all(tx, now=now_ms()):
             pass
         open_chain(tx, number)  # a study without votes has one too
@@ -100,6 +102,17 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
     manifest = json.dumps({"schema_version": 1, "study": study, "files": files}, indent=1) + "\n"
     write_atomic(folder / MANIFEST, manifest.encode())
     return Opened(chain.length, deleted, chain.head, sha256(manifest), chain.preregistration is not None, status)
+
+
+def _refuse_due_look(tx: Tx, slug: str) -> None:
+    """InputError for a look that its votes make due: without it the evidence would look as if it had been dropped."""
+    study = find_study(tx, slug)
+    stopping = read_stopping(tx, study)
+    if stopping is None:
+        return
+    due = find_due_look(tx, study, stopping, now=now_ms() + SETTLED_MS)
+    if due is not None:
+        raise InputError(f"look {due.number} of study {slug!r} is due: run `qsched study look {slug}`, then this again")
 
 
 def _rows(tx: Tx, study: int) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ VOTES = Statement("""
     JOIN sessions s ON s.id = v.session_id
     WHERE s.study_id = :study AND s.state <> 'excluded' AND NOT s.preview
       AND v.surplus_reason IS NULL AND v.id <= :through
-      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id AND n.id <= :through)
     ORDER BY v.id
 """)
 EVERY = 2**62
@@ -129,7 +129,8 @@ class ExportSummary:
 def export_votes(database: Database, *, study: str, path: Path, through: int = EVERY) -> ExportSummary:
     """Write the effective votes of `study` (every kind) to `path`; the ending gives the format.
 
-    With `through` only those up to this number, and then nothing is compared with the counts of the whole.
+    With `through` only those up to this number, as they stood with it: a later correction does not count. Then nothing
+    is compared with the counts of the whole.
 
     Raises NotFound for an unknown study, InputError for an unknown ending, IntegrityError if a stored row breaks the
     contract or the counts disagree (then nothing is written).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qsched.records.evidence import CAME_BACK_LATE
 from study_server.assignment.queries import ASSIGNMENT_COLUMNS
 from study_server.assignment.records import Assignment, AssignmentContext
 from study_server.assignment.slots import free_slot, take_slot
@@ -16,8 +17,6 @@ from study_server.errors import BadRequest, Conflict, NotFound
 from study_server.studies.actions import record_action
 
 MAX_REASON = 500
-#: Why a vote of somebody who was taken in again does not count.
-CAME_BACK_LATE = "the pair had its votes when the annotator was included again"
 
 PERSON = Statement("""
     SELECT id, pseudonym, excluded_ms FROM annotators WHERE study_id = :study AND pseudonym = :who

@@ -25,6 +25,21 @@ def test_a_path_without_a_difference_leaves_the_bounds_as_often_as_the_level_say
     assert left == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / paths))
 
 
+@pytest.mark.parametrize("part", [0.0, 0.4, 0.8])
+def test_a_last_look_before_its_time_leaves_no_more_wrong_claims_than_the_look_in_time(part):
+    """Look 11 of 18 with less information than planned, its own bound, and none after it."""
+    rng = np.random.default_rng(6)
+    looks, last, paths = 18, 11, 200_000
+    bounds = np.array(wang_tsiatis_bounds(looks, 0.05))[:last]
+    steps = rng.normal(size=(paths, last))
+    times = np.arange(1, last + 1) / looks
+    in_time = (np.abs(steps.cumsum(axis=1)) / np.sqrt(times * looks) > bounds).any(axis=1).mean()
+    steps[:, -1] *= np.sqrt(part)
+    times[-1] = (last - 1 + part) / looks
+    early = (np.abs(steps.cumsum(axis=1)) / np.sqrt(times * looks) > bounds).any(axis=1).mean()
+    assert early <= in_time + 4 * np.sqrt(in_time / paths)
+
+
 def test_one_look_is_the_usual_test_and_no_level_beyond_one_half_is_taken():
     assert wang_tsiatis_bounds(1, 0.05) == pytest.approx((1.95996,), abs=1e-4)
     with pytest.raises(InputError, match="looks is 0"):

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.audit import app as audit
-from analysis.auditing.checks import check_looks
+from analysis.auditing.looks import take_looks_again
 from benchmarks import audit_edits
 from qsched.cli.main import app as qsched
 from qsched.errors import InputError
@@ -270,13 +270,21 @@ async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_a
 def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path):
     rule = {"baseline": "a", "horizon": 400, "looks": 4}
     looks = Looks(study="s", question="q", arms=1, rule=StoppingRule(**rule), looks=())
+    pairs = [{"pool": "task", "first_arm": "a", "second_arm": "b"}]
+    pl.DataFrame({"vote": [1]}).write_parquet(tmp_path / "votes.parquet")
 
-    def problems(design):
-        return check_looks(SimpleNamespace(folder=tmp_path, design=design))
+    def problems(stopping):
+        design = {"questions": [{"id": "q"}], **({"stopping": stopping} if stopping else {})}
+        evidence = SimpleNamespace(
+            folder=tmp_path, design=design, study="s", pairs=pairs, lines=(), excluded=(), table="votes.parquet"
+        )
+        return list(take_looks_again(evidence).problems)
 
-    assert problems({}) == []
-    assert problems({"stopping": rule}) == ["the design has a stopping rule, but votes.looks.json is missing"]
+    assert problems(None) == []
+    assert problems(rule) == ["the design has a stopping rule, but votes.looks.json is missing"]
     (tmp_path / "votes.looks.json").write_text(looks.model_dump_json())
-    assert problems({"stopping": rule}) == []
-    assert problems({}) == ["there is a votes.looks.json, and the design has no stopping rule"]
-    assert problems({"stopping": {**rule, "level": 0.01}}) == ["the rule in votes.looks.json is not that of the design"]
+    assert problems(rule) == []
+    assert problems(None) == ["there is a votes.looks.json, and the design has no stopping rule"]
+    assert problems({**rule, "level": 0.01}) == ["the rule in votes.looks.json is not that of the design"]
+    pairs.append({"pool": "task", "first_arm": "a", "second_arm": "c"})
+    assert problems(rule) == ["votes.looks.json is not about the 2 arms of the task pairs and the question 'q'"]

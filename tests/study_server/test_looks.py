@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from analysis.report.subjects.looks import find_looks
 from analysis.winrates import app as winrates_app
 from qsched.cli.main import app as cli
 from qsched.records.evidence import sha256
@@ -57,10 +58,12 @@ def give_votes(database, people: int, *, start: int = 0) -> None:
             for pair, _, second in pairs:
                 number = (1000 + who) * 1000 + pair
                 lost = rng.random() < (0.9 if second == WORSE else 0.5)
+                first_left = (who + pair) % 2 == 0
                 do(
                     "INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, "
-                    "state, counted, served_ms, lease_expires_ms) VALUES (:id, :who, :who, :pair, 'task', 0, TRUE, "
-                    "'voted', TRUE, 1, 1)",
+                    "state, counted, served_ms, lease_expires_ms) VALUES (:id, :who, :who, :pair, 'task', 0, "
+                    ":first_left, 'voted', TRUE, 1, 1)",
+                    first_left=first_left,
                     id=number,
                     who=1000 + who,
                     pair=pair,
@@ -70,7 +73,7 @@ def give_votes(database, people: int, *, start: int = 0) -> None:
                     "answered_ms, idempotency_key) VALUES (:id, :who, 'overall', :choice, 900, 0, 2, :key)",
                     id=number,
                     who=1000 + who,
-                    choice="left" if lost else "right",
+                    choice="left" if lost == first_left else "right",
                     key=str(number),
                 )
                 do("UPDATE pairs SET load = load + 1 WHERE id = :pair", pair=pair)
@@ -111,9 +114,12 @@ async def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_th
     url = database.url.render_as_string(False)
     outcome = CliRunner().invoke(cli, ["votes", "export", str(file), "--study", "s", "--db", url])
     assert outcome.exit_code == 0, outcome.output
-    refused = CliRunner().invoke(winrates_app, [url, "--out", str(tmp_path / "report")])
-    assert "looks are not read from a database" in str(refused.exception)
     looks = read_looks(looks_beside(file))
+    assert find_looks(None, [url]) == (None, (looks,)), "the database says what the export says"
+    done = CliRunner().invoke(winrates_app, [url, "--out", str(tmp_path / "report"), "--formats", "svg"])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "By the study&#39;s stopping rule 1 of 2 arms is decided" in page or "1 of 2 arms is decided" in page
     assert looks.arms == 2 and [number for number, _ in looks.latest()] == [1, 1]
     assert {one.arm: one.decision for _, one in looks.latest()}[WORSE] == "worse"
 
@@ -168,3 +174,38 @@ def test_the_rule_is_part_of_what_is_preregistered(database, make_study):
         (stored,) = tx.one(Statement("SELECT design FROM studies"))
     assert text["design_sha256"] == sha256(stored)
     assert json.loads(stored)["stopping"]["horizon"] == RULE["horizon"]
+
+
+def ask_another_question(database) -> None:
+    """Every vote of the deciding question on a pair without the worse arm becomes a skip that counts for its pair."""
+    with database.transaction() as tx:
+        tx.command("UPDATE votes SET choice = 'skip' WHERE id % 4 = 0")
+
+
+def test_a_skip_on_the_deciding_question_does_not_keep_the_last_look_from_coming(database, make_study):
+    make_study(votes_per_pair=PEOPLE, stopping={**RULE, "margin": 0.02, "horizon": 168})
+    give_votes(database, PEOPLE)
+    ask_another_question(database)  # as where a second question was answered: the pairs have their votes
+    still_open = (
+        "WHERE id = (SELECT MIN(p.id) FROM pairs p JOIN images f ON f.id = p.first_image_id JOIN images g "
+        f"ON g.id = p.second_image_id WHERE p.pool = 'task' AND f.arm <> '{WORSE}' AND g.arm <> '{WORSE}')"
+    )
+    with database.transaction() as tx:
+        tx.command(f"UPDATE pairs SET load = load - 1 {still_open}")
+    assert "look 1: " in look(database), "enough votes for the first of two"
+    assert look(database).startswith("look 2 is due at 168"), "one pair still takes a vote"
+    with database.transaction() as tx:
+        tx.command(f"UPDATE pairs SET load = load + 1 {still_open}")
+        tx.command("UPDATE assignments SET state = 'leased' WHERE id = (SELECT MAX(id) FROM assignments)")
+    assert look(database).startswith("look 2 is due at 168"), "a pair is on a screen"
+    with database.transaction() as tx:
+        tx.command("UPDATE assignments SET state = 'voted' WHERE state = 'leased'")
+    with database.snapshot() as tx:
+        assert studies_to_look_at(tx) == ["s"]
+    said = look(database)
+    assert "look 2, the last one because no more votes can come: " in said
+    assert "the last look is over; still open" in said
+    assert query(database, "SELECT COUNT(*) FROM pairs WHERE pool = 'task'") == [(0,)]
+    assert "the last look is over" in look(database), "and it comes once"
+    with database.snapshot() as tx:
+        assert studies_to_look_at(tx) == []
