@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,28 @@ from study_server.admin.pairs import read_reports
 from study_server.admin.progress import read_progress
 from study_server.api import answers
 from study_server.db.database import Database
-from study_server.owner import act_on_study, existing_database
+from study_server.owner import act_on_study, default_database, existing_database, make_settings
 from study_server.quality.exclusion import exclude, find_person, include
+from study_server.quality.forgetting import forget
 from study_server.quality.payments import read_payments
 from study_server.quality.people import every_person
+from study_server.quality.revoking import link_names, record_links_made, revoke_links
 from study_server.studies.actions import COMMAND_LINE, PAGE_ROWS, latest_actions
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
-from study_server.studies.ownership import list_studies, set_status
+from study_server.studies.ownership import enable_pairs, list_studies, reported_pairs, set_status
 from study_server.studies.progress import read_study
+from study_server.studies.study import Study
 from study_server.studies.update import design_history, stored_set_id, update_study
+from study_server.web.security import Keyring
+from study_server.web.signed_links import personal_links, preview_link
 
 
 class LocalOwner:
     """The studies of a database; a `qsched.client.Owner`."""
 
     def __init__(self, database_url: str | None) -> None:
+        self._database_url = database_url
         self.database: Database = existing_database(database_url)
 
     def close(self) -> None:
@@ -87,6 +93,37 @@ class LocalOwner:
         done = act_on_study(self.database, slug, include, pseudonym=pseudonym, reason=person.reason, by=by)
         return answers.exclusion_of(done)
 
+    def forget(self, slug: str, person: owner_api.ForgetRequest) -> owner_api.ForgetDone:
+        """Delete one person's data; there is no way back."""
+        who, platform_id = person.who or "", person.platform_id
+        done = act_on_study(self.database, slug, forget, who=who, platform_id=platform_id, by=COMMAND_LINE)
+        return answers.forgetting_of(done)
+
+    def reported_pairs(self, slug: str) -> Iterator[owner_api.ReportedPairInfo]:
+        """The pairs that people could not see, those that were taken out first."""
+        return map(answers.reported_pair_of, reported_pairs(self.database, slug))
+
+    def enable_pairs(self, slug: str, pairs: Sequence[str] | None) -> int:
+        """Show again the pairs that were taken out: all (None), or those named. Returns how many."""
+        return enable_pairs(self.database, slug, keys=pairs)
+
+    def preview(self, slug: str) -> str:
+        """The address of the owner's own walk through the study, without the server's."""
+        study = self._study(slug)
+        return preview_link(self._keys(), slug=study.slug, uid=study.uid)
+
+    def make_links(self, slug: str, count: int) -> tuple[owner_api.LinkInfo, ...]:
+        """New personal links, which are stored nowhere."""
+        made = personal_links(self._keys(), self._study(slug), count)
+        with self.database.transaction() as tx:
+            record_links_made(tx, by=COMMAND_LINE, slug=slug, count=count)
+        return tuple(owner_api.LinkInfo(name=name, link=link) for name, link in made)
+
+    def revoke_links(self, slug: str, names: Sequence[str]) -> owner_api.LinksRevoked:
+        """Take back personal links that nobody has used."""
+        done = act_on_study(self.database, slug, revoke_links, names=link_names(names), by=COMMAND_LINE)
+        return answers.revoking_of(done)
+
     def reports(self, slug: str) -> Iterator[owner_api.ReportInfo]:
         """What annotators reported, the newest first."""
         with self.database.snapshot() as tx:
@@ -110,6 +147,15 @@ class LocalOwner:
 
         write = export_triplets if is_fidelity(self.database, slug) else export_votes
         write(self.database, study=slug, path=path)
+
+    def _study(self, slug: str) -> Study:
+        with self.database.snapshot() as tx:
+            return find_study(tx, slug)
+
+    def _keys(self) -> Keyring:
+        """The keys with which the server of this database signs."""
+        settings = make_settings(database_url=self._database_url or default_database())
+        return Keyring(settings.secret_key.get_secret_value())
 
     def _pseudonym(self, slug: str, person: owner_api.PersonRequest) -> str:
         with self.database.snapshot() as tx:

@@ -10,6 +10,7 @@ import typer
 
 from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_prolific, study_publish
 from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.cli.study_price import price_lines
 from qsched.command_line import CommandLine
 from qsched.errors import InputError
@@ -301,26 +302,23 @@ def pairs(
     enable: bool = typer.Option(False, "--enable", help="Hand out the pairs again that were taken out."),
     pair: list[str] = typer.Option([], "--pair", help="With --enable: only this pair; may be repeated."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Pairs that annotators reported as not visible, and those that were taken out because several people did.
 
     Example: qsched study pairs demo --enable
     """
-    from study_server.owner import existing_database
-    from study_server.studies.ownership import enable_pairs, reported_pairs
-
-    database = existing_database(db)
-    try:
+    if pair and not enable:
+        raise InputError("--pair names pairs to hand out again; add --enable")
+    with owner_at(db, server) as owner:
         if enable:
-            count = enable_pairs(database, slug, keys=pair or None)
+            count = owner.enable_pairs(slug, pair or None)
             typer.echo(f"{count} pairs of study {slug} are handed out again")
             return
-        rows = reported_pairs(database, slug)
-    finally:
-        database.close()
+        rows = list(owner.reported_pairs(slug))
     for row in rows:
-        state = "taken out" if row.disabled else "shown"
-        typer.echo(f"{row.pair_key}  prompt {row.prompt}  {row.reports} reports  {state}")
+        state = "taken out" if row.taken_out else "shown"
+        typer.echo(f"{row.pair}  prompt {row.prompt}  {row.reports} reports  {state}")
     if not rows:
         typer.echo(f"nobody reported a missing picture in study {slug}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -13,11 +13,14 @@ from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
-    from qsched.records.owner_api import PersonInfo, PersonRequest, ShareInfo
-    from study_server.studies.study import Study
-    from study_server.web.security import Keyring
+    from qsched.records.owner_api import NamedPerson, PersonInfo, PersonRequest, ShareInfo
+
+PersonT = TypeVar("PersonT", bound="NamedPerson")
 
 WHO_HELP = "Pseudonym (a-... or s-...) or withdrawal code."
+ADDRESS_HELP = (
+    "Address at which people reach the server, if it is not that of --server; http://127.0.0.1:8000 with --db."
+)
 PLATFORM_ID_HELP = "Instead of WHO: the person's id on the platform (PROLIFIC_PID)."
 
 
@@ -98,23 +101,19 @@ def forget(
     platform_id: str | None = typer.Option(None, "--platform-id", help=PLATFORM_ID_HELP),
     yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Delete one person's data, and the votes with them unless consent.after_withdrawal is keep_votes.
 
     Example: qsched study forget demo K7QF-29XM
     """
-    from study_server.owner import act_on_study, existing_database
-    from study_server.quality.forgetting import forget as job
-    from study_server.studies.actions import COMMAND_LINE
+    from qsched.records.owner_api import ForgetRequest
 
-    _one_name(who, platform_id)
+    person = _named(ForgetRequest, who, platform_id)
     if not yes:
         typer.confirm(f"Delete the data of {who or platform_id} in study {slug} permanently?", abort=True)
-    database = existing_database(db)
-    try:
-        done = act_on_study(database, slug, job, who=who, platform_id=platform_id, by=COMMAND_LINE)
-    finally:
-        database.close()
+    with owner_at(db, server) as owner:
+        done = owner.forget(slug, person)
     kept = f"; {done.kept} vote rows stay under a pseudonym, as the consent text allows" if done.kept else ""
     typer.echo(f"deleted: {done.votes} vote rows; {done.slots} slots are open again{kept}")
     typer.echo("copies that were exported before, and backups, are yours to clean")
@@ -146,27 +145,21 @@ def cleanup(
 def links(
     slug: str = typer.Argument(help=SLUG_HELP),
     count: int = typer.Option(10, "--count", min=1, max=10_000, help="How many people are invited."),
-    server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address at which they reach the server."),
+    address: str | None = typer.Option(None, "--address", help=ADDRESS_HELP),
     out: Path | None = typer.Option(None, "--out", help="Write name and link here (CSV) instead of on the screen."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Make personal links, one for each person, for a study with `platform: {name: personal}`.
 
-    A link takes one person to one place in the study, also on another device. The secret key must be the server's.
-    A sheet to print is at the server's pages: /admin, Settings.
+    A link takes one person to one place in the study, also on another device. With --db the secret key must be the
+    server's. A sheet to print is at the server's pages: /admin, Settings.
 
     Example: qsched study links demo --count 12 --server https://study.example --out links.csv
     """
-    from study_server.web.signed_links import personal_link
-
-    study, keys = _study_and_keys(slug, db)
-    if study.design.platform.name != "personal":
-        raise InputError(
-            f"study {slug} has platform {study.design.platform.name}; personal links need platform: {{name: personal}} "
-            "in study.yaml (qsched study update applies it)"
-        )
-    made = [personal_link(keys, slug=study.slug, uid=study.uid) for _ in range(count)]
-    lines = [f"{name},{server.rstrip('/')}{link}" for name, link in made]
+    begin = _address(address, server)
+    with owner_at(db, server) as owner:
+        lines = [f"{one.name},{begin}{one.link}" for one in owner.make_links(slug, count)]
     if out is None:
         typer.echo("\n".join(lines))
         return
@@ -178,77 +171,65 @@ def revoke(
     slug: str = typer.Argument(help=SLUG_HELP),
     file: Path = typer.Argument(help="Names of personal links, one per line, or links.csv itself."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Take personal links back that nobody has used; a link that was used goes on (exclude or forget the person).
 
     Example: qsched study revoke demo links.csv
     """
-    from study_server.owner import act_on_study, existing_database
-    from study_server.quality.revoking import link_names, revoke_links
-    from study_server.studies.actions import COMMAND_LINE
-
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from error
-    database = existing_database(db)
-    try:
-        done = act_on_study(database, slug, revoke_links, names=link_names(lines), by=COMMAND_LINE)
-    finally:
-        database.close()
+    names = [name for line in lines if (name := line.partition(",")[0].strip()) not in ("", "name")]
+    if not names:
+        raise InputError(f"{file} has no names of links: one per line, as links.csv has them")
+    with owner_at(db, server) as owner:
+        done = owner.revoke_links(slug, names)
     typer.echo(f"{done.revoked} links are revoked; {done.used} were used and go on; {done.before} were revoked before")
 
 
 def preview(
     slug: str = typer.Argument(help=SLUG_HELP),
-    server: str = typer.Option("http://127.0.0.1:8000", "--server", help="Address of the running server."),
+    address: str | None = typer.Option(None, "--address", help=ADDRESS_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
     """Print a link for your own walk through a study: marked, in no export, filling no slot. Valid for 12 hours.
 
-    It also opens a study that is paused or closed. The secret key must be the server's: with PostgreSQL set
+    It also opens a study that is paused or closed. With --db the secret key must be the server's: with PostgreSQL set
     QSCHED_SECRET_KEY as for `qsched serve`.
 
-    Example: qsched study preview demo --server http://127.0.0.1:8000
+    Example: qsched study preview demo
     """
-    from study_server.web.signed_links import preview_link
+    begin = _address(address, server)
+    with owner_at(db, server) as owner:
+        typer.echo(begin + owner.preview(slug))
 
-    study, keys = _study_and_keys(slug, db)
-    typer.echo(server.rstrip("/") + preview_link(keys, slug=study.slug, uid=study.uid))
 
-
-def _study_and_keys(slug: str, db: str | None) -> tuple[Study, Keyring]:
-    """The study, and the keys with which its server signs."""
-    from study_server.owner import default_database, existing_database, make_settings
-    from study_server.studies.cache import find_study
-    from study_server.web.security import Keyring
-
-    database = existing_database(db)
-    try:
-        with database.snapshot() as tx:
-            study = find_study(tx, slug)
-    finally:
-        database.close()
-    settings = make_settings(database_url=db or default_database())
-    return study, Keyring(settings.secret_key.get_secret_value())
+def _address(address: str | None, server: str | None) -> str:
+    """What a link begins with: the address at which people reach the server."""
+    return (address or server or "http://127.0.0.1:8000").rstrip("/")
 
 
 def _person(who: str, platform_id: str | None, reason: str) -> PersonRequest:
+    from qsched.records.owner_api import PersonRequest
+
+    return _named(PersonRequest, who, platform_id, reason=reason)
+
+
+def _named(kind: type[PersonT], who: str, platform_id: str | None, **more: str) -> PersonT:
+    """The request about one person; InputError unless the person is named once."""
     from pydantic import ValidationError
 
     from qsched.records.image_set import first_problem
-    from qsched.records.owner_api import PersonRequest
 
-    _one_name(who, platform_id)
-    try:
-        return PersonRequest(who=who or None, platform_id=platform_id, reason=reason)
-    except ValidationError as error:
-        raise InputError(first_problem(error)) from error
-
-
-def _one_name(who: str, platform_id: str | None) -> None:
     if bool(who) == (platform_id is not None):
         raise InputError("name the person once: WHO (a pseudonym or withdrawal code) or --platform-id")
+    try:
+        return kind.model_validate({"who": who or None, "platform_id": platform_id, **more})
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from error
 
 
 def _write_private(path: Path, lines: list[str]) -> None:

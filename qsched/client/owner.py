@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +41,24 @@ class Owner(Protocol):
 
     def include(self, slug: str, person: owner_api.PersonRequest) -> owner_api.ExclusionDone:
         """Let a person's votes count again."""
+
+    def forget(self, slug: str, person: owner_api.ForgetRequest) -> owner_api.ForgetDone:
+        """Delete one person's data; there is no way back."""
+
+    def reported_pairs(self, slug: str) -> Iterator[owner_api.ReportedPairInfo]:
+        """The pairs that people could not see, those that were taken out first."""
+
+    def enable_pairs(self, slug: str, pairs: Sequence[str] | None) -> int:
+        """Show again the pairs that were taken out: all (None), or those named. Returns how many."""
+
+    def preview(self, slug: str) -> str:
+        """The address of the owner's own walk through the study, without the server's."""
+
+    def make_links(self, slug: str, count: int) -> tuple[owner_api.LinkInfo, ...]:
+        """New personal links, which are stored nowhere."""
+
+    def revoke_links(self, slug: str, names: Sequence[str]) -> owner_api.LinksRevoked:
+        """Take back personal links that nobody has used."""
 
     def reports(self, slug: str) -> Iterator[owner_api.ReportInfo]:
         """What annotators reported, the newest first."""

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -115,6 +115,33 @@ class RemoteOwner:
         """Let a person's votes count again; needs the scopes of `exclude`."""
         return self._tell("POST", f"/studies/{_part(slug)}/inclusions", person, owner_api.ExclusionDone)
 
+    def forget(self, slug: str, person: owner_api.ForgetRequest) -> owner_api.ForgetDone:
+        """Delete one person's data; needs the scopes manage and people."""
+        return self._tell("POST", f"/studies/{_part(slug)}/deletions", person, owner_api.ForgetDone)
+
+    def reported_pairs(self, slug: str) -> Iterator[owner_api.ReportedPairInfo]:
+        """The pairs that people could not see, those that were taken out first."""
+        return self._pages(f"/studies/{_part(slug)}/pairs/reported", owner_api.ReportedPairInfo)
+
+    def enable_pairs(self, slug: str, pairs: Sequence[str] | None) -> int:
+        """Show again the pairs that were taken out: all (None), or those named; needs the scope manage."""
+        body = owner_api.EnableRequest(pairs=None if pairs is None else tuple(pairs))
+        return self._tell("POST", f"/studies/{_part(slug)}/pairs/enable", body, owner_api.PairsEnabled).pairs
+
+    def preview(self, slug: str) -> str:
+        """The address of the owner's own walk through the study, without the server's; needs the scope manage."""
+        return self._tell("POST", f"/studies/{_part(slug)}/previews", None, owner_api.LinkInfo).link
+
+    def make_links(self, slug: str, count: int) -> tuple[owner_api.LinkInfo, ...]:
+        """New personal links, which are stored nowhere; needs the scope manage."""
+        body = owner_api.LinksRequest(count=count)
+        return self._tell("POST", f"/studies/{_part(slug)}/links", body, owner_api.LinksMade).links
+
+    def revoke_links(self, slug: str, names: Sequence[str]) -> owner_api.LinksRevoked:
+        """Take back personal links that nobody has used; needs the scope manage."""
+        body = owner_api.RevokeRequest(names=tuple(names))
+        return self._tell("POST", f"/studies/{_part(slug)}/links/revoke", body, owner_api.LinksRevoked)
+
     def reports(self, slug: str) -> Iterator[owner_api.ReportInfo]:
         """What annotators reported, the newest first."""
         return self._pages(f"/studies/{_part(slug)}/reports", owner_api.ReportInfo)
@@ -170,8 +197,9 @@ class RemoteOwner:
     def _ask(self, address: str, kind: type[AnswerT]) -> AnswerT:
         return self._read(self._send("GET", address), kind)
 
-    def _tell(self, method: str, address: str, body: owner_api.ApiRequest, kind: type[AnswerT]) -> AnswerT:
-        return self._read(self._send(method, address, json=body.model_dump(mode="json")), kind)
+    def _tell(self, method: str, address: str, body: owner_api.ApiRequest | None, kind: type[AnswerT]) -> AnswerT:
+        content = {} if body is None else {"json": body.model_dump(mode="json")}
+        return self._read(self._send(method, address, **content), kind)
 
     def _send(self, method: str, address: str, **values: Any) -> httpx.Response:
         for attempt in range(1, ATTEMPTS + 1):

@@ -6,7 +6,7 @@ the last. An answer may gain fields, which an older client ignores; a request wi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -20,6 +20,8 @@ ItemT = TypeVar("ItemT")
 
 PAGE_ITEMS = 50
 MOST_ITEMS = 200
+#: Personal links, made or revoked by one request.
+MOST_LINKS = 10_000
 
 
 class ApiAnswer(BaseModel):
@@ -244,24 +246,95 @@ class ExclusionDone(ApiAnswer):
     late: int
 
 
+class ForgetDone(ApiAnswer):
+    """Vote rows that were deleted, slots that others fill now, and vote rows that the consent lets stay."""
+
+    votes: int
+    slots: int
+    kept: int
+
+
+class ReportedPairInfo(ApiAnswer):
+    """A pair that people could not see; a pair that was `taken_out` is shown to nobody."""
+
+    pair: str
+    prompt: str
+    reports: int
+    taken_out: bool
+
+
+class PairsEnabled(ApiAnswer):
+    """How many pairs are shown again."""
+
+    pairs: int
+
+
+class LinkInfo(ApiAnswer):
+    """A link, without the server's address. `name` is that of a personal link; a preview has none."""
+
+    name: str | None
+    link: str
+
+
+class LinksMade(ApiAnswer):
+    """New personal links; the server keeps none of them."""
+
+    links: tuple[LinkInfo, ...]
+
+
+class LinksRevoked(ApiAnswer):
+    """Links that were revoked now, that were used and go on, and that were revoked before."""
+
+    revoked: int
+    used: int
+    before: int
+
+
 class StatusRequest(ApiRequest):
     """Open, pause or close a study."""
 
     status: Status
 
 
-class PersonRequest(ApiRequest):
-    """Whom to exclude or include, named once: by pseudonym or withdrawal code (`who`), or by platform id."""
+class NamedPerson(ApiRequest):
+    """One person, named once: by pseudonym or withdrawal code (`who`), or by platform id."""
 
     who: Text | None = None
     platform_id: Text | None = None
-    reason: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] = ""
 
     @model_validator(mode="after")
-    def _one_name(self) -> PersonRequest:
+    def _one_name(self) -> Self:
         if bool(self.who) == bool(self.platform_id):
             raise ValueError("name the person once: who (a pseudonym or withdrawal code) or platform_id")
         return self
+
+
+class PersonRequest(NamedPerson):
+    """Whom to exclude or include, and why."""
+
+    reason: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] = ""
+
+
+class ForgetRequest(NamedPerson):
+    """Whose data to delete; there is no way back."""
+
+
+class EnableRequest(ApiRequest):
+    """The pairs to show again; null means all that were taken out."""
+
+    pairs: Annotated[tuple[Text, ...], Field(min_length=1, max_length=10_000)] | None = None
+
+
+class LinksRequest(ApiRequest):
+    """How many personal links to make."""
+
+    count: Annotated[int, Field(ge=1, le=MOST_LINKS)]
+
+
+class RevokeRequest(ApiRequest):
+    """The names of personal links to take back."""
+
+    names: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_LINKS)]
 
 
 class DesignRequest(ApiRequest):

@@ -17,16 +17,14 @@ from study_server.admin.figures import figures_of
 from study_server.admin.gate import Act, Owner
 from study_server.admin.pages import LinksPage, SettingItem, SettingsPage
 from study_server.admin.rendering import PagePlace, render
-from study_server.db import Tx
 from study_server.db.database import Database
 from study_server.errors import BadRequest
-from study_server.quality.revoking import link_names, revoke_links
-from study_server.studies.actions import record_action
+from study_server.quality.revoking import link_names, record_links_made, revoke_links
 from study_server.studies.cache import find_study
 from study_server.studies.design import StudyDesign
 from study_server.studies.update import design_history, stored_set_id, update_study
 from study_server.web.context import server_of
-from study_server.web.signed_links import personal_link, preview_link
+from study_server.web.signed_links import personal_links, preview_link
 
 router = APIRouter(prefix="/admin/studies/{slug}", include_in_schema=False)
 MOST_LINKS = 200
@@ -93,14 +91,12 @@ async def change(slug: str, act: Act) -> Response:
 async def links(slug: str, act: Act) -> Response:
     """A sheet of personal links to print; the links are made here and kept nowhere."""
     study = await act.server.studies.get(slug)
-    if study.design.platform.name != "personal":
-        raise BadRequest("this study has no personal links: its platform is not personal")
     wanted = act.form.get("count", "")
     if not wanted.isdecimal() or len(wanted) > 9 or not 1 <= int(wanted) <= MOST_LINKS:
         raise BadRequest(f"{wanted!r} is not a number of links from 1 to {MOST_LINKS}")
     base = str(act.request.base_url).rstrip("/")
-    made = [personal_link(act.server.keys, slug=slug, uid=study.uid) for _ in range(int(wanted))]
-    await act.server.writer.run(_note, None, actor=act.owner.name, slug=slug, count=wanted)
+    made = personal_links(act.server.keys, study, int(wanted))
+    await act.server.writer.run(record_links_made, None, by=act.owner.name, slug=slug, count=len(made))
     page = LinksPage(study.title, tuple((name, base + link) for name, link in made))
     return render(act.request, page, owner=act.owner, place=PagePlace(slug, study.title, "settings"))
 
@@ -114,10 +110,6 @@ async def revoke(slug: str, act: Act) -> Response:
     if not done.revoked:
         raise BadRequest(f"nothing was revoked: {done.used} links were used, {done.before} were revoked before")
     return RedirectResponse(f"/admin/studies/{slug}/settings?done=links-revoked", status_code=303)
-
-
-def _note(tx: Tx, *, actor: str, slug: str, count: str) -> None:
-    record_action(tx, "personal links made", actor=actor, study=slug, detail=count)
 
 
 def _update(database: Database, design: StudyDesign, *, by: str) -> None:

@@ -10,9 +10,12 @@ from study_server.admin.pairs import ReportRow
 from study_server.admin.progress import AnswersSoFar, StudyProgress
 from study_server.quality.exclusion import Exclusion
 from study_server.quality.figures import Share
+from study_server.quality.forgetting import Forgotten
 from study_server.quality.people import PersonRow, SessionRow
+from study_server.quality.revoking import Revoked
 from study_server.studies.actions import OwnerAction
 from study_server.studies.changes import DesignChange
+from study_server.studies.ownership import ReportedPair
 from study_server.studies.progress import StudyRow
 from study_server.studies.update import DesignVersion
 
@@ -123,6 +126,23 @@ def changes_of(changes: list[DesignChange]) -> owner_api.Changes:
 def exclusion_of(done: Exclusion) -> owner_api.ExclusionDone:
     """What an exclusion or its end did."""
     return owner_api.ExclusionDone(**asdict(done))
+
+
+def forgetting_of(done: Forgotten) -> owner_api.ForgetDone:
+    """What a deletion did."""
+    return owner_api.ForgetDone(**asdict(done))
+
+
+def reported_pair_of(row: ReportedPair) -> owner_api.ReportedPairInfo:
+    """A pair that people could not see."""
+    return owner_api.ReportedPairInfo(
+        pair=row.pair_key, prompt=row.prompt, reports=row.reports, taken_out=bool(row.disabled)
+    )
+
+
+def revoking_of(done: Revoked) -> owner_api.LinksRevoked:
+    """What a revocation did."""
+    return owner_api.LinksRevoked(**asdict(done))
 
 
 def _session(session: SessionRow) -> owner_api.SessionInfo:

@@ -13,6 +13,7 @@ from study_server.assignment.records import AssignmentContext
 from study_server.db import Tx
 from study_server.errors import NotFound
 from study_server.quality.exclusion import Exclusion, exclude, find_person, include
+from study_server.quality.forgetting import forget
 from study_server.quality.payments import payments_of
 from study_server.quality.people import read_people, read_person
 from study_server.studies.actions import record_action
@@ -55,6 +56,16 @@ async def exclude_person(slug: str, body: owner_api.PersonRequest, call: MayMana
 async def include_person(slug: str, body: owner_api.PersonRequest, call: MayManage) -> owner_api.ExclusionDone:
     """Let an excluded person's votes count again where their pairs still need one."""
     return await _act(slug, body, call, "include")
+
+
+@router.post("/deletions")
+async def forget_person(slug: str, body: owner_api.ForgetRequest, call: MayManage) -> owner_api.ForgetDone:
+    """Delete one person's data, and the votes with them unless the consent lets them stay. There is no way back."""
+    call.need("people")
+    study = await call.server.studies.get(slug)
+    done = await call.server.writer.run(forget, study, who=body.who or "", platform_id=body.platform_id, by=call.actor)
+    figures_of(call.request).forget(slug)
+    return answers.forgetting_of(done)
 
 
 @router.get("/payments")

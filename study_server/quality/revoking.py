@@ -14,13 +14,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from qsched.records.owner_api import MOST_LINKS
 from study_server.assignment.records import AssignmentContext
 from study_server.db import Statement, Tx
 from study_server.errors import BadRequest
 from study_server.studies.actions import record_action
 from study_server.studies.study import Study
 
-MOST_NAMES = 10_000
 NAME = re.compile(r"[2-9A-HJ-NP-Z]{12}")
 
 USED = Statement("""
@@ -53,8 +53,8 @@ def link_names(lines: Iterable[str]) -> list[str]:
         if not NAME.fullmatch(first):
             raise BadRequest(f"{first[:80]!r} is not the name of a personal link (12 letters and digits)")
         names.append(first)
-    if not 1 <= len(names) <= MOST_NAMES:
-        raise BadRequest(f"{len(names)} names; give 1 to {MOST_NAMES}, one per line, as links.csv has them")
+    if not 1 <= len(names) <= MOST_LINKS:
+        raise BadRequest(f"{len(names)} names; give 1 to {MOST_LINKS}, one per line, as links.csv has them")
     return list(dict.fromkeys(names))
 
 
@@ -70,6 +70,11 @@ def revoke_links(tx: Tx, context: AssignmentContext, *, names: Sequence[str], by
     if revoked:
         record_action(tx, "personal links revoked", actor=by, study=study.slug, detail=str(revoked))
     return Revoked(revoked, used, len(names) - used - revoked)
+
+
+def record_links_made(tx: Tx, *, by: str, slug: str, count: int) -> None:
+    """Note in the log that personal links were made: how many, not which."""
+    record_action(tx, "personal links made", actor=by, study=slug, detail=str(count))
 
 
 def is_revoked(tx: Tx, *, study_id: int, name: str) -> bool:

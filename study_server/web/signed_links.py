@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from study_server.clock import now_ms
+from study_server.errors import BadRequest
 from study_server.studies.panels import PERSONAL
 from study_server.studies.study import Study
 from study_server.web.security import Keyring
@@ -25,6 +26,16 @@ def is_preview(keys: Keyring, study: Study, token: str | None) -> bool:
     value = keys.verify(token)
     purpose, _, until = (value or "").rpartition(":")
     return purpose == f"preview:{study.uid}" and until.isdigit() and now_ms() < int(until)
+
+
+def personal_links(keys: Keyring, study: Study, count: int) -> list[tuple[str, str]]:
+    """So many new personal links, as (name, address); BadRequest if the study takes other people."""
+    if study.design.platform.name != "personal":
+        raise BadRequest(
+            f"study {study.slug} has platform {study.design.platform.name}; personal links need "
+            "platform: {name: personal} in study.yaml (qsched study update applies it)"
+        )
+    return [personal_link(keys, slug=study.slug, uid=study.uid) for _ in range(count)]
 
 
 def personal_link(keys: Keyring, *, slug: str, uid: str) -> tuple[str, str]:

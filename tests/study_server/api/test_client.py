@@ -11,6 +11,7 @@ from qsched.cli.main import app
 from qsched.client import ApiError, RemoteOwner, read_token
 from qsched.client.remote import checked_address
 from qsched.errors import InputError, IntegrityError
+from qsched.records.owner_api import ForgetRequest
 from study_server.api.tokens import create_token
 from study_server.local import LocalOwner
 from tests.study_server.live import listening
@@ -71,6 +72,65 @@ def test_the_same_words_come_from_the_server_as_from_the_database(remote, settin
     assert "study s is paused" in act("pause", "s")
     assert "token laptop" in act("log", "s").splitlines()[0]
     assert query(database, "SELECT status FROM studies") == [("paused",)]
+
+
+def test_links_pairs_and_deletions_come_from_the_server_as_from_the_database(
+    settings, database, make_study, tmp_path, monkeypatch
+):
+    make_study(votes_per_pair=2, platform={"name": "personal"})
+    query(database, "UPDATE pairs SET disabled = true, problems = 3 WHERE id IN (SELECT min(id) FROM pairs)")
+    text, _ = create_token(database, "laptop", scopes=["read", "manage", "people"], days=1)
+    monkeypatch.setenv("QSCHED_TOKEN", text)
+    monkeypatch.setenv("QSCHED_SECRET_KEY", settings.secret_key.get_secret_value())
+    with listening(settings) as address:
+        places = {"there": ("--server", address), "here": ("--db", settings.database_url, "--address", address)}
+
+        def act(*words, where="there", code=0):
+            place = places[where] if words[0] in ("links", "preview") else places[where][:2]
+            done = CliRunner().invoke(app, ["study", *words, *place])
+            assert done.exit_code == code, (words, done.output, done.exception)
+            return done.output
+
+        files = {}
+        for where in places:
+            files[where] = tmp_path / f"{where}.csv"
+            act("links", "s", "--count", "2", "--out", str(files[where]), where=where)
+            assert files[where].stat().st_mode & 0o077 == 0
+            # A link made on either side lets a person in.
+            link = files[where].read_text().splitlines()[1].partition(",")[2]
+            assert link.startswith(f"{address}/s/s?t=")
+            assert httpx.get(link, follow_redirects=True).status_code == 200
+            walk = act("preview", "s", where=where).strip()
+            assert "review" in httpx.get(walk, follow_redirects=True).text
+        assert (
+            act("revoke", "s", str(files["there"]))
+            == "2 links are revoked; 0 were used and go on; 0 were revoked before\n"
+        )
+        assert "2 were revoked before" in act("revoke", "s", str(files["there"]), where="here")
+
+        assert act("pairs", "s") == act("pairs", "s", where="here") != ""
+        assert act("pairs", "s").endswith("3 reports  taken out\n")
+        assert "add --enable" in str(
+            CliRunner().invoke(app, ["study", "pairs", "s", "--pair", "x", *places["there"]]).exception
+        )
+        assert "1 pairs of study s are handed out again" in act("pairs", "s", "--enable")
+        assert query(database, "SELECT count(*) FROM pairs WHERE disabled") == [(0,)]
+
+        with RemoteOwner(address, text) as owner, pytest.raises(ApiError, match="404"):
+            owner.forget("s", ForgetRequest(who="a-000000000000"))
+    log = [action for (action,) in query(database, "SELECT action FROM owner_actions ORDER BY id")]
+    assert log.count("personal links made") == 2 and "pairs enabled" in log
+
+
+def test_a_deletion_over_the_api_needs_the_scope_people(remote, database):
+    address, token = remote
+    narrow, _ = create_token(database, "narrow", scopes=["read", "manage"], days=1)
+    with RemoteOwner(address, narrow) as owner, pytest.raises(ApiError, match="scope"):
+        owner.forget("s", ForgetRequest(platform_id="ben"))
+    with RemoteOwner(address, token) as owner:
+        done = owner.forget("s", ForgetRequest(platform_id="ben"))
+        assert done.votes == 4 and done.kept == 0
+        assert "ben" not in {payment.platform_id for payment in owner.payments("s")}
 
 
 def test_both_sides_have_every_method_of_an_owner(database_url):
