@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -184,6 +185,9 @@ def revoke(
     names = [name for line in lines if (name := line.partition(",")[0].strip()) not in ("", "name")]
     if not names:
         raise InputError(f"{file} has no names of links: one per line, as links.csv has them")
+    for name in names:
+        if not re.fullmatch("[2-9A-HJ-NP-Z]{12}", name):
+            raise InputError(f"{file}: {name[:80]!r} is not the name of a personal link (12 letters and digits)")
     with owner_at(db, server) as owner:
         done = owner.revoke_links(slug, names)
     typer.echo(f"{done.revoked} links are revoked; {done.used} were used and go on; {done.before} were revoked before")

@@ -125,8 +125,11 @@ class RemoteOwner:
 
     def enable_pairs(self, slug: str, pairs: Sequence[str] | None) -> int:
         """Show again the pairs that were taken out: all (None), or those named; needs the scope manage."""
-        body = owner_api.EnableRequest(pairs=None if pairs is None else tuple(pairs))
-        return self._tell("POST", f"/studies/{_part(slug)}/pairs/enable", body, owner_api.PairsEnabled).pairs
+        step = owner_api.MOST_PAIRS
+        parts = [None] if pairs is None else [tuple(pairs[i : i + step]) for i in range(0, len(pairs), step)]
+        address = f"/studies/{_part(slug)}/pairs/enable"
+        bodies = [owner_api.EnableRequest(pairs=part) for part in parts]
+        return sum(self._tell("POST", address, body, owner_api.PairsEnabled).pairs for body in bodies)
 
     def preview(self, slug: str) -> str:
         """The address of the owner's own walk through the study, without the server's; needs the scope manage."""
@@ -139,8 +142,15 @@ class RemoteOwner:
 
     def revoke_links(self, slug: str, names: Sequence[str]) -> owner_api.LinksRevoked:
         """Take back personal links that nobody has used; needs the scope manage."""
-        body = owner_api.RevokeRequest(names=tuple(names))
-        return self._tell("POST", f"/studies/{_part(slug)}/links/revoke", body, owner_api.LinksRevoked)
+        address, done = f"/studies/{_part(slug)}/links/revoke", []
+        for start in range(0, len(names), owner_api.MOST_NAMES):
+            body = owner_api.RevokeRequest(names=tuple(names[start : start + owner_api.MOST_NAMES]))
+            done.append(self._tell("POST", address, body, owner_api.LinksRevoked))
+        return owner_api.LinksRevoked(
+            revoked=sum(one.revoked for one in done),
+            used=sum(one.used for one in done),
+            before=sum(one.before for one in done),
+        )
 
     def reports(self, slug: str) -> Iterator[owner_api.ReportInfo]:
         """What annotators reported, the newest first."""

@@ -16,12 +16,17 @@ Status = Literal["open", "paused", "closed"]
 ExportFormat = Literal["parquet", "csv", "jsonl"]
 #: Text that both databases store: no NUL.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
+PairName = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1, max_length=200)]
+#: The name in a personal link.
+LinkName = Annotated[str, StringConstraints(pattern=r"^[2-9A-HJ-NP-Z]{12}$")]
 ItemT = TypeVar("ItemT")
 
 PAGE_ITEMS = 50
 MOST_ITEMS = 200
-#: Personal links, made or revoked by one request.
+#: Personal links made by one request, and names in one request: a body has at most 64 KiB.
 MOST_LINKS = 10_000
+MOST_NAMES = 4_000
+MOST_PAIRS = 200
 
 
 class ApiAnswer(BaseModel):
@@ -322,7 +327,7 @@ class ForgetRequest(NamedPerson):
 class EnableRequest(ApiRequest):
     """The pairs to show again; null means all that were taken out."""
 
-    pairs: Annotated[tuple[Text, ...], Field(min_length=1, max_length=10_000)] | None = None
+    pairs: Annotated[tuple[PairName, ...], Field(min_length=1, max_length=MOST_PAIRS)] | None = None
 
 
 class LinksRequest(ApiRequest):
@@ -334,7 +339,7 @@ class LinksRequest(ApiRequest):
 class RevokeRequest(ApiRequest):
     """The names of personal links to take back."""
 
-    names: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST_LINKS)]
+    names: Annotated[tuple[LinkName, ...], Field(min_length=1, max_length=MOST_NAMES)]
 
 
 class DesignRequest(ApiRequest):
