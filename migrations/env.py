@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from study_server.db import owner_models
+from study_server.db import evidence_models, owner_models, participation_models
 from study_server.db.database import Database
 from study_server.db.models import Base
 
-assert owner_models  # its tables belong to Base.metadata once it is imported
+# Their tables belong to Base.metadata once they are imported.
+assert evidence_models and owner_models and participation_models
 database: Database = context.config.attributes["database"]
 
 with database.engine.connect() as connection:

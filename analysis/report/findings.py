@@ -10,14 +10,7 @@ import polars as pl
 
 from analysis.report.kit.fonts import Fonts, fonts_for
 from analysis.report.settings import ReportSettings
-from analysis.report.subjects.annotators import (
-    AnnotatorResults,
-    Influence,
-    find_agreement,
-    find_conduct,
-    find_influence,
-    find_reliability,
-)
+from analysis.report.subjects.annotators import AnnotatorResults, find_agreement, find_conduct, find_reliability
 from analysis.report.subjects.assisted import Assisted, find_assisted, refuse_assist
 from analysis.report.subjects.caveats import (
     listed,
@@ -36,6 +29,7 @@ from analysis.report.subjects.claims import Claim, judge_all
 from analysis.report.subjects.collected import Collected, find_collected
 from analysis.report.subjects.covariates import Adjusted, find_adjusted
 from analysis.report.subjects.groups import Group, find_groups
+from analysis.report.subjects.influence import Influence, find_influence
 from analysis.report.subjects.looks import looks_claims, looks_warnings, with_looks
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
 from analysis.report.subjects.pictures import ExamplePair, ImageSet, find_examples, load_image_set

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.report.findings import Findings
 from analysis.report.kit.section import Section
-from analysis.report.subjects.annotators import annotators_section, influence_section
+from analysis.report.subjects.annotators import annotators_section
 from analysis.report.subjects.assisted import assisted_section
 from analysis.report.subjects.certificate import certificate_section
 from analysis.report.subjects.choices import choices_section
@@ -12,6 +12,7 @@ from analysis.report.subjects.collected import collected_section
 from analysis.report.subjects.contrasts import contrasts_section
 from analysis.report.subjects.covariates import covariate_section
 from analysis.report.subjects.groups import groups_section
+from analysis.report.subjects.influence import influence_section
 from analysis.report.subjects.looks import looks_section
 from analysis.report.subjects.pairs import pairs_section, sequential_section
 from analysis.report.subjects.session import session_section

@@ -6,54 +6,47 @@ transactions, so that other studies of the same server keep voting meanwhile.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from qsched.errors import InputError
 from qsched.locations import Location, remove_folder
-from qsched.records import ImageRow, Manifest, iter_rows, read_manifest, refuse_faulty
+from qsched.records import Manifest, iter_rows, read_manifest, refuse_faulty
 from qsched.records.curation import count_words
-from qsched.threads import in_order, threads_for
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
 from study_server.db.models import (
-    ComparisonRecord,
     DesignVersionRecord,
     ImageRecord,
     PairRecord,
-    PromptRecord,
-    RankedSetRecord,
     StudyRecord,
     TripletRecord,
-    VoteBudgetRecord,
 )
-from study_server.media.importing import StoredImage, store_images
 from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import design_changes
-from study_server.studies.comparisons import ImageKey, PlannedPair, study_arms
+from study_server.studies.comparisons import study_arms
 from study_server.studies.curated import keep_curated
 from study_server.studies.design import StudyDesign
 from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.hidden import MADE, make_hidden_traps
 from study_server.studies.identical import leave_out_identical
-from study_server.studies.texts import write_text
+from study_server.studies.study_rows import (
+    write_budget,
+    write_comparisons,
+    write_images,
+    write_pairs,
+    write_ranked_sets,
+    write_triplets,
+)
 from study_server.studies.triplet_pictures import StoredPictures, TripletPictures, prepare_triplets
 from study_server.studies.triplets import plan_study, reference_arm
-
-ROWS_A_TRANSACTION = 2000
-# As many processes' threads can take from a study's total at the same moment.
-BUDGET_ROWS = 32
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +137,11 @@ def _create(
     for folder in (data_folder, target):  # each with the mode: `parents` would make those above with another one
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shown = [row for row in rows if row.arm in needed]
-    images = _store(database, study_id, shown, set_folder, target, removed, progress)
+    images = write_images(database, study_id, shown, set_folder, target, removed, progress)
     # Two files can differ and look the same, so what counts now is the unpacked pixels.
     to_show = leave_out_identical(planned, looks=images.looks, design=design)
     left_out = dict(Counter(curated.left_out) + Counter(identical=to_show.identical))
-    comparisons = _write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
+    comparisons = write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
     triplets = TripletPictures(to_show.pairs)
     if design.fidelity is not None:
         note(f"measuring how {len(images.files):,} pictures differ from their reference, and preparing triplets")
@@ -173,11 +166,11 @@ def _create(
             files=images.files,
             folder=target,
         )
-    n_pairs = _write_pairs(database, study_id, triplets.pairs, images, comparisons)
-    _write_triplets(database, study_id, triplets.rows)
-    _write_ranked_sets(database, study_id, triplets.pairs, images)
+    n_pairs = write_pairs(database, study_id, triplets.pairs, images, comparisons)
+    write_triplets(database, study_id, triplets.rows)
+    write_ranked_sets(database, study_id, triplets.pairs, images)
     if design.votes_total is not None:
-        _write_budget(database, study_id, design.votes_total)
+        write_budget(database, study_id, design.votes_total)
     # Once for all copies: a study that is open has its pictures on disk.
     os.sync()
     with database.session() as session:
@@ -197,14 +190,6 @@ def _create(
         refused=triplets.refused,
         triplets=design.fidelity is not None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    prompts: dict[str, int]
-    ids: dict[ImageKey, int]
-    looks: dict[ImageKey, str]
-    files: dict[ImageKey, str]
 
 
 def _existing(database: Database, slug: str) -> tuple[str, str, str] | None:
@@ -263,150 +248,3 @@ def _begin(database: Database, design: StudyDesign, manifest: Manifest, folder: 
         session.flush()
         session.add(DesignVersionRecord(study_id=study.id, version=1, design=study.design, changed_ms=study.created_ms))
         return study.id
-
-
-def _store(
-    database: Database,
-    study_id: int,
-    rows: Sequence[ImageRow],
-    source: Location,
-    target: Location,
-    removed: Counter[str],
-    progress: Callable[[int], None],
-) -> _Stored:
-    texts = {row.prompt_id: (row.prompt, row.category) for row in rows}
-    prompts: dict[str, int] = {}
-    for part in _parts(sorted(texts.items())):
-        with database.session() as session:
-            inserted = session.execute(
-                sa.insert(PromptRecord).returning(PromptRecord.id, PromptRecord.prompt_key),
-                [{"study_id": study_id, "prompt_key": k, "prompt": t, "category": c} for k, (t, c) in part],
-            )
-            prompts.update({key: number for number, key in inserted})
-    ids: dict[ImageKey, int] = {}
-    looks: dict[ImageKey, str] = {}
-    files: dict[ImageKey, str] = {}
-    for stored in _parts(_stored(rows, source, target)):
-        removed.update(name for item in stored for name in item.removed)
-        with database.session() as session:
-            inserted_images = session.execute(
-                sa.insert(ImageRecord).returning(
-                    ImageRecord.id, ImageRecord.prompt_id, ImageRecord.sample_index, ImageRecord.arm
-                ),
-                [_image_values(study_id, prompts[item.row.prompt_id], item) for item in stored],
-            )
-            names = {number: key for key, number in prompts.items()}
-            ids.update({(names[p], s, arm): number for number, p, s, arm in inserted_images})
-        looks.update({(item.row.prompt_id, item.row.sample_index, item.row.arm): item.pixels for item in stored})
-        files.update({(item.row.prompt_id, item.row.sample_index, item.row.arm): item.file for item in stored})
-        progress(len(ids))
-    return _Stored(prompts, ids, looks, files)
-
-
-def _stored(rows: Sequence[ImageRow], source: Location, target: Location) -> Iterator[StoredImage]:
-    def unit(row: ImageRow) -> tuple[str, int]:
-        return row.prompt_id, row.sample_index
-
-    groups = [list(group) for _, group in itertools.groupby(sorted(rows, key=unit), key=unit)]
-    store = partial(store_images, source=source, target=target)
-    for stored in in_order(store, groups, threads=max(threads_for(source), threads_for(target))):
-        yield from stored
-
-
-def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str, Any]:
-    row = item.row
-    return {
-        "study_id": study_id,
-        "prompt_id": prompt_id,
-        "sample_index": row.sample_index,
-        "arm": row.arm,
-        "sha256": row.sha256,
-        "file": item.file,
-        "width": row.width,
-        "height": row.height,
-    }
-
-
-def _write_comparisons(database: Database, study_id: int, planned: Sequence[PlannedPair]) -> dict[tuple[str, str], int]:
-    arms = dict.fromkeys((pair.first_arm, pair.second_arm) for pair in planned if pair.pool == "task")
-    with database.session() as session:
-        inserted = session.execute(
-            sa.insert(ComparisonRecord).returning(
-                ComparisonRecord.id, ComparisonRecord.first_arm, ComparisonRecord.second_arm
-            ),
-            [{"study_id": study_id, "first_arm": first, "second_arm": second} for first, second in sorted(arms)],
-        )
-        return {(first, second): number for number, first, second in inserted}
-
-
-def _write_budget(database: Database, study_id: int, total: int) -> None:
-    rows = min(BUDGET_ROWS, total)
-    with database.session() as session:
-        session.execute(
-            sa.insert(VoteBudgetRecord),
-            [{"study_id": study_id, "remaining": total // rows + (n < total % rows)} for n in range(rows)],
-        )
-
-
-def _write_pairs(
-    database: Database,
-    study_id: int,
-    planned: Sequence[PlannedPair],
-    images: _Stored,
-    comparisons: Mapping[tuple[str, str], int],
-) -> int:
-    for part in _parts(enumerate(planned)):
-        with database.session() as session:
-            session.execute(
-                sa.insert(PairRecord),
-                [
-                    {
-                        "study_id": study_id,
-                        "pair_key": pair.pair_key,
-                        "rank": rank,
-                        "prompt_id": images.prompts[pair.prompt_key],
-                        "sample_index": pair.sample_index,
-                        "first_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.first_arm)],
-                        "second_image_id": images.ids[(pair.prompt_key, pair.sample_index, pair.second_arm)],
-                        "pool": pair.pool,
-                        "better": pair.better,
-                        "why": write_text(pair.why),
-                        "comparison_id": (
-                            comparisons.get((pair.first_arm, pair.second_arm)) if pair.pool == "task" else None
-                        ),
-                    }
-                    for rank, pair in part
-                ],
-            )
-    return len(planned)
-
-
-def _write_ranked_sets(database: Database, study_id: int, planned: Sequence[PlannedPair], images: _Stored) -> None:
-    ranked = [pair for pair in planned if pair.others]
-    with database.session() as session:
-        keys = sa.select(PairRecord.pair_key, PairRecord.id).where(PairRecord.study_id == study_id)
-        ids = {key: number for key, number in session.execute(keys)} if ranked else {}
-    for part in _parts(ranked):
-        rows = []
-        for pair in part:
-            found = [images.ids[(pair.prompt_key, pair.sample_index, arm)] for arm in pair.others]
-            third, fourth = found[0], found[1] if len(found) > 1 else None
-            rows.append({"pair_id": ids[pair.pair_key], "third_image_id": third, "fourth_image_id": fourth})
-        with database.session() as session:
-            session.execute(sa.insert(RankedSetRecord), rows)
-
-
-def _write_triplets(database: Database, study_id: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    empty = dict.fromkeys(column.name for column in TripletRecord.__table__.columns)
-    with database.session() as session:
-        keys = sa.select(PairRecord.pair_key, PairRecord.id).where(PairRecord.study_id == study_id)
-        ids = {key: number for key, number in session.execute(keys)} if rows else {}
-    for part in _parts(rows.items()):
-        with database.session() as session:
-            session.execute(sa.insert(TripletRecord), [{**empty, **row, "pair_id": ids[key]} for key, row in part])
-
-
-def _parts(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while part := list(itertools.islice(iterator, ROWS_A_TRANSACTION)):
-        yield part

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from qsched.locations import Location, remove_folder
 from study_server.clock import now_ms
 from study_server.db.database import Database
-from study_server.db.models import PairRecord, PromptRecord, SessionRecord, StudyRecord, VoteRecord
+from study_server.db.models import PairRecord, PromptRecord, StudyRecord
+from study_server.db.participation_models import SessionRecord, VoteRecord
 from study_server.errors import Conflict, NotFound
 from study_server.media.store import study_folder
 from study_server.studies.actions import COMMAND_LINE, record_action

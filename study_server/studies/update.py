@@ -11,7 +11,8 @@ from qsched.errors import InputError
 from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.lock import exclusive_setup
-from study_server.db.models import DesignVersionRecord, SessionRecord, StudyRecord, VoteBudgetRecord
+from study_server.db.models import DesignVersionRecord, StudyRecord, VoteBudgetRecord
+from study_server.db.participation_models import SessionRecord
 from study_server.errors import NotFound
 from study_server.studies.actions import COMMAND_LINE, record_action
 from study_server.studies.changes import DesignChange, design_changes

@@ -99,3 +99,18 @@ def make_study(database, settings, small_image_set):
         return design
 
     return make
+
+
+@pytest.fixture
+def make_fidelity(database, settings):
+    """make_fidelity(image_set, slug="f", **design) puts a small fidelity study into the database."""
+
+    def make(images, slug="f", **values):
+        small = {"traps": {"each": 4, "least": 4}, "bias_each": 1}
+        values = {"fidelity": small, "votes_per_pair": 2, "repeat_rate": 0.0, "pairs_per_annotator": None} | values
+        design = StudyDesign(slug=slug, title="A test", images=str(images), design="fidelity", **values)
+        return create_study(
+            database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None
+        )
+
+    return make

@@ -27,7 +27,7 @@ from study_server.errors import BadRequest, Conflict
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude
 from study_server.quality.forgetting import forget
-from tests.study_server.test_fidelity import TripletVisitor
+from tests.study_server.test_triplet_votes import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
 PLAN = "--include-simulated"

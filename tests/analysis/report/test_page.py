@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, meta, nodes
 import analysis.report.page as page_module
 from analysis.report.kit.style import CSS_VARIABLES
 from analysis.report.page import TEMPLATE, PageContext
-from analysis.report.subjects.annotators import Influence, influence_words
+from analysis.report.subjects.influence import Influence, influence_words
 from analysis.stats.annotator_results import InfluenceRow
 from tests.analysis.report.conftest import MakeReport, Report
 from tests.analysis.report.simulated import simulated_votes

@@ -17,7 +17,7 @@ from study_server.studies.design import StudyDesign
 from study_server.studies.ownership import list_studies, set_status
 from tests.conftest import write_image_set
 from tests.study_server.admin.owning import signed_in
-from tests.study_server.test_fidelity import TripletVisitor
+from tests.study_server.test_triplet_votes import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
 TEXT = re.compile(r"<[^>]+>|\s+")
