@@ -37,7 +37,7 @@ class LooksAgain:
 
 
 @dataclass(frozen=True)
-class _Due:
+class _DueLook:
     """The vote that makes a look due, and whether it is the last one because no more came."""
 
     through: int
@@ -64,7 +64,7 @@ def take_looks_again(evidence: Evidence) -> LooksAgain:
         return _wrong(f"{LOOKS} is not about the {len(arms)} arms of the task pairs and the question {question!r}")
     if [look.number for look in looks.looks] != list(range(1, len(looks.looks) + 1)):
         return _wrong(f"a look in {LOOKS} is missing, doubled or out of order")
-    return _Chain(evidence, rule, question, arms).compare(looks.looks)
+    return _LookReplay(evidence, rule, question, arms).compare(looks.looks)
 
 
 def _wrong(problem: str) -> LooksAgain:
@@ -75,7 +75,7 @@ def _arms(evidence: Evidence) -> set[str]:
     return {pair[side] for pair in evidence.pairs if pair["pool"] == "task" for side in ("first_arm", "second_arm")}
 
 
-class _Chain:
+class _LookReplay:
     """The votes of a study by number, and the looks at them."""
 
     def __init__(self, evidence: Evidence, rule: StoppingRule, question: str, arms: tuple[str, ...]) -> None:
@@ -154,7 +154,9 @@ class _Chain:
         found += [f"{_words(mine)}, not {_words(theirs)}" for mine, theirs in _unlike(again.arms, look.arms)]
         return found
 
-    def _due(self, number: int, open_arms: tuple[str, ...], left_out: Collection[str], *, late: bool) -> _Due | None:
+    def _due(
+        self, number: int, open_arms: tuple[str, ...], left_out: Collection[str], *, late: bool
+    ) -> _DueLook | None:
         """As `study_server.studies.looks.find_due_look`; without enough votes the last of all, as a final look."""
         needed = self._rule.votes_at(number)
         votes: Counter[str] = Counter()
@@ -174,8 +176,8 @@ class _Chain:
             if row["supersedes"] is None:
                 last = int(row["vote"])
             if all(votes[arm] >= needed for arm in open_arms):
-                return _Due(int(row["vote"]), final=False)
-        return None if last is None else _Due(last, final=True)
+                return _DueLook(int(row["vote"]), final=False)
+        return None if last is None else _DueLook(last, final=True)
 
     def _table(self, through: int, left_out: Collection[str], *, late: bool) -> pl.DataFrame:
         """The votes table as it was with the vote `through`."""

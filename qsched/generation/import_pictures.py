@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qsched.errors import InputError
 from qsched.files import append_synced, write_atomic
-from qsched.generation.picture_places import PictureFile, Places, PromptSample
+from qsched.generation.picture_places import PictureFile, PictureFiles, PromptSample
 from qsched.generation.render import encode_png
 from qsched.generation.store import check_writable
 from qsched.locations import Location, RemotePath
@@ -59,7 +59,7 @@ class _ReadPicture:
 
 
 def import_pictures(
-    places: Places,
+    places: PictureFiles,
     *,
     out: Location,
     backbone: str = "imported",
@@ -130,7 +130,7 @@ def _put_all(folder: Path, out: RemotePath) -> None:
 
 def _write(
     folder: Path,
-    places: Places,
+    places: PictureFiles,
     paired: Sequence[PromptSample],
     arms: Mapping[str, ArmRecord],
     *,

@@ -43,7 +43,7 @@ class PictureFile:
 
 
 @dataclass(frozen=True)
-class Places:
+class PictureFiles:
     """The files of each arm by place, where each arm came from, and what is worth knowing."""
 
     files: Mapping[str, Mapping[PromptSample, PictureFile]]
@@ -51,7 +51,7 @@ class Places:
     notes: tuple[str, ...] = ()
 
 
-def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> Places:
+def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> PictureFiles:
     """Every picture in the arms' folders; its path without the ending is the id of its prompt in the prompts file."""
     texts = _texts(prompts)
     files: dict[str, dict[PromptSample, PictureFile]] = {}
@@ -79,10 +79,10 @@ def places_by_name(folders: Mapping[str, Path], *, prompts: Path) -> Places:
         notes.append(f"{others} {are} left alone")
     if len(used) < len(texts):
         notes.append(f"{len(texts) - len(used)} of {len(texts)} prompts have no picture")
-    return Places(files, {arm: str(folder) for arm, folder in folders.items()}, tuple(notes))
+    return PictureFiles(files, {arm: str(folder) for arm, folder in folders.items()}, tuple(notes))
 
 
-def places_of_geneval(folders: Mapping[str, Path]) -> Places:
+def places_of_geneval(folders: Mapping[str, Path]) -> PictureFiles:
     """GenEval's layout: a folder per prompt with metadata.jsonl ("prompt") and samples/0000.png, 0001.png ..."""
     files: dict[str, dict[PromptSample, PictureFile]] = {}
     for arm, folder in folders.items():
@@ -100,10 +100,10 @@ def places_of_geneval(folders: Mapping[str, Path]) -> Places:
                     raise InputError(f"{path} and {found[place].path} are two pictures of one sample")
                 found[place] = PictureFile(path, text, category)
         files[arm] = found
-    return Places(files, {arm: str(folder) for arm, folder in folders.items()})
+    return PictureFiles(files, {arm: str(folder) for arm, folder in folders.items()})
 
 
-def places_of_table(table: Path, *, prompts: Path | None = None) -> Places:
+def places_of_table(table: Path, *, prompts: Path | None = None) -> PictureFiles:
     """A csv file with arm, file (relative to it), prompt_id, and prompt (or a prompts file), sample_index, category."""
     reader = csv.DictReader(io.StringIO(read_utf8(table, max_bytes=_MAX_TABLE, missing="give the csv of an import")))
     _check_columns(table, list(reader.fieldnames or ()), needs_prompt=prompts is None)
@@ -117,7 +117,7 @@ def places_of_table(table: Path, *, prompts: Path | None = None) -> Places:
         found[place] = file
     if not files:
         raise InputError(f"{table} has no rows")
-    return Places(files, dict.fromkeys(files, str(table)))
+    return PictureFiles(files, dict.fromkeys(files, str(table)))
 
 
 def _check_columns(table: Path, columns: Sequence[str], *, needs_prompt: bool) -> None:
