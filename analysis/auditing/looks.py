@@ -37,7 +37,7 @@ class LooksAgain:
 
 
 @dataclass(frozen=True)
-class _DueLook:
+class _LookTrigger:
     """The vote that makes a look due, and whether it is the last one because no more came."""
 
     through: int
@@ -156,7 +156,7 @@ class _LookReplay:
 
     def _due(
         self, number: int, open_arms: tuple[str, ...], left_out: Collection[str], *, late: bool
-    ) -> _DueLook | None:
+    ) -> _LookTrigger | None:
         """As `study_server.studies.looks.find_due_look`; without enough votes the last of all, as a final look."""
         needed = self._rule.votes_at(number)
         votes: Counter[str] = Counter()
@@ -176,8 +176,8 @@ class _LookReplay:
             if row["supersedes"] is None:
                 last = int(row["vote"])
             if all(votes[arm] >= needed for arm in open_arms):
-                return _DueLook(int(row["vote"]), final=False)
-        return None if last is None else _DueLook(last, final=True)
+                return _LookTrigger(int(row["vote"]), final=False)
+        return None if last is None else _LookTrigger(last, final=True)
 
     def _table(self, through: int, left_out: Collection[str], *, late: bool) -> pl.DataFrame:
         """The votes table as it was with the vote `through`."""
