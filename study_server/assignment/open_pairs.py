@@ -20,7 +20,7 @@ from study_server.assignment.policy import Candidate
 from study_server.assignment.records import AssignmentContext
 from study_server.assignment.session import AnnotatorSession
 from study_server.db import Statement, Tx
-from study_server.studies.design import MAX_PROMPT_GAP
+from study_server.studies.design import MAX_PROMPT_GAP, StudyDesign
 
 # Pairs that are found for one choice. On PostgreSQL several transactions choose at once, and each passes over the pairs
 # that another one holds: of 8, two groups of 8 votes often hold all.
@@ -29,6 +29,8 @@ FIRST = 128
 SHORT = 64
 PLACES = 16
 ALL = 2**31
+# Two groups of 16 votes hold about 46 pairs between them. With no more open than this, a vote locks only what it takes.
+SPARE = 64
 
 
 class Pool(NamedTuple):
@@ -84,6 +86,12 @@ class _Search(NamedTuple):
         while row := self.tx.one(self.scope.statements[1], target=self.target, load=load, **self.scope._asdict()):
             load = int(row[0])
             yield load, int(row[1]), int(row[2])
+
+
+def places_to_hold(design: StudyDesign) -> dict[str, int]:
+    """The values of HELD_PAIRS for a study. Of an adaptive study none is held: its comparison has yet to be drawn."""
+    target = design.votes_per_pair if design.adaptivity is None else 0
+    return {"target": target, "probes": FIRST, "window": WINDOW["sqlite"], "spare": SPARE}
 
 
 def find_open(

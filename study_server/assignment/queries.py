@@ -38,6 +38,30 @@ _UNSEEN = """
      LIMIT 1) IS NULL
 """
 
+# The open pairs that come first for the session of the row `mine`, locked until the transaction ends, so that whichever
+# is chosen can be claimed without another look. Only pairs that are still as the walk saw them. None if no more than
+# `spare` pairs are open: another person, who comes meanwhile, must find one. A subquery with a lock is a probe for each
+# row.
+HELD_PAIRS = f"""
+    ARRAY(
+        SELECT ARRAY[p.id, p.prompt_id, p.load, p.side_balance]
+        FROM (SELECT id, prompt_id, load, side_balance, rank FROM pairs
+              WHERE study_id = :study AND pool = 'task' AND disabled = FALSE AND load < :target
+              ORDER BY load, rank LIMIT :probes) p,
+             LATERAL (SELECT h.id FROM pairs h
+                      WHERE h.id = p.id AND h.load = p.load AND h.side_balance = p.side_balance AND h.disabled = FALSE
+                      FOR UPDATE SKIP LOCKED) held
+        WHERE mine.state = 'active' AND mine.status = 'open'
+          AND substr(mine.plan, CAST(mine.position + 1 AS int), 1) = 'T'
+          AND (SELECT n.id FROM pairs n
+               WHERE n.study_id = :study AND n.pool = 'task' AND n.disabled = FALSE AND n.load < :target
+               ORDER BY n.load, n.rank LIMIT 1 OFFSET :spare) IS NOT NULL
+          AND p.prompt_id <> ALL (string_to_array(mine.recent, ',')::bigint[])
+          AND {_UNSEEN.replace(":annotator", "mine.annotator_id")}
+        ORDER BY p.load, p.rank
+        LIMIT :window)
+"""
+
 # `{scope}` is one range of ix_pairs_open (a pool of a study) or of ix_pairs_comparison (a comparison of an adaptive
 # study). The inner query walks it from (load, rank) on and ends after `probes` rows, so that neither a person's history
 # nor the study's size makes it expensive. SQLite keeps the order of the subquery and would sort again.
@@ -152,6 +176,9 @@ CLAIM_PAIR = Statement("""
     RETURNING id
 """)
 
+# Of a pair that this transaction holds.
+CLAIM_HELD = Statement("UPDATE pairs SET load = load + 1, side_balance = side_balance + :side WHERE id = :pair")
+
 # For a late or corrected vote, and for a pair that comes back to the person who had it.
 TAKE_SLOT = Statement("""
     UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
@@ -193,8 +220,8 @@ INSERT_ASSIGNMENT = Statement("""
 """)
 
 ASSIGNMENT_COLUMNS = """
-    a.id, a.pair_id, a.kind, a.position, a.first_on_left, a.expected, a.state, a.counted, a.reopened,
-    a.lease_expires_ms, a.successor_id, a.served_ms, a.places
+    a.id AS assignment, a.pair_id, a.kind, a.position AS place, a.first_on_left, a.expected, a.state AS lease,
+    a.counted, a.reopened, a.lease_expires_ms, a.successor_id, a.served_ms, a.places
 """
 
 # Locked: otherwise its lease could be swept between this look and the vote, and its pair's slot freed under the vote.

@@ -179,6 +179,11 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
     """The fewest-voted open pair: of all, or in an adaptive study of the comparison that was drawn."""
     target, adaptivity = context.study.design.votes_per_pair, context.study.design.adaptivity
     person = AnnotatorHistory(session.recent, session.left_balance)
+    locked, session.held = session.held, []
+    if kind is Kind.TASK and (choice := choose_pair(locked, person, context.rng)) is not None:
+        context.cache.get(tx, choice.pair_id)  # read now, it would send what is queued
+        tx.later(queries.CLAIM_HELD, pair=choice.pair_id, side=1 if choice.first_on_left else -1)
+        return _insert(tx, context, session, kind, choice)
     contended = False
     draw: Draw | None = None
     for _ in range(CLAIM_ATTEMPTS):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from study_server.assignment import queries
+from study_server.assignment.policy import Candidate
 from study_server.db import Tx
 from study_server.db.statements import Row
 from study_server.db.states import SessionState, StudyStatus
@@ -15,7 +16,10 @@ from study_server.studies.design import StudyDesign
 
 @dataclass(slots=True)
 class AnnotatorSession:
-    """One session, locked by this transaction; changes are written back by `save_session`."""
+    """One session, locked by this transaction; changes are written back by `save_session`.
+
+    `held` are open pairs for its next trial that were locked with it; empty if none was looked for.
+    """
 
     id: int
     study_id: int
@@ -37,6 +41,7 @@ class AnnotatorSession:
     preview: bool
     status: StudyStatus
     stored_plan: str | None = field(default=None, compare=False)
+    held: list[Candidate] = field(default_factory=list, compare=False)
 
     @classmethod
     def from_row(cls, row: Row) -> AnnotatorSession:
@@ -65,7 +70,7 @@ class AnnotatorSession:
 
 
 # In the order of SESSION_COLUMNS.
-COLUMNS = tuple(column.name for column in fields(AnnotatorSession) if column.name != "stored_plan")
+COLUMNS = tuple(column.name for column in fields(AnnotatorSession) if column.compare)
 SESSION_WIDTH = len(COLUMNS)
 
 

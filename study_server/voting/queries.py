@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study_server.assignment.queries import ASSIGNMENT_COLUMNS, SESSION_COLUMNS
+from study_server.assignment.queries import ASSIGNMENT_COLUMNS, HELD_PAIRS, SESSION_COLUMNS
 from study_server.db import Statement
 
 INSERT_VOTE = Statement("""
@@ -22,15 +22,21 @@ FINISH_ASSIGNMENT = Statement("""
 REOPEN = Statement("UPDATE assignments SET reopened = TRUE WHERE id = :assignment")
 
 # All that a first vote on an open lease needs, locked. Another session's vote is never seen here, but one that this
-# statement had to wait for may be missing in `known`; the state of the assignment is the one after the wait.
-SESSION_AND_LEASE = Statement(f"""
-    SELECT {SESSION_COLUMNS}, {ASSIGNMENT_COLUMNS}
+# statement had to wait for may be missing in `known`; the state of the assignment is the one after the wait. For a
+# table without statistics PostgreSQL would join NOT EXISTS by reading `votes` whole, and find a session by its study;
+# hence the scalar subquery and the sum.
+_COLUMNS = f"SELECT {SESSION_COLUMNS}, {ASSIGNMENT_COLUMNS}"
+_OF_FIRST_VOTE = """
     FROM sessions s
     JOIN studies st ON st.id = s.study_id
     JOIN assignments a ON a.id = :assignment AND a.session_id = s.id
-    WHERE s.token_hash = :hash AND s.study_id = :study AND a.state = 'leased'
-      AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.session_id = s.id AND v.idempotency_key = :key)
-    [[sqlite: | postgresql: FOR UPDATE OF s, a]]
+    WHERE s.token_hash = :hash AND s.study_id + 0 = :study AND a.state = 'leased'
+      AND (SELECT v.id FROM votes v WHERE v.session_id = s.id AND v.idempotency_key = :key LIMIT 1) IS NULL
+"""
+SESSION_AND_LEASE = Statement(f"""
+    [[sqlite: {_COLUMNS}, NULL {_OF_FIRST_VOTE}
+    | postgresql: WITH mine AS ({_COLUMNS} {_OF_FIRST_VOTE} FOR UPDATE OF s, a)
+                  SELECT mine.*, {HELD_PAIRS} FROM mine]]
 """)
 
 # The assignment, locked as by ASSIGNMENT, and the first vote with this idempotency key.

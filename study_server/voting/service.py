@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from qsched.records import Choice, Doubt, Kind
+from study_server.assignment.open_pairs import places_to_hold
+from study_server.assignment.policy import Candidate
 from study_server.assignment.queries import RENEW_LEASE
 from study_server.assignment.records import Assignment, AssignmentContext, NoWork, Shown
 from study_server.assignment.service import lease_next
@@ -124,11 +126,14 @@ def _read(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> tuple[Anno
         study=context.study.id,
         assignment=vote.assignment_id,
         key=vote.key,
+        **places_to_hold(context.study.design),
     )
     if row is not None:
         session = AnnotatorSession.from_row(row[:SESSION_WIDTH])
         refuse_ended(session)
-        return session, Assignment(*row[SESSION_WIDTH:]), None
+        *columns, held = row[SESSION_WIDTH:]
+        session.held = [Candidate(*pair) for pair in held or ()]
+        return session, Assignment(*columns), None
     session = load_session(tx, key=vote.session_key, study=context.study.id)
     refuse_ended(session)
     row = tx.one(queries.ASSIGNMENT_AND_KEY, assignment=vote.assignment_id, session=session.id, key=vote.key)
