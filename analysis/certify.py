@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 if __name__ == "__main__" and not __package__:
-    # As a plain script Python puts this file's own folder first on the path; the packages lie one level up.
+    # As a plain script Python puts this file's own folder first on the path; the packages are one level up.
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(entry for entry in sys.path if entry and Path(entry).resolve() != here)]
 

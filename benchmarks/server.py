@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--annotators", default="1,8,32,64")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--crowd", type=int, default=0, help="annotators with 5 s think time for 30 s, 0 to leave out")
-    parser.add_argument("--folder", type=Path, help="where the databases lie; default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder of the databases; default: a temporary folder")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "server.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qsched-bench-", dir=options.folder) as name:

@@ -34,7 +34,7 @@ _MOST_WORDS = 300
 
 @dataclass(frozen=True)
 class RemotePath:
-    """An object, or what lies below a prefix, of an object store; pickles as its URL."""
+    """An object of an object store, or everything below a prefix; pickled as its URL."""
 
     url: str
 
@@ -56,7 +56,7 @@ class RemotePath:
 
     @property
     def parent(self) -> RemotePath:
-        """What the object lies in."""
+        """The folder or prefix that contains the object."""
         return RemotePath(self.url.rpartition("/")[0])
 
     def resolve(self) -> RemotePath:
@@ -113,7 +113,7 @@ class RemotePath:
         """Nothing: an object store has no folders."""
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What lies directly below, by name; the listing is made anew. FileNotFoundError if nothing does."""
+        """The names directly below, listed anew. FileNotFoundError if there are none."""
         names = self._call(lambda fs, path: [(one["name"], path) for one in fs.ls(path, detail=True)])
         for name, path in sorted(names):
             # Some stores keep an empty object for the folder itself.
@@ -208,7 +208,7 @@ def read_location(text: str | Path) -> Location:
     if protocol in ("file", "local"):
         return Path("/" + rest.lstrip("/"))
     if "::" in text or any(mark in rest for mark in "@?#") or ".." in rest.split("/") or "//" in rest:
-        # It is not shown: what stands there may be a password.
+        # It is not shown: it may be a password.
         raise InputError(
             f"the {protocol} URL has a user name, a question mark or the like; write {protocol}://BUCKET/FOLDER, and "
             "leave credentials in the environment"

@@ -50,7 +50,7 @@ async def healthz(request: Request) -> Health:
 
 @router.get("/readyz", responses=UNWELL)
 async def readyz(request: Request) -> Health:
-    """As /healthz, and the writer commits; 503 as soon as the server was told to stop."""
+    """As /healthz, and the writer commits; 503 as soon as the server is asked to stop."""
     if request.app.state.stopping:
         raise NotSaved("the server is stopping")
     await server_of(request).writer.run(_nothing, None)

@@ -164,7 +164,7 @@ def act_on_study(database: Database, slug: str, job: Callable[..., T], /, **valu
 def add_study(file: Path, *, database_url: str, data: Location | None, note: Callable[[str], None]) -> str:
     """Create the study of a study.yaml in a database, made if need be; returns a line about it.
 
-    `note` is told of work that takes long before it begins.
+    `note` is called with a line before work that takes long.
     """
     design, folder = read_design(file)
     read_manifest(folder)  # a mistyped path must leave no database behind

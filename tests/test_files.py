@@ -1,4 +1,4 @@
-"""A file is there whole or not at all; what a caller was told is written is on the disk."""
+"""A file is there whole or not at all; once a write has returned, its data are on the disk."""
 
 from __future__ import annotations
 

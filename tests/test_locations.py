@@ -1,4 +1,4 @@
-"""Local paths and buckets as one kind of place: what is promised, and what a person is told when it is not possible."""
+"""Local paths and buckets behave alike; what a bucket cannot do is an error that says so."""
 
 from __future__ import annotations
 

@@ -254,8 +254,8 @@ def _number(line: Line) -> int:
 def _counts(line: Line, left_out: Collection[str], *, late: bool) -> bool:
     """Whether a vote counted when these people were left out; `late`: also one that lost its slot by an exclusion."""
     assert line.row is not None
-    stands = line.surplus is None or (late and line.surplus == CAME_BACK_LATE)
-    return stands and line.row["annotator"] not in left_out
+    counts = line.surplus is None or (late and line.surplus == CAME_BACK_LATE)
+    return counts and line.row["annotator"] not in left_out
 
 
 def _cast(name: str, dtype: pl.DataType) -> pl.Expr:

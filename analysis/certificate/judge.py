@@ -85,7 +85,7 @@ def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]
     if not registered.sha256:
         return ("No registration was given: margins, cuts and rules were not fixed before the votes.",)
     plan, reasons = registered.plan, []
-    # Votes of an earlier calibration study may lie beside; what must come after the registration are the study's own.
+    # Votes of an earlier calibration study may be here too; only the study's own must come after the registration.
     own = table.frame.filter((pl.col("study") == plan.study).fill_null(True))
     first = cast("datetime | None", own["answered_at"].min())
     if first is None:

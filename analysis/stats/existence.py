@@ -126,7 +126,7 @@ def _graph_problems(
         problems.append(f"Never lost: {_listed(never_lost)}; the strength is infinite.")
     one_way = False
     for island in connected:
-        # Groups that were never compared are named above; these lie within one island, and their wins went one way.
+        # Groups that were never compared are named above; these are within one island, and their wins went one way.
         tiers = [part for part in components if set(part) <= set(island)]
         one_way |= len(tiers) > 1
         named = sum(arm in island for arm in (*never_won, *never_lost))

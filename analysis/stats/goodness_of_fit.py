@@ -9,7 +9,7 @@ and its sum by cluster, less what the fitted parameters absorb, e_g = (score of 
 shares with the parameters, B: the bread), gives its covariance by annotator + by prompt - by both. Each residual has a
 standard error and a p-value (adjusted by Holm); all of them together a test of fit (`analysis.stats.quadratic_test`).
 
-A small p-value says that strengths are a projection: the best single scale for preferences that do not lie on one (a
+A small p-value says that strengths are a projection: the best single scale for preferences that do not fit on one (a
 beats b, b beats c, c beats a). They still order the arms by average win rate, and raw win rates hold without any model.
 """
 
@@ -65,7 +65,7 @@ class ModelFit:
         more, less = (worst.arm_a, worst.arm_b) if worst.excess > 0 else (worst.arm_b, worst.arm_a)
         return (
             f"One strength for each arm does not fit these votes (test of fit: p = {self.test.p:.2g}): strengths are "
-            "here a projection of preferences that do not lie on one scale. They order the arms by their average; for "
+            "here a projection of preferences that do not fit on one scale. They order the arms by their average; for "
             f"a single pair see the raw win rates. Furthest from the model: {more} against {less}, which wins "
             f"{100 * abs(worst.excess):.1f} points more than its strength says."
         )

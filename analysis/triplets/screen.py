@@ -23,7 +23,7 @@ class TrapRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise InputError(f"The share of traps is {self.share}; it lies between 0 and 1.")
+            raise InputError(f"The share of traps is {self.share}; it must be between 0 and 1.")
         if self.least < 0:
             raise InputError(f"The least number of traps is {self.least}; it is 0 or more.")
 

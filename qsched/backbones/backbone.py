@@ -89,7 +89,7 @@ class Backbone:
     def read_texts(self, batches: Iterable[Sequence[str]]) -> None:
         """Let the text encoders read all prompts, batch by batch, and then leave memory; the denoiser is not there yet.
 
-        Nothing for a pipeline whose encoders cannot be told apart from the rest of its call.
+        Nothing for a pipeline whose encoders cannot be separated from the rest of its call.
         """
         if self.texts is None or self.is_complete:
             return

@@ -1,4 +1,4 @@
-"""What stands in a pipeline where a module belongs that is not in memory: its configuration, and no weights."""
+"""A placeholder for a module of a pipeline that is not in memory: its configuration, without weights."""
 
 from __future__ import annotations
 

@@ -55,12 +55,12 @@ class ArmSpec(BenchSection):
 
     @property
     def precision(self) -> str:
-        """What stands before the plus sign."""
+        """The part before the plus sign."""
         return self.arm.partition("+")[0]
 
     @property
     def method(self) -> str:
-        """What stands after the plus sign; empty for a stock arm."""
+        """The part after the plus sign; empty for a stock arm."""
         return self.arm.partition("+")[2]
 
     @model_validator(mode="before")

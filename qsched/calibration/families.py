@@ -109,7 +109,7 @@ class CoefficientFamily:
         return replace(self, box=Box(**ranges))
 
     def point_of(self, coefficients: Coefficients) -> Point:
-        """The point that stands for these coefficients; InputError if this family has none."""
+        """The point of these coefficients in this family; InputError if it has none."""
         n = self.steps
         values: dict[str, tuple[float, ...]] = {}
         for kind, at in (("model", coefficients.model_at), ("sample", coefficients.sample_at)):

@@ -1,4 +1,4 @@
-"""`qsched admin webhook`: addresses that are told when a study is finished or paused, or when work is worth a look."""
+"""`qsched admin webhook`: addresses that get an event when a study is finished or paused, or when work needs a look."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DB = typer.Option(None, "--db", help=DB_HELP)
 
 def add_to(group: typer.Typer) -> None:
     """Add the commands to `qsched admin`."""
-    webhooks = CommandLine(no_args_is_help=True, help="Addresses that are told of events, signed and retried.")
+    webhooks = CommandLine(no_args_is_help=True, help="Addresses that receive signed events, with retries.")
     webhooks.command()(create)
     webhooks.command("list")(list_webhooks)
     webhooks.command("test")(test)
@@ -30,7 +30,7 @@ def add_to(group: typer.Typer) -> None:
 
 
 def create(
-    url: str = typer.Argument(help="https://...; what is told is sent there."),
+    url: str = typer.Argument(help="https://...; events are sent there."),
     event: list[str] = typer.Option(ALL_EVENTS, "--event", help="What to tell; may be repeated. [default: all]"),
     study: str | None = typer.Option(None, "--study", help="Only of this study; without it, of every one."),
     allow_private: bool = typer.Option(
@@ -38,7 +38,7 @@ def create(
     ),
     db: str | None = DB,
 ) -> None:
-    """Make a webhook and print the secret that signs what it is told: the only time that it is shown.
+    """Make a webhook and print the secret that signs its events. It is not shown again.
 
     Example: qsched admin webhook create https://hooks.example/qsched --study demo --db sqlite:///runs/study.db
     """
@@ -49,7 +49,7 @@ def create(
     )
     typer.echo(secret)
     typer.echo(
-        f"webhook {number}: {url} is told of {', '.join(event)}. The line above is its secret, shown once; "
+        f"webhook {number}: {url} receives {', '.join(event)}. The line above is its secret, shown once; "
         "docs/webhooks.md says how a receiver checks the signature",
         err=True,
     )

@@ -157,7 +157,7 @@ def reject(
 def request_return(
     slug: str = SLUG,
     file: Path = LIST,
-    reason: list[str] = typer.Option(..., "--reason", help="Told to the person; may be repeated."),
+    reason: list[str] = typer.Option(..., "--reason", help="Shown to the person; may be repeated."),
     study_id: str | None = STUDY_ID,
     dry_run: bool = DRY_RUN,
     yes: bool = YES,

@@ -120,7 +120,7 @@ def _is_stock(arm: Arm) -> bool:
 
 
 def _checked_method(arm: str, precision: str, schedule: str) -> tuple[Method, str]:
-    """(method, file or an empty text) of what stands after an arm's plus sign."""
+    """(method, file or an empty text) of what follows an arm's plus sign."""
     name, colon, file = schedule.partition(":")
     method = next((method for method in METHODS if method == name), None)
     if method is None or (colon and not file):

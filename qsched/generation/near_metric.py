@@ -46,7 +46,7 @@ def read_near_rule(text: str) -> NearRule:
 def near_by_metric(
     pairs: Sequence[ListedPair], rule: NearRule, *, folder: Location, set_id: str, baseline: str | None
 ) -> list[ListedPair]:
-    """The pairs with near-identical and different told apart by the rule; broken and identical ones stay.
+    """The pairs, with near-identical and different ones separated by the rule; broken and identical ones stay.
 
     Raises InputError if the set was not scored with the metric against this baseline, or a pair has no value.
     """

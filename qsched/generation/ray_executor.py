@@ -34,7 +34,7 @@ class WorkerCrash(QschedError):
     """Workers died or did not start; what was made is kept, and the same command goes on."""
 
 
-# What a reference stands for: the place of its worker, and the task; None: the worker only said that it is there.
+# What a reference refers to: the place of its worker, and the task; None: the worker only said that it is there.
 Flying = dict[Any, tuple[int, Task | None]]
 
 

@@ -7,7 +7,7 @@ limits of the metric. A metric is read as a difference x that is 0 for identical
     from     x = best - value           (cvvdp: best 10, ssimulacra2: 100, ssim: 1)
     decibel  x = 10^(-value / 20)       (psnr)
 
-and the mean damage of pictures of difference x is d = a x^b JND. The damage of a single picture lies around it with a
+and the mean damage of pictures of difference x is d = a x^b JND. The damage of a single picture varies around it with a
 spread (sd of the log): no limit on a metric bounds every picture.
 """
 

@@ -1,7 +1,7 @@
 """DreamSim (Fu et al. 2023): how far a picture is from its twin, by networks tuned on people's choices of triplets.
 
 The package `dreamsim` (extra `dreamsim`) brings the networks, and its weights come from a folder: the unpacked archive
-of one of its kinds, told apart by the folder of its adapter (`ensemble_lora`, `open_clip_vitb32_single_lora` ...). The
+of one of its kinds, recognised by the folder of its adapter (`ensemble_lora`, `open_clip_vitb32_single_lora` ...). The
 kinds with DINO, the ensemble too, load DINO by torch.hub, which runs the code in `facebookresearch_dino_main` of that
 folder, or fetches it. 0 is the same; higher means less alike.
 """

@@ -33,4 +33,4 @@ def verify_password(stored: str | None, password: str) -> bool:
 
 @cache
 def _nobody() -> str:
-    return _hasher.hash("nobody has this password, and nobody is told so")
+    return _hasher.hash("nobody has this password, and no answer reveals it")

@@ -7,7 +7,7 @@ ms per vote. So the search has three steps, each a walk of an index range with a
 2. at each number of votes, from the lowest: SHORT rows after the pair that this person was given last, then from up to
    PLACES random places. A pair with fewer votes is passed over only if this person knows nearly all pairs with so few,
    and it stays there for the next search and for everybody else.
-3. every row, so that nobody is told that nothing is left while a pair is left.
+3. every row, so that nobody sees "nothing is left" while a pair is left.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def draw_side(*, pair_balance: int, left_balance: int, rng: random.Random) -> bo
 
 
 def draw_places(count: int, *, first_on_left: bool, rng: random.Random) -> str:
-    """Where the pictures of a set lie, by their numbers in the order of reading: any order alike, but that picture 0
+    """The places of the pictures of a set, by their numbers in reading order: any order alike, but that picture 0
     comes before picture 1 exactly if `first_on_left`."""
     numbers = [str(number) for number in range(count)]
     rng.shuffle(numbers)

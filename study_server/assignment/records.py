@@ -81,7 +81,7 @@ class PairContent(NamedTuple):
         return (self.first, self.second, *self.others)
 
     def in_place(self, places: str) -> tuple[PictureContent, ...]:
-        """The pictures of a set in the order in which they lie."""
+        """The pictures of a set in the order in which they are shown."""
         return tuple(self.pictures[int(number)] for number in places)
 
     def sides(self, *, first_on_left: bool) -> tuple[PictureContent, PictureContent]:

@@ -56,7 +56,7 @@ def read_chain(tx: Tx, study_id: int) -> Chain:
 
 
 def read_seals(tx: Tx, study_id: int, *, newest: int = 2**31) -> list[Seal]:
-    """The newest seals, all unless told otherwise, the oldest of them first."""
+    """The newest seals (by default all), the oldest of them first."""
     return [Seal(*row) for row in tx.all(queries.SEALS, study=study_id, newest=newest)][::-1]
 
 

@@ -61,7 +61,7 @@ class ApiTokenRecord(Base):
 
 
 class WebhookRecord(Base):
-    """An address that is told of events. `study` is a slug, null for all. The secret signs and is kept as it is."""
+    """An address that receives events. `study` is a slug, null for all. The secret signs, so it is stored in clear."""
 
     __tablename__ = "webhooks"
 
@@ -78,7 +78,7 @@ class WebhookRecord(Base):
 class WebhookDeliveryRecord(Base):
     """An event on its way to a webhook: written with what happened, sent later, kept as a log for a while.
 
-    `event_key` says what happened, so that nobody is told twice; `due_ms` is when it is tried next.
+    `event_key` says what happened, so that nothing is sent twice; `due_ms` is the time of the next attempt.
     """
 
     __tablename__ = "webhook_deliveries"

@@ -1,7 +1,7 @@
 """Whether an SQLite file is still the one that a server opened.
 
 A file that is moved or removed goes on taking votes under a name that nobody knows: SQLite sees an open file only. The
-server therefore compares device and inode with what lies at its path, and a random name inside the database with the
+server therefore compares device and inode with the file at its path, and a random name inside the database with the
 one it began with.
 
     DatabaseMovedError(sqlite3.OperationalError)

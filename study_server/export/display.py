@@ -87,13 +87,13 @@ def export_display(database: Database, *, study: str, path: Path) -> int:
 
 def _table(rows: list[Row]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=_STORED, orient="row")
-    told = pl.col("display").str.json_decode(_DISPLAY)
-    viewport, view = told.struct.field("viewport"), told.struct.field("view")
+    sent = pl.col("display").str.json_decode(_DISPLAY)
+    viewport, view = sent.struct.field("viewport"), sent.struct.field("view")
     return frame.with_columns(
         answered_at=pl.col("answered_at").cast(TIME),
         painted_at=pl.col("painted_at").cast(TIME),
-        language=told.struct.field("language"),
-        input=told.struct.field("input"),
+        language=sent.struct.field("language"),
+        input=sent.struct.field("input"),
         viewport_width=viewport.struct.field("w"),
         viewport_height=viewport.struct.field("h"),
         pixel_ratio=viewport.struct.field("dpr"),

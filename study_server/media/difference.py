@@ -69,7 +69,7 @@ def measure_difference(reference: Pixels, test: Pixels) -> DifferenceMap:
 
 
 def box_means(values: Map, *, height: int, width: int) -> NDArray[np.float64]:
-    """The mean of each height x width rectangle that lies inside, by its upper left corner."""
+    """The mean of each height x width rectangle inside, by its upper left corner."""
     total = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
     total[1:, 1:] = values.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]

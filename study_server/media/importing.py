@@ -1,7 +1,7 @@
 """Copy the images of a set into the data folder, checked, cleaned and padded to one length a prompt.
 
 Every picture of one (prompt, sample) is followed by zero bytes up to a common length: the arms of a prompt
-then cannot be told apart by the size of the answer. Decoders stop at the PNG's end chunk; pixels and
+then cannot be distinguished by the size of the answer. Decoders stop at the PNG's end chunk; pixels and
 their compression are the original's, byte for byte. What could tell the arm otherwise is left out or refused.
 """
 
@@ -116,7 +116,7 @@ def _refuse_telling_files(rows: Sequence[ImageRow], pictures: Sequence[CleanPng]
 
 
 def stored_path(target: Location, name: str) -> Location:
-    """Where a copy lies; refuses any name that the import did not make."""
+    """The path of a copy; refuses any name that the import did not make."""
     if not FILE_NAME.match(name):
         raise IntegrityError(f"{name!r} is not the name of a stored image")
     return target / name[:2] / name

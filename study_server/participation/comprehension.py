@@ -19,7 +19,7 @@ from study_server.web.security import Keyring
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """Where a session stands: tries so far, right answers of the last one, and whether it was a pass."""
+    """The state of a session: tries so far, right answers of the last one, and whether it was a pass."""
 
     attempts: int = 0
     right: int = 0

@@ -28,7 +28,7 @@ def declined(study: Study, form: Mapping[str, str]) -> Completion | None:
 
 
 def completion_of(study: Study, ending: Ending, summary: service.SessionSummary) -> Completion | None:
-    """What a person is told at the end of a session."""
+    """What a person reads at the end of a session."""
     return _ending(panel_of(study.design.platform), ending, summary.names)
 
 

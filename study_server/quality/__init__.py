@@ -1,1 +1,1 @@
-"""How annotators work, and leaving somebody's votes out: figures per person, exclusion, what a platform may be told."""
+"""How annotators work: figures per person, exclusion from the estimate, and what is reported to a platform."""

@@ -22,7 +22,7 @@ HIDDEN_LEAST = 6
 
 
 class CountedAnswer(NamedTuple):
-    """One answer that stands. `display` is the JSON that the page sent along, if any."""
+    """One answer that was not corrected. `display` is the JSON that the page sent with it, if any."""
 
     assignment_id: int
     pair_id: int

@@ -215,7 +215,7 @@ def _server_config(build: Callable[[], FastAPI], logs: dict[str, Any]) -> uvicor
         timeout_keep_alive=75,
         http=BoundedProtocol,
         ws="none",
-        # Half a request must not keep a server that was told to stop.
+        # Half a request must not keep a server from stopping.
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=SILENT_WORKER_SECONDS,
     )

@@ -1,4 +1,4 @@
-"""What an owner is told of the languages of a study: which texts their readers get in another one."""
+"""The languages of a study, for its owner: which texts their readers get in another one."""
 
 from __future__ import annotations
 

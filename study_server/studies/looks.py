@@ -85,7 +85,7 @@ LEFT_TO_END = Statement("""
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Where a study stands with its rule: the arms to decide, those still open, the looks so far.
+    """The state of a study with a stopping rule: the arms to decide, those still open, the looks so far.
 
     `votes` counts valid votes and votes on screens by arm, so that it is never too low. `asked` are the arms of pairs
     that are handed out. `number` is the next look, None if no arm is open or the last look is over; it happens at
@@ -206,7 +206,7 @@ def left_out_of(tx: Tx, study: Study) -> tuple[str, ...]:
 
 
 def store_look(tx: Tx, study: Study, look: Look, *, now: int) -> bool:
-    """Keep a look; False if another process was first, whose look then stands."""
+    """Keep a look; False if another process was first, whose look is then kept."""
     stored = tx.one(ADD_LOOK, study=study.id, number=look.number, now=now, look=look.model_dump_json())
     if stored is None:
         return False

@@ -32,7 +32,7 @@ REFUSED = {
     "end_after_failed_checks": "it has no attention checks",
     "bias_items": "its checks are `ranking: {gold: [{prompt, worst}]}`",
     "hidden_traps": "its checks are `ranking: {gold: [{prompt, worst}]}`",
-    "mirror_repeats": "a repeated set lies in a new order anyway",
+    "mirror_repeats": "a repeated set is shown in a new order anyway",
     "pairs": "it shows sets of pictures",
     "pairs_sha256": "it shows sets of pictures",
 }

@@ -38,7 +38,7 @@ class ShownPair(TypedDict):
     """One pair; `token` names it in everything that the page sends about it.
 
     `instruction` is that of an attention check: shown in a place of its own, whether or not descriptions are shown.
-    A triplet has a `reference`, and if it is boosted, a `boosting`. A set to be ranked has `others`, which lie after
+    A triplet has a `reference`, and if it is boosted, a `boosting`. A set to be ranked has `others`, which follow
     `left` and `right` in the order of reading.
     """
 

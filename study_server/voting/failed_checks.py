@@ -19,7 +19,7 @@ RULE = "the study's rule"
 def has_failed_checks(tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, besides: int = 0) -> bool:
     """Whether the session has failed as many checks as end it, not counting the assignment `besides`.
 
-    Never for a person whom the rule excluded before: an owner has included them again, and that stands.
+    Never for a person whom the rule excluded before: the owner has included them again.
     """
     limit = context.study.failed_checks_end
     if limit is None or session.preview or "I" not in session.plan[: session.position]:

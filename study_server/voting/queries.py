@@ -52,7 +52,7 @@ SHOWN_REFERENCE = Statement("""
     SELECT t.shown_reference_id FROM assignments a JOIN triplets t ON t.pair_id = a.pair_id WHERE a.id = :assignment
 """)
 
-# The first two pictures of a set can lie in any place, so every one of them is looked at.
+# The first two pictures of a set can be in any place, so all of them are compared.
 SHOWN_OTHERS = Statement("""
     SELECT p.first_image_id, p.second_image_id, k.third_image_id, k.fourth_image_id
     FROM assignments a JOIN pairs p ON p.id = a.pair_id JOIN ranked_sets k ON k.pair_id = p.id

@@ -1,1 +1,1 @@
-"""Webhooks: addresses that are told of events, signed, again and again until they say that they got it."""
+"""Webhooks: signed events are sent to addresses, and sent again until the receiver confirms them."""

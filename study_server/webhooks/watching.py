@@ -1,7 +1,7 @@
 """Looks for what nobody does in one transaction: a study that has all its votes, work that is worth a look.
 
 A task of the server looks every few seconds, on the owners' thread of the database; with no webhook that is one probe.
-The rules are those of the owner's pages (quality/figures.py), and a finding is told once.
+The rules are those of the owner's pages (quality/figures.py), and each event is sent once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WATCHED = Statement("""
     WHERE st.status IN ('open', 'paused') AND w.disabled_ms IS NULL
     ORDER BY st.slug
 """)
-# An event that some webhook asked for and has not been told.
+# An event that some webhook asked for and has not received.
 NEWS = Statement("""
     SELECT 1 FROM webhooks w
     WHERE w.disabled_ms IS NULL AND (w.study IS NULL OR w.study = :study)
@@ -52,7 +52,7 @@ JUDGED = Statement("""
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """Something that a webhook is to be told."""
+    """An event to send to webhooks."""
 
     event: str
     study: str
@@ -67,7 +67,7 @@ class Watch:
         self._since: dict[str, int] = {}
 
     def look(self, tx: Tx) -> list[WebhookEvent]:
-        """What some webhook has not been told yet."""
+        """The events that some webhook has not received yet."""
         found: list[WebhookEvent] = []
         for (slug,) in tx.all(WATCHED):
             try:
@@ -98,7 +98,7 @@ def _is_judged(person: PersonRow) -> bool:
 
 
 def _finished(study: Study, row: StudyRow) -> list[WebhookEvent]:
-    """All votes are there; told again only if the owner asked for more votes since."""
+    """All votes are there; sent again only if the owner has asked for more votes since."""
     if not row.target_votes or row.valid_votes < row.target_votes:
         return []
     asked = study.design.votes_total or study.design.votes_per_pair

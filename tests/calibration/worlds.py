@@ -13,7 +13,7 @@ STEPS = 4
 
 
 class World:
-    """Stands in for the evaluator: quality(numbers) + effect of the prompt + noise of each (candidate, prompt).
+    """Replaces the evaluator: quality(numbers) + effect of the prompt + noise of each (candidate, prompt).
 
     numbers    the model's coefficients of the four steps, then the sample's
     noise      (rng, prompt) -> the noise of one picture

@@ -96,8 +96,8 @@ def test_an_answer_carries_the_time_from_paint_without_the_hidden_time(new_page,
     assert body["viewport"]["dpr"] == 1
 
 
-@pytest.mark.parametrize(("days", "told"), [(2, 2), (500, 366)])
-def test_an_answer_after_days_of_a_closed_lid_is_stored(new_page, study, days, told):
+@pytest.mark.parametrize(("days", "stored"), [(2, 2), (500, 366)])
+def test_an_answer_after_days_of_a_closed_lid_is_stored(new_page, study, days, stored):
     page = new_page()
     page.add_init_script(
         "window.__ahead = 0; const now = performance.now.bind(performance); performance.now = () => now() + __ahead;"
@@ -110,7 +110,7 @@ def test_an_answer_after_days_of_a_closed_lid_is_stored(new_page, study, days, t
     set_hidden(page, False)
     page.keyboard.press("ArrowLeft")
     wait_for(page, lambda: done(page) == 1 and stored_answers(page) == 0)
-    assert votes[0]["hidden_ms"] // 86_400_000 == told
+    assert votes[0]["hidden_ms"] // 86_400_000 == stored
     assert votes[0]["response_ms"] < 60_000
     assert [row["choice"] for row in study.votes_of_latest_session(kind="task")] == ["left"]
 

@@ -67,7 +67,7 @@ def test_a_persons_path_by_keys_alone_ends_with_every_ranking_stored(new_page, r
     for choice, places, _ in votes:
         first = "=".join(sorted(places[1:]))
         assert choice == f"{first}>{places[0]}", "b = c > a, by the numbers of the pictures"
-    assert len({places for _, places, _ in votes}) > 1, "the pictures lie in another order each time"
+    assert len({places for _, places, _ in votes}) > 1, "the pictures are in another order each time"
 
 
 def test_a_set_is_ranked_by_touch_on_a_phone(new_page, ranked):

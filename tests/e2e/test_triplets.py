@@ -48,7 +48,7 @@ def first_boosted(page: Page, url: str, answer: str) -> None:
 
 
 def seen(database, session="ORDER BY id DESC LIMIT 1") -> list[dict]:
-    """What the page told of each vote of the newest session: its `view`, with presentation and kind."""
+    """What the page sent with each vote of the newest session: its `view`, with presentation and kind."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         rows = connection.execute(
             "SELECT v.display, t.presentation, a.kind, v.choice FROM votes v JOIN assignments a"

@@ -168,7 +168,7 @@ def test_space_swaps_the_pictures_in_place_while_it_is_held(new_page, study):
     page.keyboard.down(" ")
     assert page.locator(LEFT).get_attribute("data-src") == pair.right_src
     assert page.locator(RIGHT).get_attribute("data-src") == pair.left_src
-    assert page.locator(LEFT).bounding_box() == before, "the other picture lies in exactly the same place"
+    assert page.locator(LEFT).bounding_box() == before, "the other picture is in exactly the same place"
     page.keyboard.press("ArrowLeft")  # while swapped, left and right would be ambiguous
     expect(page.locator("#hint")).to_contain_text("Swap back")
     page.keyboard.up(" ")

@@ -113,12 +113,12 @@ class WebKit(Tab):
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
-            told = json.load(error)["value"]
-            raise TabError(f"{command}: {told['error']}: {told['message']}") from error
+            answer = json.load(error)["value"]
+            raise TabError(f"{command}: {answer['error']}: {answer['message']}") from error
 
 
 def find_browser() -> Path | None:
-    """MiniBrowser of Debian's package, which lies outside PATH."""
+    """MiniBrowser of Debian's package, which is outside PATH."""
     return next((path for pattern in BROWSERS for path in Path("/").glob(pattern[1:])), None)
 
 

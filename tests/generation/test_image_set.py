@@ -326,9 +326,9 @@ def test_verify_finds_what_resume_would_not_look_for(broken) -> None:
 
     victim = json.loads(rows.splitlines()[0])
     path = broken / "images" / f"{victim['image_id']}.png"
-    told = PngImagePlugin.PngInfo()
-    told.add_text("arm", "fp32")
-    Image.open(path).save(path, pnginfo=told)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("arm", "fp32")
+    Image.open(path).save(path, pnginfo=text)
     found = problems()
     assert "tEXt" in found["metadata"] and "hashes" in found
 

@@ -24,15 +24,15 @@ TARGET = 40
 
 @dataclass
 class Record:
-    """What the annotators were told."""
+    """The server's answers to the annotators."""
 
     acknowledged: set[str] = field(default_factory=set)
     refused: int = 0
-    lies: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
 class Stubborn(StudyServer):
-    """Votes until told to stop; every acknowledgement is written down."""
+    """Votes until it is stopped; every acknowledgement is recorded."""
 
     def __init__(self, slug: str, record: Record) -> None:
         super().__init__(slug)
@@ -79,9 +79,9 @@ class Stubborn(StudyServer):
             if status == 503:
                 self.record.refused += 1
                 if b"not saved" not in body:
-                    self.record.lies.append(body.decode())
+                    self.record.wrong.append(body.decode())
             elif status:
-                self.record.lies.append(f"{status} {body.decode()}")
+                self.record.wrong.append(f"{status} {body.decode()}")
                 return
             if self.stopped:
                 return
@@ -159,5 +159,5 @@ def audit(url: str, record: Record) -> None:
         assert not orphans, "an assignment is done without a vote"
         assert not ask("SELECT 1 FROM votes_table WHERE kind = 'task' GROUP BY annotator, pair_id HAVING COUNT(*) > 1")
     engine.dispose()
-    assert not record.lies, record.lies[:3]
+    assert not record.wrong, record.wrong[:3]
     assert len(record.acknowledged) > 50, f"only {len(record.acknowledged)} votes were given: no load"

@@ -61,7 +61,7 @@ async def progress(record: Record, votes: int, seconds: float = 30) -> None:
     """Wait until that many more votes were acknowledged."""
     goal, deadline = len(record.acknowledged) + votes, time.monotonic() + seconds
     while len(record.acknowledged) < goal:
-        assert time.monotonic() < deadline, f"no progress: {len(record.acknowledged)} of {goal}; {record.lies[:3]}"
+        assert time.monotonic() < deadline, f"no progress: {len(record.acknowledged)} of {goal}; {record.wrong[:3]}"
         await asyncio.sleep(0.02)
 
 
@@ -122,7 +122,7 @@ def test_killing_postgresql_loses_no_acknowledged_vote(study, port, tmp_path):
         psutil.wait_procs(family, 10)
         refused, deadline = record.refused, time.monotonic() + 20
         while record.refused == refused:
-            assert time.monotonic() < deadline, "the annotators were not told that their votes are not saved"
+            assert time.monotonic() < deadline, "the annotators did not learn that their votes are not saved"
             await asyncio.sleep(0.05)
         await asyncio.to_thread(start_again, postgres)
         await progress(record, 150)
@@ -159,9 +159,9 @@ def test_a_full_disk_refuses_votes_honestly_and_voting_goes_on_when_there_is_roo
             while record.refused < 20:
                 assert time.monotonic() < deadline, "the disk did not fill up"
                 await asyncio.sleep(0.05)
-            told = len(record.acknowledged)
+            before = len(record.acknowledged)
             await asyncio.sleep(0.5)
-            assert len(record.acknowledged) - told < ANNOTATORS * 4, "votes are acknowledged on a full disk"
+            assert len(record.acknowledged) - before < ANNOTATORS * 4, "votes are acknowledged on a full disk"
             (disk / "ballast").unlink()
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             await progress(record, 150)

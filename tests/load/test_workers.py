@@ -94,7 +94,7 @@ async def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_ki
         people = [asyncio.create_task(crowd.stay(connection)) for connection in connections]
         deadline = time.monotonic() + 60
         while len(record.acknowledged) < 120:
-            assert time.monotonic() < deadline, f"no progress: {len(record.acknowledged)}; {record.lies[:3]}"
+            assert time.monotonic() < deadline, f"no progress: {len(record.acknowledged)}; {record.wrong[:3]}"
             await asyncio.sleep(0.02)
         crowd_of.update(serving_processes(server, port))
         killed = next(iter(crowd_of))

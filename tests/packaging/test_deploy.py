@@ -58,7 +58,7 @@ def test_the_proxy_serves_the_pictures_from_where_the_server_says(tmp_path):
 
 
 def test_nginx_takes_the_file_and_passes_pages_on(tmp_path):
-    """nginx itself reads the file, with addresses and folders of this machine, and stands before a server."""
+    """nginx itself reads the file, with addresses and folders of this machine, and forwards to a server."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
         if os.environ.get("QSCHED_REQUIRE_ALL"):

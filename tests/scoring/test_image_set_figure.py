@@ -1,4 +1,4 @@
-"""The figure of quality against size: what is drawn, and that nothing lies on anything."""
+"""The figure of quality against size: what is drawn, and that nothing overlaps."""
 
 from __future__ import annotations
 

@@ -86,10 +86,10 @@ def test_the_probability_of_a_draw_is_how_often_it_is_drawn():
     shares = {1: 0.5, 2: 0.3, 3: 0.2, 4: 0.0}
     rng = random.Random(5)
     draws = [draw_comparison([1, 2, 4], shares, floor=0.2, rng=rng) for _ in range(20_000)]
-    told = {draw.comparison_id: draw.probability for draw in draws}
-    assert told == pytest.approx({1: 0.2 / 3 + 0.8 * 0.625, 2: 0.2 / 3 + 0.8 * 0.375, 4: 0.2 / 3})
+    stated = {draw.comparison_id: draw.probability for draw in draws}
+    assert stated == pytest.approx({1: 0.2 / 3 + 0.8 * 0.625, 2: 0.2 / 3 + 0.8 * 0.375, 4: 0.2 / 3})
     seen = Counter(draw.comparison_id for draw in draws)
-    assert stats.chisquare([seen[n] for n in told], [20_000 * told[n] for n in told]).pvalue > 0.01
+    assert stats.chisquare([seen[n] for n in stated], [20_000 * stated[n] for n in stated]).pvalue > 0.01
     assert draw_comparison([], shares, floor=0.2, rng=rng) is None
 
 
@@ -223,10 +223,10 @@ async def test_stored_probabilities_are_the_frequencies_of_the_draws(settings, m
         "SELECT p.comparison_id, a.selection_probability FROM assignments a JOIN pairs p ON p.id = a.pair_id",
     )
     assert len(rows) == 300
-    told = dict(rows)
-    assert told == pytest.approx(dict(zip(numbers, (0.2 / 3 + 0.56, 0.2 / 3 + 0.24, 0.2 / 3), strict=True)))
+    stated = dict(rows)
+    assert stated == pytest.approx(dict(zip(numbers, (0.2 / 3 + 0.56, 0.2 / 3 + 0.24, 0.2 / 3), strict=True)))
     seen = Counter(number for number, _ in rows)
-    assert stats.chisquare([seen[n] for n in numbers], [300 * told[n] for n in numbers]).pvalue > 0.01
+    assert stats.chisquare([seen[n] for n in numbers], [300 * stated[n] for n in numbers]).pvalue > 0.01
 
 
 async def test_the_board_looks_at_the_votes_that_stand_and_only_now_and_then(settings, make_study, database):

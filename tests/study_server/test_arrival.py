@@ -1,4 +1,4 @@
-"""Coming, coming back, and leaving: whose place is kept, who is told what, and who gets the code."""
+"""Coming, coming back, and leaving: whose place is kept, what each person sees, and who gets the code."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ async def test_a_repeated_post_during_a_pause_says_that_the_study_is_paused(sett
         set_status(database, "s", "paused")
         await visitor.vote()
         ballot = visitor.ballot(visitor.queue[0])
-        told = [(await visitor.post("api/votes", ballot)).json()["state"] for _ in range(2)]
-        assert told == ["paused", "paused"]
+        states = [(await visitor.post("api/votes", ballot)).json()["state"] for _ in range(2)]
+        assert states == ["paused", "paused"]
 
 
 @pytest.mark.parametrize("status", ["open", "closed"])

@@ -24,7 +24,7 @@ async def test_hundreds_of_impatient_annotators_give_each_pair_exactly_its_votes
 ):
     """Two servers on one database; a third of the people walk away with leases in their hands.
 
-    The clock of both stands still while they vote, however slow the machine is: a lease ends when the test says so.
+    The clock of both is stopped while they vote, however slow the machine is: a lease ends when the test says so.
     """
     make_study(votes_per_pair=5, lease_seconds=60, max_minutes=None)
     rng = random.Random(7)

@@ -1,4 +1,4 @@
-"""Questions about the instructions, over HTTP: two tries, a pass mark, and what a browser is told of the answers."""
+"""Questions about the instructions, over HTTP: two tries, a pass mark, and what a browser learns about the answers."""
 
 from __future__ import annotations
 

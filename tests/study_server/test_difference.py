@@ -1,4 +1,4 @@
-"""Where pictures differ: small damage is not taken for other content, other content is, and the crop lies on it."""
+"""Where pictures differ: small damage is not taken for other content, other content is, and the crop covers it."""
 
 from __future__ import annotations
 

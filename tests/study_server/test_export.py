@@ -1,4 +1,4 @@
-"""The export: it stands in nobody's way, and its checks by column are those of the record."""
+"""The export: it blocks nobody, and its checks by column are those of the record."""
 
 from __future__ import annotations
 

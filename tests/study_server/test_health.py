@@ -1,4 +1,4 @@
-"""What watches over a server is told: alive, ready, numbers, and nothing without the token."""
+"""Monitoring: alive, ready, numbers, and nothing without the token."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LOOK = {"layout": "side", "scale": 2, "zoomed": True, "swaps": 3}
 
 @pytest.fixture
 async def answered(settings, database, make_study):
-    """A study with three people: one excluded, one who reported a pair, one who told how the pair was shown."""
+    """A study with three people: one excluded, one who reported a pair, one whose page sent how the pair was shown."""
     make_study(
         votes_per_pair=3,
         questions=[{"id": "overall", "text": "Which one?"}, {"id": "match", "text": "Which fits?"}],
@@ -47,8 +47,8 @@ async def answered(settings, database, make_study):
         report = {"problem": "cannot_judge", "detail": "the cat walked in", "tab_token": first.tab}
         pair = first.queue.pop()["token"]
         await first.post("api/report", {**report, "assignment": pair, "idempotency_key": "k" * 12})
-        told = first.ballot(first.queue[0], **VIEW, view=LOOK, hidden_ms=77)
-        assert (await first.post("api/votes", told)).is_success
+        ballot = first.ballot(first.queue[0], **VIEW, view=LOOK, hidden_ms=77)
+        assert (await first.post("api/votes", ballot)).is_success
         await first.begin()
         await first.vote_all()
         for name in ("pid-8", "pid-9"):
@@ -87,9 +87,9 @@ async def test_the_display_table_goes_row_for_row_with_the_votes(answered, tmp_p
     votes, display = (pl.read_parquet(folder / f"{name}.parquet") for name in ("votes", "display"))
     keys = ["session", "pair_id", "kind", "question", "answered_at"]
     assert votes.select(keys).equals(display.select(keys)) and votes.select(keys).is_unique().all()
-    told = display.filter(pl.col("swaps").is_not_null())
-    assert told.height == 2, "two questions of one pair"
-    row = told.row(0, named=True)
+    with_view = display.filter(pl.col("swaps").is_not_null())
+    assert with_view.height == 2, "two questions of one pair"
+    row = with_view.row(0, named=True)
     assert (row["input"], row["viewport_width"], row["pixel_ratio"], row["scale"], row["swaps"], row["hidden_ms"]) == (
         "key",
         1280,

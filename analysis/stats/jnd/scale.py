@@ -98,7 +98,7 @@ def score_pictures(
 
 
 def _too_far(codes: TripletCodes, fit: JndFit) -> list[str]:
-    """Pictures that lie more than TOO_FAR from everything they were compared with, or whose error is as large."""
+    """Pictures that are more than TOO_FAR from everything they were compared with, or whose error is as large."""
     task = codes.where((codes.kind != TRAP) & (codes.left != codes.right))
     d = np.zeros(len(codes.pictures))
     for name in fit.pictures:

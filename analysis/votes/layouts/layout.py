@@ -139,10 +139,10 @@ def _fitting(found: Mapping[str, str]) -> list[Shape]:
 
 def _shape(source: Source, found: Mapping[str, str], asked: Asked) -> Shape:
     """The first shape whose columns are there; one that `--map` names columns of comes before others."""
-    told = set(asked.columns) & {"loser", "rating", "rank", "ranking", "wins_left", "choice"}
+    named = set(asked.columns) & {"loser", "rating", "rank", "ranking", "wins_left", "choice"}
     fits = _fitting(found)
-    preferred = [shape for shape in fits if told & set(_NEEDED[shape])]
-    if _rank_columns(source.columns) and not told and "choice" not in fits:
+    preferred = [shape for shape in fits if named & set(_NEEDED[shape])]
+    if _rank_columns(source.columns) and not named and "choice" not in fits:
         return "rank columns"
     if preferred or fits:
         return (preferred or fits)[0]

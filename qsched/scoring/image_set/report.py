@@ -148,7 +148,7 @@ def _shown(one: ShownPrompt) -> ScoredExample:
 
 
 def picture_address(path: Location) -> str:
-    """A picture as a data address, so that the page stands alone; reduced if it is larger than a thumbnail."""
+    """A picture as a data address, so that the page needs no other file; reduced if it is larger than a thumbnail."""
     with path.open("rb") as opened, Image.open(opened) as image:
         small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)

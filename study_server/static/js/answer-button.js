@@ -1,4 +1,4 @@
-/** The button of one answer: words, arrow and key cap, by where its picture lies. */
+/** The button of one answer: words, arrow and key cap, by the place of its picture. */
 
 import { t } from "./text.js";
 
@@ -45,7 +45,7 @@ export function answerButton(option, onPress) {
  * Words, arrow and key of a button.
  * @param {HTMLButtonElement} button
  * @param {Option} option
- * @param {boolean} stacked whether the pictures lie one above the other
+ * @param {boolean} stacked whether the pictures are one above the other
  */
 export function fillButton(button, option, stacked) {
   const { choice, strength, key } = option;

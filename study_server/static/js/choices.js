@@ -1,7 +1,7 @@
 /**
  * The questions of a pair and their answers.
  *
- * The answers lie on the pictures' midline, each question above its own. If all questions would take too much of the
+ * The answers are on the pictures' midline, each question above its own. If all questions would take too much of the
  * window, they are shown one at a time, in a place of one size, so that the pictures never move. Answers that come
  * back (undo, a reload) are shown as they were; complete ones are sent again only when the person says so.
  */
@@ -98,7 +98,7 @@ export class Choices {
   }
 
   /**
-   * Name the sides by where they lie.
+   * Name the sides by their places.
    * @param {boolean} stacked
    */
   setStacked(stacked) {
@@ -142,7 +142,7 @@ export class Choices {
   }
 
   /**
-   * The option that a digit stands for in this study.
+   * The option that a digit means in this study.
    * @param {string} key
    * @returns {OptionName|undefined}
    */

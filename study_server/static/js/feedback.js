@@ -1,6 +1,6 @@
 /**
  * What practice says after an answer: right or not, what was answered, and why. The pictures stay on the stage, the words
- * lie over the buttons. The buttons keep their room, unseen: if the band changed its height, the pictures would be laid
+ * cover the buttons. The buttons keep their room, unseen: if the band changed its height, the pictures would be laid
  * out anew under the person's eyes.
  */
 

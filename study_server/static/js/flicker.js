@@ -12,7 +12,7 @@
 export class Flicker {
   /**
    * @param {Viewer} viewer
-   * @param {() => void} onChange told when it begins, ends, or becomes possible
+   * @param {() => void} onChange called when it begins, ends, or becomes possible
    */
   constructor(viewer, onChange) {
     this.viewer = viewer;

@@ -48,7 +48,7 @@ export async function loadPair(assignment, onLoading = () => {}) {
   })));
   if (reference) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[2][place]] }));
   if (others.length === 0) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[1 - place][1]] }));
-  // Element 0 of a picture is its own; the others lie in the other places, in their order.
+  // Element 0 of a picture is its own; the others are in the other places, in their order.
   return shown.map((_, place) => ({
     own: pictures[place][0],
     others: shown.map((__, other) => (other === place ? null : pictures[other][1 + (place < other ? place : place - 1)])),

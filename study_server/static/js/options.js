@@ -13,7 +13,7 @@
  */
 
 /**
- * The options of a study, as they lie from left to right. With a strength scale the arrows say "slightly" and the
+ * The options of a study, from left to right. With a strength scale the arrows say "slightly" and the
  * digits count the buttons; Shift and an arrow move the pictures in every study and never answer.
  * @param {{allow_tie: boolean, allow_skip: boolean, strength?: boolean, design?: "preference"|"fidelity"|"ranking"}} study
  * @returns {Option[]}

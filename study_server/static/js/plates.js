@@ -81,7 +81,7 @@ export function drawGreyStrip(canvas, kind) {
 /**
  * @param {number} size
  * @param {string} text
- * @returns {(x: number, y: number) => boolean} whether a point lies in the digits
+ * @returns {(x: number, y: number) => boolean} whether a point is in the digits
  */
 function figureMask(size, text) {
   const canvas = document.createElement("canvas");

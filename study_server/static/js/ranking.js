@@ -90,7 +90,7 @@ export class Ranking {
     return this.order.length > 0 ? this.#shown : t("task.choice.skip");
   }
 
-  /** Letters are the same wherever the pictures lie. */
+  /** Letters are the same wherever the pictures are. */
   setStacked() {}
 
   /**

@@ -79,7 +79,7 @@ export function nearestStep(steps, scale) {
 }
 
 /**
- * The next step up or down from a scale that may lie between steps.
+ * The next step up or down from a scale that may be between steps.
  * @param {number[]} steps
  * @param {number} scale
  * @param {1|-1} direction
@@ -109,7 +109,7 @@ export function clampCentre(centre, length, cell) {
  * @param {number} centre
  * @param {number} length
  * @param {number} cell
- * @param {"start"|"middle"|"end"} align where a picture that is smaller than the cell lies
+ * @param {"start"|"middle"|"end"} align place of a picture that is smaller than the cell
  * @returns {number}
  */
 export function offsetInCell(centre, length, cell, align) {

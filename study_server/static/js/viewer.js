@@ -21,7 +21,7 @@ const MIN_LINE_CSS = 96;
 export class Viewer {
   /**
    * @param {HTMLElement} stage holds `.pane` elements, and a `.place` above each where pictures are ranked
-   * @param {() => void} onChange told after every change of scale, layout or swap
+   * @param {() => void} onChange called after every change of scale, layout or swap
    */
   constructor(stage, onChange) {
     this.stage = stage;
@@ -125,7 +125,7 @@ export class Viewer {
     if (this.swapped) this.#exchange(true);
   }
 
-  /** @param {boolean} away whether what lies under the pictures is shown instead of them */
+  /** @param {boolean} away whether the layer under the pictures is shown instead of them */
   #exchange(away) {
     for (const { own, others } of this.images ?? []) {
       const shown = away ? others[this.compared] : null; // none in the place of the compared picture itself
@@ -259,7 +259,7 @@ export class Viewer {
     const { cell, columns, rows } = this.layout;
     const width = this.size.width * scale;
     const height = this.size.height * scale;
-    // Under its line a picture begins at once; without one the rows lie towards each other, as the columns do.
+    // Under its line a picture begins at once; without one the rows are aligned towards each other, as the columns do.
     const row = this.lines.length > 0 ? "start" : towardsGap(Math.floor(place / columns), rows);
     return {
       width,
@@ -311,7 +311,7 @@ export class Viewer {
 }
 
 /**
- * How a picture that is smaller than its cell lies: towards the gap where there are two, and in the middle otherwise.
+ * Alignment of a picture that is smaller than its cell: towards the gap if there are two, and in the middle otherwise.
  * @param {number} at which row or column
  * @param {number} of how many
  * @returns {"start"|"middle"|"end"}

@@ -110,7 +110,7 @@ def test_each_metric_is_mapped_the_best_first_and_the_map_is_the_truth(screened,
     true = 20 * at**1.2
     assert middle == pytest.approx(true, rel=0.5) and upper > true
     limit = best.limit_at(1.0)
-    assert 20 * limit**1.2 <= 1.0, "a careful limit lies below the true one"
+    assert 20 * limit**1.2 <= 1.0, "a careful limit is below the true one"
     path = write_maps(found, tmp_path / "out")
     assert MetricMaps.model_validate_json(path.read_text()) == found
     assert "1 JND at" in map_lines(found)[0]

@@ -70,6 +70,6 @@ def test_what_cannot_help_is_refused_in_words(
 ) -> None:
     votes, image_set, small = files
     paths = {"SET": str(image_set), "SMALL": str(small)}
-    code, told = run(votes, *(paths.get(each, each) for each in arguments), "--out", tmp_path / "out")
-    assert code != 0 and words in told
+    code, output = run(votes, *(paths.get(each, each) for each in arguments), "--out", tmp_path / "out")
+    assert code != 0 and words in output
     assert not (tmp_path / "out").exists()

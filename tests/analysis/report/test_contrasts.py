@@ -1,4 +1,4 @@
-"""The forest plot of contrasts and what stands beside it: the fit of pairs and strata, and groups of arms."""
+"""The forest plot of contrasts and what is printed beside it: the fit of pairs and strata, and groups of arms."""
 
 from __future__ import annotations
 

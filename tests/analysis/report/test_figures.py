@@ -76,9 +76,9 @@ def test_a_character_that_no_font_has_gives_one_warning_of_ours_that_names_the_a
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         made = make_report(simulated_votes({f"x{NOWHERE}": 0.2, "plain": 0.0}, votes_each=10), formats=formats)
-    told = [warning for warning in made.document["warnings"] if "boxes" in warning]
-    assert len(told) == 1
-    assert repr(f"x{NOWHERE}") in told[0] and "'plain'" not in told[0] and "Install" in told[0]
+    boxes = [warning for warning in made.document["warnings"] if "boxes" in warning]
+    assert len(boxes) == 1
+    assert repr(f"x{NOWHERE}") in boxes[0] and "'plain'" not in boxes[0] and "Install" in boxes[0]
 
 
 def test_names_in_common_scripts_need_no_other_font() -> None:

@@ -1,4 +1,4 @@
-"""Strata: by category unasked, by another column on request, and not at all when told so."""
+"""Strata: by category unasked, by another column on request, and not at all with --by none."""
 
 from __future__ import annotations
 

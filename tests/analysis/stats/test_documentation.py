@@ -1,4 +1,4 @@
-"""The documentation's example runs as it stands, and the package's table of contents is right."""
+"""The documentation's example runs as it is written, and the package's table of contents is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The payment list: whom the platform is told about, and that it never leads from a platform id to votes."""
+"""The payment list: who is on it, and that it never connects a platform id with votes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def prolific(make_study):
 
 def right(pair: dict) -> str:
     """Does as an attention check says."""
-    told = pair["instruction"] or ""
-    return "right" if "RIGHT" in told else "left"
+    instruction = pair["instruction"] or ""
+    return "right" if "RIGHT" in instruction else "left"
 
 
 def wrong(pair: dict) -> str:

@@ -94,13 +94,13 @@ async def test_what_happens_to_a_study_arrives_once_and_signed(settings, databas
             set_status(database, "s", "paused")
             await until(lambda: len(got) >= 4)
             await asyncio.sleep(1.0)
-    told = [json.loads(body) for _, body in got]
-    events = sorted(one["type"] for one in told)
+    received = [json.loads(body) for _, body in got]
+    events = sorted(one["type"] for one in received)
     assert events == [FINISHED, PAUSED, PAUSED, QUALITY], "left throughout, and each webhook its own"
-    finished = next(one for one in told if one["type"] == FINISHED)
+    finished = next(one for one in received if one["type"] == FINISHED)
     assert finished["data"] == {"study": "s", "valid_votes": 18} and finished["timestamp"].endswith("Z")
-    (alarm,) = (one["data"] for one in told if one["type"] == QUALITY)
-    assert "under 1.5 s per pair" in alarm["remarks"], "told as soon as there is enough work to look at"
+    (alarm,) = (one["data"] for one in received if one["type"] == QUALITY)
+    assert "under 1.5 s per pair" in alarm["remarks"], "sent as soon as there is enough work to look at"
     headers, body = next((h, b) for h, b in got if FINISHED in b)
     expected = signature(
         secret, message_id=headers["webhook-id"], timestamp=int(headers["webhook-timestamp"]), body=body
