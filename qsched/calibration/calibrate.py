@@ -168,6 +168,7 @@ def with_control(
     if not arms:
         return result
     settings, heldout = result.settings, result.heldout_prompts
+    full_precision.complete()
     renderer = TrajectoryRenderer(full_precision, steps=result.steps, batch_rows=settings.batch_rows)
     scores = score_arms(
         renderer,

@@ -171,10 +171,27 @@ def _identity(request: CalibrationRequest, backbone: Backbone, report: Precision
 
 
 def load_for(request: CalibrationRequest) -> Backbone:
-    """The backbone of a request, not quantized yet."""
-    device = str(checked_device(request.device))
-    backbone = load_backbone(request.spec(), dtype=DTYPES[_dtype(request, device)], device=device, steps=request.steps)
+    """The backbone of a request, without its denoiser, which `quantize_for` converts as it reads it.
+
+    Its text encoders have read all prompts and are gone; a text that they have not read brings them back.
+    """
+    device, recipe = str(checked_device(request.device)), find_recipe(request.precision)
+    needs_whole = request.settings.is_closed_form or request.control or bool(recipe.statistics)
+    backbone = load_backbone(
+        request.spec(),
+        dtype=DTYPES[_dtype(request, device)],
+        device=device,
+        steps=request.steps,
+        later_denoiser=True,
+        methods=[recipe.method, *(["dtype"] if needs_whole else [])],
+    )
     _save_memory(backbone, request)
+    prompts, heldout = split_prompts(request)
+    # The search encodes each prompt alone; statistics are measured in batches.
+    texts = [[prompt.prompt] for prompt in (*prompts, *heldout)]
+    if recipe.statistics:
+        texts += [[prompt.prompt for prompt in batch] for batch in _statistics_source(request, prompts).batches()]
+    backbone.read_texts(texts)
     return backbone
 
 
@@ -198,6 +215,7 @@ def quantize_for(request: CalibrationRequest, backbone: Backbone, prompts: list[
 
 def run_in_full(backbone: Backbone, settings: CalibrationSettings, prompts: list[Prompt]) -> FullRun:
     """The run of a backbone that is not quantized yet, on the calibration prompts."""
+    backbone.complete()
     renderer = TrajectoryRenderer(backbone, steps=backbone.steps, batch_rows=settings.batch_rows)
     return full_run(renderer, prompts, seeds_of(prompts, settings))
 

@@ -173,7 +173,8 @@ class TrajectoryRenderer:
         """While open, the pipeline has our scheduler, prompts are encoded once and distinct keys evaluated once."""
         pipeline, denoiser = self._backbone.pipeline, self._backbone.denoiser
         shared = _SharedForward(self, denoiser.forward, n_rows, key)
-        stock, before = pipeline.scheduler, vars(denoiser).get("forward")  # a hook may sit on forward already
+        # A hook may sit on forward already, and a memory of the texts of the whole run on encode_prompt.
+        stock, before, texts = pipeline.scheduler, vars(denoiser).get("forward"), vars(pipeline).get("encode_prompt")
         pipeline.scheduler, pipeline.encode_prompt, denoiser.forward = self._scheduler, self._encode_prompt, shared
         try:
             yield
@@ -182,6 +183,8 @@ class TrajectoryRenderer:
             del pipeline.encode_prompt, denoiser.forward
             if before is not None:
                 denoiser.forward = before
+            if texts is not None:
+                pipeline.encode_prompt = texts
         if shared.calls != self.steps:
             raise CalibrationError(
                 f"{type(pipeline).__name__} called its denoiser {shared.calls} times in {self.steps} steps; "
