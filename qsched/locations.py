@@ -101,6 +101,27 @@ class RemotePath:
         """Put the object: afterwards it is there whole, or the old one as it was."""
         self._call(lambda fs, path: fs.pipe_file(path, data))
 
+    def create(self, data: bytes) -> bool:
+        """Put the object if there is none of this name; False, and nothing is changed, if there is one.
+
+        Atomic where the store takes a condition (`If-None-Match: *` of S3, `ifGenerationMatch=0` of GCS). One that
+        refuses conditions gets an ordinary put; one that ignores them replaces an object that came in between.
+        """
+        fs, path = _file_system(self.url)
+        try:
+            fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        except Exception as error:
+            words = f"{type(error).__name__} {error} {error.__cause__}".lower()
+            if "conditionalrequestconflict" in words:  # two at once, and this is not the one that came through
+                return False
+            if "notimplemented" in words or "not implemented" in words:
+                self.write_bytes(data)
+                return True
+            raise _as_os_error(error, self.url) from error
+        return True
+
     def unlink(self, *, missing_ok: bool = False) -> None:
         """Delete the object."""
         try:

@@ -10,6 +10,7 @@ import typer
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
+    from qsched.generation.nsfw import Checker
     from qsched.records.curation import Stratum
 
 
@@ -36,10 +37,13 @@ def pairs(
     nsfw: Path | None = typer.Option(
         None, help="Folder of a safety checker or image classifier of yours: pairs it flags are a stratum, flagged."
     ),
-    nsfw_labels: str = typer.Option(
-        "nsfw,unsafe,porn,hentai,sexy,explicit", help="Labels of the classifier that flag a picture."
+    nsfw_labels: str | None = typer.Option(
+        None,
+        help="Labels of the classifier of --nsfw that flag a picture. [default: nsfw,unsafe,porn,hentai,sexy,explicit]",
     ),
-    nsfw_least: float = typer.Option(0.5, min=0, max=1, help="Probability of these labels from which it is flagged."),
+    nsfw_least: float | None = typer.Option(
+        None, min=0, max=1, help="Probability of these labels from which a picture is flagged. [default: 0.5]"
+    ),
 ) -> None:
     """List broken, identical, near-identical and different pairs, and write pairs.csv with those that a study shows.
 
@@ -57,18 +61,17 @@ def pairs(
 
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
     from qsched.generation.near_metric import most_visible_first, near_by_metric, read_near_rule, read_visible_rule
-    from qsched.generation.nsfw import flagged_pictures, load_checker, with_flags
+    from qsched.generation.nsfw import flagged_pictures, with_flags
     from qsched.locations import read_location
     from qsched.records import iter_rows, read_manifest
     from qsched.records.curation import Stratum
 
-    labels = [label.strip() for label in nsfw_labels.split(",") if label.strip()]
     location = read_location(folder)
     strata = _strata(leave_out)
     numbers = _numbers(sample)
     near_rule = None if near is None else read_near_rule(near)
     visible_rule = None if visible_first is None else read_visible_rule(visible_first)
-    checker = None if nsfw is None else load_checker(nsfw, labels=labels, least=nsfw_least)
+    checker = _checker(nsfw, nsfw_labels, nsfw_least)
     listed = list_pairs(location, baseline=baseline, near_levels=near_levels)
     set_id = read_manifest(location).set_id
     if near_rule is not None:
@@ -100,6 +103,18 @@ def pairs(
     path = write_pairs(listed, location)
     shown_all = sum(pair.use for pair in listed)
     typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")
+
+
+def _checker(folder: Path | None, labels: str | None, least: float | None) -> Checker | None:
+    from qsched.generation.nsfw import load_checker
+
+    if folder is not None:
+        names = None if labels is None else [label.strip() for label in labels.split(",") if label.strip()]
+        return load_checker(folder, labels=names, least=least)
+    for option, given in (("--nsfw-labels", labels), ("--nsfw-least", least)):
+        if given is not None:
+            raise InputError(f"{option} is for the checker of --nsfw FOLDER; add that, or leave {option} out")
+    return None
 
 
 def _broken(why: str) -> list[str]:

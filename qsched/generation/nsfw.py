@@ -23,6 +23,7 @@ from qsched.records.curation import Stratum
 SAFETY_CHECKER = "StableDiffusionSafetyChecker"
 #: Labels of a classifier that mean unsafe, unless others are named.
 LABELS = ("nsfw", "unsafe", "porn", "hentai", "sexy", "explicit")
+LEAST = 0.5
 BATCH = 16
 
 #: For pictures, in words why each is flagged; None: it is not.
@@ -30,10 +31,12 @@ Checker = Callable[[Sequence[Image.Image]], list[str | None]]
 PictureKey = tuple[str, int, str]
 
 
-def load_checker(folder: Path, *, labels: Sequence[str] = LABELS, least: float = 0.5) -> Checker:
+def load_checker(folder: Path, *, labels: Sequence[str] | None = None, least: float | None = None) -> Checker:
     """The checker in a folder, on the CPU. InputError for a folder that is none, or that has none of the labels.
 
-    least    probability of an unsafe label from which a classifier flags; the safety checker has its own thresholds
+    labels   of a classifier that mean unsafe; None: LABELS
+    least    probability of an unsafe label from which a classifier flags; None: LEAST
+    Both are refused for the safety checker, which has its own concepts and thresholds.
     """
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -44,8 +47,13 @@ def load_checker(folder: Path, *, labels: Sequence[str] = LABELS, least: float =
         ) from error
     try:
         if SAFETY_CHECKER in config.get("architectures", ()):
+            if labels is not None or least is not None:
+                raise InputError(
+                    f"--nsfw {folder} is a {SAFETY_CHECKER}, which has concepts and thresholds of its own; leave "
+                    "--nsfw-labels and --nsfw-least out"
+                )
             return _safety_checker(folder)
-        return _classifier(folder, labels, least)
+        return _classifier(folder, LABELS if labels is None else labels, LEAST if least is None else least)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--nsfw {folder} cannot be loaded: {reason}; weights are read from safetensors") from error

@@ -87,6 +87,15 @@ def test_an_option_is_refused_before_a_picture_is_read(option, tmp_path) -> None
     assert isinstance(answer.exception, InputError) and option[0] in str(answer.exception)
 
 
+@pytest.mark.parametrize("option", [("--nsfw-labels", "gore"), ("--nsfw-least", "0.2")])
+def test_an_option_of_a_checker_without_one_is_refused(option, checkers, images) -> None:
+    answer = CliRunner().invoke(app, ["pairs", str(images), *option])
+    assert isinstance(answer.exception, InputError) and str(answer.exception).startswith(f"{option[0]} is for")
+    answer = CliRunner().invoke(app, ["pairs", str(images), "--nsfw", str(checkers / "safety"), *option])
+    assert isinstance(answer.exception, InputError) and "thresholds of its own" in str(answer.exception)
+    assert not (images / "pairs.csv").exists()
+
+
 def test_a_folder_that_is_no_checker_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--nsfw .*: it has no readable config\.json"):
         load_checker(tmp_path)
