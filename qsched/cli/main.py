@@ -8,6 +8,7 @@ import typer
 
 from qsched import __version__
 from qsched.command_line import CommandLine, run_app
+from qsched.process import claim_process
 
 app = CommandLine(
     name="qsched",
@@ -64,4 +65,5 @@ _register()
 
 def main() -> None:
     """Run the command line; an error of ours is one message on stderr and exit code 2."""
+    claim_process()
     run_app(app)

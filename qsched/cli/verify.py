@@ -16,11 +16,15 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     folder: Path = typer.Argument(..., help="Folder of an image set."),
+    decode: bool = typer.Option(
+        False, "--decode", help="Decode every picture, also those that our own encoder wrote, byte for byte."
+    ),
 ) -> None:
     """Check every row, file, hash and pair of an image set; exit code 2 when something is wrong.
 
-    Looked at: rows and their contract, missing and surplus files, hashes, sizes, PNG metadata, duplicate
-    rows, arms and their recipes, and that the images of a pair share seed, prompt and batch.
+    Looked at: rows and their contract, missing and surplus files, every byte of every picture (hashes), sizes, PNG
+    metadata, duplicate rows, arms and their recipes, and that the images of a pair share seed, prompt and batch.
+    Pictures of other tools are decoded too; of generate-pairs, only those that seem broken, unless --decode is given.
 
     Example: qsched verify runs/demo
     """
@@ -33,7 +37,7 @@ def verify(
     from qsched.generation.verify import verify_set
     from qsched.locations import read_location
 
-    report = verify_set(read_location(folder))
+    report = verify_set(read_location(folder), decode=decode)
     console = Console()
     counts = Counter(finding.check for finding in report.findings)
     summary = Table(box=None, pad_edge=False)
@@ -56,7 +60,7 @@ def verify(
     colour, word = ("green", "ok") if report.ok else ("red", "NOT OK")
     console.print(
         f"[{colour}]{word}[/]: {report.n_rows} of {report.n_expected} images in {escape(str(report.folder))}, "
-        f"{len(report.findings)} problem(s)",
+        f"{len(report.findings)} problem(s); {report.decoded} picture(s) decoded",
         highlight=False,
         soft_wrap=True,
     )

@@ -119,6 +119,11 @@ def find_executor(name: str, *, workers: int | None = None) -> ExecutorFactory |
     return factory
 
 
+def local_executor(request: Request, plan: Plan, source: CalibrationSource | None) -> Executor:
+    """This process does the work."""
+    return LocalExecutor(Worker(request, plan, source))
+
+
 class LocalExecutor:
     """One worker in this process."""
 

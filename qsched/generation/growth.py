@@ -18,7 +18,7 @@ from qsched.locations import Location
 from qsched.records import ImageRow, Manifest, RequestRecord, iter_rows
 
 #: What the provenance says of the newest request.
-NEWEST_PROVENANCE = ("prompts_file", "limit", "batch_size", "truncated_prompts")
+NEWEST_PROVENANCE = ("prompts_file", "limit", "batch_size", "truncated_prompts", "asked_sha256")
 
 
 def stages_of(manifest: Manifest) -> tuple[GrowthStage, ...]:
@@ -78,7 +78,11 @@ def grown(found: Manifest, asked: Manifest) -> Manifest:
             f"another run changed the set {found.set_id} while this one was starting; run the same command again"
         )
     if asked.requests == found.requests:
-        return found
+        if "asked_sha256" not in asked.provenance:
+            return found
+        return found.model_copy(
+            update={"provenance": found.provenance | {"asked_sha256": asked.provenance["asked_sha256"]}}
+        )
     names = {arm.name for arm in found.arms}
     provenance = dict(found.provenance)
     newest = (*NEWEST_PROVENANCE, "calibration")  # the first arm that needs statistics may be a later one

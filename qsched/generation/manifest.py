@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsched.backbones.identity import file_digest
-from qsched.backbones.spec import Lora
+from qsched.backbones.identity import file_digest, identity_of
+from qsched.backbones.spec import BackboneSpec, Lora
 from qsched.generation.plan import Plan
 from qsched.generation.prompts import Prompt
-from qsched.generation.provenance import git_commit, versions
+from qsched.generation.provenance import git_commit, package_versions, versions
+from qsched.generation.quantize import CalibrationSource
+from qsched.generation.request import Request
 from qsched.precision import hash_of
 from qsched.records import Manifest
 from qsched.records.image_set import GENERATE_PAIRS
@@ -80,6 +83,29 @@ def make_manifest(plan: Plan, backbone: Backbone, *, calibration: dict[str, obje
         width=backbone.width,
         height=backbone.height,
         provenance=provenance,
+    )
+
+
+def asked_hash(request: Request, spec: BackboneSpec, plan: Plan, source: CalibrationSource | None) -> str | None:
+    """Hash of all that the manifest follows from, known before anything is loaded; None if the weights are not.
+
+    The same request to the same weights with the same libraries makes the same manifest.
+    """
+    weights = identity_of(spec)
+    if weights is None:
+        return None
+    same_place = replace(request, prompts=Path(), out=Path(), overwrite=False)  # the plan knows the prompts
+    return hash_of(
+        {
+            "weights": weights,
+            "spec": repr(spec),
+            "request": repr(same_place),
+            "arms": [arm.record().model_dump(mode="json") for arm in plan.arms],
+            "prompts": [plan.prompts_sha256, plan.used_sha256],
+            "stages": repr(plan.stages),
+            "calibration": None if source is None else source.to_dict(),
+            "versions": package_versions(),
+        }
     )
 
 

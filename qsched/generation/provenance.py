@@ -13,16 +13,22 @@ from qsched import __version__
 _PACKAGES = ("torch", "diffusers", "transformers", "torchao", "bitsandbytes", "pillow", "numpy")
 
 
-def versions() -> dict[str, str]:
-    """Versions of what touches a pixel, and the GPU with its driver if there is one."""
+def package_versions() -> dict[str, str]:
+    """Versions of what touches a pixel; nothing is imported."""
     found = {"qsched": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what touches a pixel, and the GPU with its driver if there is one."""
     import torch
 
+    found = package_versions()
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
         found["cuda"] = str(torch.version.cuda)

@@ -21,6 +21,7 @@ from qsched.generation.plan import Job, Plan
 from qsched.generation.quantize import CalibrationSource
 from qsched.generation.request import Request
 from qsched.generation.worker import FinishedImage, Worker
+from qsched.process import claim_process
 from qsched.records import Manifest
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class _Actor:
 
         from qsched.backbones import quiet_libraries
 
+        claim_process()
         quiet_libraries()
         if threads is not None:
             torch.set_num_threads(threads)

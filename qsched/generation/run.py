@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +14,33 @@ from qsched.backbones.index import check_folder, pipeline_class
 from qsched.backbones.spec import DEFAULT_STEPS, DTYPE_NAMES, BackboneSpec
 from qsched.errors import InputError
 from qsched.generation.arms import Arm, check_origins, parse_arms
-from qsched.generation.executors import ExecutorFactory, Loaded, Loading, LocalExecutor, Lost, Made, Task
+from qsched.generation.executors import (
+    Executor,
+    ExecutorFactory,
+    Loaded,
+    Loading,
+    Lost,
+    Made,
+    Task,
+    local_executor,
+)
 from qsched.generation.growth import added_words, check_growth, requests_after, stages_of
-from qsched.generation.manifest import recorded_statistics, truncated_ids, with_precision
+from qsched.generation.manifest import asked_hash, recorded_statistics, truncated_ids, with_precision
 from qsched.generation.plan import Job, Plan, make_plan
 from qsched.generation.prompts import read_prompts
 from qsched.generation.quantize import CalibrationSource, calibration_source
 from qsched.generation.render import check_company
 from qsched.generation.request import ArmSummary, Request, RunProgress, RunReport, Silent
 from qsched.generation.sheet import write_contact_sheet
-from qsched.generation.store import STATISTICS_FOLDER, Store, check_free_for, check_writable, open_store, shard_folder
-from qsched.generation.worker import Worker
+from qsched.generation.store import (
+    STATISTICS_FOLDER,
+    Store,
+    check_free_for,
+    check_writable,
+    open_store,
+    refuse_other_plan,
+    shard_folder,
+)
 from qsched.records import ImageRow, Manifest, ShardRecord, image_id_for, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 from qsched.threads import in_order, threads_for
@@ -32,6 +49,23 @@ if TYPE_CHECKING:
     from qsched.precision.report import PrecisionReport
 
 _COPIED_AT_ONCE = 64
+
+
+class _Workers:
+    """Who does the work; made at the first call, because a finished set needs nobody."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._made: Executor | None = None
+
+    def __call__(self) -> Executor:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
 
 
 @dataclass
@@ -61,16 +95,23 @@ def generate_pairs(
     found, plan = planned(request, spec, steps)
     check_writable(folder)
     source = _calibration(request, spec, plan)
-    workers = executor(request, plan, source) if executor else LocalExecutor(Worker(request, plan, source))
+    asked = asked_hash(request, spec, plan, source)
+    # Whoever asks the same of the same weights and libraries has the manifest; nothing is loaded to write it again.
+    known = None if found is None or asked is None or found.provenance.get("asked_sha256") != asked else found
+    workers = _Workers(lambda: executor(request, plan, source) if executor else local_executor(request, plan, source))
     try:
-        manifest = _manifest(workers.describe(), found, plan)
+        described = known or workers().describe()
+        manifest = _manifest(described, found, plan, asked)
         weights = manifest.provenance["backbone_weights"]
         check_origins(plan.arms, spec, weights=str(weights), steps=steps, allowed=request.allow_other_coefficients)
         tally = _RunTally({arm.name: [] for arm in plan.arms})
         with open_store(folder, manifest, planned=plan.jobs(), overwrite=request.overwrite) as store:
             kept, remade = len(store.rows), store.dropped
             progress.planned(plan.n_images, kept)
-            for event in workers.run(_tasks(plan, store)):
+            tasks = _tasks(plan, store)
+            if tasks and known:  # now it is loaded, and has to be what the set was made with
+                refuse_other_plan(folder, store.manifest, _manifest(workers().describe(), found, plan, asked))
+            for event in workers().run(tasks) if tasks else ():
                 if isinstance(event, Loading):
                     progress.loading((event.arm,))
                 elif isinstance(event, Loaded):
@@ -110,12 +151,12 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     if request.vae_dtype is not None and request.vae_dtype not in DTYPE_NAMES:
         raise InputError(f"--vae-dtype {request.vae_dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
     # First what needs no torch: importing it takes seconds, and a typo should not.
+    parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
+    read_prompts(request.prompts, layout=request.prompts_format)
     if spec.is_local:
         check_folder(Path(spec.source), spec.source)
         family = spec.family or family_of(pipeline_class(Path(spec.source)))
         check_company(family, request.batch_size, name=spec.name)
-    parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
-    read_prompts(request.prompts, layout=request.prompts_format)
     default_dtype = spec.gpu_dtype if is_on_gpu(request.device) else "fp32"
     arms = parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype=default_dtype)
     # Before anything is loaded, as far as it can be known then: the files of a hub model may not be here yet.
@@ -150,14 +191,15 @@ def is_on_gpu(device: str) -> bool:
     return checked_device(device).type == "cuda"
 
 
-def _manifest(described: Manifest, found: Manifest | None, plan: Plan) -> Manifest:
+def _manifest(described: Manifest, found: Manifest | None, plan: Plan, asked: str | None) -> Manifest:
     """What the workers described, with the requests of the set and the part that is made here."""
     shard = None
     if plan.shard is not None:
         batches = tuple(tuple(job.key for job in batch) for batch in plan.batches())
         shard = ShardRecord(index=plan.shard[0], count=plan.shard[1], batches=batches)
     requests = requests_after(found, plan, datetime.now(UTC).replace(microsecond=0))
-    return described.model_copy(update={"requests": requests, "shard": shard})
+    provenance = described.provenance if asked is None else {**described.provenance, "asked_sha256": asked}
+    return described.model_copy(update={"requests": requests, "shard": shard, "provenance": provenance})
 
 
 def _tasks(plan: Plan, store: Store) -> list[Task]:

@@ -150,7 +150,7 @@ def open_store(
         (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
         if started:
             found = read_manifest(folder)
-            _refuse_other_plan(folder, found, manifest)
+            refuse_other_plan(folder, found, manifest)
             store = Store(folder, grown(found, manifest))
             _recover(store, planned)
             if store.manifest is not found:
@@ -288,7 +288,7 @@ def _refuse_foreign(folder: Location, names: list[str], *, overwrite: bool) -> N
         )
 
 
-def _refuse_other_plan(folder: Location, found: Manifest, asked: Manifest) -> None:
+def refuse_other_plan(folder: Location, found: Manifest, asked: Manifest) -> None:
     """InputError for anything but growth (`qsched.generation.growth`) that differs between the set and a request."""
     names = {arm.name for arm in found.arms}
     old, new = identity_of(found), identity_of(asked, arms=names)

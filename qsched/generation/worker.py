@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qsched.backbones.imports import import_model_libraries
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
 from qsched.generation.manifest import environment_here, make_manifest
@@ -37,6 +38,7 @@ class Worker:
     """
 
     def __init__(self, request: Request, plan: Plan, source: CalibrationSource | None) -> None:
+        import_model_libraries(request.spec())
         import torch
 
         torch.backends.cudnn.benchmark = False
@@ -130,9 +132,10 @@ class Worker:
             if backbone.slot is not None and backbone.slot.can_renew:
                 backbone.slot.renew()
                 return backbone
-        # The old denoiser goes before the new one comes: there may be room for one only.
-        self._backbone = backbone = None
-        _free_memory()
+        if backbone is not None:
+            # The old denoiser goes before the new one comes: there may be room for one only.
+            self._backbone = backbone = None
+            _free_memory()
         self._backbone = _load(self._request, arm, self._plan)
         return self._backbone
 

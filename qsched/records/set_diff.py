@@ -15,7 +15,7 @@ _SETTINGS = ("backbone", "set_seed", "steps", "width", "height", "n_prompts", "s
 # About the run and not about the pictures, or compared apart.
 _ABOUT_THE_RUN = (
     *("versions", "git_commit", "threads", "machine", "arms", "command", "backbone_licence"),
-    *("prompts_file", "limit", "truncated_prompts"),
+    *("prompts_file", "limit", "truncated_prompts", "asked_sha256"),
 )
 
 
