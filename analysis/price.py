@@ -22,7 +22,7 @@ import typer
 from qsched.command_line import CommandLine, run_app
 
 if TYPE_CHECKING:
-    from analysis.planning.fidelity_mean import Price, PriceAssumptions
+    from analysis.planning.fidelity_price import Price, PriceAssumptions
     from analysis.planning.fidelity_share import SharePrice
 
 STUDY, ASSUMED, OUT = "The study", "What is assumed", "Output"
@@ -65,14 +65,9 @@ def price(
 
       python analysis/price.py --damage 0.25 --gain 4 --arms 8
     """
-    from analysis.planning.fidelity_mean import (
-        PriceAssumptions,
-        known_map_price,
-        map_check_price,
-        mixed_price,
-        plain_price,
-        preference_votes,
-    )
+    from analysis.planning.fidelity_mean import known_map_price, plain_price, preference_votes
+    from analysis.planning.fidelity_mixed import map_check_price, mixed_price
+    from analysis.planning.fidelity_price import PriceAssumptions
     from analysis.planning.fidelity_share import share_price
     from analysis.triplets import BOOSTED, PLAIN
     from qsched.files import write_atomic
@@ -134,6 +129,9 @@ def table(
                 f"    {p.design:<32} {p.votes:>6,} votes ({p.plain:,.0f} plain, {p.boosted:,.0f} boosted), "
                 f"{hours:.1f} h"
             )
+            lines += [
+                f"      {one.votes:>6,.0f} {one.presentation:<8} {one.first} with {one.second}" for one in p.where
+            ]
     lines.append(
         "    The mixed design is used only where the map has been checked to be straight: add that line's votes."
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,15 +25,15 @@ from scipy import stats
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd import NODES, fit_jnd
 from analysis.stats.jnd.mapping import check_map, mapped_bound
-from analysis.stats.jnd.scale import PEOPLE_SD, POOLED_SD
+from analysis.stats.jnd.scale import PEOPLE_SD, PROMPT_SD
 from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, share_under
 from analysis.triplets import BOOSTED
+from benchmarks.certificate_designs import EIGHT_ARMS, EIGHT_CHECKED, FEWER, ONE_ARM, Mixed
 from benchmarks.certificate_metrics import metric_study
 from benchmarks.certificate_studies import (
     REFERENCE,
     Comparison,
     ladder_damage,
-    mixed_design,
     plain_design,
     simulate_study,
 )
@@ -75,6 +76,9 @@ def mean_cells() -> list[Cell]:
         if world != "lognormal":
             name = f"pooled, {world}, D = 0.5, 400 votes"
             cells.append(Cell("mean", name, "coverage >= .94", _mean_study(world, 0.5, nodes=1)))
+    for damage, wanted in ((0.5, "coverage >= .94"), (0.25, "none: what the wider spread costs")):
+        name = f"pooled, two groups, D = {damage}, 400 votes, prompt_sd 0.8 registered"
+        cells.append(Cell("mean", name, wanted, _mean_study("two groups", damage, nodes=1, prompt_sd=0.8)))
     name = "pooled, lognormal, D = 0.5, 4,000 votes of 40 people"
     cells.append(Cell("mean", name, "coverage >= .94", _mean_study("lognormal", 0.5, nodes=1, votes=4000)))
     name = "pooled, lognormal, D = 0.25, 10 people with 40 votes each"
@@ -83,7 +87,7 @@ def mean_cells() -> list[Cell]:
 
 
 def _mean_study(
-    world: str, damage: float, *, nodes: int, votes: int = 400, people: int = PEOPLE
+    world: str, damage: float, *, nodes: int, votes: int = 400, people: int = PEOPLE, prompt_sd: float = PROMPT_SD
 ) -> Callable[[np.random.Generator], dict[str, float]]:
     def study(rng: np.random.Generator) -> dict[str, float]:
         made = simulate_study(
@@ -93,7 +97,8 @@ def _mean_study(
             population=ObserverPopulation(),
             rng=rng,
         )
-        fit = fit_jnd(made.codes, nodes=nodes, people_sd=POOLED_SD if nodes == 1 else PEOPLE_SD)
+        spread = math.hypot(PEOPLE_SD, prompt_sd) if nodes == 1 else PEOPLE_SD
+        fit = fit_jnd(made.codes, nodes=nodes, people_sd=spread)
         upper = fit.damage("arm") + float(stats.t.ppf(0.95, fit.df)) * fit.se(0)
         return {"covered": upper >= damage, "shown": upper < LIMIT, "estimate": fit.damage("arm"), "votes": votes}
 
@@ -153,47 +158,33 @@ def _share_study(
     return study
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """A mixed design: boosted votes an arm, votes of the ladder, plain votes of its rungs."""
-
-    gain: float
-    arms: int
-    reference_votes: int
-    rung_votes: int
-    ladder_votes: int
-    rungs: tuple[float, ...]
-    plain: tuple[tuple[float, int], ...]
-    people: int = PEOPLE
-    prompts: int = PROMPTS
-
-    @property
-    def votes(self) -> int:
-        """All votes of the study, traps apart."""
-        shared = self.ladder_votes * (len(self.rungs) - 1) + sum(n for _, n in self.plain)
-        return self.arms * (self.reference_votes + self.rung_votes) + shared
-
-
-ONE_ARM = Mixed(4, 1, 70, 50, 50, (0.75, 1.25), ((1.25, 170),))
-EIGHT_ARMS = Mixed(4, 8, 45, 20, 90, (0.75, 1.25), ((1.25, 250),))
-EIGHT_MORE = Mixed(4, 8, 55, 32, 170, (0.75, 1.25), ((1.25, 430),))
-EIGHT_CHECKED = Mixed(4, 8, 45, 40, 250, (0.5, 1.0, 1.5, 2.0, 2.5), ((0.5, 1600), (2.5, 700)), people=100, prompts=200)
-
-
 def mixed_cells() -> list[Cell]:
-    """Boosted votes of the arm, map from other pictures, ratio bound."""
+    """Boosted votes of the arm, map from other pictures, likelihood-ratio bound."""
     cells = []
     for name, design, target in (
-        ("one arm", ONE_ARM, "votes <= 1/2 of plain"),
-        ("eight arms", EIGHT_ARMS, "votes <= 1/3 of plain"),
-        ("eight arms, more votes", EIGHT_MORE, "none: where .80 is reached"),
+        ("one arm", ONE_ARM, "none: half of the plain votes is out of reach"),
+        ("eight arms", EIGHT_ARMS, "shown >= .80, votes <= 1/3 of plain"),
     ):
-        for damage, wanted in ((0.25, f"shown >= .80, {target}"), (0.5, "coverage >= .94")):
+        for damage, wanted in ((0.25, target), (0.5, "coverage >= .94")):
             text = f"{name}, gain 4, D = {damage}, {design.votes:,} votes in all"
             cells.append(Cell("mixed", text, wanted, _mixed_study(design, damage, check=False)))
-    for exponent, wanted in ((1.0, "straight"), (1.5, "noticed or fallen back >= .90"), (0.65, "the same")):
-        text = f"eight arms with map check, exponent {exponent}, D = 0.25, {EIGHT_CHECKED.votes:,} votes"
-        study = _mixed_study(EIGHT_CHECKED, 0.25, exponent=exponent, check=True)
+    for name, (design, shares) in FEWER.items():
+        for share in shares:
+            some = design.scaled(share)
+            text = f"{name}, gain 4, D = 0.25, {some.votes:,} votes in all"
+            cells.append(Cell("mixed", text, "none: votes against power", _mixed_study(some, 0.25, check=False)))
+    for name, world in (("prompts' damage drawn for each arm alone", "own"), ("two groups of prompts", "two groups")):
+        text = f"eight arms, gain 4, D = 0.5, {EIGHT_ARMS.votes:,} votes, {name}"
+        study = _mixed_study(EIGHT_ARMS, 0.5, check=False, world=world)
+        cells.append(Cell("mixed", text, "coverage >= .94", study))
+    for damage, exponent, wanted in (
+        (0.25, 1.0, "straight, shown >= .80"),
+        (0.5, 1.0, "coverage >= .94"),
+        (0.25, 1.5, "noticed or fallen back >= .90"),
+        (0.25, 0.65, "noticed or fallen back >= .90"),
+    ):
+        text = f"eight arms with map check, exponent {exponent}, D = {damage}, {EIGHT_CHECKED.votes:,} votes"
+        study = _mixed_study(EIGHT_CHECKED, damage, exponent=exponent, check=True)
         cells.append(Cell("map", text, wanted, study))
     return cells
 
@@ -210,24 +201,22 @@ def metric_cells() -> list[Cell]:
 
 
 def _mixed_study(
-    design: Mixed, damage: float, *, check: bool, exponent: float = 1.0
+    design: Mixed, damage: float, *, check: bool, exponent: float = 1.0, world: str = "shared"
 ) -> Callable[[np.random.Generator], dict[str, float]]:
-    arms = [f"arm{k}" for k in range(design.arms)]
-    rungs = [f"rung{d:g}" for d in design.rungs]
+    """`world` is how damage lies over prompts: one factor of the prompt for all arms and rungs ("shared"), a factor
+    drawn for each ("own"), or two groups of prompts."""
+    arm = design.arm_names[0]
+    means = {f"rung{d:g}": d for d in design.rungs} | dict.fromkeys(design.arm_names, damage)
 
     def study(rng: np.random.Generator) -> dict[str, float]:
-        values = ladder_damage([*design.rungs, *[damage] * design.arms], design.prompts, rng=rng, spread=0.5)
-        comparisons = mixed_design(
-            arms,
-            reference_votes=design.reference_votes,
-            rung_votes=design.rung_votes,
-            ladder=rungs,
-            ladder_votes=design.ladder_votes,
-            plain={f"rung{d:g}": n for d, n in design.plain},
-        )
+        if world == "shared":
+            values = ladder_damage(list(means.values()), design.prompts, rng=rng, spread=0.5)
+        else:
+            kind = "lognormal" if world == "own" else world
+            values = [draw_damage(kind, mean, design.prompts, rng=rng) for mean in means.values()]
         made = simulate_study(
-            comparisons,
-            damage=dict(zip([*rungs, *arms], values, strict=True)),
+            design.comparisons(),
+            damage=dict(zip(means, values, strict=True)),
             people=design.people,
             population=ObserverPopulation(gain=design.gain, gain_log_sd=0.3, exponent=exponent),
             rng=rng,
@@ -236,7 +225,7 @@ def _mixed_study(
         straight = True
         if check:
             try:
-                seen = check_map(made.codes, arms[0])
+                seen = check_map(made.codes, arm)
                 straight = seen.straight
                 result |= {
                     "noticed": not seen.exponent_low <= 1 <= seen.exponent_high,
@@ -247,7 +236,7 @@ def _mixed_study(
                 result |= {"noticed": 0, "exponent": np.nan}
             result["fallen back"] = not straight
         try:
-            bound = mapped_bound(made.codes, arms[0])
+            bound = mapped_bound(made.codes, arm)
             result |= {"covered": bound.upper >= damage, "estimate": bound.damage}
             result["shown"] = bound.upper < LIMIT and straight
         except AnalysisError:
@@ -314,7 +303,6 @@ def main() -> int:
     record["designs"] = {
         "one arm": asdict(ONE_ARM),
         "eight arms": asdict(EIGHT_ARMS),
-        "more votes": asdict(EIGHT_MORE),
         "checked": asdict(EIGHT_CHECKED),
     }
     record["share"] = {
@@ -332,7 +320,7 @@ def main() -> int:
         print(cell.name, results[cell.name], flush=True)
         if not args.no_write:
             folder.mkdir(exist_ok=True)
-            text = json.dumps({**record, "cells": {**earlier, **results}}, indent=1)
+            text = json.dumps({**record, "cells": results}, indent=1)
             write_atomic(path, (text + "\n").encode())
     if not args.no_write:
         write_atomic(folder / "certificate.md", document(results, record).encode())

@@ -224,15 +224,16 @@ def check_left_out(evidence: Evidence) -> list[str]:
         problems.append(f"annotators are left out without being listed: {_some(sorted(marked - listed))}")
     if kept & listed:
         problems.append(f"annotators are listed as left out and their votes count: {_some(sorted(kept & listed))}")
-    target = int(evidence.design.get("votes_per_pair", 0))
+    target = _targets(evidence)
     valid: dict[str, set[int]] = {}
     for line in counted(evidence):
         assert line.row is not None
         if line.row["kind"] == "task" and line.row["choice"] != "skip":
             valid.setdefault(line.row["pair_id"], set()).add(line.row["assignment"])
-    over = sorted(pair for pair, votes in valid.items() if len(votes) > target)
+    over = sorted(pair for pair, votes in valid.items() if len(votes) > target[pair])
     if over:
-        problems.append(f"{len(over)} pairs have more than {target} votes that count: {_some(over)}")
+        most = " or ".join(str(number) for number in sorted({target[pair] for pair in over}))
+        problems.append(f"{len(over)} pairs have more than {most} votes that count: {_some(over)}")
     if evidence.design.get("votes_total") is None:
         early = sorted(
             {
@@ -241,12 +242,27 @@ def check_left_out(evidence: Evidence) -> list[str]:
                 if line.row is not None
                 and line.surplus is not None
                 and line.row["kind"] == "task"
-                and len(valid.get(line.row["pair_id"], ())) < target
+                and len(valid.get(line.row["pair_id"], ())) < target[line.row["pair_id"]]
             }
         )
         if early:
             problems.append(f"votes are marked as surplus although their pair lacks votes: {_some(early)}")
     return problems
+
+
+def _targets(evidence: Evidence) -> dict[str, int]:
+    """The votes that the design asks for, by pair; `fidelity: {votes: ...}` has numbers by presentation and arm."""
+    everywhere = int(evidence.design.get("votes_per_pair", 0))
+    own = (evidence.design.get("fidelity") or {}).get("votes")
+    found = {}
+    for pair in evidence.pairs:
+        number = None
+        if own is not None:
+            shown = pair["presentation"]
+            named = [own["arms"].get(pair[side], {}).get(shown) for side in ("first_arm", "second_arm")]
+            number = max((votes for votes in named if votes), default=own.get(shown))
+        found[pair["pair_id"]] = number or everywhere
+    return found
 
 
 def check_chances(evidence: Evidence) -> list[str]:

@@ -8,7 +8,7 @@ from typing import cast
 
 import polars as pl
 
-from analysis.certificate.mean import judge_mean
+from analysis.certificate.mean import POOLED_UP_TO, judge_mean, plain_mean
 from analysis.certificate.preference import judge_preference
 from analysis.certificate.prompts import judge_content, judge_share, read_content
 from analysis.certificate.registration import Registered
@@ -19,6 +19,8 @@ from qsched.records import InputError
 
 #: Other trap rules under which the mean clause is shown beside: screening moves the scale more than any model.
 OTHER_RULES = (0.6, 0.85)
+#: A spread over prompts at which the pooled bound also holds where a third of the prompts has most of the damage.
+WIDER_SPREAD = 0.8
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,16 @@ def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]
 
 
 def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str, str], ...]:
-    """The mean clause under other trap rules."""
+    """The mean clause under other trap rules, and with prompts that differ more."""
     plan = registered.plan
     if plan.mean is None:
         return ()
     rows = []
+    if plan.mean.limit <= POOLED_UP_TO and plan.prompt_sd < WIDER_SPREAD:
+        wider = plan.model_copy(update={"prompt_sd": WIDER_SPREAD})
+        kept = screen(table, TrapRule(share=plan.traps.share, least=plan.traps.least)).table
+        found = plain_mean(code_triplets(kept), wider, plan.mean, claim="")
+        rows.append((f"plain votes, spread over prompts {WIDER_SPREAD:g}", f"{found.verdict}: {found.finding}"))
     for share in OTHER_RULES:
         try:
             some = screen(table, TrapRule(share=share, least=plan.traps.least))

@@ -40,7 +40,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
             for reason, votes, people in certificate.screened.excluded
         ],
         "traps": {"seen": certificate.screened.n_traps, "right": certificate.screened.n_traps_right},
-        "other_trap_rules": [{"rule": rule, "mean_clause": words} for rule, words in certificate.sensitivity],
+        "under_other_assumptions": [{"rule": rule, "mean_clause": words} for rule, words in certificate.sensitivity],
     }
 
 
@@ -79,7 +79,7 @@ def certificate_page(certificate: Certificate) -> str:
         used=f"{used.table.n_votes:,} of {used.n_read:,} votes; {used.n_traps_right:,} of {used.n_traps:,} traps right",
         rule=f"at least {used.rule.share:.0%} of at least {used.rule.least} traps right",
         excluded=Table(("left out", "votes", "people"), excluded),
-        sensitivity=Table(("people who had", "mean clause"), certificate.sensitivity),
+        sensitivity=Table(("rule or assumption", "mean clause"), certificate.sensitivity),
         numbers=Table(("clause", "number", "value"), numbers),
         registration=plan.model_dump_json(indent=1, exclude_none=True),
         sha256=certificate.registered.sha256,

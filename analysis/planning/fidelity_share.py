@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-from analysis.planning.fidelity_mean import PriceAssumptions
+from analysis.planning.fidelity_price import PriceAssumptions
 from analysis.stats.jnd.model import Array, Q, nodes_of
 from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, score_distribution, share_bound
 from analysis.triplets import BOOSTED, PLAIN

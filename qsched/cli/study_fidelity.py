@@ -13,7 +13,7 @@ from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.planning.fidelity_mean import PriceAssumptions
+    from analysis.planning.fidelity_price import PriceAssumptions
     from qsched.records.registration import Clauses
     from study_server.studies.comparisons import PlannedPair
     from study_server.studies.design import StudyDesign
@@ -66,10 +66,9 @@ def check_lines(
 
     `predicted` are cvvdp's losses in JOD by arm, taken for arms whose damage study.yaml does not guess.
     """
-    from analysis.planning.fidelity_mean import PriceAssumptions
+    from analysis.planning.fidelity_price import PriceAssumptions
 
     task = [pair for pair in pairs if pair.pool == "task"]
-    shown = Counter(pair.triplet.presentation.value for pair in task if pair.triplet is not None)
     boost, traps = fidelity.boost, fidelity.traps
     limit = "above the 3 that WCAG 2.3.1 allows: each person must agree" if boost.faster_flicker else "WCAG 2.3.1: 3"
     flicker = f"{boost.rate_hz:g} flashes per second ({limit}), difference x {boost.factor:g}"
@@ -79,8 +78,7 @@ def check_lines(
     lines = [
         (
             "triplets",
-            f"{len(task)} ({', '.join(f'{count} {name}' for name, count in sorted(shown.items()))}) x "
-            f"{design.votes_per_pair} votes = {found.valid_votes} valid votes on {found.prompts} prompts",
+            f"{len(task)} ({_asked_votes(design, task)}) = {found.valid_votes} valid votes on {found.prompts} prompts",
         ),
         (
             "checks",
@@ -107,22 +105,38 @@ def check_lines(
     return lines
 
 
+def _asked_votes(design: StudyDesign, task: Sequence[PlannedPair]) -> str:
+    """ "20 boosted x 5, 10 plain x 5 or 8 votes"."""
+    from study_server.studies.comparisons import votes_of_pair
+
+    asked: dict[str, Counter[int]] = {}
+    for pair in task:
+        if pair.triplet is not None:
+            asked.setdefault(pair.triplet.presentation.value, Counter())[votes_of_pair(design, pair)] += 1
+    parts = [f"{pairs} {name} x {votes}" for name in sorted(asked) for votes, pairs in sorted(asked[name].items())]
+    return f"{', '.join(parts)} votes"
+
+
 def _clause_lines(
     design: StudyDesign, clauses: Clauses, task: Sequence[PlannedPair], assumed: PriceAssumptions, *, source: str
 ) -> list[Line]:
     from analysis.stats.jnd.share import upper_share
+    from study_server.studies.comparisons import votes_of_pair
 
     votes: Counter[str] = Counter()
+    each: dict[str, int] = {}
     for pair in task:
         if pair.triplet is not None and {pair.first_arm, pair.second_arm} == {pair.triplet.reference_arm, clauses.arm}:
-            votes[pair.triplet.presentation.value] += design.votes_per_pair
+            shown = pair.triplet.presentation.value
+            each[shown] = votes_of_pair(design, pair)
+            votes[shown] += each[shown]
     given = f"{votes['plain']} plain and {votes['boosted']} boosted votes"
     text = f"damage {assumed.damage:.3g} JND ({source}), gain {assumed.gain:g}; against the reference {given}"
     lines = [(clauses.arm, text)]
     if clauses.mean is not None:
         lines.append(("  mean", _mean_text(clauses, assumed, votes)))
     if clauses.share is not None:
-        lines.append(("  share", _share_text(clauses, assumed, design.votes_per_pair)))
+        lines.append(("  share", _share_text(clauses, assumed, each)))
     if clauses.content is not None:
         best = upper_share(0, assumed.prompts)
         word = "can be shown" if best <= clauses.content.share else "cannot be shown with so few prompts"
@@ -139,7 +153,8 @@ def _clause_lines(
 
 
 def _mean_text(clauses: Clauses, assumed: PriceAssumptions, votes: Counter[str]) -> str:
-    from analysis.planning.fidelity_mean import map_check_price, mixed_price, plain_price
+    from analysis.planning.fidelity_mean import plain_price
+    from analysis.planning.fidelity_mixed import map_check_price, mixed_price
 
     if clauses.mean is None:
         return ""
@@ -160,7 +175,7 @@ def _mean_text(clauses: Clauses, assumed: PriceAssumptions, votes: Counter[str])
     )
 
 
-def _share_text(clauses: Clauses, assumed: PriceAssumptions, votes_per_triplet: int) -> str:
+def _share_text(clauses: Clauses, assumed: PriceAssumptions, each: Mapping[str, int]) -> str:
     from analysis.planning.fidelity_share import share_price
     from analysis.triplets import BOOSTED, PLAIN
 
@@ -175,9 +190,10 @@ def _share_text(clauses: Clauses, assumed: PriceAssumptions, votes_per_triplet: 
     by_presentation: Counter[str] = Counter()
     for stage in stages:
         by_presentation[stage.presentation] += stage.votes
-    asked = max(by_presentation.values())
-    lacking = (
-        "" if votes_per_triplet >= asked else f"; not with votes_per_pair {votes_per_triplet}: stages ask for {asked}"
+    short = {name: asked for name, asked in by_presentation.items() if each.get(name, 0) < asked}
+    lacking = "".join(
+        f"; not with {each.get(name, 0)} {name} votes of each triplet: stages ask for {asked}"
+        for name, asked in short.items()
     )
     plan = ", then ".join(f"{stage.votes} votes, flagged from {stage.cut:g}" for stage in price.stages)
     return f"{text}: about {price.votes:,.0f} votes ({plan}; pi {price.pi:.2f}){lacking}"

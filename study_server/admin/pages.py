@@ -11,6 +11,7 @@ from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRo
 from study_server.admin.progress import AnswersSoFar, StudyProgress
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
+from study_server.studies.design import StudyDesign
 from study_server.studies.looks import Stopping
 from study_server.studies.progress import StudyRow
 from study_server.studies.update import DesignVersion
@@ -114,7 +115,7 @@ class PairsPage:
     pairs: tuple[PairRow, ...]
     more: int | None
     prompt: str
-    votes_per_pair: int
+    design: StudyDesign
     jods: Mapping[int, float]
 
 
@@ -123,7 +124,7 @@ class PairPage:
     template: ClassVar[str] = "admin/pair.html"
     pair: PairRow
     answers: tuple[PairAnswer, ...]
-    votes_per_pair: int
+    design: StudyDesign
     jod: float | None
 
 

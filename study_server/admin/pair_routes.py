@@ -34,7 +34,7 @@ async def pairs(
         lambda tx: read_pairs(tx, study=study.id, after=after, prompt=prompt.strip(), only_disabled=bool(disabled))
     )
     more = rows[-1].id if len(rows) == PAGE_PAIRS else None
-    page = PairsPage(rows, more, prompt.strip(), study.design.votes_per_pair, await _jods(request, study.id, rows))
+    page = PairsPage(rows, more, prompt.strip(), study.design, await _jods(request, study.id, rows))
     return render(request, page, owner=owner, place=PagePlace(slug, study.title, "pairs"))
 
 
@@ -47,7 +47,7 @@ async def pair(slug: str, pair_key: str, request: Request, owner: Owner) -> Resp
     if found is None:
         raise NotFound(f"no pair of this study is called {pair_key}")
     known = await _jods(request, study.id, found[:1])
-    page = PairPage(*found, votes_per_pair=study.design.votes_per_pair, jod=known.get(found[0].id))
+    page = PairPage(*found, design=study.design, jod=known.get(found[0].id))
     return render(request, page, owner=owner, place=PagePlace(slug, study.title, "pairs"))
 
 

@@ -119,6 +119,8 @@ OPEN_COMPARISONS = Statement(f"""
 
 COMPARISONS = Statement("SELECT id, first_arm, second_arm FROM comparisons WHERE study_id = :study ORDER BY id")
 
+COMPARISON_OF = Statement("SELECT comparison_id FROM pairs WHERE id = :pair")
+
 # The votes that stand, by comparison: first arm preferred, second arm preferred, tie.
 TALLY = Statement("""
     SELECT p.comparison_id,

@@ -188,7 +188,7 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
     draw: Draw | None = None
     for _ in range(CLAIM_ATTEMPTS):
         if adaptivity is None:
-            candidates = find_open(tx, context, session, Pool(context.study.id, "task"), target=target)
+            candidates = _find_task(tx, context, session)
         else:
             # The draw is kept while its comparison is open: drawing again after a lost race would make the
             # stored probability wrong for comparisons that are much in demand.
@@ -212,8 +212,24 @@ def _pick_slot(tx: Tx, context: AssignmentContext, session: AnnotatorSession, ki
             break
     if contended:
         return NoWork(final=False)
-    held = tx.one(queries.HELD_BY_OTHERS, study=context.study.id, target=target, annotator=session.annotator_id)
+    least = min((group.votes for group in context.study.groups), default=target)
+    held = tx.one(queries.HELD_BY_OTHERS, study=context.study.id, target=least, annotator=session.annotator_id)
     return NoWork(final=held is None)
+
+
+def _find_task(tx: Tx, context: AssignmentContext, session: AnnotatorSession) -> list[Candidate]:
+    """Open pairs of the whole task; where triplets have numbers of their own, of a group drawn in proportion to its
+    votes, so that everybody sees the same mixture from the first to the last session."""
+    study = context.study
+    if not study.groups:
+        return find_open(tx, context, session, Pool(study.id, "task"), target=study.design.votes_per_pair)
+    left = list(study.groups)
+    while left:
+        (group,) = context.rng.choices(left, weights=[one.pairs * one.votes for one in left])
+        if found := find_open(tx, context, session, ComparisonPairs(group.id), target=group.votes):
+            return found
+        left.remove(group)
+    return []
 
 
 def _draw(tx: Tx, context: AssignmentContext, session: AnnotatorSession, *, floor: float) -> Draw | None:

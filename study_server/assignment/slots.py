@@ -1,7 +1,7 @@
 """Slots: what makes redundancy exact. A slot of a pair, and where the study has a total, a vote of its budget.
 
 Both are taken by conditional updates in the transaction that makes the lease (or takes a late vote), and given back
-in the transaction that ends it. At every commit: load of a pair = its valid votes + its live leases <= votes_per_pair,
+in the transaction that ends it. At every commit: load of a pair = its valid votes + its live leases <= its target,
 and the sum over the study's task pairs + what is left of the budget = votes_total.
 """
 
@@ -23,11 +23,19 @@ def take_slot(tx: Tx, context: AssignmentContext, assignment: Assignment) -> boo
     design = context.study.design
     if design.votes_total is not None and not take_from_budget(tx, context.study.id):
         return False
-    target = design.votes_per_pair
+    target = _target(tx, context, assignment.pair_id)
     taken = tx.one(queries.TAKE_SLOT, pair=assignment.pair_id, side=assignment.side, target=target) is not None
     if design.votes_total is not None and not taken:
         return_to_budget(tx, study_id=context.study.id)
     return taken
+
+
+def _target(tx: Tx, context: AssignmentContext, pair: int) -> int:
+    """The votes that a pair gets; of a triplet with a number of its own, that of its group."""
+    if not context.study.groups:
+        return context.study.design.votes_per_pair
+    number = tx.scalar(queries.COMPARISON_OF, pair=pair)
+    return next(group.votes for group in context.study.groups if group.id == number)
 
 
 def free_slot(tx: Tx, assignment: Assignment) -> None:

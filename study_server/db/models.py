@@ -103,7 +103,11 @@ class ImageRecord(Base):
 
 
 class ComparisonRecord(Base):
-    """Two arms that an adaptive study compares; their pairs name it, so that one can be drawn and looked up."""
+    """Two arms that an adaptive study compares; their pairs name it, so that one can be drawn and looked up.
+
+    In a fidelity study with numbers of its own for plain and boosted triplets: a group of triplets with one number of
+    votes. `first_arm` is then the presentation, `second_arm` the arm that the number is for, or empty.
+    """
 
     __tablename__ = "comparisons"
     __table_args__ = (UniqueConstraint("study_id", "first_arm", "second_arm"),)

@@ -164,6 +164,7 @@ def _protocol(study: Study) -> dict[str, Any]:
     design, trials = study.design, study.count_trials()
     return {
         "votes_per_pair": design.votes_per_pair,
+        "votes_per_triplet": _triplet_votes(study),
         "votes_total": design.votes_total,
         "adaptive": design.adaptivity is not None,
         "trials_per_session": trials.scored,
@@ -190,6 +191,12 @@ def _protocol(study: Study) -> dict[str, Any]:
         "sides": "drawn for each showing by a biased coin that evens out the pair, else the person",
         "tools": "synchronised zoom and pan, swap in place; nothing tells the arm",
     }
+
+
+def _triplet_votes(study: Study) -> dict[str, Any] | None:
+    """Votes of plain and boosted triplets and of arms with numbers of their own; None where all get the same."""
+    own = None if study.design.fidelity is None else study.design.fidelity.votes
+    return None if own is None else own.model_dump(mode="json", exclude_none=True)
 
 
 def _recruitment(study: Study, states: dict[str, Any]) -> dict[str, Any]:

@@ -84,11 +84,7 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
             f"{sum(task['pairs_left_out'].values())} further pairs of the image set were left out before anybody saw "
             f"them: {count_words(task['pairs_left_out'])}."
         )
-    wanted = (
-        f"{protocol['votes_total']} valid votes together"
-        if protocol["votes_total"]
-        else f"{protocol['votes_per_pair']} valid votes per pair"
-    )
+    wanted = f"{protocol['votes_total']} valid votes together" if protocol["votes_total"] else _votes_words(protocol)
     yield (
         f"The design asked for {wanted}, in sessions of {protocol['trials_per_session']} trials, of which "
         f"{protocol['gold']} had a known answer, {protocol['attention_checks']} were attention checks and "
@@ -117,6 +113,17 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
         low, high = agreement["alpha_95"]
         bounds = "" if low is None else f" (95 % interval {low:.2f} to {high:.2f})"
         yield f"Krippendorff's alpha (nominal) was {agreement['krippendorff_alpha_nominal']:.2f}{bounds}."
+
+
+def _votes_words(protocol: Mapping[str, Any]) -> str:
+    """So many votes per pair, and what plain and boosted triplets and single arms get instead."""
+    own = dict(protocol["votes_per_triplet"] or {})
+    by_arm = own.pop("arms", {})
+    said = [f"{number} per {shown} triplet" for shown, number in own.items()]
+    said += [f"{number} per {shown} triplet of {arm}" for arm, one in by_arm.items() for shown, number in one.items()]
+    if not said:
+        return f"{protocol['votes_per_pair']} valid votes per pair"
+    return f"{protocol['votes_per_pair']} valid votes per pair, but {', '.join(said)}"
 
 
 def _people(count: int) -> str:

@@ -11,7 +11,7 @@ from qsched.records.image_set import first_problem
 from study_server.db import Reader, Statement, Tx
 from study_server.errors import DesignUnreadable, NotFound, NotSaved
 from study_server.studies.design import StudyDesign
-from study_server.studies.study import Study
+from study_server.studies.study import Study, TripletGroup
 
 FRESH_SECONDS = 5.0
 
@@ -20,6 +20,11 @@ STUDY = Statement(
 )
 POOLS = Statement("""
     SELECT pool, COUNT(*) FROM pairs WHERE study_id = :study AND disabled = FALSE GROUP BY pool
+""")
+GROUPS = Statement("""
+    SELECT c.id, c.first_arm, c.second_arm, COUNT(p.id)
+    FROM comparisons c JOIN pairs p ON p.comparison_id = c.id AND p.pool = 'task' AND p.disabled = FALSE
+    WHERE c.study_id = :study GROUP BY c.id, c.first_arm, c.second_arm ORDER BY c.id
 """)
 STUDIES = Statement("SELECT slug, title, status FROM studies WHERE status <> 'importing' ORDER BY id")
 
@@ -88,19 +93,32 @@ def _load(tx: Tx, slug: str, known: _Known | None) -> _Known | None:
     if known is not None and (known.study.uid, known.stored) == (uid, stored):
         return _Known(now, known.study, status, stored)
     pools: dict[str, int] = dict(tx.all(POOLS, study=number))
+    design = _design(slug, stored)
     study = Study(
         number,
         uid,
         slug,
         title,
-        _design(slug, stored),
+        design,
         task_pairs=pools.get("task", 0),
         practice_pairs=pools.get("practice", 0),
         gold_pairs=pools.get("gold", 0),
         trap_pairs=pools.get("trap", 0),
         bias_pairs=pools.get("bias", 0),
+        groups=triplet_groups(tx, number, design),
     )
     return _Known(now, study, status, stored)
+
+
+def triplet_groups(tx: Tx, study: int, design: StudyDesign) -> tuple[TripletGroup, ...]:
+    """The groups of a study whose triplets have numbers of their own; none of any other study."""
+    own = None if design.fidelity is None else design.fidelity.votes
+    if own is None:
+        return ()
+    return tuple(
+        TripletGroup(number, pairs, own.of_group(presentation, arm) or design.votes_per_pair)
+        for number, presentation, arm, pairs in tx.all(GROUPS, study=study)
+    )
 
 
 def _design(slug: str, stored: str) -> StudyDesign:

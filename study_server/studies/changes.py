@@ -51,11 +51,9 @@ def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
         if missing:
             return f"people who take part in {', '.join(missing)} would lose their language; only add languages"
     elif key in MAY_GROW:
-        old, new = getattr(before, key), getattr(after, key)
-        if old is None or new is None:
-            return "a total cannot be added or taken away once the study exists"
-        if new < old:
-            return "votes that were already asked for would be too many; it can only grow"
+        return _shrinks(getattr(before, key), getattr(after, key))
+    elif key == "fidelity" and (refusal := _votes_grow(before, after)) is not None:
+        return refusal or None
     elif key in WORDED and _extends(
         before.model_dump(mode="json")[key], after.model_dump(mode="json")[key], first=before.languages[0]
     ):
@@ -63,6 +61,30 @@ def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
     elif key not in HARMLESS:
         return "it changes what is shown, asked or who takes part, so votes before and after could not be pooled"
     return None
+
+
+def _shrinks(old: int | None, new: int | None) -> str | None:
+    if old is None or new is None:
+        return "a total cannot be added or taken away once the study exists"
+    return "votes that were already asked for would be too many; it can only grow" if new < old else None
+
+
+def _votes_grow(before: StudyDesign, after: StudyDesign) -> str | None:
+    """Of a `fidelity` section that differs only in the votes of its triplets: "" if they grow, else why they may not;
+    None for any other change."""
+    old, new = before.fidelity, after.fidelity
+    if old is None or new is None or old.votes is None or new.votes is None:
+        return None
+    if old.model_copy(update={"votes": new.votes}) != new or old.votes.arms.keys() != new.votes.arms.keys():
+        return None
+    for presentation in old.presentations:
+        for arm in (*old.votes.arms, ""):
+            if (old.votes.of_group(presentation, arm) is None) != (new.votes.of_group(presentation, arm) is None):
+                return "which triplets share a number is fixed once the study exists; only the numbers can grow"
+            refusal = _shrinks(before.votes_of(presentation, (arm,)), after.votes_of(presentation, (arm,)))
+            if refusal is not None:
+                return refusal
+    return ""
 
 
 def _extends(old: object, new: object, *, first: str) -> bool:

@@ -151,14 +151,20 @@ def pair_key(prompt: str, sample: int, *arms: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def votes_of_pair(design: StudyDesign, pair: PlannedPair) -> int:
+    """The valid votes that a task pair gets."""
+    shown = None if pair.triplet is None else pair.triplet.presentation.value
+    return design.votes_of(shown, (pair.first_arm, pair.second_arm))
+
+
 def check_votes_total(design: StudyDesign, pairs: Sequence[PlannedPair]) -> None:
     """MisfitError if `votes_total` is more than the task pairs can take."""
-    task = sum(pair.pool == "task" for pair in pairs)
-    capacity = task * design.votes_per_pair
+    task = [votes_of_pair(design, pair) for pair in pairs if pair.pool == "task"]
+    capacity = sum(task)
     if design.votes_total is not None and design.votes_total > capacity:
         raise MisfitError(
-            f"votes_total is {design.votes_total}, but {task} pairs x {design.votes_per_pair} votes are "
-            f"{capacity}; lower it, raise votes_per_pair, or leave votes_total out",
+            f"votes_total is {design.votes_total}, but {len(task)} pairs x {' or '.join(map(str, sorted(set(task))))} "
+            f"votes are {capacity}; lower it, raise votes_per_pair, or leave votes_total out",
             ("votes_total",),
         )
 

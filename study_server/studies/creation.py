@@ -38,6 +38,7 @@ from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.hidden import MADE, make_hidden_traps
 from study_server.studies.identical import leave_out_identical
 from study_server.studies.study_rows import (
+    comparison_keys,
     write_budget,
     write_comparisons,
     write_images,
@@ -141,7 +142,7 @@ def _create(
     # Two files can differ and look the same, so what counts now is the unpacked pixels.
     to_show = leave_out_identical(planned, looks=images.looks, design=design)
     left_out = dict(Counter(curated.left_out) + Counter(identical=to_show.identical))
-    comparisons = write_comparisons(database, study_id, to_show.pairs) if design.adaptivity is not None else {}
+    comparisons = write_comparisons(database, study_id, comparison_keys(design, to_show.pairs))
     triplets = TripletPictures(to_show.pairs)
     if design.fidelity is not None:
         note(f"measuring how {len(images.files):,} pictures differ from their reference, and preparing triplets")

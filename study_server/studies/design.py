@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -312,6 +312,13 @@ class StudyDesign(DesignSection):
         """The places of the texts that readers of `language` get in another one."""
         found = (place for place, text in self.own_texts() if self.words(text, language).language != language)
         return list(dict.fromkeys(found))
+
+    def votes_of(self, presentation: str | None, arms: Iterable[str]) -> int:
+        """Valid votes of one pair: `votes_per_pair`, unless a fidelity study gives its triplets their own numbers."""
+        own = None if self.fidelity is None else self.fidelity.votes
+        if own is None or presentation is None:
+            return self.votes_per_pair
+        return own.of_group(*own.group(presentation, arms)) or self.votes_per_pair
 
     @property
     def adaptivity(self) -> Adaptive | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
-from study_server.studies.comparisons import PlannedPair
+from study_server.studies.comparisons import PlannedPair, votes_of_pair
 from study_server.studies.design import StudyDesign
 from study_server.studies.ranking import WORTH
 from study_server.studies.session_length import TrialCounts, count_trials, session_minutes
@@ -64,10 +64,12 @@ def estimate_study(
         worth = WORTH[len(pair.all_arms)] / len(compared) if pair.others else 1.0
         for key in compared:
             sizes[key] = sizes.get(key, 0.0) + worth
-    votes = design.votes_total or len(task) * design.votes_per_pair
+    wanted = [votes_of_pair(design, pair) for pair in task]
+    votes = design.votes_total or sum(wanted)
     each = min(design.pairs_per_annotator or len(task), len(task))
-    # An annotator judges a pair once, so at least votes_per_pair people are needed.
-    annotators = max(math.ceil(votes / each), math.ceil(votes / len(task)))
+    # An annotator judges a pair once, so at least as many people are needed as a pair has votes.
+    most = math.ceil(votes / len(task)) if design.votes_total else max(wanted)
+    annotators = max(math.ceil(votes / each), most)
     trials = count_trials(
         design,
         task_pairs=len(task),

@@ -7,6 +7,7 @@ agrees.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -88,6 +89,35 @@ class Traps(TrapPlan):
         return self
 
 
+class PresentationVotes(DesignSection):
+    """Valid votes of each triplet, by the way in which it is shown."""
+
+    plain: int | None = Field(default=None, ge=1, le=1000)
+    boosted: int | None = Field(default=None, ge=1, le=1000)
+
+    def of(self, presentation: str) -> int | None:
+        """The number of one presentation; None where it is not given."""
+        return self.plain if presentation == Presentation.PLAIN else self.boosted
+
+
+class TripletVotes(PresentationVotes):
+    """Votes of each plain and of each boosted triplet, and of the triplets that show one of `arms`."""
+
+    arms: dict[Word, PresentationVotes] = Field(default_factory=dict)
+
+    def group(self, presentation: str, arms: Iterable[str]) -> tuple[str, str]:
+        """Which triplets this one counts with: its presentation, and the arm whose number holds for it, or "".
+
+        Of two arms with numbers of their own the larger one holds.
+        """
+        named = [(votes, arm) for arm in arms if arm in self.arms and (votes := self.arms[arm].of(presentation))]
+        return presentation, max(named)[1] if named else ""
+
+    def of_group(self, presentation: str, arm: str) -> int | None:
+        """The number of a group; None where `votes_per_pair` holds."""
+        return (self.arms[arm] if arm else self).of(presentation)
+
+
 class Fidelity(DesignSection):
     """What a fidelity study shows and claims.
 
@@ -96,6 +126,7 @@ class Fidelity(DesignSection):
                    and the arms of one rung across ladders
     prompts        only these are asked about; traps and bias items may show others
     guess          guessed damage of arms in JND, for the plan and `qsched study check`
+    votes          valid votes of each triplet by presentation and arm; default: `votes_per_pair`
     content_limit  a picture whose difference map has a compact spot this far (FLIP, 0 to 1) above its median has other
                    content: it is not boosted
     """
@@ -105,6 +136,7 @@ class Fidelity(DesignSection):
     ladders: tuple[tuple[Word, ...], ...] = ()
     prompts: tuple[Word, ...] | None = None
     guess: dict[Word, float] = Field(default_factory=dict)
+    votes: TripletVotes | None = None
     boost: Boost = Boost()
     traps: Traps = Traps()
     bias_each: int = Field(default=2, ge=0, le=50)
@@ -135,6 +167,9 @@ class Fidelity(DesignSection):
         claimed = [one.arm for one in self.clauses]
         if len(set(claimed)) < len(claimed):
             raise ValueError("clauses: one entry for each arm")
+        numbered = () if self.votes is None else tuple(self.votes.arms)
+        if self.reference in numbered:
+            raise ValueError(f"votes: every triplet shows {self.reference!r} as the reference; name other arms")
         if self.reference in (*rungs, *claimed, *self.guess):
             raise ValueError(f"{self.reference!r} is the reference; its damage is 0 and nothing is claimed of it")
         return self

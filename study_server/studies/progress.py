@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from qsched.records.image_set import first_problem
 from study_server.db import Statement, Tx
 from study_server.errors import NotFound
+from study_server.studies.cache import triplet_groups
 from study_server.studies.design import StudyDesign
 
 STUDIES = Statement("SELECT id, slug FROM studies ORDER BY id")
@@ -75,7 +76,7 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
         raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
     number, title, status, design = found
     shown, disabled, load, ended = map(int, tx.one(PAIRS, study=number) or (0, 0, 0, 0))
-    target, problem = _target(design, shown, ended)
+    target, problem = _target(tx, number, design, shown, ended)
     leased = int(tx.scalar(LEASED, study=number))
     return int(number), StudyRow(
         slug=slug,
@@ -91,10 +92,12 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
     )
 
 
-def _target(stored: str, pairs: int, ended: int) -> tuple[int | None, str | None]:
+def _target(tx: Tx, study: int, stored: str, pairs: int, ended: int) -> tuple[int | None, str | None]:
     """The votes that a stored design asks for, at most under a stopping rule, or why it cannot be read."""
     try:
         design = StudyDesign.model_validate_json(stored)
     except ValidationError as error:
         return None, first_problem(error)
-    return design.votes_total or pairs * design.votes_per_pair + ended, None
+    groups = triplet_groups(tx, study, design)
+    asked = sum(group.pairs * group.votes for group in groups) if groups else pairs * design.votes_per_pair
+    return design.votes_total or asked + ended, None

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from study_server.studies.design import StudyDesign
 from study_server.studies.session_length import TrialCounts, count_trials, failures_allowed_to_reject
+
+
+class TripletGroup(NamedTuple):
+    """Triplets of a fidelity study that get the same number of votes: the key of their row in `comparisons`, how many
+    there are, and the votes of each."""
+
+    id: int
+    pairs: int
+    votes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
     """A study as the server keeps it in memory; its status is read from the database with each vote.
 
-    `uid` is random and never names another study; `id` is the key of this database's tables.
+    `uid` is random and never names another study; `id` is the key of this database's tables. `groups` are there only
+    where `fidelity: {votes: ...}` gives numbers of their own to plain and boosted triplets.
     """
 
     id: int
@@ -25,6 +36,7 @@ class Study:
     gold_pairs: int
     trap_pairs: int = 0
     bias_pairs: int = 0
+    groups: tuple[TripletGroup, ...] = ()
 
     @property
     def lease_ms(self) -> int:

@@ -26,6 +26,7 @@ from study_server.db.models import (
 )
 from study_server.media.importing import StoredImage, store_images
 from study_server.studies.comparisons import ImageKey, PlannedPair
+from study_server.studies.design import StudyDesign
 from study_server.studies.texts import write_text
 
 ROWS_PER_TRANSACTION = 2000
@@ -107,9 +108,25 @@ def _image_values(study_id: int, prompt_id: int, item: StoredImage) -> dict[str,
     }
 
 
-def write_comparisons(database: Database, study_id: int, planned: Sequence[PlannedPair]) -> dict[tuple[str, str], int]:
-    """The compared arms of an adaptive study; returns their ids."""
-    arms = dict.fromkeys((pair.first_arm, pair.second_arm) for pair in planned if pair.pool == "task")
+def comparison_keys(design: StudyDesign, planned: Sequence[PlannedPair]) -> dict[str, tuple[str, str]]:
+    """By a task pair's key the row of `comparisons` that it names: its arms in an adaptive study, its group where
+    triplets have their own numbers of votes; empty for other studies."""
+    task = [pair for pair in planned if pair.pool == "task"]
+    own = None if design.fidelity is None else design.fidelity.votes
+    if own is not None:
+        return {
+            pair.pair_key: own.group(pair.triplet.presentation.value, (pair.first_arm, pair.second_arm))
+            for pair in task
+            if pair.triplet is not None
+        }
+    return {pair.pair_key: (pair.first_arm, pair.second_arm) for pair in task} if design.adaptivity is not None else {}
+
+
+def write_comparisons(database: Database, study_id: int, keys: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+    """Write the rows that `comparison_keys` names; returns their ids by pair."""
+    arms = set(keys.values())
+    if not arms:
+        return {}
     with database.session() as session:
         inserted = session.execute(
             sa.insert(ComparisonRecord).returning(
@@ -117,7 +134,8 @@ def write_comparisons(database: Database, study_id: int, planned: Sequence[Plann
             ),
             [{"study_id": study_id, "first_arm": first, "second_arm": second} for first, second in sorted(arms)],
         )
-        return {(first, second): number for number, first, second in inserted}
+        ids = {(first, second): number for number, first, second in inserted}
+    return {pair: ids[key] for pair, key in keys.items()}
 
 
 def write_budget(database: Database, study_id: int, total: int) -> None:
@@ -135,7 +153,7 @@ def write_pairs(
     study_id: int,
     planned: Sequence[PlannedPair],
     images: WrittenImages,
-    comparisons: Mapping[tuple[str, str], int],
+    comparisons: Mapping[str, int],
 ) -> int:
     """Write the pairs in their order, which is the order in which they are handed out; returns their number."""
     for part in _parts(enumerate(planned)):
@@ -154,9 +172,7 @@ def write_pairs(
                         "pool": pair.pool,
                         "better": pair.better,
                         "why": write_text(pair.why),
-                        "comparison_id": (
-                            comparisons.get((pair.first_arm, pair.second_arm)) if pair.pool == "task" else None
-                        ),
+                        "comparison_id": comparisons.get(pair.pair_key),
                     }
                     for rank, pair in part
                 ],

@@ -60,6 +60,7 @@ def reference_arm(design: StudyDesign, fidelity: Fidelity, arms: Sequence[str]) 
     named += [(arm, ("fidelity", "ladders", n)) for n, ladder in enumerate(fidelity.ladders) for arm in ladder]
     named += [(arm, ("fidelity", "guess")) for arm in fidelity.guess]
     named += [(one.arm, ("fidelity", "clauses", n)) for n, one in enumerate(fidelity.clauses)]
+    named += [(arm, ("fidelity", "votes", "arms")) for arm in (fidelity.votes.arms if fidelity.votes else ())]
     for arm, location in named:
         if arm not in chosen:
             raise MisfitError(f"the study has no arm {arm!r}; it has {', '.join(chosen)}", location)

@@ -101,7 +101,7 @@ def _finished(study: Study, row: StudyRow) -> list[WebhookEvent]:
     """All votes are there; sent again only if the owner has asked for more votes since."""
     if not row.target_votes or row.valid_votes < row.target_votes:
         return []
-    asked = study.design.votes_total or study.design.votes_per_pair
+    asked = study.design.votes_total or (row.target_votes if study.groups else study.design.votes_per_pair)
     return [WebhookEvent(FINISHED, study.slug, f"{study.uid}:finished:{asked}", {"valid_votes": row.valid_votes})]
 
 

@@ -95,7 +95,7 @@ def fit_jnd(
         raise AnalysisError("A map from plain to boosted JND needs votes of both presentations.")
     place = _places(task)
     layout = ParameterLayout(int(place.max()), shown, side, form, nodes > 1, people_sd)
-    counted = count_triplets(_renumber(task, place), by_prompt=nodes > 1)
+    counted = count_task(codes, layout)
     traps = count_traps(codes.where(codes.kind == TRAP), place=place, layout=layout)
     found, lapse, rounds = _solve(layout, counted, traps, nodes=nodes)
     if not found.converged:
@@ -122,6 +122,13 @@ def fit_jnd(
         codes.n_votes - task.n_votes,
         traps.notes,
     )
+
+
+def count_task(codes: TripletCodes, layout: ParameterLayout) -> TripletCounts:
+    """The task and bias votes counted as the fit takes them: pictures in the numbers of theta, prompts one by one in
+    the hierarchical model."""
+    task = codes.where(codes.kind != TRAP)
+    return count_triplets(_renumber(task, _places(task)), by_prompt=layout.spread)
 
 
 def _places(task: TripletCodes) -> Codes:

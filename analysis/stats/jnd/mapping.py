@@ -2,13 +2,9 @@
 
 The map is estimated from other pictures than the one it is applied to: with the arm's own plain votes the answer would
 be as good as those votes alone. f(d) = g d is used only where f(d) = g d^q, fitted to the same votes, gives an interval
-of q that contains 1 and is at most as wide as 0.8 to 1.25. The upper bound U of an arm's mean damage solves, with
-lg = log g and a t quantile,
-
-    D - U + t sqrt( V_DD + 2 (D - U) V_D,lg + (D - U)^2 V_lg,lg ) = 0,
-
-the test of "boosted damage - g U < 0" (Fieller's argument for a ratio), with the larger of the two-way and the model
-value under the root. If t^2 V_lg,lg >= 1, U is infinite: the gain cannot be distinguished from 0.
+of q that contains 1 and is at most as wide as 0.8 to 1.25. The upper bound of an arm's mean damage and the interval of
+q are likelihood-ratio bounds, adjusted for people and prompts (`analysis.stats.jnd.profile`). Where no gain, however
+small, is ruled out, the upper bound is infinite.
 """
 
 from __future__ import annotations
@@ -20,6 +16,7 @@ from scipy import stats
 
 from analysis.stats.errors import AnalysisError
 from analysis.stats.jnd.fit import JndFit
+from analysis.stats.jnd.profile import profile
 from analysis.stats.jnd.scale import POOLED_SD, require_fit, score_pictures
 from analysis.triplets import BOOSTED, PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
@@ -67,13 +64,16 @@ def check_map(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spread
     """Gain and exponent from the votes that do not show `arm`; AnalysisError where they have no estimate."""
     others = map_votes(codes, arm)
     _require_both(others)
-    fit = require_fit(score_pictures(others, form="power", people_sd=spread))
+    fit, votes = require_fit(score_pictures(others, form="power", people_sd=spread))
     t = float(stats.t.ppf(0.5 + confidence / 2, fit.df))
-    q, se_q = float(fit.theta[fit.layout.exponent]), fit.se(fit.layout.exponent)
+    place = fit.layout.exponent
+    q = float(fit.theta[place])
     gain, low, high = _gain(fit, t)
-    q_low, q_high = q - t * se_q, q + t * se_q
-    if not fit.free[fit.layout.exponent]:
-        q_low, q_high = -np.inf, np.inf
+    q_low, q_high = -np.inf, np.inf
+    if fit.free[place]:
+        curve, (least, most) = profile(votes, fit, place), fit.layout.bounds()
+        q_low = curve.bound(-t, low=float(least[place]))
+        q_high = curve.bound(t, high=float(most[place]))
     task = others.where(others.kind != TRAP)
     reason = ""
     if not q_low <= 1 <= q_high:
@@ -104,28 +104,15 @@ def mapped_bound(codes: TripletCodes, arm: str, *, confidence: float = 0.95, spr
     shows = (codes.left == k) | (codes.right == k)
     used = codes.where(~shows | (codes.presentation == BOOSTED) | (codes.kind == TRAP))
     _require_both(used)
-    fit = require_fit(score_pictures(used, form="linear", people_sd=spread))
+    fit, votes = require_fit(score_pictures(used, form="linear", people_sd=spread))
     if arm not in fit.pictures:
         raise AnalysisError(f"{arm} has no boosted vote, or too few, for a place on the scale.")
     t = float(stats.t.ppf(confidence, fit.df))
-    place, lg = fit.at(arm), fit.layout.log_gain
-    uppers = [
-        ratio_bound(float(fit.theta[place]), float(v[place, place]), float(v[place, lg]), float(v[lg, lg]), t=t)
-        for v in (fit.covariance_two_way, fit.covariance_model)
-    ]
+    upper = profile(votes, fit, fit.at(arm)).bound(t)
     gain, low, high = _gain(fit, float(stats.t.ppf(0.5 + confidence / 2, fit.df)))
     task = used.kind != TRAP
     boosted = task & ((used.left == k) | (used.right == k))
-    return MappedBound(fit.damage(arm), max(uppers), gain, low, high, int(boosted.sum()), int((task & ~boosted).sum()))
-
-
-def ratio_bound(d: float, v_dd: float, v_dg: float, v_gg: float, *, t: float) -> float:
-    """The U of the module's equation; infinite where t^2 v_gg >= 1. With x = U - D it is the larger root of
-    x^2 (1 - t^2 v_gg) + 2 t^2 v_dg x - t^2 v_dd = 0."""
-    a, b, c = 1 - t * t * v_gg, 2 * t * t * v_dg, -t * t * max(v_dd, 0.0)
-    if a <= 0:
-        return float("inf")
-    return float(d + (-b + np.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a))
+    return MappedBound(fit.damage(arm), upper, gain, low, high, int(boosted.sum()), int((task & ~boosted).sum()))
 
 
 def _gain(fit: JndFit, t: float) -> tuple[float, float, float]:

@@ -37,13 +37,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Scale:
-    """The scores in the order of the codes' pictures, the fit behind them (None where nothing could be fitted)."""
+    """The scores in the order of the codes' pictures, the fit behind them (None where nothing could be fitted), and the
+    votes that it is of."""
 
     scores: tuple[Score, ...]
     fit: JndFit | None
     unit: str
     confidence: float
     problem: str = ""
+    codes: TripletCodes | None = None
 
     def score(self, picture: str) -> Score:
         """The score of one picture."""
@@ -94,7 +96,7 @@ def score_pictures(
         else:
             d, se = fit.damage(name), fit.se(fit.at(name))
             rows.append(Score(name, d, se, d - quantile * se, d + quantile * se, votes))
-    return Scale(tuple(rows), fit, unit, confidence, problem)
+    return Scale(tuple(rows), fit, unit, confidence, problem, kept)
 
 
 def _too_far(codes: TripletCodes, fit: JndFit) -> list[str]:
@@ -120,8 +122,8 @@ def _votes(codes: TripletCodes, k: int) -> int:
     return int((task & ((codes.left == k) | (codes.right == k))).sum())
 
 
-def require_fit(scale: Scale) -> JndFit:
-    """The fit; AnalysisError with the reason where there is none."""
-    if scale.fit is None:
+def require_fit(scale: Scale) -> tuple[JndFit, TripletCodes]:
+    """The fit and its votes; AnalysisError with the reason where there is none."""
+    if scale.fit is None or scale.codes is None:
         raise AnalysisError(scale.problem)
-    return scale.fit
+    return scale.fit, scale.codes

@@ -53,7 +53,11 @@ def test_enough_plain_votes_show_the_mean_clause(rows: list[dict[str, Any]], tmp
     assert numbers["df"] == pytest.approx(29) and numbers["upper"] == pytest.approx(
         numbers["damage"] + t * numbers["se"]
     )
-    assert [row["rule"] for row in found["other_trap_rules"]] == ["60% of the traps right", "85% of the traps right"]
+    assert [row["rule"] for row in found["under_other_assumptions"]] == [
+        "plain votes, spread over prompts 0.8",
+        "60% of the traps right",
+        "85% of the traps right",
+    ]
 
 
 def test_few_votes_are_not_enough_and_the_page_says_how_many_would_be(rows: list[dict[str, Any]], tmp_path: Path):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from analysis.stats.errors import AnalysisError
-from analysis.stats.jnd.mapping import check_map, map_votes, mapped_bound, ratio_bound
+from analysis.stats.jnd.mapping import check_map, map_votes, mapped_bound
 from analysis.triplets import BOOSTED, PLAIN
 from benchmarks.certificate_studies import REFERENCE, Comparison, ladder_damage, mixed_design, simulate_study
 from qsched.simulation.observers import ObserverPopulation
@@ -73,16 +69,3 @@ def test_the_arms_own_plain_votes_never_enter_its_map():
     only_arm = codes.where((codes.left == k) | (codes.right == k) | (codes.kind == 1))
     with pytest.raises(AnalysisError, match="other than the arm"):
         check_map(only_arm, "arm")
-
-
-@given(st.floats(-1, 2), st.floats(1e-4, 0.3), st.floats(-0.9, 0.9), st.floats(1e-4, 0.2))
-def test_the_ratio_bound_solves_its_equation(d: float, v_dd: float, correlation: float, v_gg: float):
-    v_dg, t = correlation * math.sqrt(v_dd * v_gg), 1.68
-    u = ratio_bound(d, v_dd, v_dg, v_gg, t=t)
-    assert u >= d
-    root = v_dd + 2 * (d - u) * v_dg + (d - u) ** 2 * v_gg
-    assert d - u + t * math.sqrt(root) == pytest.approx(0, abs=1e-8)
-
-
-def test_there_is_no_bound_where_the_gain_is_not_told_from_zero():
-    assert ratio_bound(0.2, 0.01, 0.0, 0.5, t=1.68) == math.inf
