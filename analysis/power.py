@@ -139,7 +139,7 @@ def table(
     planned: PlannedPower | None,
     simulated: SimulatedPower | None,
 ) -> list[str]:
-    """What is printed: the study, what it rests on, what it can detect."""
+    """The printed lines: the study, its assumptions, and what it can detect."""
     from analysis.planning import planned_power
 
     shown = planned or planned_power(plan, detectable if detectable is not None else 0.6)
@@ -148,7 +148,7 @@ def table(
         (
             "study",
             f"{plan.votes:,} votes: {plan.annotators} annotators x {plan.votes / plan.annotators:.0f}, {plan.prompts} "
-            f"prompts, {plan.votes_per_pair} votes a pair"
+            f"prompts, {plan.votes_per_pair} votes per pair"
             + (f", {plan.arms} arms" if several else "")
             + (f"; worth {plan.people:g} people with equal numbers of votes" if plan.effective_annotators else ""),
         ),

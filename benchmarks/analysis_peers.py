@@ -2,9 +2,9 @@
 
 FastChat's method is written here from its definition (rating_systems.py of its present form): pandas codes the names,
 numpy.unique makes the table of outcomes, L-BFGS-B fits each multinomial resample in a pool of processes. Its older form
-is a logistic regression (scikit-learn) on one row a vote. choix leaves resampling to its user: once votes are resampled
-and their matrix of wins made anew (100 times, the time then scaled by ten), once the matrix itself is resampled
-(multinomial), which is the idea of our own bootstrap and not something that choix offers.
+is a logistic regression (scikit-learn) on one row per vote. choix leaves resampling to its user: once votes are
+resampled and their matrix of wins made anew (100 times, the time then scaled by ten), once the matrix itself is
+resampled (multinomial), which is the idea of our own bootstrap and not something that choix offers.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def fastchat_vote(path: str) -> Callable[[], Any]:
 
 
 def logistic_point(path: str) -> Callable[[], Any]:
-    """A row a vote, a tie as two rows of half weight."""
+    """One row per vote, a tie as two rows of half weight."""
     import numpy as np
     import pandas as pd
     from sklearn.linear_model import LogisticRegression

@@ -1,4 +1,4 @@
-"""`python benchmarks/server.py`: votes a second of the study server beside the ceiling of its own stack.
+"""`python benchmarks/server.py`: votes per second of the study server beside the ceiling of its own stack.
 
 An operation submits one vote and receives the next pair's data. For SQLite and PostgreSQL, in one run: the ceiling
 (server_ceiling), then ours at several numbers of annotators, memory of each process, first page, and a check that every

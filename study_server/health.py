@@ -1,4 +1,4 @@
-"""What watches over a server asks: is it alive, is it ready, what are its numbers."""
+"""Monitoring: whether the server is alive, whether it is ready, and its numbers."""
 
 from __future__ import annotations
 

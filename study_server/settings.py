@@ -82,6 +82,8 @@ def known_database(value: str) -> str:
         return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:"):
-            raise ValueError("an in-memory SQLite database would lose every vote; name a file: sqlite:///study.db")
+            raise ValueError(
+                "an in-memory SQLite database loses every vote when the server stops; name a file: sqlite:///study.db"
+            )
         return value
     raise ValueError(f"{url.get_backend_name()!r} is not supported; use sqlite or postgresql")

@@ -68,7 +68,7 @@ def power_curve(plan: StudyPlan, *, power: float, detectable: float | None, simu
         ylabel="power",
         xlim=(0.5, top),
         ylim=(0, 1.02),
-        title=f"{plan.annotators} annotators, {plan.prompts} prompts, {plan.votes_per_pair} votes a pair"
+        title=f"{plan.annotators} annotators, {plan.prompts} prompts, {plan.votes_per_pair} votes per pair"
         + (f", {plan.tests} comparisons" if plan.tests > 1 else ""),
     )
     axes.xaxis.set_major_locator(MultipleLocator(0.05 if top - 0.5 > 0.12 else 0.02))

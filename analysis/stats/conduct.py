@@ -21,7 +21,7 @@ from qsched.records import InputError
 def annotator_rows(
     votes: VotesTable | pl.DataFrame, *, fast_ms: int = 500, confidence: float = 0.95, gold_ties_wrong: bool = False
 ) -> tuple[AnnotatorRow, ...]:
-    """One row an annotator, by name, from votes of all kinds (before exclusions).
+    """One row per annotator, by name, from votes of all kinds (before exclusions).
 
     Sides, ties, skips, entropy, times and agreement are of task votes; a repeat is compared with the same annotator's
     task vote on the same item, whichever side an arm was on. `fast_ms`: what `fast_share` counts as fast.

@@ -199,7 +199,7 @@ def count_arrays(
         columns["prompt_id"] = prompt
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
-        raise InputError(f"The sequences differ in length: {lengths}. Give one value a vote in each.")
+        raise InputError(f"The sequences differ in length: {lengths}. Give one value per vote in each.")
     texts = {name: pl.Series(name, values, dtype=pl.String) for name, values in columns.items()}
     frame = pl.DataFrame({**texts, **{name: list(values) for name, values in (covariates or {}).items()}})
     return count_frame(frame, covariates=tuple(covariates or ()))

@@ -179,7 +179,7 @@ def fit_covariates(
 
 
 def _code(frame: pl.DataFrame, name: str, columns: tuple[str, ...]) -> tuple[Covariate, Array]:
-    """One number a vote: standardised, or the code of its level."""
+    """One number per vote: standardised, or the code of its level."""
     if frame.height == 0:
         raise InputError(f"--covariate {name}: no vote has a value of it and of the other covariates.")
     if len(columns) == 2:

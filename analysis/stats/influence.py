@@ -1,4 +1,4 @@
-"""Who drives the result: every annotator, or every prompt, left out once and the strengths fitted again."""
+"""Who drives the result: the strengths are fitted again without each annotator, and without each prompt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXACT_ENTRIES = 4_000_000
 def influence(
     fit: PairwiseFit, counts: VoteCounts, uncertainty: Uncertainty, *, by: Literal["annotator", "prompt"]
 ) -> tuple[InfluenceRow, ...]:
-    """One row a cluster, the largest change first: the contrast of arms that moves most, in its standard errors.
+    """One row per cluster, the largest change first: the contrast of arms that moves most, in its standard errors.
 
     `method` is "exact" (refitted without the cluster) or "one-step" (the linear part, for very large tables).
     A change of infinity means that without this cluster the votes determine no finite estimate.

@@ -4,7 +4,7 @@
 
 V is the covariance of the report (two-way by default), each strength widened to its reported standard error, nu the
 median degrees of freedom of the differences. The shares of draws are a confidence distribution, in Bayesian words the
-posterior under a flat prior: they describe what these votes say, and are no promise about the next study.
+posterior under a flat prior: they describe what these votes say, and promise nothing about the next study.
 """
 
 from __future__ import annotations

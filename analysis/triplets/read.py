@@ -78,7 +78,7 @@ def _load(source: Source, layout: Layout) -> pl.DataFrame:
         columns = [name for name in TRIPLET_SCHEMA if name in found and name not in ("row", "source")]
         for name in columns:
             if found[name].is_nested() or found[name] == pl.Object:
-                raise InputError(f"{source.name}: column {name!r} holds lists or objects. Write one value a vote.")
+                raise InputError(f"{source.name}: column {name!r} holds lists or objects. Write one value per vote.")
         casts = [_cast(name, found[name]).alias(name) for name in columns]
         raw = [pl.col(name).cast(pl.String).alias(f"raw:{name}") for name in columns]
         frame = rows.select(pl.col("row").cast(pl.Int64), *casts, *raw).collect()

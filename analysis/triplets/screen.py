@@ -44,7 +44,7 @@ class ScreenedTriplets:
 
 
 def screen(table: TripletTable, rule: TrapRule | None = None) -> ScreenedTriplets:
-    """Apply, in this order: kinds that are no votes on the scale, skips, too few traps, too many traps wrong.
+    """Apply, in this order: kinds that are not votes on the scale, skips, too few traps, too many traps wrong.
 
     Raises InputError where nobody is left.
     """

@@ -38,7 +38,7 @@ def summary_lines(votes: VotesTable) -> list[str]:
     if not votes.sides_known:
         lines.append("the file does not say which arm was on the left: nothing can be said of a preference for a side")
     if votes.weights is not None:
-        lines.append(f"the column {votes.weights!r} says how many votes a row is")
+        lines.append(f"the column {votes.weights!r} says how many votes each row is")
     if votes.unused:
         lines.append(f"not used: {', '.join(votes.unused)}")
     return lines

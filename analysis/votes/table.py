@@ -43,7 +43,7 @@ class VotesTable:
     """Checked votes: `frame` has the columns of SCHEMA that any source has; `missing` names the others.
 
     `kind`, `simulated` and `both_bad` are always there (task, false and false if a source has no such column).
-    `unused`: columns of the sources that are not in the table. `weights`: the column that said how many votes a row is.
+    `unused`: columns of the sources that are not in the table. `weights`: the column of votes per row.
     `is_screened`: `exclude` has applied its rules to these votes. `layouts`: how files with other columns were
     understood. `sides_known`: whether left and right are the sides of the screen (a ranking has none).
     """

@@ -81,7 +81,7 @@ class EmptyModel:
 
 
 def empty_model(cls: Any, folder: Path, *, dtype: torch.dtype, variant: str | None) -> EmptyModel | None:
-    """The empty model of a component's folder; None if it is no diffusers model or its files have other names.
+    """The empty model of a component's folder; None if it is not a diffusers model or its files have other names.
 
     Then it has to be loaded whole: diffusers knows how older files are renamed, and says what is missing.
     """

@@ -19,7 +19,7 @@ from qsched.backbones.errors import BackboneError
 from qsched.backbones.spec import Lora
 from qsched.errors import MissingExtraError
 
-# That a component has no part in the file is no doubt: most adapters leave the text encoders alone.
+# A component may have no part in the file: most adapters leave the text encoders alone.
 _DOUBTS = ("unexpected keys", "missing keys", "not loaded", "will be ignored")
 
 

@@ -81,7 +81,7 @@ def parse_lora(text: str) -> Lora:
     try:
         factor = float(scale)
     except ValueError as error:
-        raise BackboneError(f"--lora {text}: {scale!r} is no scale; write --lora PATH or PATH:0.8") from error
+        raise BackboneError(f"--lora {text}: {scale!r} is not a scale; write --lora PATH or PATH:0.8") from error
     if not 0 < factor <= 10:
         raise BackboneError(f"--lora {text}: the scale is {factor:g}; it must be above 0 and at most 10")
     if not Path(path).is_file() or not path.endswith(".safetensors"):

@@ -20,7 +20,7 @@ class Reached(BaseException):
 class StandIn:
     """Answers for a module what a pipeline asks before it calls it; a call leaves the pipeline (`Reached`).
 
-    It is no nn.Module, so a pipeline does not take its device for its own.
+    It is not an nn.Module, so a pipeline does not take its device for its own.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:

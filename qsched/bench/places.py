@@ -1,4 +1,4 @@
-"""Where a benchmark's folder keeps what. The files are the state: there is no other record of what is done.
+"""The files of a benchmark's folder. They are the state: there is no other record of what is done.
 
 benchmark.yaml                       the file, as it was given
 benchmark.json                       its hashes (`Identity`)

@@ -54,7 +54,7 @@ def stand_in_prompts(sources: Sequence[PromptSource], *, folder: Path) -> tuple[
             ]
             continue
         if source.limit is None:
-            raise InputError(f"{path} does not exist, and without it or a limit nobody knows how many prompts it has")
+            raise InputError(f"{path} does not exist, so the number of prompts is unknown; write it, or set a limit")
         notes.append(f"prompts: {source.file} is not here, its limit of {source.limit:,} is taken")
         prompts += [Prompt(f"{number}-{place:06d}", "a prompt that is not here") for place in range(source.limit)]
     return prompts, notes

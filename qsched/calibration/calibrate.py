@@ -288,7 +288,7 @@ def _outcome(
     closed_form: ClosedForm | None,
     budget_spent: bool,
 ) -> MethodOutcome:
-    """What was found for a method, not judged yet."""
+    """The best candidate of a method, before its held-out test."""
     if best.is_identity:
         verdict: Verdict = "not searched" if budget_spent and len(measured) == 1 else "not found"
         return MethodOutcome(method, STOCK, "stock", verdict, None)

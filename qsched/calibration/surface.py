@@ -6,7 +6,7 @@ residuals) is the noise. Squared-exponential kernel with one length for all axes
 marginal likelihood on a small grid (Rasmussen and Williams 2006, eq. 2.30). Gains are differences from the fit at
 (1, 1). The optimum is that of the gain minus one standard error, so that it does not run into a corner where nothing
 was measured; it becomes a candidate of the race. The fit does not choose: neighbours err together on a prompt, so their
-mean is no less lucky than the best of them (docs/decisions/2026-11-29-largest-mean-again.md).
+mean is as lucky as the best of them (docs/decisions/2026-11-29-largest-mean-again.md).
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
                 if best.win_rate is not None
                 else f"nothing{where}: no win rate is found with {assumed.power:.0%} power"
             )
-            + f"; {found.votes_per_comparison} votes a comparison, design effect {best.design_effect:.1f}",
+            + f"; {found.votes_per_comparison} votes per comparison, design effect {best.design_effect:.1f}",
         ),
         (
             "if",

@@ -27,7 +27,7 @@ def export(
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
 ) -> None:
-    """Write the votes table: every effective vote of every kind, one row an answer. Of a fidelity study, the triplets
+    """Write the votes table: every effective vote of every kind, one row per answer. Of a fidelity study, the triplets
     table, which `qsched certify` reads.
 
     Corrected votes (undo) and surplus ones (they came after the pair had its votes) stay in the database and

@@ -246,7 +246,7 @@ class RemoteOwner:
             detail = answer.json()["error"]
             code, message = str(detail["code"]), str(detail["message"])
         except (ValueError, KeyError, TypeError):
-            code, message = "", f"{self._server} is no study server, or a proxy before it refuses"
+            code, message = "", f"{self._server} is not a study server, or a proxy in front of it refuses"
         return ApiError(f"{answer.status_code}: {message}", status=answer.status_code, code=code)
 
     def _no_answer(self, error: httpx.HTTPError) -> ApiError:

@@ -1,4 +1,4 @@
-"""What a researcher asks `generate_pairs` for, what it reports, and whom it tells meanwhile. No torch."""
+"""A request to `generate_pairs`, its report, and its progress. No torch."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ One JOD is the difference at which 75 % of people prefer the better of two pictu
 
     P(prefer the baseline) = Phi(0.6745 * (10 - JOD)),   averaged over the pictures
 
-10 is no visible difference. It is a prediction: cvvdp knows no content, and people may prefer what it calls worse.
+10 means no visible difference. It is a prediction: cvvdp knows no content, and people may prefer what it calls worse.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VisibleLoss:
 
 @dataclass(frozen=True)
 class PictureLosses:
-    """The JOD of each picture against the baseline's, by prompt, sample and arm; 10 is no visible difference."""
+    """The JOD of each picture against the baseline's, by prompt, sample and arm; 10 means no visible difference."""
 
     baseline: str
     jod: Mapping[tuple[str, int, str], float]

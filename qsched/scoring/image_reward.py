@@ -107,7 +107,7 @@ def _load(found: Weights, device: str) -> tuple[Any, Any, Any, Any]:
         for unused in ("blip.vision_proj.", "blip.text_proj."):
             taken(state, unused)
         if state:
-            raise InputError(f"{path} has no place for {sorted(state)[:3]}: it is another architecture")
+            raise InputError(f"{path} holds {sorted(state)[:3]}, which this architecture does not have")
         vision = transformers.BlipVisionModel(transformers.BlipVisionConfig(**_vision_config(vision_state)))
         config["vocab_size"], width = text_state["embeddings.word_embeddings.weight"].shape
         text: Any = BlipTextModel(

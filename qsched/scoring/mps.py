@@ -156,7 +156,7 @@ def _load(folder: Path, device: str) -> tuple[Any, torch.nn.ModuleList, Any]:
     for buffer in ("vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"):
         clip_state.pop(buffer, None)
     if state:
-        raise InputError(f"{path} has no place for {sorted(state)[:3]}: it is another architecture")
+        raise InputError(f"{path} holds {sorted(state)[:3]}, which this architecture does not have")
     try:
         clip = transformers.CLIPModel(transformers.CLIPConfig.from_dict(config))
         tokenize = transformers.AutoTokenizer.from_pretrained(folder)

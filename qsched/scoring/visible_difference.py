@@ -3,7 +3,7 @@
 All three come with their parameters: nothing is downloaded, and none was trained on pictures of these models.
 
 cvvdp        ColorVideoVDP (Mantiuk et al. 2024, ACM Trans. Graph. 43(4)): just-objectionable differences on a stated
-             display; 10 is no visible difference, and of two pictures 1 JOD apart 75 % of people prefer the better one.
+             display; 10: no visible difference; of two pictures 1 JOD apart 75 % of people prefer the better one.
 flip         FLIP (Andersson et al. 2020, Proc. ACM Comput. Graph. Interact. Tech. 3(2)): mean difference that is seen
              when two pictures alternate in place, 0 to 1.
 ssimulacra2  SSIMULACRA 2 (Sneyers 2023): 100 is the same, 90 is visually lossless, 70 is high quality.
@@ -73,7 +73,7 @@ class Cvvdp(ReferenceMetric):
         self.info = _info(
             "cvvdp",
             f"cvvdp {version('cvvdp')}, {display.name} ({display.words}; {display.ppd:.1f} pixels per degree)",
-            "JOD; 10 is no visible difference",
+            "JOD; 10 means no visible difference",
             higher_is_better=True,
             device=device,
         )
@@ -92,7 +92,7 @@ class Flip(ReferenceMetric):
         self.info = _info(
             "flip",
             f"flip-evaluator {version('flip-evaluator')}, {display.ppd:.1f} pixels per degree ({display.name})",
-            "0..1; 0 is no visible difference",
+            "0..1; 0 means no visible difference",
             higher_is_better=False,
         )
 

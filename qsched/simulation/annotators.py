@@ -39,7 +39,7 @@ class Population:
 
     def __post_init__(self) -> None:
         if not 0 < self.lapse_mean < 1:
-            raise InputError(f"lapse_mean is {self.lapse_mean}; it is a probability strictly between 0 and 1")
+            raise InputError(f"lapse_mean is {self.lapse_mean}; it must be a probability above 0 and below 1")
         for name in ("sensitivity_median", "lapse_concentration", "seconds_median"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")

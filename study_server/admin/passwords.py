@@ -18,7 +18,7 @@ def hash_password(password: str) -> str:
     if not SHORTEST <= len(password) <= LONGEST:
         raise InputError(
             f"the password has {len(password)} characters; it needs {SHORTEST} to {LONGEST}: several words are easier "
-            "to remember than signs"
+            "to remember than symbols"
         )
     return _hasher.hash(password)
 

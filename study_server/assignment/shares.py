@@ -75,7 +75,7 @@ class ComparisonShares:
 
 
 def read_shares(tx: Tx, study: Study) -> Mapping[int, float]:
-    """Shares of the next batch by comparison id, from the votes that stand in the database."""
+    """Shares of the next batch by comparison id, from the votes in the database."""
     # Only adaptive studies pay for numpy.
     from study_server.assignment.ranking import Tally, fit_posterior, plan_batch
 

@@ -1,4 +1,4 @@
-"""GET /s/{slug}/seals: the heads of the hash chain, for whoever wants to hold the study to them."""
+"""GET /s/{slug}/seals: the heads of the hash chain, so that anyone can check the study against them later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seal what was voted: add the votes of the last seconds to the study's hash chain, and note the new head.
+"""Seal the votes: add the votes of the last seconds to the study's hash chain, and note the new head.
 
 A vote's own path is not touched: the server's sweep calls `seal_all`, and a study's head is public at /s/{slug}/seals.
 """

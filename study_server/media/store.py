@@ -47,7 +47,7 @@ class ImageStore:
         if path is None:
             row = await self._reader.run(lambda tx: tx.one(IMAGE_FILE, image=image_id))
             if row is None:
-                raise NotFound("this image is gone")
+                raise NotFound("this image no longer exists")
             slug, data_path, name = row
             path = stored_path(study_folder(self._folder, slug, data_path), name)
             if len(self._files) >= KNOWN_FILES:

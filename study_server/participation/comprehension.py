@@ -36,7 +36,7 @@ class Understanding:
 
 
 def shuffled_answers(item: ComprehensionItem, *, seed: str) -> list[OwnText]:
-    """The answers in the order of one showing: the same for the same seed, which nobody outside can know."""
+    """The answers in the order of one showing: the same for the same seed, which only the server knows."""
     answers: list[OwnText] = [item.right, *item.wrong]
     random.Random(seed).shuffle(answers)
     return answers
@@ -56,14 +56,14 @@ def seed_of(showing: str, number: int) -> str:
 
 
 def showing_of(keys: Keyring, session_key: str, attempt: int) -> str:
-    """What seeds the order at one try of a session: signed, since a browser can work out all the rest."""
+    """The seed of the order at one try of a session: signed, because a browser could compute an unsigned one."""
     return keys.sign(f"comprehension:{session_key}:{attempt}")
 
 
 def answer_comprehension(
     tx: Tx, context: AssignmentContext, *, session_key: str, attempt: int, places: Sequence[int], showing: str
 ) -> Understanding:
-    """Count one try at a `showing`; the session ends as `not_understood` after the last one that is no pass.
+    """Count one try at a `showing`; the session ends as `not_understood` if the last try fails.
 
     The same try sent twice counts once. Conflict for a session that has ended.
     """

@@ -65,7 +65,7 @@ COMPREHENSION = Statement("SELECT comprehension FROM sessions WHERE id = :sessio
 
 SAVE_COMPREHENSION = Statement("UPDATE sessions SET comprehension = :comprehension, state = :state WHERE id = :session")
 
-# Another submission is no further try.
+# Another submission does not give another try.
 NOT_UNDERSTOOD = Statement(
     "SELECT 1 FROM sessions WHERE annotator_id = :annotator AND state = 'not_understood' LIMIT 1"
 )

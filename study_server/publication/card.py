@@ -26,7 +26,7 @@ from study_server.studies.session_length import session_minutes
 from study_server.studies.study import Study
 
 SETTING = Statement("SELECT status, set_id, created_ms FROM studies WHERE id = :study")
-# Of task pairs, those of decided arms included: a trap's or a crop's picture is no arm.
+# Of task pairs, those of decided arms included: a trap's or a crop's picture is not an arm.
 ARMS = Statement("""
     SELECT DISTINCT i.arm FROM pairs p
     LEFT JOIN ranked_sets k ON k.pair_id = p.id

@@ -111,7 +111,7 @@ Preferences = Mapping[tuple[int, str], Counter[str]]
 
 
 def work_figures(answers: Sequence[CountedAnswer], everybody: Preferences) -> WorkFigures:
-    """The figures of one person from their answers; `everybody` includes those of them that count."""
+    """The figures of one person from their answers; `everybody` counts the votes of all, this person's too."""
     scored = [answer for answer in answers if answer.kind != Kind.PRACTICE]
     sided = [answer for answer in scored if answer.choice in (Choice.LEFT, Choice.RIGHT)]
     tasks = {answer.assignment_id: answer for answer in scored if answer.kind in (Kind.TASK, Kind.REPEAT)}

@@ -116,7 +116,7 @@ def refuse_unknown(ids: Sequence[str], submissions: Sequence[Submission], *, stu
     unknown = [one for one in ids if one not in known]
     if unknown:
         raise InputError(
-            f"{len(unknown)} of {len(ids)} are no submissions of study {study} there, the first {unknown[0]}; "
+            f"{len(unknown)} of {len(ids)} are not submissions of study {study} there, the first {unknown[0]}; "
             "nothing was done"
         )
 
@@ -175,7 +175,7 @@ def _checked(path: Path, ids: list[str]) -> list[str]:
             raise InputError(f"{path}: {one!r} is not a submission id (letters and digits)")
     twice = [one for one, count in Counter(ids).items() if count > 1]
     if twice:
-        raise InputError(f"{path}: {twice[0]} is listed twice; each is decided once")
+        raise InputError(f"{path}: {twice[0]} is listed twice; list each submission once")
     if not ids:
         raise InputError(f"{path} names no submission")
     return ids

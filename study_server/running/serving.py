@@ -47,7 +47,7 @@ SILENT_WORKER_SECONDS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What `qsched serve` was asked for."""
+    """The options of `qsched serve`."""
 
     image_set: Location | None
     database_url: str | None

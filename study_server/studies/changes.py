@@ -1,4 +1,4 @@
-"""What may change in a study that exists: nothing that alters what votes mean. Pure functions of two designs."""
+"""The changes that a study with votes allows: none that alters what votes mean. Pure functions of two designs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs a study shows, in which order they are handed out. Pure functions of the design and the set."""
+"""The pairs that a study shows, and the order of handing them out. Pure functions of the design and the set."""
 
 from __future__ import annotations
 

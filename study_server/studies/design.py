@@ -194,7 +194,7 @@ class StudyDesign(DesignSection):
             if code not in catalogue_languages():
                 raise ValueError(
                     f"no catalogue for {code!r}: the annotator's pages speak {', '.join(catalogue_languages())}; "
-                    "docs/annotator-page.md tells how one is added"
+                    "docs/annotator-page.md says how to add one"
                 )
         return value
 

@@ -130,7 +130,7 @@ def _warnings(
     if design.fidelity is None and (found.win_rate is None or found.win_rate > COARSEST):
         warnings.append(
             f"{found.pair[0]} against {found.pair[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
-            "probably not be found: more people, more prompts or more votes a pair (analysis/power.py compares them)"
+            "probably not be found: more people, more prompts or more votes per pair (analysis/power.py compares them)"
         )
     for name, size in sizes.items():
         if size < FEW:

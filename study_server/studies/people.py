@@ -61,7 +61,7 @@ class DemographicQuestion(DesignSection):
         stored = [first_words(choice) for choice in self.choices]
         twice = sorted({choice for choice in stored if stored.count(choice) > 1})
         if twice:
-            raise ValueError(f"{self.id}: the choice {twice[0]!r} is listed twice; each is offered once")
+            raise ValueError(f"{self.id}: the choice {twice[0]!r} is listed twice; list each choice once")
         return self
 
 
@@ -77,7 +77,7 @@ class ComprehensionItem(DesignSection):
         answers = [first_words(answer) for answer in (self.right, *self.wrong)]
         twice = sorted({answer for answer in answers if answers.count(answer) > 1})
         if twice:
-            raise ValueError(f"the answer {twice[0]!r} is listed twice; each is offered once")
+            raise ValueError(f"the answer {twice[0]!r} is listed twice; list each answer once")
         return self
 
 

@@ -1,1 +1,1 @@
-"""Votes: one durable row an answer, idempotent, corrected by a row that supersedes."""
+"""Votes: one durable row per answer, idempotent, corrected by a row that supersedes it."""

@@ -42,7 +42,7 @@ def ends_early_instead(tx: Tx, context: AssignmentContext, session: AnnotatorSes
     """Whether a session that would now be finished ended early; saves it."""
     if state != "finished" or session.state != "finished" or not has_failed_checks(tx, context, session):
         return False
-    session.state = "active"  # it is no finish: nobody is shown the completion code
+    session.state = "active"  # this is not a finish: nobody is shown the completion code
     save_session(tx, session, now=context.now)
     end_early(tx, context, session)
     return True

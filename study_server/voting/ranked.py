@@ -21,7 +21,7 @@ def check_ranked(
         )
     for choice in answers.values():
         if choice != Choice.SKIP or not allow_skip:
-            raise BadRequest(f"{str(choice)!r} is no answer here: put the pictures in order" + ", or skip" * allow_skip)
+            raise BadRequest(f"{str(choice)!r} is not an answer: put the pictures in order" + ", or skip" * allow_skip)
 
 
 def stored_rankings(context: AssignmentContext, places: str, rankings: Mapping[str, str]) -> dict[str, str]:

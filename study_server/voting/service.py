@@ -90,7 +90,7 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Call
         vote_id = _write(tx, context, session, assignment, vote, surplus=surplus, previous=previous)
     failed = has_failed_checks(tx, context, session, besides=0 if state == "finished" else assignment.id)
     if failed:
-        session.state = "active"  # it is no finish: nobody is shown the completion code
+        session.state = "active"  # this is not a finish: nobody is shown the completion code
     save_session(tx, session, now=context.now)
     tx.later(
         queries.FINISH_ASSIGNMENT,

@@ -22,7 +22,7 @@ MAX_FORM_FIELDS = MAX_DEMOGRAPHICS + 20
 
 class RequestBody(BaseModel):
     """What a page sends. Unknown keys are ignored: a newer page may send more. Types are those of the description: a 0
-    is no false, and "1" no number."""
+    is not false, and "1" is not a number."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 

@@ -1,4 +1,4 @@
-"""All words of the annotator's pages, one JSON catalogue a language; the browser reads the same files.
+"""All words of the annotator's pages, one JSON catalogue per language; the browser reads the same files.
 
 A catalogue is a flat object `key -> text` with `{name}` placeholders in
 `static/i18n/<language>.json`. `_language` is the language's own name, `_direction` is `ltr` or `rtl`.

@@ -77,7 +77,7 @@ class Keyring:
         return value if hmac.compare_digest(self.sign(value).encode(), signed.encode()) else None
 
     def token_of(self, nonce: str) -> str:
-        """The session token that the form with this nonce leads to; nobody without the secret can tell it."""
+        """The session token that belongs to the form with this nonce; it cannot be computed without the secret."""
         return _text(_mac(self._derive("session"), nonce.encode(), 24))
 
     def csrf_token(self, subject: str) -> str:

@@ -71,7 +71,7 @@ def test_an_unfused_adapter_is_an_error_in_memory_too(random_pipelines, adapter)
 
 def test_what_is_not_a_lora_argument_is_said_before_anything_is_loaded(adapter) -> None:
     assert parse_lora(str(adapter)).scale == 1 and parse_lora(f"{adapter}:0.8").scale == 0.8
-    for text, words in ((f"{adapter}:x", "is no scale"), (f"{adapter}:0", "above 0"), ("no.safetensors", "not a")):
+    for text, words in ((f"{adapter}:x", "is not a scale"), (f"{adapter}:0", "above 0"), ("no.safetensors", "not a")):
         with pytest.raises(BackboneError, match=words):
             parse_lora(text)
 

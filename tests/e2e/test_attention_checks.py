@@ -1,4 +1,4 @@
-"""An attention check is seen by everybody: whatever is folded, hidden or small, and it is no description."""
+"""Everybody sees an attention check, whatever is folded, hidden or small, and it does not count as a description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Fréchet distance: its value, its files, and what is no statistics."""
+"""The Fréchet distance: its value, its files, and files that are not statistics."""
 
 from __future__ import annotations
 

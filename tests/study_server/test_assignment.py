@@ -1,4 +1,4 @@
-"""Exactly V valid votes a pair, whoever comes, goes, or never returns; balanced; nobody sees a pair twice."""
+"""Exactly V valid votes per pair, whoever comes, goes, or never returns; balanced; nobody sees a pair twice."""
 
 from __future__ import annotations
 

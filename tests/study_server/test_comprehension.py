@@ -76,7 +76,7 @@ async def test_two_wrong_tries_end_with_the_panels_way_to_return_the_submission(
         end = (await client.get("/s/s/thanks")).text
         assert "Please return your submission on Prolific" in end
         assert "https://app.prolific.com/submissions/complete?cc=CBACK" in end and "CDONE" not in end
-        # Another submission of the same person is no third try.
+        # Another submission of the same person does not give a third try.
         page = await browser().get(f"/s/s{link.replace('x1', 'x2')}")
         assert page.status_code == 200
         with pytest.raises(AssertionError, match="Your part in this study is over"):

@@ -61,7 +61,7 @@ async def test_a_person_sees_each_kind_and_its_votes_enter_no_estimate(settings,
     words = [str(tmp_path / "votes.parquet"), "--out", str(tmp_path / "report"), "--formats", "svg"]
     done = CliRunner().invoke(winrates, words)
     assert done.exit_code == 0, done.output
-    assert "copy" not in done.output, "the pictures of a trap are no arms"
+    assert "copy" not in done.output, "the pictures of a trap are not arms"
 
 
 @pytest.mark.parametrize("more", [0, 20_000])

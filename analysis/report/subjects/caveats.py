@@ -171,7 +171,7 @@ def source_notes(votes: VotesTable) -> list[str]:
     """What of the sources was used otherwise than as one vote per row, or not at all."""
     notes = []
     if votes.weights is not None:
-        notes.append(f"The column {votes.weights!r} says how many votes a row is: {votes.n_votes:,} votes in all.")
+        notes.append(f"The column {votes.weights!r} says how many votes each row is: {votes.n_votes:,} votes in all.")
     notes += [f"How the columns were understood: {words}" for words in votes.layouts]
     if not votes.sides_known:
         notes.append("The votes do not say which arm was on the left, so nothing is said of a preference for a side.")

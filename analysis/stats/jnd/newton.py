@@ -32,7 +32,7 @@ class Maximum:
 
 
 def maximise(at: Callable[[Array], Value], start: Array, *, bounds: tuple[Array, Array], votes: int) -> Maximum:
-    """The maximum of `at` within the bounds; converged where the largest free gradient is below 1e-7 a vote."""
+    """The maximum of `at` within the bounds; converged if the largest free gradient is below 1e-7 per vote."""
     low, high = bounds
     theta = np.clip(start, low, high)
     value = at(theta)

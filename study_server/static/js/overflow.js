@@ -10,7 +10,7 @@ export function markOverflow(box) {
   const beyond = () => box.scrollHeight - box.clientHeight;
   const look = () => frame?.classList.toggle("more", beyond() - box.scrollTop > 1);
   const measure = () => {
-    frame?.classList.remove("scrolls"); // its own room for the sign is no part of the text's length
+    frame?.classList.remove("scrolls"); // the room for the sign does not belong to the text's length
     const scrolls = beyond() > 1;
     frame?.classList.toggle("scrolls", scrolls);
     if (scrolls) box.tabIndex = 0;

@@ -6,7 +6,7 @@ const ENOUGH = 3;
 export class Pace {
   /**
    * @param {string} name of this person's session; the times outlive a reload of the tab
-   * @param {number} firstGuess seconds a pair, by the study's own estimate
+   * @param {number} firstGuess seconds per pair, by the study's own estimate
    */
   constructor(name, firstGuess) {
     this.key = `pace:${name}`;

@@ -5,7 +5,7 @@ let texts = {};
 let plurals = new Intl.PluralRules("en");
 let numbers = new Intl.NumberFormat("en");
 
-/** Load the catalogue of the page's language. Rejects when it cannot be had: a page without words is no page. */
+/** Load the catalogue of the page's language. Rejects if it cannot be loaded: a page without words is useless. */
 export async function loadTexts() {
   const root = document.documentElement;
   const response = await fetch(`${root.dataset.static}/i18n/${root.lang}.json`);

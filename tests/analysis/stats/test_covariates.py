@@ -46,7 +46,7 @@ def study(n: int = 900, *, seed: int = 2) -> pl.DataFrame:
 
 
 def minimised(frame: pl.DataFrame, features: np.ndarray) -> np.ndarray:
-    """Free coefficients of a logistic regression by BFGS, one row a vote; the first two columns are the strengths."""
+    """Free coefficients of a logistic regression by BFGS, one row per vote; the first two columns are the strengths."""
     sign = np.where(frame["choice"].to_numpy() == "left", 1.0, -1.0)
 
     def loss(beta: np.ndarray) -> float:

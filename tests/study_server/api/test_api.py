@@ -120,7 +120,7 @@ async def test_a_token_that_is_wrong_revoked_or_over_opens_nothing(settings, dat
         with database.transaction() as tx:
             tx.command(f"UPDATE api_tokens SET expires_ms = expires_ms - {31 * DAY_MS} WHERE name = 'late'")
         await late.call("GET", "/studies", status=401)
-        # A page's cookie is no token, and a token opens no page.
+        # A page's cookie is not a token, and a token opens no page.
         assert (await client.get("/admin", headers={"authorization": f"Bearer {late.text}"})).status_code == 303
 
 
