@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ import pytest
 import typer
 import yaml
 
+from hatch_build import PLACES
 from qsched.cli.main import app
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 
 
 def parse(words: list[str]) -> None:
@@ -145,3 +148,19 @@ def make_certificate(folder: Path) -> None:
 def test_nothing_in_them_is_a_secret_or_an_address_of_ours():
     text = "".join(path.read_text() for path in DEPLOY.iterdir())
     assert not re.findall(r"(?:SECRET_KEY|PASSWORD)[=:] *[0-9a-f]{8,}", text)
+
+
+def test_a_container_is_built_from_what_the_wheel_is_made_of_and_from_nothing_else():
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    sources = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sources == {
+        *PLACES,
+        "pyproject.toml",
+        "hatch_build.py",
+        "constraints.txt",
+        project["readme"],
+        *project["license-files"],
+    }
+    assert all((ROOT / name).exists() for name in sources)
