@@ -105,7 +105,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             await server.writer.stop()
             server.reader.close()
             server.owner_reader.close()
-            app.state.owner_figures.close()
+            await app.state.owner_figures.close()
             database.close()
 
     # The description is published, the pages that show it are not: they would load scripts from elsewhere.

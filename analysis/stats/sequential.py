@@ -109,6 +109,31 @@ def look_at(counts: VoteCounts, *, confidence: float = 0.95) -> LookBounds | Non
     )
 
 
+def anytime_against(
+    counts: VoteCounts, baseline: str, *, of: int, confidence: float = 0.95
+) -> dict[str, tuple[float, float, float]]:
+    """Win rates of the arms against `baseline`, with bounds for all `of` arms and all looks; empty without an estimate.
+
+    `of` is how many arms the study has beside the baseline, also those that have no votes yet.
+    """
+    if baseline not in counts.arms:
+        return {}
+    base = counts.arms.index(baseline)
+    others = [number for number in range(counts.n_arms) if number != base]
+    try:
+        fit = fit_bradley_terry(counts)
+        spread = spread_of(uncertainty_of(fit, counts, method="sandwich"), others, [base] * len(others))
+    except AnalysisError:
+        return {}
+    difference = fit.log_strengths[others] - fit.log_strengths[base]
+    half = anytime_half_width(spread, (1 - confidence) / of)
+    rows = zip(others, difference.tolist(), half.tolist(), strict=True)
+    return {
+        counts.arms[number]: (win_probability(d), win_probability(d - h), win_probability(d + h))
+        for number, d, h in rows
+    }
+
+
 def anytime_half_width(spread: Spread, alpha: float) -> Array:
     """Half of each interval that holds at every look with probability 1 - alpha."""
     b = anytime_bound(spread.shown, alpha=alpha)

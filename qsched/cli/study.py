@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from qsched.cli import study_audit, study_fidelity, study_life, study_look, study_people, study_prolific, study_publish
+from qsched.cli import (
+    study_audit,
+    study_estimate,
+    study_fidelity,
+    study_life,
+    study_look,
+    study_people,
+    study_prolific,
+    study_publish,
+)
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.cli.study_price import price_lines
@@ -33,6 +42,7 @@ def register(app: typer.Typer) -> None:
         group.command()(command)
     study_life.add_to(group)
     group.command()(study_look.look)
+    group.command()(study_estimate.estimate)
     group.command()(study_fidelity.register)
     study_people.add_to(group)
     study_prolific.add_to(group)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, GAP = 480.0, 90.0, 0.2
+INTERVAL_WIDTH = 160.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,30 @@ def bar_chart(values: Sequence[tuple[str, int]], *, words: str) -> BarChart:
             )
         )
     return BarChart(tuple(bars), highest, words)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalBar:
+    """An interval on a scale of INTERVAL_WIDTH units: its ends, the value within, and an even rate."""
+
+    low: float
+    value: float
+    high: float
+    even: float
+
+
+def interval_bars(rates: Sequence[tuple[float | None, float | None, float | None]]) -> tuple[IntervalBar | None, ...]:
+    """(low, rate, high) on one scale for all, which shows 50 % too; None where one is missing."""
+    known = [value for rate in rates for value in rate if value is not None]
+    first, last = min([0.5, *known]), max([0.5, *known])
+    room = 0.05 * (last - first) or 0.01
+
+    def place(value: float) -> float:
+        return round(INTERVAL_WIDTH * (value - first + room) / (last - first + 2 * room), 1)
+
+    return tuple(
+        None
+        if low is None or value is None or high is None
+        else IntervalBar(place(low), place(value), place(high), place(0.5))
+        for low, value, high in rates
+    )

@@ -1,17 +1,38 @@
-"""The slow reads of the owner's pages, shared by everybody who looks."""
+"""What the owner's pages show and is slow to find, shared by everybody who looks."""
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar, cast
 
 from starlette.requests import Request
 
+from qsched.records.running import RunningEstimate
+from study_server.admin.charts import IntervalBar, interval_bars
 from study_server.admin.progress import AnswersSoFar, SharedReads, StudyProgress, read_counts, read_progress
-from study_server.db import Database, Reader
+from study_server.db import Database, Reader, Tx
 from study_server.studies.study import Study
+from study_server.web.child import CommandFailed, run_command
+
+T = TypeVar("T")
+Read: TypeAlias = Callable[[Tx], T]
 
 # A page does not wait longer for a slow read.
 PAGE_SECONDS = 0.2
+# An estimate is a process of its own that reads every vote.
+ESTIMATE_SECONDS = 60.0
+NICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSoFar:
+    """The running estimate with its bars; without one why it could not be made, or nothing while it is being made."""
+
+    estimate: RunningEstimate | None = None
+    bars: tuple[IntervalBar | None, ...] = ()
+    problem: str | None = None
 
 
 class OwnerFigures:
@@ -21,12 +42,16 @@ class OwnerFigures:
     """
 
     def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
         self._counter = Reader(database, threads=1)
-        self._progress: SharedReads[StudyProgress] = SharedReads(reader, fresh_seconds=1.5)
-        self._counts: SharedReads[AnswersSoFar] = SharedReads(self._counter, fresh_seconds=20.0)
+        self._turn = asyncio.Lock()
+        self._progress: SharedReads[Read[StudyProgress], StudyProgress] = SharedReads(reader.run, fresh_seconds=1.5)
+        self._counts: SharedReads[Read[AnswersSoFar], AnswersSoFar] = SharedReads(self._counter.run, fresh_seconds=20.0)
+        self._running: SharedReads[str, RunningSoFar] = SharedReads(self._estimate, fresh_seconds=ESTIMATE_SECONDS)
 
-    def close(self) -> None:
-        """End the counting thread."""
+    async def close(self) -> None:
+        """End the counting thread, and an estimate that is being made."""
+        await self._running.close()
         self._counter.close()
 
     async def progress(self, slug: str) -> StudyProgress:
@@ -36,6 +61,21 @@ class OwnerFigures:
     async def counts(self, study: Study) -> AnswersSoFar | None:
         """The answers so far; None while a large study is counted for the first time."""
         return await self._counts.get_soon(study.uid, lambda tx: read_counts(tx, study.id), seconds=PAGE_SECONDS)
+
+    async def running(self, study: Study) -> RunningSoFar | None:
+        """The running estimate, at most minutes old; None for a study that is looked at otherwise."""
+        if study.design.stopping is not None or study.design.fidelity is not None:
+            return None
+        return await self._running.get_soon(study.uid, study.slug, seconds=PAGE_SECONDS) or RunningSoFar()
+
+    async def _estimate(self, slug: str) -> RunningSoFar:
+        try:
+            async with self._turn:
+                said = await run_command(self._database, "study", "estimate", slug, "--json", nice=NICE)
+        except CommandFailed as error:
+            return RunningSoFar(problem=str(error))
+        found = RunningEstimate.model_validate_json(said)
+        return RunningSoFar(found, interval_bars([(rate.low, rate.win_rate, rate.high) for rate in found.rates]))
 
     def forget(self, slug: str) -> None:
         """An owner changed something: show it at once."""

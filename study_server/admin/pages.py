@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsched.records.owner_api import PaymentInfo
+from study_server.admin.figures import RunningSoFar
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
 from study_server.admin.progress import AnswersSoFar, StudyProgress
 from study_server.quality.people import PersonRow
@@ -68,6 +69,7 @@ class CountsPage:
     slug: str
     fidelity: bool
     stopping: Stopping | None
+    running: RunningSoFar | None
 
 
 @dataclass(frozen=True, slots=True)

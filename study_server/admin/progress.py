@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,7 +14,7 @@ from qsched.records.rankings import NUMBERS, ranking_pairs, read_ranking
 from study_server.admin import queries
 from study_server.admin.charts import BarChart, bar_chart
 from study_server.clock import now_ms
-from study_server.db import Reader, Tx
+from study_server.db import Tx
 from study_server.studies.progress import StudyRow, read_study
 
 HOUR_MS = 3_600_000
@@ -23,6 +23,7 @@ CHART_HOURS = 24
 HERE_MS = 90_000
 GONE_MS = 30 * 60_000
 T = TypeVar("T")
+Q = TypeVar("Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,43 +164,50 @@ def _ranked_counts(tx: Tx, study: int) -> list[ComparisonCounts]:
     ]
 
 
-class SharedReads(Generic[T]):
-    """Answers of slow reads, shared by everybody who looks; a read begins at most once at a time and key.
+class SharedReads(Generic[Q, T]):
+    """Answers of `ask`, which is slow, shared by everybody who looks; it is asked at most once at a time and key.
 
-    An answer is renewed after `fresh_seconds`, or after ten times what it took to read if that is longer: looking at
-    a study takes at most a tenth of one thread, whoever looks.
+    An answer is renewed after `fresh_seconds`, or after ten times what it took if that is longer: looking at a study
+    takes at most a tenth of one thread, whoever looks.
     """
 
-    def __init__(self, reader: Reader, *, fresh_seconds: float) -> None:
-        self._reader = reader
+    def __init__(self, ask: Callable[[Q], Awaitable[T]], *, fresh_seconds: float) -> None:
+        self._ask = ask
         self._fresh = fresh_seconds
         self._known: dict[str, tuple[float, asyncio.Task[T]]] = {}
 
-    async def get(self, key: str, read: Callable[[Tx], T]) -> T:
-        """The answer of `read`, or a recent one under the same key."""
+    async def get(self, key: str, question: Q) -> T:
+        """The answer to `question`, or a recent one under the same key."""
         due, task = self._known.get(key, (0.0, None))
         if task is None or (task.done() and (time.monotonic() >= due or task.exception() is not None)):
-            task = asyncio.create_task(self._read(key, read))
+            task = asyncio.create_task(self._answer(key, question))
             self._known[key] = (float("inf"), task)
         return await asyncio.shield(task)
 
-    async def _read(self, key: str, read: Callable[[Tx], T]) -> T:
+    async def _answer(self, key: str, question: Q) -> T:
         began = time.monotonic()
-        answer = await self._reader.run(read)
+        answer = await self._ask(question)
         ended = time.monotonic()
         _, task = self._known[key]
         self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
         return answer
 
-    async def get_soon(self, key: str, read: Callable[[Tx], T], *, seconds: float) -> T | None:
-        """As `get`, but after so many seconds the answer before, or None if there is none; the read goes on."""
+    async def get_soon(self, key: str, question: Q, *, seconds: float) -> T | None:
+        """As `get`, but after so many seconds the answer before, or None if there is none; the asking goes on."""
         _, before = self._known.get(key, (0.0, None))
         old = before.result() if before is not None and before.done() and before.exception() is None else None
         try:
-            return await asyncio.wait_for(self.get(key, read), seconds)
+            return await asyncio.wait_for(self.get(key, question), seconds)
         except TimeoutError:
             return old
 
     def forget(self, key: str) -> None:
-        """Read anew next time: something was changed."""
+        """Ask anew next time: something was changed."""
         self._known.pop(key, None)
+
+    async def close(self) -> None:
+        """Give up what is still being asked."""
+        tasks = [task for _, task in self._known.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

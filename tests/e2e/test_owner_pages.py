@@ -78,6 +78,9 @@ def test_every_page_is_accessible_and_fits_its_window(
     places.append(f"{url.partition('/studies/')[0]}/webhooks")
     for place in places:
         page.goto(place)
+        if place.endswith("/counts"):
+            expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
+            expect(page.get_by_role("region", name="Arms against the baseline")).to_be_visible()
         check(page, axe_source, place)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, place
         assert page.evaluate("[...document.images].every(image => image.loading === 'lazy' || image.naturalWidth > 0)")

@@ -142,7 +142,7 @@ async def test_many_who_look_read_once_and_an_error_is_not_kept(database):
         return len(reads)
 
     reader = Reader(database, threads=1)
-    shared = SharedReads(reader, fresh_seconds=60)
+    shared = SharedReads(reader.run, fresh_seconds=60)
     with pytest.raises(ValueError, match="no"):
         await shared.get("a", read)
     assert await asyncio.gather(*(shared.get("a", read) for _ in range(20))) == [2] * 20
@@ -154,7 +154,7 @@ async def test_many_who_look_read_once_and_an_error_is_not_kept(database):
 async def test_a_page_does_not_wait_for_a_slow_read_but_the_read_goes_on(database):
     gate = threading.Event()
     reader = Reader(database, threads=1)
-    shared = SharedReads(reader, fresh_seconds=0)
+    shared = SharedReads(reader.run, fresh_seconds=0)
     assert await shared.get_soon("a", lambda tx: gate.wait(10) and 1, seconds=0.01) is None
     gate.set()
     assert await shared.get("a", lambda tx: 2) == 1, "the read that began is not begun again"
