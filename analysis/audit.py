@@ -23,7 +23,7 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
-from qsched.command_line import CommandLine, run_app
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json, run_app
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def audit(
     evidence_sha256: Annotated[
         str | None, typer.Option("--evidence-sha256", help="Published when the study was opened.")
     ] = None,
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Check that no vote was dropped, changed or added, that design, arms and plan are the preregistered ones, and that
     the report follows from the votes.
@@ -87,21 +88,29 @@ def audit(
     if (folder / REPORT).is_dir() and evidence.table != TRIPLETS:
         plan = [str(word) for word in evidence.preregistered.get("plan", [])]
         sections.append(("the report is what the plan makes", check_report(folder, plan)))
+    untouched = _untouched(folder, fidelity=evidence.table == TRIPLETS)
+    told = [*checks.run(lambda: checks.tell(evidence)), *again.words]
+    missing = _missing_anchors(evidence, preregistration_sha256 or preregistered_hashes, published)
+    found = {"checks": dict(sections), "not_checked": untouched, "not_judged": told, "not_shown": missing or None}
+    if not gave_json(found, json_file):
+        _say(sections, untouched, told)
+    if any(problems for _, problems in sections):
+        raise typer.Exit(EXIT_PROBLEM)
+    if missing:
+        typer.secho(f"not shown: {missing}", fg=typer.colors.YELLOW, err=str(json_file) == "-")
+        raise typer.Exit(EXIT_UNANCHORED)
+
+
+def _say(sections: list[tuple[str, list[str]]], untouched: list[str], told: list[str]) -> None:
     for name, problems in sections:
         typer.secho(f"{'FAILED' if problems else 'passed':<7} {name}", fg=typer.colors.RED if problems else None)
         for problem in problems:
             typer.echo(f"        {problem}")
-    for what in _untouched(folder, fidelity=evidence.table == TRIPLETS):
+    for what in untouched:
         typer.echo(f"not checked: {what}")
     typer.echo("what no hash can judge:")
-    for line in (*checks.run(lambda: checks.tell(evidence)), *again.words):
+    for line in told:
         typer.echo(f"        {line}")
-    if any(problems for _, problems in sections):
-        raise typer.Exit(EXIT_PROBLEM)
-    missing = _missing_anchors(evidence, preregistration_sha256 or preregistered_hashes, published)
-    if missing:
-        typer.secho(f"not shown: {missing}", fg=typer.colors.YELLOW)
-        raise typer.Exit(EXIT_UNANCHORED)
 
 
 def _untouched(folder: Path, *, fidelity: bool) -> list[str]:

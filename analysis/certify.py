@@ -54,9 +54,9 @@ def certify(
 
     [bold]Examples[/]
 
-      python analysis/certify.py triplets.parquet --registration plan.yaml
+      qsched certify triplets.parquet --registration plan.yaml
 
-      python analysis/certify.py triplets.parquet --arm w4a4-qsched
+      qsched certify triplets.parquet --arm w4a4-qsched
 
     Exit code 0: every clause is shown. 3: some clause is not. 2: bad input.
     """

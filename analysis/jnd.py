@@ -62,11 +62,11 @@ def jnd(
 
     [bold]Examples[/]
 
-      python analysis/jnd.py btc.csv ptc.csv --out scores/
+      qsched jnd btc.csv ptc.csv --out scores/
 
-      python analysis/jnd.py triplets.parquet --by none
+      qsched jnd triplets.parquet --by none
 
-      python analysis/jnd.py triplets.parquet --image-set runs/flux
+      qsched jnd triplets.parquet --image-set runs/flux
     """
     from analysis.certificate.metric_maps import map_lines, map_metrics, read_set_metrics, write_maps
     from analysis.certificate.scores import score_table, write_scores

@@ -42,7 +42,7 @@ def metrics(
 
     [bold]Examples[/]
 
-      python analysis/metrics.py runs/demo votes.parquet --out metrics/
+      qsched metrics runs/demo votes.parquet --out metrics/
     """
     from analysis.report import ReportSettings
     from analysis.report.findings import choose

@@ -18,7 +18,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.command_line import CommandLine, run_app
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json, run_app
 
 if TYPE_CHECKING:
     from qsched.planning import Effort, LeastTime, StudyPlan, Target
@@ -61,14 +61,15 @@ def plan(
     ] = 180.0,
     most_votes: Annotated[int | None, _option("Most votes of one person.", COST)] = None,
     pay: Annotated[float, _option("Pay per hour, any currency; fees of a platform included.", COST, min=0)] = 0.0,
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """People, votes and hours of the cheapest study that is precise enough, and what no study of that size can reach.
 
     [bold]Examples[/]
 
-      python analysis/plan.py --half-width 0.03 --arms 8 --comparisons baseline
+      qsched plan --half-width 0.03 --arms 8 --comparisons baseline
 
-      python analysis/plan.py --win-rate 0.55 --arms 4 --adjust holm --pay 12 --prompts 200
+      qsched plan --win-rate 0.55 --arms 4 --adjust holm --pay 12 --prompts 200
     """
     from qsched.planning import Effort, StudyPlan, Target, least_time
 
@@ -87,8 +88,10 @@ def plan(
     target = Target(rate=win_rate or 0.5, half_width=half_width, power=None if win_rate is None else power)
     effort = Effort(vote=seconds, arrival=arrival, most_votes=most_votes)
     found = [least_time(study, target, effort, prompts=number) for number in prompts or PROMPTS]
-    for line in table(study, target, effort, found, pay=pay):
-        typer.echo(line)
+    asked = {"study": study, "target": target, "effort": effort, "pay_per_hour": pay, "plans": found}
+    if not gave_json(asked, json_file):
+        for line in table(study, target, effort, found, pay=pay):
+            typer.echo(line)
 
 
 def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTime], *, pay: float) -> list[str]:

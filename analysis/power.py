@@ -88,11 +88,11 @@ def power(
 
     [bold]Examples[/]
 
-      python analysis/power.py --annotators 40 --prompts 100 --votes-per-pair 3
+      qsched power --annotators 40 --prompts 100 --votes-per-pair 3
 
-      python analysis/power.py --annotators 40 --prompts 100 --votes-per-pair 3 --win-rate 0.58 --simulate 400
+      qsched power --annotators 40 --prompts 100 --votes-per-pair 3 --win-rate 0.58 --simulate 400
 
-      python analysis/power.py --annotators 60 --prompts 200 --votes-per-pair 5 --arms 4 --curve power.svg
+      qsched power --annotators 60 --prompts 200 --votes-per-pair 5 --arms 4 --curve power.svg
     """
     from analysis.planning import StudyPlan, detectable_win_rate, planned_power, simulate_power
     from qsched.planning.visibility import PERFECT, preferred_share

@@ -61,9 +61,9 @@ def price(
 
     [bold]Examples[/]
 
-      python analysis/price.py --damage 0.25 --prompts 200
+      qsched price --damage 0.25 --prompts 200
 
-      python analysis/price.py --damage 0.25 --gain 4 --arms 8
+      qsched price --damage 0.25 --gain 4 --arms 8
     """
     from analysis.planning.fidelity_mean import known_map_price, plain_price, preference_votes
     from analysis.planning.fidelity_mixed import map_check_price, mixed_price

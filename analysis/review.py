@@ -44,9 +44,9 @@ def review(
 
     [bold]Examples[/]
 
-      python analysis/review.py battles.parquet --out review/
+      qsched review battles.parquet --out review/
 
-      python analysis/review.py votes.csv --map left=sys1,right=sys2,winner=label --outcome 1=left,2=right,0=tie
+      qsched review votes.csv --map left=sys1,right=sys2,winner=label --outcome 1=left,2=right,0=tie
     """
     from analysis.report import ReportSettings, find
     from analysis.report.kit.command import shown_command

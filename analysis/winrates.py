@@ -84,11 +84,11 @@ def winrates(
 
     [bold]Examples[/]
 
-      python analysis/winrates.py votes.parquet --out report/ --image-set runs/demo
+      qsched winrates votes.parquet --out report/ --image-set runs/demo
 
-      python analysis/winrates.py votes.csv --baseline fp32 --by category --equivalence-margin 0.03
+      qsched winrates votes.csv --baseline fp32 --by category --equivalence-margin 0.03
 
-      python analysis/winrates.py arena.jsonl --model davidson --position-effect --seed 7
+      qsched winrates arena.jsonl --model davidson --position-effect --seed 7
 
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """

@@ -1,41 +1,129 @@
-"""What our command lines have in common: help that fits the terminal, and one message instead of a traceback."""
+"""What our command lines have in common: help that fits the terminal, one message for an error, JSON, quiet, colour."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from qsched.errors import QschedError
 from qsched.extras import missing_extra
 from qsched.locations import is_url
 
 EXIT_BAD_INPUT = 2
+#: Of a command that a person interrupted; the shell's own number for Ctrl-C.
+EXIT_INTERRUPTED = 130
+#: Set by --quiet, for the processes that a command starts.
+QUIET = "QSCHED_QUIET"
+#: `--json FILE` of a command, for `gave_json`.
+JSON_OPTION: Any = typer.Option(
+    None, "--json", metavar="FILE", help="Write the result as JSON to this file; - prints it instead of the text."
+)
 
 #: The end of a line inside a paragraph. A line that is indented, or the item of a list, keeps its own line.
-_LINE_END = re.compile(r"(?<=\S)\n(?=[^\s*-])")
+_LINE_END = re.compile(r"(?<=\S)\n(?=[^\s*-]|--)")
+
+
+#: How typer names types in help, and how we do: <bool>, <list[Path]>, <int range>. A choice shows its values.
+_TYPES = {"bool": "", "str": "text", "Path": "path", "int": "number", "float": "number"}
+_TYPE = re.compile(r"<(?:list\[)?(bool|str|Path|path|int|float)(?: range)?\]?>")
+
+
+def _plain_type(shown: Callable[[Any], Any], context: Any) -> str:
+    """The type of a parameter in plain words: typer's name, translated."""
+    return _TYPE.sub(lambda found: _TYPES.get(found[1], found[1]).upper(), str(shown(context)))
+
+
+def _with_plain_type(param: Any) -> Any:
+    """The parameter; versions of typer without `display_type` have plain words of their own."""
+    shown = getattr(param, "display_type", None)
+    if shown is not None and not isinstance(shown, partial):
+        param.display_type = partial(_plain_type, shown)
+    return param
+
+
+def _colour(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a context; NO_COLOR is heeded, as rich does by itself."""
+    return {"color": False, **settings} if os.environ.get("NO_COLOR") else settings
+
+
+class Group(TyperGroup):
+    """A group of commands, with the help of `Command`."""
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """As in typer, without colour if NO_COLOR is set."""
+        return super().make_context(*args, **_colour(settings))
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As in typer."""
+        return [_with_plain_type(param) for param in super().get_params(ctx)]
 
 
 class Command(TyperCommand):
-    """A command whose help flows: typer would keep the line ends of a docstring, which wrap badly at 80 columns."""
+    """A command whose help flows: typer would keep the line ends of a docstring, which wrap badly at 80 columns,
+    and name the types of Python."""
 
     def __init__(self, *args: Any, help: str | None = None, **settings: Any) -> None:
         super().__init__(*args, help=help and _LINE_END.sub(" ", help), **settings)
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """As in typer, without colour if NO_COLOR is set."""
+        return super().make_context(*args, **_colour(settings))
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As in typer."""
+        return [_with_plain_type(param) for param in super().get_params(ctx)]
 
 
 class CommandLine(typer.Typer):
     """`typer.Typer` with markup in help and commands of the class above."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(rich_markup_mode="rich", **settings)
+        super().__init__(**{"rich_markup_mode": "rich", "cls": Group, **settings})
 
     def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
         """As in typer."""
         return super().command(*args, **{"cls": Command, **settings})
+
+
+#: The standard output that `hush` took away.
+_spoken: list[TextIO] = []
+
+
+def hush() -> None:
+    """Print nothing from now on but errors, warnings and what `--json -` asks for."""
+    _spoken.append(sys.stdout)
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    os.environ[QUIET] = "1"
+
+
+def is_quiet() -> bool:
+    """Whether --quiet was given: no progress either."""
+    return bool(os.environ.get(QUIET))
+
+
+def gave_json(value: object, file: Path | None) -> bool:
+    """Write records, dataclasses or plain data as JSON, if a file is asked for; True if no text is wanted beside it."""
+    if file is None:
+        return False
+    from pydantic_core import to_jsonable_python
+
+    from qsched.files import write_atomic
+
+    text = json.dumps(to_jsonable_python(value, fallback=str), indent=1, ensure_ascii=False)
+    if str(file) == "-":
+        typer.echo(text, file=_spoken[-1] if _spoken else None)
+        return True
+    write_atomic(file, (text + "\n").encode(), parents=True)
+    return False
 
 
 def run_app(app: Callable[[], object]) -> None:
@@ -57,5 +145,5 @@ def run_app(app: Callable[[], object]) -> None:
 
 
 def _refuse(error: QschedError) -> None:
-    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True, color=False if os.environ.get("NO_COLOR") else None)
     sys.exit(EXIT_BAD_INPUT)

@@ -58,7 +58,7 @@ def layout_of(source: Source) -> Layout:
     if all(name in source.columns for name in aic.REQUIRED):
         return "aic-3"
     if {"choice", "winner"} & set(source.columns):
-        hint = " These look like preference votes: `python analysis/winrates.py` reads those."
+        hint = " These look like preference votes: `qsched winrates` reads those."
     else:
         hint = ""
     theirs = sum(name in source.columns for name in aic.REQUIRED)

@@ -39,9 +39,9 @@ def check(
 
     [bold]Examples[/]
 
-      python analysis/votes check votes.parquet
+      qsched votes check votes.parquet
 
-      python analysis/votes check battles.csv --map left=sys1,right=sys2,winner=label --outcome 1=left,2=right,0=tie
+      qsched votes check battles.csv --map left=sys1,right=sys2,winner=label --outcome 1=left,2=right,0=tie
     """
     from analysis.votes import Asked, parse_map, parse_outcomes, read_votes
     from analysis.votes.summary import summary_lines

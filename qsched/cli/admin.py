@@ -9,7 +9,7 @@ import typer
 
 from qsched.cli import admin_token, admin_webhook
 from qsched.cli.options import DB_HELP
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 from qsched.errors import InputError
 
 STDIN_HELP = "Read the password from the first line of standard input instead of asking."
@@ -52,7 +52,9 @@ def create(
     typer.echo(f"{name} can sign in at /admin of the server, as {role}")
 
 
-def list_accounts(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def list_accounts(
+    db: str | None = typer.Option(None, "--db", help=DB_HELP), json_file: Path | None = JSON_OPTION
+) -> None:
     """List the accounts with their roles."""
     from study_server.admin.accounts import list_accounts as read_accounts
     from study_server.owner import existing_database
@@ -62,6 +64,8 @@ def list_accounts(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> 
         accounts = read_accounts(database)
     finally:
         database.close()
+    if gave_json([{"name": account.name, "role": account.role} for account in accounts], json_file):
+        return
     for account in accounts:
         typer.echo(f"{account.name}  {account.role}")
     if not accounts:

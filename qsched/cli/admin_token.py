@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 
 from qsched.cli.options import DB_HELP
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 
 DEFAULT_DAYS = 90
 
@@ -49,7 +51,9 @@ def create(
     )
 
 
-def list_tokens(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def list_tokens(
+    db: str | None = typer.Option(None, "--db", help=DB_HELP), json_file: Path | None = JSON_OPTION
+) -> None:
     """List the tokens with their scopes, state and last use; not the tokens themselves, which nobody can read."""
     from rich.console import Console
     from rich.table import Table
@@ -63,6 +67,8 @@ def list_tokens(db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> No
         tokens = read_tokens(database)
     finally:
         database.close()
+    if gave_json([{**asdict(token), "state": token.state(now_ms())} for token in tokens], json_file):
+        return
     table = Table("token", "scopes", "state", "until", "last used", box=None)
     for token in tokens:
         used = "never" if token.used_ms is None else _day(token.used_ms)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import typer
 
 from qsched.cli.options import DB_HELP
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 from qsched.errors import InputError
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def add_to(group: typer.Typer) -> None:
 
 def create(
     url: str = typer.Argument(help="https://...; events are sent there."),
-    event: list[str] = typer.Option(ALL_EVENTS, "--event", help="What to tell; may be repeated. [default: all]"),
+    event: list[str] = typer.Option(ALL_EVENTS, "--event", help="What to tell; may be repeated. Default: all."),
     study: str | None = typer.Option(None, "--study", help="Only of this study; without it, of every one."),
     allow_private: bool = typer.Option(
         False, "--allow-private", help="The address may be of this machine or a private network."
@@ -55,11 +56,13 @@ def create(
     )
 
 
-def list_webhooks(db: str | None = DB) -> None:
+def list_webhooks(db: str | None = DB, json_file: Path | None = JSON_OPTION) -> None:
     """List the webhooks; not their secrets, which nobody can read here."""
     from study_server.webhooks.endpoints import list_webhooks as read_webhooks
 
     found = _act(db, read_webhooks)
+    if gave_json(found, json_file):
+        return
     for one in found:
         where = f"study {one.study}" if one.study else "every study"
         off = "" if one.disabled_ms is None else f"; switched off by its receiver {_minute(one.disabled_ms)}"

@@ -10,15 +10,15 @@ import typer
 
 #: Name and what `qsched --help` says; each command's own help comes from its module in `analysis`.
 COMMANDS = {
-    "winrates": "Turn votes into win rates with intervals, and a report. The same as python analysis/winrates.py.",
-    "review": "Which ranks of a leaderboard its votes support. The same as python analysis/review.py.",
-    "metrics": "Automatic metrics judged by people's votes. The same as python analysis/metrics.py.",
-    "certify": "What a fidelity study shows, clause by clause. The same as python analysis/certify.py.",
-    "jnd": "Pictures on a JND scale from triplet votes. The same as python analysis/jnd.py.",
-    "price": "What a fidelity certificate costs, before a study. The same as python analysis/price.py.",
-    "plan": "The least human time for a wanted precision. The same as python analysis/plan.py.",
-    "power": "What a planned study can detect. The same as python analysis/power.py.",
-    "audit": "Check a study that was opened, vote by vote. The same as python analysis/audit.py.",
+    "winrates": "Turn votes into win rates with intervals, and a report.",
+    "review": "Which ranks of a leaderboard its votes support.",
+    "metrics": "Automatic metrics judged by people's votes.",
+    "certify": "What a fidelity study shows, clause by clause.",
+    "jnd": "Pictures on a JND scale from triplet votes.",
+    "price": "What a fidelity certificate costs, before a study.",
+    "plan": "The least human time for a wanted precision.",
+    "power": "What a planned study can detect.",
+    "audit": "Check a study that was opened, vote by vote.",
 }
 
 

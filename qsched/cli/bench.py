@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 
 if TYPE_CHECKING:
     from qsched.bench.plan import BenchPlan, ModelPlan
-
-JSON_HELP = "Print JSON instead of a table."
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     file: Path = typer.Argument(help="The benchmark.yaml."),
-    as_json: bool = typer.Option(False, "--json", help=JSON_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Say what a benchmark takes, per model and together: pictures, model evaluations, bytes, votes, hours, money.
 
@@ -45,10 +42,8 @@ def plan(
     benchmark = read_benchmark(file)
     quiet_libraries()
     found = plan_benchmark(benchmark, folder=file.parent, price=price_study)
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, allow_nan=False))
-        return
-    _tell_plan(found)
+    if not gave_json(found.to_json(), json_file):
+        _tell_plan(found)
 
 
 def _tell_plan(found: BenchPlan) -> None:

@@ -20,6 +20,7 @@ from qsched.cli.options import (
     number_range,
     prompts_file,
 )
+from qsched.command_line import is_quiet
 
 if TYPE_CHECKING:  # torch is imported when the command runs
     from qsched.calibration.command import CalibrationFiles, CalibrationRequest
@@ -233,7 +234,7 @@ class _SearchDisplay:
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
         ]
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True, soft_wrap=True, quiet=is_quiet())
         self._bar = Bar(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("pictures (at most)", total=None, note="loading the backbone")
         self._bar.start()

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import typer
 
@@ -212,6 +210,9 @@ def _server(arguments: Sequence[str], *, url: str, log: Path) -> Iterator[subpro
 
 
 def _await_health(server: subprocess.Popen[bytes], *, url: str, log: Path) -> None:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from qsched.command_line import JSON_OPTION, gave_json
 
 if TYPE_CHECKING:
     from qsched.records.set_diff import SetDiff
@@ -22,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def diff(
     a: Path = typer.Argument(..., help="Folder of an image set, called A."),
     b: Path = typer.Argument(..., help="Folder of another, called B."),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Say in what two image sets differ: settings, arms and recipes, prompts, pictures, versions.
 
@@ -35,9 +39,10 @@ def diff(
 
     one, two = read_location(a), read_location(b)
     found = diff_sets(one, two)
-    typer.echo(f"A is {one}\nB is {two}")
-    for line in _lines(found):
-        typer.echo(line)
+    if not gave_json({"equal": found.is_empty, **asdict(found)}, json_file):
+        typer.echo(f"A is {one}\nB is {two}")
+        for line in _lines(found):
+            typer.echo(line)
     raise typer.Exit(0 if found.is_empty else 1)
 
 

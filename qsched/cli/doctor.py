@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qsched.command_line import JSON_OPTION, gave_json
+
 if TYPE_CHECKING:
     from qsched.backbones.spec import BackboneSpec
 
@@ -27,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor() -> None:
+def doctor(json_file: Path | None = JSON_OPTION) -> None:
     """Say what is installed, which backbones are on disk, and what this machine can run.
 
     Nothing is loaded or downloaded. Memory is arithmetic from the numbers of weights, with 2 GiB allowed for the work
@@ -41,10 +43,12 @@ def doctor() -> None:
     from qsched.backbones.memory import WORKING, parts_of, peaks
     from qsched.backbones.named import BACKBONES, registered_backbones
 
+    gpus, ram = _gpus(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if gave_json(_facts(gpus, ram), json_file):
+        return
     console = Console(highlight=False, soft_wrap=True)
     for name in _PACKAGES:
-        console.print(f"{name:13} {_installed(name)}")
-    gpus, ram = _gpus(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        console.print(f"{name:13} {_installed(name)}", markup=False)
     console.print(f"{'GPU':13} {', '.join(f'{name} ({size / _GIB:.0f} GiB)' for name, size in gpus) or 'none found'}")
     console.print(f"{'memory':13} {ram / _GIB:.0f} GiB")
     console.print(f"{'free disk':13} {shutil.disk_usage(Path.cwd()).free / _GIB:.0f} GiB in this folder")
@@ -74,7 +78,24 @@ def doctor() -> None:
     )
     for spec in BACKBONES.values():
         for line in _to_do(spec):
-            console.print(line)
+            console.print(line, markup=False)
+
+
+def _facts(gpus: list[tuple[str, int]], ram: int) -> dict[str, object]:
+    """What a program may want to know: versions (None if not installed), bytes, and which backbones are on disk."""
+    from qsched.backbones.named import BACKBONES, registered_backbones
+
+    return {
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "gpus": [{"name": name, "bytes": size} for name, size in gpus],
+        "memory_bytes": ram,
+        "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
+        "hub_cache": str(_hub_cache()),
+        "backbones": {
+            spec.name: {"on_disk": _on_disk(spec), "licence": spec.licence}
+            for spec in {**BACKBONES, **registered_backbones()}.values()
+        },
+    }
 
 
 def _verdict(sizes: dict[str, int], room: int, machine: int, ram: int, where: str) -> str:
@@ -92,12 +113,16 @@ def _verdict(sizes: dict[str, int], room: int, machine: int, ram: int, where: st
 
 def _installed(package: str) -> str:
     extra = _EXTRAS.get(package, "generate")
+    if package == "gcsfs" and _version(package) is None:
+        return "not installed (pip install gcsfs: image sets on gs://)"
+    return _version(package) or f"not installed (pip install 'qsched[{extra}]')"
+
+
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        if package == "gcsfs":
-            return "not installed (pip install gcsfs: image sets on gs://)"
-        return f"not installed (pip install 'qsched[{extra}]')"
+        return None
 
 
 def _gpus() -> list[tuple[str, int]]:
@@ -130,6 +155,8 @@ def _on_disk(spec: BackboneSpec) -> str:
 def _to_do(spec: BackboneSpec) -> list[str]:
     """What a backbone needs from the user before its first use, apart from the download."""
     lines = []
+    if spec.is_local and _on_disk(spec) == "no":
+        lines.append(f"{spec.name}: its weights come with pip install 'qsched[tiny]'")
     if spec.unpinned:
         lines.append(f"{spec.name}: no commit of {spec.source} is known here; give --revision COMMIT")
     for lora in spec.loras:

@@ -19,6 +19,7 @@ from qsched.cli.options import (
     prompts_file,
     tell_layout,
 )
+from qsched.command_line import EXIT_INTERRUPTED
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,21 +54,23 @@ def generate_pairs(
     samples: int = typer.Option(1, "--samples", min=1, help="Pictures of each prompt, each from noise of its own."),
     seed: int = typer.Option(0, "--seed", help="Set seed: other noise for every picture."),
     batch_size: int = typer.Option(8, "--batch-size", min=1, help="Pictures made together; the same in every arm."),
-    steps: int | None = typer.Option(None, "--steps", min=1, help="Inference steps. [default: the backbone's]"),
-    guidance_scale: float | None = typer.Option(None, "--guidance-scale", min=0.0, help="[default: the backbone's]"),
-    width: int | None = typer.Option(None, "--width", min=1, help="Pixels. [default: the backbone's]"),
-    height: int | None = typer.Option(None, "--height", min=1, help="Pixels. [default: the backbone's]"),
+    steps: int | None = typer.Option(None, "--steps", min=1, help="Inference steps. Default: the backbone's."),
+    guidance_scale: float | None = typer.Option(None, "--guidance-scale", min=0.0, help="Default: the backbone's."),
+    width: int | None = typer.Option(None, "--width", min=1, help="Pixels. Default: the backbone's."),
+    height: int | None = typer.Option(None, "--height", min=1, help="Pixels. Default: the backbone's."),
     device: str = typer.Option("auto", "--device", help=DEVICE_HELP),
     dtype: str | None = typer.Option(
-        None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. [default: that of a dtype arm]"
+        None, "--dtype", help="fp32, bf16 or fp16: base dtype of the quantized arms. Default: that of a dtype arm."
     ),
-    limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first so many prompts."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first N prompts."),
     calibration_prompts: str | None = typer.Option(
         None,
         "--calibration-prompts",
-        help="Prompts for the statistics of smoothquant, svdquant, mixdq and ptqd. [default: the tiny models' own]",
+        help="Prompts for the statistics of smoothquant, svdquant, mixdq and ptqd. Default: the tiny models' own.",
     ),
-    calibration_limit: int = typer.Option(8, "--calibration-limit", min=1, help="The first so many of them."),
+    calibration_limit: int = typer.Option(
+        8, "--calibration-limit", min=1, help="How many of them are used, from the first on."
+    ),
     shard: str | None = typer.Option(
         None,
         "--shard",
@@ -77,7 +80,7 @@ def generate_pairs(
         "local", "--executor", help="local (this process), ray (a worker per GPU or CPU), or one of a package of yours."
     ),
     workers: int | None = typer.Option(
-        None, "--workers", min=1, help="Workers of --executor ray. [default: one per GPU, else per CPU]"
+        None, "--workers", min=1, help="Workers of --executor ray. Default: one per GPU, else per CPU."
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Say what would be made, and what it takes; load and write nothing."
@@ -93,7 +96,7 @@ def generate_pairs(
     variant: str | None = typer.Option(None, "--variant", help=VARIANT_HELP),
     lora: list[str] = typer.Option([], "--lora", help=LORA_HELP),
     vae_dtype: str | None = typer.Option(
-        None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, where it overflows. [default: as the rest]"
+        None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, where it overflows. Default: as the rest."
     ),
     offload: str = typer.Option(
         "none",
@@ -101,7 +104,9 @@ def generate_pairs(
         help="Weights wait on the GPU (none), or in main memory and come by component (model) or layer (sequential).",
     ),
     compiled: bool = typer.Option(
-        False, "--compile", help="Compile the denoiser of every arm (torch.compile): other rounding, minutes to begin."
+        False,
+        "--compile",
+        help="Compile the denoiser of every arm (torch.compile): other rounding, and it takes minutes to begin.",
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete the set in --out and start again."),
     allow_other_coefficients: bool = typer.Option(
@@ -186,7 +191,7 @@ def generate_pairs(
             fg=typer.colors.YELLOW,
             err=True,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     _tell(report)
 
 

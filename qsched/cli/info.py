@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from qsched.command_line import JSON_OPTION, gave_json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `qsched`."""
@@ -14,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def info(
     path: Path = typer.Argument(..., help="A file or folder that qsched made, reads, or may have made."),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Say what a file or folder is and what is in it.
 
@@ -26,5 +29,7 @@ def info(
     from qsched.cli.describe import describe
     from qsched.locations import read_location
 
-    for label, text in describe(read_location(path)):
-        typer.echo(f"{label:<12}{text}")
+    lines = describe(read_location(path))
+    if not gave_json([{"name": label, "text": text} for label, text in lines], json_file):
+        for label, text in lines:
+            typer.echo(f"{label:<12}{text}")

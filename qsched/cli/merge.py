@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def merge(
     out: Path = typer.Argument(..., help="Folder of the set: the --out of the shards."),
     folders: list[Path] = typer.Argument(
-        None, help="Folders of the shards, if they are elsewhere. [default: those in OUT/shards]"
+        None, help="Folders of the shards, if they are elsewhere. Default: those in OUT/shards."
     ),
     remove_shards: bool = typer.Option(False, "--remove-shards", help="Delete OUT/shards after the merge."),
 ) -> None:

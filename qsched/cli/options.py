@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 SHIPPED_PROMPTS = ("demo", "eval", "calibration")
 BACKBONE_HELP = "A name (`qsched doctor` lists them), a diffusers folder, or org/name@COMMIT of the hub."
 REVISION_HELP = "Commit of a hub model, for a backbone that is not pinned here."
-VARIANT_HELP = "Kind of weight files, such as fp16. [default: plain files, fp16 files in fp16]"
+VARIANT_HELP = "Kind of weight files, such as fp16. Default: plain files, fp16 files in fp16."
 PROMPTS_FORMAT_HELP = (
     "Layout of --prompts: qsched (our own), sdci, mjhq, coco, drawbench, parti, geneval2, dpg or unigenbench. "
-    "[default: the one that its columns show]"
+    "Default: the one that its columns show."
 )
 LORA_HELP = "PATH[:scale] of an adapter to fuse into the weights first; may be repeated."
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db in this folder."

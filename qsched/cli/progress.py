@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from qsched.command_line import is_quiet
+
 if TYPE_CHECKING:
     from qsched.generation.arms import Arm
 
@@ -16,7 +18,7 @@ class PairsProgress:
     """A live bar on a terminal; elsewhere, a line for each loaded precision and finished batch."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=is_quiet())
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),

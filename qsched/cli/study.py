@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +22,7 @@ from qsched.cli import (
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.cli.study_price import price_lines
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def check(
         None, "--find", min=0.501, max=0.999, help="Or price finding this win rate; default: what the study can show."
     ),
     gain: float = typer.Option(2.2, "--gain", min=1, max=20, help="Fidelity, assumed: what boosting gains."),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Validate a study.yaml against its image set and print pairs, votes, people, time, cost and power.
 
@@ -132,6 +134,8 @@ def check(
     shown = {arm for pair in to_show.pairs for arm in (pair.first_arm, pair.second_arm)}
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)
+    if gave_json({"file": str(file), "set_id": manifest.set_id, "images": len(rows), **asdict(found)}, json_file):
+        return
     typer.echo(f"{file}: valid; image set {manifest.set_id} with {len(rows)} images")
     if design.fidelity is None:
         lines = _check_lines(design, found)
@@ -158,12 +162,9 @@ def check(
         typer.echo(
             f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"
         )
-    if manifest.pairing_note is not None:
-        typer.secho(f"  warning: {manifest.pairing_note}", fg=typer.colors.YELLOW, err=True)
-    for line in language_notes(design):
-        typer.secho(f"  note: {line}", fg=typer.colors.YELLOW, err=True)
-    for warning in (*found.warnings, *([sizes.warning] if sizes is not None and sizes.warning else [])):
-        typer.secho(f"  warning: {warning}", fg=typer.colors.YELLOW, err=True)
+    warnings = filter(None, (manifest.pairing_note, *found.warnings, sizes.warning if sizes is not None else None))
+    for line in (*(f"note: {line}" for line in language_notes(design)), *(f"warning: {words}" for words in warnings)):
+        typer.secho(f"  {line}", fg=typer.colors.YELLOW, err=True)
 
 
 def _file_sizes(folder: Location, rows: list[ImageRow]) -> dict[tuple[str, int, str], int]:
@@ -313,6 +314,7 @@ def pairs(
     pair: list[str] = typer.Option([], "--pair", help="With --enable: only this pair; may be repeated."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Pairs that annotators reported as not visible, and those that were taken out because several people did.
 
@@ -326,6 +328,8 @@ def pairs(
             typer.echo(f"{count} pairs of study {slug} are handed out again")
             return
         rows = list(owner.reported_pairs(slug))
+    if gave_json(rows, json_file):
+        return
     for row in rows:
         state = "taken out" if row.taken_out else "shown"
         typer.echo(f"{row.pair}  prompt {row.prompt}  {row.reports} reports  {state}")

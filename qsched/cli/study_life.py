@@ -12,6 +12,7 @@ import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
+from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SLUG = typer.Argument(help=SLUG_HELP)
 DB = typer.Option(None, "--db", help=DB_HELP)
 SERVER = typer.Option(None, "--server", help=SERVER_HELP)
+JSON = JSON_OPTION
 
 
 def add_to(group: typer.Typer) -> None:
@@ -30,7 +32,7 @@ def add_to(group: typer.Typer) -> None:
         group.command()(command)
 
 
-def list_studies(db: str | None = DB, server: str | None = SERVER) -> None:
+def list_studies(db: str | None = DB, server: str | None = SERVER, json_file: Path | None = JSON) -> None:
     """List every study with its status and progress.
 
     Example: qsched study list --db sqlite:///runs/study.db
@@ -40,6 +42,8 @@ def list_studies(db: str | None = DB, server: str | None = SERVER) -> None:
 
     with owner_at(db, server) as owner:
         rows = list(owner.studies())
+    if gave_json(rows, json_file):
+        return
     table = Table("study", "status", "pairs", "taken out", "valid votes", "of", "sessions", "title", box=None)
     for row in rows:
         table.add_row(
@@ -63,7 +67,7 @@ def list_studies(db: str | None = DB, server: str | None = SERVER) -> None:
             )
 
 
-def show(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER) -> None:
+def show(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER, json_file: Path | None = JSON) -> None:
     """Print one study's design as it is now, without the keys that have their default.
 
     Example: qsched study show demo --server https://study.example
@@ -72,17 +76,21 @@ def show(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER) -> 
 
     with owner_at(db, server) as owner:
         study = owner.study(slug)
+    if gave_json(study, json_file):
+        return
     typer.echo(f"# study {slug} is {study.summary.status}; image set {study.set_id}, {len(study.versions)} versions")
     typer.echo(yaml.safe_dump(study.design, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def progress(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER) -> None:
+def progress(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER, json_file: Path | None = JSON) -> None:
     """Print how far a study is: votes, pace, time left, and the people on their way.
 
     Example: qsched study progress demo --server https://study.example
     """
     with owner_at(db, server) as owner:
         found = owner.progress(slug)
+    if gave_json(found, json_file):
+        return
     row = found.summary
     lines = [
         ("status", row.status + (f"; {row.problem}" if row.problem else "")),
@@ -124,10 +132,12 @@ def update(
     typer.echo(f"study {design.slug}: " + (f"{len(changes)} keys changed" if changes else "nothing differs"))
 
 
-def history(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER) -> None:
+def history(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER, json_file: Path | None = JSON) -> None:
     """Every version of a study's design: when it began, what it changed, and how many sessions began under it."""
     with owner_at(db, server) as owner:
         versions = owner.study(slug).versions
+    if gave_json(versions, json_file):
+        return
     for version in versions:
         changed = f"changed {', '.join(version.keys)}" if version.keys else "as created"
         typer.echo(
@@ -156,13 +166,16 @@ def log(
     count: int = typer.Option(50, "--count", min=1, help="How many actions, the newest first."),
     db: str | None = DB,
     server: str | None = SERVER,
+    json_file: Path | None = JSON,
 ) -> None:
     """What owners did, at the pages, at the command line and by API tokens: time, who, study, what.
 
     Example: qsched study log demo --server https://study.example
     """
     with owner_at(db, server) as owner:
-        for action in islice(owner.log(slug or None), count):
+        actions = list(islice(owner.log(slug or None), count))
+    if not gave_json(actions, json_file):
+        for action in actions:
             words = (_minute(action.at_ms), action.actor, action.study or "-", action.action, action.detail or "")
             typer.echo("  ".join(words).rstrip())
 

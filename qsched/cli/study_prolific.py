@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SLUG = typer.Argument(help=SLUG_HELP)
 LIST = typer.Argument(help="Submission ids, one per line, or a CSV with a column `submission` (people.csv has one).")
-STUDY_ID = typer.Option(None, "--study-id", help="Prolific's study. [default: the one that people's links name]")
+STUDY_ID = typer.Option(None, "--study-id", help="Prolific's study. Default: the one that people's links name.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Ask Prolific and check the list, and change nothing.")
 YES = typer.Option(False, "--yes", help="Do not ask for confirmation.")
 DB = typer.Option(None, "--db", help=DB_HELP)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from qsched.command_line import EXIT_BAD_INPUT, JSON_OPTION, gave_json
+
+if TYPE_CHECKING:
+    from qsched.generation.verify import VerifyReport
 
 SHOWN = 40
 
@@ -19,6 +26,7 @@ def verify(
     decode: bool = typer.Option(
         False, "--decode", help="Decode every picture, also those that our own encoder wrote, byte for byte."
     ),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Check every row, file, hash and pair of an image set; exit code 2 when something is wrong.
 
@@ -28,16 +36,23 @@ def verify(
 
     Example: qsched verify runs/demo
     """
+    from qsched.generation.verify import verify_set
+    from qsched.locations import read_location
+
+    report = verify_set(read_location(folder), decode=decode)
+    if not gave_json({"ok": report.ok, **asdict(report)}, json_file):
+        _tell(report)
+    if not report.ok:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _tell(report: VerifyReport) -> None:
     from collections import Counter
 
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from qsched.generation.verify import verify_set
-    from qsched.locations import read_location
-
-    report = verify_set(read_location(folder), decode=decode)
     console = Console()
     counts = Counter(finding.check for finding in report.findings)
     summary = Table(box=None, pad_edge=False)
@@ -64,5 +79,3 @@ def verify(
         highlight=False,
         soft_wrap=True,
     )
-    if not report.ok:
-        raise typer.Exit(2)

@@ -17,7 +17,7 @@ from tests.bench.test_spec import SPECS, WHOLE, read
 
 @pytest.mark.parametrize(("name", "arms", "steps"), [("paper", (3, 3), (4, 4)), ("2026", (9, 9, 9), (4, 9, 4))])
 def test_large_benchmarks_are_planned_without_weights(name: str, arms: tuple[int, ...], steps: tuple[int, ...]) -> None:
-    found = CliRunner().invoke(app, ["bench", "plan", str(SPECS / f"{name}.yaml"), "--json"])
+    found = CliRunner().invoke(app, ["bench", "plan", str(SPECS / f"{name}.yaml"), "--json", "-"])
     assert found.exit_code == 0, found.output
     plan = json.loads(found.stdout[found.stdout.index("{") :])
     assert tuple(len(model["arms"]) for model in plan["models"]) == arms

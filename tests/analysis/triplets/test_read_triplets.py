@@ -56,7 +56,7 @@ def test_a_wrong_value_is_an_error_with_its_row(
 
 def test_preference_votes_and_missing_columns_are_named(tmp_path: Path):
     path = write_rows([{"left_arm": "a", "right_arm": "b", "choice": "left"}], tmp_path / "votes.csv")
-    with pytest.raises(InputError, match=r"has no column 'prompt_id', 'reference_arm'.*winrates.py` reads those"):
+    with pytest.raises(InputError, match=r"has no column 'prompt_id', 'reference_arm'.*winrates` reads those"):
         read_triplets(path)
 
 

@@ -1,0 +1,168 @@
+"""What all commands have in common: help in plain words, JSON, --quiet, NO_COLOR, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.text import Text
+from typer.testing import CliRunner
+
+from analysis import audit, certify, review, winrates
+from qsched import command_line
+from qsched.cli.analysis import COMMANDS as FORWARDED
+from qsched.cli.main import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+COLOUR = re.compile(r"\x1b\[(?:\d;)*3\d")
+#: Typer's names of Python types.
+PYTHON = re.compile(r"<(?:bool|str|int|float|path|Path|int range|float range|list\[\w+\])>|list\[")
+
+
+def all_commands() -> dict[str, Any]:
+    """Every command and group by its words; those of the analysis with their own options."""
+
+    def below(command: Any, name: str) -> dict[str, Any]:
+        found = {name: command}
+        for word, each in getattr(command, "commands", {}).items():
+            if name != "qsched" or word not in FORWARDED:
+                found |= below(each, f"{name} {word}")
+        return found
+
+    own = {f"qsched {name}": typer.main.get_command(import_module(f"analysis.{name}").app) for name in FORWARDED}
+    return below(typer.main.get_command(app), "qsched") | own
+
+
+ALL = all_commands()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_fits_80_columns_and_names_no_type_of_python(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    ALL[name].get_help(ALL[name].context_class(ALL[name], info_name=name))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 5
+    assert not [line for line in lines if len(line.rstrip()) > 80]
+    assert not PYTHON.findall("\n".join(lines))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_option_says_what_it_is_and_rich_eats_no_brackets(name):
+    for param in ALL[name].params:
+        words = getattr(param, "help", None) or ""
+        assert words or param.hidden, f"{name} {param.name} has no help"
+        assert Text.from_markup(words).plain == words, f"{name} {param.name}: write no [...]: {words}"
+
+
+def test_the_way_to_find_eaten_brackets_works():
+    assert Text.from_markup("Pixels. [default: the backbone's]").plain != "Pixels. [default: the backbone's]"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    from pydantic import SecretStr
+
+    from study_server.db import Database
+    from study_server.db.migrate import upgrade
+    from study_server.settings import ServerSettings
+
+    folder = tmp_path_factory.mktemp("json")
+    url = f"sqlite:///{folder / 'study.db'}"
+    opened = Database(ServerSettings(database_url=url, data_folder=folder, secret_key=SecretStr("s" * 40)))
+    upgrade(opened)
+    opened.close()
+    return url
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("doctor", dict),
+        ("info {set}", list),
+        ("verify {set}", dict),
+        ("diff {set} {set}", dict),
+        ("study list --db {db}", list),
+        ("study log --db {db}", list),
+        ("admin list --db {db}", list),
+        ("admin token list --db {db}", list),
+        ("admin webhook list --db {db}", list),
+        ("plan --half-width 0.1 --prompts 50", dict),
+    ],
+)
+def test_json_is_all_that_is_printed(words, kind, small_image_set, database):
+    line = words.format(set=small_image_set, db=database).split()
+    done = CliRunner().invoke(app, [*line, "--json", "-"])
+    assert done.exit_code == 0, done.output
+    assert isinstance(json.loads(done.stdout), kind)
+
+
+def test_json_goes_into_a_file_beside_the_text(small_image_set, tmp_path):
+    done = CliRunner().invoke(app, ["verify", str(small_image_set), "--json", str(tmp_path / "new" / "v.json")])
+    assert "ok" in done.output and json.loads((tmp_path / "new" / "v.json").read_text())["ok"] is True
+
+
+def test_the_page_names_every_command_with_json():
+    listed = set(
+        re.findall(r"`([a-z -]+)`", PAGE.read_text("utf-8").partition("**JSON.**")[2].partition("**Quiet.**")[0])
+    )
+    have = {name.removeprefix("qsched ") for name, each in ALL.items() if any("--json" in p.opts for p in each.params)}
+    assert have <= listed
+    assert listed - have <= {"--json -"}
+
+
+def run(*words, **more):
+    command = [sys.executable, "-m", "qsched", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
+
+
+def test_quiet_leaves_errors_and_json(small_image_set):
+    assert run("-q", "verify", small_image_set).stdout == ""
+    assert json.loads(run("--quiet", "verify", small_image_set, "--json", "-").stdout)["ok"] is True
+    failed = run("--quiet", "verify", small_image_set / "nowhere")
+    assert failed.returncode == 2 and "is not an image set" in failed.stderr and failed.stdout == ""
+
+
+@pytest.mark.parametrize(("setting", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_is_heeded_on_a_terminal(setting, coloured, small_image_set):
+    for words in (["verify", small_image_set], ["verify", small_image_set / "nowhere"], ["--help"]):
+        assert (COLOUR.search(on_a_terminal(words, setting)) is not None) is coloured, words
+
+
+def on_a_terminal(words, setting):
+    """What a command writes if both its streams are a terminal."""
+    ours, theirs = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "CI")}
+    command = [sys.executable, "-m", "qsched", *map(str, words)]
+    environment = {**clean, "TERM": "xterm", **setting}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment)
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 4096):
+            text += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    process.wait()
+    os.close(ours)
+    return text.decode()
+
+
+def test_the_table_of_exit_codes_is_that_of_the_code():
+    rows = {
+        int(code): named for code, named in re.findall(r"^\| (\d+) \|.*\| ([^|]*) \|$", PAGE.read_text("utf-8"), re.M)
+    }
+    assert set(rows) == {0, 1, 2, 3, 130}
+    assert (command_line.EXIT_BAD_INPUT, command_line.EXIT_INTERRUPTED) == (2, 130)
+    assert {winrates.EXIT_NO_ESTIMATE, review.EXIT_NO_ESTIMATE, certify.EXIT_NOT_SHOWN, audit.EXIT_UNANCHORED} == {3}
+    assert audit.EXIT_PROBLEM == 1
+    for code, names in {1: ("diff", "gate", "audit"), 3: ("winrates", "review", "certify", "gate", "audit")}.items():
+        assert rows[code] == ", ".join(f"`{name}`" for name in names)
