@@ -25,16 +25,17 @@ ENDING = ".looks.json"
 class StoppingRule(Record):
     """Every other arm is decided against `baseline`: better, worse, or equivalent within `margin` (0.03: 47 to 53 %).
 
-    Look k of `looks` happens when every open arm has k / looks of `horizon` valid votes. `level` is the chance of any
-    wrong claim, shared evenly by the arms and never passed on. `bounds`: group-sequential ones hold at the planned
-    looks and end at the horizon; anytime ones are wider, hold at every look, and go on as long as there are pairs.
+    Look k of `looks` happens when every open arm has k / looks of `horizon` valid votes. `level` bounds the chance of
+    any wrong claim, whatever the truth; the arms share it evenly, and it is never passed on. `bounds`: group-sequential
+    ones hold at the planned looks and end at the horizon; anytime ones are wider, hold at every look, and go on as long
+    as there are pairs.
     """
 
     baseline: Name
     margin: float = Field(default=0.03, gt=0, lt=0.4)
     looks: int = Field(default=10, ge=2, le=MOST_LOOKS)
     horizon: int = Field(ge=1)
-    level: float = Field(default=0.05, gt=0, lt=0.5)
+    level: float = Field(default=0.03, gt=0, lt=0.5)
     bounds: Literal["group-sequential", "anytime"] = "group-sequential"
     question: Name | None = None
 

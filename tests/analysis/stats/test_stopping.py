@@ -39,7 +39,7 @@ def test_the_interval_is_the_difference_with_the_two_way_error_and_the_bound_of_
     found = {one.arm: one for one in look_at_arms(kept, RULE, look=3, arms=3, undecided=("even", "good"))}
     fit = fit_bradley_terry(kept)
     spread = spread_of(uncertainty_of(fit, kept, method="sandwich"), [2], [0])
-    bound = wang_tsiatis_bounds(4, 0.05 / 3)[2]
+    bound = wang_tsiatis_bounds(4, RULE.level / 3)[2]
     d = fit.log_strengths[2] - fit.log_strengths[0]
     least = bound * max(spread.se[0], spread.floor[0])
     assert log_odds(found["good"].win_rate) == pytest.approx(d)
@@ -75,3 +75,7 @@ def test_an_arm_without_an_estimate_stays_open_without_numbers():
 def test_what_an_interval_decides(low, high, decision):
     assert decide(low, high, margin=0.1) == decision
     assert math.isclose(log_odds(0.6), 0.405, abs_tol=1e-3)
+
+
+def test_a_wrong_claim_is_allowed_in_three_of_a_hundred_studies_unless_the_rule_says_otherwise():
+    assert StoppingRule(baseline="a", horizon=400).level == 0.03
