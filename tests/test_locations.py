@@ -107,6 +107,7 @@ def test_missing_credentials_are_one_sentence(bucket, monkeypatch, tmp_path) -> 
 
 
 def test_an_error_of_a_store_that_nobody_caught_is_a_message_and_one_of_a_disk_is_not(monkeypatch, capsys) -> None:
+    pytest.importorskip("fsspec")
     probe = read_location("memory://bucket/set/.new-1")
     assert isinstance(probe, RemotePath)
     error = PermissionError("you may put and not delete")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -151,6 +149,8 @@ def _remove_simulated_study(database: Path) -> None:
 
     A second demo starts a second study: the old simulated votes would fill its pairs.
     """
+    import sqlite3
+
     if not database.exists():
         return
     try:
@@ -184,6 +184,8 @@ def _qsched(*arguments: str, allowed: Sequence[int] = (0,)) -> None:
 
 
 def _free_port() -> int:
+    import socket
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -39,10 +39,10 @@ def pairs(
     ),
     nsfw_labels: str | None = typer.Option(
         None,
-        help="Labels of the classifier of --nsfw that flag a picture. [default: nsfw,unsafe,porn,hentai,sexy,explicit]",
+        help="Labels of the classifier of --nsfw that flag a picture. Default: nsfw,unsafe,porn,hentai,sexy,explicit.",
     ),
     nsfw_least: float | None = typer.Option(
-        None, min=0, max=1, help="Probability of these labels from which a picture is flagged. [default: 0.5]"
+        None, min=0, max=1, help="Probability of these labels from which a picture is flagged. Default: 0.5."
     ),
 ) -> None:
     """List broken, identical, near-identical and different pairs, and write pairs.csv with those that a study shows.
