@@ -196,6 +196,11 @@ def describe(made: CreatedStudy) -> str:
     if made.refused or any(made.changed.values()):
         changed = ", ".join(f"{count} of {arm}" for arm, count in made.changed.items() if count)
         line += f"; content changed in {changed}: {made.refused} boosted triplets left out"
+    if made.boosted:
+        line += (
+            f"; {made.large_flashes} of {made.boosted} boosted triplets flash above the area and contrast thresholds "
+            "of WCAG 2.3.1, which then allows 3 flashes per second"
+        )
     if made.removed_chunks:
         chunks = ", ".join(f"{count} x {name}" for name, count in sorted(made.removed_chunks.items()))
         line += f"; left out of the served PNG files: {chunks} (could tell the arm; pixels unchanged)"

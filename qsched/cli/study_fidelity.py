@@ -70,7 +70,11 @@ def check_lines(
 
     task = [pair for pair in pairs if pair.pool == "task"]
     boost, traps = fidelity.boost, fidelity.traps
-    limit = "above the 3 that WCAG 2.3.1 allows: each person must agree" if boost.faster_flicker else "WCAG 2.3.1: 3"
+    limit = "WCAG 2.3.1: 3"
+    if boost.faster_flicker:
+        limit = "above the 3 that WCAG 2.3.1 allows: each person must agree"
+    elif boost.small_only:
+        limit = "above 3, so that WCAG 2.3.1 asks for small or faint flashes: measured when the study is made"
     flicker = f"{boost.rate_hz:g} flashes per second ({limit}), difference x {boost.factor:g}"
     cost = "unknown; add pay: {per_hour: ...}"
     if found.cost is not None:

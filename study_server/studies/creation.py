@@ -58,6 +58,7 @@ class CreatedStudy:
     curated      pairs that the set's pairs.csv leaves out, by stratum, in words
     changed      in a fidelity study: pictures with other content than the reference, by arm
     refused      boosted triplets left out for that
+    boosted      boosted triplets that are shown, `large_flashes` of them with flashes above WCAG's thresholds
     triplets     whether the pairs are triplets
     """
 
@@ -70,6 +71,8 @@ class CreatedStudy:
     curated: str = ""
     changed: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
+    boosted: int = 0
+    large_flashes: int = 0
     triplets: bool = False
 
 
@@ -189,6 +192,8 @@ def _create(
         curated.words,
         changed=triplets.changed,
         refused=triplets.refused,
+        boosted=triplets.boosted,
+        large_flashes=triplets.large_flashes,
         triplets=design.fidelity is not None,
     )
 

@@ -1,8 +1,8 @@
 """The `fidelity` section of study.yaml: triplets with the reference in view, plain and boosted.
 
 A fidelity study asks one question, "Which picture differs more from the reference?", and never another one beside it.
-Boosted triplets flicker: at most 3 flashes per second (WCAG 2.3.1), unless the owner chooses more and each person
-agrees.
+Boosted triplets flicker: at most 3 flashes per second (WCAG 2.3.1), or faster where every flash is below the thresholds
+of area or contrast that the criterion sets, unless the owner chooses more and each person agrees.
 """
 
 from __future__ import annotations
@@ -57,19 +57,31 @@ class Boost(DesignSection):
     crop: int = Field(default=192, ge=16, le=1024)
     zoom: int | None = Field(default=None, ge=1, le=64, description="the enlargement at most; default: what fits")
     rate_hz: float = Field(default=2.0, gt=0, le=10)
-    faster_flicker: bool = Field(default=False, description="more than 3 Hz, which each person must agree to")
+    faster_flicker: bool = Field(
+        default=False, description="more than 3 Hz whatever flashes, which each person must agree to"
+    )
 
     @model_validator(mode="after")
     def _fast_by_choice(self) -> Boost:
-        if self.rate_hz > SAFE_RATE_HZ and not self.faster_flicker:
+        if self.rate_hz > SAFE_RATE_HZ and not self.faster_flicker and self.zoom is None:
             raise ValueError(
                 f"rate_hz is {self.rate_hz:g}: more than {SAFE_RATE_HZ:g} flashes per second can cause seizures "
                 "(WCAG 2.3.1). Take at most 3, or add faster_flicker: true; people who do not agree then see "
-                "still pictures"
+                "still pictures. With a zoom the study is made if all flashes are small or faint enough for WCAG 2.3.1"
             )
         if self.faster_flicker and self.rate_hz <= SAFE_RATE_HZ:
             raise ValueError(f"faster_flicker is for a rate_hz above {SAFE_RATE_HZ:g}; leave it out")
         return self
+
+    @property
+    def small_only(self) -> bool:
+        """Whether it flickers faster than 3 Hz and only flashes below WCAG's thresholds may, at this zoom at most."""
+        return self.rate_hz > SAFE_RATE_HZ and not self.faster_flicker
+
+    @property
+    def largest(self) -> int | None:
+        """The enlargement that nobody may exceed while it flickers; None where any may be taken."""
+        return self.zoom if self.small_only else None
 
 
 class Traps(TrapPlan):

@@ -21,6 +21,7 @@ from study_server.db.database import Database
 from study_server.db.models import DifferenceRecord, ImageRecord
 from study_server.media.boosting import boost, degrade
 from study_server.media.difference import Crop, DifferenceMap, Pixels, largest_difference, measure_difference
+from study_server.media.flashes import flash_area, is_small
 from study_server.media.importing import store_prepared, stored_path
 from study_server.media.png import clean_png, read_pixels, write_pixels
 from study_server.studies.comparisons import ImageKey, PlannedPair
@@ -46,12 +47,16 @@ class TripletPictures:
     rows       of the table `triplets`, by the pair's key, without the pair's id
     changed    arms whose content changed, with the number of pictures
     refused    boosted triplets that were left out for that
+    boosted    boosted triplets that are shown, `large_flashes` of them with flashes above the area and contrast
+               thresholds of WCAG 2.3.1
     """
 
     pairs: list[PlannedPair] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    boosted: int = 0
+    large_flashes: int = 0
 
 
 def prepare_triplets(
@@ -99,10 +104,13 @@ def prepare_triplets(
                     made.refused += 1
                     continue
                 kept.add(pair.pair_key)
+                made.boosted += row.flash_area is not None
+                made.large_flashes += row.flash_area is not None and not is_small(row.flash_area)
                 made.rows[pair.pair_key] = _with_ids(session, study_id, pair, row, work)
         progress(number + 1)
     made.pairs = [pair for pair in planned if pair.pair_key in kept]
     _check_enough(made, fidelity)
+    _check_flashes(made, fidelity)
     return made
 
 
@@ -143,6 +151,7 @@ class _ShownTriplet:
     values: dict[str, Any]
     pictures: dict[str, bytes]  # by the arm's name in `images`: what has to be stored first
     shown: tuple[str, str, str]  # reference, first, second: names in `images`
+    flash_area: float | None = None  # of a boosted triplet
 
 
 def _row_of(
@@ -173,7 +182,8 @@ def _row_of(
         "clipped": boosted.clipped,
     }
     encoded = {name: write_pixels(pixels, display=work.display) for name, pixels in crops.items()}
-    return _ShownTriplet(values, encoded, (names[0], names[1], names[2]))
+    area = flash_area(boosted.reference, boosted.tests, zoom=fidelity.boost.zoom)
+    return _ShownTriplet(values, encoded, (names[0], names[1], names[2]), area)
 
 
 def _crop_of(base: Pixels, found: Sequence[DifferenceMap], fidelity: Fidelity) -> Crop:
@@ -216,6 +226,16 @@ def _with_ids(
         "shown_first_id": first,
         "shown_second_id": second,
     }
+
+
+def _check_flashes(made: TripletPictures, fidelity: Fidelity) -> None:
+    boost = fidelity.boost
+    if boost.small_only and made.large_flashes:
+        raise InputError(
+            f"rate_hz is {boost.rate_hz:g}, and {made.large_flashes} of {made.boosted} boosted triplets flash on more "
+            f"than a quarter of a 10 degree field of vision at zoom {boost.zoom} (WCAG 2.3.1). Take a rate_hz of at "
+            "most 3, a smaller crop, zoom or factor, or faster_flicker: true, which each person must agree to"
+        )
 
 
 def _check_enough(made: TripletPictures, fidelity: Fidelity) -> None:

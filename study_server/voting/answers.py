@@ -26,11 +26,13 @@ class ShownPicture(TypedDict):
 @with_config(CLOSED)
 class ShownBoosting(TypedDict):
     """The difference from the reference is multiplied by `factor`; the pictures may alternate with it `rate_hz` times
-    per second. They begin at `zoom` screen pixels per pixel, or as many as fit if it is null or they are fewer."""
+    per second. They begin at `zoom` screen pixels per pixel, or as many as fit if it is null or they are fewer;
+    `largest` is the enlargement that may not be exceeded, null where any may."""
 
     factor: float
     rate_hz: float
     zoom: int | None
+    largest: int | None
 
 
 @with_config(CLOSED)

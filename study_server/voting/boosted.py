@@ -7,9 +7,9 @@ from study_server.errors import BadRequest
 from study_server.voting.schemas import View
 
 
-def check_triplet_view(content: PairContent, view: View | None) -> None:
+def check_triplet_view(content: PairContent, view: View | None, *, largest: int | None = None) -> None:
     """BadRequest for a vote on a triplet that does not say how often it was toggled, or a boosted one without its whole
-    zoom and its flicker, which is that of the triplet or 0."""
+    zoom (of a flickering one at most `largest`) and its flicker, which is that of the triplet or 0."""
     if view is None or view.swaps is None:
         raise BadRequest("a vote on a triplet needs view.swaps: how often test picture and reference changed places")
     if content.boosting is None:
@@ -21,4 +21,9 @@ def check_triplet_view(content: PairContent, view: View | None) -> None:
     if view.rate_hz not in (0.0, content.boosting.rate_hz):
         raise BadRequest(
             f"view.rate_hz is {view.rate_hz}; this triplet flickers at {content.boosting.rate_hz:g} Hz, or 0 held still"
+        )
+    if largest is not None and view.rate_hz and view.scale > largest:
+        raise BadRequest(
+            f"view.scale is {view.scale:g}; its flashes are small enough for {view.rate_hz:g} per second up to "
+            f"{largest}"
         )

@@ -81,7 +81,8 @@ class Presenter:
         boosting, fidelity = shown.content.boosting, self._design.fidelity
         if boosting is None or fidelity is None:
             return None
-        return ShownBoosting(factor=boosting.factor, rate_hz=boosting.rate_hz, zoom=fidelity.boost.zoom)
+        boost = fidelity.boost
+        return ShownBoosting(factor=boosting.factor, rate_hz=boosting.rate_hz, zoom=boost.zoom, largest=boost.largest)
 
     def _reference(self, shown: Shown) -> ShownPicture | None:
         """A triplet's reference under an address of its own, which does not tell whether a test picture is the same."""

@@ -70,8 +70,8 @@ def submit_vote(tx: Tx, context: AssignmentContext, vote: SubmittedVote) -> Call
     if known_vote_id is not None:
         return _replay(tx, context, session, vote, assignment, vote_id=known_vote_id)
     _check_takes_vote(session, assignment, vote)
-    if context.study.design.fidelity is not None:
-        check_triplet_view(context.cache.get(tx, assignment.pair_id), vote.view)
+    if (fidelity := context.study.design.fidelity) is not None:
+        check_triplet_view(context.cache.get(tx, assignment.pair_id), vote.view, largest=fidelity.boost.largest)
 
     if assignment.state == "leased" and assignment.lease_expires_ms < context.now:
         # Late but not swept yet: the sweep of this very transaction must not free the slot that the vote fills.

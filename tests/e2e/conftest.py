@@ -76,6 +76,8 @@ STUDIES = {
     "fidelity": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}}}",
     "boosted": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, presentations: [boosted]}}",
     "fast": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, boost: {{rate_hz: 5, faster_flicker: true, zoom: 4}}}}",
+    "small": f"design: fidelity\nfidelity: {{{SMALL_FIDELITY}, presentations: [boosted], "
+    "boost: {rate_hz: 5, zoom: 2}}",
     "ranked": "design: ranking\nranking: {pictures: 3, gold: [{prompt: p4, worst: w4a4}], practice: "
     "[{prompt: p5, worst: w4a4, why: 'Picture {worst} is grainy.'}]}",
     "plain": "",
@@ -312,6 +314,12 @@ def boosted(server: Server) -> StudyUnderTest:
 def fast(server: Server) -> StudyUnderTest:
     """Triplets that flicker faster than 3 Hz, for those who agree."""
     return StudyUnderTest(f"{server.url}/s/fast", "fast", server.database)
+
+
+@pytest.fixture(scope="session")
+def small(server: Server) -> StudyUnderTest:
+    """Triplets that flicker faster than 3 Hz because their flashes are small, and may therefore not be enlarged."""
+    return StudyUnderTest(f"{server.url}/s/small", "small", server.database)
 
 
 def wait_until_open(process: subprocess.Popen[str], log: Path) -> str:

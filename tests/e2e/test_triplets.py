@@ -109,6 +109,70 @@ def test_a_persons_path_by_touch_on_a_phone(new_page, fidelity):
     assert {vote["rate_hz"] for vote in votes if vote["presentation"] == "boosted"} == {0}
 
 
+def test_a_persons_path_by_touch_on_a_phone_ends_with_every_vote(new_page, fidelity):
+    page = new_page(width=360, height=740, ratio=3.0, touch=True)
+    start(page, fidelity.url)
+    for _ in range(40):
+        wait_for(page, READY)
+        if page.url.endswith("/thanks"):
+            break
+        if page.locator("#panel").is_visible():
+            page.locator("#panel-second" if page.locator("#panel-second").is_visible() else "#panel-button").tap()
+        elif page.locator("#feedback").is_visible():
+            page.locator("#feedback-next").tap()
+        else:
+            page.locator("#tool-swap").tap()
+            page.get_by_role("button", name="Not sure").tap()
+        page.wait_for_timeout(120)
+    expect(page).to_have_url(re.compile("/thanks$"))
+    assert {vote["kind"] for vote in seen(fidelity.database)} == {"practice", "task", "trap", "bias"}
+
+
+def test_a_persons_path_by_mouse_on_a_4k_screen(new_page, fidelity):
+    page = new_page(width=3840, height=2160)
+    start(page, fidelity.url)
+    for number in range(40):
+        wait_for(page, READY)
+        if page.url.endswith("/thanks"):
+            break
+        if page.locator("#panel").is_visible():
+            page.locator("#panel-button").click()
+        elif page.locator("#feedback").is_visible():
+            page.locator("#feedback-next").click()
+        else:
+            enlarged = page.locator(LEFT).bounding_box()["width"] / page.locator(LEFT).evaluate("x => x.naturalWidth")
+            assert enlarged == round(enlarged) >= 8, "in whole screen pixels, and small pictures fill the window"
+            button = page.locator("#tool-swap")
+            box = button.bounding_box()
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            page.mouse.down()
+            expect(page.locator("#swapped-sign")).to_have_text("reference")
+            page.mouse.up()
+            page.get_by_role("button", name="Left" if number % 2 else "Right", exact=False).first.click()
+        page.wait_for_timeout(120)
+    expect(page).to_have_url(re.compile("/thanks$"))
+    votes = seen(fidelity.database)
+    assert {vote["kind"] for vote in votes} == {"practice", "task", "trap", "bias"}
+    assert {vote["layout"] for vote in votes} == {"side"} and {vote["choice"] for vote in votes} == {"left", "right"}
+
+
+def test_small_flashes_may_come_faster_and_cannot_be_enlarged(new_page, small):
+    """WCAG 2.3.1: more than three flashes per second only where they cover a quarter of a 10 degree field at most."""
+    page = new_page(width=1400, height=900)
+    page.goto(small.url)
+    expect(page.locator(".flicker-notice")).not_to_contain_text("MORE than")
+    first_boosted(page, small.url, "Show them flickering")
+    assert page.locator("#scale").inner_text() == "2×"
+    for _ in range(3):
+        page.keyboard.press("+")
+    assert page.locator("#scale").inner_text() == "2×", "a larger picture would flash on a larger area"
+    page.keyboard.down(" ")
+    page.keyboard.up(" ")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#feedback")).to_be_visible()
+    assert [vote["rate_hz"] for vote in seen(small.database)] == [5]
+
+
 def test_space_shows_the_reference_in_place_of_both_pictures(new_page, fidelity):
     page = new_page(width=1000, height=700)
     pair = enter(page, fidelity.url)

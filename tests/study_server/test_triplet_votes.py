@@ -105,7 +105,7 @@ async def test_a_vote_that_does_not_say_what_was_seen_is_refused(settings, make_
         visitor = await TripletVisitor(browser(), "f").enter()
         await visitor.begin()
         shown = visitor.queue[0]
-        assert shown["boosting"] == {"factor": 3.0, "rate_hz": 2.0, "zoom": None}
+        assert shown["boosting"] == {"factor": 3.0, "rate_hz": 2.0, "zoom": None, "largest": None}
         whole = {"scale": 2.0, "swaps": 0, "rate_hz": 2.0}
         wrong = [None, {}, {**whole, "scale": 1.5}, {**whole, "rate_hz": 5.0}, {**whole, "rate_hz": None}]
         for view in wrong:

@@ -3,7 +3,7 @@
 /**
  * @typedef {{token: string, kind_public: "practice"|"task", prompt: string|null, instruction?: string|null,
  *   left: Picture, right: Picture, others?: Picture[], lease_seconds: number, reference?: Picture|null,
- *   boosting?: {factor: number, rate_hz: number, zoom: number|null}|null}} Assignment
+ *   boosting?: {factor: number, rate_hz: number, zoom: number|null, largest: number|null}|null}} Assignment
  * @typedef {{src: string, width: number, height: number}} Picture
  * @typedef {{done: number, total: number, block_done: number, block_length: number,
  *   limit_seconds_left: number|null, practice_left?: number}} Progress

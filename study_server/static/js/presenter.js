@@ -65,7 +65,7 @@ export class Presenter {
     document.body.classList.remove("loading");
     byId("stage-note").hidden = true;
     bringIntoView(this.viewer.stage);
-    this.viewer.startAt(start, pair.boosting?.zoom);
+    this.viewer.startAt(start, pair.boosting?.zoom, pair.boosting?.largest);
     this.viewer.mount(images, images.map((_, place) => this.choices.pictureName(place)));
     await nextFrame();
     if (turn !== this.turn) return "overtaken";

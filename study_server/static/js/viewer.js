@@ -34,6 +34,7 @@ export class Viewer {
     this.compared = 0; // of the other pictures, the one that a swap shows
     this.start = /** @type {Start} */ ("fit");
     this.most = Infinity;
+    this.largest = Infinity;
     this.steps = [1];
     this.scale = 1;
     this.centre = { x: 0.5, y: 0.5 };
@@ -53,10 +54,12 @@ export class Viewer {
   /**
    * @param {Start} start the scale at which each pair begins
    * @param {number|null} [most] at which an enlarged one begins at most
+   * @param {number|null} [largest] beyond which nothing is enlarged
    */
-  startAt(start, most) {
+  startAt(start, most, largest) {
     this.start = start;
     this.most = most ?? Infinity;
+    this.largest = largest ?? Infinity;
   }
 
   /**
@@ -237,7 +240,7 @@ export class Viewer {
     // A boosted crop is never reduced: it begins at 1:1 and is moved about where the window is smaller.
     const fit = this.layout.scale;
     const least = { fit, one_to_one: Math.min(1, fit), enlarged: Math.max(1, Math.min(fit, this.most)) };
-    this.steps = scaleSteps(least[this.start]);
+    this.steps = scaleSteps(least[this.start]).filter((step, place) => place === 0 || step <= this.largest);
     if (keep) this.scale = nearestStep(this.steps, scale);
     else this.scale = this.start === "one_to_one" ? 1 : this.steps[0];
     this.stage.dataset.layout = this.layout.layout;
