@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 
 from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
-from qsched.records import TripletAnswer
-from qsched.records.evidence import arms_commitment, chain_start, extend, leaf_of, sha256
+from qsched.records import Choice, TripletAnswer
+from qsched.records.evidence import PLACES_FIELD, arms_commitment, chain_start, extend, leaf_of, sha256
+from qsched.records.rankings import votes_of_ranking
 
 #: A vote is sealed seconds after it was stored; older than the last seal by more than this, it was added afterwards.
 LATE_MS = 60_000
@@ -194,7 +195,11 @@ def check_votes_table(evidence: Evidence) -> list[str]:
     table = Counter(frame.with_columns(*times).select(*columns).iter_rows())
     pairs = {pair["pair_id"]: pair for pair in evidence.pairs}
     rows = [line.row for line in counted(evidence) if line.row is not None]
-    chain = Counter(_as_triplet_row(row, pairs[row["pair_id"]]) if triplets else as_table_row(row) for row in rows)
+    chain = Counter(
+        made
+        for row in rows
+        for made in ([_as_triplet_row(row, pairs[row["pair_id"]])] if triplets else as_table_rows(row, pairs))
+    )
     extra, lost = table - chain, chain - table
     problems = []
     if extra:
@@ -317,6 +322,29 @@ def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     if expected is not None and expected.startswith("{"):
         values["expected"] = json.loads(expected).get(values["question"])
     return tuple(values[name] for name in TABLE_COLUMNS.values())
+
+
+def as_table_rows(row: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """A vote of the chain as rows of the votes table: of a ranking one for every two pictures."""
+    if PLACES_FIELD not in row:
+        return [as_table_row(row)]
+    known = row["expected"]
+    if row["choice"] == Choice.SKIP:
+        return [as_table_row({**row, "expected": None})]
+    pair = pairs[row["pair_id"]]
+    arms = [pair[side] for side in ("first_arm", "second_arm", "third_arm", "fourth_arm") if side in pair]
+    return [
+        as_table_row(
+            {
+                **row,
+                "left_arm": arms[i if i_left else j],
+                "right_arm": arms[j if i_left else i],
+                "choice": answer.value,
+                "expected": expected,
+            }
+        )
+        for i, j, i_left, answer, expected in votes_of_ranking(row["choice"], row[PLACES_FIELD], known)
+    ]
 
 
 def _as_triplet_row(row: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[Any, ...]:

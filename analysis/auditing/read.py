@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qsched.errors import InputError
-from qsched.records.evidence import MANIFEST, ROW_FIELDS, sha256
+from qsched.records.evidence import MANIFEST, PLACES_FIELD, ROW_FIELDS, sha256
 
 REQUIRED = (
     "chain.json",
@@ -102,7 +102,7 @@ def read_evidence(folder: Path) -> Evidence:
         for line in _lines(folder / "rows.jsonl", ("position", "leaf", "surplus", "excluded", "row"))
     )
     for line in lines:
-        if line.row is not None and line.row.keys() != set(ROW_FIELDS):
+        if line.row is not None and line.row.keys() - {PLACES_FIELD} != set(ROW_FIELDS):
             raise InputError(f"{folder / 'rows.jsonl'}: the vote at position {line.position} has other fields")
     preregistration = folder / PREREGISTRATION
     return Evidence(

@@ -49,6 +49,8 @@ ROW_FIELDS = (
     "selection_probability",
     "doubt",
 )
+#: A ranking's row has one more: the numbers of the pictures in the order in which they lay.
+PLACES_FIELD = "places"
 
 
 def canonical(value: object) -> bytes:

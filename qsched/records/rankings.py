@@ -43,6 +43,22 @@ def ranking_pairs(groups: Groups) -> Iterator[tuple[int, int, Choice]]:
         yield i, j, Choice.TIE if level[i] == level[j] else Choice.LEFT if level[i] < level[j] else Choice.RIGHT
 
 
+def votes_of_ranking(text: str, places: str, known: str | None) -> Iterator[tuple[int, int, bool, Choice, str | None]]:
+    """A stored ranking as votes on every two of its pictures i < j: whether i lay before j, the answer, a known answer.
+
+    `places` are the numbers of the pictures in the order in which they lay. The one that lay first counts as left.
+    """
+    worst = None if known is None else int(known.removeprefix(LAST))
+    for i, j, choice in ranking_pairs(read_ranking(text, NUMBERS[: len(places)])):
+        i_left = places.index(NUMBERS[i]) < places.index(NUMBERS[j])
+        other = Choice.RIGHT if choice is Choice.LEFT else Choice.LEFT
+        answer = choice if i_left or choice is Choice.TIE else other
+        expected = None
+        if worst in (i, j):
+            expected = (Choice.RIGHT if (worst == i) == i_left else Choice.LEFT).value
+        yield i, j, i_left, answer, expected
+
+
 def is_last(ranking: str, known: str) -> bool:
     """Whether a stored ranking has the picture of a known answer ("last:2") below all others."""
     return ranking.endswith(f">{known.removeprefix(LAST)}")

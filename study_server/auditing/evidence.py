@@ -34,7 +34,7 @@ from study_server.clock import now_ms
 from study_server.db.database import Database
 from study_server.db.statements import Tx
 from study_server.export.triplets import export_content, export_triplets
-from study_server.export.votes import HAS_RANKED_SETS, HAS_TRIPLETS, export_votes, study_number
+from study_server.export.votes import HAS_TRIPLETS, export_votes, study_number
 from study_server.studies.cache import find_study
 from study_server.studies.looks import SETTLED_MS, find_due_look, looks_of, read_stopping
 
@@ -58,8 +58,6 @@ def write_evidence(database: Database, *, study: str, folder: Path) -> Opened:
         raise InputError(f"{folder} is not empty; evidence goes into a folder of its own")
     with database.transaction() as tx:
         number = study_number(tx, study)
-        if tx.one(HAS_RANKED_SETS, study=number) is not None:
-            raise InputError(f"study {study!r} is a ranking study, which has no evidence yet")
         fidelity = tx.one(HAS_TRIPLETS, study=number) is not None
         _refuse_due_look(tx, study)
         while seal_all(tx, now=now_ms()):

@@ -34,6 +34,8 @@ TRIPLET_FIELDS = (
     "crop_height",
     "clipped",
 )
+#: In the order of queries.RANKED_SETS, after the set's key.
+SET_FIELDS = ("third_arm", "third_sha256", "fourth_arm", "fourth_sha256")
 _NOT_IN_A_PLAN = ("--out", "--simulation", "--image-set", "--certificate", "--looks")
 
 
@@ -52,14 +54,13 @@ def preregister(tx: Tx, context: AssignmentContext, *, plan: str, by: str, arms:
     row = tx.one(queries.DESIGN, study=study.id)
     assert row is not None
     slug, uid, set_id, design = row
-    if study.design.ranking is not None:
-        raise BadRequest(f"study {slug} is a ranking study, which has no evidence yet; preregister it elsewhere")
     if study.design.fidelity is not None and plan:
         raise BadRequest(
             f"study {slug} is a fidelity study, whose plan is in its design (clauses and trap rule): leave --plan out"
         )
     pairs = read_pairs(tx, study.id)
-    known = sorted({pair[side] for pair in pairs for side in ("first_arm", "second_arm")})
+    sides = ("first_arm", "second_arm", "third_arm", "fourth_arm")
+    known = sorted({pair[side] for pair in pairs for side in sides if side in pair})
     for arm in arms:
         if arm not in known:
             raise BadRequest(f"the plan names arm {arm!r}, which study {slug} lacks; it has {', '.join(known)}")
@@ -98,12 +99,18 @@ def read_plan(plan: str) -> list[str]:
 
 
 def read_pairs(tx: Tx, study_id: int) -> list[dict[str, Any]]:
-    """Every pair with its arms and pictures; a triplet also with its reference and how it is shown."""
+    """Every pair with its arms and pictures; a triplet also with its reference and how it is shown, a set with the
+    other pictures that are ranked."""
     names = ("pair_id", "prompt_id", "sample_index", "pool", "first_arm", "second_arm", "first_sha256", "second_sha256")
     triplets = {
         key: {name: value for name, value in zip(TRIPLET_FIELDS, row, strict=True) if value is not None}
         for key, *row in tx.all(queries.TRIPLETS, study=study_id)
     }
+    sets = {
+        key: {name: value for name, value in zip(SET_FIELDS, row, strict=True) if value is not None}
+        for key, *row in tx.all(queries.RANKED_SETS, study=study_id)
+    }
     return [
-        dict(zip(names, row, strict=True)) | triplets.get(row[0], {}) for row in tx.all(queries.PAIRS, study=study_id)
+        dict(zip(names, row, strict=True)) | triplets.get(row[0], {}) | sets.get(row[0], {})
+        for row in tx.all(queries.PAIRS, study=study_id)
     ]

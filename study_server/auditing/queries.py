@@ -37,14 +37,15 @@ ANY_VOTE = Statement("""
     SELECT 1 FROM votes v JOIN sessions s ON s.id = v.session_id WHERE s.study_id = :study AND NOT s.preview LIMIT 1
 """)
 
-# In the order of qsched.records.evidence.ROW_FIELDS. PostgreSQL may commit a vote after one with a higher id, so that
+# In the order of qsched.records.evidence.ROW_FIELDS, and the places of a ranking.
+# PostgreSQL may commit a vote after one with a higher id, so that
 # sealing looks back a little.
 _ROW = """
     v.id, v.supersedes_id, a.id, st.slug, v.question, p.pair_key, r.prompt_key, r.category,
     p.sample_index,
     CASE WHEN a.first_on_left THEN f.arm ELSE g.arm END, CASE WHEN a.first_on_left THEN g.arm ELSE f.arm END,
     v.choice, n.pseudonym, s.pseudonym, a.served_ms, v.answered_ms, v.response_ms, v.hidden_ms, a.kind, a.expected,
-    s.simulated, v.strength, a.selection_probability, v.doubt
+    s.simulated, v.strength, a.selection_probability, v.doubt, a.places
 """
 _JOINS = """
     JOIN assignments a ON a.id = v.assignment_id
@@ -104,5 +105,14 @@ TRIPLETS = Statement("""
     JOIN images sr ON sr.id = t.shown_reference_id
     JOIN images sf ON sf.id = t.shown_first_id
     JOIN images sg ON sg.id = t.shown_second_id
+    WHERE p.study_id = :study
+""")
+
+RANKED_SETS = Statement("""
+    SELECT p.pair_key, t.arm, t.sha256, o.arm, o.sha256
+    FROM ranked_sets k
+    JOIN pairs p ON p.id = k.pair_id
+    JOIN images t ON t.id = k.third_image_id
+    LEFT JOIN images o ON o.id = k.fourth_image_id
     WHERE p.study_id = :study
 """)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, NamedTuple
 
-from qsched.records.evidence import ROW_FIELDS, chain_start, extend, leaf_of
+from qsched.records.evidence import PLACES_FIELD, ROW_FIELDS, chain_start, extend, leaf_of
 from study_server.auditing import queries
 from study_server.db import Tx
 from study_server.db.statements import Row
@@ -87,7 +87,10 @@ def seal_all(tx: Tx, *, now: int) -> int:
 
 def as_record(row: Row) -> dict[str, Any]:
     """A row of the chain, the same from both databases."""
-    record: dict[str, Any] = dict(zip(ROW_FIELDS, row, strict=True))
+    *fields, places = row
+    record: dict[str, Any] = dict(zip(ROW_FIELDS, fields, strict=True))
+    if places is not None:
+        record[PLACES_FIELD] = places
     record["simulated"] = bool(record["simulated"])
     probability = record["selection_probability"]
     record["selection_probability"] = None if probability is None else float(probability)

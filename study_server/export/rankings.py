@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from qsched.records import Choice
-from qsched.records.rankings import LAST, NUMBERS, ranking_pairs, read_ranking
+from qsched.records.rankings import LAST, votes_of_ranking
 
 _ARMS = ("first_arm", "second_arm", "third_arm", "fourth_arm")
 
@@ -25,37 +25,18 @@ def pairs_of_rankings(votes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pairs(row: dict[str, Any]) -> list[dict[str, Any]]:
-    lay: str = row["places"]
-    found = []
-    for i, j, choice in ranking_pairs(read_ranking(row["choice"], NUMBERS[: len(lay)])):
-        i_left = lay.index(NUMBERS[i]) < lay.index(NUMBERS[j])
-        answer = choice if i_left or choice is Choice.TIE else _other(choice)
-        found.append(
-            {
-                **row,
-                "first_arm": row[_ARMS[i]],
-                "second_arm": row[_ARMS[j]],
-                "first_on_left": i_left,
-                "choice": answer.value,
-                "expected": _expected(row["expected"], i, j, i_left=i_left),
-            }
-        )
-    return found
+    return [
+        {
+            **row,
+            "first_arm": row[_ARMS[i]],
+            "second_arm": row[_ARMS[j]],
+            "first_on_left": i_left,
+            "choice": answer.value,
+            "expected": expected,
+        }
+        for i, j, i_left, answer, expected in votes_of_ranking(row["choice"], row["places"], row["expected"])
+    ]
 
 
 def _skipped(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "expected": None if (row["expected"] or "").startswith(LAST) else row["expected"]}
-
-
-def _expected(known: str | None, i: int, j: int, *, i_left: bool) -> str | None:
-    """Which side is known to be better: that of the picture that is not the worst one."""
-    if known is None:
-        return None
-    worst = int(known.removeprefix(LAST))
-    if worst not in (i, j):
-        return None
-    return (Choice.RIGHT if (worst == i) == i_left else Choice.LEFT).value
-
-
-def _other(choice: Choice) -> Choice:
-    return Choice.RIGHT if choice is Choice.LEFT else Choice.LEFT

@@ -30,9 +30,6 @@ BATCH_ROWS = 50_000
 HAS_TRIPLETS = Statement("""
     SELECT 1 FROM triplets t JOIN pairs p ON p.id = t.pair_id WHERE p.study_id = :study LIMIT 1
 """)
-HAS_RANKED_SETS = Statement("""
-    SELECT 1 FROM ranked_sets k JOIN pairs p ON p.id = k.pair_id WHERE p.study_id = :study LIMIT 1
-""")
 LEFT_OUT = Statement("SELECT left_out FROM studies WHERE id = :study")
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
 COUNTS = Statement("""

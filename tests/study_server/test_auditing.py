@@ -27,6 +27,7 @@ from study_server.errors import BadRequest, Conflict
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude
 from study_server.quality.forgetting import forget
+from tests.conftest import ARMS, write_image_set
 from tests.study_server.test_triplet_votes import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
@@ -239,6 +240,56 @@ async def test_a_fidelity_study_has_evidence_too(make_study, settings, database,
         audit_edits.forge_manifest(folder)
         code, said = run_audit(folder)
         assert code == 1 and "1 rows of triplets.parquet are not votes of the chain" in said, (column, said)
+
+
+async def rank_sets(settings, rankings: list[str], *, people: int, sets: int) -> None:
+    """People who give these rankings (or skip) in turn, each beginning with the next one."""
+    async with serving(settings) as browser:
+        for turn in range(people):
+            visitor = await Visitor(browser(), "r").enter("?simulated=1")
+            await visitor.begin()
+            for number in range(sets):
+                given = rankings[(turn + number) % len(rankings)]
+                ballot = visitor.ballot(visitor.queue.pop(0)) | {"answers": {}, "rankings": {"overall": given}}
+                if given == "skip":
+                    ballot |= {"answers": {"overall": "skip"}, "rankings": {}}
+                answer = await visitor.post("api/votes", ballot)
+                assert answer.status_code == 200, answer.text
+                visitor.queue += [one for one in (answer.json()["next"], *answer.json()["more"]) if one]
+
+
+@pytest.mark.parametrize("pictures", [3, 4])
+async def test_a_ranking_study_is_preregistered_and_audited(settings, make_study, database, tmp_path, pictures):
+    images = write_image_set(tmp_path / "set", arms=(*ARMS, "w8a8"))
+    ranking = {"pictures": pictures, "gold": [{"prompt": "p1", "worst": ARMS[2]}]}
+    make_study("r", images=images, design="ranking", votes_per_pair=3, ranking=ranking)
+    text = act_on_study(database, "r", preregister, plan=PLAN, by="test")
+    rankings = ["a>b>c", "c=b>a", "b>a=c", "skip"] if pictures == 3 else ["a>b>c>d", "d>c=b>a", "b>a=c=d", "skip"]
+    await rank_sets(settings, rankings, people=3, sets=5)
+    folder = tmp_path / "evidence"
+    write_evidence(database, study="r", folder=folder)
+    rows = [json.loads(line)["row"] for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {row["choice"] for row in rows} > {"skip"} and "gold" in {row["kind"] for row in rows}
+    assert all(sorted(row["places"]) == list("0123"[:pictures]) for row in rows)
+    code, said = run_audit(folder, "--preregistration-sha256", sha256(text))
+    assert code == 3 and "FAILED" not in said and "passed votes.parquet is the votes that count" in said, said
+
+    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    assert all("third_arm" in pair and ("fourth_arm" in pair) == (pictures == 4) for pair in pairs)
+    pairs[0]["second_arm"], pairs[0]["third_arm"] = pairs[0]["third_arm"], pairs[0]["second_arm"]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    audit_edits.forge_manifest(folder)
+    code, said = run_audit(folder)
+    assert code == 1 and "which picture is of which arm is not what was preregistered" in said
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_every_random_edit_of_a_ranking_study_is_detected(settings, make_study, database, tmp_path):
+    make_study("r", design="ranking", votes_per_pair=3, ranking={"pictures": 3})
+    act_on_study(database, "r", preregister, plan=PLAN, by="test")
+    await rank_sets(settings, ["b>a=c", "c>a>b"], people=2, sets=4)
+    write_evidence(database, study="r", folder=tmp_path / "evidence")
+    assert audit_edits.attack(tmp_path / "evidence", 150, seed=2) == (150, [])
 
 
 async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_again(
