@@ -73,6 +73,25 @@ VotesArgument = Annotated[
         show_default=False,
     ),
 ]
+OptionalVotes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Votes: .parquet, .csv, .tsv, .jsonl, .json files or a database URL; our columns or arena-style.",
+        show_default=False,
+    ),
+]
+FromCounts = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with counts instead of votes, made by `python analysis/votes count` or by a database "
+        "(docs/counts.md). Kappas, times, covariates and categories are then not in the report.",
+        rich_help_panel=CHOICE,
+    ),
+]
+ManyFiles = Annotated[list[str], typer.Argument(help="Parquet files of votes, any number of them.", show_default=False)]
+CountsFolder = Annotated[
+    Path, typer.Option("--out", help="Folder for the counts; created if it does not exist.", show_default=False)
+]
 Out = Annotated[Path, typer.Option(help="Folder for the report; created if it does not exist.", rich_help_panel=REPORT)]
 Title = Annotated[str, typer.Option(help="Title of the page.", rich_help_panel=REPORT)]
 ImageSet = Annotated[

@@ -37,7 +37,8 @@ app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def winrates(
-    votes: options.VotesArgument,
+    votes: options.OptionalVotes = None,
+    from_counts: options.FromCounts = None,
     out: options.Out = Path("report"),
     title: options.Title = "Preference study",
     wording: options.Wording = "",
@@ -90,9 +91,12 @@ def winrates(
 
       qsched winrates arena.jsonl --model davidson --position-effect --seed 7
 
+      python analysis/winrates.py --from-counts counts/ --out report/
+
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """
     from analysis.report import ReportSettings, find, write_report
+    from analysis.report.counted import find_counted
     from analysis.report.kit.command import shown_command
     from analysis.report.subjects.certificate import read_certificate
     from analysis.report.subjects.looks import find_looks
@@ -100,6 +104,9 @@ def winrates(
     from analysis.stats import EstimateSettings, parse_penalty
     from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
 
+    if bool(votes) == (from_counts is not None):
+        raise InputError("Give files of votes, or --from-counts FOLDER: one of the two.")
+    votes = votes or []
     kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
     settings = ReportSettings(
         title=title,
@@ -143,6 +150,12 @@ def winrates(
         formats=read_formats(formats),
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )
+    if from_counts is not None:
+        if (weights, columns, outcome) != (None, None, None):
+            raise InputError("--weights, --map and --outcome are about files of votes, not about counts.")
+        found = find_counted(from_counts, settings)
+        report_done(found, write_report(found, out)[0])
+        return
     table = read_votes(
         votes,
         allow_mixed=study is not None or settings.by == "study",
@@ -176,8 +189,8 @@ def report_done(found: Findings, page: Path) -> None:
 def read_simulation(path: Path | None, votes: list[str]) -> dict[str, object] | None:
     """Parameters of the simulated annotators: from `path`, or from simulation.json next to the first votes file."""
     if path is None:
-        beside = Path(votes[0]).parent / "simulation.json"
-        if "://" in votes[0] or not beside.is_file():
+        beside = Path(votes[0]).parent / "simulation.json" if votes else None
+        if beside is None or "://" in votes[0] or not beside.is_file():
             return None
         path = beside
     try:

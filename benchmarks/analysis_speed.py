@@ -50,12 +50,12 @@ CROWDS = {"command": (400, 150)}
 ENOUGH = 6.0
 
 
-def write_votes(path: Path, n: int, annotators: int, prompts: int, *, whole: bool) -> None:
+def write_votes(path: Path, n: int, annotators: int, prompts: int, *, whole: bool, seed: int = 0) -> None:
     """Votes with strengths from -0.6 to 0.6 and a fifth of ties; `whole`: with all columns of the votes table."""
     import numpy as np
     import polars as pl
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     i = rng.integers(0, ARMS, n)
     j = (i + rng.integers(1, ARMS, n)) % ARMS
     theta = np.linspace(-0.6, 0.6, ARMS)
@@ -179,7 +179,8 @@ def main() -> int:
         worker(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
         return 0
     if len(sys.argv) > 1 and sys.argv[1] == "--write":
-        write_votes(Path(sys.argv[2]), *map(int, sys.argv[3:6]), whole=sys.argv[6] == "whole")
+        seed = int(sys.argv[7]) if len(sys.argv) > 7 else 0
+        write_votes(Path(sys.argv[2]), *map(int, sys.argv[3:6]), whole=sys.argv[6] == "whole", seed=seed)
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS))

@@ -154,7 +154,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
             screened.whole, () if found is None else found.fit.arms, lambda arms: _among(chosen, settings, arms)
         ),
         collected=find_collected(kept.frame),
-        claims=_claims(found, settings),
+        claims=claims_of(found, settings),
         raw=find_raw_pairs(counts, found, chosen_estimate),
         strata=strata,
         variants=()
@@ -181,7 +181,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
     )
 
 
-def _claims(found: Estimate | None, settings: ReportSettings) -> tuple[Claim, ...]:
+def claims_of(found: Estimate | None, settings: ReportSettings) -> tuple[Claim, ...]:
     """Of a study with a stopping rule only what its looks decided: other p-values do not allow for them."""
     if settings.looks is not None:
         return looks_claims(settings.looks)
@@ -223,7 +223,7 @@ def _screened(chosen: VotesTable, settings: ReportSettings, rules: ExclusionRule
     refuse_mixture(exclusions, settings)
     refuse_nothing(exclusions)
     counts = count_votes(kept)
-    existence, found = _estimate(counts, settings.estimate)
+    existence, found = estimate_of(counts, settings.estimate)
     return _ScreenedVotes(kept, exclusions, counts, existence, found, existence)
 
 
@@ -231,7 +231,7 @@ def _among(chosen: VotesTable, settings: ReportSettings, arms: tuple[str, ...]) 
     """The estimate of these arms from the votes of their own pairs."""
     sides = (pl.col(name).cast(pl.String).is_in(arms) for name in ("left_arm", "right_arm"))
     kept = exclude(chosen, settings.rules)[0]
-    return _estimate(count_votes(kept.with_frame(kept.frame.filter(*sides))), settings.estimate)[1]
+    return estimate_of(count_votes(kept.with_frame(kept.frame.filter(*sides))), settings.estimate)[1]
 
 
 def _without_estimate(existence: Existence, settings: ReportSettings) -> tuple[str, ...]:
@@ -282,7 +282,7 @@ def _strata_votes(votes: VotesTable, kept: VotesTable, settings: ReportSettings)
     return kept
 
 
-def _estimate(counts: VoteCounts, settings: EstimateSettings) -> tuple[Existence | None, Estimate | None]:
+def estimate_of(counts: VoteCounts, settings: EstimateSettings) -> tuple[Existence | None, Estimate | None]:
     try:
         return None, best_first(estimate(counts, settings))
     except NoEstimateError as error:

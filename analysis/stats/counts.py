@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.stats.results import Array
+from analysis.stats.together import Together
 from analysis.votes.coded import Coded, IntArray, codes
 from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
@@ -62,7 +63,8 @@ class ClusterCounts:
 @dataclass(frozen=True)
 class VoteCounts:
     """Aggregated votes. `left`, `right`: arm codes (C,); `position` (C,): 1 if being on the left may matter,
-    0 if the order means nothing; `covariates` (C, q); `outcomes` (C, 3); `clusters` by name."""
+    0 if the order means nothing; `covariates` (C, q); `outcomes` (C, 3); `clusters` by name. `together`: in place of
+    the cluster of both annotator and prompt, if the votes were counted elsewhere."""
 
     arms: tuple[str, ...]
     left: IntArray
@@ -72,6 +74,7 @@ class VoteCounts:
     outcomes: Array
     covariate_names: tuple[str, ...] = ()
     clusters: Mapping[str, ClusterCounts] = field(default_factory=dict)
+    together: Together | None = None
 
     @property
     def n_arms(self) -> int:
@@ -102,7 +105,7 @@ class VoteCounts:
 
     def with_outcomes(self, outcomes: Array) -> VoteCounts:
         """The same cells with other counts and without clusters."""
-        return replace(self, outcomes=outcomes, clusters={})
+        return replace(self, outcomes=outcomes, clusters={}, together=None)
 
     def without_ties(self) -> VoteCounts:
         """The votes that are not ties, also within clusters."""
@@ -111,10 +114,15 @@ class VoteCounts:
             name: replace(part, counts=_scale_columns(part.counts, keep)) for name, part in self.clusters.items()
         }
         outcomes = (self.outcomes.ravel() * keep).reshape(-1, 3)
-        return replace(self, outcomes=outcomes, clusters=clusters)
+        together = None if self.together is None else self.together.without_ties()
+        return replace(self, outcomes=outcomes, clusters=clusters, together=together)
 
     def restrict(self, arms: Sequence[str]) -> VoteCounts:
         """The votes between the named arms only."""
+        if self.together is not None:
+            raise InputError(
+                "Of counted votes some arms alone cannot be analysed. Leave the others out when you count."
+            )
         unknown = [arm for arm in arms if arm not in self.arms]
         if unknown:
             raise InputError(f"Arm {unknown[0]!r} has no votes; the arms are {', '.join(self.arms)}.")
@@ -322,10 +330,14 @@ def _tabulate(
 
 
 def _by_cluster(name: str, labels: tuple[str, ...], code: IntArray, slot: IntArray, m: int) -> ClusterCounts:
-    if len(labels) * m <= _DENSE_ENTRIES:
-        flat = np.bincount(code * m + slot, minlength=len(labels) * m)
-        return ClusterCounts(name, labels, flat.reshape(len(labels), m).astype(np.float64))
-    return ClusterCounts(name, labels, _sparse_counts(code, slot, len(labels), m))
+    return ClusterCounts(name, labels, cluster_table(code, slot, None, len(labels), m))
+
+
+def cluster_table(code: IntArray, slot: IntArray, votes: Array | None, g: int, m: int) -> Matrix:
+    """Counts (g, m) of rows with a cluster and a slot, of one vote each or of `votes`; sparse if there are many."""
+    if g * m <= _DENSE_ENTRIES:
+        return np.bincount(code * m + slot, votes, g * m).reshape(g, m).astype(np.float64)
+    return _sparse_counts(code, slot, g, m, votes)
 
 
 def _by_intersection(
@@ -352,5 +364,8 @@ def _by_intersection(
     return ClusterCounts(INTERSECTION, (), _sparse_counts(place, slot, int(place[-1]) + 1, m))
 
 
-def _sparse_counts(code: IntArray, slot: IntArray, rows: int, columns: int) -> sparse.csr_array:
-    return sparse.csr_array(sparse.coo_array((np.ones(len(code)), (code, slot)), shape=(rows, columns)).tocsr())
+def _sparse_counts(
+    code: IntArray, slot: IntArray, rows: int, columns: int, votes: Array | None = None
+) -> sparse.csr_array:
+    each = np.ones(len(code)) if votes is None else votes
+    return sparse.csr_array(sparse.coo_array((each, (code, slot)), shape=(rows, columns)).tocsr())

@@ -115,15 +115,28 @@ def meat_by_vote(ready: FittedDesign) -> Array:
 
 
 def meat_by_intersection(ready: FittedDesign) -> Array:
-    """As by cluster, for annotator and prompt together; intersections of a single vote are not in the table."""
-    part = ready.counts.clusters.get(INTERSECTION)
-    if part is None:
-        return meat_by_vote(ready)
-    single = np.maximum(ready.counts.outcomes.ravel() - np.asarray(part.counts.sum(axis=0)).ravel(), 0.0)
+    """As by cluster, for annotator and prompt together."""
+    products, number = products_by_intersection(ready.counts, ready.scores)
+    return products * small_sample_factor(ready, number)
+
+
+def products_by_intersection(counts: VoteCounts, scores: Matrix) -> tuple[Array, float]:
+    """sum_g u_g u_g' over the intersections of annotator and prompt, and how many there are.
+
+    Those of a single vote are not in the table of clusters, so they are what the others leave of all votes.
+    """
+    if counts.together is not None:
+        return counts.together.meat(scores), counts.together.number
+    part = counts.clusters.get(INTERSECTION)
+    single = counts.outcomes.ravel()
+    if part is not None:
+        single = np.maximum(single - np.asarray(part.counts.sum(axis=0)).ravel(), 0.0)
     column = single[:, None]
-    weighted = ready.scores.multiply(column) if sparse.issparse(ready.scores) else ready.scores * column
-    meat = outer_products(part.counts, ready.scores) + _dense(ready.scores.T @ weighted)
-    return meat * small_sample_factor(ready, float(part.present().sum() + single.sum()))
+    weighted = scores.multiply(column) if sparse.issparse(scores) else scores * column
+    products = _dense(scores.T @ weighted)
+    if part is None:
+        return products, float(single.sum())
+    return outer_products(part.counts, scores) + products, float(part.present().sum() + single.sum())
 
 
 def sandwich(ready: FittedDesign, meat: Array) -> Array:

@@ -92,7 +92,8 @@ def _estimable(
     position_effect: bool,
 ) -> tuple[str, ...]:
     """The largest component, by votes if there are several, that has an estimate by itself."""
-    parts = [(counts.restrict(part), part) for part in components if 1 < len(part) < len(counts.arms)]
+    bare = counts.with_outcomes(counts.outcomes)  # the graph needs no clusters
+    parts = [(bare.restrict(part), part) for part in components if 1 < len(part) < len(counts.arms)]
     for part, names in sorted(parts, key=lambda item: (-len(item[1]), -item[0].n_votes, item[1])):
         if examine(part, model=model, ties=ties, position_effect=position_effect).exists:
             return names

@@ -21,8 +21,8 @@ import numpy as np
 from scipy import sparse
 
 from analysis.stats.contrasts import holm
-from analysis.stats.counts import INTERSECTION, VoteCounts
-from analysis.stats.covariance import FittedDesign, outer_products, prepare
+from analysis.stats.counts import VoteCounts
+from analysis.stats.covariance import FittedDesign, outer_products, prepare, products_by_intersection
 from analysis.stats.likelihood import cell_terms, outcome_scores
 from analysis.stats.quadratic_test import QuadraticTest, quadratic_test
 from analysis.stats.results import Array, IntervalKind, PairwiseFit
@@ -154,10 +154,5 @@ def _covariance(ready: FittedDesign, own: Array, kind: IntervalKind) -> tuple[Ar
         g = int(part.present().sum())
         total += outer_products(part.counts, own) * g / max(g - 1, 1)
     if kind == "two-way":
-        both = counts.clusters.get(INTERSECTION)
-        if both is None:
-            total -= by_vote
-        else:
-            single = np.maximum(counts.outcomes.ravel() - np.asarray(both.counts.sum(axis=0)).ravel(), 0.0)
-            total -= outer_products(both.counts, own) + (own * single[:, None]).T @ own
+        total -= products_by_intersection(counts, own)[0]
     return total, max(min(effective[name] for name in names) - 1, 1.0)

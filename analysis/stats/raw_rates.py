@@ -24,6 +24,7 @@ from analysis.stats.results import Array, IntervalKind, RawPair, Ties
 from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.small_samples import MOST_FACTOR, Correction, ShareSums, correction_of
 from analysis.stats.spread import Spread
+from analysis.stats.together import Together
 from analysis.stats.uncertainty import cluster_sizes, settle_kind
 
 #: A standard error of a rate below this is rounding.
@@ -68,6 +69,8 @@ def raw_pairs(
         name: _clustered(part.counts, fold, use, score, rate, by_vote, votes_M3 if name == INTERSECTION else None)
         for name, part in counts.clusters.items()
     }
+    if counts.together is not None:
+        moments[INTERSECTION] = _counted_together(counts.together, fold, use, residual)
     spread, units = _spread(kind, moments, by_vote, n)
     decided_M, total_M = votes_M3[:, :2].sum(axis=1), votes_M3.sum(axis=1)
     rows = []
@@ -136,6 +139,15 @@ def _clustered(
         return _Moments(squares * g / np.maximum(g - 1, 1), g, np.full(m, np.inf))
     own = _correction(n_GM, squares, by_vote.variance)
     return _Moments(squares * own.factor, g, own.df)
+
+
+def _counted_together(together: Together, fold: Matrix, use: Array, residual: Array) -> _Moments:
+    """Moments by annotator and prompt together, from their sums of products."""
+    k, m = len(together.of_pairs), len(residual)
+    weights = sparse.csr_array((np.nan_to_num(residual).ravel(), (np.arange(3 * m), np.repeat(np.arange(m), 3))))
+    squares = np.asarray(weights.multiply(fold.T @ together.products @ fold @ weights).sum(axis=0)).ravel()
+    g = (together.of_pairs if use[2] else together.decided_of_pairs)[np.triu_indices(k, 1)]
+    return _Moments(squares * g / np.maximum(g - 1, 1), g, np.full(m, np.inf))
 
 
 def _correction(n_GM: Matrix, squares: Array, by_vote: Array) -> Correction:

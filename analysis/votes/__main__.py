@@ -1,4 +1,4 @@
-"""What a file of votes is understood to say: `python analysis/votes check FILE`.
+"""What a file of votes is understood to say, and counts of many files: `python analysis/votes check|count FILES`.
 
 The folder is run as a plain script, as `python -m analysis.votes`, or as `qsched votes check`. Exit code 2: the file
 cannot be read as votes, and why.
@@ -49,6 +49,58 @@ def check(
     asked = Asked(parse_map(columns), parse_outcomes(outcome), accept=yes)
     for line in summary_lines(read_votes(votes, allow_mixed=True, weights=weights, asked=asked)):
         typer.echo(line)
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+def count(
+    files: options.ManyFiles,
+    out: options.CountsFolder,
+    study: options.Study = None,
+    question: options.Question = None,
+    min_response_ms: options.MinResponseMs = 200,
+    min_gold_accuracy: options.MinGoldAccuracy = 0.5,
+    gold_ties_wrong: options.GoldTiesWrong = False,
+    max_instructed_failures: options.MaxInstructedFailures = 1,
+    exclude_arm: options.ExcludeArm = None,
+    exclude_annotator: options.ExcludeAnnotator = None,
+    include_names_shown: options.IncludeNamesShown = False,
+    include_repeats: options.IncludeRepeats = False,
+    simulated: options.Simulated = None,
+) -> None:
+    """Count votes of many parquet files in little memory, for `winrates.py --from-counts`.
+
+    The exclusions are those of the report; one vote that is in two files counts twice.
+
+    [bold]Examples[/]
+
+      python analysis/votes count votes/*.parquet --out counts/
+
+      python analysis/winrates.py --from-counts counts/ --out report/
+    """
+    from analysis.votes import ExclusionRules
+    from analysis.votes.counting import count_files
+
+    kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
+    rules = ExclusionRules(
+        kinds=kinds,
+        names_shown=not include_names_shown,
+        arms=tuple(dict.fromkeys(exclude_arm or ())),
+        annotators=tuple(dict.fromkeys(exclude_annotator or ())),
+        simulated="auto" if simulated is None else "keep" if simulated else "drop",
+        min_gold_accuracy=min_gold_accuracy or None,
+        gold_ties_wrong=gold_ties_wrong,
+        max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,
+        min_response_ms=min_response_ms,
+    )
+    counted = count_files(files, rules, study=study, question=question)
+    paths = counted.write(out)
+    for row in counted.account.left_out:
+        if row.n_votes:
+            typer.echo(f"  {row.n_votes:,} left out: {row.rule}")
+    for note in counted.account.notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"{counted.account.n_kept:,} of {counted.account.n_read:,} votes counted")
+    typer.echo(f"written: {', '.join(map(str, paths))}")
 
 
 def main() -> None:

@@ -63,6 +63,21 @@ def find_variants(
         if more.n_votes != n_before:
             rows.append(_fitted(name, more, settings))
             n_before = more.n_votes
+    return (*rows, *model_variants(counts, settings, reliability))
+
+
+def variants_of_counts(
+    counts: VoteCounts, settings: EstimateSettings, reliability: ReliabilityFit | str | None
+) -> tuple[Variant, ...]:
+    """The reported choice and other models; which votes count was decided before they were counted."""
+    return (_fitted("as reported", counts, settings), *model_variants(counts, settings, reliability))
+
+
+def model_variants(
+    counts: VoteCounts, settings: EstimateSettings, reliability: ReliabilityFit | str | None
+) -> tuple[Variant, ...]:
+    """Other treatments of ties, of sides and of annotators, with the same votes."""
+    rows: list[Variant] = []
     ties: Ties = "drop" if settings.ties == "half" else "half"
     if settings.model == "bradley-terry":
         other_ties = replace(settings, ties=ties)

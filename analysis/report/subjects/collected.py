@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.report.kit.section import Section, with_rows
 from analysis.report.kit.table import Column, DataTable
+from analysis.stats import VoteCounts
 from analysis.votes.table import has_values
 
 
@@ -46,6 +47,20 @@ def find_collected(kept: pl.DataFrame) -> Collected:
     time = next((name for name in ("answered_at", "served_at") if has_values(kept, name)), None)
     first, last = (None, None) if time is None else kept.select(pl.min(time).alias("a"), pl.max(time).alias("b")).row(0)
     return Collected(tuple(_votes_of_each(kept, of, by) for of, by in kinds), first, last)
+
+
+def collected_of_counts(counts: VoteCounts) -> Collected:
+    """Of counted votes: nothing of items and dates."""
+    pair = np.minimum(counts.left, counts.right) * counts.n_arms + np.maximum(counts.left, counts.right)
+    of_pairs = np.bincount(pair, counts.outcomes.sum(axis=1))
+    numbers = {
+        name.capitalize(): counts.clusters[name].votes for name in ("annotator", "prompt") if name in counts.clusters
+    }
+    spreads = tuple(
+        VotesOfEach(of, len(n), int(n.min()), float(np.median(n)), int(n.max()))
+        for of, n in {**numbers, "Pair of arms": of_pairs[of_pairs > 0]}.items()
+    )
+    return Collected(spreads, None, None)
 
 
 def _sides() -> tuple[pl.Expr, pl.Expr]:

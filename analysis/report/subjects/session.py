@@ -76,6 +76,13 @@ def find_session(
     )
 
 
+def session_of_counts(counts: VoteCounts, reported: Estimate | None, settings: EstimateSettings) -> SessionResults:
+    """What counts say of the sides; they have neither the order of the votes nor their times."""
+    left, right, _ = counts.outcomes.sum(axis=0)
+    position = None if reported is None else _position_effect(counts, reported, settings)
+    return SessionResults(position, round(float(left)), round(float(right)), (), None, ())
+
+
 def _position_effect(counts: VoteCounts, reported: Estimate, settings: EstimateSettings) -> PositionEffect | None:
     """The position effect, also when the reported model leaves it out: the reader should see what was left out."""
     if reported.position_effect is not None:

@@ -1,0 +1,110 @@
+"""The findings from counts instead of votes (`--from-counts`): the same estimate, and what counts do not say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.report.findings import Findings, claims_of, estimate_of, used_versions
+from analysis.report.kit.fonts import fonts_for
+from analysis.report.settings import ReportSettings
+from analysis.report.subjects.annotators import AnnotatorResults, find_influence, find_reliability
+from analysis.report.subjects.caveats import own_warnings, refuse_baseline
+from analysis.report.subjects.choices import variants_of_counts
+from analysis.report.subjects.collected import collected_of_counts
+from analysis.report.subjects.pairs import find_raw_pairs
+from analysis.report.subjects.session import session_of_counts
+from analysis.stats.counted import read_counts
+from analysis.votes.account import read_account
+from analysis.votes.exclude import ExclusionRules
+from qsched.records import InputError
+
+NOT_IN_COUNTS = (
+    "This report is from counts of votes, not from votes. The estimate, its intervals and the raw rates are those of "
+    "the votes themselves. Counts do not have, so the report does not show: categories and other questions, "
+    "covariates, the order and the times of answers, agreement on items (kappa, alpha), how single annotators "
+    "behaved, repeats, dates, example pictures, and the estimate with excluded votes put back."
+)
+#: Of counts that came without an account: nothing is known to have been left out.
+NO_RULES = ExclusionRules(
+    kinds=(), skips=False, names_shown=False, min_gold_accuracy=None, max_instructed_failures=None, min_response_ms=0
+)
+
+
+def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
+    """Estimate and check from a folder of counts (docs/counts.md). InputError for an option that needs votes."""
+    _refuse_options(settings)
+    counts = read_counts(folder)
+    account = read_account(folder, round(counts.n_votes))
+    exclusions = account.report()
+    settings = replace(settings, rules=account.rules or NO_RULES)
+    refuse_baseline(settings.baseline, counts.arms, exclusions)
+    existence, found = estimate_of(counts, settings.estimate)
+    has_annotators = "annotator" in counts.clusters
+    reliability = find_reliability(counts) if found is not None and has_annotators else None
+    influence = find_influence(found, counts)
+    drawn = (*counts.arms, *(row.cluster for row in influence.drawn))
+    fonts = fonts_for(drawn)
+    sizes = {name: len(part.labels) for name, part in counts.clusters.items()}
+    warnings = (
+        *(found.warnings if found else ()),
+        *own_warnings(exclusions, None, counts.arms, fonts, drawn),
+    )
+    n = round(counts.n_votes)
+    return Findings(
+        settings=settings,
+        sources=(str(folder), *(source for source in account.sources if source != str(folder))),
+        study=account.study,
+        question=account.question,
+        n_elsewhere=0,
+        arms=counts.arms,
+        n_votes=n,
+        n_annotators=sizes.get("annotator"),
+        n_prompts=sizes.get("prompt"),
+        n_simulated=n if account.simulated == "all" else 0,
+        exclusions=exclusions,
+        existence=existence,
+        estimate=found,
+        groups=(),
+        collected=collected_of_counts(counts),
+        claims=claims_of(found, settings),
+        raw=find_raw_pairs(counts, found, settings.estimate),
+        strata=None,
+        variants=() if found is None else variants_of_counts(counts, settings.estimate, reliability),
+        adjusted=None,
+        anytime=(),
+        assisted=None,
+        session=session_of_counts(counts, found, settings.estimate),
+        annotators=AnnotatorResults(
+            reliability=None if isinstance(reliability, str) else reliability, excluded=exclusions.annotators
+        ),
+        influence=influence,
+        most_agreed=(),
+        least_agreed=(),
+        image_set=None,
+        fonts=fonts,
+        warnings=tuple(dict.fromkeys(warnings)),
+        notes=tuple(dict.fromkeys((NOT_IN_COUNTS, *exclusions.notes, *(found.notes if found else ())))),
+        versions=used_versions(),
+    )
+
+
+def _refuse_options(settings: ReportSettings) -> None:
+    """Options that would be silently without effect are errors."""
+    needs_votes = {
+        "--by": settings.by not in (None, "none"),
+        "--covariate": bool(settings.covariates),
+        "--sequential": settings.sequential,
+        "--assist": settings.assist is not None,
+        "--image-set": settings.image_set is not None,
+        "--looks": settings.looks is not None,
+        "--study": settings.study is not None,
+        "--question": settings.question is not None,
+        "an exclusion option": settings.rules != ExclusionRules(),
+    }
+    asked = [option for option, is_asked in needs_votes.items() if is_asked]
+    if asked:
+        raise InputError(
+            f"{', '.join(asked)}: not with --from-counts, because counts do not have what it needs. Study, question "
+            "and exclusions are chosen when the votes are counted: python analysis/votes count --help."
+        )

@@ -1,0 +1,108 @@
+"""Votes of many parquet files, checked, a batch of rows at a time, and who failed the checks among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from analysis.votes.exclude import ExclusionRules
+from analysis.votes.known import known_answers
+from analysis.votes.read import read_votes
+from analysis.votes.table import VotesTable
+from qsched.records import InputError, MissingExtraError, RowError
+
+ROWS_AT_ONCE = 500_000
+ENDINGS = (".parquet", ".pq")
+
+
+def batches(paths: Sequence[Path], chosen: dict[str, str | None]) -> Iterator[VotesTable]:
+    """The checked votes of the chosen study and question, a batch of rows at a time; those of several are an error."""
+    seen: dict[str, set[str]] = {column: set() for column in chosen}
+    for path in paths:
+        for first, rows in _raw(path):
+            try:
+                votes = read_votes(rows, allow_mixed=True)
+            except (InputError, RowError) as error:
+                last = first + rows.height - 1
+                raise InputError(
+                    f"{path}, rows {first:,} to {last:,} (counted from the first of them): {error}"
+                ) from error
+            for column, value in chosen.items():
+                votes = _chosen(votes, column, value, path)
+                seen[column] |= set(votes.values(column))
+                if len(seen[column]) > 1:
+                    named = ", ".join(map(repr, sorted(seen[column])[:5]))
+                    raise InputError(
+                        f"{path}: the votes have several values of {column} ({named}). Add --{column} NAME."
+                    )
+            if votes.n_votes:
+                yield replace(votes, sources=(str(path),))
+
+
+def _chosen(votes: VotesTable, column: str, value: str | None, path: Path) -> VotesTable:
+    if value is None:
+        return votes
+    if column not in votes.frame.columns:
+        raise InputError(f"{path} has no column {column!r}, so --{column} has nothing to choose from.")
+    return votes.with_frame(votes.frame.filter(pl.col(column) == value))
+
+
+def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
+    """(number of the first row, rows) of a parquet file."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile, read_schema
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "analysis") from error
+    if path.suffix not in ENDINGS:
+        raise InputError(
+            f"{path} is no parquet file. Other files are small enough for winrates.py, or can be converted."
+        )
+    try:
+        texts = [f.name for f in read_schema(path) if str(f.type) in ("string", "large_string")]
+        with ParquetFile(path, read_dictionary=texts) as file:
+            first = 1
+            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+                frame = pl.DataFrame(pl.from_arrow(batch))
+                yield first, frame
+                first += frame.height
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def failing_annotators(paths: Sequence[Path], rules: ExclusionRules, chosen: dict[str, str | None]) -> dict[str, str]:
+    """Annotators who failed instructed checks or gold items, each with the reason; files without both are not read."""
+    checked = [path for path in paths if path.is_file() and path.suffix in ENDINGS and _has_checks(path)]
+    limit, allowed = rules.min_gold_accuracy, rules.max_instructed_failures
+    n, ok = pl.col("n"), pl.col("ok")
+    failed = {
+        "gold": None if limit is None else (n >= rules.min_gold_items) & (ok < limit * n),
+        "instructed": None if allowed is None else n - ok > allowed,
+    }
+    found: dict[str, str] = {}
+    scores = _scores(checked, rules, chosen) if any(hit is not None for hit in failed.values()) else {}
+    for kind, score in scores.items():
+        hit = failed[kind]
+        if hit is not None:
+            for name in score.filter(hit)["annotator"]:
+                found.setdefault(name, f"{kind} failures")
+    return found
+
+
+def _has_checks(path: Path) -> bool:
+    return {"kind", "expected", "annotator"} <= set(pl.scan_parquet(path).collect_schema().names())
+
+
+def _scores(paths: Sequence[Path], rules: ExclusionRules, chosen: dict[str, str | None]) -> dict[str, pl.DataFrame]:
+    """Per kind of check, each annotator's `n` answers that are judged and `ok` that are right."""
+    scores: dict[str, pl.DataFrame] = {}
+    for votes in batches(paths, chosen):
+        for kind in ("gold", "instructed"):
+            new = known_answers(votes.frame, kind, gold_ties_wrong=rules.gold_ties_wrong)
+            new = new.with_columns(pl.col("annotator").cast(pl.String))
+            both = pl.concat([scores[kind], new]) if kind in scores else new
+            scores[kind] = both.group_by("annotator").agg(pl.col("n").sum(), pl.col("ok").sum())
+    return scores

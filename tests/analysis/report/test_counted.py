@@ -1,0 +1,123 @@
+"""The report from counts: the numbers of the report from votes, and words about what counts do not have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from analysis.report import ReportSettings, find, write_report
+from analysis.report.counted import NOT_IN_COUNTS, find_counted
+from analysis.stats import EstimateSettings
+from analysis.votes import ExclusionRules, read_votes
+from analysis.votes.__main__ import app as votes_app
+from analysis.votes.account import UNKNOWN
+from analysis.winrates import app
+from qsched.records import InputError
+from tests.analysis.stats.test_counted import checked_frame
+
+SETTINGS = ReportSettings(by="none", formats=("svg",), estimate=EstimateSettings(resamples=200))
+SAME = ("strengths", "pairwise", "design_effect", "model_fit", "claims", "influence", "position_check", "n_votes")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """votes.parquet, and counts/ made of it by the command."""
+    place = tmp_path_factory.mktemp("counted")
+    checked_frame().write_parquet(place / "votes.parquet")
+    done = CliRunner().invoke(votes_app, ["count", str(place / "votes.parquet"), "--out", str(place / "counts")])
+    assert done.exit_code == 0, done.output
+    assert "left out: annotators left out for gold failures" in done.output
+    return place
+
+
+def numbers(value: object) -> object:
+    """As JSON, rounded to nine digits: the iteration of the quasi-variances stops before the last ones."""
+    if isinstance(value, dict):
+        return {key: numbers(item) for key, item in value.items() if not key.startswith("quasi_")}
+    if isinstance(value, list):
+        return [numbers(item) for item in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def test_the_report_from_counts_has_the_numbers_of_the_report_from_votes(folder: Path, tmp_path: Path) -> None:
+    votes = find(read_votes(folder / "votes.parquet"), SETTINGS)
+    counts = find_counted(folder / "counts", SETTINGS)
+    documents = []
+    for name, found in (("votes", votes), ("counts", counts)):
+        write_report(found, tmp_path / name)
+        documents.append(json.loads((tmp_path / name / "winrates.json").read_text(encoding="utf-8")))
+    for key in SAME:
+        assert numbers(documents[0][key]) == numbers(documents[1][key]), key
+    assert documents[0]["settings"]["exclusions"] == documents[1]["settings"]["exclusions"]
+    read, kept = (documents[0]["excluded"][key] for key in ("n_read", "n_kept"))
+    assert (documents[1]["excluded"]["n_read"], documents[1]["excluded"]["n_kept"]) == (read, kept)
+    assert (counts.n_annotators, counts.n_prompts) == (votes.n_annotators, votes.n_prompts)
+    page = (tmp_path / "counts" / "report.html").read_text(encoding="utf-8")
+    assert NOT_IN_COUNTS.replace("'", "&#39;") in page
+    for heading in ("What was collected", "Who drives the result", "Exclusions, and the estimate under other choices"):
+        assert heading in page
+
+
+def test_counts_without_an_account_say_that_their_exclusions_are_not_known(folder: Path, tmp_path: Path) -> None:
+    for path in (folder / "counts").glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    found = find_counted(tmp_path, SETTINGS)
+    assert UNKNOWN in found.notes and found.settings.rules.kinds == ()
+    assert found.exclusions.n_read == found.n_votes == find_counted(folder / "counts", SETTINGS).n_votes
+
+
+def test_an_account_of_other_votes_is_refused(folder: Path, tmp_path: Path) -> None:
+    for path in (folder / "counts").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    account = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
+    (tmp_path / "counts.json").write_text(json.dumps({**account, "n_kept": 7}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"counts.json is about 7 votes, and the tables beside it have"):
+        find_counted(tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option"),
+    [
+        (replace(SETTINGS, by="category"), "--by"),
+        (replace(SETTINGS, covariates=("response_ms",)), "--covariate"),
+        (replace(SETTINGS, sequential=True), "--sequential"),
+        (replace(SETTINGS, study="one"), "--study"),
+        (replace(SETTINGS, rules=ExclusionRules(min_response_ms=500)), "an exclusion option"),
+    ],
+)
+def test_an_option_that_needs_votes_is_refused(folder: Path, settings: ReportSettings, option: str) -> None:
+    with pytest.raises(InputError, match=f"{option}: not with --from-counts"):
+        find_counted(folder / "counts", settings)
+
+
+def test_the_command_takes_votes_or_counts_and_not_both(folder: Path, tmp_path: Path) -> None:
+    counts, votes = ["--from-counts", str(folder / "counts")], [str(folder / "votes.parquet")]
+    for arguments in ([], [*votes, *counts]):
+        done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "no")])
+        assert isinstance(done.exception, InputError) and "one of the two" in str(done.exception)
+    done = CliRunner().invoke(
+        app,
+        [*counts, "--out", str(tmp_path / "out"), "--method", "sandwich", "--formats", "svg", "--exclude-arm", "arm0"],
+    )
+    assert isinstance(done.exception, InputError) and "an exclusion option" in str(done.exception)
+    done = CliRunner().invoke(
+        app, [*counts, "--out", str(tmp_path / "out"), "--method", "sandwich", "--formats", "svg"]
+    )
+    assert done.exit_code == 0 and (tmp_path / "out" / "report.html").is_file()
+
+
+def test_an_arm_that_never_won_is_named_in_the_report_from_counts(folder: Path, tmp_path: Path) -> None:
+    frame = checked_frame().filter(pl.col("kind") == "task", pl.col("choice") != "skip")
+    loses = pl.when(pl.col("left_arm") == "arm0").then(pl.lit("right")).when(pl.col("right_arm") == "arm0")
+    frame.with_columns(choice=loses.then(pl.lit("left")).otherwise(pl.col("choice"))).write_parquet(
+        tmp_path / "v.parquet"
+    )
+    done = CliRunner().invoke(votes_app, ["count", str(tmp_path / "v.parquet"), "--out", str(tmp_path / "counts")])
+    assert done.exit_code == 0, done.output
+    found = find_counted(tmp_path / "counts", SETTINGS)
+    assert found.estimate is None and found.existence is not None and found.existence.never_won == ("arm0",)
