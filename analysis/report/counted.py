@@ -8,10 +8,11 @@ from pathlib import Path
 from analysis.report.findings import Findings, claims_of, estimate_of, used_versions
 from analysis.report.kit.fonts import fonts_for
 from analysis.report.settings import ReportSettings
-from analysis.report.subjects.annotators import AnnotatorResults, find_influence, find_reliability
+from analysis.report.subjects.annotators import AnnotatorResults, find_reliability
 from analysis.report.subjects.caveats import own_warnings, refuse_baseline
 from analysis.report.subjects.choices import variants_of_counts
 from analysis.report.subjects.collected import collected_of_counts
+from analysis.report.subjects.influence import find_influence
 from analysis.report.subjects.pairs import find_raw_pairs
 from analysis.report.subjects.session import session_of_counts
 from analysis.stats.counted import read_counts
