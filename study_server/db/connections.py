@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qsched.errors import InputError
-from study_server.db.database import Database
+from study_server.db.database import POOL, Database
 
-#: What one process keeps open under load: two writers, two readers, one for owners' pages, two of the pool, one for the
-#: clock. Not counted, because they come and go: one for each export or look while it runs, and the pool's overflow.
-PER_PROCESS = 8
+#: The most that one process has open at once: two writers, two readers, one for owners' pages, one that counts votes,
+#: the engine's pool, one for the clock; and two each of the export, the look and the running estimate beside it, of
+#: each of which there is one at a time.
+PER_PROCESS = 2 + 2 + 1 + 1 + POOL + 1 + 3 * 2
 COUNTS = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
            (SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
@@ -24,9 +25,9 @@ def count_connections(database: Database, *, workers: int) -> str:
     finally:
         connection.close()
     needed, left = workers * PER_PROCESS, int(limit) - int(used)
-    words = f"{needed} connections to PostgreSQL for {workers} processes; it has {left} of {limit} left"
+    words = f"at most {needed} connections to PostgreSQL for {workers} processes; it has {left} of {limit} left"
     if needed > left:
         raise InputError(
             f"the server needs {words}. Take fewer --workers, raise max_connections, or end what holds the others"
         )
-    return f"{words}; each export and each look takes one more while it runs"
+    return words

@@ -19,6 +19,8 @@ from study_server.db.place import FilePlace
 from study_server.db.statements import Dialect, RawConnection, Tx
 from study_server.settings import ServerSettings
 
+# Connections of the engine; who finds none free waits for one. `db.connections` counts them.
+POOL = 2
 DRIVER_ERRORS: tuple[type[sqlite3.Error], type[psycopg.Error]] = (sqlite3.Error, psycopg.Error)
 
 
@@ -73,7 +75,7 @@ class Database:
 
     def _make_engine(self) -> sa.Engine:
         if self.dialect == "postgresql":
-            return sa.create_engine(self.url, pool_pre_ping=True, pool_size=2)
+            return sa.create_engine(self.url, pool_pre_ping=True, pool_size=POOL, max_overflow=0)
         engine = sa.create_engine(self.url, creator=self._open_file)
 
         @sa.event.listens_for(engine, "connect")

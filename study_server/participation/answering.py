@@ -175,7 +175,7 @@ def paragraphs(words: Words) -> tuple[Words, ...]:
 
 def other_language(design: StudyDesign, language: str) -> str | None:
     """The name of the language that some of the owner's texts are in instead of this one; None without such a text."""
-    found = {design.words(text, language).language for _, text in design.own_texts()} - {language}
+    found = {design.words(text, language).language for _, _, text in design.own_texts()} - {language}
     names = [load_catalogue(code).texts["_language"] for code in sorted(found)]
     return ", ".join(names) if names else None
 

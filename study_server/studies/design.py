@@ -19,7 +19,7 @@ from study_server.studies.ranking import CONSENT as RANKING_CONSENT
 from study_server.studies.ranking import QUESTION as RANKING_QUESTION
 from study_server.studies.ranking import REFUSED as REFUSED_IN_RANKINGS
 from study_server.studies.ranking import Ranking, fill_ranking
-from study_server.studies.section import DesignSection, Word
+from study_server.studies.section import DesignSection, PlacedError, Word
 from study_server.studies.texts import Language, OwnParagraphs, OwnReason, OwnText, OwnWord, Words, in_language
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -175,7 +175,8 @@ class StudyDesign(DesignSection):
             data = fill_ranking(data)
         for section in ("fidelity", "ranking"):
             if data.get(section) is not None and data.get("design") != section:
-                raise ValueError(f"`{section}` belongs to design: {section}; add that key, or leave the section out")
+                words = f"`{section}` belongs to design: {section}; add that key, or leave the section out"
+                raise PlacedError(words, section)
         return data
 
     @field_validator("questions", "demographics", "arms", "languages")
@@ -201,11 +202,11 @@ class StudyDesign(DesignSection):
     @model_validator(mode="after")
     def _can_be_answered(self) -> StudyDesign:
         if not self.questions:
-            raise ValueError("questions is empty; ask at least one")
+            raise PlacedError("questions is empty; ask at least one", "questions")
         if len(self.questions) > MAX_QUESTIONS:
-            raise ValueError(f"{len(self.questions)} questions; ask at most {MAX_QUESTIONS}")
+            raise PlacedError(f"{len(self.questions)} questions; ask at most {MAX_QUESTIONS}", "questions")
         if len(self.demographics) > MAX_DEMOGRAPHICS:
-            raise ValueError(f"{len(self.demographics)} demographics; ask at most {MAX_DEMOGRAPHICS}")
+            raise PlacedError(f"{len(self.demographics)} demographics; ask at most {MAX_DEMOGRAPHICS}", "demographics")
         return self
 
     @model_validator(mode="after")
@@ -213,27 +214,30 @@ class StudyDesign(DesignSection):
         refused = {"fidelity": REFUSED, "ranking": REFUSED_IN_RANKINGS}.get(self.design, {})
         for key, instead in refused.items():
             if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key} has no place in a {self.design} study: {instead}")
+                raise PlacedError(f"{key} has no place in a {self.design} study: {instead}", key)
         if self.ranking is not None and len(self.questions) > 1:
-            raise ValueError("a ranking study asks one question; make a second study for another one")
-        for item in self.practice if self.fidelity is not None else ():
+            raise PlacedError("a ranking study asks one question; make a second study for another one", "questions")
+        for place, item in enumerate(self.practice if self.fidelity is not None else ()):
             if not isinstance(item.better, str):
-                raise ValueError(f"prompt {item.prompt!r}: a fidelity study has one question; name one arm in better")
+                words = f"prompt {item.prompt!r}: a fidelity study has one question; name one arm in better"
+                raise PlacedError(words, "practice", place, "better")
         return self
 
     @model_validator(mode="after")
     def _texts_have_the_first_language(self) -> StudyDesign:
         if not self.languages:
-            raise ValueError("languages is empty; name at least one")
-        for place, text in self.own_texts():
+            raise PlacedError("languages is empty; name at least one", "languages")
+        for place, location, text in self.own_texts():
             for code in () if isinstance(text, str) else text:
                 if code not in self.languages:
                     offered = ", ".join(self.languages)
-                    raise ValueError(f"{place} is written in {code}, and languages offers {offered}; add {code} there")
+                    words = f"{place} is written in {code}, and languages offers {offered}; add {code} there"
+                    raise PlacedError(words, *location, code)
             if not isinstance(text, str) and self.languages[0] not in text:
-                raise ValueError(
+                raise PlacedError(
                     f"{place} lacks {self.languages[0]}, the first of languages, which readers of a language without "
-                    "a text get; add it"
+                    "a text get; add it",
+                    *location,
                 )
         return self
 
@@ -241,9 +245,12 @@ class StudyDesign(DesignSection):
     def _checks_can_fail(self) -> StudyDesign:
         limit = self.end_after_failed_checks
         if limit is not None and not self.instructed:
-            raise ValueError("end_after_failed_checks needs attention checks; add instructed: 2")
+            raise PlacedError(
+                "end_after_failed_checks needs attention checks; add instructed: 2", "end_after_failed_checks"
+            )
         if isinstance(limit, int) and limit > self.instructed:
-            raise ValueError(f"end_after_failed_checks is {limit}, and a session has {self.instructed} of them")
+            words = f"end_after_failed_checks is {limit}, and a session has {self.instructed} of them"
+            raise PlacedError(words, "end_after_failed_checks")
         return self
 
     @model_validator(mode="after")
@@ -251,23 +258,26 @@ class StudyDesign(DesignSection):
         practised = {item.prompt for item in self.practice}
         both = sorted(practised & {item.prompt for item in self.gold})
         if both:
-            raise ValueError(f"prompt {both[0]!r} is practised and gold; practice must show other content")
-        for item in (*self.gold, *self.practice):
+            place = [item.prompt for item in self.practice].index(both[0])
+            words = f"prompt {both[0]!r} is practised and gold; practice must show other content"
+            raise PlacedError(words, "practice", place)
+        for key, place, item in (
+            *(("gold", place, item) for place, item in enumerate(self.gold)),
+            *(("practice", place, item) for place, item in enumerate(self.practice)),
+        ):
             if item.expects_tie and not self.allow_tie:
-                raise ValueError(
-                    f"prompt {item.prompt!r}: the known answer is a tie, which allow_tie: false does not offer"
-                )
+                words = f"prompt {item.prompt!r}: the known answer is a tie, which allow_tie: false does not offer"
+                raise PlacedError(words, key, place, "better")
             for question in () if isinstance(item.better, str) else item.better:
                 if question not in (asked := [one.id for one in self.questions]):
-                    raise ValueError(
-                        f"prompt {item.prompt!r}: better names the question {question!r}; "
-                        f"the questions are {', '.join(asked)}"
-                    )
+                    words = f"prompt {item.prompt!r}: better names the question {question!r}"
+                    raise PlacedError(f"{words}; the questions are {', '.join(asked)}", key, place, "better", question)
         if self.arms is not None and len(self.arms) < 2:
-            raise ValueError(f"arms names {len(self.arms)}; a comparison needs two")
+            raise PlacedError(f"arms names {len(self.arms)}; a comparison needs two", "arms")
         asked = [question.id for question in self.questions]
         if self.adaptive is not None and self.adaptive.question not in (None, *asked):
-            raise ValueError(f"adaptive.question is {self.adaptive.question!r}; the questions are {', '.join(asked)}")
+            words = f"adaptive.question is {self.adaptive.question!r}; the questions are {', '.join(asked)}"
+            raise PlacedError(words, "adaptive", "question")
         return self
 
     @model_validator(mode="after")
@@ -276,29 +286,35 @@ class StudyDesign(DesignSection):
             return self
         if self.adaptivity is not None or self.votes_total is not None:
             other = "votes_total" if self.votes_total is not None else "adaptive"
-            raise ValueError(f"stopping decides where votes go and when the study ends; leave {other} out")
+            words = f"stopping decides where votes go and when the study ends; leave {other} out"
+            raise PlacedError(words, other if other in self.model_fields_set else "stopping")
         asked = [question.id for question in self.questions]
         if self.stopping.question not in (None, *asked):
-            raise ValueError(f"stopping.question is {self.stopping.question!r}; the questions are {', '.join(asked)}")
+            words = f"stopping.question is {self.stopping.question!r}; the questions are {', '.join(asked)}"
+            raise PlacedError(words, "stopping", "question")
         return self
 
-    def own_texts(self) -> Iterator[tuple[str, OwnText]]:
-        """Every text of the owner's that people read, with its place in study.yaml."""
-        yield "title", self.title
-        if self.fidelity is None:
-            yield from ((f"questions.{one.id}.text", one.text) for one in self.questions)
-        yield "consent.text", self.consent.text
+    def own_texts(self) -> Iterator[tuple[str, tuple[int | str, ...], OwnText]]:
+        """Every text of the owner's that people read: its place in words, and as keys and list positions."""
+        yield "title", ("title",), self.title
+        for place, asked in enumerate(self.questions if self.fidelity is None else ()):
+            yield f"questions.{asked.id}.text", ("questions", place, "text"), asked.text
+        yield "consent.text", ("consent", "text"), self.consent.text
         if self.instructions is not None:
-            yield "instructions", self.instructions
-        for item in self.demographics:
-            yield f"demographics.{item.id}.label", item.label
-            yield from ((f"demographics.{item.id}.choices", choice) for choice in item.choices)
-        for number, known in enumerate(self.practice, start=1):
+            yield "instructions", ("instructions",), self.instructions
+        for place, item in enumerate(self.demographics):
+            where = f"demographics.{item.id}"
+            yield f"{where}.label", ("demographics", place, "label"), item.label
+            for number, choice in enumerate(item.choices):
+                yield f"{where}.choices", ("demographics", place, "choices", number), choice
+        for place, known in enumerate(self.practice):
             if known.why is not None:
-                yield f"practice {number}: why", known.why
-        for number, check in enumerate(self.comprehension.items if self.comprehension else (), start=1):
-            texts = (check.question, check.right, *check.wrong)
-            yield from ((f"comprehension {number}", text) for text in texts)
+                yield f"practice {place + 1}: why", ("practice", place, "why"), known.why
+        for place, check in enumerate(self.comprehension.items if self.comprehension else ()):
+            where, root = f"comprehension {place + 1}", ("comprehension", "items", place)
+            yield where, (*root, "question"), check.question
+            yield where, (*root, "right"), check.right
+            yield from ((where, (*root, "wrong", number), wrong) for number, wrong in enumerate(check.wrong))
 
     def words(self, text: OwnText, language: str) -> Words:
         """A text as people read it whose pages are in `language`, with the language that it is in."""
@@ -310,7 +326,7 @@ class StudyDesign(DesignSection):
 
     def fallbacks(self, language: str) -> list[str]:
         """The places of the texts that readers of `language` get in another one."""
-        found = (place for place, text in self.own_texts() if self.words(text, language).language != language)
+        found = (place for place, _, text in self.own_texts() if self.words(text, language).language != language)
         return list(dict.fromkeys(found))
 
     def votes_of(self, presentation: str | None, arms: Iterable[str]) -> int:

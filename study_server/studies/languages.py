@@ -13,7 +13,7 @@ def language_notes(design: StudyDesign) -> list[str]:
     for language in design.languages:
         missing = design.fallbacks(language)
         if missing:
-            others = {design.words(text, language).language for _, text in design.own_texts()} - {language}
+            others = {design.words(text, language).language for _, _, text in design.own_texts()} - {language}
             named = ", ".join(missing[:MOST_NAMED]) + (
                 f" and {more} more" if (more := len(missing) - MOST_NAMED) > 0 else ""
             )

@@ -13,3 +13,11 @@ class DesignSection(BaseModel):
     """Frozen, and closed to keys that the documentation does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PlacedError(ValueError):
+    """A rule about several keys is broken; `location` (keys and list positions) is the one to change."""
+
+    def __init__(self, words: str, *location: int | str) -> None:
+        super().__init__(words)
+        self.location = location

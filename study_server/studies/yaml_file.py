@@ -16,6 +16,7 @@ from qsched.errors import RowError
 from qsched.records.yaml_file import YamlFile, YamlSyntaxError, read_yaml
 from study_server.studies.comparisons import MisfitError
 from study_server.studies.design import StudyDesign
+from study_server.studies.section import PlacedError
 
 MAX_BYTES = 1_000_000
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
@@ -31,6 +32,10 @@ def read_study_file(path: Path) -> StudyDesign:
     except ValidationError as error:
         item = error.errors(include_url=False)[0]
         location = tuple(part for part in item["loc"] if isinstance(part, int) or not part.startswith("tuple["))
+        broken = item.get("ctx", {}).get("error")
+        if isinstance(broken, PlacedError):
+            # Said of the whole file, whose rule it is; its words name the key.
+            raise RowError(path, file.line_of(broken.location), str(broken)) from error
         raise RowError(path, file.line_of(location), _problem_of(item, location)) from error
 
 

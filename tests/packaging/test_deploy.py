@@ -164,3 +164,14 @@ def test_a_container_is_built_from_what_the_wheel_is_made_of_and_from_nothing_el
         *project["license-files"],
     }
     assert all((ROOT / name).exists() for name in sources)
+
+
+def test_the_proxy_gives_every_export_ten_minutes_and_does_not_store_it():
+    nginx = (DEPLOY / "nginx.conf").read_text()
+    (pattern, body), *others = re.findall(r"location ~ (\S*votes\S*) \{([^}]*)\}", nginx)
+    assert not others
+    assert "proxy_buffering off;" in body and "proxy_read_timeout 600s;" in body
+    for address in ("/api/v1/studies/faces/votes", "/admin/studies/faces/exports/votes"):
+        assert re.search(pattern, address), address
+    for address in ("/s/faces/api/votes", "/admin/studies/faces/exports", "/api/v1/studies"):
+        assert not re.search(pattern, address), address

@@ -114,8 +114,8 @@ def test_connections_are_counted_against_what_postgresql_has_left(start, databas
     if database.dialect == "sqlite":
         assert count_connections(database, workers=1) == ""
         return
-    assert any("8 connections to PostgreSQL for 1 processes" in line for line in start(small_image_set))
-    with pytest.raises(InputError, match=r"needs 80000 connections .* Take fewer --workers, raise max_connec"):
+    assert any("at most 15 connections to PostgreSQL for 1 processes" in line for line in start(small_image_set))
+    with pytest.raises(InputError, match=r"needs at most 150000 connections .* Take fewer --workers, raise max_connec"):
         count_connections(database, workers=10_000)
 
 

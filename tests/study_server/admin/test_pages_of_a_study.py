@@ -6,15 +6,19 @@ import asyncio
 import json
 import re
 import threading
+from typing import get_args
 
 import pytest
 
+from qsched.records import Kind, TripletKind
 from study_server.admin.progress import SharedReads
 from study_server.db import Reader
+from study_server.db.states import SessionState, StudyStatus
 from study_server.errors import Conflict
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
 from study_server.studies.ownership import list_studies, set_status
+from study_server.web.templating import Pages
 from tests.conftest import write_image_set
 from tests.study_server.admin.owning import signed_in
 from tests.study_server.test_triplet_votes import TripletVisitor
@@ -318,3 +322,28 @@ async def test_a_pair_shows_its_visible_difference_if_the_set_was_scored(setting
                WHERE q.prompt_key = 'p0' AND a.arm IN ('fp32', 'w4a4') AND b.arm IN ('fp32', 'w4a4')""",
         )[0]
         assert "9.43 JOD" in await owner.page(f"/studies/s/pairs/{key}")
+
+
+async def test_tables_say_states_and_kinds_in_words(settings, database, make_study):
+    make_study(instructed=1, warmup=1, pairs_per_annotator=3)
+    raw = [state for state in get_args(SessionState) + get_args(StudyStatus) if "_" in state or state == "active"]
+    assert raw == ["active", "screened_out", "not_understood"]
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all()
+        ((person,),) = query(database, "SELECT pseudonym FROM annotators")
+        for state in get_args(SessionState):
+            with database.transaction() as tx:
+                tx.command(f"UPDATE sessions SET state = '{state}'")
+            for page in ("/people", f"/people/{person}", "/payments"):
+                text = words(await owner.page(f"/studies/s{page}"))
+                assert not re.search(r"\b(active|screened_out|not_understood|instructed|warmup)\b", text), (page, text)
+        page = words(await owner.page(f"/studies/s/people/{person}"))
+    assert "attention check" in page and "warm-up" in page
+
+
+def test_every_state_that_the_database_holds_has_words(settings, database):
+    page = Pages(static_root="/static").environment.get_template("admin/parts.html").module
+    for state in (*get_args(SessionState), *get_args(StudyStatus), *Kind, *TripletKind, "plain", "boosted", "–"):
+        shown = str(page.words(str(state)))
+        assert shown and "_" not in shown, state
