@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 
 from analysis.stats.jnd.fit import JndFit, count_task
 from analysis.stats.jnd.likelihood import evaluate
-from analysis.stats.jnd.model import Array
+from analysis.stats.jnd.model import Array, Codes
 from analysis.stats.jnd.newton import maximise
 from analysis.triplets import TripletCodes
 
@@ -58,7 +58,7 @@ class Profile:
             if beyond:
                 return sign * inf
             inner, step = outer, step * _FURTHER
-        return float(brentq(lambda v: self.root(v) - t, inner, outer, xtol=1e-4))
+        return float(brentq(lambda v: self.root(v) - t, inner, outer, xtol=2e-4))
 
 
 def profile(codes: TripletCodes, fit: JndFit, place: int) -> Profile:
@@ -76,22 +76,34 @@ def profile(codes: TripletCodes, fit: JndFit, place: int) -> Profile:
         step = np.zeros(layout.n)
         step[axis] = _STEP
         information[:, column] = (gradient(fit.theta - step) - gradient(fit.theta + step)) / (2 * _STEP)
-    inverse = np.linalg.pinv((information + information.T) / 2)
+    inverse = np.asarray(np.linalg.pinv((information + information.T) / 2), dtype=np.float64)
     at = int(np.flatnonzero(free == place)[0])
     nu = fit.se(place) ** 2 / float(inverse[at, at])
     low, high = layout.bounds()
-    start = fit.theta.copy()
+    # The others move along a smooth curve: each search begins where a line through the estimate and the last one leads.
+    last = (float(fit.theta[place]) + 1.0, fit.theta + _moved(inverse, free, at, layout.n))
 
     def root(value: float) -> float:
+        nonlocal last
         held_low, held_high = low.copy(), high.copy()
         held_low[place] = held_high[place] = value
+        share = (value - fit.theta[place]) / (last[0] - fit.theta[place])
         found = maximise(
             lambda theta: evaluate(theta, layout, counted, lapse=fit.lapse, nodes=nodes),
-            start,
+            np.clip(fit.theta + share * (last[1] - fit.theta), low, high),
             bounds=(held_low, held_high),
             votes=votes,
         )
+        if abs(value - fit.theta[place]) > 1e-6:
+            last = (value, found.theta)
         ratio = 2 * (fit.log_likelihood - found.value.log_likelihood)
         return copysign(sqrt(max(ratio, 0.0) / nu), value - fit.theta[place])
 
     return Profile(float(fit.theta[place]), fit.se(place), nu, root)
+
+
+def _moved(inverse: Array, free: Codes, at: int, n: int) -> Array:
+    """How the parameters (n,) move when the free one at `at` moves by 1, to first order."""
+    moved = np.zeros(n)
+    moved[free] = inverse[:, at] / inverse[at, at]
+    return moved
