@@ -95,7 +95,7 @@ class CoefficientFamily:
         return tuple(axis for axis, bounds, value in places if value in as_point(bounds) and value != 1.0)
 
     def widened(self, point: Point, start: Box) -> CoefficientFamily:
-        """The family with ranges that go on, by half of the width at the start, where a point is at their end."""
+        """The family with each range that has a point at its end extended by half of its first width."""
         ranges = {}
         for kind in ("model", "sample"):
             (low, high), (first, last) = getattr(self.box, kind), getattr(start, kind)

@@ -96,7 +96,7 @@ def generate_pairs(
     variant: str | None = typer.Option(None, "--variant", help=VARIANT_HELP),
     lora: list[str] = typer.Option([], "--lora", help=LORA_HELP),
     vae_dtype: str | None = typer.Option(
-        None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, where it overflows. Default: as the rest."
+        None, "--vae-dtype", help="fp32, bf16 or fp16 for the VAE alone, if it overflows. Default: as the rest."
     ),
     offload: str = typer.Option(
         "none",

@@ -20,7 +20,7 @@ class PrecisionReport:
     converted             names of the layers that are now quantized
     skipped               'name: reason' of each Linear and Conv2d that the recipe cannot convert
     kept                  'name: pattern' of each that the recipe keeps in the base dtype
-    weight_bits           layer name -> bits of its weight, where a bit map or mixdq gives layers their own
+    weight_bits           layer name -> bits of its weight, if a bit map or mixdq gives layers their own
     original_bytes        parameters and buffers before, in the base dtype; measured
     nominal_bytes         weights at their weight bits, scales not counted, and everything else; computed
     packed_bytes          codes, scales and everything else if packed; computed, measured for real kernels

@@ -78,7 +78,7 @@ def box_means(values: Map, *, height: int, width: int) -> NDArray[np.float64]:
 
 def largest_difference(maps: list[Map], *, most: int) -> Crop:
     """The square in which the larger of the maps is largest on average: at most `most` pixels a side, and at most half
-    of the shorter side (but 16 pixels, or the whole picture, where that is less)."""
+    of the shorter side (but 16 pixels, or the whole picture, if that is less)."""
     visible = np.maximum.reduce(maps)
     height, width = visible.shape
     shorter = min(height, width)

@@ -124,7 +124,7 @@ def show_page(
 
 
 def contact_of(request: Request, study: Study) -> str | None:
-    """Whom to ask, where the study names somebody."""
+    """The contact for questions, if the study names one."""
     contact = study.design.consent.contact
     catalogue = server_of(request).pages.catalogue(request, study.design.languages)
     return None if contact is None else catalogue.text("common.contact", contact=contact)

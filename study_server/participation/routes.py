@@ -54,7 +54,7 @@ calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
 
 @router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
-    """The studies of this server, where the owner lets them be listed."""
+    """The studies of this server, if the owner lets them be listed."""
     server = server_of(request)
     rows = await server.reader.run(lambda tx: tx.all(STUDIES)) if server.settings.list_studies else []
     studies = tuple(StudyItem(slug, title, status == "open") for slug, title, status in rows)
@@ -163,7 +163,7 @@ async def leave(slug: str, request: Request) -> Response:
 
 @router.get("/s/{slug}/instructions", include_in_schema=False)
 async def instructions(slug: str, request: Request) -> Response:
-    """What to do and with which keys; the device check, where the study has one."""
+    """The instructions with the keys; the device check, if the study has one."""
     server = server_of(request)
     study = await server.studies.get(slug)
     key, summary = await read_session(request, study)

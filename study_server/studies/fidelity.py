@@ -49,7 +49,7 @@ class Boost(DesignSection):
 
     The difference from the reference is multiplied by `factor`, in a crop of at most `crop` pixels a side (of at most
     half the picture) around the largest visible difference. `zoom` is the enlargement with which it begins, in screen
-    pixels per pixel, where that fits; without it, as much as fits. `rate_hz` counts whole changes to the reference and
+    pixels per pixel, if that fits; without it, as much as fits. `rate_hz` counts whole changes to the reference and
     back, each of which is one flash.
     """
 

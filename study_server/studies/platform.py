@@ -1,4 +1,4 @@
-"""The sections of study.yaml about where people come from, where they go at the end, and what they are paid."""
+"""The sections of study.yaml about recruiting: the platform, the endings, and the payment."""
 
 from __future__ import annotations
 

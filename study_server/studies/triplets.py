@@ -2,7 +2,7 @@
 
 Each arm is compared with the reference itself; in a ladder, neighbouring rungs with each other, and the arms of one
 rung across ladders. Both kinds of vote are spread where they tell most (docs/certificate.md): boosted triplets over
-everything, plain ones over all arms, or, where the damage was guessed, over arms at about 0.5 and at 2 to 2.5 JND and
+everything, plain ones over all arms, or, if the damage was guessed, over arms at about 0.5 and at 2 to 2.5 JND and
 over those whose clause asks for plain votes. So the map from boosted to plain JND is estimated from stronger arms and
 shared by all.
 """

@@ -13,7 +13,7 @@ from study_server.errors import BadRequest
 def check_ranked(
     answers: Mapping[str, str], rankings: Mapping[str, str], *, asked: Collection[str], allow_skip: bool
 ) -> None:
-    """BadRequest unless each question has a ranking or, where that is allowed, is skipped."""
+    """BadRequest unless each question has a ranking or, if that is allowed, is skipped."""
     if {*answers, *rankings} != set(asked) or answers.keys() & rankings.keys():
         raise BadRequest(
             f"the rankings are of {sorted(rankings)} and the answers to {sorted(answers)}; each of {sorted(asked)} "

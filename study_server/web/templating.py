@@ -55,7 +55,7 @@ class Pages:
         return load_catalogue(code)
 
     def keep_language(self, request: Request, answer: Response, *, slug: str, languages: tuple[str, ...]) -> None:
-        """Remember ?lang= for the rest of this study, where the study offers that language."""
+        """Remember ?lang= for the rest of this study, if the study offers that language."""
         code = request.query_params.get("lang")
         if code in languages:
             answer.set_cookie(

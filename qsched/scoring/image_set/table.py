@@ -119,7 +119,7 @@ class SetScores:
 
     repeated   prompts whose text another prompt has, up to case and spaces: they count once
     unread     scorer -> prompts that are longer than its text encoder reads
-    leads      (better, worse) arms by the first metric, where the paired interval of the two shows it
+    leads      (better, worse) arms by the first metric, if the paired interval of the two shows it
     shown      prompts to look at, by the first metric
     """
 
