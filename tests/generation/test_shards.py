@@ -62,7 +62,8 @@ def content(folder: Path) -> tuple[dict, list, dict]:
     manifest = read_manifest(folder).model_dump(exclude={"created_at"})
     for asked in manifest["requests"]:
         del asked["asked_at"]
-    del manifest["provenance"]["git_commit"]
+    for key in ("git_commit", "asked_sha256"):  # the latter covers the paths of files, which differ here
+        del manifest["provenance"][key]
     return {path.name: path.read_bytes() for path in (folder / "images").iterdir()}, rows, manifest
 
 
