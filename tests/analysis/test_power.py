@@ -110,29 +110,42 @@ PLANS = {
 }
 
 
-@pytest.mark.slow
-def test_the_formula_agrees_with_simulated_studies_and_the_same_seed_gives_the_same():
-    plan, rate = PLANS["two arms"]
-    formula = planned_power(plan, rate)
-    found = simulate_power(plan, rate, studies=150, resamples=200)
-    assert abs(found.power - formula.power) < 0.04 + 3 * found.error
-    assert found.true_se == pytest.approx(formula.se, rel=0.2)
-    again = simulate_power(plan, rate, studies=3, resamples=100, seed=5)
-    assert again == simulate_power(plan, rate, studies=3, resamples=100, seed=5)
-    assert again != simulate_power(plan, rate, studies=3, resamples=100, seed=6)
+@pytest.fixture(scope="module")
+def simulated():
+    """What 250 simulated studies of each plan found, beside the formula."""
+    return {
+        name: (simulate_power(plan, rate, studies=250, resamples=100, seed=1), planned_power(plan, rate))
+        for name, (plan, rate) in PLANS.items()
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANS)
-def test_the_formula_agrees_with_many_simulated_studies(name):
-    """Within 4 points beyond the simulation's own error; the standard error within 8 %."""
-    plan, rate = PLANS[name]
-    formula = planned_power(plan, rate)
-    found = simulate_power(plan, rate, studies=600, resamples=200, seed=1)
+def test_the_formula_agrees_with_simulated_studies(simulated, name):
+    """Within 4 points beyond the simulation's own error; the standard error within 12 %."""
+    found, formula = simulated[name]
     assert 0.2 < formula.power < 0.97, "a power near 0 or 1 agrees with anything"
     assert abs(found.power - formula.power) < 0.04 + 2 * found.error, (found, formula)
-    assert found.true_se == pytest.approx(formula.se, rel=0.08), (found, formula)
-    assert 0.92 < found.coverage < 0.985
+    assert found.true_se == pytest.approx(formula.se, rel=0.12), (found, formula)
+    assert 0.9 < found.coverage < 0.99
+
+
+@pytest.mark.slow
+def test_over_all_plans_the_formula_is_neither_high_nor_low(simulated):
+    """1250 studies together: a bias too small for one plan's 250 to show."""
+    power = [found.power - formula.power for found, formula in simulated.values()]
+    errors = [found.error for found, _ in simulated.values()]
+    assert abs(np.mean(power)) < 0.02 + 2 * np.linalg.norm(errors) / len(errors), power
+    ratios = [found.true_se / formula.se for found, formula in simulated.values()]
+    assert np.mean(ratios) == pytest.approx(1, abs=0.05), ratios
+    assert 0.93 < np.mean([found.coverage for found, _ in simulated.values()]) < 0.975
+
+
+def test_the_same_seed_simulates_the_same_studies():
+    plan, rate = PLANS["two arms"]
+    again = simulate_power(plan, rate, studies=3, resamples=100, seed=5)
+    assert again == simulate_power(plan, rate, studies=3, resamples=100, seed=5)
+    assert again != simulate_power(plan, rate, studies=3, resamples=100, seed=6)
 
 
 @pytest.mark.parametrize("df", [1, 5, 39])
@@ -208,7 +221,7 @@ def test_unequal_loads_cost_power_and_the_simulation_draws_them() -> None:
         loads = draw_study(plan, 0.4, np.random.default_rng(seed)).clusters["annotator"].votes
         drawn.append(loads.sum() ** 2 / (loads**2).sum())
     assert np.mean(drawn) == pytest.approx(15, rel=0.1)
-    found = simulate_power(plan, 0.6, studies=150, resamples=100, seed=3)
+    found = simulate_power(plan, 0.6, studies=100, resamples=100, seed=3)
     assert abs(found.power - planned_power(plan, 0.6).power) < 4 * found.error
 
 

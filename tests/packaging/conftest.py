@@ -72,7 +72,9 @@ def place(tmp_path):
 
 def command(python, words, place, **more):
     """Exit code and output of `qsched WORDS` of an installation, in `place`, which {set} and {tmp} name."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | more
+    # Without compiled files, as a setting of the tests' own may have it, each command would compile its packages anew.
+    left_out = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    environment = {key: value for key, value in os.environ.items() if key not in left_out} | more
     parts = words.format(set=place / "set", tmp=place).split()
     done = subprocess.run(
         [Path(python).with_name("qsched"), *parts],
