@@ -1,0 +1,135 @@
+"""Do the bounds of `winrates --sequential` hold for all pairs at each of 10,000 looks?
+
+    python benchmarks/anytime.py               writes benchmarks/results/anytime.{json,md}
+
+Six equal arms, 15 pairs, tastes of people and of prompts with a standard deviation of .5, 5 % careless people. Ten
+thousand people come, each with eight votes on eight prompts, and after each of them (from the twentieth on) all pairs
+are looked at. A study fails if the interval of any pair excludes an even rate at any look. The bound, its t and its
+floor are the code of the analysis (`anytime_half_width`). The estimate is its first Newton step from the truth, by
+which all looks of a study are one computation; a test compares it with `look_at`. With few prompts the two differ, so
+8 prompts are left to tests/analysis/stats/test_sequential.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from analysis.stats.sequential import anytime_half_width
+from analysis.stats.spread import Spread
+from benchmarks.human_hours import CARELESS, RESULTS, SD
+from benchmarks.machine import machine
+from qsched.files import write_atomic
+
+Array: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[np.int64]
+K, EACH, FIRST, CONFIDENCE = 6, 8, 20, 0.95
+PROMPTS = (50, 200)
+
+
+def draw(people: int, prompts: int, seed: int) -> tuple[Codes, Codes, Codes, NDArray[np.bool_]]:
+    """(people, EACH): prompts, the two arms, and whether the first was preferred."""
+    rng = np.random.default_rng([seed, prompts])
+    of_prompts = rng.normal(0, SD, (prompts, K))
+    prompt = rng.random((people, prompts)).argpartition(EACH - 1, axis=1)[:, :EACH]
+    first = rng.integers(0, K, (people, EACH))
+    second = (first + rng.integers(1, K, (people, EACH))) % K
+    taste = rng.normal(0, SD, (people, K))
+    rows = np.arange(people)[:, None]
+    gap = taste[rows, first] - taste[rows, second] + of_prompts[prompt, first] - of_prompts[prompt, second]
+    gap *= (rng.random(people) >= CARELESS)[:, None]
+    return prompt, first, second, rng.random((people, EACH)) < expit(gap)
+
+
+def looks(prompt: Codes, first: Codes, second: Codes, wins: NDArray[np.bool_], prompts: int) -> tuple[Array, Spread]:
+    """After each person from the FIRST on: the differences of all pairs, (looks, pairs), and their spread, flat."""
+    people = len(prompt)
+    x = np.eye(K)[first] - np.eye(K)[second]
+    score = x * np.where(wins, 0.5, -0.5)[..., None]
+    own = score.sum(axis=1)
+    information = 0.25 * np.einsum("pei,pej->pij", x, x).cumsum(axis=0)[FIRST - 1 :]
+    by_vote = np.einsum("pei,pej->pij", score, score).cumsum(axis=0)[FIRST - 1 :]
+    by_person = np.einsum("pi,pj->pij", own, own).cumsum(axis=0)[FIRST - 1 :]
+    by_prompt = np.zeros((len(information), K, K))
+    seen = np.zeros(people, dtype=np.int64)
+    for number in range(prompts):  # one prompt after the other: memory stays small
+        mine = prompt == number
+        sums = (score * mine[..., None]).sum(axis=1).cumsum(axis=0)[FIRST - 1 :]
+        by_prompt += sums[:, :, None] * sums[:, None, :]
+        seen += mine.any(axis=1).cumsum() > 0
+    i, j = np.triu_indices(K, 1)
+    contrasts = np.eye(K)[i] - np.eye(K)[j]
+    to_pairs = np.einsum("mk,tkl->tml", contrasts, np.linalg.inv(information + 1 / K))
+    difference = np.einsum("tmk,tk->tm", to_pairs, own.cumsum(axis=0)[FIRST - 1 :])
+
+    def variance(meat: Array) -> Array:
+        return np.asarray(np.einsum("tmk,tkl,tml->tm", to_pairs, meat, to_pairs, optimize=True))
+
+    came, shown = np.arange(FIRST, people + 1)[:, None], seen[FIRST - 1 :, None]
+    votes = variance(by_vote)
+    two_way = variance(by_person) * came / (came - 1) + variance(by_prompt) * shown / (shown - 1) - votes
+    df = np.broadcast_to(np.minimum(came, shown) - 1.0, votes.shape)
+    return difference, Spread(np.sqrt(np.maximum(two_way, 0.0)).ravel(), np.sqrt(votes).ravel(), df.ravel())
+
+
+def study_fails(people: int, prompts: int, seed: int) -> tuple[bool, bool]:
+    """Whether any pair was ever decided, and whether one was at the last look."""
+    difference, spread = looks(*draw(people, prompts, seed), prompts)
+    half = anytime_half_width(spread, (1 - CONFIDENCE) / difference.shape[1]).reshape(difference.shape)
+    out = np.abs(difference) > half
+    return bool(out.any()), bool(out[-1].any())
+
+
+def render(record: dict[str, Any]) -> str:
+    """Markdown, with how it was made."""
+    where = record["machine"]
+    lines = [
+        "# Ten thousand looks",
+        "",
+        f"Made by `python benchmarks/anytime.py --studies {record['studies']} --people {record['people']}` (commit "
+        f"{where['commit']}, Python {where['python']}, numpy {where['versions']['numpy']}). Simulated people; the "
+        "first lines of the program describe the setting.",
+        "",
+        "| prompts | studies | looks | all pairs held at all looks (s.e.) |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {prompts} | {record['studies']} | {record['people'] - FIRST + 1:,} | {row['held']:.3f} ({row['se']:.3f}) |"
+        for prompts, row in record["held"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run, print, write; exit code 1 if coverage is below 95 % by more than two standard errors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--people", type=int, default=10_019)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    asked = {"studies": args.studies, "people": args.people}
+    record: dict[str, Any] = {"machine": machine("numpy", "scipy"), **asked, "held": {}}
+    for prompts in PROMPTS:
+        failed = [study_fails(args.people, prompts, seed)[0] for seed in range(args.studies)]
+        held = 1 - float(np.mean(failed))
+        record["held"][str(prompts)] = {"held": held, "se": math.sqrt(max(held * (1 - held), 1e-9) / args.studies)}
+        print(prompts, record["held"][str(prompts)], flush=True)
+    text = render(record)
+    print(text)
+    write_atomic(args.results / "anytime.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
+    write_atomic(args.results / "anytime.md", text.encode(), parents=True)
+    return 0 if all(row["held"] + 2 * row["se"] >= CONFIDENCE for row in record["held"].values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
