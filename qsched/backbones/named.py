@@ -22,6 +22,10 @@ _PCM_SCHEDULER: tuple[str, dict[str, Any]] = (
 _SHIFT_3 = {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None, "use_dynamic_shifting": True}
 
 
+def _pcm(file: str) -> Lora:
+    return Lora("wangfuyun/PCM_Weights", file=file, revision="39560fead4ce00f94db3cb8e93dd8fba90ec0be6")
+
+
 def _tiny(name: str) -> BackboneSpec:
     return BackboneSpec(name, str(weights_folder() / name), steps=4, guidance_scale=0.0, width=128, height=128)
 
@@ -86,7 +90,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             parameters=1_070_000_000,
             denoiser_parameters=860_000_000,
             scheduler=_PCM_SCHEDULER,
-            loras=(Lora("wangfuyun/PCM_Weights", file="sd15/pcm_sd15_smallcfg_4step_converted.safetensors"),),
+            loras=(_pcm("sd15/pcm_sd15_smallcfg_4step_converted.safetensors"),),
             licence="CreativeML OpenRAIL-M (base); the adapter's page states its own",
         ),
         _hub(
@@ -101,7 +105,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             parameters=3_470_000_000,
             denoiser_parameters=2_570_000_000,
             scheduler=_PCM_SCHEDULER,
-            loras=(Lora("wangfuyun/PCM_Weights", file="sdxl/pcm_sdxl_smallcfg_4step_converted.safetensors"),),
+            loras=(_pcm("sdxl/pcm_sdxl_smallcfg_4step_converted.safetensors"),),
             licence="CreativeML OpenRAIL++-M (base); the adapter's page states its own",
         ),
         _hub(

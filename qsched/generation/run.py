@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,7 +151,7 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     if request.vae_dtype is not None and request.vae_dtype not in DTYPE_NAMES:
         raise InputError(f"--vae-dtype {request.vae_dtype!r} is unknown; choose {', '.join(DTYPE_NAMES)}")
     # First what needs no torch: importing it takes seconds, and a typo should not.
-    parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32")
+    _check_offload(request, parse_arms(request.arms, spec, steps=steps, dtype=request.dtype, default_dtype="fp32"))
     read_prompts(request.prompts, layout=request.prompts_format)
     if spec.is_local:
         check_folder(Path(spec.source), spec.source)
@@ -180,6 +180,16 @@ def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest 
     if found is not None:
         check_growth(folder, found, plan)
     return found, plan
+
+
+def _check_offload(request: Request, arms: Sequence[Arm]) -> None:
+    """InputError for arms whose packed tensors accelerate cannot take to a device and back, layer by layer."""
+    packed = [arm.recipe.name for arm in arms if arm.recipe.method.startswith(("torchao", "bitsandbytes"))]
+    if request.offload == "sequential" and packed:
+        raise InputError(
+            f"--offload sequential: the packed tensors of {packed[0]} cannot be moved layer by layer; use --offload "
+            "model, or leave this arm out"
+        )
 
 
 def is_on_gpu(device: str) -> bool:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,14 @@ def test_a_backbone_without_a_known_commit_asks_for_it() -> None:
             find_spec("sana-sprint", revision=wrong)
     assert find_spec("sana-sprint", revision="a" * 40).revision == "a" * 40
     assert find_spec(f"org/model@{'b' * 40}").revision == "b" * 40
+
+
+def test_an_adapter_of_the_hub_has_its_commit_or_asks_for_a_file(monkeypatch) -> None:
+    adapters = [lora for spec in BACKBONES.values() for lora in spec.loras]
+    assert len(adapters) == 3 and all(re.fullmatch("[0-9a-f]{40}", lora.revision or "") for lora in adapters)
+    spec = BACKBONES["pcm-sd15"]
+    unpinned = replace(spec, loras=tuple(replace(lora, revision=None) for lora in spec.loras))
+    monkeypatch.setitem(BACKBONES, "pcm-sd15", unpinned)
     with pytest.raises(BackboneError, match=r"PCM_Weights, and no public record gave its commit.*--lora"):
         find_spec("pcm-sd15")
 
