@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsched.errors import InputError
@@ -58,3 +59,19 @@ def price_study(
         can_show=can_show,
         warnings=() if simulated else found.warnings,
     )
+
+
+def study_status(db: str, slug: str) -> str | None:
+    """open, paused or closed; None for a study that the database does not have, or without a database."""
+    from sqlalchemy.engine import make_url
+
+    from study_server.local import LocalOwner
+
+    url = make_url(db)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return None
+    owner = LocalOwner(db)
+    try:
+        return next((row.status for row in owner.studies() if row.slug == slug), None)
+    finally:
+        owner.close()

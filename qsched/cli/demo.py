@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import typer
 
+from qsched.bench.local_server import QSCHED, free_port, local_server
 from qsched.errors import QschedError
 
 STUDY = "demo"
 ARMS = "fp32,w3a8,w3a8+qsched"
 # More than the simulated annotators give, so that none of them waits for a pair and somebody can vote afterwards.
 VOTES_PER_PAIR = 20
-START_SECONDS = 60
 # A small study of the same pictures: how far are they from full precision?
 FIDELITY = "demo-fidelity"
 OBSERVERS = 12
@@ -35,8 +33,6 @@ votes_per_pair: 20
 pairs_per_annotator: 24
 repeat_rate: 0
 """
-# -P: a folder in the current one that is named like a package of ours is not imported instead of it.
-QSCHED = (sys.executable, "-P", "-m", "qsched")
 
 
 class DemoError(QschedError):
@@ -82,11 +78,11 @@ def demo(
     _qsched("verify", str(images))
 
     _step(2, "a study server on SQLite, and simulated annotators at its door")
-    port = port or _free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     serve = ["serve", str(images), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
     serve += ["--votes-per-pair", str(VOTES_PER_PAIR)]
-    with _server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
+    with local_server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
         _qsched(
             "simulate",
             url,
@@ -181,48 +177,3 @@ def _run(command: Sequence[str], *, allowed: Sequence[int] = (0,)) -> None:
 def _qsched(*arguments: str, allowed: Sequence[int] = (0,)) -> None:
     typer.secho(f"$ qsched {' '.join(arguments)}", dim=True)
     _run([*QSCHED, *arguments], allowed=allowed)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _server(arguments: Sequence[str], *, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [*QSCHED, *arguments],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            _await_health(server, url=url, log=log)
-            yield server
-        finally:
-            server.terminate()
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def _await_health(server: subprocess.Popen[bytes], *, url: str, log: Path) -> None:
-    from urllib.error import URLError
-    from urllib.request import urlopen
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise DemoError(f"the study server ended with exit code {server.returncode}; its words are in {log}")
-        try:
-            with urlopen(f"{url}/healthz", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, TimeoutError, ConnectionError):
-            time.sleep(0.1)
-    raise DemoError(f"the study server did not answer {url}/healthz within {START_SECONDS} s; see {log}")

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from analysis import audit, certify, review, winrates
 from qsched import command_line
+from qsched.cli import bench_exchange
 from qsched.cli.analysis import COMMANDS as FORWARDED
 from qsched.cli.main import app
 
@@ -164,5 +165,7 @@ def test_the_table_of_exit_codes_is_that_of_the_code():
     assert (command_line.EXIT_BAD_INPUT, command_line.EXIT_INTERRUPTED) == (2, 130)
     assert {winrates.EXIT_NO_ESTIMATE, review.EXIT_NO_ESTIMATE, certify.EXIT_NOT_SHOWN, audit.EXIT_UNANCHORED} == {3}
     assert audit.EXIT_PROBLEM == 1
-    for code, names in {1: ("diff", "gate", "audit"), 3: ("winrates", "review", "certify", "gate", "audit")}.items():
+    assert (bench_exchange.EXIT_PROBLEM, bench_exchange.EXIT_UNANCHORED) == (1, 3)
+    no, neither = ("diff", "gate", "audit"), ("winrates", "review", "certify", "gate", "audit")
+    for code, names in {1: (*no, "bench verify"), 3: (*neither, "bench verify")}.items():
         assert rows[code] == ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,93 @@
+"""`qsched bench submit | verify | merge`: a benchmark goes to another lab, is checked there, and joins its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from qsched.command_line import JSON_OPTION, gave_json
+
+EXIT_PROBLEM, EXIT_UNANCHORED = 1, 3
+
+
+def submit(
+    folder: Path = typer.Argument(help="Folder that `qsched bench run` made."),
+    out: Path = typer.Option(..., "--out", help="New folder of the submission."),
+) -> None:
+    """Write a folder that another lab can verify and merge: pictures, scores, votes, evidence, results, checksums.
+
+    Databases, logs and pages stay here. Votes hold pseudonyms, answers and times; share them only if your consent text
+    says so. Put the evidence of a study of people (`qsched study evidence`) beside its votes first.
+
+    Example: qsched bench submit runs/tiny --out submissions/tiny
+    """
+    from qsched.bench.submit import SUMS
+    from qsched.bench.submit import submit as write
+
+    done = write(folder, out, say=typer.echo)
+    typer.echo(f"{done.files:,} files in {out}; {SUMS} has sha256 {done.sums_sha256}, publish it elsewhere")
+    for name in done.unaudited:
+        typer.secho(f"no evidence beside the votes of {name}: others cannot check them", fg=typer.colors.YELLOW)
+    typer.echo(f"check it with: qsched bench verify {out}")
+
+
+def verify(
+    folder: Path = typer.Argument(help="A submission."),
+    sums_sha256: str | None = typer.Option(
+        None, "--sums-sha256", help="What its lab published of SHA256SUMS (`bench submit` prints it)."
+    ),
+    json_file: Path | None = JSON_OPTION,
+) -> None:
+    """Check a submission: every file, the benchmark's hash, pictures and recipes, votes by `qsched audit`, results.
+
+    Exit code 0: all passed. 1: a problem. 3: no problem, but some votes have no evidence, or evidence that was compared
+    with nothing that was published in time; `qsched audit` does that, with the hashes that you were given. 2: no
+    submission.
+
+    Example: qsched bench verify submissions/tiny
+    """
+    from qsched.bench.verify import verify_submission
+    from qsched.cli.bench_runner import run_here
+
+    # What the audits print is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        checks = verify_submission(folder, runner=run_here, sums_sha256=sums_sha256)
+    document = {"schema_version": 1, "checks": [asdict(check) for check in checks]}
+    for check in () if gave_json(document, json_file) else checks:
+        typer.secho(
+            f"{'FAILED' if check.problems else 'passed':<7} {check.name}",
+            fg=typer.colors.RED if check.problems else None,
+        )
+        for problem in check.problems:
+            typer.echo(f"        {problem}")
+        for note in check.notes:
+            typer.secho(f"        not shown: {note}", fg=typer.colors.YELLOW)
+    if any(check.problems for check in checks):
+        raise typer.Exit(EXIT_PROBLEM)
+    if any(check.notes for check in checks):
+        raise typer.Exit(EXIT_UNANCHORED)
+
+
+def merge(
+    folder: Path = typer.Argument(help="Folder of your benchmark."),
+    submission: Path = typer.Argument(help="Another lab's submission of the same benchmark."),
+) -> None:
+    """Take a submission into a benchmark: it is verified first, and must be the same benchmark with the same weights.
+
+    Models and votes that the folder lacks are copied. An arm of one name with other weights, another recipe or other
+    pictures is an error, and so are two different sets of votes of one study. `qsched bench report` then shows both.
+
+    Example: qsched bench merge runs/ours submissions/theirs
+    """
+    from qsched.bench.merge import merge_submission
+    from qsched.cli.bench_runner import run_here
+
+    done = merge_submission(folder, submission, runner=run_here)
+    typer.echo()
+    for what, names in (("models", done.models), ("studies", done.studies), ("here already", done.there_already)):
+        typer.echo(f"{what:<12} {', '.join(names) or 'none'}")
+    typer.echo(f"look at it: qsched bench report {folder}")

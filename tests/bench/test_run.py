@@ -1,0 +1,157 @@
+"""`qsched bench run`: which commands it runs, what it takes for done, and what it refuses."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from qsched.bench.identity import spec_hash
+from qsched.bench.run import OwnDatabase, StepError, run_benchmark
+from qsched.bench.spec import read_benchmark
+from qsched.bench.steps import Options
+from qsched.errors import InputError
+from tests.bench.test_spec import WHOLE
+from tests.conftest import write_image_set
+
+PEOPLE = WHOLE.replace("    votes: simulated\n    simulation: {annotators: 4}\n", "")
+NAMES = ("fp32", "w3a8", "w3a8+qsched:calibrated")
+
+
+class Commands:
+    """A runner that makes small files of the kind that each command would make."""
+
+    def __init__(self, *, failing: str = "") -> None:
+        self.ran: list[tuple[str, ...]] = []
+        self.failing = failing
+
+    def __call__(self, command: tuple[str, ...]) -> int:
+        self.ran.append(command)
+        if command[0] == self.failing:
+            return 2
+        if command[0] == "calibrate":
+            out = Path(command[command.index("--out") + 1])
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text("{}")
+        elif command[0] == "generate-pairs" and "--shard" not in command:
+            write_image_set(Path(command[command.index("--out") + 1]), prompts=4, arms=NAMES)
+        return 0
+
+    @property
+    def names(self) -> list[str]:
+        return [command[0] for command in self.ran]
+
+
+def begin(folder: Path, text: str = PEOPLE) -> Path:
+    path = folder / "benchmark.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(file: Path, runner: Commands, **more):
+    return run_benchmark(file, file.parent / "out", runner=runner, say=lambda _: None, **more)
+
+
+def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    file = begin(tmp_path)
+    first = Commands(failing="generate-pairs")
+    with pytest.raises(StepError, match="ended with exit code 2: qsched generate-pairs"):
+        run(file, first)
+    assert first.names == ["calibrate", "generate-pairs"]
+    second = Commands()
+    done = run(file, second)
+    # The first model's coefficients are there; both models' studies wait for people.
+    assert second.names == ["generate-pairs", "calibrate", "generate-pairs"]
+    assert (done.carried_out, done.found_done, len(done.waiting)) == (3, 1, 2)
+    third = Commands()
+    assert run(file, third).carried_out == 0 and third.ran == []
+
+
+def test_commands_have_what_the_file_and_the_options_say(tmp_path: Path) -> None:
+    ran = Commands()
+    run(begin(tmp_path), ran, options=Options(executor="ray", workers=3, device="cuda"), models=["flux"])
+    calibrate, generate = ran.ran
+    out = tmp_path / "out"
+    arms = f"fp32,w3a8,w3a8+qsched:{out}/models/flux/coefficients/w3a8/calibrated.json"
+    for pair in (("--backbone", "tiny-flux"), ("--arms", arms), ("--steps", "2"), ("--executor", "ray")):
+        assert pair in pairwise(generate)
+    assert generate[-2:] == ("--device", "cuda") and calibrate[-2:] == ("--device", "cuda")
+    study = (out / "studies" / "preference" / "flux" / "study.yaml").read_text()
+    assert "slug: small-preference-flux" in study and "images: ../../../models/flux/images" in study
+
+
+def test_a_shard_makes_its_pictures_only_and_the_next_run_merges(tmp_path: Path) -> None:
+    file, ran = begin(tmp_path), Commands()
+    with pytest.raises(InputError, match="its shards need the coefficients of w3a8 first"):
+        run(file, ran, options=Options(shard="1/2"), models=["tiny-sdxl"])
+    run(file, ran, options=Options(coefficients_only=True), models=["tiny-sdxl"])
+    run(file, ran, options=Options(shard="1/2"), models=["tiny-sdxl"])
+    assert ran.names == ["calibrate", "generate-pairs"] and ("--shard", "1/2") in pairwise(ran.ran[1])
+    (tmp_path / "out" / "models" / "tiny-sdxl" / "images" / "shards").mkdir(parents=True)
+    after = Commands()
+    run(file, after, models=["tiny-sdxl"])
+    assert after.names == ["merge"]
+
+
+def test_a_folder_of_another_benchmark_is_refused(tmp_path: Path) -> None:
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    begin(tmp_path, PEOPLE.replace("title: Small", "title: Smaller"))
+    with pytest.raises(InputError, match=r"begun from another benchmark\.yaml"):
+        run(file, Commands())
+    with pytest.raises(InputError, match="--model x: the models are tiny-sdxl, flux"):
+        run(file, Commands(), models=["x"])
+
+
+def test_software_votes_only_where_the_file_says_so_and_only_on_tiny_models(tmp_path: Path) -> None:
+    ran = Commands()
+    run(begin(tmp_path), ran)
+    assert not {"simulate", "serve"} & set(ran.names)
+    text = WHOLE.replace("backbone: tiny-flux", "backbone: flux-schnell")
+    with pytest.raises(InputError, match="simulated people judge the pictures of tiny-flux and tiny-sdxl only"):
+        run(begin(tmp_path, text), Commands())
+
+
+def test_studies_of_people_are_created_and_their_votes_taken_out_once_closed(tmp_path: Path) -> None:
+    file = begin(tmp_path, PEOPLE.replace("  - {name: flux, backbone: tiny-flux, steps: 2}\n", ""))
+    status: dict[str, str] = {}
+    database = OwnDatabase("sqlite:///x.db", status.get)
+    first = Commands()
+    waiting = run(file, first, database=database).waiting
+    assert first.ran[-1][:2] == ("study", "create") and "close small-preference-tiny-sdxl" in waiting[0].words
+    status["small-preference-tiny-sdxl"] = "open"
+    opened = Commands()
+    run(file, opened, database=database)
+    assert opened.ran == []
+    status["small-preference-tiny-sdxl"] = "closed"
+    closed = Commands()
+    run(file, closed, database=database)
+    assert [command[:2] for command in closed.ran] == [("study", "evidence"), ("votes", "export")]
+
+
+def test_a_design_that_changed_after_the_votes_is_refused(tmp_path: Path) -> None:
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    folder = tmp_path / "out" / "studies" / "preference" / "flux"
+    (folder / "votes.csv").write_text("x")
+    (folder / "study.yaml").write_text("slug: other\n")
+    with pytest.raises(InputError, match="is not the study that its votes are of"):
+        run(file, Commands(), models=["flux"])
+
+
+def test_the_hash_knows_what_is_asked_for_and_not_where_files_are(tmp_path: Path) -> None:
+    def hash_with(old: str = "", new: str = "") -> str:
+        return spec_hash(read_benchmark(begin(tmp_path, WHOLE.replace(old, new) if old else WHOLE)))
+
+    whole = hash_with()
+    for old, new in (("file: demo", "file: other/demo.yaml"), ("backbone: tiny-flux", "backbone: /data/flux")):
+        assert hash_with(old, new) == whole
+    for old, new in (("limit: 4", "limit: 5"), ("steps: 2", "steps: 3"), ("votes_per_pair: 2", "votes_per_pair: 3")):
+        assert hash_with(old, new) != whole
+
+
+def test_categories_are_asked_for_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="by is category, and prompt single-001 has none"):
+        run(begin(tmp_path, PEOPLE + "report: {by: category}\n"), Commands())
+    assert not (tmp_path / "out" / "benchmark.json").exists()
