@@ -14,7 +14,7 @@ from analysis.votes.read import read_votes
 from analysis.votes.table import VotesTable
 from qsched.records import InputError, MissingExtraError, RowError
 
-ROWS_AT_ONCE = 500_000
+ROWS_AT_ONCE = 1_000_000
 ENDINGS = (".parquet", ".pq")
 
 
@@ -53,7 +53,7 @@ def _chosen(votes: VotesTable, column: str, value: str | None, path: Path) -> Vo
 def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
     """(number of the first row, rows) of a parquet file."""
     try:
-        from pyarrow import ArrowException
+        from pyarrow import ArrowException, Table
         from pyarrow.parquet import ParquetFile, read_schema
     except ImportError as error:
         raise MissingExtraError("pyarrow", "analysis") from error
@@ -64,11 +64,15 @@ def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
     try:
         texts = [f.name for f in read_schema(path) if str(f.type) in ("string", "large_string")]
         with ParquetFile(path, read_dictionary=texts) as file:
-            first = 1
+            first, waiting = 1, []
             for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-                frame = pl.DataFrame(pl.from_arrow(batch))
-                yield first, frame
-                first += frame.height
+                # A batch ends with its row group, of which there may be many; names are looked up once for each yield.
+                waiting.append(batch)
+                if sum(part.num_rows for part in waiting) >= ROWS_AT_ONCE:
+                    yield first, pl.DataFrame(pl.from_arrow(Table.from_batches(waiting)))
+                    first, waiting = first + sum(part.num_rows for part in waiting), []
+            if waiting:
+                yield first, pl.DataFrame(pl.from_arrow(Table.from_batches(waiting)))
     except (ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
