@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help docs dist lowest newest setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -27,6 +27,7 @@ help:
 	@echo "make newest   the same with the newest versions, for each of PYTHONS"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make dist     wheels and source distribution, in dist"
+	@echo "make paper    tables and figures of the docs: the cheap ones again, the commands of the others"
 	@echo "make bench    the benchmarks, side by side with peers (takes minutes and a quiet machine)"
 
 # Warnings are errors: a page that no list names, a heading that skips a level.
@@ -54,6 +55,10 @@ $(TEST_STAMP): $(STAMP)
 dist: setup
 	$(BIN)/uv build --quiet --out-dir dist .
 	$(BIN)/uv build --quiet --wheel --out-dir dist packages/qsched-tiny-models
+
+# What docs say, made again where that is cheap, and a list of the rest with commands.
+paper: setup
+	$(BIN)/python tools/paper.py
 
 demo: setup
 	$(BIN)/qsched demo $(if $(filter 1,$(KEEP)),--keep,)
