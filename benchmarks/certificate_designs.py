@@ -93,4 +93,4 @@ MAP_CHECK = (
 )
 EIGHT_CHECKED = Mixed(4, 8, ((BOOSTED, 0, ARM, 45), (BOOSTED, ARM, 0.4, 30)), MAP_CHECK, people=100, prompts=200)
 #: Shares of the votes of ONE_ARM and EIGHT_ARMS at which the power is shown beside them.
-FEWER = {"one arm": (ONE_ARM, (0.6, 0.8, 1.2)), "eight arms": (EIGHT_ARMS, (0.6, 0.8, 1.2))}
+FEWER = {"one arm": (ONE_ARM, (0.6, 0.8)), "eight arms": (EIGHT_ARMS, (0.6, 0.8))}

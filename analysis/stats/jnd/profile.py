@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import copysign, inf, sqrt
 
 import numpy as np
@@ -23,11 +24,12 @@ from scipy.optimize import brentq
 from analysis.stats.jnd.fit import JndFit, count_task
 from analysis.stats.jnd.likelihood import evaluate
 from analysis.stats.jnd.model import Array, Codes
-from analysis.stats.jnd.newton import maximise
+from analysis.stats.jnd.newton import Maximum, maximise
 from analysis.triplets import TripletCodes
 
 _STEP = 1e-5
 _FURTHER = 1.6
+_NEAR, _FAR = 1e-3, 3.0
 #: A bound this many JND (or exponents) away says nothing.
 FARTHEST = 40.0
 
@@ -83,18 +85,27 @@ def profile(codes: TripletCodes, fit: JndFit, place: int) -> Profile:
     # The others move along a smooth curve: each search begins where a line through the estimate and the last one leads.
     last = (float(fit.theta[place]) + 1.0, fit.theta + _moved(inverse, free, at, layout.n))
 
-    def root(value: float) -> float:
-        nonlocal last
+    def search(value: float, start: Array) -> Maximum:
         held_low, held_high = low.copy(), high.copy()
         held_low[place] = held_high[place] = value
-        share = (value - fit.theta[place]) / (last[0] - fit.theta[place])
-        found = maximise(
+        return maximise(
             lambda theta: evaluate(theta, layout, counted, lapse=fit.lapse, nodes=nodes),
-            np.clip(fit.theta + share * (last[1] - fit.theta), low, high),
+            np.clip(start, low, high),
             bounds=(held_low, held_high),
             votes=votes,
         )
-        if abs(value - fit.theta[place]) > 1e-6:
+
+    @cache
+    def root(value: float) -> float:
+        nonlocal last
+        share = (value - fit.theta[place]) / (last[0] - fit.theta[place])
+        found = search(value, fit.theta + share * (last[1] - fit.theta)) if abs(share) < _FAR else None
+        if found is None or not found.converged:
+            # Too small a likelihood would make the bound too narrow: the better of two searches counts.
+            again = search(value, fit.theta)
+            better = found is None or again.value.log_likelihood > found.value.log_likelihood
+            found = again if better or found is None else found
+        if abs(value - fit.theta[place]) > _NEAR and found.converged:
             last = (value, found.theta)
         ratio = 2 * (fit.log_likelihood - found.value.log_likelihood)
         return copysign(sqrt(max(ratio, 0.0) / nu), value - fit.theta[place])
