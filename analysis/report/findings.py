@@ -28,7 +28,7 @@ from analysis.report.subjects.choices import Variant, find_variants
 from analysis.report.subjects.claims import Claim, judge_all
 from analysis.report.subjects.collected import Collected, find_collected
 from analysis.report.subjects.covariates import Adjusted, find_adjusted
-from analysis.report.subjects.groups import Group, find_groups
+from analysis.report.subjects.groups import ArmGroup, find_groups
 from analysis.report.subjects.influence import Influence, find_influence
 from analysis.report.subjects.looks import looks_claims, looks_warnings, with_looks
 from analysis.report.subjects.pairs import best_first, find_raw_pairs
@@ -73,7 +73,7 @@ class Findings:
     exclusions: ExclusionReport
     existence: Existence | None
     estimate: Estimate | None
-    groups: tuple[Group, ...]
+    groups: tuple[ArmGroup, ...]
     collected: Collected
     claims: tuple[Claim, ...]
     raw: tuple[RawPair, ...]

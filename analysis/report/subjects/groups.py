@@ -18,7 +18,7 @@ NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Group:
+class ArmGroup:
     """Arms that have an estimate among themselves, with their own votes only."""
 
     arms: tuple[str, ...]
@@ -27,7 +27,7 @@ class Group:
 
 def find_groups(
     existence: Existence | None, estimated: tuple[str, ...], estimate_of: Callable[[tuple[str, ...]], Estimate | None]
-) -> tuple[Group, ...]:
+) -> tuple[ArmGroup, ...]:
     """The groups of two or more arms that the report's estimate (of the arms `estimated`) does not have."""
     if existence is None:
         return ()
@@ -37,11 +37,11 @@ def find_groups(
             continue
         found = estimate_of(tuple(arms))
         if found is not None:
-            groups.append(Group(tuple(arms), found))
+            groups.append(ArmGroup(tuple(arms), found))
     return tuple(groups)
 
 
-def groups_section(groups: tuple[Group, ...]) -> Section:
+def groups_section(groups: tuple[ArmGroup, ...]) -> Section:
     """A table of strengths for each group; empty without groups."""
     title = "Estimates within groups of arms"
     if not groups:
@@ -57,7 +57,7 @@ def groups_section(groups: tuple[Group, ...]) -> Section:
     )
 
 
-def _table(number: int, group: Group) -> DataTable:
+def _table(number: int, group: ArmGroup) -> DataTable:
     estimate = group.estimate
     names = ", ".join(group.arms[:NAMES_SHOWN]) + (", …" if len(group.arms) > NAMES_SHOWN else "")
     return DataTable.of(
