@@ -150,7 +150,7 @@ def serving(url: str, place: Path) -> Iterator[tuple[int, str]]:
         yield port, link[0]
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)  # a count of all votes that has begun goes on to its end
 
 
 async def measure(kind: str, url: str, place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -167,6 +167,7 @@ async def measure(kind: str, url: str, place: Path, options: argparse.Namespace)
                 think=5.0,
             )
             result, seen = await owner.beside(load)
+            print(f"{kind}: {json.dumps(seen)}", flush=True)
     found = {"votes": report(kind, f"{options.annotators} thinking 5 s", result), **seen}
     found["integrity"] = integrity(url, result.keys)
     found["webhooks"] = count_events(url, place)
@@ -269,6 +270,8 @@ def make_storm(url: str, place: Path, receivers: tuple[str, ...]) -> None:
     stored = open_database(url, place)
     numbers = NUMBERS[stored.dialect].format(top=EVENTS // len(receivers))
     with stored.transaction() as tx:
+        tx.command("DELETE FROM webhook_deliveries")
+        tx.command("DELETE FROM webhooks")
         for address in receivers:
             number, _ = create_webhook(
                 tx, url=address, events=("study.paused",), study=None, allow_private=True, by="benchmark"
@@ -286,8 +289,6 @@ def count_events(url: str, place: Path) -> dict[str, int]:
     stored = open_database(url, place)
     with stored.transaction() as tx:
         row = tx.command("SELECT COUNT(*), SUM(attempts) FROM webhook_deliveries WHERE state = 'waiting'").fetchone()
-        tx.command("DELETE FROM webhooks")
-        tx.command("DELETE FROM webhook_deliveries")
     stored.close()
     return {"made": EVENTS, "still waiting": int(row[0]), "attempts": int(row[1] or 0)}
 
