@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -59,13 +60,13 @@ def make_set(folder: Path, pictures: int) -> tuple[str, ...]:
     return (*options, "--out", str(folder / "set"))
 
 
-def timed(command: Sequence[str]) -> dict[str, float]:
-    """Seconds on the clock and of the processor of a command that must succeed."""
+def timed(command: Sequence[str], *, code: int = 0) -> dict[str, float]:
+    """Seconds on the clock and of the processor of a command that must end with this exit code."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode != code:
         raise SystemExit(f"{' '.join(command)} failed:\n{process.stderr.read() if process.stderr else ''}")
     return {
         "seconds": round(time.perf_counter() - began, 2),
@@ -74,16 +75,25 @@ def timed(command: Sequence[str]) -> dict[str, float]:
 
 
 def measure_set(pictures: int) -> dict[str, Any]:
-    """Resume and verify of a set, beside the same commands on eight pictures, and reading and hashing alone."""
+    """Resume and verify of sets, beside reading and hashing alone, and the memory of the process that made them.
+
+    Also what the shortest commands cost: help, a mistake, one rendered picture of one step.
+    """
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="qsched-sets-") as root:
-        for n in (8, pictures):
+        one = ("--backbone", "tiny-sdxl", "--prompts", "demo", "--limit", "1", "--steps", "1", "--device", "cpu")
+        out = ("--out", str(Path(root) / "one"))
+        found["help"] = timed((*QSCHED, "--help"))
+        found["mistake"] = timed((*QSCHED, "generate-pairs", *one, *out, "--arms", "fp31"), code=2)
+        found["one picture"] = timed((*QSCHED, "generate-pairs", *one, *out, "--arms", "fp32"))
+        for n in sorted({8, 1_000, pictures}):
             folder = Path(root) / str(n)
             folder.mkdir()
             options = make_set(folder, n)
             files = sorted((folder / "set" / "images").iterdir())
             found[f"{n} pictures"] = {
                 "bytes": sum(file.stat().st_size for file in files),
+                "peak_mib_when_made": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                 "resume": timed((*QSCHED, "generate-pairs", *options)),
                 "verify": timed((*QSCHED, "verify", str(folder / "set"))),
                 "read_and_hash": clock(partial(read_and_hash, files)),
