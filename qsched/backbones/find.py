@@ -18,6 +18,7 @@ from qsched.errors import MissingExtraError
 from qsched.tiny.paths import MODELS
 
 DEFAULTS_NAME = "qsched.json"
+MODULAR_INDEX_NAME = "modular_model_index.json"
 # What the renderer itself passes to a pipeline.
 _OWN_OPTIONS = frozenset(
     ("prompt", "latents", "generator", "num_inference_steps", "guidance_scale", "width", "height", "output_type")
@@ -57,6 +58,12 @@ def _found(name_or_path: str, revision: str | None) -> BackboneSpec:
         if revision is not None:
             raise BackboneError(f"--revision {revision}: {name_or_path} is a folder, which has none; leave it out")
         return _local_spec(folder)
+    if (folder / MODULAR_INDEX_NAME).is_file():
+        raise BackboneError(
+            f"{name_or_path} is a modular pipeline ({MODULAR_INDEX_NAME}), which qsched does not drive: a call takes "
+            "any keyword, and its blocks ignore what they do not know, given noise included. Use the same weights in "
+            "the ordinary layout, a folder with a model_index.json"
+        )
     if folder.is_dir():
         raise BackboneError(
             f"{name_or_path} has no model_index.json, so it is not a diffusers pipeline folder; save one with "

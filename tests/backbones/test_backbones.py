@@ -50,6 +50,12 @@ def test_an_unknown_name_lists_the_known_ones_and_says_how_a_hub_model_is_used()
         find_spec("runwayml/stable-diffusion-v1-5")
 
 
+def test_a_modular_pipeline_is_refused_with_the_reason(tmp_path) -> None:
+    (tmp_path / "modular_model_index.json").write_text("{}")
+    with pytest.raises(BackboneError, match=r"is a modular pipeline.*given noise included.*ordinary layout"):
+        find_spec(str(tmp_path))
+
+
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path) -> None:
     with pytest.raises(BackboneError, match=r"model_index\.json"):
         find_spec(str(tmp_path))
