@@ -37,7 +37,7 @@ _MOST_ARMS = 1 << 15
 
 
 @dataclass
-class _Tally:
+class _ClusterTally:
     """How many votes each (cluster, kind of vote) has: sorted keys cluster << 33 | kind, and their numbers."""
 
     keys: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -138,7 +138,7 @@ class _Work:
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self.names: dict[str, dict[str, int]] = {"arm": {}, "annotator": {}, "prompt_id": {}}
-        self.tallies = {"annotator": _Tally(), "prompt_id": _Tally()}
+        self.tallies = {"annotator": _ClusterTally(), "prompt_id": _ClusterTally()}
         self.has: set[str] | None = None
         self.n_read = self.n_kept = self.simulated = 0
         self.out: dict[tuple[str, str], int] = {}
