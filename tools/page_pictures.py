@@ -107,7 +107,7 @@ PICTURES = (
     Shot("pairs", "templates/admin/pairs.html", "/admin/studies/demo/pairs", "pairs with what people preferred"),
     Shot("pair", "templates/admin/pair.html", "first:/admin/studies/demo/pairs", "one pair with every vote on it"),
     Shot("reports", "templates/admin/reports.html", "/admin/studies/demo/reports", "what annotators reported"),
-    Shot("exports", "templates/admin/exports.html", "/admin/studies/demo/exports", "downloads"),
+    Shot("exports", "templates/admin/exports.html", "/admin/studies/demo/exports", "downloads of votes and tables"),
     Shot("settings", "templates/admin/settings.html", "/admin/studies/demo/settings", "settings of a running study"),
     Shot("links", "templates/admin/links.html", "button:/admin/studies/{study}/settings", "personal links, to print"),
     Shot("webhooks", "templates/admin/webhooks.html", "/admin/webhooks", "addresses that are told of events"),
