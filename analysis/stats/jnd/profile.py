@@ -23,15 +23,14 @@ from scipy.optimize import brentq
 
 from analysis.stats.jnd.fit import JndFit, count_task
 from analysis.stats.jnd.likelihood import evaluate
-from analysis.stats.jnd.model import Array, Codes
-from analysis.stats.jnd.newton import Maximum, maximise
+from analysis.stats.jnd.model import Array
+from analysis.stats.jnd.newton import maximise
 from analysis.triplets import TripletCodes
 
 _STEP = 1e-5
 _FURTHER = 1.6
-_NEAR, _FAR = 1e-3, 3.0
 #: A bound this many JND (or exponents) away says nothing.
-FARTHEST = 40.0
+FARTHEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -82,39 +81,19 @@ def profile(codes: TripletCodes, fit: JndFit, place: int) -> Profile:
     at = int(np.flatnonzero(free == place)[0])
     nu = fit.se(place) ** 2 / float(inverse[at, at])
     low, high = layout.bounds()
-    # The others move along a smooth curve: each search begins where a line through the estimate and the last one leads.
-    last = (float(fit.theta[place]) + 1.0, fit.theta + _moved(inverse, free, at, layout.n))
-
-    def search(value: float, start: Array) -> Maximum:
-        held_low, held_high = low.copy(), high.copy()
-        held_low[place] = held_high[place] = value
-        return maximise(
-            lambda theta: evaluate(theta, layout, counted, lapse=fit.lapse, nodes=nodes),
-            np.clip(start, low, high),
-            bounds=(held_low, held_high),
-            votes=votes,
-        )
 
     @cache
     def root(value: float) -> float:
-        nonlocal last
-        share = (value - fit.theta[place]) / (last[0] - fit.theta[place])
-        found = search(value, fit.theta + share * (last[1] - fit.theta)) if abs(share) < _FAR else None
-        if found is None or not found.converged:
-            # Too small a likelihood would make the bound too narrow: the better of two searches counts.
-            again = search(value, fit.theta)
-            better = found is None or again.value.log_likelihood > found.value.log_likelihood
-            found = again if better or found is None else found
-        if abs(value - fit.theta[place]) > _NEAR and found.converged:
-            last = (value, found.theta)
+        held_low, held_high = low.copy(), high.copy()
+        held_low[place] = held_high[place] = value
+        # Always from the estimate: a search that began where another one ended could stop at a smaller likelihood.
+        found = maximise(
+            lambda theta: evaluate(theta, layout, counted, lapse=fit.lapse, nodes=nodes),
+            fit.theta,
+            bounds=(held_low, held_high),
+            votes=votes,
+        )
         ratio = 2 * (fit.log_likelihood - found.value.log_likelihood)
         return copysign(sqrt(max(ratio, 0.0) / nu), value - fit.theta[place])
 
     return Profile(float(fit.theta[place]), fit.se(place), nu, root)
-
-
-def _moved(inverse: Array, free: Codes, at: int, n: int) -> Array:
-    """How the parameters (n,) move when the free one at `at` moves by 1, to first order."""
-    moved = np.zeros(n)
-    moved[free] = inverse[:, at] / inverse[at, at]
-    return moved

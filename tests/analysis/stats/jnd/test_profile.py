@@ -51,19 +51,6 @@ def test_the_bound_is_where_r_is_the_quantile_and_the_estimate_lies_between():
     assert curve.bound(0.0) == fit.damage("arm") and curve.root(fit.damage("arm")) == pytest.approx(0, abs=1e-3)
 
 
-@pytest.mark.parametrize("exponent", [1.0, 1.5])
-def test_the_way_to_a_value_does_not_change_its_r(exponent: float):
-    """A search that begins where another one ended once found a smaller likelihood, and the bound then failed."""
-    codes = study(ObserverPopulation(**EVEN.as_dict() | {"exponent": exponent}), votes=60)
-    fit = fit_jnd(codes, form="power")
-    place = fit.layout.exponent
-    wandering = profile(codes, fit, place)
-    for value in (3.0, 0.3, 4.5, 1.2):
-        wandering.root(value)
-    for value in (0.8, 1.1, 2.0):
-        assert wandering.root(value) == pytest.approx(profile(codes, fit, place).root(value), abs=1e-3)
-
-
 def test_with_many_plain_votes_it_is_the_bound_of_the_standard_error():
     codes = plain_votes(20_000)
     fit = fit_jnd(codes)
