@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qsched.bench.results import ArmResult, Estimate, ModelResult, Preference, open_folder, read_results
+from qsched.bench.results import ArmResult, MetricEstimate, ModelResult, Preference, open_folder, read_results
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Change:
     model: str
     arm: str
     study: str
-    before: Estimate
-    after: Estimate
-    difference: Estimate | None
+    before: MetricEstimate
+    after: MetricEstimate
+    difference: MetricEstimate | None
     verdict: str
     notes: tuple[str, ...]
 
@@ -71,7 +71,7 @@ def compare_folders(before: Path, after: Path) -> Comparison:
     return Comparison(a.identity.benchmark_sha256 == b.identity.benchmark_sha256, tuple(changes), tuple(others))
 
 
-def difference(before: Preference, after: Preference) -> Estimate | None:
+def difference(before: Preference, after: Preference) -> MetricEstimate | None:
     """d with its interval; None if a set has no estimate with a standard error."""
     a, b = before.contrast, after.contrast
     if a is None or b is None or before.contrast_se is None or after.contrast_se is None:
@@ -81,10 +81,10 @@ def difference(before: Preference, after: Preference) -> Estimate | None:
         return None
     half = max(q for q in quantiles if q is not None) * math.hypot(before.contrast_se, after.contrast_se)
     d = b.value - a.value
-    return Estimate(d, d - half, d + half)
+    return MetricEstimate(d, d - half, d + half)
 
 
-def _quantile(one: Estimate, se: float) -> float | None:
+def _quantile(one: MetricEstimate, se: float) -> float | None:
     """What the interval of a contrast multiplied its standard error with."""
     if one.low is None or one.high is None or not 0 < se < math.inf:
         return None

@@ -23,7 +23,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A value with its interval; the bounds are None where there is none."""
 
     value: float
@@ -41,13 +41,13 @@ class Preference:
     """
 
     study: str
-    rate: Estimate
+    rate: MetricEstimate
     votes: int
     people: int | None
     simulated: bool
-    contrast: Estimate | None
+    contrast: MetricEstimate | None
     contrast_se: float | None
-    by_category: Mapping[str, Estimate]
+    by_category: Mapping[str, MetricEstimate]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class MetricMean:
 
     metric: str
     mean: float
-    difference: Estimate | None
+    difference: MetricEstimate | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ArmResult:
     recipe_hash: str
     size_bytes: int | None
     nfe: int | None
-    seconds: Estimate | None
+    seconds: MetricEstimate | None
     metrics: tuple[MetricMean, ...]
     preferences: tuple[Preference, ...]
     clauses: tuple[ClauseShown, ...]
@@ -211,7 +211,7 @@ def _arm(
     )
 
 
-def _seconds(rows: list[ImageRow]) -> Estimate | None:
+def _seconds(rows: list[ImageRow]) -> MetricEstimate | None:
     """Mean seconds per picture, with Student's interval over batches (pictures of a batch share one time)."""
     batches: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
@@ -223,11 +223,11 @@ def _seconds(rows: list[ImageRow]) -> Estimate | None:
     mean = math.fsum(values) / len(values)
     means = [math.fsum(one) / len(one) for one in batches.values()]
     if len(means) < 2:
-        return Estimate(mean, None, None)
+        return MetricEstimate(mean, None, None)
     middle = math.fsum(means) / len(means)
     spread = math.sqrt(math.fsum((one - middle) ** 2 for one in means) / (len(means) - 1) / len(means))
     half = t_bound(df=len(means) - 1, level=LEVEL) * spread
-    return Estimate(mean, max(0.0, mean - half), mean + half)
+    return MetricEstimate(mean, max(0.0, mean - half), mean + half)
 
 
 def _metrics(images: Path, set_id: str) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _metrics(images: Path, set_id: str) -> dict[str, Any]:
 
 def _metric(found: Mapping[str, Any]) -> MetricMean:
     one = found["difference"] or found["interval"]
-    difference = None if one is None else Estimate(one["mean"], one["low"], one["high"])
+    difference = None if one is None else MetricEstimate(one["mean"], one["low"], one["high"])
     return MetricMean(found["metric"], found["mean"], difference)
 
 
@@ -277,17 +277,17 @@ def _preferences(at: StudyPlaces, study: StudySpec, *, baseline: str) -> dict[st
     return result
 
 
-def _turned(value: float, low: float | None, high: float | None, *, about: float | None) -> Estimate:
+def _turned(value: float, low: float | None, high: float | None, *, about: float | None) -> MetricEstimate:
     """The estimate, seen from the other arm if it is turned about a point."""
     if about is None:
-        return Estimate(value, low, high)
+        return MetricEstimate(value, low, high)
     twice = 2 * about
-    return Estimate(twice - value, None if high is None else twice - high, None if low is None else twice - low)
+    return MetricEstimate(twice - value, None if high is None else twice - high, None if low is None else twice - low)
 
 
-def _categories(found: Mapping[str, Any], baseline: str) -> dict[str, dict[str, Estimate]]:
+def _categories(found: Mapping[str, Any], baseline: str) -> dict[str, dict[str, MetricEstimate]]:
     strata = found["strata"]
-    result: dict[str, dict[str, Estimate]] = defaultdict(dict)
+    result: dict[str, dict[str, MetricEstimate]] = defaultdict(dict)
     if strata is None or strata["by"] != "category":
         return result
     for stratum in strata["strata"]:
@@ -301,14 +301,14 @@ def _categories(found: Mapping[str, Any], baseline: str) -> dict[str, dict[str, 
     return result
 
 
-def _category_rate(one: Mapping[str, Any], base: Mapping[str, Any]) -> Estimate:
+def _category_rate(one: Mapping[str, Any], base: Mapping[str, Any]) -> MetricEstimate:
     contrast = one["log_strength"] - base["log_strength"]
     if one["quasi_se"] is None or base["quasi_se"] is None:
-        return Estimate(_expit(contrast), None, None)
+        return MetricEstimate(_expit(contrast), None, None)
     se = math.hypot(one["quasi_se"], base["quasi_se"])
     freedom = min((float(s["df"]) for s in (one, base) if s["df"] is not None), default=math.inf)
     half = t_bound(df=freedom, level=LEVEL) * se
-    return Estimate(_expit(contrast), _expit(contrast - half), _expit(contrast + half))
+    return MetricEstimate(_expit(contrast), _expit(contrast - half), _expit(contrast + half))
 
 
 def _expit(x: float) -> float:

@@ -15,8 +15,8 @@ from qsched.bench.spec import ModelSpec, StudySpec, read_benchmark
 from qsched.bench.steps import (
     EXIT_NOTHING_SHOWN,
     Command,
+    ModelStep,
     Options,
-    Step,
     picture_steps,
     report_step,
     shown,
@@ -72,7 +72,7 @@ class _Run:
     carried_out: int = 0
     found_done: int = 0
 
-    def step(self, step: Step) -> None:
+    def step(self, step: ModelStep) -> None:
         """Carry a step out unless its files are there."""
         if step.is_done():
             self.found_done += 1

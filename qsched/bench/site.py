@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsched.bench.places import Places, file_name
-from qsched.bench.results import ArmResult, Estimate, MetricMean, ModelResult, open_folder, read_results
+from qsched.bench.results import ArmResult, MetricEstimate, MetricMean, ModelResult, open_folder, read_results
 from qsched.bench.scatter import Mark, scatter
 from qsched.bench.spec import ModelSpec
 from qsched.bench.steps import Options, picture_steps, shown
@@ -208,7 +208,7 @@ def _metric_cell(one: MetricMean) -> Cell:
     return Cell(f"{one.mean:.4g}", "" if d is None or d.low is None else f"[{d.low:+.3g}, {d.high:+.3g}]")
 
 
-def _interval(one: Estimate, form: str) -> Cell:
+def _interval(one: MetricEstimate, form: str) -> Cell:
     if one.low is None or one.high is None:
         return Cell(form.format(one.value))
     return Cell(form.format(one.value), f"[{form.format(one.low)}, {form.format(one.high)}]")

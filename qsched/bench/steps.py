@@ -35,7 +35,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Step:
+class ModelStep:
     """One step of a model: its words, its commands, and whether its files are there."""
 
     name: str
@@ -43,7 +43,7 @@ class Step:
     is_done: Callable[[], bool]
 
 
-def picture_steps(places: Places, model: ModelSpec, options: Options) -> Iterator[Step]:
+def picture_steps(places: Places, model: ModelSpec, options: Options) -> Iterator[ModelStep]:
     """Coefficients, pictures and scores of a model. With a shard: its pictures only."""
     benchmark = places.benchmark
     arms = benchmark.arms_of(model)
@@ -56,22 +56,22 @@ def picture_steps(places: Places, model: ModelSpec, options: Options) -> Iterato
                 "run the same command with --coefficients-only instead of --shard"
             )
         command = _calibrate(places, model, precision, out, options)
-        yield Step(f"{model.name}: coefficients of {precision}", (command,), out.is_file)
+        yield ModelStep(f"{model.name}: coefficients of {precision}", (command,), out.is_file)
     if options.coefficients_only:
         return
     images = places.images(model)
     generate = _generate(places, model, options)
     if options.shard is not None:
-        yield Step(f"{model.name}: pictures, shard {options.shard}", (generate,), lambda: False)
+        yield ModelStep(f"{model.name}: pictures, shard {options.shard}", (generate,), lambda: False)
         return
     if (images / "shards").is_dir() and not (images / MANIFEST_NAME).is_file():
         generate = ("merge", str(images))
-    yield Step(f"{model.name}: pictures", (generate,), lambda: _is_complete(places, model))
+    yield ModelStep(f"{model.name}: pictures", (generate,), lambda: _is_complete(places, model))
     if benchmark.metrics:
-        yield Step(f"{model.name}: scores", (_score(places, model, options),), lambda: _is_scored(places, model))
+        yield ModelStep(f"{model.name}: scores", (_score(places, model, options),), lambda: _is_scored(places, model))
 
 
-def report_step(places: Places, study: StudySpec, model: ModelSpec) -> Step:
+def report_step(places: Places, study: StudySpec, model: ModelSpec) -> ModelStep:
     """Win rates, or certificates, from the votes that are there."""
     at = places.study(study, model)
     votes = at.votes
@@ -84,12 +84,12 @@ def report_step(places: Places, study: StudySpec, model: ModelSpec) -> Step:
         command += ("--image-set", str(places.images(model)), "--formats", "svg")
         if at.simulated:
             command += ("--simulation", str(at.simulation))
-        return Step(f"{model.name}: win rates of {study.name}", (command,), lambda: _is_newer(report, votes))
+        return ModelStep(f"{model.name}: win rates of {study.name}", (command,), lambda: _is_newer(report, votes))
     arms = clause_arms(places, study, model)
     commands = tuple(_certify(at, votes, arm) for arm in arms)
     pages = [at.certificate(arm) / "certificate.json" for arm in arms]
     name = f"{model.name}: certificates of {study.name}"
-    return Step(name, commands, lambda: all(_is_newer(page, votes) for page in pages))
+    return ModelStep(name, commands, lambda: all(_is_newer(page, votes) for page in pages))
 
 
 def winrates_plan(places: Places, model: ModelSpec) -> Command:

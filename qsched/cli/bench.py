@@ -14,7 +14,7 @@ from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 
 if TYPE_CHECKING:
     from qsched.bench.plan import BenchPlan, ModelPlan
-    from qsched.bench.results import Estimate
+    from qsched.bench.results import MetricEstimate
 
 
 def register(app: typer.Typer) -> None:
@@ -160,7 +160,7 @@ def compare(
         typer.echo("no arm has votes in both")
 
 
-def _contrast(one: Estimate) -> str:
+def _contrast(one: MetricEstimate) -> str:
     return f"{one.value:+.2f}" + ("" if one.low is None else f" [{one.low:+.2f}, {one.high:+.2f}]")
 
 

@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from qsched.bench.compare import difference
-from qsched.bench.results import Estimate, Preference
+from qsched.bench.results import MetricEstimate, Preference
 
 
 def preference(contrast: float | None, se: float | None, df: float = math.inf) -> Preference:
     q = stats.t.ppf(0.975, df) if math.isfinite(df) else stats.norm.ppf(0.975)
-    one = None if contrast is None else Estimate(contrast, contrast - q * (se or 0), contrast + q * (se or 0))
-    return Preference("s", Estimate(0.5, 0.4, 0.6), 10, 5, False, one, se, {})
+    one = None if contrast is None else MetricEstimate(contrast, contrast - q * (se or 0), contrast + q * (se or 0))
+    return Preference("s", MetricEstimate(0.5, 0.4, 0.6), 10, 5, False, one, se, {})
 
 
 def test_the_interval_is_that_of_two_independent_contrasts() -> None:
