@@ -7,8 +7,6 @@ search on the calibration prompts -> the best candidate of each method (qsched, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from qsched.calibration.decoding import identity_of as decoding_identity
 from qsched.calibration.early import FINALISTS, EarlyRound, early_journal, run_early
 from qsched.calibration.equals import set_of_equals
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator, SearchProgress
+from qsched.calibration.evaluate import BatchMeasurer, Budget, BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import CoefficientFamily
 from qsched.calibration.journal import Journal, shard_journals
 from qsched.calibration.least_squares import FORMS, FullRun
@@ -36,6 +34,7 @@ from qsched.calibration.result import (
     verdict_of,
 )
 from qsched.calibration.search import planned_pictures, run_search
+from qsched.calibration.search_identity import own_identity, search_name
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import fit_surface
 from qsched.calibration.trajectory import TrajectoryRenderer
@@ -60,6 +59,7 @@ def calibrate(
     full: FullRun | None = None,
     also: Sequence[Scorer] = (),
     judge: Scorer | None = None,
+    measurer: BatchMeasurer | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> CalibrationResult:
     """Search, check on held-out prompts, decide. `backbone` is already in the precision to be calibrated.
@@ -67,6 +67,7 @@ def calibrate(
     journal     file that the search resumes from; `identity` says what its values belong to
     full        the full-precision run of the calibration prompts, for the closed-form strategy
     also        additional scorers for the held-out pictures: reported, not used by the search
+    measurer    measures the batches of the search elsewhere; None: this process does
     judge       a scorer that the search did not maximise: harm by it on held-out prompts overrules a gain in JAQ
     """
     check_prompts(prompts, heldout)
@@ -92,6 +93,7 @@ def calibrate(
             planned=planned,
             batch_rows=settings.batch_rows,
             spent_before=0 if full is None else full.nfe,
+            measurer=measurer,
             on_progress=on_progress,
         )
 
@@ -366,34 +368,3 @@ def check_prompts(prompts: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
             f"{len(shared)} held-out prompt(s) are also calibration prompts (up to case and spaces), such as "
             f"{min(shared)!r}; keep them apart"
         )
-
-
-def own_identity(
-    settings: CalibrationSettings, steps: int, prompts: Sequence[Prompt], objective: Jaq
-) -> dict[str, object]:
-    """What the stored values depend on; not the strategy, family, range or batch: values are shared by those."""
-    record = objective.record
-    return {
-        "steps": steps,
-        "seed": settings.seed,
-        "prompts": prompts_digest(prompts),
-        "k_units": settings.k_units,
-        "objective": [record.k, record.tc.name, record.tc.version, record.iq.name, record.iq.version],
-    }
-
-
-def search_name(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> str:
-    """Which search of a journal's values this is: its cost is counted under this name. A budget may be raised later."""
-    if settings.is_closed_form:
-        return settings.strategy
-    ranges = dict(zip(family.kinds, family.bounds, strict=True))
-    parts = [f"{kind} {low!r}..{high!r}" for kind, (low, high) in ranges.items()]
-    name = f"{settings.strategy} {settings.size_for(family, n_prompts)} {family.name} {family.vary}"
-    more = ["growing"] if settings.grows else []
-    more += [f"early {settings.early_decode}"] if settings.decodes_early else []
-    return ", ".join([name, *parts, *more])
-
-
-def prompts_digest(prompts: Sequence[Prompt]) -> str:
-    """SHA-256 of ids and texts, in order."""
-    return hashlib.sha256(json.dumps([(p.prompt_id, p.prompt) for p in prompts]).encode()).hexdigest()

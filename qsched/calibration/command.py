@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from qsched.backbones import (
 from qsched.backbones.spec import DEFAULT_STEPS, BackboneSpec, Lora
 from qsched.calibration.calibrate import calibrate, check_prompts, seeds_of, with_control
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import SearchProgress
+from qsched.calibration.evaluate import BatchMeasurer, SearchProgress
 from qsched.calibration.judge import AUTO, judge_name, load_judge
 from qsched.calibration.least_squares import FullRun, full_run
 from qsched.calibration.record import build_record, write_record
@@ -39,6 +40,8 @@ from qsched.scoring.jaq_score import checked_k
 TINY = ("tiny-flux", "tiny-sdxl")
 DEFAULT_PROMPTS = 25
 DEFAULT_HELDOUT = 100
+LOCAL = "local"
+EXECUTORS = (LOCAL, "ray")
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,19 @@ class CalibrationFiles:
 
 
 def run_calibration(
-    request: CalibrationRequest, *, on_progress: Callable[[SearchProgress], None] | None = None
+    request: CalibrationRequest,
+    *,
+    executor: str = LOCAL,
+    workers: int | None = None,
+    on_progress: Callable[[SearchProgress], None] | None = None,
 ) -> CalibrationFiles:
-    """Carry out the request and write `out` (.json), the report next to it (.html) and the journal it resumes from."""
+    """Carry out the request and write `out` (.json), the report next to it (.html) and the journal it resumes from.
+
+    executor    `local`, or `ray`: workers of a Ray cluster measure the batches of the search
+    """
     quiet_libraries()
     check_request(request)
+    check_executor(request, executor, workers)
     spec, recipe = request.spec(), find_recipe(request.precision)
     device = str(checked_device(request.device))
     prompts, heldout = split_prompts(request)
@@ -103,19 +114,21 @@ def run_calibration(
     report = quantize_for(request, backbone, prompts)
     identity = _identity(request, backbone, report)
     coefficients_path, report_path, journal = output_paths(request.out)
-    result = calibrate(
-        backbone,
-        objective,
-        prompts,
-        heldout,
-        request.settings,
-        journal=journal,
-        identity=identity,
-        full=full,
-        also=also,
-        judge=judge,
-        on_progress=on_progress,
-    )
+    with _measurer(request, executor, workers) as measurer:
+        result = calibrate(
+            backbone,
+            objective,
+            prompts,
+            heldout,
+            request.settings,
+            journal=journal,
+            identity=identity,
+            full=full,
+            also=also,
+            judge=judge,
+            measurer=measurer,
+            on_progress=on_progress,
+        )
     if request.control and recipe.dtype_name is None and any(one.has_candidate for one in result.outcomes):
         # One model at a time: the quantized copy goes before the full-precision one comes.
         del backbone
@@ -128,6 +141,34 @@ def run_calibration(
 
     write_report(report_path, result, record)
     return CalibrationFiles(result, record, coefficients_path, report_path)
+
+
+def check_executor(request: CalibrationRequest, executor: str, workers: int | None) -> None:
+    """InputError for an executor that is unknown, or that this search cannot use."""
+    if executor not in EXECUTORS:
+        raise CalibrationError(f"executor {executor!r} is unknown; choose {' or '.join(EXECUTORS)}")
+    if executor == LOCAL:
+        if workers is not None:
+            raise CalibrationError(f"workers {workers}: only --executor ray has workers; add it, or leave this out")
+        return
+    from qsched.calibration.ray_search import check_for_workers
+
+    check_for_workers(request.settings)
+
+
+@contextmanager
+def _measurer(request: CalibrationRequest, executor: str, workers: int | None) -> Iterator[BatchMeasurer | None]:
+    """Who measures the batches of the search: None for this process."""
+    if executor == LOCAL:
+        yield None
+        return
+    from qsched.calibration.ray_search import RayMeasurer
+
+    measurer = RayMeasurer(request, workers=workers)
+    try:
+        yield measurer
+    finally:
+        measurer.close()
 
 
 def run_shard(

@@ -7,7 +7,8 @@ over another range. They must not steer the search or win it, so everything repo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,12 +73,59 @@ class CandidateObjective(Protocol):
     def table(self) -> tuple[list[Coefficients], np.ndarray]: ...
 
 
+@dataclass(frozen=True)
+class BatchTerms:
+    """TC and IQ of the pictures of a batch, in its order, and the model evaluations that they took."""
+
+    tc: tuple[float, ...]
+    iq: tuple[float, ...]
+    nfe: int
+
+
+class BatchMeasurer(Protocol):
+    """Measures batches elsewhere (ray_search.py)."""
+
+    def measure(self, batches: Sequence[Sequence[tuple[Coefficients, int]]]) -> Iterator[tuple[int, BatchTerms]]:
+        """(number of the batch, its terms), each batch once, in any order."""
+        ...
+
+
+class LocalMeasurer:
+    """Renders and scores a batch in this process; prompts are known by their numbers."""
+
+    def __init__(
+        self, renderer: TrajectoryRenderer, objective: Jaq, prompts: Sequence[Prompt], seeds: Sequence[int]
+    ) -> None:
+        self._renderer, self._objective = renderer, objective
+        self._prompts, self._seeds = list(prompts), list(seeds)
+        self.first_step_known = False
+
+    def know_first_step(self) -> None:
+        """Evaluate the first step of all prompts, in batches that depend on nothing else, unless it is known."""
+        if not self.first_step_known:
+            self._renderer.evaluate_first_step(self._prompts, self._seeds)
+            self.first_step_known = True
+
+    def measure_one(self, batch: Sequence[tuple[Coefficients, int]]) -> BatchTerms:
+        """The terms of one batch."""
+        before = self._renderer.nfe
+        rows = [BatchRow(self._prompts[i], self._seeds[i], candidate) for candidate, i in batch]
+        self.know_first_step()
+        images = self._renderer.render(rows)
+        scores = self._objective.score(
+            images,
+            [row.prompt.prompt for row in rows],
+            names=[f"{row.prompt.prompt_id} at {row.coefficients.words}" for row in rows],
+        )
+        return BatchTerms(tuple(scores.tc), tuple(scores.iq), self._renderer.nfe - before)
+
+
 class Evaluator:
     """The objective function of the search, with its memory. One evaluator a set of prompts.
 
     Candidates are known by their numbers step by step (`Coefficients.at_steps`), so the families share their values.
     `spent_before` NFE of another model, the full-precision run, count as the search's. A `shard` (i of n, from 1)
-    measures every n-th batch.
+    measures every n-th batch. A `measurer` measures the batches elsewhere; then a budget means nothing.
     """
 
     def __init__(
@@ -93,6 +141,7 @@ class Evaluator:
         batch_rows: int = 32,
         spent_before: int = 0,
         shard: tuple[int, int] | None = None,
+        measurer: BatchMeasurer | None = None,
         on_progress: Callable[[SearchProgress], None] | None = None,
     ) -> None:
         self._renderer, self._objective = renderer, objective
@@ -109,7 +158,8 @@ class Evaluator:
         self._of_others: set[tuple[Coefficients, int]] = set()  # what other shards measure
         self._rendered = 0
         self._reserve = 0
-        self._first_step_known = False
+        self._here = LocalMeasurer(renderer, objective, self._prompts, self._seeds)
+        self._elsewhere, self._elsewhere_nfe = measurer, 0
 
     @property
     def n_prompts(self) -> int:
@@ -132,7 +182,7 @@ class Evaluator:
     @property
     def nfe(self) -> int:
         """Model evaluations so far, earlier runs of the same search included."""
-        return self._resumed_nfe + self._renderer.nfe - self._nfe_before
+        return self._resumed_nfe + self._renderer.nfe - self._nfe_before + self._elsewhere_nfe
 
     @property
     def seconds(self) -> float:
@@ -167,8 +217,11 @@ class Evaluator:
         wanted = dict.fromkeys((key, i) for key in keys for i in chosen)
         new = [(key, i) for key, i in wanted if (key, self._prompts[i].prompt_id) not in self._asked]
         new = [work for work in new if work not in self._of_others]
-        for start in range(0, len(new), self._batch_rows):
-            batch = new[start : start + self._batch_rows]
+        batches = [new[start : start + self._batch_rows] for start in range(0, len(new), self._batch_rows)]
+        if self._elsewhere is not None:
+            self._know_from(self._elsewhere, batches)
+            batches = []
+        for batch in batches:
             if self._is_mine():
                 self._know(batch)
             else:
@@ -223,6 +276,28 @@ class Evaluator:
         if self._on_progress is not None:
             self._on_progress(self._progress())
 
+    def _know_from(self, elsewhere: BatchMeasurer, batches: list[list[tuple[Coefficients, int]]]) -> None:
+        """Have others measure what the journal lacks. What this run knows comes in the order of the batches."""
+        named = [[(candidate, self._prompts[i].prompt_id) for candidate, i in batch] for batch in batches]
+        lacking = [
+            [work for work, key in zip(batch, keys, strict=True) if key not in self._journal.values]
+            for batch, keys in zip(batches, named, strict=True)
+        ]
+        numbers = [number for number, missing in enumerate(lacking) if missing]
+        left = deque(range(len(batches)))
+
+        def ask_in_order() -> None:
+            while left and all(key in self._journal.values for key in named[left[0]]):
+                self._ask(named[left.popleft()])
+            if self._on_progress is not None:
+                self._on_progress(self._progress())
+
+        for place, terms in elsewhere.measure([lacking[number] for number in numbers]):
+            self._elsewhere_nfe += terms.nfe
+            self._keep(lacking[numbers[place]], terms)
+            ask_in_order()
+        ask_in_order()
+
     def _ask(self, keys: Iterable[tuple[Coefficients, str]]) -> None:
         for candidate, prompt_id in keys:
             measured = self._journal.values[candidate, prompt_id]
@@ -239,7 +314,7 @@ class Evaluator:
             return 0
         if self._budget.nfe is None:
             return wanted
-        left = self._budget.nfe - self._reserve - self.nfe - (0 if self._first_step_known else self.n_prompts)
+        left = self._budget.nfe - self._reserve - self.nfe - (0 if self._here.first_step_known else self.n_prompts)
         later_steps = self._renderer.steps - 1
         if left < 0:
             return 0
@@ -247,22 +322,15 @@ class Evaluator:
 
     def know_first_step(self) -> None:
         """Evaluate the first step of all prompts, in batches that depend on nothing else, unless it is known."""
-        if not self._first_step_known:
-            self._renderer.evaluate_first_step(self._prompts, self._seeds)
-            self._first_step_known = True
+        self._here.know_first_step()
 
     def _measure(self, work: list[tuple[Coefficients, int]]) -> None:
-        rows = [BatchRow(self._prompts[i], self._seeds[i], candidate) for candidate, i in work]
-        self.know_first_step()
-        images = self._renderer.render(rows)
-        scores = self._objective.score(
-            images,
-            [row.prompt.prompt for row in rows],
-            names=[f"{row.prompt.prompt_id} at {row.coefficients.words}" for row in rows],
-        )
+        self._keep(work, self._here.measure_one(work))
+
+    def _keep(self, work: list[tuple[Coefficients, int]], terms: BatchTerms) -> None:
         measured = [
             Measured(candidate, self._prompts[i].prompt_id, tc, iq)
-            for (candidate, i), tc, iq in zip(work, scores.tc, scores.iq, strict=True)
+            for (candidate, i), tc, iq in zip(work, terms.tc, terms.iq, strict=True)
         ]
         self._journal.append(measured, nfe=self.nfe, seconds=self.seconds)
         self._rendered += len(measured)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from qsched.calibration.calibrate import prompts_digest
 from qsched.calibration.result import CalibrationResult, MethodOutcome
+from qsched.calibration.search_identity import prompts_digest
 from qsched.files import write_atomic
 from qsched.generation.provenance import git_commit, versions
 from qsched.scheduling.coefficients import BIAS_KEY

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsched.backbones import Backbone
-from qsched.calibration.calibrate import own_identity, planned_pictures_of, search_name, seeds_of
+from qsched.calibration.calibrate import planned_pictures_of, seeds_of
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Evaluator, SearchProgress
 from qsched.calibration.journal import Journal, shard_journal
 from qsched.calibration.search import run_search
+from qsched.calibration.search_identity import own_identity, search_name
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import TrajectoryRenderer
 from qsched.generation import Prompt

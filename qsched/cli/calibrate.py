@@ -108,6 +108,12 @@ def calibrate(
     shard: str | None = typer.Option(
         None, "--shard", help="Only measure part I/N of a grid (or torchrun); then run the command without it."
     ),
+    executor: str = typer.Option(
+        "local", "--executor", help="local, or ray: workers of a Ray cluster measure a race or grid (extra ray)."
+    ),
+    workers: int | None = typer.Option(
+        None, "--workers", min=1, help="Ray's workers; default: one per GPU, or one per CPU."
+    ),
     no_control: bool = typer.Option(False, "--no-control", help="Skip the full-precision control."),
     force: bool = typer.Option(False, "--force", help="Keep the best candidate even if held-out prompts show no gain."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what it takes: NFE, pictures, bytes, time."),
@@ -132,7 +138,7 @@ def calibrate(
     from qsched.backbones.spec import parse_lora
 
     quiet_libraries()
-    from qsched.calibration.command import CalibrationRequest, check_request, run_calibration
+    from qsched.calibration.command import LOCAL, CalibrationRequest, check_executor, check_request, run_calibration
     from qsched.calibration.evaluate import Budget
     from qsched.calibration.families import Box
     from qsched.calibration.settings import CalibrationSettings
@@ -196,11 +202,14 @@ def calibrate(
         _report_probe(request)
         return
     if shard is not None:
+        if executor != LOCAL:
+            raise InputError(f"--shard and --executor {executor} are two ways to share a search; leave one of them out")
         _run_shard(request, shard)
         return
     check_request(request)
+    check_executor(request, executor, workers)
     with _SearchDisplay() as display:
-        done = run_calibration(request, on_progress=display.show)
+        done = run_calibration(request, executor=executor, workers=workers, on_progress=display.show)
     _report(done)
 
 

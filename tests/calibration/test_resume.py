@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from qsched.backbones import load_backbone
-from qsched.calibration.calibrate import calibrate, search_name
+from qsched.calibration.calibrate import calibrate
 from qsched.calibration.evaluate import Budget, BudgetSpent, Evaluator
 from qsched.calibration.families import Box, CoefficientFamily
 from qsched.calibration.journal import Journal
 from qsched.calibration.search import DEFAULT_SIZES, planned_pictures, run_search
+from qsched.calibration.search_identity import search_name
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import BatchRow
 from qsched.generation import Prompt, read_prompts

@@ -11,7 +11,8 @@ import pytest
 from qsched.errors import InputError
 from qsched.generation import Request, make_plan, parse_arms, ray_executor
 from qsched.generation.executors import Loading, Lost, Made, Task, find_executor
-from qsched.generation.ray_executor import RayExecutor, WorkerCrash
+from qsched.generation.ray_executor import RayExecutor
+from qsched.generation.ray_pool import WorkerCrash
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ def test_a_dead_worker_is_replaced_its_batch_made_again_and_three_deaths_end_the
     tasks = [Task(arm, batch) for arm in plan.arms for batch in plan.batches()]
     counter = tmp_path / "deaths"
     request = Request(backbone="tiny-flux", arms="", prompts=prompts, out=counter, device="cpu")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         executor = RayExecutor(request, plan, None, workers=2)
         counter.write_text("1")

@@ -11,6 +11,7 @@ from qsched.backbones import find_spec
 from qsched.generation import make_plan, parse_arms
 from qsched.generation.executors import Lost, Made, Task
 from qsched.generation.ray_executor import RayExecutor
+from qsched.generation.ray_pool import RayPool
 
 
 class ActorDied(Exception):
@@ -59,15 +60,17 @@ def test_idle_workers_of_a_lost_node_do_not_end_the_run(tmp_path) -> None:
         first, *others = sorted(references, key=lambda one: one.place)
         return [first], others
 
-    executor = RayExecutor.__new__(RayExecutor)
-    executor._ray = SimpleNamespace(
+    executor, pool = RayExecutor.__new__(RayExecutor), RayPool.__new__(RayPool)
+    executor._pool = pool
+    pool._doing = str
+    pool._ray = SimpleNamespace(
         put=lambda value: value,
         get=lambda reference: reference.get(),
         wait=wait,
         exceptions=SimpleNamespace(RayActorError=ActorDied, RayTaskError=KeyError),
     )
-    executor._actors = [lost_node.worker() for _ in range(4)]
-    executor._new = good_node.worker  # type: ignore[method-assign]
+    pool._workers = [lost_node.worker() for _ in range(4)]
+    pool._new = good_node.worker  # type: ignore[method-assign]
     events = list(executor.run([Task(plan.arms[0], batch)]))
     assert [event.pictures for event in events if isinstance(event, Made)] == [[job.key for job in batch]]
     assert sum(isinstance(event, Lost) for event in events) == 4
