@@ -34,6 +34,9 @@ def score(
     baseline: str | None = typer.Option(None, "--baseline", help="Arm to compare with; default: the first."),
     weights: list[str] = typer.Option([], "--weights", help=WEIGHTS_HELP),
     k: float = typer.Option(2.0, "--k", help=K_HELP),
+    k_units: str = typer.Option(
+        "raw", "--k-units", help="raw, or sd: TC and IQ in units of their spread over the baseline's pictures."
+    ),
     fid: str | None = typer.Option(
         None, "--fid", help="FID to a folder, an .npz of statistics, or 'baseline' (pyiqa)."
     ),
@@ -76,12 +79,13 @@ def score(
     manifest = read_manifest(location)
     from qsched.scoring.image_set.report import make_result_folder, write_set_scores
     from qsched.scoring.image_set.scores import score_set
-    from qsched.scoring.jaq_score import checked_k
+    from qsched.scoring.jaq_score import checked_k, checked_unit_kind
     from qsched.scoring.registry import load_metrics, parse_metrics, parse_weights
     from qsched.scoring.visible_difference import find_display
 
     # Check everything that can be wrong before the minutes of work.
     checked_k(k)
+    units = checked_unit_kind(k_units)
     find_display(display)
     place = torch_device(device)
     target = location if out is None else read_location(out)
@@ -106,6 +110,7 @@ def score(
             references=references,
             baseline=baseline,
             k=k,
+            k_units=units,
             distance=distance,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

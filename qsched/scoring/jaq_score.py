@@ -105,6 +105,14 @@ def checked_k(k: float) -> float:
     return k
 
 
+def checked_unit_kind(kind: str) -> UnitKind:
+    """`raw` or `sd`; InputError for anything else."""
+    for known in UNIT_KINDS:
+        if kind == known:
+            return known
+    raise InputError(f"k units {kind!r} are unknown; choose {' or '.join(UNIT_KINDS)}")
+
+
 class Jaq:
     """Scores images by JAQ; one CLIP pass per image if both scorers use the same CLIP."""
 

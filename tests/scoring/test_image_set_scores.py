@@ -60,6 +60,19 @@ def test_jaq_is_the_sum_of_its_terms_for_every_image(small_image_set, clip_folde
         assert image["jaq"] == pytest.approx(image["clipscore"] + 0.5 * image["clip-iqa"])
 
 
+def test_units_of_spread_are_those_of_the_baselines_pictures(small_image_set, clip_folder, tmp_path):
+    scores = score(small_image_set, clip_folder, k=0.5, k_units="sd", baseline="w4a4")
+    base = [image for image in scores.images if image["arm"] == "w4a4"]
+    tc, iq = (np.std([image[name] for image in base], ddof=1) for name in ("clipscore", "clip-iqa"))
+    for image in scores.images:
+        assert image["jaq"] == pytest.approx(image["clipscore"] / tc + 0.5 * image["clip-iqa"] / iq)
+    assert "units of their spread over the pictures of w4a4" in render_set_scores(scores)
+    assert scores_to_json(scores)["jaq"]["units"]["kind"] == "sd"
+    scorers, references = load_metrics("psnr", weights={})
+    with pytest.raises(InputError, match="there is no JAQ"):
+        score_set(small_image_set, scorers=scorers, references=references, k_units="sd")
+
+
 def test_the_twin_is_the_picture_of_the_same_prompt(small_image_set, clip_folder):
     rows = {(r.arm, r.prompt_id): r for r in iter_rows(small_image_set)}
     pair = [Image.open(small_image_set / rows[arm, "p3"].file_name) for arm in ("w4a4", "fp32")]

@@ -163,7 +163,13 @@ def _jaq_statement(scores: SetScores) -> str:
         return ""
     terms = (("TC", scores.jaq.tc), ("IQ", scores.jaq.iq))
     described = "; ".join(f"{term} is {i.name} ({i.scale}; {i.version})" for term, i in terms)
-    return f"JAQ = TC + k IQ with k = {scores.jaq.k:g}; {described}."
+    units = scores.jaq.units
+    if units.kind == "sd":
+        described += (
+            f"; in units of their spread over the pictures of {scores.baseline}: {units.tc:.4g} and {units.iq:.4g}"
+        )
+    formula = "TC + k IQ" if units.kind == "raw" else "TC / sd(TC) + k IQ / sd(IQ)"
+    return f"JAQ = {formula} with k = {scores.jaq.k:g}; {described}."
 
 
 def _metric_section(scores: SetScores, name: str) -> MetricSection:

@@ -12,7 +12,7 @@ from qsched.scoring.image_set.distance import DistanceRequest, score_distance
 from qsched.scoring.image_set.shown import prompts_to_show
 from qsched.scoring.image_set.table import JAQ, ArmScores, MetricOfArm, Repair, Seconds, SetScores, WorstPrompt
 from qsched.scoring.image_set.values import Values, pair_key, score_rows
-from qsched.scoring.jaq_score import DEFAULT_K, JaqRecord, checked_k, jaq
+from qsched.scoring.jaq_score import DEFAULT_K, RAW, JaqRecord, UnitKind, checked_k, jaq, spread_units
 from qsched.scoring.paired import PairedDifference, mean_interval, paired_difference
 from qsched.scoring.protocol import Scorer
 from qsched.scoring.reference_metrics import ReferenceMetric
@@ -27,14 +27,17 @@ def score_set(
     references: Sequence[ReferenceMetric] = (),
     baseline: str | None = None,
     k: float = DEFAULT_K,
+    k_units: UnitKind = "raw",
     distance: DistanceRequest | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SetScores:
     """Score every picture of the set; the baseline is the first arm unless named.
 
-    If a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added.
+    If a text scorer and an image scorer are among `scorers`, `jaq` of the first of each is added;
+    with `k_units="sd"` in units of their spread over the pictures of the baseline.
     `distance` adds one of every arm, as a set of pictures, to a reference.
-    Raises InputError for an unknown arm or a k out of range, IntegrityError for a picture that is not its row's.
+    Raises InputError for an unknown arm, a k out of range or a term without spread, IntegrityError for a picture that
+    is not its row's.
     """
     checked_k(k)
     manifest = read_manifest(folder)
@@ -45,7 +48,7 @@ def score_set(
     if empty:
         raise InputError(f"{folder} has no pictures of {empty[0]!r} yet; finish it with `qsched generate-pairs`")
     values = score_rows(folder, rows, by_arm[base], scorers, references, on_progress)
-    record = _add_jaq(values, scorers, k)
+    record = _add_jaq(values, scorers, k, [row.image_id for row in by_arm[base]] if k_units == "sd" else None)
     distances: dict[str, float] = {}
     distance_record = None
     if distance is not None:
@@ -92,15 +95,28 @@ def _baseline(manifest: Manifest, name: str | None) -> str:
     return name or names[0]
 
 
-def _add_jaq(values: Values, scorers: Sequence[Scorer], k: float) -> JaqRecord | None:
+def _add_jaq(
+    values: Values, scorers: Sequence[Scorer], k: float, spread_over: Sequence[str] | None
+) -> JaqRecord | None:
+    """Add JAQ to the values of every picture, in units of the terms' spread over these pictures, or raw."""
     # The ground-truth check reads the prompt too, but it is not a text-compatibility model: JAQ leaves it out.
     tc = next((s.info for s in scorers if s.info.kind == "text" and s.info.name != "tiny-check"), None)
     iq = next((s.info for s in scorers if s.info.kind == "image" and s.info.higher_is_better), None)
     if tc is None or iq is None:
+        if spread_over is not None:
+            raise InputError(
+                "--k-units sd: without a text scorer and an image scorer there is no JAQ; add clipscore and clip-iqa "
+                "to --metrics, or leave it out"
+            )
         return None
+    units = RAW
+    if spread_over is not None:
+        units = spread_units(
+            [values[image][tc.name] for image in spread_over], [values[image][iq.name] for image in spread_over]
+        )
     for one in values.values():
-        one[JAQ] = jaq(one[tc.name], one[iq.name], k=k)
-    return JaqRecord(tc, iq, k)
+        one[JAQ] = jaq(one[tc.name], one[iq.name], k=k, units=units)
+    return JaqRecord(tc, iq, k, units)
 
 
 def _arm_metrics(
