@@ -101,7 +101,7 @@ class RayPool(Generic[TaskT]):
         options: dict[str, Any] = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": share}
         stated = os.environ.get("OMP_NUM_THREADS", "")
         threads = int(stated) if stated.isdigit() and int(stated) > 0 else (None if gpus else share)
-        self._class = ray.remote(worker).options(max_restarts=0, **options)
+        self._class: Any = ray.remote(worker).options(max_restarts=0, **options)
         self._arguments = (*arguments, threads)
         self._workers = [self._new() for _ in range(n)]
 
