@@ -113,7 +113,7 @@ def test_ids_that_two_files_share_get_the_number_of_their_file(tmp_path: Path) -
 def test_a_plan_counts_prompts_that_are_not_here_by_their_limit(tmp_path: Path) -> None:
     prompts, notes = stand_in_prompts([PromptSource(file="sDCI.yaml", limit=7)], folder=tmp_path)
     assert len(prompts) == 7 and "its limit of 7 is taken" in notes[0]
-    with pytest.raises(InputError, match="nobody knows how many"):
+    with pytest.raises(InputError, match="the number of prompts is unknown"):
         stand_in_prompts([PromptSource(file="sDCI.yaml")], folder=tmp_path)
 
 
