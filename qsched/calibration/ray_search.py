@@ -56,7 +56,7 @@ class RayMeasurer:
             out=request.out.resolve(),
             weights=weights,
         )
-        self._pool = RayPool[Batch](_Worker, (there,), device=request.device, workers=workers, doing=_doing)
+        self._pool = RayPool[Batch](_SearchWorker, (there,), device=request.device, workers=workers, doing=_doing)
 
     def measure(self, batches: Sequence[Sequence[tuple[Coefficients, int]]]) -> Iterator[tuple[int, BatchTerms]]:
         """(number of the batch, its terms) as they come."""
@@ -70,7 +70,7 @@ class RayMeasurer:
         self._pool.close()
 
 
-class _Worker:
+class _SearchWorker:
     """The quantized model and the objective, in a process of its own."""
 
     def __init__(self, request: CalibrationRequest, threads: int | None) -> None:
