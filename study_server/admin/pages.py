@@ -10,6 +10,7 @@ from qsched.records.owner_api import PaymentInfo
 from study_server.admin.figures import RunningSoFar
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
 from study_server.admin.progress import AnswersSoFar, StudyProgress
+from study_server.quality.payments import PaidPerson
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
 from study_server.studies.design import StudyDesign
@@ -108,7 +109,7 @@ class PersonPage:
 @dataclass(frozen=True, slots=True)
 class PaymentsPage:
     template: ClassVar[str] = "admin/payments.html"
-    payments: tuple[tuple[PersonRow, PaymentInfo], ...]
+    payments: tuple[tuple[PaidPerson, PaymentInfo], ...]
 
 
 @dataclass(frozen=True, slots=True)

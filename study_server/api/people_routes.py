@@ -14,7 +14,7 @@ from study_server.db import Tx
 from study_server.errors import NotFound
 from study_server.quality.exclusion import Exclusion, exclude, find_person, include
 from study_server.quality.forgetting import forget
-from study_server.quality.payments import payments_of
+from study_server.quality.payments import paid_people, payments_of
 from study_server.quality.people import read_people, read_person
 from study_server.studies.actions import record_action
 from study_server.studies.study import Study
@@ -81,8 +81,8 @@ async def list_payments(
 
 
 def _payments(tx: Tx, study: Study, *, start: int, limit: int) -> tuple[tuple[owner_api.PaymentInfo, ...], str | None]:
-    people = read_people(tx, study_id=study.id, before=start, limit=limit)
-    rows = tuple(payment for _, payment in payments_of(tx, study, people))
+    people = paid_people(tx, study, before=start, limit=limit)
+    rows = tuple(payment for person in people for payment in payments_of(tx, study, person))
     return rows, str(people[-1].id) if len(people) == limit else None
 
 

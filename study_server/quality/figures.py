@@ -141,6 +141,21 @@ def work_figures(answers: Sequence[CountedAnswer], everybody: Preferences) -> Wo
     )
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAnswerFigures:
+    """What the trials with a known answer say: checks passed, gold right, repeats answered alike."""
+
+    checks: Share
+    gold: Share
+    repeats: Share
+
+
+def known_answer_figures(answers: Sequence[CountedAnswer]) -> KnownAnswerFigures:
+    """Those of one person; of their task answers only those to repeated pairs matter."""
+    scored = [answer for answer in answers if answer.kind != Kind.PRACTICE]
+    return KnownAnswerFigures(checks=_checks(scored), gold=_gold(scored), repeats=_repeats(scored))
+
+
 def _count(flags: Iterable[bool]) -> Share:
     kept = list(flags)
     return Share(sum(kept), len(kept))

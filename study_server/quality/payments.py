@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qsched.records.owner_api import PaymentInfo
 from study_server.db import Statement, Tx
-from study_server.quality.people import PersonRow, SessionRow, every_person
+from study_server.quality.figures import CountedAnswer, KnownAnswerFigures, known_answer_figures
+from study_server.quality.people import PEOPLE_AT_ONCE, SESSIONS, SessionRow
 from study_server.studies.platform import Platform
 from study_server.studies.session_length import failures_allowed_to_reject
 from study_server.studies.study import Study
 
+# Simulated people and owners' previews are paid nothing, and a study may have thousands of them.
+PAGE = Statement("""
+    SELECT a.id, a.pseudonym, a.excluded_reason FROM annotators a
+    WHERE a.study_id = :study AND a.id < :before
+      AND EXISTS (SELECT 1 FROM sessions s WHERE s.annotator_id = a.id AND NOT s.simulated)
+      AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.annotator_id = a.id AND s.preview)
+    ORDER BY a.id DESC LIMIT :limit
+""")
 NAMES = Statement("""
     SELECT s.pseudonym, i.platform, i.external_id, ps.external_study, ps.external_session
     FROM sessions s
@@ -19,23 +30,66 @@ NAMES = Statement("""
     LEFT JOIN platform_sessions ps ON ps.session_id = s.id
     WHERE s.annotator_id = :annotator
 """)
+# Of the task only pairs that were shown again: checks, gold and repeats is all that the list says of somebody's work.
+ANSWERS = Statement("""
+    SELECT s.annotator_id, a.id, a.pair_id, a.kind, a.first_on_left, a.expected, v.question, v.choice, v.response_ms,
+           v.display, a.counted
+    FROM sessions s
+    JOIN assignments a ON a.session_id = s.id
+    JOIN votes v ON v.assignment_id = a.id
+    WHERE s.study_id = :study AND s.annotator_id BETWEEN :low AND :high
+      AND (a.kind <> 'task' OR a.pair_id IN (SELECT r.pair_id FROM sessions m JOIN assignments r ON r.session_id = m.id
+                                             WHERE m.annotator_id = s.annotator_id AND r.kind = 'repeat'))
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    ORDER BY v.id
+""")
 
 
-def read_payments(tx: Tx, study: Study) -> Iterator[tuple[PersonRow, PaymentInfo]]:
+@dataclass(frozen=True, slots=True)
+class PaidPerson:
+    """One annotator as the payment list needs them."""
+
+    id: int
+    pseudonym: str
+    excluded_reason: str | None
+    sessions: tuple[SessionRow, ...]
+    work: KnownAnswerFigures
+
+
+def read_payments(tx: Tx, study: Study) -> Iterator[tuple[PaidPerson, PaymentInfo]]:
     """Every participation with its person, the newest person first. Simulated ones and previews are left out."""
-    return payments_of(tx, study, every_person(tx, study_id=study.id))
+    before = 2**62
+    while people := paid_people(tx, study, before=before, limit=PEOPLE_AT_ONCE):
+        for person in people:
+            for payment in payments_of(tx, study, person):
+                yield person, payment
+        before = people[-1].id
 
 
-def payments_of(tx: Tx, study: Study, people: Iterable[PersonRow]) -> Iterator[tuple[PersonRow, PaymentInfo]]:
-    """The participations of some people of a study."""
-    for person in people:
-        names = {session: named for session, *named in tx.all(NAMES, annotator=person.id)}
-        for session in person.sessions:
-            if not session.simulated:
-                yield person, _payment(study, person, session, names[session.pseudonym])
+def paid_people(tx: Tx, study: Study, *, before: int, limit: int) -> list[PaidPerson]:
+    """The people to pay with a number below `before`, the newest first."""
+    rows = tx.all(PAGE, study=study.id, before=before, limit=limit)
+    if not rows:
+        return []
+    between = {"study": study.id, "low": rows[-1][0], "high": rows[0][0]}
+    sessions: dict[int, list[SessionRow]] = defaultdict(list)
+    for annotator, *values in tx.all(SESSIONS, **between):
+        sessions[annotator].append(SessionRow(*values))
+    answers: dict[int, list[CountedAnswer]] = defaultdict(list)
+    for annotator, *values in tx.all(ANSWERS, **between):
+        answers[annotator].append(CountedAnswer(*values))
+    return [PaidPerson(*row, tuple(sessions[row[0]]), known_answer_figures(answers[row[0]])) for row in rows]
 
 
-def _payment(study: Study, person: PersonRow, session: SessionRow, names: list[str | None]) -> PaymentInfo:
+def payments_of(tx: Tx, study: Study, person: PaidPerson) -> Iterator[PaymentInfo]:
+    """The participations of a person."""
+    names = {session: named for session, *named in tx.all(NAMES, annotator=person.id)}
+    for session in person.sessions:
+        if not session.simulated:
+            yield _payment(study, person, session, names[session.pseudonym])
+
+
+def _payment(study: Study, person: PaidPerson, session: SessionRow, names: list[str | None]) -> PaymentInfo:
     work = person.work
     platform, platform_id, platform_study, submission = names
     missed = work.checks.of - work.checks.part

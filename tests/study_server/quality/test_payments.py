@@ -14,7 +14,8 @@ from qsched.records.payment_list import COLUMNS, payments_csv
 from study_server.export import export_votes
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude
-from study_server.quality.payments import read_payments
+from study_server.quality.payments import paid_people, read_payments
+from study_server.quality.people import read_people
 from study_server.studies.actions import COMMAND_LINE
 from study_server.studies.cache import find_study
 from tests.study_server.visiting import Visitor, query, serving
@@ -127,3 +128,31 @@ async def test_the_commands_write_a_private_file_and_show_pseudonyms_only(settin
     assert "excluded" in call("exclude", "s", "--platform-id", "good", "--reason", "asked to be left out")
     assert "asked to be left out" in call("people", "s")
     assert "included again; 4 votes count" in call("include", "s", "--platform-id", "good")
+
+
+async def test_the_list_asks_for_known_answers_only_and_says_what_the_annotators_page_says(
+    settings, database, make_study
+):
+    make_study(
+        platform={"name": "prolific", "completion_code": "DONE1"},
+        pairs_per_annotator=10,
+        repeat_rate=0.3,
+        gold=[{"prompt": "p1", "better": "fp32", "worse": "w4a4"}],
+        instructed=2,
+        votes_per_pair=3,
+    )
+    async with serving(settings) as browser:
+        for name, answer in (("good", right), ("lazy", wrong)):
+            await (await Visitor(browser()).enter(LINK.format(name))).vote_all(answer)
+        for _ in range(3):
+            await (await Visitor(browser()).enter("?simulated=1")).vote_all(limit=2)
+    with database.snapshot() as tx:
+        study = find_study(tx, "s")
+        people = {row.pseudonym: row.work for row in read_people(tx, study_id=study.id)}
+        paid = paid_people(tx, study, before=2**62, limit=2)
+        assert len(people) == 5 and len(paid) == 2, "simulated people are not even read"
+        for person in paid:
+            work = people[person.pseudonym]
+            assert (person.work.checks, person.work.gold, person.work.repeats) == (work.checks, work.gold, work.repeats)
+            assert work.repeats.of > 0 and work.checks.of == 2 and work.gold.of == 1
+        assert paid_people(tx, study, before=paid[-1].id, limit=2) == []
