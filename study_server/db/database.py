@@ -106,6 +106,13 @@ class Database:
         self.check_in_place()
         return self._connect_sqlite()
 
+    def interrupt(self, connection: RawConnection) -> None:
+        """End the statement that a connection of `connect` is running, if any: it fails. Any thread may ask for it."""
+        if isinstance(connection, sqlite3.Connection):
+            connection.interrupt()
+        elif isinstance(connection, psycopg.Connection):
+            connection.cancel()
+
     def _connect_sqlite(self) -> sqlite3.Connection:
         connection = self._open_file()
         for pragma in self._pragmas:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,9 @@ class Reader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
         self._local = threading.local()
         self._open: list[RawConnection] = []
+        self._lock = threading.Lock()
+        self._running = 0
+        self._closing = False
 
     async def run(self, function: Callable[[Tx], T]) -> T:
         """The function's result; NotSaved (503) where the database does not answer."""
@@ -34,13 +38,22 @@ class Reader:
         return self._pool.submit(self._read, function)
 
     def _read(self, function: Callable[[Tx], T]) -> T:
+        with self._lock:
+            self._running += 1
+        try:
+            return self._try(function)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _try(self, function: Callable[[Tx], T]) -> T:
         for attempt in (1, 2):
             try:
                 self._database.check_in_place()
                 return function(Tx(self._connection(), self._database.dialect))
             except DRIVER_ERRORS as error:
                 self._discard()
-                if attempt == 2:
+                if attempt == 2 or self._closing:
                     raise NotSaved("the database does not answer, trying again") from error
         raise AssertionError("unreachable")
 
@@ -62,7 +75,14 @@ class Reader:
         return connection
 
     def close(self) -> None:
-        """End the threads and close their connections."""
+        """End the threads and close their connections. A running read is interrupted: nobody waits for it any more."""
+        self._closing = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while self._running:  # again and again: a read may be between two statements
+            for connection in list(self._open):
+                with suppress(*DRIVER_ERRORS):
+                    self._database.interrupt(connection)
+            time.sleep(0.05)
         self._pool.shutdown(wait=True)
         for connection in self._open:
             connection.close()
