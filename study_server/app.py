@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from qsched import __version__
-from qsched.errors import InputError
 from study_server import health
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
@@ -23,7 +22,7 @@ from study_server.api import routes as api
 from study_server.assignment.slots import SILENT_MS, expire_leases
 from study_server.auditing import routes as auditing
 from study_server.auditing.sealing import seal_all
-from study_server.clock import now_ms
+from study_server.clock import follow_database, now_ms
 from study_server.db import Database, Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.db.migrate import upgrade
@@ -59,8 +58,8 @@ STATIC = PACKAGE / "static"
 # 680), three wait for each other's interpreter lock and choose the same pairs (510).
 POSTGRESQL_THREADS = 2
 CHECKPOINT_SECONDS = 2.0
-# Far less than a lease, far more than machines with a time service differ.
-MAX_SKEW_MS = 2_000
+# Far more than machines with a time service differ.
+MUCH_MS = 2_000
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
@@ -73,7 +72,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         # A restarted worker must not make a new, empty database if the file is gone.
         await asyncio.to_thread(upgrade, database, create=False)
         database.pin()
-        await asyncio.to_thread(_check_clock, database)
+        await asyncio.to_thread(_follow_clock, database)
         server = open_server(settings, database, static_root=static_root)
         app.state.server = server
         app.state.owner_figures = OwnerFigures(database, server.owner_reader)
@@ -175,13 +174,15 @@ def static_version(folder: Path) -> str:
     return fingerprint(digest)
 
 
-def _check_clock(database: Database) -> None:
-    """InputError if this machine's clock is not the database's: with several machines, it decides who holds a pair."""
-    skew = database.clock_skew_ms()
-    if abs(skew) > MAX_SKEW_MS:
-        raise InputError(
-            f"this machine's clock is {skew / 1000:+.1f} s off the database's; leases of other machines' annotators "
-            "would end at the wrong time. Set the clock (timedatectl set-ntp true) and start again"
+def _follow_clock(database: Database) -> None:
+    """Go by the database's clock from now on; say so if this machine's is far off, since its own logs go by it."""
+    ahead = database.clock_skew_ms()
+    follow_database(ahead)
+    if abs(ahead) > MUCH_MS:
+        log.warning(
+            "this machine's clock is %+.1f s off the database's, which is the one that counts; set it "
+            "(timedatectl set-ntp true), so that logs and backups show the same times",
+            ahead / 1000,
         )
 
 
@@ -190,8 +191,8 @@ async def _sweep(server: Server) -> None:
     while True:
         await asyncio.sleep(server.settings.sweep_seconds)
         try:
-            await asyncio.to_thread(_check_clock, server.database)
-        except (InputError, *DRIVER_ERRORS) as error:
+            await asyncio.to_thread(_follow_clock, server.database)
+        except DRIVER_ERRORS as error:
             log.error("leases were not swept: %s", error)
             continue
         try:

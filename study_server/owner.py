@@ -18,7 +18,7 @@ from qsched.locations import Location, RemotePath, is_url, read_location
 from qsched.records import read_manifest
 from qsched.records.curation import read_curation
 from study_server.assignment.records import AssignmentContext, PairCache
-from study_server.clock import now_ms
+from study_server.clock import follow_database, now_ms
 from study_server.db.database import DRIVER_ERRORS, Database
 from study_server.db.migrate import upgrade
 from study_server.settings import DATABASE_VARIABLE, METRICS_VARIABLE, SECRET_VARIABLE, ServerSettings, known_database
@@ -82,6 +82,7 @@ def open_database(settings: ServerSettings) -> Database:
     database = Database(settings)
     try:
         upgrade(database)
+        follow_database(database.clock_skew_ms())
     except (*DRIVER_ERRORS, SQLAlchemyError) as error:
         where = database.url.render_as_string(hide_password=True)
         raise InputError(f"the database {where} cannot be used: {str(error).splitlines()[0]}") from error
