@@ -33,6 +33,12 @@ def small_image_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_image_set(tmp_path_factory.mktemp("sets") / "drawn")
 
 
+@pytest.fixture(autouse=True)
+def nobody_claims_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command run inside a test says that the process is its own, and may then hide packages from it (process.py)."""
+    monkeypatch.setattr("qsched.process._claimed", False)
+
+
 def leave_modules_alone() -> None:
     """Keep the garbage collector off everything that was imported so far.
 

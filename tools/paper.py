@@ -67,7 +67,9 @@ MEASURED: dict[str, str] = {
     "image_sets.json": "python benchmarks/image_sets.py",
     "interval_coverage.md": "python benchmarks/interval_coverage.py",
     "metric_assisted.*": "python benchmarks/metric_assisted.py --studies 300",
+    "rankings.*": "python benchmarks/rankings.py",
     "server.json": "python benchmarks/server.py",
+    "server_owner.json": "python benchmarks/server_owner.py",
     "server_scale.*": "python benchmarks/server_scale.py",
 }
 

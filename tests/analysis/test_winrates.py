@@ -275,7 +275,7 @@ def test_the_command_in_the_report_shows_no_password_and_no_output_folder() -> N
 def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("--help")
     assert code == 0
-    assert "winrates.py votes.parquet --out report/" in out and "no estimate" in out
+    assert "winrates votes.parquet --out report/" in out and "no estimate" in out
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from qsched.backbones.slot import DenoiserSlot
 from qsched.backbones.texts import RememberedTexts
 from qsched.calibration.command import CalibrationRequest, load_for, quantize_for, run_in_full, split_prompts
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.trajectory import Row, TrajectoryRenderer
+from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.scheduling import Coefficients
 from tests.calibration.pipelines import random_flux
 
@@ -36,7 +36,9 @@ def request(folder: Path, out: Path, precision: str, strategy: str = "race") -> 
 def pixels(backbone, asked: CalibrationRequest) -> list[bytes]:
     prompts, heldout = split_prompts(asked)
     renderer = TrajectoryRenderer(backbone, steps=2, batch_rows=4)
-    rows = [Row(p, seed, c) for c in (Coefficients.constant(), TUNED) for seed, p in enumerate([*prompts, *heldout])]
+    rows = [
+        BatchRow(p, seed, c) for c in (Coefficients.constant(), TUNED) for seed, p in enumerate([*prompts, *heldout])
+    ]
     return [picture.tobytes() for picture in renderer.render(rows)]
 
 

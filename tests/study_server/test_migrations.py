@@ -128,10 +128,8 @@ def test_every_statement_fits_the_schema(database):
     assert assignment and participation and voting and cache and votes
     with database.transaction() as tx:
         for statement in Statement.known:
-            names = set(re.findall(r"(?<![:\w]):([a-z_][a-z0-9_]*)", statement.sqlite))
-            values = dict.fromkeys(names)
-            prefix = "EXPLAIN "
             if database.dialect == "sqlite":
-                tx._execute(prefix + statement.sqlite, values)
+                text, names = statement.sqlite, re.findall(r"(?<![:\w]):([a-z_][a-z0-9_]*)", statement.sqlite)
             else:
-                tx._execute(prefix + statement.postgresql, values)
+                text, names = statement.postgresql, re.findall(r"%\((\w+)\)s", statement.postgresql)
+            tx._execute("EXPLAIN " + text, dict.fromkeys(names))

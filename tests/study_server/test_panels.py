@@ -88,7 +88,7 @@ async def test_links_of_the_command_line_are_those_of_the_server(settings, datab
     def call(*words):
         return CliRunner().invoke(app, ["study", "links", *words, "--db", settings.database_url])
 
-    assert call("s", "--count", "3", "--server", "https://lab.example/", "--out", str(out)).exit_code == 0
+    assert call("s", "--count", "3", "--address", "https://lab.example/", "--out", str(out)).exit_code == 0
     header, *lines = out.read_text().splitlines()
     assert header == "name,link" and len(lines) == 3 and out.stat().st_mode & 0o77 == 0
     name, link = lines[0].split(",")

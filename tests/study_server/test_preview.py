@@ -73,7 +73,7 @@ async def test_nobody_makes_a_preview_link_but_the_owner_and_each_opens_one_stud
 def test_the_command_prints_a_link_that_the_server_takes(settings, database, make_study, monkeypatch):
     make_study()
     monkeypatch.setenv("QSCHED_SECRET_KEY", settings.secret_key.get_secret_value())
-    words = ["study", "preview", "s", "--server", "http://127.0.0.1:8001/", "--db", settings.database_url]
+    words = ["study", "preview", "s", "--address", "http://127.0.0.1:8001/", "--db", settings.database_url]
     shown = CliRunner().invoke(app, words).output.strip()
     assert shown.startswith("http://127.0.0.1:8001/s/s?preview=preview:")
     assert shown.rpartition(":")[0] == ("http://127.0.0.1:8001/s/s" + link(settings, database)).rpartition(":")[0]
