@@ -233,7 +233,7 @@ async def test_a_fidelity_study_has_evidence_too(make_study, settings, database,
     # Another answer, another reference and another presentation are found, each with a manifest that fits.
     table = pl.read_parquet(folder / "triplets.parquet")
     for column, value in (("answer", "left"), ("reference_arm", "w4a4"), ("presentation", "plain"), ("kind", "bias")):
-        first = pl.when(pl.int_range(pl.len()) == table["presentation"].to_list().index("boosted"))
+        first = pl.when(pl.int_range(pl.len()) == [kept == value for kept in table[column]].index(False))
         table.with_columns(first.then(pl.lit(value)).otherwise(pl.col(column)).alias(column)).write_parquet(
             folder / "triplets.parquet"
         )
