@@ -124,7 +124,7 @@ class Places:
         return self.folder / "models" / model.name / "coefficients" / file_name(precision) / f"{CALIBRATED}.json"
 
     def study(self, study: StudySpec, model: ModelSpec) -> StudyPlaces:
-        slug = f"{self.benchmark.name}-{study.name}-{model.name}"[:63]
+        slug = self.benchmark.slug_of(study, model)
         folder = self.folder / "studies" / study.name / model.name
         return StudyPlaces(folder, study.is_fidelity, study.votes == "simulated", slug)
 

@@ -25,6 +25,7 @@ from qsched.bench.steps import (
 from qsched.bench.study_file import clause_arms, study_text
 from qsched.errors import InputError, QschedError
 from qsched.files import write_atomic
+from qsched.records import read_manifest
 
 #: Runs a `qsched` command and returns its exit code.
 Runner = Callable[[Command], int]
@@ -34,10 +35,11 @@ TINY = ("tiny-flux", "tiny-sdxl")
 
 @dataclass(frozen=True)
 class OwnDatabase:
-    """Where studies of people are, and what it says of one: open, paused, closed, or None if it is not there."""
+    """Where studies of people are, and what it says of one: (open, paused or closed; the set_id of its image set), or
+    None if it is not there."""
 
     url: str
-    status_of: Callable[[str], str | None]
+    state_of: Callable[[str], tuple[str, str] | None]
 
 
 class StepError(QschedError):
@@ -156,7 +158,7 @@ def _study(run: _Run, study: StudySpec, model: ModelSpec) -> list[Waiting]:
     if at.votes is None and at.simulated:
         _simulate(run, study, model, at)
     elif at.votes is None and run.database is not None:
-        _collect(run, run.database, at)
+        _collect(run, run.database, model, at)
     if at.votes is None:
         return [Waiting(study.name, model.name, _next_words(run, at))]
     run.step(report_step(run.places, study, model))
@@ -205,14 +207,22 @@ def _preregister(run: _Run, study: StudySpec, model: ModelSpec, at: StudyPlaces,
         run.command(("study", "register", at.slug, "--arm", arm, "--out", str(at.registration(arm)), *db))
 
 
-def _collect(run: _Run, database: OwnDatabase, at: StudyPlaces) -> None:
-    """Create a study of people, or take its votes out once it is closed."""
+def _collect(run: _Run, database: OwnDatabase, model: ModelSpec, at: StudyPlaces) -> None:
+    """Create a study of people, or take its votes out once it is closed; InputError for a study of other pictures."""
     db = ("--db", database.url)
-    status = database.status_of(at.slug)
-    if status is None:
+    state = database.state_of(at.slug)
+    if state is None:
         run.command(("study", "create", str(at.study_yaml), *db))
         run.carried_out += 1
-    elif status == "closed":
+        return
+    status, set_id = state
+    ours = read_manifest(run.places.images(model)).set_id
+    if set_id != ours:
+        raise InputError(
+            f"the study {at.slug} of the database shows the image set {set_id}, not {ours} (an earlier version of this "
+            "benchmark?); give this benchmark another name or --db"
+        )
+    if status == "closed":
         shutil.rmtree(at.evidence, ignore_errors=True)  # of a run that was stopped before the votes were there
         _take_out(run, at, db)
 

@@ -16,7 +16,8 @@ from qsched.records.yaml_file import YamlFile, read_yaml
 MAX_BYTES = 1_000_000
 #: Where an arm's coefficients come from, beside a file.
 SHIPPED, CALIBRATE = "shipped", "calibrate"
-#: The slug of a study is `BENCHMARK-STUDY-MODEL`.
+#: The slug of a study is `BENCHMARK-STUDY-MODEL`; a study server takes so many characters.
+MAX_SLUG = 63
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -189,6 +190,10 @@ class Benchmark(BenchSection):
         """The arms of a model, the baseline first."""
         return model.arms or self.arms
 
+    def slug_of(self, study: StudySpec, model: ModelSpec) -> str:
+        """The address of a model's study on a server."""
+        return f"{self.name}-{study.name}-{model.name}"
+
     def studies_of(self, model: ModelSpec) -> tuple[StudySpec, ...]:
         """The studies that show a model's pictures."""
         return tuple(one for one in self.studies if one.models is None or model.name in one.models)
@@ -207,6 +212,12 @@ class Benchmark(BenchSection):
         for study in self.studies:
             if unknown := [name for name in study.models or () if name not in known]:
                 raise ValueError(f"study {study.name} names the model {unknown[0]}; the models are {', '.join(known)}")
+        slugs = [self.slug_of(study, model) for model in self.models for study in self.studies_of(model)]
+        for slug in slugs:
+            if len(slug) > MAX_SLUG:
+                raise ValueError(f"the slug {slug} has {len(slug)} characters, at most {MAX_SLUG}; shorten a name")
+            if slugs.count(slug) > 1:
+                raise ValueError(f"two studies would have the slug {slug}; give one of them, or a model, another name")
         for model in self.models:
             arms = self.arms_of(model)
             names = [arm.arm for arm in arms]

@@ -85,7 +85,7 @@ def run(
     from qsched.bench.run import OwnDatabase, run_benchmark
     from qsched.bench.steps import Options
     from qsched.cli.bench_runner import run_here
-    from qsched.cli.bench_studies import study_status
+    from qsched.cli.bench_studies import study_state
 
     options = Options(executor, workers, shard, device, coefficients_only)
     done = run_benchmark(
@@ -94,7 +94,7 @@ def run(
         runner=run_here,
         options=options,
         models=model,
-        database=None if db is None else OwnDatabase(db, lambda slug: study_status(db, slug)),
+        database=None if db is None else OwnDatabase(db, lambda slug: study_state(db, slug)),
         say=typer.echo,
     )
     typer.echo()

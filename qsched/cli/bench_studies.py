@@ -61,8 +61,8 @@ def price_study(
     )
 
 
-def study_status(db: str, slug: str) -> str | None:
-    """open, paused or closed; None for a study that the database does not have, or without a database."""
+def study_state(db: str, slug: str) -> tuple[str, str] | None:
+    """(open, paused or closed; the set_id of its pictures); None for a study or a database that is not there."""
     from sqlalchemy.engine import make_url
 
     from study_server.local import LocalOwner
@@ -72,6 +72,7 @@ def study_status(db: str, slug: str) -> str | None:
         return None
     owner = LocalOwner(db)
     try:
-        return next((row.status for row in owner.studies() if row.slug == slug), None)
+        status = next((row.status for row in owner.studies() if row.slug == slug), None)
+        return None if status is None else (status, owner.study(slug).set_id)
     finally:
         owner.close()

@@ -12,6 +12,7 @@ from qsched.bench.run import OwnDatabase, StepError, run_benchmark
 from qsched.bench.spec import read_benchmark
 from qsched.bench.steps import Options
 from qsched.errors import InputError
+from qsched.records import read_manifest
 from tests.bench.test_spec import WHOLE
 from tests.conftest import write_image_set
 
@@ -115,16 +116,22 @@ def test_software_votes_only_where_the_file_says_so_and_only_on_tiny_models(tmp_
 
 def test_studies_of_people_are_created_and_their_votes_taken_out_once_closed(tmp_path: Path) -> None:
     file = begin(tmp_path, PEOPLE.replace("  - {name: flux, backbone: tiny-flux, steps: 2}\n", ""))
-    status: dict[str, str] = {}
-    database = OwnDatabase("sqlite:///x.db", status.get)
+    state: dict[str, tuple[str, str]] = {}
+    database = OwnDatabase("sqlite:///x.db", state.get)
     first = Commands()
     waiting = run(file, first, database=database).waiting
     assert first.ran[-1][:2] == ("study", "create") and "close small-preference-tiny-sdxl" in waiting[0].words
-    status["small-preference-tiny-sdxl"] = "open"
+    set_id = read_manifest(tmp_path / "out" / "models" / "tiny-sdxl" / "images").set_id
+    state["small-preference-tiny-sdxl"] = ("open", set_id)
     opened = Commands()
     run(file, opened, database=database)
     assert opened.ran == []
-    status["small-preference-tiny-sdxl"] = "closed"
+    state["small-preference-tiny-sdxl"] = ("closed", "of-version-1")
+    other = Commands()
+    with pytest.raises(InputError, match=f"shows the image set of-version-1, not {set_id}"):
+        run(file, other, database=database)
+    assert other.ran == [], "votes on other pictures are not taken for votes on these"
+    state["small-preference-tiny-sdxl"] = ("closed", set_id)
     closed = Commands()
     run(file, closed, database=database)
     assert [command[:2] for command in closed.ran] == [("study", "evidence"), ("votes", "export")]

@@ -117,6 +117,18 @@ def test_a_plan_counts_prompts_that_are_not_here_by_their_limit(tmp_path: Path) 
         stand_in_prompts([PromptSource(file="sDCI.yaml")], folder=tmp_path)
 
 
+def test_each_study_has_a_slug_of_its_own_that_a_server_takes(tmp_path: Path) -> None:
+    """A slug that was cut short, or that two studies share, would give one model the votes on another."""
+    long = WHOLE.replace("name: small", "name: " + 40 * "s").replace("name: preference", "name: " + 13 * "p")
+    assert read(tmp_path, long.replace(13 * "p", 12 * "p")), "63 characters"
+    with pytest.raises(RowError, match="-tiny-sdxl has 64 characters, at most 63"):
+        read(tmp_path, long)
+    twins = WHOLE.replace("{name: tiny-sdxl}", "{name: b-c, backbone: tiny-sdxl}").replace("name: flux,", "name: c,")
+    study = "  - {name: a, models: [b-c], study: {title: A}}\n  - {name: a-b, models: [c], study: {title: B}}\n"
+    with pytest.raises(RowError, match="two studies would have the slug small-a-b-c"):
+        read(tmp_path, twins.partition("studies:\n")[0] + "studies:\n" + study)
+
+
 @pytest.mark.parametrize("name", ["tiny", "paper", "2026"])
 def test_the_benchmarks_that_come_along_are_valid(name: str) -> None:
     assert read_benchmark(SPECS / f"{name}.yaml").models
