@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qsched.bench.identity import identity_of_folder, read_identity
 from qsched.bench.places import Places, StudyPlaces
@@ -23,7 +24,7 @@ from qsched.records.image_set import MANIFEST_NAME
 from qsched.records.yaml_file import read_utf8
 
 #: Results that must follow from the votes, not how they were asked for (paths, versions, the command).
-_RESULTS = ("n_votes", "strengths", "pairwise", "strata", "excluded")
+_RESULTS = ("n_votes", "n_annotators", "simulated", "n_simulated", "strengths", "pairwise", "strata", "excluded")
 _SHOWN = 5
 
 
@@ -47,9 +48,12 @@ def verify_submission(folder: Path, *, runner: Runner, sums_sha256: str | None =
     checks = [Check("files are those of SHA256SUMS", tuple(_file_problems(folder, sums_sha256)))]
     name = "benchmark.json follows from benchmark.yaml and the prompts"
     checks.append(Check(name, tuple(_identity_problems(places))))
-    for model in places.benchmark.models:
-        if not (places.images(model) / MANIFEST_NAME).is_file():
-            continue
+    stated = _stated_models(places)
+    there = [model for model in places.benchmark.models if (places.images(model) / MANIFEST_NAME).is_file()]
+    lacking = sorted(stated.keys() - {model.name for model in there})
+    problems = [f"the pictures of {name} are not here" for name in lacking] if there else ["no model has pictures"]
+    checks.append(Check(f"models of {SUBMISSION} are here", tuple(problems)))
+    for model in there:
         checks.append(Check(f"{model.name}: pictures and arms", tuple(_picture_problems(places, model))))
         for study in places.benchmark.studies_of(model):
             at = places.study(study, model)
@@ -86,7 +90,7 @@ def _identity_problems(places: Places) -> Iterator[str]:
 def _picture_problems(places: Places, model: ModelSpec) -> Iterator[str]:
     """The set keeps its contract, and is the one that the benchmark asks for."""
     images, benchmark = places.images(model), places.benchmark
-    report = verify_set(images)
+    report = verify_set(images, decode=True)  # another lab says that our encoder made it
     for fault in report.findings[:_SHOWN]:
         yield f"{fault.where}: {fault.problem}"
     if len(report.findings) > _SHOWN:
@@ -100,10 +104,16 @@ def _picture_problems(places: Places, model: ModelSpec) -> Iterator[str]:
         yield "the pictures are of other prompts"
     if (manifest.samples, manifest.set_seed) != (benchmark.samples, benchmark.seed):
         yield f"samples {manifest.samples}, seed {manifest.set_seed}: the benchmark asks for others"
-    submitted = read_json(places.folder / SUBMISSION)["models"].get(model.name, {})
-    if submitted.get("weights") != manifest.provenance.get("backbone_weights"):
+    submitted = _stated_models(places).get(model.name)
+    if not isinstance(submitted, dict) or submitted.get("weights") != manifest.provenance.get("backbone_weights"):
         yield f"{SUBMISSION} names other weights than the set"
     yield from _recipe_problems(manifest)
+
+
+def _stated_models(places: Places) -> dict[str, Any]:
+    """What submission.json says of each model; empty if it says nothing."""
+    models = read_json(places.folder / SUBMISSION).get("models")
+    return models if isinstance(models, dict) else {}
 
 
 def _recipe_problems(manifest: Manifest) -> Iterator[str]:
@@ -147,14 +157,18 @@ def _pair_problems(places: Places, model: ModelSpec, at: StudyPlaces) -> Iterato
     pictures = {(row.arm, row.prompt_id, row.sample_index): row.sha256 for row in iter_rows(places.images(model))}
     arms = {arm for arm, _, _ in pictures}
     lines = read_utf8(at.evidence / "pairs.jsonl", max_bytes=1024 * 1024 * 1024).splitlines()
-    for line in lines:
-        pair = json.loads(line)
-        for side in ("first", "second"):
-            place = pair[f"{side}_arm"], pair["prompt_id"], pair["sample_index"]
-            # A trap that the server made is no arm of the set.
-            if place[0] in arms and pictures.get(place) != pair[f"{side}_sha256"]:
-                yield f"pair {pair['pair_id']}: its picture of {place[0]} is not in the image set"
-                return
+    for number, line in enumerate(lines, start=1):
+        try:
+            pair = json.loads(line)
+            for side in ("first", "second"):
+                place = pair[f"{side}_arm"], pair["prompt_id"], pair["sample_index"]
+                # A trap that the server made is no arm of the set.
+                if place[0] in arms and pictures.get(place) != pair[f"{side}_sha256"]:
+                    yield f"pair {pair['pair_id']}: its picture of {place[0]} is not in the image set"
+                    return
+        except (ValueError, KeyError, TypeError):
+            yield f"evidence/pairs.jsonl:{number}: not a pair of an evidence: {line!r:.80}"
+            return
 
 
 def _report_problems(at: StudyPlaces) -> Iterator[str]:
@@ -166,6 +180,6 @@ def _report_problems(at: StudyPlaces) -> Iterator[str]:
         yield "the evidence has no report, so the results cannot be checked"
         return
     shown, made = read_json(ours), read_json(theirs)
-    differ = [name for name in _RESULTS if shown[name] != made[name]]
+    differ = [name for name in _RESULTS if name not in shown or shown[name] != made.get(name)]
     if differ:
         yield f"{', '.join(differ)} of report/winrates.json are not what the preregistered plan makes"

@@ -1,0 +1,111 @@
+"""What `bench verify` says of a submission that somebody made to pass, or broke."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qsched.bench import verify
+from qsched.bench.identity import begin_folder, read_identity
+from qsched.bench.places import Places, StudyPlaces
+from qsched.bench.spec import read_benchmark
+from qsched.bench.submit import SUBMISSION, SUMS, hashes_of
+from tests.bench.test_run import NAMES, begin
+from tests.conftest import write_image_set
+
+RESULTS = {
+    "n_votes": 40,
+    "n_annotators": 8,
+    "simulated": True,
+    "n_simulated": 40,
+    "strengths": [],
+    "pairwise": [],
+    "strata": None,
+    "excluded": {},
+}
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def forge(folder: Path) -> None:
+    write(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in hashes_of(folder)))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """A benchmark with the pictures of its first model."""
+    file = begin(tmp_path)
+    places = Places(tmp_path / "out", read_benchmark(file))
+    begin_folder(places, source=file)
+    write_image_set(places.images(places.benchmark.models[0]), prompts=4, arms=NAMES)
+    return places
+
+
+@pytest.mark.parametrize(("field", "value"), [("simulated", False), ("n_simulated", 0), ("n_annotators", 800)])
+def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: str, value: object) -> None:
+    at = StudyPlaces(tmp_path, is_fidelity=False, simulated=True, slug="x")
+    write(at.evidence / "report" / "winrates.json", json.dumps(RESULTS))
+    write(at.report / "winrates.json", json.dumps(RESULTS))
+    assert list(verify._report_problems(at)) == []
+    write(at.report / "winrates.json", json.dumps({**RESULTS, field: value}))
+    assert list(verify._report_problems(at)) == [
+        f"{field} of report/winrates.json are not what the preregistered plan makes"
+    ]
+    write(at.report / "winrates.json", "{}")
+    assert len(list(verify._report_problems(at))) == 1, "a field that is missing is a problem, no traceback"
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"first_arm": []}', "3"])
+def test_a_broken_line_of_the_evidence_is_a_problem(places: Places, line: str) -> None:
+    model = places.benchmark.models[0]
+    at = places.study(places.benchmark.studies[0], model)
+    write(at.evidence / "pairs.jsonl", line + "\n")
+    (problem,) = verify._pair_problems(places, model, at)
+    assert problem.startswith("evidence/pairs.jsonl:1: not a pair")
+
+
+def test_a_submission_without_the_pictures_that_it_names_does_not_pass(places: Places) -> None:
+    stated = {
+        "benchmark_sha256": read_identity(places.folder).benchmark_sha256,
+        "models": {"tiny-sdxl": {}, "flux": {}},
+    }
+    write(places.folder / SUBMISSION, json.dumps(stated))
+    forge(places.folder)
+    found = verify.verify_submission(places.folder, runner=lambda _: 3)
+    assert found[2].problems == ("the pictures of flux are not here",)
+    shutil.rmtree(places.folder / "models")
+    forge(places.folder)
+    (problem,) = [
+        one for check in verify.verify_submission(places.folder, runner=lambda _: 3) for one in check.problems
+    ]
+    assert problem == "no model has pictures"
+
+
+@pytest.mark.parametrize("text", ["{}", '{"models": []}', '{"models": {"tiny-sdxl": 3}}'])
+def test_a_submission_file_without_its_models_is_a_problem(places: Places, text: str) -> None:
+    write(places.folder / SUBMISSION, text)
+    found = list(verify._picture_problems(places, places.benchmark.models[0]))
+    assert f"{SUBMISSION} names other weights than the set" in found
+
+
+def test_the_pictures_of_another_lab_are_decoded(places: Places) -> None:
+    """Its manifest says that our encoder made them, and the hash is that of whatever bytes are there."""
+    write(places.folder / SUBMISSION, "{}")
+    model = places.benchmark.models[0]
+    asked = []
+
+    def verify_set(folder, *, decode=False):
+        asked.append(decode)
+        return original(folder, decode=decode)
+
+    original = verify.verify_set
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "verify_set", verify_set)
+        list(verify._picture_problems(places, model))
+    assert asked == [True]
