@@ -11,6 +11,12 @@ def claim_process() -> None:
     _claimed = True
 
 
+def share_process() -> None:
+    """Take it back, where commands follow one another: the next one may use what this one leaves out."""
+    global _claimed
+    _claimed = False
+
+
 def is_our_own() -> bool:
-    """True after `claim_process`."""
+    """True after `claim_process`, unless it was taken back."""
     return _claimed

@@ -62,6 +62,13 @@ def begin_folder(places: Places, *, source: Path) -> Identity:
                 f"{places.folder} was begun from another benchmark.yaml than {source} ({found.name} {found.version}); "
                 "restore the file, or choose another folder with --out"
             )
+        if identity_of_folder(places) != found:
+            raise InputError(
+                f"the prompts in {places.folder} are not those that it was begun with; restore prompts.json and "
+                "calibration.json, or choose another folder with --out"
+            )
+        if places.file.resolve() != source.resolve():
+            write_atomic(places.file, source.read_bytes())  # where files are may have changed
         return found
     prompts = choose_prompts(benchmark.prompts, folder=folder)
     if benchmark.report.by == "category" and (bare := [one.prompt_id for one in prompts if one.category is None]):

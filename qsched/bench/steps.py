@@ -220,4 +220,10 @@ def _is_scored(places: Places, model: ModelSpec) -> bool:
 
 
 def _is_newer(made: Path, source: Path) -> bool:
-    return made.is_file() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    """Whether a file was put here after its source: a copy may keep the date of another file."""
+    return made.is_file() and _put_here(made) >= _put_here(source)
+
+
+def _put_here(path: Path) -> int:
+    found = path.stat()
+    return max(found.st_mtime_ns, found.st_ctime_ns)

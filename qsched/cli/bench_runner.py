@@ -16,7 +16,9 @@ def run_here(command: Command) -> int:
     import typer
 
     from qsched.cli.main import app
+    from qsched.process import share_process
 
+    share_process()
     typed = sys.argv
     try:
         found = typer.main.get_command(app).main(list(command), prog_name="qsched", standalone_mode=False)

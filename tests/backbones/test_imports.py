@@ -13,6 +13,7 @@ import pytest
 from qsched.backbones.find import find_spec
 from qsched.backbones.imports import import_model_libraries, may_need_all
 from qsched.backbones.spec import Lora
+from qsched.cli.bench_runner import run_here
 from qsched.generation import Request, generate_pairs
 from qsched.process import is_our_own
 from qsched.records import iter_rows
@@ -63,6 +64,13 @@ def test_in_a_process_that_is_not_ours_nothing_is_hidden(random_pipelines, monke
     monkeypatch.delitem(sys.modules, "diffusers")
     import_model_libraries(find_spec(str(random_pipelines["sd15"])))
     assert "diffusers" not in sys.modules
+
+
+def test_commands_that_follow_one_another_hide_nothing(monkeypatch) -> None:
+    """Of two models of a benchmark the second may have a LoRA: diffusers asks for peft once, when it is imported."""
+    monkeypatch.setattr("qsched.process._claimed", True)
+    assert run_here(("--version",)) == 0
+    assert not is_our_own()
 
 
 def test_a_model_that_may_need_an_optional_package_gets_it(random_pipelines, tmp_path) -> None:

@@ -105,6 +105,26 @@ def test_a_folder_of_another_benchmark_is_refused(tmp_path: Path) -> None:
         run(file, Commands(), models=["x"])
 
 
+def test_prompts_that_changed_in_the_folder_are_refused(tmp_path: Path) -> None:
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    prompts = tmp_path / "out" / "prompts.json"
+    prompts.write_text(prompts.read_text().replace('"prompt": "', '"prompt": "not ', 1))
+    again = Commands()
+    with pytest.raises(InputError, match="are not those that it was begun with"):
+        run(file, again)
+    assert again.ran == [], "pictures of the earlier prompts are not taken for theirs"
+
+
+def test_the_folder_keeps_the_file_as_it_was_last_given(tmp_path: Path) -> None:
+    """Where files are is no part of the benchmark; pages read the folder's own copy."""
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    begin(tmp_path, PEOPLE.replace("title: Small\n", "title: Small\ndescription: In other words.\n"))
+    run(file, Commands(), models=["flux"])
+    assert "In other words" in (tmp_path / "out" / "benchmark.yaml").read_text()
+
+
 def test_software_votes_only_where_the_file_says_so_and_only_on_tiny_models(tmp_path: Path) -> None:
     ran = Commands()
     run(begin(tmp_path), ran)
