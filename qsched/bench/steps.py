@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsched.backbones.find import find_spec
+from qsched.backbones.identity import identity_of
+from qsched.backbones.spec import parse_lora
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import CALIBRATE, CalibrationSpec, ModelSpec, ReportSpec, StudySpec
 from qsched.bench.study_file import clause_arms
 from qsched.errors import InputError, QschedError
-from qsched.records import iter_rows, read_manifest
+from qsched.records import Manifest, iter_rows, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 
 Command = tuple[str, ...]
@@ -199,9 +202,22 @@ def _is_complete(places: Places, model: ModelSpec) -> bool:
         rows = sum(1 for _ in iter_rows(images))
     except QschedError:
         return False  # generate-pairs says what is wrong
+    if _is_of_other_weights(model, manifest):
+        return False  # likewise
     names = [places.arm_name(arm) for arm in benchmark.arms_of(model)]
     whole = len(names) * manifest.n_prompts * benchmark.samples
     return [arm.name for arm in manifest.arms] == names and manifest.samples == benchmark.samples and rows == whole
+
+
+def _is_of_other_weights(model: ModelSpec, manifest: Manifest) -> bool:
+    """Whether the model that is here now is another than the set's; one that is not here is not compared."""
+    made_with = manifest.provenance.get("backbone_weights")
+    try:
+        loras = tuple(parse_lora(text) for text in model.loras)
+        here = identity_of(find_spec(model.source, revision=model.revision, variant=model.variant, loras=loras))
+    except QschedError:
+        return False  # pictures of another lab
+    return here is not None and made_with is not None and here != made_with
 
 
 def _is_scored(places: Places, model: ModelSpec) -> bool:

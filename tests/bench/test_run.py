@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from qsched.backbones.find import find_spec
+from qsched.backbones.identity import identity_of
 from qsched.bench.identity import spec_hash
 from qsched.bench.run import OwnDatabase, StepError, run_benchmark
 from qsched.bench.spec import read_benchmark
@@ -116,6 +121,23 @@ def test_prompts_that_changed_in_the_folder_are_refused(tmp_path: Path) -> None:
     assert again.ran == [], "pictures of the earlier prompts are not taken for theirs"
 
 
+def test_pictures_of_other_weights_are_not_taken_for_done(tmp_path: Path) -> None:
+    """generate-pairs then says that the set is of another model; the same pictures would pass for the new one's."""
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    path = tmp_path / "out" / "models" / "flux" / "images" / "manifest.json"
+    values = json.loads(path.read_text())
+    refusing = Commands(failing="generate-pairs")
+    values["provenance"]["backbone_weights"] = identity_of(find_spec("tiny-flux"))
+    path.write_text(json.dumps(values))
+    run(file, refusing, models=["flux"])
+    values["provenance"]["backbone_weights"] = "f" * 64
+    path.write_text(json.dumps(values))
+    with pytest.raises(StepError):
+        run(file, refusing, models=["flux"])
+    assert refusing.names == ["generate-pairs"]
+
+
 def test_the_folder_keeps_the_file_as_it_was_last_given(tmp_path: Path) -> None:
     """Where files are is no part of the benchmark; pages read the folder's own copy."""
     file = begin(tmp_path)
@@ -155,6 +177,25 @@ def test_studies_of_people_are_created_and_their_votes_taken_out_once_closed(tmp
     closed = Commands()
     run(file, closed, database=database)
     assert [command[:2] for command in closed.ran] == [("study", "evidence"), ("votes", "export")]
+
+
+def test_votes_with_an_old_date_are_counted_anew(tmp_path: Path) -> None:
+    """`cp -p` keeps the date of the file; the report on the votes that it replaced does not follow from it."""
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    folder = tmp_path / "out" / "studies" / "preference" / "flux"
+    (folder / "votes.csv").write_text("first")
+    (folder / "report").mkdir()
+    (folder / "report" / "winrates.json").write_text("{}")
+    done = Commands()
+    run(file, done, models=["flux"])
+    assert done.ran == []
+    time.sleep(0.05)
+    (folder / "votes.csv").write_text("corrected")
+    os.utime(folder / "votes.csv", (0, 0))
+    again = Commands()
+    run(file, again, models=["flux"])
+    assert again.names == ["winrates"]
 
 
 def test_a_design_that_changed_after_the_votes_is_refused(tmp_path: Path) -> None:
