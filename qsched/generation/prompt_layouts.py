@@ -66,9 +66,12 @@ def folder_text(path: Path) -> str:
         if file.suffix != ".txt" or not file.is_file():
             raise InputError(f"{file}: a folder of prompts (DPG-Bench) holds ID.txt files only; move this one away")
         try:
-            parts.append(f"{file.stem}\t{file.read_bytes().decode('utf-8-sig').strip()}")
+            text = file.read_bytes().decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+        if "\0" in text or "\t" in file.stem:
+            raise InputError(f"{file}: a NUL character in a prompt, or a tab in a file's name; remove it")
+        parts.append(f"{file.stem}\t{text}")
     return "\0".join(parts)
 
 
@@ -91,7 +94,7 @@ def _coco(path: Path, text: str) -> Iterator[Entry]:
     """The caption with the lowest id of each image, in the order of the images' ids."""
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RowError(path, getattr(error, "lineno", 1), f"not JSON: {error}") from error
     captions = data.get("annotations") if isinstance(data, dict) else None
     if not isinstance(captions, list):
@@ -158,7 +161,7 @@ def _dpg_source(name: str) -> str:
 
 
 def _unigenbench(path: Path, text: str) -> Iterator[Entry]:
-    header = text.split("\n", 1)[0].rstrip("\r").split(",")
+    header = next(csv.reader([text.split("\n", 1)[0].rstrip("\r")]), [])
     languages = [name for name in ("en", "zh") if f"prompt_{name}" in header]
     if len(languages) != 1:
         raise RowError(path, 1, f"the header is {header}; UniGenBench has index, prompt_en and sub_dims_en (or _zh)")
@@ -166,8 +169,8 @@ def _unigenbench(path: Path, text: str) -> Iterator[Entry]:
     for line, row in _rows(path, text, needed={"index", prompt, themes}):
         try:
             found = json.loads(row[themes])
-        except json.JSONDecodeError as error:
-            raise RowError(path, line, f"{themes} is not JSON: {error.msg} at column {error.colno}") from error
+        except (ValueError, RecursionError) as error:
+            raise RowError(path, line, f"{themes} is not JSON: {error}") from error
         theme = next((found[key] for key in _THEMES if key in found), None) if isinstance(found, dict) else None
         if theme is None:
             raise RowError(path, line, f"{themes} is {row[themes]!r:.80}; it must name {' or '.join(_THEMES)}")

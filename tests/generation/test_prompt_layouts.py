@@ -132,6 +132,33 @@ def test_another_layout_is_an_error_that_names_the_value(
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize("theme", ["[" * 100_000, "1" * 5_000])
+def test_json_that_python_refuses_is_an_error_with_its_line(tmp_path: Path, theme: str) -> None:
+    (tmp_path / "u.csv").write_text(f"index,prompt_en,sub_dims_en\n0,x,{theme}\n")
+    with pytest.raises(RowError, match=r"u\.csv:2: sub_dims_en is not JSON"):
+        read_prompts(tmp_path / "u.csv")
+    (tmp_path / "c.json").write_text('{"annotations": [{"image_id": 1, "id": 1, "caption": "x"}], "n": ' + theme + "}")
+    with pytest.raises(RowError, match=r"c\.json:1: not JSON"):
+        read_prompts(tmp_path / "c.json")
+
+
+def test_a_header_in_quotes_is_the_same_header(tmp_path: Path) -> None:
+    name, text, prompts = PUBLISHED["unigenbench"]
+    head, _, rows = text.partition("\n")
+    (tmp_path / name).write_text(",".join(f'"{cell}"' for cell in head.split(",")) + "\n" + rows)
+    assert read_prompts(tmp_path / name) == [Prompt(*one) for one in prompts]
+
+
+def test_a_file_of_a_folder_is_one_prompt_whatever_is_in_it(tmp_path: Path) -> None:
+    """A NUL divides the folder's text, and a tab a name from its prompt."""
+    for name, text in (("a.txt", "one\0b\ttwo"), ("a\tb.txt", "one")):
+        file = tmp_path / name
+        file.write_text(text)
+        with pytest.raises(InputError, match="a NUL character in a prompt, or a tab in a file's name"):
+            read_prompts(tmp_path)
+        file.unlink()
+
+
 def test_an_unknown_layout_is_an_error_with_the_choices(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'partiprompts' is unknown; choose qsched, sdci, .*unigenbench"):
         read_prompts(write(tmp_path, "p.txt", "x\n"), layout="partiprompts")
