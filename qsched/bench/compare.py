@@ -23,13 +23,14 @@ from qsched.bench.results import ArmResult, MetricEstimate, ModelResult, Prefere
 
 @dataclass(frozen=True)
 class Change:
-    """An arm of one model in one study: the contrasts, their difference (None: there is none), and what to know."""
+    """An arm of one model in one study: its contrasts in log-odds and their difference (None: there is none), and what
+    to know."""
 
     model: str
     arm: str
     study: str
-    before: MetricEstimate
-    after: MetricEstimate
+    before: MetricEstimate | None
+    after: MetricEstimate | None
     difference: MetricEstimate | None
     verdict: str
     notes: tuple[str, ...]
@@ -127,8 +128,8 @@ def _change(
         model=model,
         arm=arm.arm,
         study=one.study,
-        before=one.contrast or one.rate,
-        after=other.contrast or other.rate,
+        before=one.contrast,
+        after=other.contrast,
         difference=d,
         verdict=verdict,
         notes=tuple(notes),

@@ -20,11 +20,12 @@ from qsched.records.image_set import MANIFEST_NAME
 
 @dataclass(frozen=True)
 class Merged:
-    """What was taken over, and what the folder had already."""
+    """What was taken over, what the folder had already, and what the checks could not show."""
 
     models: tuple[str, ...]
     studies: tuple[str, ...]
     there_already: tuple[str, ...]
+    not_shown: tuple[str, ...]
 
 
 def merge_submission(folder: Path, submission: Path, *, runner: Runner) -> Merged:
@@ -36,7 +37,8 @@ def merge_submission(folder: Path, submission: Path, *, runner: Runner) -> Merge
             f"{submission} is of another benchmark: sha256 {other.benchmark_sha256[:12]}..., not "
             f"{ours.benchmark_sha256[:12]}... (`qsched bench compare` sets two benchmarks side by side)"
         )
-    for check in verify_submission(submission, runner=runner):
+    checks = verify_submission(submission, runner=runner)
+    for check in checks:
         if check.problems:
             raise InputError(f"{submission}: {check.name}: {check.problems[0]}; nothing was merged")
     found = _Found([], [], [])
@@ -48,7 +50,8 @@ def merge_submission(folder: Path, submission: Path, *, runner: Runner) -> Merge
     for model, study in found.studies:
         copy_study(theirs.study(study, model), places.study(study, model))
     names = tuple(f"{study.name} of {model.name}" for model, study in found.studies)
-    return Merged(tuple(model.name for model in found.models), names, tuple(found.there))
+    notes = tuple(f"{check.name}: {note}" for check in checks for note in check.notes)
+    return Merged(tuple(model.name for model in found.models), names, tuple(found.there), notes)
 
 
 @dataclass(frozen=True)

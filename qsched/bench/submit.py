@@ -105,6 +105,7 @@ def copy_study(at: StudyPlaces, target: StudyPlaces) -> None:
         copy_file(at.report / "winrates.json", target.report / "winrates.json")
     for name in _STUDY_FOLDERS:
         if (at.folder / name).is_dir():
+            shutil.rmtree(target.folder / name, ignore_errors=True)  # of a study that was stopped before its votes
             shutil.copytree(at.folder / name, target.folder / name)
 
 

@@ -152,7 +152,7 @@ def compare(
         words = "" if d is None else f"{d.value:+.2f} [{d.low:+.2f}, {d.high:+.2f}] log-odds: "
         notes = f" ({'; '.join(one.notes)})" if one.notes else ""
         typer.echo(f"{one.model}, {one.arm}, {one.study}: {words}{one.verdict}{notes}")
-        if d is not None:
+        if d is not None and one.before is not None and one.after is not None:
             typer.echo(f"  from {_contrast(one.before)} to {_contrast(one.after)} against the baseline")
     for line in found.others:
         typer.echo(line)

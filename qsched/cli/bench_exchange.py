@@ -90,4 +90,6 @@ def merge(
     typer.echo()
     for what, names in (("models", done.models), ("studies", done.studies), ("here already", done.there_already)):
         typer.echo(f"{what:<12} {', '.join(names) or 'none'}")
+    for note in done.not_shown:
+        typer.secho(f"not shown: {note}", fg=typer.colors.YELLOW)
     typer.echo(f"look at it: qsched bench report {folder}")

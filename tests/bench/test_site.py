@@ -138,6 +138,18 @@ def test_a_comparison_has_the_difference_of_contrasts_and_refuses_the_same_votes
         assert change.difference is None and change.verdict.startswith("the same votes")
 
 
+def test_a_win_rate_is_not_given_for_a_contrast_that_there_is_none_of(tmp_path: Path) -> None:
+    """Both are numbers about one half and zero; whoever reads the JSON cannot know which it is."""
+    before, after = folder_of(tmp_path), folder_of(tmp_path, name="two")
+    path = next(after.glob("studies/*/*/report/winrates.json"))
+    values = json.loads(path.read_text())
+    values["pairwise"][0]["log_odds"] = None
+    path.write_text(json.dumps(values))
+    stock = compare_folders(before, after).changes[0]
+    assert stock.before is not None and stock.after is None
+    assert stock.verdict == "no interval: one of the two has no estimate"
+
+
 def test_marks_of_one_place_are_set_apart_and_names_are_escaped() -> None:
     marks = [Mark(str(n), EVIL, n > 1, 7.0, 0.4 + n / 50, 0.3, 0.6) for n in range(1, 5)]
     drawing = scatter(marks, x_label="size", y_label="win rate", log=True)

@@ -12,7 +12,7 @@ from qsched.bench import verify
 from qsched.bench.identity import begin_folder, read_identity
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import read_benchmark
-from qsched.bench.submit import SUBMISSION, SUMS, hashes_of
+from qsched.bench.submit import SUBMISSION, SUMS, copy_study, hashes_of
 from tests.bench.test_run import NAMES, begin
 from tests.conftest import write_image_set
 
@@ -92,6 +92,20 @@ def test_a_submission_file_without_its_models_is_a_problem(places: Places, text:
     write(places.folder / SUBMISSION, text)
     found = list(verify._picture_problems(places, places.benchmark.models[0]))
     assert f"{SUBMISSION} names other weights than the set" in found
+
+
+def test_what_a_stopped_study_left_gives_way_to_the_votes_that_are_taken_over(places: Places, tmp_path: Path) -> None:
+    """Ours was preregistered and killed before its votes; merging then ended with a traceback, half done."""
+    study, model = places.benchmark.studies[0], places.benchmark.models[0]
+    ours, theirs = places.study(study, model), Places(tmp_path / "theirs", places.benchmark).study(study, model)
+    write(ours.evidence / "seals.jsonl", "ours")
+    write(ours.folder / "registrations" / "w3a8.yaml", "ours")
+    write(theirs.evidence / "pairs.jsonl", "theirs")
+    write(theirs.folder / "registrations" / "w3a8.yaml", "theirs")
+    write(theirs.folder / "votes.csv", "theirs")
+    copy_study(theirs, ours)
+    assert [path.name for path in ours.evidence.iterdir()] == ["pairs.jsonl"]
+    assert (ours.folder / "registrations" / "w3a8.yaml").read_text() == "theirs"
 
 
 def test_the_pictures_of_another_lab_are_decoded(places: Places) -> None:
