@@ -79,6 +79,8 @@ def _of(source: PromptSource, *, folder: Path) -> list[Prompt]:
     if source.draw is not None:
         random.Random(source.draw).shuffle(prompts)
     if source.per_category is not None:
+        if bare := next((prompt.prompt_id for prompt in prompts if prompt.category is None), None):
+            raise InputError(f"{path}: per_category asks for categories, and prompt {bare} has none; use limit")
         seen: Counter[str | None] = Counter()
         kept = []
         for prompt in prompts:

@@ -12,12 +12,15 @@ from pydantic_core import ErrorDetails
 
 from qsched.errors import RowError
 from qsched.records.yaml_file import YamlFile, read_yaml
+from qsched.scheduling import METHODS
 
 MAX_BYTES = 1_000_000
 #: Where an arm's coefficients come from, beside a file.
 SHIPPED, CALIBRATE = "shipped", "calibrate"
 #: The slug of a study is `BENCHMARK-STUDY-MODEL`; a study server takes so many characters.
 MAX_SLUG = 63
+#: A plan counts every picture of every prompt, one by one.
+MAX_SAMPLES = 1_000
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -71,6 +74,8 @@ class ArmSpec(BenchSection):
 
     @model_validator(mode="after")
     def _only_a_repair_has_coefficients(self) -> ArmSpec:
+        if "+" in self.arm and self.method not in METHODS:
+            raise ValueError(f"{self.arm}: the part after + is {' or '.join(METHODS)}")
         if not self.method and self.coefficients != SHIPPED:
             raise ValueError(f"{self.arm} has no coefficients; write {self.arm}+qsched, or leave coefficients out")
         return self
@@ -87,7 +92,7 @@ class ModelSpec(BenchSection):
     revision: Text | None = None
     variant: Text | None = None
     steps: int | None = Field(default=None, ge=1)
-    guidance_scale: float | None = Field(default=None, ge=0)
+    guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     width: int | None = Field(default=None, ge=1)
     height: int | None = Field(default=None, ge=1)
     dtype: Literal["fp32", "bf16", "fp16"] | None = None
@@ -98,7 +103,9 @@ class ModelSpec(BenchSection):
     eta: float | None = Field(default=None, ge=0, le=1)
     loras: tuple[Text, ...] = ()
     arms: Arms | None = None
-    seconds_per_image: dict[str, float] = Field(default={}, description="for `plan`: by arm, '' for the others")
+    seconds_per_image: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={}, description="for `plan`: by arm, '' for the others"
+    )
 
     @property
     def source(self) -> str:
@@ -177,7 +184,7 @@ class Benchmark(BenchSection):
     models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
     arms: Arms
     prompts: Annotated[tuple[PromptSource, ...], Field(min_length=1)]
-    samples: int = Field(default=1, ge=1)
+    samples: int = Field(default=1, ge=1, le=MAX_SAMPLES)
     seed: int = 0
     metrics: tuple[Text, ...] = ()
     display: Literal["standard_fhd", "standard_4k", "standard_phone"] = "standard_fhd"
@@ -207,22 +214,30 @@ class Benchmark(BenchSection):
         return value
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Benchmark:
-        known = [model.name for model in self.models]
-        for study in self.studies:
-            if unknown := [name for name in study.models or () if name not in known]:
-                raise ValueError(f"study {study.name} names the model {unknown[0]}; the models are {', '.join(known)}")
+    def _slugs_differ(self) -> Benchmark:
         slugs = [self.slug_of(study, model) for model in self.models for study in self.studies_of(model)]
         for slug in slugs:
             if len(slug) > MAX_SLUG:
                 raise ValueError(f"the slug {slug} has {len(slug)} characters, at most {MAX_SLUG}; shorten a name")
             if slugs.count(slug) > 1:
                 raise ValueError(f"two studies would have the slug {slug}; give one of them, or a model, another name")
+        return self
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Benchmark:
+        known = [model.name for model in self.models]
+        for study in self.studies:
+            if unknown := [name for name in study.models or () if name not in known]:
+                raise ValueError(f"study {study.name} names the model {unknown[0]}; the models are {', '.join(known)}")
         for model in self.models:
             arms = self.arms_of(model)
             names = [arm.arm for arm in arms]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"the arm {twice[0]} of {model.name} is named twice; name each arm once")
+            if unknown := sorted(model.seconds_per_image.keys() - {"", *names}):
+                raise ValueError(
+                    f"seconds_per_image of {model.name} names {unknown[0]}; its arms are {', '.join(names)}"
+                )
             if arms[0].method:
                 raise ValueError(f"the first arm of {model.name} is {names[0]}; the baseline is a stock arm")
             if self.calibration is None and any(arm.coefficients == CALIBRATE for arm in arms):

@@ -66,6 +66,11 @@ WRONG = [
     ("votes: simulated", "votes: robots", 15, "'people' or 'simulated'"),
     ("title: Better?, votes", "title: Better?, slug: x, votes", 14, "study has slug"),
     ("- name: preference", "- name: preference\n    models: [sdxl]", 1, "names the model sdxl"),
+    ("{name: tiny-sdxl}", "{name: tiny-sdxl, guidance_scale: .inf}", 6, "should be a finite number"),
+    ("{name: tiny-sdxl}", "{name: tiny-sdxl, seconds_per_image: {'': .nan}}", 6, "greater than 0|finite number"),
+    ("{name: tiny-sdxl}", "{name: tiny-sdxl, seconds_per_image: {w3a9: 1}}", 1, "names w3a9; its arms are fp32, w3a8"),
+    ("{arm: w3a8+qsched,", "{arm: w3a8+foo,", 8, r"w3a8\+foo: the part after \+ is qsched or qsched-bias"),
+    ("title: Small", "title: Small\nsamples: 1000000000000", 5, "less than or equal to 1000"),
     ("limit: 4", "limit: 0", 10, "greater than or equal to 1"),
     ("schema_version: 1", "schema_version: 2", 1, "Input should be 1"),
     ("- {name: tiny-sdxl}\n", "- {name: tiny-sdxl\n", 7, "not valid YAML"),
@@ -100,6 +105,13 @@ def test_prompts_are_the_first_or_drawn_or_so_many_of_each_category(tmp_path: Pa
     assert sorted(one.category or "" for one in one_each) == ["a", "a", "b", "b"]
     with pytest.raises(InputError, match="has 20 prompts to choose from, and limit asks for 21"):
         ids(limit=21)
+
+
+def test_prompts_without_a_category_are_not_one_category(tmp_path: Path) -> None:
+    """They would be cut to the number of a single one, without a word."""
+    (tmp_path / "p.txt").write_text("a ring\na disc\na star\n")
+    with pytest.raises(InputError, match=r"per_category asks for categories, and prompt line-0001 has none"):
+        choose_prompts([PromptSource(file="p.txt", per_category=2)], folder=tmp_path)
 
 
 def test_ids_that_two_files_share_get_the_number_of_their_file(tmp_path: Path) -> None:
