@@ -160,21 +160,23 @@ def _study(run: _Run, study: StudySpec, model: ModelSpec) -> list[Waiting]:
     elif at.votes is None and run.database is not None:
         _collect(run, run.database, model, at)
     if at.votes is None:
-        return [Waiting(study.name, model.name, _next_words(run, at))]
+        return [Waiting(study.name, model.name, _next_words(run, model, at))]
     run.step(report_step(run.places, study, model))
     return []
 
 
-def _next_words(run: _Run, at: StudyPlaces) -> str:
+def _next_words(run: _Run, model: ModelSpec, at: StudyPlaces) -> str:
     """What to do for the votes of a study of people."""
+    plan = () if at.is_fidelity else ("--plan", shlex.join(winrates_plan(run.places, model)))
+    fix = shown(("study", "preregister", at.slug, *plan, "--out", str(at.preregistration)))
     if run.database is not None:
         return (
-            f"study {at.slug} is in the database; when it has its votes, `qsched study close {at.slug}` and run this "
-            "command again"
+            f"study {at.slug} is in the database; `{fix}` before the first vote, with the same --db. When it "
+            f"has its votes, `qsched study close {at.slug}` and run this command again"
         )
     return (
-        f"`qsched study check {at.study_yaml}`, then let people vote (`qsched study create`, or --db here); put their "
-        f"votes at {at.votes_to_be} and run this command again"
+        f"`qsched study check {at.study_yaml}`, create it (`qsched study create`, or --db here), `{fix}`, and let "
+        f"people vote; put their votes at {at.votes_to_be} and run this command again"
     )
 
 

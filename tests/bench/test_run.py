@@ -164,6 +164,7 @@ def test_studies_of_people_are_created_and_their_votes_taken_out_once_closed(tmp
     waiting = run(file, first, database=database).waiting
     assert first.ran[-1][:2] == ("study", "create") and "close small-preference-tiny-sdxl" in waiting[0].words
     set_id = read_manifest(tmp_path / "out" / "models" / "tiny-sdxl" / "images").set_id
+    assert "qsched study preregister small-preference-tiny-sdxl --plan '--baseline fp32 " in waiting[0].words
     state["small-preference-tiny-sdxl"] = ("open", set_id)
     opened = Commands()
     run(file, opened, database=database)
