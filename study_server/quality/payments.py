@@ -78,7 +78,10 @@ def paid_people(tx: Tx, study: Study, *, before: int, limit: int) -> list[PaidPe
     answers: dict[int, list[CountedAnswer]] = defaultdict(list)
     for annotator, *values in tx.all(ANSWERS, **between):
         answers[annotator].append(CountedAnswer(*values))
-    return [PaidPerson(*row, tuple(sessions[row[0]]), known_answer_figures(answers[row[0]])) for row in rows]
+    return [
+        PaidPerson(number, pseudonym, reason, tuple(sessions[number]), known_answer_figures(answers[number]))
+        for number, pseudonym, reason in rows
+    ]
 
 
 def payments_of(tx: Tx, study: Study, person: PaidPerson) -> Iterator[PaymentInfo]:
