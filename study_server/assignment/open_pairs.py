@@ -89,8 +89,10 @@ class _Search(NamedTuple):
 
 
 def places_to_hold(design: StudyDesign) -> dict[str, int]:
-    """The values of HELD_PAIRS for a study. Of an adaptive study none is held: its comparison has yet to be drawn."""
-    target = design.votes_per_pair if design.adaptivity is None else 0
+    """The values of HELD_PAIRS for a study. None is held if a comparison, or a group of triplets with its own number of
+    votes, has yet to be drawn."""
+    drawn_first = design.adaptivity is not None or (design.fidelity is not None and design.fidelity.votes is not None)
+    target = 0 if drawn_first else design.votes_per_pair
     return {"target": target, "probes": FIRST, "window": WINDOW["sqlite"], "spare": SPARE}
 
 

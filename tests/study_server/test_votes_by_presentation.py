@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from qsched.cli.main import app
 from qsched.planning import Assumptions
+from study_server.assignment.open_pairs import SPARE
 from study_server.auditing.evidence import write_evidence
 from study_server.publication.words import _votes_words
 from study_server.studies.changes import design_changes
@@ -18,6 +19,7 @@ from study_server.studies.estimate import estimate_study
 from study_server.studies.fidelity import TripletVotes
 from study_server.studies.progress import read_study
 from study_server.studies.triplets import plan_study
+from tests.conftest import write_image_set
 from tests.study_server.test_auditing import run_audit
 from tests.study_server.test_triplet_votes import TripletVisitor
 from tests.study_server.visiting import query, serving
@@ -39,11 +41,9 @@ def design_of(images="x", slug="f", **values) -> StudyDesign:
 
 @pytest.fixture
 def make(database, settings, small_image_set):
-    def made(**values):
-        design = design_of(small_image_set, repeat_rate=0.0, pairs_per_annotator=None, **values)
-        create_study(
-            database, design, set_folder=small_image_set, data_folder=settings.data_folder, progress=lambda _: None
-        )
+    def made(images=small_image_set, **values):
+        design = design_of(images, repeat_rate=0.0, pairs_per_annotator=None, **values)
+        create_study(database, design, set_folder=images, data_folder=settings.data_folder, progress=lambda _: None)
         return design
 
     return made
@@ -112,6 +112,25 @@ async def test_every_triplet_gets_exactly_its_votes_and_everybody_sees_both_kind
     first = min(session for session, _ in sequences)
     mixture = [shown for session, shown in sequences if session == first][:12]
     assert {"plain", "boosted"} == set(mixture), "the first person sees a mixture, not one kind before the other"
+
+
+async def test_a_large_study_keeps_to_its_numbers_too(settings, database, make, tmp_path):
+    """On PostgreSQL the first statement of a vote holds open pairs only while many are open."""
+    images = write_image_set(tmp_path / "large", prompts=24, size=64)
+    make(images=images, votes_per_pair=5)
+    async with serving(settings) as browser:
+        for _ in range(2):
+            visitor = await TripletVisitor(browser(), "f").enter("?simulated=1", simulated="1")
+            await visitor.vote_all(lambda _: "right", limit=60)
+    rows = query(database, LOADS)
+    assert len(rows) > SPARE and sum(load for *_, load in rows) > 100
+    assert [row for row in rows if row[2] > ASKED[row[:2]]] == []
+    shown = query(
+        database,
+        "SELECT t.presentation, COUNT(*) FROM assignments a JOIN triplets t ON t.pair_id = a.pair_id"
+        " WHERE a.kind = 'task' GROUP BY t.presentation",
+    )
+    assert dict(shown)["boosted"] > dict(shown)["plain"], "two thirds of the votes are for boosted triplets"
 
 
 def test_a_running_studys_numbers_may_grow_and_nothing_else_of_the_section_may_change():
