@@ -183,14 +183,17 @@ def _together(folder: Path, frames: dict[str, pl.DataFrame | None], counts: Vote
 def _check(folder: Path, found: Together, counts: VoteCounts) -> None:
     """What the tables have in common whatever the votes were: n <= sum of n_g^2, of the same parity, and so on."""
     votes, squares = counts.outcomes.ravel(), found.products.diagonal()
-    wrong = np.flatnonzero((squares < votes) | ((squares - votes) % 2 != 0))
+    # An intersection is a part of an annotator's votes, and of a prompt's.
+    most = np.min([(part.counts**2).sum(axis=0) for part in counts.clusters.values()], axis=0)
+    wrong = np.flatnonzero((squares < votes) | ((squares - votes) % 2 != 0) | (squares > most))
     if len(wrong):
         slot, keys = int(wrong[0]), counts.left * counts.n_arms + counts.right
         raise InputError(
             f"{folder}: together has {squares[slot]:,.0f} for {_named(counts.arms, keys, slot)} with "
             f"itself, which {votes[slot]:,.0f} votes cannot give. Make all tables from the same votes."
         )
-    # Numbers n_g of 1 or more in g groups: g >= n - sum n_g (n_g - 1) / 2, with equality if none is above 2.
+    # Numbers n_g of 1 or more in g groups: g >= n - sum n_g (n_g - 1) / 2, with equality if none is above 2. And the
+    # sum is largest if one group has all the n - g votes beyond the first of each.
     entries = sparse.coo_array(found.products)
     k, low, high = counts.n_arms, np.minimum(counts.left, counts.right), np.maximum(counts.left, counts.right)
     pair = np.repeat(low * k + high, 3)
@@ -200,8 +203,13 @@ def _check(folder: Path, found: Together, counts: VoteCounts) -> None:
     of, decided = np.triu(found.of_pairs), np.triu(found.decided_of_pairs)
     n, total = counts.n_votes, float(found.products.sum())
     fits = (of >= votes_of - (squares_of - votes_of) / 2) & (of <= votes_of) & (decided <= of)
-    fits &= (of > 0) == (votes_of > 0)
+    fits &= ((of > 0) == (votes_of > 0)) & (squares_of - votes_of <= (votes_of - of) * (votes_of - of + 1))
     whole = n - (total - n) / 2 <= found.number <= n and found.decided <= found.number and n**2 <= total * found.number
+    whole &= total - n <= (n - found.number) * (n - found.number + 1)
+    for part in counts.clusters.values():
+        # Each has an intersection or more; only if each has one, the sums of squares are the same.
+        groups, squared = int(part.present().sum()), float(np.sum(part.votes**2))
+        whole &= groups <= found.number and (total < squared or (total == squared and found.number == groups))
     if not (whole and fits.all()):
         raise InputError(
             f"{folder}: intersections ({found.number:,.0f} in all) does not fit {n:,.0f} votes and the sums of "

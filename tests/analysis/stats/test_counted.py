@@ -165,6 +165,23 @@ def test_tables_of_other_votes_are_refused(tmp_path: Path) -> None:
             read_counts(write({**tables, name: other[name]}, tmp_path / name))
 
 
+@pytest.mark.parametrize("column", ["annotator", "prompt_id"])
+@pytest.mark.parametrize("times", [1, 5])
+def test_products_of_a_query_that_forgot_the_prompt_or_the_annotator_are_refused(
+    tmp_path: Path, column: str, times: int
+) -> None:
+    """They are symmetric and of the right parity, and would make the two-way interval too narrow."""
+    frame = votes_frame().group_by("annotator", "prompt_id", maintain_order=True).head(times)
+    tables = tables_of(tmp_path, frame)
+    kind = ["left_arm", "right_arm", "choice"]
+    n = frame.group_by(column, *kind).len()
+    joined = n.join(n, on=column, suffix="_other").group_by(*kind, *(f"{one}_other" for one in kind))
+    made = joined.agg((pl.col("len") * pl.col("len_other")).sum().cast(pl.Int64).alias("products"))
+    tables["together"] = made.rename({f"{one}_other": f"other_{one}" for one in kind})
+    with pytest.raises(InputError, match=r"cannot give|does not fit"):
+        read_counts(write(tables, tmp_path / "counts"))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
