@@ -48,6 +48,7 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
     fonts = fonts_for(drawn)
     sizes = {name: len(part.labels) for name, part in counts.clusters.items()}
     warnings = (
+        *account.warnings,
         *(found.warnings if found else ()),
         *own_warnings(exclusions, None, counts.arms, fonts, drawn),
     )
@@ -62,7 +63,7 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
         n_votes=n,
         n_annotators=sizes.get("annotator"),
         n_prompts=sizes.get("prompt"),
-        n_simulated=n if account.simulated == "all" else 0,
+        n_simulated=account.n_simulated,
         exclusions=exclusions,
         existence=existence,
         estimate=found,

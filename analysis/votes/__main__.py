@@ -97,7 +97,7 @@ def count(
     for row in counted.account.left_out:
         if row.n_votes:
             typer.echo(f"  {row.n_votes:,} left out: {row.rule}")
-    for note in counted.account.notes:
+    for note in (*counted.account.warnings, *counted.account.notes):
         typer.echo(f"  {note}")
     typer.echo(f"{counted.account.n_kept:,} of {counted.account.n_read:,} votes counted")
     typer.echo(f"written: {', '.join(map(str, paths))}")

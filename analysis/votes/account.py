@@ -28,7 +28,7 @@ class LeftOut(BaseModel):
 
 
 class CountsAccount(BaseModel):
-    """How many votes were read and kept, and what was left out."""
+    """How many votes were read and kept, how many of those are simulated, and what was left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,9 @@ class CountsAccount(BaseModel):
     left_out: tuple[LeftOut, ...] = ()
     annotators: tuple[tuple[str, str], ...] = ()
     simulated: Literal["none", "all", "mixed"] = "none"
+    n_simulated: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     rules: ExclusionRules | None = None
 
     def report(self) -> ExclusionReport:

@@ -96,6 +96,22 @@ def failing_annotators(paths: Sequence[Path], rules: ExclusionRules, chosen: dic
     return found
 
 
+def unchecked_rules(paths: Sequence[Path], rules: ExclusionRules) -> tuple[str, ...]:
+    """What a report says of default rules about known answers if no file has any; InputError for other such rules."""
+    if any(_has_checks(path) for path in paths if path.is_file() and path.suffix in ENDINGS):
+        return ()
+    asked = {
+        "--min-gold-accuracy": (rules.min_gold_accuracy, ExclusionRules.min_gold_accuracy),
+        "--max-instructed-failures": (rules.max_instructed_failures, ExclusionRules.max_instructed_failures),
+    }
+    for option, (value, default) in asked.items():
+        if value is not None and value != default:
+            raise InputError(f"{option} needs the columns kind, annotator and expected, and no file has all of them.")
+    on = [option for option, (value, _) in asked.items() if value is not None]
+    words = "Not checked, because no file has the columns kind, annotator and expected"
+    return (f"{words}: {', '.join(on)}.",) if on else ()
+
+
 def _has_checks(path: Path) -> bool:
     return {"kind", "expected", "annotator"} <= set(pl.scan_parquet(path).collect_schema().names())
 

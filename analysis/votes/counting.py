@@ -20,15 +20,20 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.votes.account import NAME, CountsAccount, LeftOut
-from analysis.votes.batches import batches, failing_annotators
+from analysis.votes.batches import batches, failing_annotators, unchecked_rules
 from analysis.votes.coded import IntArray, codes
 from analysis.votes.duplicates import refuse_named_twice
 from analysis.votes.exclude import ExclusionRules, exclude
 from analysis.votes.table import VotesTable, has_values
 from qsched.files import write_atomic
 from qsched.records import InputError
+from qsched.records.stopping import looks_beside
 
 OUTCOMES = ("left", "right", "tie")
+LOOKED = (
+    "The study has a stopping rule, and stopped asking about arms that were decided at its planned looks ({}). Counts "
+    "do not have the looks: every interval and p-value is computed as if nobody had looked."
+)
 PARTS = 64
 #: Cells of a cluster are added up when there are this many new ones, or as many as there are already.
 _PENDING = 4_000_000
@@ -106,6 +111,7 @@ def count_files(
         raise InputError("min_votes needs all votes at once. Count without it, or analyse the votes themselves.")
     paths, chosen = [Path(file) for file in files], {"study": study, "question": question}
     refuse_named_twice(paths, [str(path) for path in paths])
+    unchecked = unchecked_rules(paths, rules)
     reasons = {**dict.fromkeys(rules.annotators, "named annotator"), **failing_annotators(paths, rules, chosen)}
     # What one batch does not show is decided here: who failed, and whether there are also votes of people.
     alone = replace(
@@ -127,10 +133,15 @@ def count_files(
             if name not in known:
                 raise InputError(f"{what} {name!r} is to be excluded but has no vote. Check the name.")
         tables, account = work.finish(mixed=rules.simulated == "keep")
-    sources = tuple(str(path) for path in paths)
-    return CountedVotes(
-        tables, account.model_copy(update={"study": study, "question": question, "sources": sources, "rules": rules})
-    )
+    said = {
+        "study": study,
+        "question": question,
+        "sources": tuple(str(path) for path in paths),
+        "rules": rules,
+        "notes": (*account.notes, *unchecked),
+        "warnings": tuple(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
+    }
+    return CountedVotes(tables, account.model_copy(update=said))
 
 
 class _Work:
@@ -149,6 +160,11 @@ class _Work:
 
     def take(self, votes: VotesTable, rules: ExclusionRules, persons: dict[str, str], arms: tuple[str, ...]) -> None:
         """Exclude and count one batch."""
+        if not votes.sides_known:
+            raise InputError(
+                f"{votes.sources[0]} does not say which arm was on the left, and counts say it of every vote. Give the "
+                "votes themselves to winrates.py."
+            )
         self.n_read += votes.n_votes
         frame = self._screened(votes, rules, persons, arms)
         if frame.height == 0:
@@ -243,6 +259,7 @@ class _Work:
             left_out=tuple(LeftOut(reason=why, rule=rule, n_votes=n) for (why, rule), n in self.out.items()),
             annotators=tuple(sorted(self.persons.items())),
             simulated="none" if self.simulated == 0 else "all" if self.simulated == self.n_kept else "mixed",
+            n_simulated=self.simulated,
             notes=tuple(self.notes),
         )
 

@@ -121,3 +121,24 @@ def test_an_arm_that_never_won_is_named_in_the_report_from_counts(folder: Path, 
     assert done.exit_code == 0, done.output
     found = find_counted(tmp_path / "counts", SETTINGS)
     assert found.estimate is None and found.existence is not None and found.existence.never_won == ("arm0",)
+
+
+def test_simulated_votes_among_those_of_people_are_counted_on_the_page(tmp_path: Path) -> None:
+    frame = checked_frame().with_columns(simulated=pl.col("annotator") == "ann07")
+    frame.write_parquet(tmp_path / "v.parquet")
+    arguments = ["count", str(tmp_path / "v.parquet"), "--out", str(tmp_path / "counts"), "--include-simulated"]
+    done = CliRunner().invoke(votes_app, arguments)
+    assert done.exit_code == 0, done.output
+    votes = find(read_votes(tmp_path / "v.parquet"), replace(SETTINGS, rules=ExclusionRules(simulated="keep")))
+    found = find_counted(tmp_path / "counts", SETTINGS)
+    assert 0 < found.n_simulated == votes.n_simulated < found.n_votes
+    write_report(found, tmp_path / "out")
+    assert "votes come from simulated annotators" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_from_counts_of_a_study_that_was_looked_at_warns(tmp_path: Path) -> None:
+    checked_frame().write_parquet(tmp_path / "v.parquet")
+    (tmp_path / "v.looks.json").write_text("{}", encoding="utf-8")
+    done = CliRunner().invoke(votes_app, ["count", str(tmp_path / "v.parquet"), "--out", str(tmp_path / "counts")])
+    assert done.exit_code == 0 and "as if nobody had looked" in done.output
+    assert any("v.looks.json" in words for words in find_counted(tmp_path / "counts", SETTINGS).warnings)

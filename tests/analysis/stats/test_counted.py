@@ -230,3 +230,23 @@ def test_a_bad_row_is_named_with_its_file_and_a_file_is_not_counted_twice(tmp_pa
         count_files([path, path], ExclusionRules())
     with pytest.raises(InputError, match="no parquet file"):
         count_files([tmp_path / "votes.csv"], ExclusionRules())
+
+
+@pytest.mark.parametrize("rule", [{"min_gold_accuracy": 0.8}, {"max_instructed_failures": 0}])
+def test_a_rule_about_known_answers_that_no_file_has_is_refused_or_noted(tmp_path: Path, rule: dict[str, Any]) -> None:
+    path = tmp_path / "votes.parquet"
+    votes_frame().write_parquet(path)
+    with pytest.raises(InputError, match="no file has all of them"):
+        count_files([path], ExclusionRules(**rule))
+    notes = count_files([path], ExclusionRules()).account.notes
+    assert "Not checked, because no file has" in notes[-1] and "--min-gold-accuracy" in notes[-1]
+
+
+def test_votes_that_do_not_say_who_was_on_the_left_are_not_counted_as_if_they_did(tmp_path: Path) -> None:
+    """Else the winner would be on the left in every vote, and the report would find a preference for that side."""
+    frame = votes_frame().filter(pl.col("choice") != "tie")
+    sides, left = ("left_arm", "right_arm"), pl.col("choice") == "left"
+    winner, loser = (pl.when(left).then(pl.col(one)).otherwise(pl.col(two)) for one, two in (sides, sides[::-1]))
+    frame.select("annotator", "prompt_id", winner=winner, loser=loser).write_parquet(tmp_path / "votes.parquet")
+    with pytest.raises(InputError, match="does not say which arm was on the left"):
+        count_files([tmp_path / "votes.parquet"], ExclusionRules())
