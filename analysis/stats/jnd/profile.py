@@ -93,7 +93,8 @@ def profile(codes: TripletCodes, fit: JndFit, place: int) -> Profile:
             bounds=(held_low, held_high),
             votes=votes,
         )
-        ratio = 2 * (fit.log_likelihood - found.value.log_likelihood)
+        # A search that did not end has too small a likelihood, which would bring the bound nearer than it is.
+        ratio = 2 * (fit.log_likelihood - found.value.log_likelihood) if found.converged else 0.0
         return copysign(sqrt(max(ratio, 0.0) / nu), value - fit.theta[place])
 
     return Profile(float(fit.theta[place]), fit.se(place), nu, root)

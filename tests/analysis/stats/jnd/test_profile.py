@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy import optimize
 
 from analysis.stats.jnd.fit import count_task, fit_jnd
 from analysis.stats.jnd.likelihood import evaluate
+from analysis.stats.jnd.newton import Maximum, maximise
 from analysis.stats.jnd.profile import profile
 from analysis.triplets import PLAIN, TripletCodes
 from benchmarks.certificate_studies import REFERENCE, Comparison, plain_design, simulate_study
@@ -55,6 +58,25 @@ def test_with_many_plain_votes_it_is_the_bound_of_the_standard_error():
     codes = plain_votes(20_000)
     fit = fit_jnd(codes)
     assert profile(codes, fit, 0).bound(1.7) == pytest.approx(fit.damage("arm") + 1.7 * fit.se(0), abs=2e-3)
+
+
+def test_a_search_that_does_not_end_never_brings_a_bound_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it stopped the likelihood is too small, so the values there would look ruled out."""
+    codes = study(EVEN, votes=150)
+    fit = fit_jnd(codes, form="linear")
+    place = fit.at("arm")
+    bound = profile(codes, fit, place).bound(1.7)
+    middle = (fit.theta[place] + bound) / 2
+
+    def stops_early(at: Any, start: np.ndarray, *, bounds: tuple[np.ndarray, np.ndarray], votes: int) -> Maximum:
+        found = maximise(at, start, bounds=bounds, votes=votes)
+        if not middle < bounds[0][place] < bound:
+            return found
+        theta = np.clip(start + 1.0, *bounds)
+        return replace(found, theta=theta, value=at(theta), converged=False)
+
+    monkeypatch.setattr("analysis.stats.jnd.profile.maximise", stops_early)
+    assert profile(codes, fit, place).bound(1.7) >= bound - 2e-3
 
 
 def test_votes_that_resemble_each_other_widen_the_bound_as_they_widen_the_error():
