@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from study_server.studies.design import StudyDesign
 
@@ -31,11 +32,12 @@ class DesignChange:
 def design_changes(before: StudyDesign, after: StudyDesign) -> list[DesignChange]:
     """The keys in which `after` differs from `before`, in the order of the design's keys."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    return [
-        DesignChange(key, _shown(old[key]), _shown(new[key]), _refusal(key, before, after))
-        for key in StudyDesign.model_fields
-        if key not in NOT_COMPARED and old[key] != new[key]
-    ]
+    changes = []
+    for key in StudyDesign.model_fields:
+        if key not in NOT_COMPARED and old[key] != new[key]:
+            was, becomes = _differing(old[key], new[key])
+            changes.append(DesignChange(key, _shown(was), _shown(becomes), _refusal(key, before, after)))
+    return changes
 
 
 def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
@@ -52,6 +54,8 @@ def _refusal(key: str, before: StudyDesign, after: StudyDesign) -> str | None:
             return f"people who take part in {', '.join(missing)} would lose their language; only add languages"
     elif key in MAY_GROW:
         return _shrinks(getattr(before, key), getattr(after, key))
+    elif key == "stopping" and (refusal := _left_out(before, after)) is not None:
+        return refusal
     elif key == "fidelity" and (refusal := _votes_grow(before, after)) is not None:
         return refusal or None
     elif key in WORDED and _extends(
@@ -96,6 +100,27 @@ def _extends(old: object, new: object, *, first: str) -> bool:
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(_extends(*both, first=first) for both in zip(old, new, strict=True))
     return old == new
+
+
+def _left_out(before: StudyDesign, after: StudyDesign) -> str | None:
+    """The refusal of a stopping rule that differs only in what study.yaml leaves to defaults, which have changed."""
+    old, new = before.stopping, after.stopping
+    if old is None or new is None:
+        return None
+    differing = [name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)]
+    if any(name in new.model_fields_set for name in differing):
+        return None
+    words = ", ".join(f"{name}: {getattr(old, name)}" for name in differing)
+    return f"study.yaml leaves it to a default that was another one when the study was made. Write {words} there"
+
+
+def _differing(old: Any, new: Any) -> tuple[Any, Any]:
+    """Of two maps only the keys that differ."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return old, new
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    both = {key: _differing(old.get(key), new.get(key)) for key in keys}
+    return {key: one for key, (one, _) in both.items()}, {key: other for key, (_, other) in both.items()}
 
 
 def _shown(value: object) -> str:

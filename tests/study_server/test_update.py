@@ -104,3 +104,16 @@ def test_every_key_of_the_design_is_classed_and_a_new_one_is_refused_by_default(
         other = one.model_copy(update={key: "something else"})
         (change,) = design_changes(one, other)
         assert change.key == key and change.refusal is not None
+
+
+def test_a_default_that_changed_since_the_study_was_made_is_named_with_its_old_value(database, make_study):
+    """The level of stopping rules was 0.05; both values shown whole and cut off at 60 signs looked the same."""
+    rule = {"baseline": "fp32", "horizon": 200}
+    old = make_study(votes_per_pair=40, stopping={**rule, "level": 0.05})
+    named = old.model_dump(exclude={"stopping"})
+    with pytest.raises(InputError, match=r"stopping: {'level': 0.05} -> {'level': 0.03}: .* Write level: 0.05 there"):
+        update_study(database, StudyDesign.model_validate({**named, "stopping": rule}), set_id=SET_ID)
+    with pytest.raises(InputError, match=r"{'level': 0.05} -> {'level': 0.01}: it changes what is shown"):
+        update_study(
+            database, StudyDesign.model_validate({**named, "stopping": {**rule, "level": 0.01}}), set_id=SET_ID
+        )
