@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ CONFIDENCE = 0.95
 
 def estimate(
     slug: str = typer.Argument(help=SLUG_HELP),
-    as_json: bool = typer.Option(False, "--json", help="Print a JSON document."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Estimate every arm against the baseline from the votes so far, with intervals that stay valid at every look.
 
@@ -38,7 +39,8 @@ def estimate(
         found = running_estimate(database, slug)
     finally:
         database.close()
-    typer.echo(found.model_dump_json() if as_json else _words(found))
+    if not gave_json(found, json_file):
+        typer.echo(_words(found))
 
 
 def running_estimate(database: Database, slug: str) -> RunningEstimate:

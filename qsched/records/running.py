@@ -1,6 +1,6 @@
 """The RUNNING contract: how a growing study stands, with intervals that hold however often one looks.
 
-`qsched study estimate --json` writes it, and the owner's page shows it.
+`qsched study estimate --json -` prints it, and the owner's page shows it.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class OwnerFigures:
     async def _estimate(self, slug: str) -> RunningSoFar:
         try:
             async with self._turn:
-                said = await run_command(self._database, "study", "estimate", slug, "--json", nice=NICE)
+                said = await run_command(self._database, "study", "estimate", slug, "--json", "-", nice=NICE)
         except CommandFailed as error:
             return RunningSoFar(problem=str(error))
         found = RunningEstimate.model_validate_json(said)

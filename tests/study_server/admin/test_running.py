@@ -30,7 +30,7 @@ def test_every_arm_is_estimated_against_the_first_with_intervals_wider_than_a_re
     make_study(votes_per_pair=40)
     assert "no estimate yet" in command(database, "s").output
     give_votes(database, 12)
-    done = command(database, "s", "--json")
+    done = command(database, "s", "--json", "-")
     assert done.exit_code == 0, done.output
     found = RunningEstimate.model_validate_json(done.output)
     assert (found.baseline, [rate.arm for rate in found.rates]) == (ARMS[0], sorted(ARMS[1:]))
@@ -106,7 +106,7 @@ async def test_the_page_shows_the_estimate_once_it_is_there_and_asks_for_it_once
     assert " data-waiting" not in page
     assert "<td>open</td>" in page and "however often you look" in page
     assert page.count('class="interval"') == 2
-    assert asked == [("study", "estimate", "s", "--json")]
+    assert asked == [("study", "estimate", "s", "--json", "-")]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
