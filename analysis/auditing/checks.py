@@ -229,12 +229,7 @@ def check_left_out(evidence: Evidence) -> list[str]:
         problems.append(f"annotators are left out without being listed: {_some(sorted(marked - listed))}")
     if kept & listed:
         problems.append(f"annotators are listed as left out and their votes count: {_some(sorted(kept & listed))}")
-    target = _targets(evidence)
-    valid: dict[str, set[int]] = {}
-    for line in counted(evidence):
-        assert line.row is not None
-        if line.row["kind"] == "task" and line.row["choice"] != "skip":
-            valid.setdefault(line.row["pair_id"], set()).add(line.row["assignment"])
+    target, valid = _targets(evidence), _valid(evidence)
     over = sorted(pair for pair, votes in valid.items() if len(votes) > target[pair])
     if over:
         most = " or ".join(str(number) for number in sorted({target[pair] for pair in over}))
@@ -253,6 +248,30 @@ def check_left_out(evidence: Evidence) -> list[str]:
         if early:
             problems.append(f"votes are marked as surplus although their pair lacks votes: {_some(early)}")
     return problems
+
+
+def _valid(evidence: Evidence) -> dict[str, set[int]]:
+    """The task votes that count and are not skips, by pair."""
+    valid: dict[str, set[int]] = {}
+    for line in counted(evidence):
+        assert line.row is not None
+        if line.row["kind"] == "task" and line.row["choice"] != "skip":
+            valid.setdefault(line.row["pair_id"], set()).add(line.row["assignment"])
+    return valid
+
+
+def _ended_early(evidence: Evidence) -> Iterator[str]:
+    """A study without a stopping rule that lacks votes of its design: somebody ended it."""
+    target, valid = _targets(evidence), _valid(evidence)
+    task = [pair["pair_id"] for pair in evidence.pairs if pair["pool"] == "task"]
+    total = evidence.design.get("votes_total")
+    asked = sum(target[pair] for pair in task) if total is None else int(total)
+    there = sum(len(valid.get(pair, ())) for pair in task)
+    if evidence.design.get("stopping") is None and there < asked:
+        yield (
+            f"{there} of {asked} valid votes that the design asks for are there: the study was ended early, or pairs "
+            "were taken out. Who ended it may have seen the answers so far"
+        )
 
 
 def _targets(evidence: Evidence) -> dict[str, int]:
@@ -310,6 +329,7 @@ def tell(evidence: Evidence) -> list[str]:
     ]
     words += [f"    {one['annotator']}: {one['reason']}" for one in evidence.excluded]
     words.append(f"{surplus} are surplus: given when their pair had its votes")
+    words += _ended_early(evidence)
     if len(evidence.designs) > 1:
         words.append(f"the design was changed {len(evidence.designs) - 1} times after it was preregistered or made")
     return words

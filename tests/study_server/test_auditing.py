@@ -74,6 +74,23 @@ def run_audit(folder: Path, *options: str) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_study_that_was_ended_before_its_votes_were_there_is_not_silent_about_it(
+    settings, make_study, database, tmp_path
+):
+    """Its owner sees the answers so far, and may have ended it when they pleased."""
+    make_study(votes_per_pair=1)
+    pairs = query(database, "SELECT COUNT(*) FROM pairs WHERE pool = 'task'")[0][0]
+    await run_study(settings, database, people=1)
+    write_evidence(database, study="s", folder=tmp_path / "early")
+    words = f"9 of {pairs} valid votes that the design asks for are there: the study was ended early"
+    assert pairs > 9 and words in run_audit(tmp_path / "early")[1]
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter("?simulated=1")).vote_all()
+    write_evidence(database, study="s", folder=tmp_path / "whole")
+    assert "ended early" not in run_audit(tmp_path / "whole")[1]
+
+
 async def test_a_study_is_registered_sealed_opened_and_passes_its_audit(settings, make_study, database, tmp_path):
     make_study(votes_per_pair=3)
     found = await run_study(settings, database)
