@@ -59,7 +59,8 @@ async def test_a_personal_link_is_one_persons_and_nobody_else_can_make_one(setti
         owner = await signed_in(browser(), database)
         sheet = await owner.act("/studies/s/links", on="/studies/s/settings", count="2")
         first, second = re.findall(r"http://study\.test/s/s(\?t=[^<]+)<", sheet.text)
-        for bad in ("", "?t=", first[:-1] + "x", first.replace("?t=", "?t=A"), "?t=preview:x.y"):
+        forged = first[:-1] + ("y" if first.endswith("x") else "x")
+        for bad in ("", "?t=", forged, first.replace("?t=", "?t=A"), "?t=preview:x.y"):
             answer = await browser().get(f"/s/s{bad}")
             assert answer.status_code == 422 and "personal link" in answer.text, bad
         assert (await browser().get(f"/s/other{first}")).status_code == 422, "signed for one study"
