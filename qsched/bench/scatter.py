@@ -1,25 +1,26 @@
-"""A scatter plot as SVG text whose colours are those of the page, light or dark."""
+"""Win rates of a model's arms against size or time, as SVG text for a page that may be light or dark."""
 
 from __future__ import annotations
 
 import html
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 18, 34, 56
-#: How far marks that would hide each other are set apart, in units of the drawing.
-APART = 20
+from qsched.pages import svg_of
+from qsched.scoring.image_set.figure import BEHIND, FRONT, QUIET, spread_sizes
+
+#: How far marks that would hide each other are set apart, in shares of the axis.
+APART = 0.04
+ROOM = 0.12
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One arm: its number, name, whether it is repaired, and its place with the bounds of y."""
+    """One arm: its number in the table, whether it is repaired, and its place with the bounds of y."""
 
     number: str
-    name: str
     is_repaired: bool
     x: float
     y: float
@@ -27,92 +28,42 @@ class Mark:
     high: float | None
 
 
-def scatter(marks: Sequence[Mark], *, x_label: str, y_label: str, log: bool) -> str:
-    """The drawing: shares of votes upwards, with a line at one half; marks of one place are set a little apart."""
+def spread_marks(marks: Sequence[Mark], *, log: bool) -> tuple[list[float], float, float]:
+    """Where each mark goes (in logarithms if asked), and the ends of the axis."""
     xs = [math.log(mark.x) if log else mark.x for mark in marks]
-    low_x, high_x = _range(xs, least=0.1 * abs(max(xs, key=abs)) or 1.0)
-    values = [value for mark in marks for value in (mark.y, mark.low, mark.high, 0.5) if value is not None]
-    low_y, high_y = _range(values, least=0.1)
-    low_y, high_y = max(0.0, low_y), min(1.0, high_y)
+    span = max(max(xs) - min(xs), 0.1 * abs(max(xs, key=abs)) or 1.0)
+    low, high = min(xs) - ROOM * span, max(xs) + ROOM * span
+    placed = spread_sizes(xs, least=APART * (high - low))
+    return placed, min(low, *placed), max(high, *placed)
 
-    def across(x: float) -> float:
-        return LEFT + (x - low_x) / (high_x - low_x) * (WIDTH - LEFT - RIGHT)
 
-    def down(y: float) -> float:
-        return TOP + (high_y - y) / (high_y - low_y) * (HEIGHT - TOP - BOTTOM)
+def scatter(marks: Sequence[Mark], *, x_label: str, y_label: str, log: bool) -> str:
+    """The drawing: shares of votes upwards, with a line at one half; squares are repaired arms."""
+    from matplotlib import figure as drawing
+    from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter, ScalarFormatter
 
-    places = _spread([across(x) for x in xs])
+    figure = drawing.Figure(figsize=(5.2, 3.6))
+    panel: Any = figure.subplots()
+    xs, low, high = spread_marks(marks, log=log)
+    if log:
+        panel.set_xscale("log")
+        xs, low, high = [math.exp(x) for x in xs], math.exp(low), math.exp(high)
+        # 1, 2 and 5 in each decade, unless the sizes are so near to each other that hardly one lies between.
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5))
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.minorticks_off()
+    panel.axhline(0.5, color=QUIET, lw=0.9, ls="--", zorder=0)
+    for x, mark in zip(xs, marks, strict=True):
+        colour = BEHIND if mark.is_repaired else FRONT
+        bounds = None if mark.low is None or mark.high is None else [[mark.y - mark.low], [mark.high - mark.y]]
+        shape = "s" if mark.is_repaired else "o"
+        panel.errorbar(x, mark.y, yerr=bounds, fmt=shape, color=colour, capsize=4, ms=13)
+        panel.annotate(mark.number, (x, mark.y), ha="center", va="center_baseline", fontsize=9, color="#ffffff")
+    panel.set_xlim(low, high)
+    panel.margins(y=ROOM)
+    panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    panel.set_xlabel(x_label, parse_math=False)
+    panel.set_ylabel(y_label, parse_math=False)
+    figure.tight_layout()
     label = html.escape(f"{y_label} of {len(marks)} arms by {x_label}; the table has the values")
-    parts = [f'<svg class="scatter" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
-    for tick in _ticks(low_y, high_y):
-        line, y = "half" if abs(tick - 0.5) < 1e-9 else "grid", down(tick)
-        parts.append(f'<line class="{line}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:.0%}</text>')
-    for tick in _x_ticks(low_x, high_x, log=log):
-        at = across(math.log(tick) if log else tick)
-        parts.append(
-            f'<text class="tick" x="{at:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{tick:,g}</text>'
-        )
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">{html.escape(x_label)}</text>')
-    parts.append(f'<text x="{LEFT}" y="{TOP - 14}" text-anchor="start">{html.escape(y_label)}</text>')
-    for x, mark in zip(places, marks, strict=True):
-        parts += _drawn(mark, x, down)
-    return "\n".join([*parts, "</svg>"])
-
-
-def _drawn(mark: Mark, x: float, down: Callable[[float], float]) -> list[str]:
-    y = down(mark.y)
-    kind = "repaired" if mark.is_repaired else "stock"
-    parts = [f'<g class="{kind}"><title>{html.escape(f"{mark.name}: {mark.y:.1%}")}</title>']
-    if mark.low is not None and mark.high is not None:
-        top, bottom = down(mark.high), down(mark.low)
-        parts.append(
-            f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 5:.1f} {top:.1f}h10M{x - 5:.1f} {bottom:.1f}h10"/>'
-        )
-    if mark.is_repaired:
-        parts.append(f'<rect x="{x - 9:.1f}" y="{y - 9:.1f}" width="18" height="18" rx="2"/>')
-    else:
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10"/>')
-    parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{html.escape(mark.number)}</text></g>')
-    return parts
-
-
-def _range(values: Sequence[float], *, least: float) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    room = max(high - low, least)
-    return low - 0.12 * room, high + 0.12 * room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round shares between the bounds, one half among them if it is."""
-    step = next(step for step in (0.05, 0.1, 0.2) if (high - low) / step <= 8)
-    return [n * step for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _x_ticks(low: float, high: float, *, log: bool) -> list[float]:
-    if not log:
-        step = 10 ** math.floor(math.log10((high - low) / 2))
-        step = next(step * n for n in (1, 2, 5, 10) if (high - low) / (step * n) <= 6)
-        return [n * step for n in range(max(0, math.ceil(low / step)), math.floor(high / step) + 1)]
-    found = [
-        n * 10.0**power
-        for power in range(math.floor(low / math.log(10)), math.ceil(high / math.log(10)) + 1)
-        for n in (1, 2, 5)
-    ]
-    return [tick for tick in found if low <= math.log(tick) <= high]
-
-
-def _spread(xs: Sequence[float]) -> list[float]:
-    """The places, each at least APART from its left neighbour, and all inside the drawing."""
-    placed = list(xs)
-    order = sorted(range(len(xs)), key=lambda place: (xs[place], place))
-    for before, after in itertools.pairwise(order):
-        placed[after] = max(placed[after], placed[before] + APART)
-    over = placed[order[-1]] - (WIDTH - RIGHT - 10)
-    if over > 0:
-        edge = WIDTH - RIGHT - 10.0
-        for place in reversed(order):
-            placed[place] = min(placed[place], edge)
-            edge = placed[place] - APART
-    return placed
+    return svg_of(figure).replace("<svg ", f'<svg class="scatter" role="img" aria-label="{label}" ', 1)

@@ -14,7 +14,7 @@ from qsched.bench.compare import compare_folders
 from qsched.bench.identity import begin_folder
 from qsched.bench.places import Places
 from qsched.bench.results import read_results
-from qsched.bench.scatter import Mark, scatter
+from qsched.bench.scatter import APART, Mark, scatter, spread_marks
 from qsched.bench.site import write_site
 from qsched.bench.spec import read_benchmark
 from qsched.errors import InputError
@@ -150,12 +150,12 @@ def test_a_win_rate_is_not_given_for_a_contrast_that_there_is_none_of(tmp_path: 
     assert stock.verdict == "no interval: one of the two has no estimate"
 
 
-def test_marks_of_one_place_are_set_apart_and_names_are_escaped() -> None:
-    marks = [Mark(str(n), EVIL, n > 1, 7.0, 0.4 + n / 50, 0.3, 0.6) for n in range(1, 5)]
-    drawing = scatter(marks, x_label="size", y_label="win rate", log=True)
-    assert "<b>" not in drawing and "&lt;b&gt;" in drawing
-    places = sorted(
-        float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">\d</text>', drawing)
-    )
-    assert len(places) == 4 and min(b - a for a, b in pairwise(places)) >= 19.9
-    assert all(0 < place < 640 for place in places)
+def test_marks_of_one_place_are_set_apart_and_labels_are_escaped() -> None:
+    marks = [Mark(str(n), n > 1, 7.0, 0.4 + n / 50, 0.3, 0.6) for n in range(1, 5)]
+    for log in (True, False):
+        placed, low, high = spread_marks(marks, log=log)
+        assert min(b - a for a, b in pairwise(placed)) >= 0.9 * APART * (high - low)
+        assert low <= min(placed) and max(placed) <= high
+        drawing = scatter(marks, x_label="size", y_label=EVIL, log=log)
+        assert "<b>" not in drawing and "&lt;b&gt;" in drawing and "NaN" not in drawing
+        assert drawing == scatter(marks, x_label="size", y_label=EVIL, log=log), "the same bytes again"
