@@ -9,8 +9,10 @@ behind can be recognised.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,3 +119,20 @@ def _write_error(path: Location, error: OSError) -> WriteError:
     if isinstance(path, RemotePath):
         return WriteError(f"{path} cannot be written: {reason}; then run the same command again")
     return WriteError(f"{path} cannot be written: {reason}; free some disk space or choose another path, and try again")
+
+
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Link a file where the file system can, else copy it; folders are made, and a file that is there stays."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from qsched.backbones import find_spec
-from qsched.calibration.command import TINY, CalibrationRequest, run_calibration
+from qsched.calibration.command import CalibrationRequest, run_calibration
 from qsched.calibration.record import write_record
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.words import verdict_words
 from qsched.scheduling.coefficients import BIAS_KEY
 from qsched.tiny import prompts_path
+from qsched.tiny.paths import BACKBONES
 
 SHIPPED_NAME = "qsched_coefficients.json"
 PRECISIONS = ("w4a8", "w4a4", "w3a8")
@@ -72,7 +73,7 @@ def shipped_entry(record: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Parse, ship, say where."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=list(TINY), choices=TINY)
+    parser.add_argument("--models", nargs="+", default=list(BACKBONES), choices=BACKBONES)
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS))
     parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="journals, records, pages")
     parser.add_argument("--n-prompts", type=int, default=N_PROMPTS)

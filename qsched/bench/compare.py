@@ -12,13 +12,13 @@ that the interval is then too wide rather than too narrow. The same votes on bot
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from qsched.bench.results import ArmResult, MetricEstimate, ModelResult, Preference, open_folder, read_results
+from qsched.files import sha256_of_file
 
 
 @dataclass(frozen=True)
@@ -159,5 +159,5 @@ def _votes(folder: Path, model: str) -> dict[str, str]:
         if one.name == model:
             for study in places.benchmark.studies_of(one):
                 if (votes := places.study(study, one).votes) is not None:
-                    found[study.name] = hashlib.sha256(votes.read_bytes()).hexdigest()
+                    found[study.name] = sha256_of_file(votes)
     return found

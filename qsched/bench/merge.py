@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from qsched.bench.spec import ModelSpec, StudySpec
 from qsched.bench.submit import copy_model, copy_study
 from qsched.bench.verify import verify_submission
 from qsched.errors import InputError
+from qsched.files import sha256_of_file
 from qsched.records import iter_rows, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 
@@ -76,7 +76,7 @@ def _look_at(model: ModelSpec, places: Places, theirs: Places, found: _Found) ->
             continue
         if ours is None:
             found.studies.append((model, study))
-        elif _hash(ours) == _hash(other):
+        elif sha256_of_file(ours) == sha256_of_file(other):
             found.there.append(f"{study.name} of {model.name}")
         else:
             raise InputError(
@@ -108,7 +108,3 @@ def _check_same(places: Places, theirs: Places, model: ModelSpec) -> None:
             f"{model.name}: the pictures differ, the first of {differ[0]} for prompt {differ[1]} (another machine, or "
             "other versions?); votes on other pictures are another study: `qsched bench compare`"
         )
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -26,11 +26,10 @@ from qsched.bench.study_file import clause_arms, study_text
 from qsched.errors import InputError, QschedError
 from qsched.files import write_atomic
 from qsched.records import read_manifest
+from qsched.tiny.paths import BACKBONES
 
 #: Runs a `qsched` command and returns its exit code.
 Runner = Callable[[Command], int]
-#: Backbones whose pictures simulated people can judge.
-TINY = ("tiny-flux", "tiny-sdxl")
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,10 @@ def _check_simulated(places: Places, models: Sequence[ModelSpec]) -> None:
     """InputError if software is to vote on pictures that it cannot judge."""
     for model in models:
         for study in places.benchmark.studies_of(model):
-            if study.votes == "simulated" and model.source not in TINY:
+            if study.votes == "simulated" and model.source not in BACKBONES:
                 raise InputError(
-                    f"study {study.name}: simulated people judge the pictures of {' and '.join(TINY)} only, not those "
-                    f"of {model.name}; write votes: people, or name its models"
+                    f"study {study.name}: simulated people judge the pictures of {' and '.join(BACKBONES)} only, not "
+                    f"those of {model.name}; write votes: people, or name its models"
                 )
 
 

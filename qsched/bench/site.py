@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from qsched.bench.scatter import Mark, scatter
 from qsched.bench.spec import ModelSpec
 from qsched.bench.steps import Options, picture_steps, shown
 from qsched.errors import InputError
-from qsched.files import write_atomic
+from qsched.files import link_or_copy, write_atomic
 from qsched.generation.sheet import megabytes
 from qsched.pages import Cell, Figure, Table, render_page
 from qsched.records import ImageRow, iter_rows
@@ -146,11 +145,11 @@ def _figures(found: ModelResult, baseline: str) -> Iterator[Figure]:
             x = _place(arm, axis)
             rate = arm.preferences[0].rate
             if x is not None:
-                marks.append(Mark(str(number), arm.arm, "+" in arm.arm, x, rate.value, rate.low, rate.high))
+                marks.append(Mark(str(number), "+" in arm.arm, x, rate.value, rate.low, rate.high))
         base = next((arm for arm in found.arms if arm.is_baseline), None)
         at = None if base is None else _place(base, axis)
         if marks and at is not None:
-            marks.append(Mark("1", baseline, False, at, 0.5, None, None))
+            marks.append(Mark("1", False, at, 0.5, None, None))
         if len(marks) >= 2:
             y_label = f"win rate against {baseline}"
             drawing = scatter(marks, x_label=label, y_label=y_label, log=log)
@@ -220,7 +219,7 @@ def _write_pairs(places: Places, model: ModelSpec, found: ModelResult, site: Pat
     rows: dict[str, dict[tuple[str, int], ImageRow]] = {}
     for row in iter_rows(images):
         rows.setdefault(row.arm, {})[row.prompt_id, row.sample_index] = row
-        _link(images / row.file_name, site / "pictures" / model.name / Path(row.file_name).name)
+        link_or_copy(images / row.file_name, site / "pictures" / model.name / Path(row.file_name).name)
     base, *others = found.arms
     links = []
     for arm in others:
@@ -266,16 +265,6 @@ def _write_data(places: Places, model: ModelSpec, site: Path) -> tuple[tuple[str
             shutil.copyfile(source, _parent(folder / name))
             made.append((name, f"data/{model.name}/{name}"))
     return tuple(made)
-
-
-def _link(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    _parent(target)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _parent(path: Path) -> Path:

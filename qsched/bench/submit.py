@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from qsched.bench.run import StepError
 from qsched.bench.spec import ModelSpec
 from qsched.bench.steps import EXIT_NOTHING_SHOWN, winrates_plan
 from qsched.errors import InputError
-from qsched.files import write_atomic
+from qsched.files import link_or_copy, sha256_of_file, write_atomic
 from qsched.records import read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 
@@ -85,7 +84,7 @@ def copy_model(places: Places, there: Places, model: ModelSpec) -> None:
         if (images / name).is_file():
             copy_file(images / name, target / name)
     for picture in sorted((images / "images").glob("*.png")):
-        link_file(picture, target / "images" / picture.name)
+        link_or_copy(picture, target / "images" / picture.name)
     coefficients = images.parent / "coefficients"
     for path in sorted(coefficients.glob("*/*.json")):
         copy_file(path, target.parent / "coefficients" / path.relative_to(coefficients))
@@ -113,25 +112,13 @@ def hashes_of(folder: Path) -> Iterator[tuple[str, str]]:
     """(path, SHA-256) of every file below a folder but SHA256SUMS itself."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / SUMS:
-            with path.open("rb") as file:
-                yield path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()
+            yield path.relative_to(folder).as_posix(), sha256_of_file(path)
 
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file with its time; folders are made."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source, target)
-
-
-def link_file(source: Path, target: Path) -> None:
-    """Link a picture where the file system can, else copy it; one that is there stays."""
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _plain_report(target: StudyPlaces, plan: tuple[str, ...]) -> None:
@@ -173,4 +160,4 @@ def _submission(there: Places, models: list[ModelSpec]) -> dict[str, Any]:
 
 
 def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256_of_file(path) if path.is_file() else None

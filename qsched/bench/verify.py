@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from qsched.bench.spec import ModelSpec, StudySpec
 from qsched.bench.steps import EXIT_NOTHING_SHOWN
 from qsched.bench.submit import SUBMISSION, SUMS, hashes_of
 from qsched.errors import InputError, QschedError
+from qsched.files import sha256_of_file
 from qsched.generation.verify import verify_set
 from qsched.precision import find_recipe, hash_of
 from qsched.records import Manifest, iter_rows, read_manifest
@@ -63,7 +63,7 @@ def verify_submission(folder: Path, *, runner: Runner, sums_sha256: str | None =
 
 
 def _file_problems(folder: Path, published: str | None) -> Iterator[str]:
-    ours = hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
+    ours = sha256_of_file(folder / SUMS)
     if published is not None and published.strip().lower() != ours:
         yield f"{SUMS} has sha256 {ours}, published was {published}"
     lines = read_utf8(folder / SUMS, max_bytes=64 * 1024 * 1024).splitlines()

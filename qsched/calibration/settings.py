@@ -9,7 +9,7 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
 from qsched.calibration.families import Box, CoefficientFamily, Vary
 from qsched.calibration.search import CLOSED_FORM, checked_size, largest_size_within
-from qsched.scoring.jaq_score import UNIT_KINDS, UnitKind
+from qsched.scoring.jaq_score import UnitKind, checked_unit_kind
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class CalibrationSettings:
                 )
         else:
             checked_size(self.strategy, self.size)
-        if self.k_units not in UNIT_KINDS:
-            raise CalibrationError(f"k units {self.k_units!r} are unknown; choose {' or '.join(UNIT_KINDS)}")
+        checked_unit_kind(self.k_units)
         checked_early_decode(self.early_decode)
         if self.seed < 0:
             raise CalibrationError(f"seed {self.seed}; give 0 or more")

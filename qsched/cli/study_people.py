@@ -178,6 +178,8 @@ def revoke(
 
     Example: qsched study revoke demo links.csv
     """
+    from qsched.records.owner_api import LINK_NAME
+
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -186,7 +188,7 @@ def revoke(
     if not names:
         raise InputError(f"{file} has no names of links: one per line, as links.csv has them")
     for name in names:
-        if not re.fullmatch("[2-9A-HJ-NP-Z]{12}", name):
+        if not re.fullmatch(LINK_NAME, name):
             raise InputError(f"{file}: {name[:80]!r} is not the name of a personal link (12 letters and digits)")
     with owner_at(db, server) as owner:
         done = owner.revoke_links(slug, names)

@@ -16,6 +16,7 @@ from qsched.generation.prompts import Prompt, prompts_source_hash, read_prompts
 from qsched.locations import Location
 from qsched.precision import Recipe, hash_of
 from qsched.records import image_seed
+from qsched.tiny.paths import BACKBONES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from qsched.precision.statistics import Statistics
 
 STATISTICS_PROMPTS = 8
-TINY = ("tiny-flux", "tiny-sdxl")
 # Raised when what is measured changes, so that older files are not taken for it.
 _VERSION = 1
 
@@ -60,7 +60,7 @@ def calibration_source(
     if limit < 1:
         raise InputError(f"calibration-limit {limit}: it must be at least 1")
     if path is None:
-        if backbone not in TINY:
+        if backbone not in BACKBONES:
             raise InputError(
                 f"precision {precision} needs statistics of calibration prompts, and {backbone} has none of its own: "
                 "give --calibration-prompts FILE with prompts like those that will be rendered"

@@ -25,13 +25,13 @@ Options follow the name, each after a colon and each at most once:
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from qsched.files import sha256_of_file
 from qsched.precision.recipe import PrecisionError, Recipe
 
 DEFAULT_GROUP = 64
@@ -197,8 +197,7 @@ def file_sha256(path: Path) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _file_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def _with_file(recipe: Recipe, value: str) -> Recipe:

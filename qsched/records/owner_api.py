@@ -18,7 +18,8 @@ ExportFormat = Literal["parquet", "csv", "jsonl"]
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
 PairName = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1, max_length=200)]
 #: The name in a personal link.
-LinkName = Annotated[str, StringConstraints(pattern=r"^[2-9A-HJ-NP-Z]{12}$")]
+LINK_NAME = r"^[2-9A-HJ-NP-Z]{12}$"
+LinkName = Annotated[str, StringConstraints(pattern=LINK_NAME)]
 ItemT = TypeVar("ItemT")
 
 PAGE_ITEMS = 50

@@ -11,7 +11,8 @@ import yaml
 from qsched.errors import MissingExtraError
 from qsched.tiny.scene import SceneError
 
-MODELS = ("tiny-flux", "tiny-sdxl", "tiny-clip")
+BACKBONES = ("tiny-flux", "tiny-sdxl")
+MODELS = (*BACKBONES, "tiny-clip")
 PROMPT_SETS = ("demo", "eval", "calibration")
 
 

@@ -14,14 +14,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qsched.records.owner_api import MOST_LINKS
+from qsched.records.owner_api import LINK_NAME, MOST_LINKS
 from study_server.assignment.records import AssignmentContext
 from study_server.db import Statement, Tx
 from study_server.errors import BadRequest
 from study_server.studies.actions import record_action
 from study_server.studies.study import Study
-
-NAME = re.compile(r"[2-9A-HJ-NP-Z]{12}")
 
 USED = Statement("""
     SELECT 1 FROM platform_identities WHERE study_id = :study AND platform = 'personal' AND external_id = :name
@@ -50,7 +48,7 @@ def link_names(lines: Iterable[str]) -> list[str]:
         first = line.partition(",")[0].strip()
         if not first or first == "name":
             continue
-        if not NAME.fullmatch(first):
+        if not re.fullmatch(LINK_NAME, first):
             raise BadRequest(f"{first[:80]!r} is not the name of a personal link (12 letters and digits)")
         names.append(first)
     if not 1 <= len(names) <= MOST_LINKS:
