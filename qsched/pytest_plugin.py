@@ -1,4 +1,4 @@
-"""Fixtures for who tests an arm, a scorer or a tool of their own; pytest finds them once qsched is installed.
+"""Fixtures for people who test an arm, a scorer or a tool of their own; pytest finds them once qsched is installed.
 
 qsched_image_set   a folder with an image set of drawn pictures: no torch, no models
 qsched_make_arms   make pictures with the tiny models, verified (extras `generate` and `tiny`)

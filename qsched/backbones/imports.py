@@ -25,7 +25,7 @@ _MODULES = ("qsched.backbones.load", "transformers.modeling_utils")
 
 
 def import_model_libraries(spec: BackboneSpec) -> None:
-    """Import torch, diffusers and transformers for this model; in a process that is not ours, nothing."""
+    """Import torch, diffusers and transformers for this model. Does nothing in a process that is not ours."""
     if not is_our_own() or "diffusers" in sys.modules:
         return
     with _without_collection(), _hidden(() if may_need_all(spec) else _OPTIONAL):

@@ -36,8 +36,8 @@ from qsched.precision import PrecisionReport, find_recipe
 from qsched.scheduling import CoefficientError, read_coefficients
 from qsched.scoring import Jaq, Scorer, load_scorer
 from qsched.scoring.jaq_score import checked_k
+from qsched.tiny.paths import BACKBONES
 
-TINY = ("tiny-flux", "tiny-sdxl")
 DEFAULT_PROMPTS = 25
 DEFAULT_HELDOUT = 100
 LOCAL = "local"
@@ -104,17 +104,17 @@ def run_calibration(
     spec, recipe = request.spec(), find_recipe(request.precision)
     device = str(checked_device(request.device))
     prompts, heldout = split_prompts(request)
-    objective = load_objective(request, device)
-    judge = load_judge_for(request, objective, device)
-    also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
-
-    backbone = load_for(request)
-    # Quantizing replaces layers in place: the full-precision run comes before it.
-    full = run_in_full(backbone, request.settings, prompts) if request.settings.is_closed_form else None
-    report = quantize_for(request, backbone, prompts)
-    identity = _identity(request, backbone, report)
-    coefficients_path, report_path, journal = output_paths(request.out)
+    # The cluster is asked for before anything is loaded, its workers start with the search.
     with _measurer(request, executor, workers) as measurer:
+        objective = load_objective(request, device)
+        judge = load_judge_for(request, objective, device)
+        also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
+        backbone = load_for(request)
+        # Quantizing replaces layers in place: the full-precision run comes before it.
+        full = run_in_full(backbone, request.settings, prompts) if request.settings.is_closed_form else None
+        report = quantize_for(request, backbone, prompts)
+        identity = _identity(request, backbone, report)
+        coefficients_path, report_path, journal = output_paths(request.out)
         result = calibrate(
             backbone,
             objective,
@@ -371,14 +371,14 @@ def load_judge_for(request: CalibrationRequest, objective: Jaq, device: str) -> 
 
 
 def _judge_name(request: CalibrationRequest) -> str | None:
-    return judge_name(request.judge, tiny=request.backbone in TINY, terms=(request.tc, request.iq))
+    return judge_name(request.judge, tiny=request.backbone in BACKBONES, terms=(request.tc, request.iq))
 
 
 def _weights_of(scorer: str, request: CalibrationRequest) -> str | None:
     if scorer in request.weights:
         return request.weights[scorer]
     clip = scorer.startswith("clipscore") or scorer in ("clip-iqa", "aq-map")
-    return "tiny-clip" if request.backbone in TINY and clip else None
+    return "tiny-clip" if request.backbone in BACKBONES and clip else None
 
 
 def _arm(report: PrecisionReport) -> dict[str, object]:

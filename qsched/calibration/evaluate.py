@@ -121,7 +121,7 @@ class LocalMeasurer:
 
 
 class Evaluator:
-    """The objective function of the search, with its memory. One evaluator a set of prompts.
+    """The objective function of the search, with its memory. One evaluator per set of prompts.
 
     Candidates are known by their numbers step by step (`Coefficients.at_steps`), so the families share their values.
     `spent_before` NFE of another model, the full-precision run, count as the search's. A `shard` (i of n, from 1)
@@ -220,12 +220,12 @@ class Evaluator:
         batches = [new[start : start + self._batch_rows] for start in range(0, len(new), self._batch_rows)]
         if self._elsewhere is not None:
             self._know_from(self._elsewhere, batches)
-            batches = []
-        for batch in batches:
-            if self._is_mine():
-                self._know(batch)
-            else:
-                self._of_others.update(batch)
+        else:
+            for batch in batches:
+                if self._is_mine():
+                    self._know(batch)
+                else:
+                    self._of_others.update(batch)
         ids, missing = [self._prompts[i].prompt_id for i in chosen], float("nan")
         return np.array([[self._asked.get((key, i), missing) for i in ids] for key in keys])
 

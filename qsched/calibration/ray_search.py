@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BatchTerms
 from qsched.calibration.settings import CalibrationSettings
-from qsched.generation.ray_pool import Done, RayPool, absolute, absolute_loras
+from qsched.generation.ray_pool import Done, RayPool, absolute, absolute_loras, absolute_scorer
 from qsched.process import claim_process
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class RayMeasurer:
             prompts=request.prompts.resolve(),
             heldout=None if request.heldout is None else request.heldout.resolve(),
             out=request.out.resolve(),
+            tc=absolute_scorer(request.tc),
+            iq=absolute_scorer(request.iq),
             weights=weights,
         )
         self._pool = RayPool[Batch](_SearchWorker, (there,), device=request.device, workers=workers, doing=_doing)
@@ -61,7 +63,7 @@ class RayMeasurer:
     def measure(self, batches: Sequence[Sequence[tuple[Coefficients, int]]]) -> Iterator[tuple[int, BatchTerms]]:
         """(number of the batch, its terms) as they come."""
         tasks = [(number, tuple(batch)) for number, batch in enumerate(batches)]
-        for event in self._pool.run(tasks, None):
+        for event in self._pool.run(tasks, None) if tasks else ():
             if isinstance(event, Done):
                 yield event.task[0], event.answer
 

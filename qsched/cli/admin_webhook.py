@@ -32,7 +32,7 @@ def add_to(group: typer.Typer) -> None:
 
 def create(
     url: str = typer.Argument(help="https://...; events are sent there."),
-    event: list[str] = typer.Option(ALL_EVENTS, "--event", help="What to tell; may be repeated. Default: all."),
+    event: list[str] = typer.Option(ALL_EVENTS, "--event", help="Event to send; may be repeated. Default: all."),
     study: str | None = typer.Option(None, "--study", help="Only of this study; without it, of every one."),
     allow_private: bool = typer.Option(
         False, "--allow-private", help="The address may be of this machine or a private network."

@@ -54,12 +54,12 @@ def plan(
     quiet_libraries()
     found = plan_benchmark(benchmark, folder=file.parent, price=price_study)
     if not gave_json(found.to_json(), json_file):
-        _tell_plan(found)
+        _print_plan(found)
 
 
 def run(
     file: Path = typer.Argument(help="The benchmark.yaml."),
-    out: Path = typer.Option(..., "--out", help="Folder of the benchmark; one that was begun is gone on with."),
+    out: Path = typer.Option(..., "--out", help="Folder of the benchmark; an unfinished one is resumed."),
     model: list[str] = typer.Option([], "--model", help="Only this model; may be repeated."),
     executor: str | None = typer.Option(None, "--executor", help="As in generate-pairs: local, ray, or one of yours."),
     workers: int | None = typer.Option(None, "--workers", min=1, help="Workers of --executor ray."),
@@ -76,9 +76,9 @@ def run(
 ) -> None:
     """Make what is missing of a benchmark: coefficients, pictures, scores, studies, win rates, certificates.
 
-    Each step is a command of qsched, which is printed. What is done is seen from its files: a run that was stopped,
-    even by kill -9, goes on when the same command is run again. Votes are those of a study of yours; software votes
-    only in studies that say votes: simulated, and every page says so.
+    Each step is a command of qsched, which is printed. The files in the folder show what is done: a run that was
+    stopped, even by kill -9, resumes when the same command is run again. Votes are those of a study of yours; software
+    votes only in studies that say votes: simulated, and every page says so.
 
     Example: qsched bench run benchmarks/specs/tiny.yaml --out runs/tiny
     """
@@ -164,7 +164,7 @@ def _contrast(one: MetricEstimate) -> str:
     return f"{one.value:+.2f}" + ("" if one.low is None else f" [{one.low:+.2f}, {one.high:+.2f}]")
 
 
-def _tell_plan(found: BenchPlan) -> None:
+def _print_plan(found: BenchPlan) -> None:
     from rich.console import Console
 
     from qsched.generation.sheet import megabytes
@@ -172,7 +172,7 @@ def _tell_plan(found: BenchPlan) -> None:
     console = Console()
     console.print(f"{found.name}, version {found.version}: {found.prompts:,} prompts", highlight=False)
     for model in found.models:
-        _tell_model(model, console)
+        _print_model(model, console)
     total = found.totals
     hours = "unknown" if total.seconds is None else f"{total.seconds / 3600:,.1f} h of rendering"
     lines = [
@@ -191,7 +191,7 @@ def _tell_plan(found: BenchPlan) -> None:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
 
 
-def _tell_model(model: ModelPlan, console: object) -> None:
+def _print_model(model: ModelPlan, console: object) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -193,6 +193,7 @@ def calibrate(
         vae_slicing=vae_slicing,
         vae_tiling=vae_tiling,
     )
+    check_executor(request, executor, workers)
     if dry_run and probe:
         raise InputError("--dry-run and --probe are two questions; ask one of them")
     if dry_run:
@@ -207,7 +208,6 @@ def calibrate(
         _run_shard(request, shard)
         return
     check_request(request)
-    check_executor(request, executor, workers)
     with _SearchDisplay() as display:
         done = run_calibration(request, executor=executor, workers=workers, on_progress=display.show)
     _report(done)

@@ -16,8 +16,8 @@ from qsched.cli.options import (
     REVISION_HELP,
     VARIANT_HELP,
     checked_offload,
+    print_layout,
     prompts_file,
-    tell_layout,
 )
 from qsched.command_line import EXIT_INTERRUPTED
 from qsched.errors import InputError
@@ -141,7 +141,7 @@ def generate_pairs(
 
     asked = prompts_file(prompts)
     if prompts_format is None:
-        tell_layout(asked)
+        print_layout(asked)
     part = None if shard is None else parse_shard(shard, os.environ)
     request = Request(
         backbone=backbone,

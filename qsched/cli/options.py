@@ -45,7 +45,7 @@ def prompts_file(prompts: str) -> Path:
     return found
 
 
-def tell_layout(prompts: Path) -> None:
+def print_layout(prompts: Path) -> None:
     """Say as what a prompts file is read, if it is another project's; errors are left to who reads it."""
     import contextlib
 

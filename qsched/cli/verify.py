@@ -41,12 +41,12 @@ def verify(
 
     report = verify_set(read_location(folder), decode=decode)
     if not gave_json({"ok": report.ok, **asdict(report)}, json_file):
-        _tell(report)
+        _print_report(report)
     if not report.ok:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _tell(report: VerifyReport) -> None:
+def _print_report(report: VerifyReport) -> None:
     from collections import Counter
 
     from rich.console import Console

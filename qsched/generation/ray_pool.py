@@ -103,10 +103,12 @@ class RayPool(Generic[TaskT]):
         threads = int(stated) if stated.isdigit() and int(stated) > 0 else (None if gpus else share)
         self._class: Any = ray.remote(worker).options(max_restarts=0, **options)
         self._arguments = (*arguments, threads)
-        self._workers = [self._new() for _ in range(n)]
+        self._n = n
+        self._workers: list[Any] = []
 
     def ask_first(self, method: str) -> Any:
         """What a method of the first worker returns; another takes its place if it dies."""
+        self._start()
         for _ in range(MOST_CRASHES):
             try:
                 return self._get(getattr(self._workers[0], method).remote())
@@ -117,6 +119,7 @@ class RayPool(Generic[TaskT]):
 
     def run(self, tasks: Sequence[TaskT], preparation: Any) -> Iterator[Begun[TaskT] | Done[TaskT] | Gone]:
         """Hand each worker its next task when it is done with the last; WorkerCrash after three deaths at one task."""
+        self._start()
         queue, crashes = deque(tasks), Counter[str]()
         before = self._ray.put(preparation)
         # What a reference refers to: the place of its worker, and the task; None: the worker says that it is there.
@@ -162,6 +165,11 @@ class RayPool(Generic[TaskT]):
         if self._started_here:
             self._ray.shutdown()
 
+    def _start(self) -> None:
+        """Start the workers, at the first question: a run that has everything already needs none."""
+        if not self._workers:
+            self._workers = [self._new() for _ in range(self._n)]
+
     def _new(self) -> Any:
         return self._class.remote(*self._arguments)
 
@@ -203,6 +211,12 @@ def absolute(name: str) -> str:
     A worker may run in another folder than the process that asks for it.
     """
     return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def absolute_scorer(name: str) -> str:
+    """A scorer in a file (`file.py:Class`) with such a path; any other name as it is."""
+    path, colon, rest = name.partition(":")
+    return f"{absolute(path)}{colon}{rest}" if path.endswith(".py") else name
 
 
 def absolute_loras(loras: Sequence[Lora]) -> tuple[Lora, ...]:
