@@ -151,12 +151,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return result
 
 
+def _require(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Where QSCHED_REQUIRE_ALL is set, turn a skip into a failure."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("QSCHED_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and QSCHED_REQUIRE_ALL forbids it: {report.longreprtext}"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With QSCHED_REQUIRE_ALL a browser or database test that is skipped is a failure."""
+    """With QSCHED_REQUIRE_ALL a skipped test is a failure, unless a `skipif` says what kind of machine it is for."""
     report = yield
-    needed = {"browser", "postgres", "load"} & {marker.name for marker in item.iter_markers()}
-    if report.skipped and needed and os.environ.get("QSCHED_REQUIRE_ALL"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, and QSCHED_REQUIRE_ALL forbids to skip a {min(needed)} test: {report.longreprtext}"
+    if item.get_closest_marker("skipif") is None:
+        _require(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Likewise for a file that needs a package which is not here."""
+    report = yield
+    _require(report)
     return report

@@ -1,4 +1,4 @@
-"""Published data with published estimates, typed from the literature; more from the shared cases where at hand."""
+"""Published data with published estimates, typed from the literature; more in tests/analysis/cases."""
 
 from __future__ import annotations
 
