@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.spec import BackboneSpec, Lora
@@ -24,7 +24,9 @@ _CHUNK = 16 * 2**20
 _MAX_HEADER = 100 * 2**20  # the limit of the safetensors format itself
 # Written by whoever saved the model: it says nothing about the pictures.
 _ABOUT_SAVING = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype", "architectures")
-_VOCABULARIES = (".model", ".txt")
+_NOT_WHOLE = (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error)
+_VOCABULARIES = (".model", ".txt", ".jinja", ".tiktoken")
+_ADAPTER_METADATA = "lora_adapter_metadata"  # as diffusers writes it: alpha and rank
 
 
 def model_identity(folder: Path) -> str:
@@ -48,7 +50,7 @@ def identity_of(spec: BackboneSpec) -> str | None:
 
 def loaded_identity(folder: Path, spec: BackboneSpec, loras: Iterable[tuple[Lora, Path]]) -> str:
     """The identity of a folder's model as a spec loads it, with its adapters, variant and scheduler."""
-    lines = [f"lora {lora.scale!r} {file_digest(path)}" for lora, path in loras]
+    lines = [f"lora {lora.scale!r} {lora_digest(path)}" for lora, path in loras]
     lines += [f"variant {spec.variant}"] if spec.variant is not None else []
     lines += [f"scheduler {json.dumps(spec.scheduler, sort_keys=True)}"] if spec.scheduler is not None else []
     identity = model_identity(folder)
@@ -59,6 +61,13 @@ def file_digest(path: Path) -> str:
     """SHA-256 of every tensor of a safetensors file, by name."""
     lines = sorted(f"{name} {digest}" for name, digest in tensor_digests(path).items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def lora_digest(path: Path) -> str:
+    """SHA-256 of an adapter: its tensors, and alpha and rank if the file's header states them."""
+    metadata = _read_header(path).get("__metadata__", {}).get(_ADAPTER_METADATA)
+    digest = file_digest(path)
+    return digest if metadata is None else hashlib.sha256(f"{digest} {metadata}".encode()).hexdigest()
 
 
 def tensor_digests(path: Path) -> dict[str, str]:
@@ -108,10 +117,7 @@ def _hash_file(path: Path) -> Iterator[tuple[str, str]]:
     """Name and digest of every tensor; the format is an 8-byte length, a JSON header, and the bytes."""
     try:
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER:
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(file.read(length))
+            length, header = _header(file)
             header.pop("__metadata__", None)
             for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
                 first, last = entry["data_offsets"]
@@ -125,8 +131,28 @@ def _hash_file(path: Path) -> Iterator[tuple[str, str]]:
                     digest.update(chunk)
                     remaining -= len(chunk)
                 yield name, digest.hexdigest()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise BackboneError(f"{path} is not a whole safetensors file ({error}); download or save it again") from error
+    except _NOT_WHOLE as error:
+        raise _not_whole(path, error) from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return _header(file)[1]
+    except _NOT_WHOLE as error:
+        raise _not_whole(path, error) from error
+
+
+def _header(file: IO[bytes]) -> tuple[int, dict[str, Any]]:
+    """Length and content of a safetensors file's header."""
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > _MAX_HEADER:
+        raise ValueError(f"a header of {length} bytes")
+    return length, dict(json.loads(file.read(length)))
+
+
+def _not_whole(path: Path, error: Exception) -> BackboneError:
+    return BackboneError(f"{path} is not a whole safetensors file ({error}); download or save it again")
 
 
 def _cache_path(path: Path) -> Path:

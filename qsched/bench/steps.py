@@ -15,6 +15,8 @@ from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import CALIBRATE, CalibrationSpec, ModelSpec, ReportSpec, StudySpec
 from qsched.bench.study_file import clause_arms
 from qsched.errors import InputError, QschedError
+from qsched.generation.arms import parse_arms
+from qsched.generation.growth import changed_recipe
 from qsched.records import Manifest, iter_rows, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 
@@ -202,7 +204,7 @@ def _is_complete(places: Places, model: ModelSpec) -> bool:
         rows = sum(1 for _ in iter_rows(images))
     except QschedError:
         return False  # generate-pairs says what is wrong
-    if _is_of_other_weights(model, manifest):
+    if _is_of_other_weights(model, manifest) or _has_other_recipes(places, model, manifest):
         return False  # likewise
     names = [places.arm_name(arm) for arm in benchmark.arms_of(model)]
     whole = len(names) * manifest.n_prompts * benchmark.samples
@@ -218,6 +220,24 @@ def _is_of_other_weights(model: ModelSpec, manifest: Manifest) -> bool:
     except QschedError:
         return False  # pictures of another lab
     return here is not None and made_with is not None and here != made_with
+
+
+def _has_other_recipes(places: Places, model: ModelSpec, manifest: Manifest) -> bool:
+    """Whether a file of coefficients (or of bits, or weights) has changed since; those not here are not compared."""
+    records = {record.name: record for record in manifest.arms if record.recipe}
+    for arm in places.benchmark.arms_of(model):
+        record = records.get(places.arm_name(arm))
+        if record is None or manifest.steps is None:
+            continue
+        try:
+            spec = find_spec(model.source, revision=model.revision, variant=model.variant)
+            text, dtype = places.arm_text(model, arm), str(record.recipe.get("base_dtype"))
+            (now,) = parse_arms(text, spec, steps=manifest.steps, dtype=dtype, default_dtype=dtype)
+        except QschedError:
+            continue  # pictures of another lab
+        if changed_recipe(record, now):
+            return True
+    return False
 
 
 def _is_scored(places: Places, model: ModelSpec) -> bool:

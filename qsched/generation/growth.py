@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from qsched.errors import InputError, RowError
+from qsched.generation.arms import Arm
 from qsched.generation.plan import GrowthStage, Plan, prompts_hash
 from qsched.generation.prompts import Prompt
 from qsched.locations import Location
-from qsched.records import ImageRow, Manifest, RequestRecord, iter_rows
+from qsched.records import ArmRecord, ImageRow, Manifest, RequestRecord, iter_rows
+from qsched.records.set_diff import flat
 
 #: What the provenance says of the newest request.
 NEWEST_PROVENANCE = ("prompts_file", "limit", "batch_size", "truncated_prompts", "asked_sha256")
@@ -40,6 +42,7 @@ def check_growth(folder: Location, found: Manifest, plan: Plan) -> None:
         _changed_shard(found, plan)
         or _changed_numbers(found, plan)
         or _changed_arms([arm.name for arm in found.arms], [arm.name for arm in plan.arms])
+        or _changed_recipes(found, plan)
         or _changed_prompts(folder, found, plan)
     )
     if problem:
@@ -158,6 +161,23 @@ def _changed_arms(there: Sequence[str], now: Sequence[str]) -> str:
     if list(now[: len(there)]) != list(there):
         return f"arms: the set has {', '.join(there)} in this order; name them so, and new ones after them"
     return ""
+
+
+def _changed_recipes(found: Manifest, plan: Plan) -> str:
+    for record, arm in zip(found.arms, plan.arms, strict=False):  # the names are the same already
+        if changed := changed_recipe(record, arm):
+            return f"arm {arm.name}: {changed}; a file of another name makes a new arm"
+    return ""
+
+
+def changed_recipe(record: ArmRecord, arm: Arm) -> str:
+    """In words, in what an arm of a set differs from the arm of that name now; '' for a set that does not say it.
+
+    An arm is named after the stem of its file (coefficients, bit map, GGUF weights), whose content may change.
+    """
+    there, now = flat(record.recipe), flat(arm.record().model_dump(mode="json")["recipe"])
+    changed = [key for key in {**there, **now} if there.get(key) != now.get(key)] if there else []
+    return "" if not changed else f"{changed[0]} was {there.get(changed[0])}, is {now.get(changed[0])} now"
 
 
 def _changed_prompts(folder: Location, found: Manifest, plan: Plan) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsched.backbones.identity import file_digest, identity_of
+from qsched.backbones.identity import identity_of, lora_digest
 from qsched.backbones.spec import BackboneSpec, Lora
 from qsched.generation.plan import Plan
 from qsched.generation.prompts import Prompt
@@ -157,7 +157,7 @@ def _lora(lora: Lora) -> dict[str, object]:
 
     path = lora_file(lora)
     where = {} if lora.file is None else {"source": lora.source, "revision": lora.revision}
-    return {"file": path.name, "sha256": file_digest(path), "scale": lora.scale, **where}
+    return {"file": path.name, "sha256": lora_digest(path), "scale": lora.scale, **where}
 
 
 def _vae_dtype(backbone: Backbone) -> str | None:

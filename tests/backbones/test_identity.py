@@ -50,7 +50,7 @@ def test_one_byte_far_inside_a_large_file_changes_it_although_size_and_time_stay
     assert path.stat().st_size == stat.st_size and model_identity(folder) != before
 
 
-@pytest.mark.parametrize("change", ["value", "name", "dtype", "scheduler", "tokenizer"])
+@pytest.mark.parametrize("change", ["value", "name", "dtype", "scheduler", "tokenizer", "chat template"])
 def test_whatever_changes_a_picture_changes_it(folder, change) -> None:
     before = model_identity(folder)
     tensors = load_file(folder / UNET)
@@ -68,6 +68,8 @@ def test_whatever_changes_a_picture_changes_it(folder, change) -> None:
     if change == "tokenizer":
         path = folder / "tokenizer" / "tokenizer.json"
         path.write_text(path.read_text().replace("red", "rod"))
+    if change == "chat template":
+        (folder / "tokenizer" / "chat_template.jinja").write_text("{{ messages }}")
     assert model_identity(folder) != before
 
 

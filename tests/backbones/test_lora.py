@@ -9,9 +9,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 
 from qsched.backbones import BackboneError, backbone_from_pipeline, load_backbone
 from qsched.backbones.find import find_spec
+from qsched.backbones.identity import lora_digest
 from qsched.backbones.spec import Lora, parse_lora
 from qsched.errors import InputError
 from qsched.generation import Request, generate_pairs
@@ -55,6 +57,19 @@ def test_a_lora_is_fused_with_its_scale_and_becomes_part_of_the_model(random_pip
     whole = load_backbone(spec_with(random_pipelines, parse_lora(str(adapter))))
     assert torch.allclose(weight(whole) - weight(plain), 2 * delta, atol=1e-5)
     assert len({plain.identity, fused.identity, whole.identity}) == 3
+
+
+def test_the_alpha_in_a_header_is_part_of_the_adapter(random_pipelines, adapter, tmp_path) -> None:
+    """diffusers reads alpha from there: the same tensors then make other weights."""
+    tensors, digests, deltas = load_file(adapter), set(), []
+    plain = weight(load_backbone(str(random_pipelines["sd15"])))
+    for alpha in (2, 4):
+        path = tmp_path / f"{alpha}.safetensors"
+        settings = {"unet.r": 2, "unet.lora_alpha": alpha, "unet.target_modules": ["to_q"]}
+        save_file(tensors, path, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(settings)})
+        digests.add(lora_digest(path))
+        deltas.append(weight(load_backbone(spec_with(random_pipelines, parse_lora(str(path))))) - plain)
+    assert torch.allclose(deltas[1], 2 * deltas[0], atol=1e-5) and len(digests | {lora_digest(adapter)}) == 3
 
 
 def test_a_lora_of_another_model_is_refused(random_pipelines, adapter) -> None:

@@ -17,6 +17,7 @@ from qsched.bench.run import OwnDatabase, StepError, run_benchmark
 from qsched.bench.spec import read_benchmark
 from qsched.bench.steps import Options
 from qsched.errors import InputError
+from qsched.generation.arms import parse_arms
 from qsched.records import read_manifest
 from tests.bench.test_spec import WHOLE
 from tests.conftest import write_image_set
@@ -133,6 +134,28 @@ def test_pictures_of_other_weights_are_not_taken_for_done(tmp_path: Path) -> Non
     run(file, refusing, models=["flux"])
     values["provenance"]["backbone_weights"] = "f" * 64
     path.write_text(json.dumps(values))
+    with pytest.raises(StepError):
+        run(file, refusing, models=["flux"])
+    assert refusing.names == ["generate-pairs"]
+
+
+def test_pictures_of_other_coefficients_are_not_taken_for_done(tmp_path: Path) -> None:
+    """The arm is named after the file, so the name says nothing of what is in it; generate-pairs refuses the set."""
+    file = begin(tmp_path)
+    run(file, Commands(), models=["flux"])
+    folder = tmp_path / "out" / "models" / "flux"
+    coefficients, path = folder / "coefficients" / "w3a8" / "calibrated.json", folder / "images" / "manifest.json"
+    coefficients.write_text('{"family": "constant", "model": 0.9, "sample": 1.0}')
+    values = json.loads(path.read_text())
+    (arm,) = parse_arms(
+        f"w3a8+qsched:{coefficients}", find_spec("tiny-flux"), steps=2, dtype=None, default_dtype="fp32"
+    )
+    values["steps"], values["arms"][2] = 2, {**arm.record().model_dump(mode="json")}
+    path.write_text(json.dumps(values))
+    refusing = Commands(failing="generate-pairs")
+    run(file, refusing, models=["flux"])
+    assert refusing.ran == []
+    coefficients.write_text('{"family": "constant", "model": 0.8, "sample": 1.0}')
     with pytest.raises(StepError):
         run(file, refusing, models=["flux"])
     assert refusing.names == ["generate-pairs"]

@@ -126,3 +126,43 @@ def test_what_would_change_the_set_is_refused_before_anything_is_loaded(
     monkeypatch.setattr("qsched.generation.worker._load", lambda *_: pytest.fail("loaded"))
     with pytest.raises(InputError, match=reason):
         generate_pairs(request(backbone, path, copy, **change))
+
+
+COEFFICIENTS = '{"family": "constant", "model": %s, "sample": 1.0}'
+
+
+@pytest.mark.parametrize(
+    ("arm", "name", "first", "second", "key"),
+    [
+        (
+            "w4a4+qsched:{}",
+            "own.json",
+            COEFFICIENTS % 0.9,
+            COEFFICIENTS % 0.8,
+            "coefficients.model was 0.9, is 0.8 now",
+        ),
+        ("w4a4:bits={}", "map.json", '{"proj_out": 8}', '{"proj_out": 6}', r"precision.bits was .*8.*, is .*6.* now"),
+    ],
+)
+def test_a_file_that_changed_under_its_name_is_no_finished_arm(
+    backbone, copy, tmp_path, monkeypatch, arm, name, first, second, key
+) -> None:
+    """Arms are named after the stem of their file; its content may be another one in the next run."""
+    path, prompts = tmp_path / name, write_prompts(tmp_path / "p.yaml", 3)
+    arms = "fp32," + arm.format(path)
+    path.write_text(first)
+    assert generate_pairs(request(backbone, prompts, copy, arms=arms)).made == 3
+    path.write_text(second)
+    monkeypatch.setattr("qsched.generation.worker._load", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=f"{key}; a file of another name makes a new arm"):
+        generate_pairs(request(backbone, prompts, copy, arms=arms))
+
+
+def test_prompts_that_changed_behind_those_of_the_set_or_of_the_statistics_are_seen(backbone, copy, tmp_path) -> None:
+    """A changed text is refused where it has pictures, or where statistics were measured on it."""
+    prompts, calibration = write_prompts(tmp_path / "p.yaml", 3), write_prompts(tmp_path / "c.yaml", 1)
+    ask = request(backbone, prompts, copy, arms="fp32,smoothquant", calibration_prompts=calibration)
+    assert generate_pairs(ask).made == 3
+    calibration.write_text("one: a red rod\n")
+    with pytest.raises(InputError, match=r"calibration\.prompts_sha256"):
+        generate_pairs(ask)
