@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from analysis.votes import ExclusionRules
 
 REPORT = "Report"
 CHOICE = "Which votes"
@@ -83,7 +86,7 @@ OptionalVotes = Annotated[
 FromCounts = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with counts instead of votes, made by `python analysis/votes count` or by a database "
+        help="Folder with counts instead of votes, made by `qsched votes count` or by a database "
         "(docs/counts.md). Kappas, times, covariates and categories are then not in the report.",
         rich_help_panel=CHOICE,
     ),
@@ -303,3 +306,36 @@ Seed = Annotated[
     int,
     typer.Option(min=0, help="Seed of the resamples; the same seed gives the same bytes.", rich_help_panel=UNCERTAINTY),
 ]
+
+
+def exclusion_rules(
+    *,
+    min_response_ms: int,
+    min_votes: int,
+    min_gold_accuracy: float,
+    gold_ties_wrong: bool,
+    max_instructed_failures: int,
+    exclude_arm: list[str] | None,
+    exclude_annotator: list[str] | None,
+    include_names_shown: bool,
+    exclude_doubtful: bool,
+    include_repeats: bool,
+    simulated: bool | None,
+) -> ExclusionRules:
+    """The rules that the options of the panel "Exclusions" ask for; a command that has one of them has all."""
+    from analysis.votes import ExclusionRules
+
+    always = (kind for kind in ExclusionRules.kinds if kind != "repeat")
+    return ExclusionRules(
+        kinds=tuple(always) if include_repeats else ExclusionRules.kinds,
+        names_shown=not include_names_shown,
+        doubtful=exclude_doubtful,
+        arms=tuple(dict.fromkeys(exclude_arm or ())),
+        annotators=tuple(dict.fromkeys(exclude_annotator or ())),
+        simulated="auto" if simulated is None else "keep" if simulated else "drop",
+        min_gold_accuracy=min_gold_accuracy or None,
+        gold_ties_wrong=gold_ties_wrong,
+        max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,
+        min_response_ms=min_response_ms,
+        min_votes=min_votes,
+    )

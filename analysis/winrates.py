@@ -91,7 +91,7 @@ def winrates(
 
       qsched winrates arena.jsonl --model davidson --position-effect --seed 7
 
-      python analysis/winrates.py --from-counts counts/ --out report/
+      qsched winrates --from-counts counts/ --out report/
 
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """
@@ -102,12 +102,11 @@ def winrates(
     from analysis.report.subjects.looks import find_looks
     from analysis.report.wording import read_wording
     from analysis.stats import EstimateSettings, parse_penalty
-    from analysis.votes import Asked, ExclusionRules, parse_map, parse_outcomes, read_votes
+    from analysis.votes import Asked, parse_map, parse_outcomes, read_votes
 
     if bool(votes) == (from_counts is not None):
         raise InputError("Give files of votes, or --from-counts FOLDER: one of the two.")
     votes = votes or []
-    kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
     settings = ReportSettings(
         title=title,
         question=question,
@@ -131,18 +130,18 @@ def winrates(
             resamples=resamples,
             seed=seed,
         ),
-        rules=ExclusionRules(
-            kinds=kinds,
-            names_shown=not include_names_shown,
-            doubtful=exclude_doubtful,
-            arms=tuple(dict.fromkeys(exclude_arm or ())),
-            annotators=tuple(dict.fromkeys(exclude_annotator or ())),
-            simulated="auto" if simulated is None else "keep" if simulated else "drop",
-            min_gold_accuracy=min_gold_accuracy or None,
-            gold_ties_wrong=gold_ties_wrong,
-            max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,
+        rules=options.exclusion_rules(
             min_response_ms=min_response_ms,
             min_votes=min_votes,
+            min_gold_accuracy=min_gold_accuracy,
+            gold_ties_wrong=gold_ties_wrong,
+            max_instructed_failures=max_instructed_failures,
+            exclude_arm=exclude_arm,
+            exclude_annotator=exclude_annotator,
+            include_names_shown=include_names_shown,
+            exclude_doubtful=exclude_doubtful,
+            include_repeats=include_repeats,
+            simulated=simulated,
         ),
         image_set=None if image_set is None else read_location(image_set),
         simulation=read_simulation(simulation, votes),
@@ -151,8 +150,8 @@ def winrates(
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )
     if from_counts is not None:
-        if (weights, columns, outcome) != (None, None, None):
-            raise InputError("--weights, --map and --outcome are about files of votes, not about counts.")
+        if (weights, columns, outcome, looks) != (None, None, None, None):
+            raise InputError("--weights, --map, --outcome and --looks are about files of votes, not about counts.")
         found = find_counted(from_counts, settings)
         report_done(found, write_report(found, out)[0])
         return

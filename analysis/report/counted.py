@@ -108,5 +108,5 @@ def _refuse_options(settings: ReportSettings) -> None:
     if asked:
         raise InputError(
             f"{', '.join(asked)}: not with --from-counts, because counts do not have what it needs. Study, question "
-            "and exclusions are chosen when the votes are counted: python analysis/votes count --help."
+            "and exclusions are chosen when the votes are counted: qsched votes count --help."
         )

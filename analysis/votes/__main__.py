@@ -1,7 +1,7 @@
 """What a file of votes is understood to say, and counts of many files: `python analysis/votes check|count FILES`.
 
-The folder is run as a plain script, as `python -m analysis.votes`, or as `qsched votes check`. Exit code 2: the file
-cannot be read as votes, and why.
+The folder is run as a plain script, as `python -m analysis.votes`, or as `qsched votes check` and `qsched votes count`.
+Exit code 2: the file cannot be read as votes, and why.
 """
 
 from __future__ import annotations
@@ -58,39 +58,41 @@ def count(
     study: options.Study = None,
     question: options.Question = None,
     min_response_ms: options.MinResponseMs = 200,
+    min_votes: options.MinVotes = 0,
     min_gold_accuracy: options.MinGoldAccuracy = 0.5,
     gold_ties_wrong: options.GoldTiesWrong = False,
     max_instructed_failures: options.MaxInstructedFailures = 1,
     exclude_arm: options.ExcludeArm = None,
     exclude_annotator: options.ExcludeAnnotator = None,
     include_names_shown: options.IncludeNamesShown = False,
+    exclude_doubtful: options.ExcludeDoubtful = False,
     include_repeats: options.IncludeRepeats = False,
     simulated: options.Simulated = None,
 ) -> None:
-    """Count votes of many parquet files in little memory, for `winrates.py --from-counts`.
+    """Count votes of many parquet files in little memory, for `qsched winrates --from-counts`.
 
     The exclusions are those of the report; one vote that is in two files counts twice.
 
     [bold]Examples[/]
 
-      python analysis/votes count votes/*.parquet --out counts/
+      qsched votes count votes/*.parquet --out counts/
 
-      python analysis/winrates.py --from-counts counts/ --out report/
+      qsched winrates --from-counts counts/ --out report/
     """
-    from analysis.votes import ExclusionRules
     from analysis.votes.counting import count_files
 
-    kinds = ("practice", "warmup", "gold", "instructed", "bias", "trap", *(() if include_repeats else ("repeat",)))
-    rules = ExclusionRules(
-        kinds=kinds,
-        names_shown=not include_names_shown,
-        arms=tuple(dict.fromkeys(exclude_arm or ())),
-        annotators=tuple(dict.fromkeys(exclude_annotator or ())),
-        simulated="auto" if simulated is None else "keep" if simulated else "drop",
-        min_gold_accuracy=min_gold_accuracy or None,
-        gold_ties_wrong=gold_ties_wrong,
-        max_instructed_failures=None if max_instructed_failures < 0 else max_instructed_failures,
+    rules = options.exclusion_rules(
         min_response_ms=min_response_ms,
+        min_votes=min_votes,
+        min_gold_accuracy=min_gold_accuracy,
+        gold_ties_wrong=gold_ties_wrong,
+        max_instructed_failures=max_instructed_failures,
+        exclude_arm=exclude_arm,
+        exclude_annotator=exclude_annotator,
+        include_names_shown=include_names_shown,
+        exclude_doubtful=exclude_doubtful,
+        include_repeats=include_repeats,
+        simulated=simulated,
     )
     counted = count_files(files, rules, study=study, question=question)
     paths = counted.write(out)

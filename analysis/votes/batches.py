@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.votes.exclude import ExclusionRules
+from analysis.votes.exclude import ExclusionRules, exclude
 from analysis.votes.known import known_answers
 from analysis.votes.read import read_votes
 from analysis.votes.table import VotesTable
 from qsched.records import InputError, MissingExtraError, RowError
 
+if TYPE_CHECKING:
+    from pyarrow import Table
+
 ROWS_AT_ONCE = 1_000_000
 ENDINGS = (".parquet", ".pq")
 
 
-def batches(paths: Sequence[Path], chosen: dict[str, str | None]) -> Iterator[VotesTable]:
-    """The checked votes of the chosen study and question, a batch of rows at a time; those of several are an error."""
+def batches(paths: Sequence[Path], chosen: dict[str, str | None], *, must_exist: bool = False) -> Iterator[VotesTable]:
+    """The checked votes of the chosen study and question, a batch of rows at a time; those of several are an error.
+
+    `must_exist`: so is a study or question that no vote has, which is known after the last batch.
+    """
     seen: dict[str, set[str]] = {column: set() for column in chosen}
+    known: dict[str, set[str]] = {column: set() for column in chosen}
     for path in paths:
         for first, rows in _raw(path):
             try:
@@ -31,6 +40,7 @@ def batches(paths: Sequence[Path], chosen: dict[str, str | None]) -> Iterator[Vo
                     f"{path}, rows {first:,} to {last:,} (counted from the first of them): {error}"
                 ) from error
             for column, value in chosen.items():
+                known[column] |= set(votes.values(column))
                 votes = _chosen(votes, column, value, path)
                 seen[column] |= set(votes.values(column))
                 if len(seen[column]) > 1:
@@ -40,6 +50,10 @@ def batches(paths: Sequence[Path], chosen: dict[str, str | None]) -> Iterator[Vo
                     )
             if votes.n_votes:
                 yield replace(votes, sources=(str(path),))
+    for column, value in chosen.items():
+        if must_exist and value is not None and not seen[column]:
+            listed = ", ".join(map(repr, sorted(known[column]))) or "none"
+            raise InputError(f"No vote has {column} {value!r}. The votes have: {listed}.")
 
 
 def _chosen(votes: VotesTable, column: str, value: str | None, path: Path) -> VotesTable:
@@ -59,7 +73,8 @@ def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
         raise MissingExtraError("pyarrow", "analysis") from error
     if path.suffix not in ENDINGS:
         raise InputError(
-            f"{path} is no parquet file. Other files are small enough for winrates.py, or can be converted."
+            f"{path} does not end in {' or '.join(ENDINGS)}: only parquet files are counted. Give other files to "
+            "qsched winrates, or convert them."
         )
     try:
         texts = [f.name for f in read_schema(path) if str(f.type) in ("string", "large_string")]
@@ -69,12 +84,83 @@ def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
                 # A batch ends with its row group, of which there may be many; names are looked up once for each yield.
                 waiting.append(batch)
                 if sum(part.num_rows for part in waiting) >= ROWS_AT_ONCE:
-                    yield first, pl.DataFrame(pl.from_arrow(Table.from_batches(waiting)))
+                    yield first, to_frame(Table.from_batches(waiting))
                     first, waiting = first + sum(part.num_rows for part in waiting), []
             if waiting:
-                yield first, pl.DataFrame(pl.from_arrow(Table.from_batches(waiting)))
+                yield first, to_frame(Table.from_batches(waiting))
     except (ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def to_frame(table: Table) -> pl.DataFrame:
+    """As a frame. A damaged file can have places outside its distinct values, which only `validate` reports."""
+    table.validate(full=True)
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+class BatchScreen:
+    """The exclusion of one batch after the other, and the account of what was left out.
+
+    `persons`: annotators who are left out, with the reason. What one batch does not show is decided elsewhere: who
+    failed, who gave too few votes, and whether there are also votes of people.
+    """
+
+    def __init__(self, rules: ExclusionRules, persons: Mapping[str, str]) -> None:
+        self.rules, self._reasons = rules, dict(persons)
+        self._of_a_batch = replace(
+            rules,
+            min_gold_accuracy=None,
+            max_instructed_failures=None,
+            min_votes=0,
+            annotators=(),
+            arms=(),
+            simulated="drop" if rules.simulated == "drop" else "keep",
+        )
+        self.n_read = 0
+        self.out: dict[tuple[str, str], int] = {}
+        self.persons: dict[str, str] = {}
+        self.named_arms: set[str] = set()
+        self.notes: dict[str, None] = {}
+
+    def kept(self, votes: VotesTable) -> pl.DataFrame:
+        """The rows of one batch that count."""
+        self.n_read += votes.n_votes
+        kept, report = exclude(votes, self._of_a_batch)
+        frame, arms = kept.frame, self.rules.arms
+        self.notes |= dict.fromkeys(note for note in report.notes if note.startswith("Not checked"))
+        for row in report.rows:
+            self._left_out(row.reason, row.rule, row.n_votes)
+        if arms:
+            hit = pl.any_horizontal(pl.col(side).cast(pl.String).is_in(arms) for side in ("left_arm", "right_arm"))
+            out = frame.filter(hit)
+            for side in ("left_arm", "right_arm"):
+                self.named_arms |= set(out[side].unique().cast(pl.String))
+            self._left_out("named arm", f"votes about arms excluded by name ({', '.join(arms)})", out.height)
+            frame = frame.filter(~hit)
+        if self._reasons and "annotator" in frame.columns:
+            name = pl.col("annotator").cast(pl.String)
+            hit = name.is_in(list(self._reasons))
+            for person, n in frame.filter(hit).group_by(name).len().iter_rows():
+                self.persons[person] = self._reasons[person]
+                self._left_out(self._reasons[person], f"annotators left out for {self._reasons[person]}", n)
+            frame = frame.filter(~hit)
+        return frame
+
+    def _left_out(self, reason: str, rule: str, n: int) -> None:
+        self.out[reason, rule] = self.out.get((reason, rule), 0) + n
+
+
+def annotators_with_few_votes(
+    paths: Sequence[Path], chosen: dict[str, str | None], screen: BatchScreen
+) -> tuple[str, ...]:
+    """Who has fewer than `min_votes` votes left after all other rules; InputError without annotators."""
+    numbers: Counter[str] = Counter()
+    for votes in batches(paths, chosen):
+        if "annotator" not in votes.frame.columns:
+            raise InputError(f"--min-votes needs a column 'annotator', which {votes.sources[0]} does not have.")
+        names = pl.col("annotator").cast(pl.String)
+        numbers.update(dict(screen.kept(votes).group_by(names).len().iter_rows()))
+    return tuple(sorted(name for name, n in numbers.items() if n < screen.rules.min_votes))
 
 
 def failing_annotators(paths: Sequence[Path], rules: ExclusionRules, chosen: dict[str, str | None]) -> dict[str, str]:
@@ -113,7 +199,10 @@ def unchecked_rules(paths: Sequence[Path], rules: ExclusionRules) -> tuple[str, 
 
 
 def _has_checks(path: Path) -> bool:
-    return {"kind", "expected", "annotator"} <= set(pl.scan_parquet(path).collect_schema().names())
+    try:
+        return {"kind", "expected", "annotator"} <= set(pl.scan_parquet(path).collect_schema().names())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _scores(paths: Sequence[Path], rules: ExclusionRules, chosen: dict[str, str | None]) -> dict[str, pl.DataFrame]:

@@ -10,7 +10,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from analysis.votes.account import NAME, CountsAccount, LeftOut
-from analysis.votes.batches import batches, failing_annotators, unchecked_rules
+from analysis.votes.batches import (
+    BatchScreen,
+    annotators_with_few_votes,
+    batches,
+    failing_annotators,
+    unchecked_rules,
+)
 from analysis.votes.coded import IntArray, codes
 from analysis.votes.duplicates import refuse_named_twice
-from analysis.votes.exclude import ExclusionRules, exclude
+from analysis.votes.exclude import ExclusionRules, count_doubtful, doubtful_note
 from analysis.votes.table import VotesTable, has_values
 from qsched.files import write_atomic
 from qsched.records import InputError
@@ -103,36 +109,29 @@ def count_files(
 ) -> CountedVotes:
     """Count the votes that `rules` keep, of one study and question.
 
-    Rules that judge an annotator by gold items and instructed checks are applied in a first reading of the files.
-    Raises InputError for rules that need all votes at once, for files that are not parquet or lack an id that others
-    have, and for people's and simulated votes together.
+    Rules that judge an annotator by gold items, instructed checks or the number of votes are applied in a reading of
+    the files before. Raises InputError for files that are not parquet or lack an id that others have, and for people's
+    and simulated votes together.
     """
-    if rules.min_votes:
-        raise InputError("min_votes needs all votes at once. Count without it, or analyse the votes themselves.")
     paths, chosen = [Path(file) for file in files], {"study": study, "question": question}
     refuse_named_twice(paths, [str(path) for path in paths])
     unchecked = unchecked_rules(paths, rules)
     reasons = {**dict.fromkeys(rules.annotators, "named annotator"), **failing_annotators(paths, rules, chosen)}
-    # What one batch does not show is decided here: who failed, and whether there are also votes of people.
-    alone = replace(
-        rules,
-        min_gold_accuracy=None,
-        max_instructed_failures=None,
-        annotators=(),
-        arms=(),
-        simulated="drop" if rules.simulated == "drop" else "keep",
-    )
+    if rules.min_votes:
+        few = annotators_with_few_votes(paths, chosen, BatchScreen(rules, reasons))
+        reasons |= dict.fromkeys(few, "too few votes")
+    screen = BatchScreen(rules, reasons)
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
         work = _Work(stack, Path(folder))
-        for votes in batches(paths, chosen):
-            work.take(votes, alone, reasons, rules.arms)
+        for votes in batches(paths, chosen, must_exist=True):
+            work.take(votes, screen)
         for name, known, what in (
-            *((arm, work.named_arms, "Arm") for arm in rules.arms),
-            *((person, work.persons, "Annotator") for person in rules.annotators),
+            *((arm, screen.named_arms, "Arm") for arm in rules.arms),
+            *((person, screen.persons, "Annotator") for person in rules.annotators),
         ):
             if name not in known:
                 raise InputError(f"{what} {name!r} is to be excluded but has no vote. Check the name.")
-        tables, account = work.finish(mixed=rules.simulated == "keep")
+        tables, account = work.finish(screen, mixed=rules.simulated == "keep")
     said = {
         "study": study,
         "question": question,
@@ -151,25 +150,21 @@ class _Work:
         self.names: dict[str, dict[str, int]] = {"arm": {}, "annotator": {}, "prompt_id": {}}
         self.tallies = {"annotator": _ClusterTally(), "prompt_id": _ClusterTally()}
         self.has: set[str] | None = None
-        self.n_read = self.n_kept = self.simulated = 0
-        self.out: dict[tuple[str, str], int] = {}
-        self.persons: dict[str, str] = {}
-        self.named_arms: set[str] = set()
-        self.notes: dict[str, None] = {}
+        self.n_kept = self.simulated = self.doubtful = 0
         self.files: list[Any] = [stack.enter_context((folder / str(part)).open("w+b")) for part in range(PARTS)]
 
-    def take(self, votes: VotesTable, rules: ExclusionRules, persons: dict[str, str], arms: tuple[str, ...]) -> None:
+    def take(self, votes: VotesTable, screen: BatchScreen) -> None:
         """Exclude and count one batch."""
         if not votes.sides_known:
             raise InputError(
                 f"{votes.sources[0]} does not say which arm was on the left, and counts say it of every vote. Give the "
                 "votes themselves to winrates.py."
             )
-        self.n_read += votes.n_votes
-        frame = self._screened(votes, rules, persons, arms)
+        frame = screen.kept(votes)
         if frame.height == 0:
             return
         self.n_kept += frame.height
+        self.doubtful += count_doubtful(frame)
         self.simulated += int(frame["simulated"].sum())
         has = {column for column in ("annotator", "prompt_id") if has_values(frame, column)}
         if self.has is not None and has != self.has:
@@ -179,30 +174,6 @@ class _Work:
             )
         self.has = has
         self._count(frame, votes.sources[0])
-
-    def _screened(
-        self, votes: VotesTable, rules: ExclusionRules, persons: dict[str, str], arms: tuple[str, ...]
-    ) -> pl.DataFrame:
-        kept, report = exclude(votes, rules)
-        frame = kept.frame
-        self.notes |= dict.fromkeys(note for note in report.notes if note.startswith("Not checked"))
-        for row in report.rows:
-            self._left_out(row.reason, row.rule, row.n_votes)
-        if arms:
-            hit = pl.any_horizontal(pl.col(side).cast(pl.String).is_in(arms) for side in ("left_arm", "right_arm"))
-            out = frame.filter(hit)
-            for side in ("left_arm", "right_arm"):
-                self.named_arms |= set(out[side].unique().cast(pl.String))
-            self._left_out("named arm", f"votes about arms excluded by name ({', '.join(arms)})", out.height)
-            frame = frame.filter(~hit)
-        if persons and "annotator" in frame.columns:
-            name = pl.col("annotator").cast(pl.String)
-            hit = name.is_in(list(persons))
-            for person, n in frame.filter(hit).group_by(name).len().iter_rows():
-                self.persons[person] = persons[person]
-                self._left_out(persons[person], f"annotators left out for {persons[person]}", n)
-            frame = frame.filter(~hit)
-        return frame
 
     def _count(self, frame: pl.DataFrame, source: str) -> None:
         left, right = self._codes(frame["left_arm"], "arm"), self._codes(frame["right_arm"], "arm")
@@ -224,19 +195,18 @@ class _Work:
             for number in range(PARTS):
                 self.files[number].write(rows[order[ends[number] : ends[number + 1]]].tobytes())
 
-    def _left_out(self, reason: str, rule: str, n: int) -> None:
-        self.out[reason, rule] = self.out.get((reason, rule), 0) + n
-
     def _codes(self, column: pl.Series, name: str) -> IntArray:
         """The codes of names over all batches."""
         labels, code = codes(column)
         known = self.names[name]
         return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.int64)[code]
 
-    def finish(self, *, mixed: bool) -> tuple[dict[str, pl.DataFrame], CountsAccount]:
+    def finish(self, screen: BatchScreen, *, mixed: bool) -> tuple[dict[str, pl.DataFrame], CountsAccount]:
         """The tables of the contract; `mixed`: simulated votes may be among those of people."""
         if self.n_kept == 0:
-            raise InputError(f"None of {self.n_read:,} votes is left after the exclusions: there is nothing to count.")
+            raise InputError(
+                f"None of {screen.n_read:,} votes is left after the exclusions: there is nothing to count."
+            )
         if not self.has:
             raise InputError("The votes have neither annotators nor prompts, so no interval but vote level is known.")
         if not mixed and 0 < self.simulated < self.n_kept:
@@ -254,13 +224,13 @@ class _Work:
             tables |= _together(self._parts(), np.unique(self.tallies["annotator"].keys & ((1 << 33) - 1)), arms)
         return tables, CountsAccount(
             sources=(),
-            n_read=self.n_read,
+            n_read=screen.n_read,
             n_kept=self.n_kept,
-            left_out=tuple(LeftOut(reason=why, rule=rule, n_votes=n) for (why, rule), n in self.out.items()),
-            annotators=tuple(sorted(self.persons.items())),
+            left_out=tuple(LeftOut(reason=why, rule=rule, n_votes=n) for (why, rule), n in screen.out.items()),
+            annotators=tuple(sorted(screen.persons.items())),
             simulated="none" if self.simulated == 0 else "all" if self.simulated == self.n_kept else "mixed",
             n_simulated=self.simulated,
-            notes=tuple(self.notes),
+            notes=(*screen.notes, *doubtful_note(self.doubtful)),
         )
 
     def _parts(self) -> Iterator[NDArray[np.int64]]:

@@ -155,6 +155,8 @@ def exclude(votes: VotesTable, rules: ExclusionRules | None = None) -> tuple[Vot
     _doubtful(work, rules)
     _too_fast(work, rules)
     _too_few(work, rules)
+    if not rules.doubtful:
+        work.notes += doubtful_note(count_doubtful(work.frame))
     report = ExclusionReport(
         n_read=given.height,
         n_kept=work.frame.height,
@@ -284,11 +286,21 @@ def _doubtful(work: _Excluder, rules: ExclusionRules) -> None:
         rule = "votes with a longer time than the pair was given out"
         if _needs(work, "doubt", is_default=False, rule=rule):
             work.drop("doubtful time", rule, pl.col("doubt").is_not_null())
-    elif "doubt" in work.frame.columns and (n := work.frame.height - work.frame["doubt"].null_count()):
-        work.notes.append(
-            f"{n:,} vote{'' if n == 1 else 's'} came with a longer time than the pair was given out, so the page or "
-            "the clock is wrong. They count; --exclude-doubtful leaves them out."
-        )
+
+
+def count_doubtful(frame: pl.DataFrame) -> int:
+    """How many votes came with a longer time than their pair was given out."""
+    return frame.height - frame["doubt"].null_count() if "doubt" in frame.columns else 0
+
+
+def doubtful_note(n: int) -> tuple[str, ...]:
+    """What a report says of so many doubtful votes that count; nothing of none."""
+    if n == 0:
+        return ()
+    return (
+        f"{n:,} vote{'' if n == 1 else 's'} came with a longer time than the pair was given out, so the page or the "
+        "clock is wrong. They count; --exclude-doubtful leaves them out.",
+    )
 
 
 def _too_fast(work: _Excluder, rules: ExclusionRules) -> None:

@@ -1,4 +1,4 @@
-"""`qsched votes`: the votes table out of the server's database."""
+"""`qsched votes`: the votes table out of the server's database, and what files of votes hold."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from qsched.command_line import CommandLine
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = CommandLine(no_args_is_help=True, help="Take the votes out of the study server.")
+    group = CommandLine(no_args_is_help=True, help="Votes: out of the study server, checked, counted.")
     group.command("export")(export)
     group.command("content")(content)
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
     group.command("check", context_settings=settings, add_help_option=False)(check)
+    group.command("count", context_settings=settings, add_help_option=False)(count)
     app.add_typer(group, name="votes")
 
 
@@ -105,3 +106,13 @@ def check(context: typer.Context) -> None:
     from analysis.votes.__main__ import app
 
     app(args=["check", *context.args], prog_name="qsched votes")
+
+
+def count(context: typer.Context) -> None:
+    """Count the votes of many parquet files in little memory, for a report without the votes themselves.
+
+    The same as python analysis/votes count.
+    """
+    from analysis.votes.__main__ import app
+
+    app(args=["count", *context.args], prog_name="qsched votes")

@@ -22,6 +22,7 @@ SCRIPTS = ("winrates", "review", "plan", "metrics", "power", "certify", "jnd", "
 # Typer brings a click of its own, whose classes are private: hence no types below.
 COMMANDS: dict[str, Any] = {
     "qsched votes check": typer.main.get_command(votes).commands["check"],
+    "qsched votes count": typer.main.get_command(votes).commands["count"],
     "qsched winrates": typer.main.get_command(winrates.app),
     "qsched review": typer.main.get_command(review.app),
     "qsched plan": typer.main.get_command(plan.app),

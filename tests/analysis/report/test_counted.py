@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from analysis.options import EXCLUSIONS
 from analysis.report import ReportSettings, find, write_report
 from analysis.report.counted import NOT_IN_COUNTS, find_counted
 from analysis.stats import EstimateSettings
@@ -63,6 +66,18 @@ def test_the_report_from_counts_has_the_numbers_of_the_report_from_votes(folder:
         assert heading in page
 
 
+def test_whoever_counts_has_the_exclusions_of_the_report() -> None:
+    count = next(one for one in votes_app.registered_commands if one.callback.__name__ == "count").callback
+    report = app.registered_commands[0].callback
+
+    def exclusions(command: Callable[..., None]) -> dict[str, object]:
+        options = inspect.signature(command, eval_str=True).parameters.values()
+        panels = {one: getattr(one.annotation.__metadata__[0], "rich_help_panel", None) for one in options}
+        return {one.name: one.default for one, panel in panels.items() if panel == EXCLUSIONS}
+
+    assert exclusions(count) == exclusions(report) and len(exclusions(count)) == 11
+
+
 def test_counts_without_an_account_say_that_their_exclusions_are_not_known(folder: Path, tmp_path: Path) -> None:
     for path in (folder / "counts").glob("*.parquet"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -105,6 +120,8 @@ def test_the_command_takes_votes_or_counts_and_not_both(folder: Path, tmp_path: 
         [*counts, "--out", str(tmp_path / "out"), "--method", "sandwich", "--formats", "svg", "--exclude-arm", "arm0"],
     )
     assert isinstance(done.exception, InputError) and "an exclusion option" in str(done.exception)
+    done = CliRunner().invoke(app, [*counts, "--out", str(tmp_path / "no"), "--looks", "votes.looks.json"])
+    assert isinstance(done.exception, InputError) and "--looks are about files of votes" in str(done.exception)
     done = CliRunner().invoke(
         app, [*counts, "--out", str(tmp_path / "out"), "--method", "sandwich", "--formats", "svg"]
     )

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from analysis.stats import Estimate, EstimateSettings, VoteCounts, count_votes, estimate
 from analysis.stats.counted import FILES, read_counts
 from analysis.votes import ExclusionRules, exclude, read_votes
+from analysis.votes.batches import to_frame
 from analysis.votes.counting import count_files
 from qsched.records import InputError
 from tests.analysis.conftest import draw_study
@@ -228,7 +230,7 @@ def test_a_bad_row_is_named_with_its_file_and_a_file_is_not_counted_twice(tmp_pa
         count_files([path], ExclusionRules())
     with pytest.raises(InputError, match="named twice"):
         count_files([path, path], ExclusionRules())
-    with pytest.raises(InputError, match="no parquet file"):
+    with pytest.raises(InputError, match="only parquet files are counted"):
         count_files([tmp_path / "votes.csv"], ExclusionRules())
 
 
@@ -250,3 +252,40 @@ def test_votes_that_do_not_say_who_was_on_the_left_are_not_counted_as_if_they_di
     frame.select("annotator", "prompt_id", winner=winner, loser=loser).write_parquet(tmp_path / "votes.parquet")
     with pytest.raises(InputError, match="does not say which arm was on the left"):
         count_files([tmp_path / "votes.parquet"], ExclusionRules())
+
+
+def test_a_study_that_no_vote_has_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    votes_frame().write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"No vote has study 'two'. The votes have: 'one'"):
+        count_files([tmp_path / "a.parquet"], ExclusionRules(), study="two")
+
+
+def test_a_file_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "votes.parquet"
+    path.write_bytes(b"PAR1 and nothing of use")
+    with pytest.raises(InputError, match=r"votes\.parquet cannot be read"):
+        count_files([path], ExclusionRules())
+    outside = pa.DictionaryArray.from_arrays(pa.array([0, 9]), ["a", "b"], safe=False)
+    with pytest.raises(pa.ArrowInvalid, match="out of bounds"):
+        to_frame(pa.table({"annotator": outside}))
+
+
+def test_annotators_with_few_votes_and_doubtful_votes_are_left_out_as_from_the_votes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.votes.batches.ROWS_AT_ONCE", 100)
+    frame = checked_frame().with_columns(doubt=pl.lit(None, dtype=pl.String))
+    doubtful = frame.head(7).with_columns(doubt=pl.lit("response_ms"))
+    frame = pl.concat([doubtful, frame[7:]]).filter(
+        (pl.col("annotator") != "ann01") | (pl.int_range(pl.len()) % 9 == 0)
+    )
+    path = tmp_path / "votes.parquet"
+    frame.write_parquet(path)
+    for rules in (ExclusionRules(min_votes=12, doubtful=True), ExclusionRules(min_votes=12)):
+        counted = count_files([path], rules)
+        report = exclude(read_votes(path), rules)[1]
+        assert "ann01" in dict(report.annotators)
+        assert (counted.account.n_kept, dict(counted.account.annotators)) == (report.n_kept, dict(report.annotators))
+        assert ("doubtful time" in {row.reason for row in counted.account.left_out if row.n_votes}) == rules.doubtful
+        notes = [note for note in report.notes if "longer time" in note]
+        assert len(notes) == (0 if rules.doubtful else 1) and set(notes) <= set(counted.account.notes)
