@@ -107,18 +107,46 @@ class RemotePath:
         Atomic where the store takes a condition (`If-None-Match: *` of S3, `ifGenerationMatch=0` of GCS). One that
         refuses conditions gets an ordinary put; one that ignores them replaces an object that came in between.
         """
+        put = self._put_if(data, mode="create")
+        if put is None:
+            self.write_bytes(data)
+        return put is not False
+
+    def version(self) -> str | None:
+        """What changes with the content (S3's ETag), for `replace`; None for other stores, and if nothing is there."""
+        try:
+            info = self._call(lambda fs, path: fs.info(path, refresh=True) if _has_etags(fs) else {})
+        except FileNotFoundError:
+            return None
+        tag = info.get("ETag")
+        return None if tag is None else str(tag)
+
+    def replace(self, data: bytes, version: str | None) -> bool:
+        """Put the object if it is still of this version; False, and nothing is changed, if it is not.
+
+        Atomic where the store takes a condition (`If-Match` of S3). Otherwise, also for the version None, the object is
+        deleted and created, and of two who do so at once both may succeed.
+        """
+        put = None if version is None else self._put_if(data, IfMatch=version)
+        if put is None:
+            self.unlink(missing_ok=True)
+            return self.create(data)
+        return put
+
+    def _put_if(self, data: bytes, **condition: str) -> bool | None:
+        """True if the object was put, False if the condition did not hold, None if the store takes none."""
         fs, path = _file_system(self.url)
         try:
-            fs.pipe_file(path, data, mode="create")
-        except FileExistsError:
+            fs.pipe_file(path, data, **condition)
+        except (FileExistsError, FileNotFoundError):
             return False
         except Exception as error:
             words = f"{type(error).__name__} {error} {error.__cause__}".lower()
-            if "conditionalrequestconflict" in words:  # two at once, and this is not the one that came through
+            # At once with another, and this is not the one that came through.
+            if any(sign in words for sign in ("conditionalrequestconflict", "preconditionfailed", "pre-conditions")):
                 return False
             if "notimplemented" in words or "not implemented" in words:
-                self.write_bytes(data)
-                return True
+                return None
             raise _as_os_error(error, self.url) from error
         return True
 
@@ -264,6 +292,10 @@ def _file_system(url: str) -> tuple[Any, str]:
     # A listing that was kept would not show what another process has written since.
     fs, path = url_to_fs(url, use_listings_cache=False)
     return fs, str(path)
+
+
+def _has_etags(fs: Any) -> bool:
+    return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def _as_os_error(error: Exception, url: str) -> OSError:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -69,11 +70,21 @@ def s3_server() -> Generator[str, None, None]:
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from moto.s3.responses import S3Response
+
+    put, one_by_one = S3Response.put_object, threading.Lock()
+
+    def put_object(response: S3Response) -> object:
+        with one_by_one:  # as S3 does: nothing comes between its look at a condition and the put
+            return put(response)
+
+    S3Response.put_object = put_object
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
     yield f"http://127.0.0.1:{port}"
     server.stop()
+    S3Response.put_object = put
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """The lock of an image set in a bucket: an object that its holder renews, since a store has no locks that die with it.
 
-It keeps two runs from doing the same work by mistake. Of two that begin in the same moment one gets it, in a store that
-creates an object only if there is none (S3, GCS and their like). Two runs that take over the lock of a dead one in the
-same moment, or clocks that are minutes apart, may still let two in. Nothing is lost then: pictures are named by their
-hash, and parts of rows by their run.
+It keeps two runs from doing the same work by mistake. Of those that begin in the same moment one gets it, if the store
+creates an object only where there is none (S3, GCS and their like). Of those that take over the lock of a dead run one
+gets it, if the store replaces an object only while it is the one that was read (S3). Clocks that are minutes apart may
+still let two in. Nothing is lost then: pictures are named by their hash, and parts of rows by their run.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def remote_lock(lock: RemotePath) -> Iterator[None]:
 def _take(lock: RemotePath, run: str) -> None:
     """Create the lock; InputError if another run has it, also one that was faster in this moment."""
     try:
-        if refuse_held(lock):
-            lock.unlink(missing_ok=True)
-        created = lock.create(_said_now(run))
+        version = lock.version()  # before the look, so that a change after it is noticed
+        is_there = refuse_held(lock)
+        taken = lock.replace(_said_now(run), version) if is_there else lock.create(_said_now(run))
     except OSError as error:
         raise InputError(f"{lock} cannot be written: {error.strerror or error}; choose another --out") from error
-    # A store that ignores the condition says to both that it created the lock: whose was put last has it.
-    if not created or not _is_held_by(lock, run):
+    # A store that ignores the condition says to both that they have the lock: whose was put last has it.
+    if not taken or not _is_held_by(lock, run):
         raise InputError(
             f"{lock.parent} is being written by another run, which began in the same moment; wait for it, or choose "
             "another --out"
@@ -82,8 +82,11 @@ def _is_held_by(lock: RemotePath, run: str) -> bool:
 def _keep_renewing(lock: RemotePath, run: str, released: threading.Event) -> None:
     while not released.wait(RENEW_SECONDS):
         # The next one may come through; the run's own writing says what is wrong. A lock that was taken over is let be.
-        with suppress(WriteError, InputError):
-            if _is_held_by(lock, run):
+        with suppress(WriteError, InputError, OSError):
+            version = lock.version()
+            if _is_held_by(lock, run) and version is not None:
+                lock.replace(_said_now(run), version)
+            elif _is_held_by(lock, run):  # a store without versions
                 write_atomic(lock, _said_now(run))
 
 

@@ -54,6 +54,38 @@ def test_of_writers_that_begin_in_the_same_moment_exactly_one_gets_the_lock(buck
         assert not lock.exists()
 
 
+def test_of_writers_that_take_over_the_lock_of_a_dead_run_exactly_one_gets_it(bucket, monkeypatch) -> None:
+    """All have read the dead lock before the first replaces it, and half of them come when it has long done so."""
+    lock = read_location(f"{bucket}/set/.qsched.lock")
+    seen, look = threading.Barrier(WRITERS), module.refuse_held
+
+    def together(path: RemotePath) -> bool:
+        found = look(path)
+        time.sleep(0.5 * (seen.wait() % 2))
+        return found
+
+    monkeypatch.setattr(module, "refuse_held", together)
+    dead = {"host": "elsewhere", "process": 1, "at": 0.0, "run": "dead"}
+    for left in (dead, "not ours"):
+        lock.write_bytes(json.dumps(left).encode())
+        outcomes = take_at_once(lock)
+        assert outcomes.count("held") == 1, outcomes
+        assert sum("in the same moment" in one for one in outcomes) == WRITERS - 1
+        assert not lock.exists()
+
+
+def test_an_object_is_replaced_only_while_it_is_the_one_that_was_read(bucket) -> None:
+    path = read_location(f"{bucket}/one")
+    assert path.version() is None
+    path.write_bytes(b"first")
+    first = path.version()
+    assert path.replace(b"second", first) and path.read_bytes() == b"second"
+    assert not path.replace(b"third", first) and path.read_bytes() == b"second"
+    second = path.version()
+    path.unlink()
+    assert not path.replace(b"third", second) and not path.exists()
+
+
 def test_a_store_that_ignores_conditions_lets_at_most_the_last_writer_in(bucket, monkeypatch) -> None:
     lock, written = read_location(f"{bucket}/set/.qsched.lock"), threading.Barrier(WRITERS)
 
