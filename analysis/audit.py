@@ -89,11 +89,11 @@ def audit(
         plan = [str(word) for word in evidence.preregistered.get("plan", [])]
         sections.append(("the report is what the plan makes", check_report(folder, plan)))
     untouched = _untouched(folder, fidelity=evidence.table == TRIPLETS)
-    told = [*checks.run(lambda: checks.tell(evidence)), *again.words]
+    not_judged = [*checks.run(lambda: checks.not_judged(evidence)), *again.words]
     missing = _missing_anchors(evidence, preregistration_sha256 or preregistered_hashes, published)
-    found = {"checks": dict(sections), "not_checked": untouched, "not_judged": told, "not_shown": missing or None}
+    found = {"checks": dict(sections), "not_checked": untouched, "not_judged": not_judged, "not_shown": missing or None}
     if not gave_json(found, json_file):
-        _say(sections, untouched, told)
+        _say(sections, untouched, not_judged)
     if any(problems for _, problems in sections):
         raise typer.Exit(EXIT_PROBLEM)
     if missing:
@@ -101,7 +101,7 @@ def audit(
         raise typer.Exit(EXIT_UNANCHORED)
 
 
-def _say(sections: list[tuple[str, list[str]]], untouched: list[str], told: list[str]) -> None:
+def _say(sections: list[tuple[str, list[str]]], untouched: list[str], not_judged: list[str]) -> None:
     for name, problems in sections:
         typer.secho(f"{'FAILED' if problems else 'passed':<7} {name}", fg=typer.colors.RED if problems else None)
         for problem in problems:
@@ -109,7 +109,7 @@ def _say(sections: list[tuple[str, list[str]]], untouched: list[str], told: list
     for what in untouched:
         typer.echo(f"not checked: {what}")
     typer.echo("what no hash can judge:")
-    for line in told:
+    for line in not_judged:
         typer.echo(f"        {line}")
 
 

@@ -7,6 +7,7 @@ what is wanted goes in, people and votes come out. Exit code 2: numbers that mak
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 WANTED, STUDY, TASTE, COST = "What is wanted", "The study", "What is assumed", "What it costs"
 #: Prompts that are tried if none are named.
 PROMPTS = (50, 100, 300, 1000, 3000)
+#: What a study has and a plan finds.
+SIZES = ("annotators", "prompts", "votes_per_pair", "effective_annotators")
 
 app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
@@ -88,7 +91,9 @@ def plan(
     target = Target(rate=win_rate or 0.5, half_width=half_width, power=None if win_rate is None else power)
     effort = Effort(vote=seconds, arrival=arrival, most_votes=most_votes)
     found = [least_time(study, target, effort, prompts=number) for number in prompts or PROMPTS]
-    asked = {"study": study, "target": target, "effort": effort, "pay_per_hour": pay, "plans": found}
+    # Numbers of people, prompts and votes are what is looked for, so the study has none yet.
+    assumed = {name: value for name, value in asdict(study).items() if name not in SIZES}
+    asked = {"study": assumed, "target": target, "effort": effort, "pay_per_hour": pay, "plans": found}
     if not gave_json(asked, json_file):
         for line in table(study, target, effort, found, pay=pay):
             typer.echo(line)
@@ -106,9 +111,10 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
     lines = [
         f"  wanted           {wanted}, {study.confidence:.0%}"
         + (f", adjusted for {study.tests} comparisons" if study.tests > 1 else ""),
-        f"  assumed          {study.arms} arms, {len(study.pairs_of_arms)} comparisons; tastes differ by sd "
+        f"  assumed          {study.arms} arms, {len(study.pairs_of_arms)} comparison"
+        f"{'' if len(study.pairs_of_arms) == 1 else 's'}; tastes differ by sd "
         f"{study.annotator_sd:g} between annotators and {study.prompt_sd:g} between prompts; {study.tie_rate:.0%} ties",
-        f"  time             {effort.vote:g} s a vote, {effort.arrival:g} s to bring one person in",
+        f"  time             {effort.vote:g} s per vote, {effort.arrival:g} s to bring one person in",
         "  prompts   people    votes  votes each   hours" + ("      pay" if pay else "") + "   never below",
     ]
     for row in found:

@@ -226,9 +226,9 @@ def check_left_out(evidence: Evidence) -> list[str]:
     marked = {line.row["annotator"] for line in evidence.lines if line.row is not None and line.excluded}
     kept = {line.row["annotator"] for line in evidence.lines if line.row is not None and not line.excluded}
     if marked - listed:
-        problems.append(f"annotators are left out without being listed: {_some(sorted(marked - listed))}")
+        problems.append(f"annotators are excluded without being listed: {_some(sorted(marked - listed))}")
     if kept & listed:
-        problems.append(f"annotators are listed as left out and their votes count: {_some(sorted(kept & listed))}")
+        problems.append(f"annotators are listed as excluded and their votes count: {_some(sorted(kept & listed))}")
     target, valid = _targets(evidence), _valid(evidence)
     over = sorted(pair for pair, votes in valid.items() if len(votes) > target[pair])
     if over:
@@ -315,17 +315,17 @@ def _is_chance(row: Mapping[str, Any], *, drawn: bool) -> bool:
     return (probability is not None and 0 < probability <= 1) if drawn else probability is None
 
 
-def tell(evidence: Evidence) -> list[str]:
+def not_judged(evidence: Evidence) -> list[str]:
     """What no hash can judge: who and what was left out, and what changed on the way."""
     deleted = sum(line.row is None for line in evidence.lines)
     out = sum(line.excluded for line in evidence.lines)
     surplus = sum(line.surplus is not None and not line.excluded for line in evidence.lines)
     words = [
         f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} are in the votes table",
-        f"{deleted} were deleted at their person's request; whether it was a request, no file can tell",
-        f"{out} are of {len(evidence.excluded)} annotators whom the owner left out, with these reasons:"
+        f"{deleted} were deleted at their person's request; whether it was a request, no file shows",
+        f"{out} are of {_people(len(evidence.excluded))} whom the owner excluded, for these reasons:"
         if evidence.excluded
-        else "nobody was left out by the owner",
+        else "the owner excluded nobody",
     ]
     words += [f"    {one['annotator']}: {one['reason']}" for one in evidence.excluded]
     words.append(f"{surplus} are surplus: given when their pair had its votes")
@@ -333,6 +333,10 @@ def tell(evidence: Evidence) -> list[str]:
     if len(evidence.designs) > 1:
         words.append(f"the design was changed {len(evidence.designs) - 1} times after it was preregistered or made")
     return words
+
+
+def _people(n: int) -> str:
+    return f"{n} annotator{'' if n == 1 else 's'}"
 
 
 def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:

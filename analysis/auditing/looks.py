@@ -111,15 +111,19 @@ class _LookReplay:
         name = f"look {look.number}"
         problems, words = self._left_out(look), []
         gone = [p for p in self._deleted if p <= self._position.get(look.through, self._evidence.votes)]
-        trials = [self._differences(look, open_arms, late=late) for late in (False, True)]
-        differences = min(trials, key=len)
+        differences, late = self._differences(look, open_arms, late=False), False
+        if differences and any(line.surplus == CAME_BACK_LATE for line in self._lines):
+            with_late = self._differences(look, open_arms, late=True)
+            if len(with_late) < len(differences):
+                differences, late = with_late, True
         if gone and differences:
             decided = (
                 f"{name} cannot be taken again: {len(gone)} votes before it were deleted at their person's request"
             )
             return problems, [f"{decided}; without them: {'; '.join(differences)}"]
-        if differences is trials[1] and trials[0]:
-            words.append(f"{name} agrees if votes of people who were taken in again later counted at the time")
+        if late:
+            how = "agrees" if not differences else "agrees in more, not in all,"
+            words.append(f"{name} {how} if votes of people who were included again later counted at the time")
         if look.final:
             words.append(self._final_words(look, open_arms))
         return [*problems, *(f"{name}: {text}" for text in differences)], words
@@ -192,14 +196,14 @@ class _LookReplay:
         return frame.with_columns(_cast(name, self._schema[name]) for name in TABLE_COLUMNS)
 
     def _left_out(self, look: Look) -> list[str]:
-        """Whose votes counted although they had been left out before."""
+        """Whose votes counted although they had been excluded before."""
         at = look.at.timestamp() * 1000
         before = {str(one["annotator"]) for one in self._evidence.excluded if one["excluded_ms"] < at - LATE_MS}
         voted = {
             line.row["annotator"] for line in self._lines if line.row is not None and _number(line) <= look.through
         }
         missed = sorted((before & voted) - set(look.left_out))
-        return [f"look {look.number} counts people who had been left out before: {', '.join(missed)}"] if missed else []
+        return [f"look {look.number} counts people who had been excluded before: {', '.join(missed)}"] if missed else []
 
     def _final_words(self, look: Look, open_arms: tuple[str, ...]) -> str:
         """Nothing was left to hand out: a pair that lacks votes must have been taken out of the study."""

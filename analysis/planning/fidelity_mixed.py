@@ -44,13 +44,13 @@ def mixed_price(limit: float, a: PriceAssumptions, *, arms: int = 1) -> Price:
     if wanted <= 0:
         return too_few(name, a)
     layout, theta, candidates = _ladder(a, arms, "linear")
-    shares, told = _hardest(layout, theta, candidates, limit, a, arms=arms)
-    votes = (limit - a.damage) ** 2 / (2 * told) / wanted
+    shares, information = _best_against_nearest(layout, theta, candidates, limit, a, arms=arms)
+    votes = (limit - a.damage) ** 2 / (2 * information) / wanted
     return _priced(name, votes, shares, candidates, theta, arms)
 
 
 def map_check_price(a: PriceAssumptions) -> Price:
-    """Votes that tell whether the map is straight, once for all arms: the exponent to EXPONENT_SE."""
+    """Votes that show whether the map is straight, once for all arms: the exponent to EXPONENT_SE."""
     layout, theta, candidates = _ladder(a, 0, "power")
     direction = np.zeros(layout.n)
     direction[layout.exponent] = 1.0
@@ -82,7 +82,7 @@ def _ladder(a: PriceAssumptions, arms: int, form: MapForm) -> tuple[ParameterLay
     return layout, theta, candidates
 
 
-def _hardest(
+def _best_against_nearest(
     layout: ParameterLayout, theta: Array, candidates: list[Candidate], limit: float, a: PriceAssumptions, *, arms: int
 ) -> tuple[Array, float]:
     """Shares of votes (alike for all arms) with the largest KL of one vote, and that KL."""
@@ -93,16 +93,16 @@ def _hardest(
     of = np.array([kinds[kind] for kind in alike])
     size = np.bincount(of)
     shares, nearest = np.full(len(kinds), 1 / len(kinds)), theta
-    best, told = shares, 0.0
+    best, information = shares, 0.0
     for _ in range(_ROUNDS):
         weight = shares[of] / size[of]
         nearest, each = nearest_state(layout, theta, patterns, weight, limit, a, start=nearest)
-        if weight @ each > told:
-            best, told = shares, float(weight @ each)
+        if weight @ each > information:
+            best, information = shares, float(weight @ each)
         gain = np.bincount(of, each / size[of])
         shares = shares * (np.maximum(gain, 1e-12) / (shares @ gain)) ** 0.3
         shares /= shares.sum()
-    return best[of] / size[of], told
+    return best[of] / size[of], information
 
 
 def nearest_state(
@@ -115,8 +115,8 @@ def nearest_state(
     *,
     start: Array,
 ) -> tuple[Array, Array]:
-    """The state of affairs with the first arm's damage at the limit that votes in these shares tell least from theta,
-    and what one vote of each comparison tells (C,)."""
+    """The state of affairs with the first arm's damage at the limit that votes in these shares distinguish least from
+    theta, and the information (KL) of one vote of each comparison (C,)."""
     lapse, z, none = np.full(2, a.lapse), np.zeros(1), np.zeros(0, dtype=np.int64)
     truth = terms(theta, layout, patterns, lapse=lapse, z=z).probability[:, 0]
     counted = TripletCounts(patterns, (_SCALE * weight[:, None] * truth)[None], none, none)
@@ -167,6 +167,6 @@ def _priced(name: str, votes: float, shares: Array, candidates: list[Candidate],
         each = 1 if not 1 <= i <= arms and not 1 <= j <= arms else arms
         key = ("plain" if shown == PLAIN else "boosted", called(i), called(j))
         where[key] = where.get(key, 0.0) + share * votes / each
-    told = sorted((Votes(*key, number) for key, number in where.items()), key=lambda one: -one.votes)
+    listed = sorted((Votes(*key, number) for key, number in where.items()), key=lambda one: -one.votes)
     least = LEAST_SHARE * votes / max(arms, 1)
-    return Price(name, votes * plain, votes * (1 - plain), where=tuple(one for one in told if one.votes >= least))
+    return Price(name, votes * plain, votes * (1 - plain), where=tuple(one for one in listed if one.votes >= least))

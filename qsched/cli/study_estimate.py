@@ -81,6 +81,7 @@ def running_estimate(database: Database, slug: str) -> RunningEstimate:
         at=datetime.now(UTC),
         confidence=CONFIDENCE,
         votes=0 if kept is None else kept.n_votes,
+        simulated=0 if kept is None else int(kept.frame["simulated"].sum()),
         annotators=0 if kept is None else kept.frame["annotator"].n_unique(),
         prompts=0 if kept is None else kept.frame["prompt_id"].n_unique(),
         rates=tuple(rates),
@@ -91,6 +92,9 @@ def _words(found: RunningEstimate) -> str:
     lines = [
         f"{found.votes:,} votes of {found.annotators:,} people on {found.prompts:,} prompts, against {found.baseline}"
     ]
+    if found.simulated:
+        which = "all votes" if found.simulated == found.votes else f"{found.simulated:,} of the votes"
+        lines.append(f"simulated: {which} are by software, not by people")
     several = len({rate.question for rate in found.rates}) > 1
     for rate in found.rates:
         name = f"{rate.question}: {rate.arm}" if several else rate.arm

@@ -29,6 +29,7 @@ class RunningEstimate(Record):
     at: AwareDatetime
     confidence: float = Field(gt=0, lt=1)
     votes: int = Field(ge=0)
+    simulated: int = Field(default=0, ge=0, description="how many of `votes` software gave")
     annotators: int = Field(ge=0)
     prompts: int = Field(ge=0)
     rates: tuple[RunningRate, ...]

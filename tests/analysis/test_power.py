@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import expit
+from typer.testing import CliRunner
 
+from analysis.plan import app as plan_app
 from analysis.planning import StudyPlan, detectable_win_rate, planned_power, simulate_power
 from analysis.planning.simulation import draw_study
 from qsched.planning import t_power, vote_moments
@@ -235,3 +237,13 @@ def test_loads_more_unequal_than_the_design_allows_are_refused() -> None:
     plan = StudyPlan(annotators=60, prompts=60, votes_per_pair=6, effective_annotators=3)
     with pytest.raises(InputError, match="the effective number is at least"):
         draw_study(plan, 0.4, np.random.default_rng(0))
+
+
+def test_a_plan_says_what_is_asked_and_no_size_that_it_is_to_find():
+    done = CliRunner().invoke(plan_app, ["--half-width", "0.05", "--prompts", "100", "--json", "-"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert found["study"]["arms"] == 2
+    assert not {"annotators", "prompts", "votes_per_pair", "effective_annotators"} & set(found["study"])
+    said = CliRunner().invoke(plan_app, ["--half-width", "0.05", "--prompts", "100"]).output
+    assert "2 arms, 1 comparison;" in said and "8 s per vote" in said

@@ -131,7 +131,7 @@ EDITS = {
     without_the_first: f"look 1 is not about the open arms, {SAME}, {WORSE}",
     dated_before_its_votes: "look 1: it is dated before the vote that made it due",
     somebody_left_out: "look 1: it was due with vote",
-    somebody_counted_who_was_left_out: "look 2 counts people who had been left out before: a-3",
+    somebody_counted_who_was_left_out: "look 2 counts people who had been excluded before: a-3",
     called_the_last: "look 1: final is True, and the votes say False",
 }
 
@@ -185,10 +185,35 @@ def test_somebody_who_was_taken_in_again_does_not_spoil_the_looks(database, make
     again = take_looks_again(read_evidence(tmp_path / "evidence"))
     assert again.problems == ()
     assert again.words == (
-        "look 1 agrees if votes of people who were taken in again later counted at the time",
+        "look 1 agrees if votes of people who were included again later counted at the time",
         "look 2 was taken before its time as the last one, since no more votes could come: all 6 pairs of open arms "
         "have their votes",
     )
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_look_that_differs_in_less_with_votes_that_came_back_does_not_agree(
+    database, make_study, tmp_path, monkeypatch
+):
+    make_study(votes_per_pair=PEOPLE, stopping={**RULE, "horizon": 168})
+    give_votes(database, 10)
+    look(database)
+    act_on_study(database, "s", exclude, pseudonym="a-0", reason="by mistake", by="test")
+    give_votes(database, 5, start=10)
+    act_on_study(database, "s", include, pseudonym="a-0", reason="", by="test")
+    look(database)
+    write_evidence(database, study="s", folder=tmp_path / "evidence")
+    taken = []
+
+    def differences(self, look, open_arms, *, late):
+        taken.append((look.number, late))
+        return [] if look.number == 2 else ["one"] if late else ["one", "two"]
+
+    monkeypatch.setattr("analysis.auditing.looks._LookReplay._differences", differences)
+    again = take_looks_again(read_evidence(tmp_path / "evidence"))
+    assert "look 1: one" in again.problems
+    assert again.words[0].startswith("look 1 agrees in more, not in all, if votes of people who were included again")
+    assert taken == [(1, False), (1, True), (2, False)], "a look that agrees is taken once"
 
 
 def test_a_due_look_is_taken_before_the_evidence_is_written(database, make_study, tmp_path):

@@ -15,6 +15,7 @@ from qsched.cli.main import app as qsched
 from qsched.records.running import RunningEstimate
 from study_server.admin import figures
 from study_server.admin.charts import INTERVAL_WIDTH, interval_bars
+from study_server.db import Statement
 from study_server.web.child import CommandFailed
 from tests.conftest import ARMS
 from tests.study_server.admin.owning import signed_in
@@ -51,7 +52,32 @@ def test_every_arm_is_estimated_against_the_first_with_intervals_wider_than_a_re
         assert rate.low < low and rate.high > high
     worse = {rate.arm: rate for rate in found.rates}[ARMS[2]]
     assert worse.win_rate < 0.2 < worse.high, "9 of 10 prefer the first, and six prompts are few"
-    assert "however often you look" in command(database, "s").output
+    said = command(database, "s").output
+    assert "however often you look" in said and "simulated" not in said
+    assert found.simulated == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_votes_of_software_are_named_as_such_by_the_command_and_on_the_page(
+    settings, database, make_study, monkeypatch
+):
+    make_study(votes_per_pair=40)
+    give_votes(database, 3)
+    with database.transaction() as tx:
+        tx.run(Statement("UPDATE sessions SET simulated = TRUE"))
+    assert "simulated: all votes are by software, not by people" in command(database, "s").output
+
+    async def at_once(database, *words, nice):
+        return command(database, *words[2:]).output
+
+    monkeypatch.setattr(figures, "run_command", at_once)
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        page = await owner.page("/studies/s/counts")
+        while "being made" in page:
+            await asyncio.sleep(0.05)
+            page = await owner.page("/studies/s/counts")
+    assert "All these votes are simulated: software gave them" in page
 
 
 def test_arms_without_votes_make_the_bounds_of_the_others_no_narrower():
