@@ -19,7 +19,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.command_line import JSON_OPTION, CommandLine, gave_json, run_app
+from qsched.command_line import JSON_OPTION, CommandLine, counted, gave_json, run_app
 
 if TYPE_CHECKING:
     from qsched.planning import Effort, LeastTime, StudyPlan, Target
@@ -110,10 +110,10 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
     )
     lines = [
         f"  wanted           {wanted}, {study.confidence:.0%}"
-        + (f", adjusted for {study.tests} comparisons" if study.tests > 1 else ""),
-        f"  assumed          {study.arms} arms, {len(study.pairs_of_arms)} comparison"
-        f"{'' if len(study.pairs_of_arms) == 1 else 's'}; tastes differ by sd "
-        f"{study.annotator_sd:g} between annotators and {study.prompt_sd:g} between prompts; {study.tie_rate:.0%} ties",
+        + (f", adjusted for {counted(study.tests, 'comparison')}" if study.tests > 1 else ""),
+        f"  assumed          {counted(study.arms, 'arm')}, {counted(len(study.pairs_of_arms), 'comparison')}; "
+        f"tastes differ by sd {study.annotator_sd:g} between annotators and {study.prompt_sd:g} between prompts; "
+        f"{study.tie_rate:.0%} ties",
         f"  time             {effort.vote:g} s per vote, {effort.arrival:g} s to bring one person in",
         "  prompts   people    votes  votes each   hours" + ("      pay" if pay else "") + "   never below",
     ]
@@ -131,8 +131,9 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
     if people:
         least = min(people)
         lines.append(
-            f"  {least} people never get below +-{100 * people_floor(study, target, people=least):.1f} points, "
-            "whatever they vote; the last column says the same of the prompts."
+            f"  {counted(least, 'person', 'people')} can never get below "
+            f"+-{100 * people_floor(study, target, people=least):.1f} points, whatever they vote; "
+            "the last column says the same of the prompts."
         )
     return lines
 

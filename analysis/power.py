@@ -20,7 +20,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.command_line import CommandLine, run_app
+from qsched.command_line import CommandLine, counted, run_app
 from qsched.files import write_atomic
 from qsched.records import InputError
 
@@ -147,9 +147,10 @@ def table(
     rows = [
         (
             "study",
-            f"{plan.votes:,} votes: {plan.annotators} annotators x {plan.votes / plan.annotators:.0f}, {plan.prompts} "
-            f"prompts, {plan.votes_per_pair} votes per pair"
-            + (f", {plan.arms} arms" if several else "")
+            f"{counted(plan.votes, 'vote')}: {counted(plan.annotators, 'annotator')} x "
+            f"{plan.votes / plan.annotators:.0f}, {counted(plan.prompts, 'prompt')}, "
+            f"{counted(plan.votes_per_pair, 'vote')} per pair"
+            + (f", {counted(plan.arms, 'arm')}" if several else "")
             + (f"; worth {plan.people:g} people with equal numbers of votes" if plan.effective_annotators else ""),
         ),
         (
@@ -160,7 +161,7 @@ def table(
         (
             "test",
             f"two-sided, level {shown.level:.3g}"
-            + (f" ({plan.adjust}, {plan.tests} comparisons)" if plan.tests > 1 else "")
+            + (f" ({plan.adjust}, {counted(plan.tests, 'comparison')})" if plan.tests > 1 else "")
             + f", t with {shown.df:.0f} degrees of freedom, two-way standard errors",
         ),
         ("design effect", f"{shown.design_effect:.2f}: the variance over that of as many independent votes"),
@@ -183,7 +184,8 @@ def table(
             (
                 "simulated",
                 f"{simulated.power:.1%} +- {simulated.error:.1%} (Monte Carlo s.e.) at {simulated.win_rate:.1%}, "
-                f"{simulated.studies} studies; intervals held the truth in {simulated.coverage:.1%}",
+                f"{counted(simulated.studies, 'study', 'studies')}; intervals held the truth in "
+                f"{simulated.coverage:.1%}",
             )
         )
         if simulated.no_estimate:

@@ -37,6 +37,11 @@ _TYPES = {"bool": "", "str": "text", "Path": "path", "int": "number", "float": "
 _TYPE = re.compile(r"<(?:list\[)?(bool|str|Path|path|int|float)(?: range)?\]?>")
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 vote`, `2,000 votes`; a plural that is more than an s is given."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def _plain_type(shown: Callable[[Any], Any], context: Any) -> str:
     """The type of a parameter in plain words: typer's name, translated."""
     return _TYPE.sub(lambda found: _TYPES.get(found[1], found[1]).upper(), str(shown(context)))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from qsched.bench.checks import check_categories
 from qsched.bench.places import Places
 from qsched.bench.prompts import choose_prompts, prompts_text
 from qsched.bench.spec import CALIBRATE, SHIPPED, Benchmark
@@ -71,8 +72,7 @@ def begin_folder(places: Places, *, source: Path) -> Identity:
             write_atomic(places.file, source.read_bytes())  # where files are may have changed
         return found
     prompts = choose_prompts(benchmark.prompts, folder=folder)
-    if benchmark.report.by == "category" and (bare := [one.prompt_id for one in prompts if one.category is None]):
-        raise InputError(f"report: by is category, and prompt {bare[0]} has none; add categories, or leave by out")
+    check_categories(benchmark, prompts)
     write_atomic(places.prompts, prompts_text(prompts).encode(), parents=True)
     if benchmark.calibration is not None:
         chosen = choose_prompts([benchmark.calibration.prompts], folder=folder)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from qsched.backbones.spec import DEFAULT_STEPS, parse_lora
+from qsched.bench.checks import check_categories, check_coefficients, check_names
 from qsched.bench.places import Places
-from qsched.bench.prompts import prompts_text, stand_in_prompts
+from qsched.bench.prompts import choose_prompts, prompts_text, source_path, stand_in_prompts
 from qsched.bench.spec import CALIBRATE, ArmSpec, Benchmark, CalibrationSpec, ModelSpec, StudySpec
 from qsched.bench.study_file import study_values
+from qsched.errors import InputError, QschedError
 from qsched.generation import Prompt, Request
 from qsched.generation.forecast import ArmForecast, forecast
 
@@ -105,11 +107,21 @@ class BenchPlan:
 
 def plan_benchmark(benchmark: Benchmark, *, folder: Path, price: PriceStudy) -> BenchPlan:
     """Work a benchmark out; files of prompts that are not in `folder` count with their limits."""
+    check_names(benchmark)
     prompts, notes = stand_in_prompts(benchmark.prompts, folder=folder)
+    if not notes:
+        check_categories(benchmark, prompts)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "prompts.json"
         file.write_text(prompts_text(prompts), encoding="utf-8")
-        models = tuple(_model(benchmark, model, file, prompts, price) for model in benchmark.models)
+        calibration = None
+        if benchmark.calibration is not None:
+            found, more = _calibration_prompts(benchmark.calibration, folder)
+            calibration = file.with_name("calibration.json")
+            calibration.write_text(prompts_text(found), encoding="utf-8")
+            notes += more
+        models = tuple(_model(benchmark, model, file, calibration, prompts, price) for model in benchmark.models)
+        notes += [note for model in benchmark.models for note in check_coefficients(benchmark, model)]
     return BenchPlan(
         name=benchmark.name,
         version=benchmark.version,
@@ -120,8 +132,23 @@ def plan_benchmark(benchmark: Benchmark, *, folder: Path, price: PriceStudy) -> 
     )
 
 
+def _calibration_prompts(calibration: CalibrationSpec, folder: Path) -> tuple[list[Prompt], list[str]]:
+    """The calibration's prompts, or as many stand-ins as it needs, each with a text of its own."""
+    source = calibration.prompts
+    if source_path(source, folder=folder).exists():
+        return choose_prompts([source], folder=folder), []
+    note = f"calibration: {source.file} is not here"
+    count = source.limit or calibration.n_prompts + calibration.n_heldout
+    return [Prompt(f"{place:06d}", f"a prompt that is not here, {place}") for place in range(count)], [note]
+
+
 def _model(
-    benchmark: Benchmark, model: ModelSpec, file: Path, prompts: Sequence[Prompt], price: PriceStudy
+    benchmark: Benchmark,
+    model: ModelSpec,
+    file: Path,
+    calibration: Path | None,
+    prompts: Sequence[Prompt],
+    price: PriceStudy,
 ) -> ModelPlan:
     arms = benchmark.arms_of(model)
     stock = list(dict.fromkeys(arm.precision for arm in arms))
@@ -137,6 +164,10 @@ def _model(
         width=model.width,
         height=model.height,
         dtype=model.dtype,
+        vae_dtype=model.vae_dtype,
+        guidance_scale=model.guidance_scale,
+        negative_prompt=model.negative_prompt,
+        eta=model.eta,
         offload=model.offload,
         revision=model.revision,
         variant=model.variant,
@@ -152,7 +183,7 @@ def _model(
     return ModelPlan(
         model=model.name,
         arms=tuple(_arm(arm, by_precision[arm.precision], model.seconds_per_image) for arm in arms),
-        calibrations=_calibrations(benchmark.calibration, arms, steps=model.steps or spec.steps or DEFAULT_STEPS),
+        calibrations=_calibrations(benchmark, model, calibration, steps=model.steps or spec.steps or DEFAULT_STEPS),
         studies=tuple(studies),
         # Its words on time name an option of generate-pairs.
         assumptions=tuple(words for words in found.assumptions if not words.startswith("time:")),
@@ -173,15 +204,43 @@ def _arm(arm: ArmSpec, found: ArmForecast, rates: Mapping[str, float]) -> ArmPla
 
 
 def _calibrations(
-    calibration: CalibrationSpec | None, arms: Sequence[ArmSpec], *, steps: int
+    benchmark: Benchmark, model: ModelSpec, prompts: Path | None, *, steps: int
 ) -> tuple[CalibrationPlan, ...]:
+    arms = benchmark.arms_of(model)
     precisions = list(dict.fromkeys(arm.precision for arm in arms if arm.coefficients == CALIBRATE))
-    if calibration is None or not precisions:
+    calibration = benchmark.calibration
+    if calibration is None or prompts is None or not precisions:
         return ()
+    from qsched.calibration.command import CalibrationRequest, check_request
     from qsched.calibration.preview import planned_work
     from qsched.calibration.settings import CalibrationSettings
+    from qsched.scoring.objectives import NamedObjective, find_objective
 
-    settings = CalibrationSettings(strategy=calibration.strategy)
+    settings = CalibrationSettings(strategy=calibration.strategy, seed=calibration.seed)
+    default = NamedObjective("clipscore", "clip-iqa")
+    terms = default if calibration.objective is None else find_objective(calibration.objective)
+    for precision in precisions:
+        request = CalibrationRequest(
+            backbone=model.source,
+            precision=precision,
+            prompts=prompts,
+            out=prompts.with_name("coefficients.json"),
+            settings=settings,
+            n_prompts=calibration.n_prompts,
+            n_heldout=calibration.n_heldout,
+            steps=model.steps,
+            tc=terms.tc,
+            iq=terms.iq,
+            judge=calibration.judge,
+            dtype=model.dtype,
+            revision=model.revision,
+            variant=model.variant,
+            loras=tuple(parse_lora(text) for text in model.loras),
+        )
+        try:
+            check_request(request)
+        except QschedError as error:
+            raise InputError(f"calibration of {precision} for {model.name}: {error}") from error
     work = planned_work(
         settings,
         steps=steps,

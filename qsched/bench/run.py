@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsched.bench.checks import check_names
 from qsched.bench.identity import Identity, begin_folder
 from qsched.bench.local_server import free_port, local_server
 from qsched.bench.places import Places, StudyPlaces, check_folder_name
@@ -25,8 +27,9 @@ from qsched.bench.steps import (
 from qsched.bench.study_file import clause_arms, study_text
 from qsched.errors import InputError, QschedError
 from qsched.files import write_atomic
+from qsched.generation.executors import find_executor
+from qsched.generation.shard import parse_shard
 from qsched.records import read_manifest
-from qsched.tiny.paths import BACKBONES
 
 #: Runs a `qsched` command and returns its exit code.
 Runner = Callable[[Command], int]
@@ -114,7 +117,8 @@ def run_benchmark(
     check_folder_name(folder)
     places = Places(folder, read_benchmark(file))
     chosen = _chosen(places, models)
-    _check_simulated(places, chosen)
+    check_names(places.benchmark)
+    _check_options(options)
     identity = begin_folder(places, source=file)
     run = _Run(places, runner, say, database)
     waiting: list[Waiting] = []
@@ -135,15 +139,11 @@ def _chosen(places: Places, models: Sequence[str]) -> tuple[ModelSpec, ...]:
     return tuple(model for model in places.benchmark.models if not models or model.name in models)
 
 
-def _check_simulated(places: Places, models: Sequence[ModelSpec]) -> None:
-    """InputError if software is to vote on pictures that it cannot judge."""
-    for model in models:
-        for study in places.benchmark.studies_of(model):
-            if study.votes == "simulated" and model.source not in BACKBONES:
-                raise InputError(
-                    f"study {study.name}: simulated people judge the pictures of {' and '.join(BACKBONES)} only, not "
-                    f"those of {model.name}; write votes: people, or name its models"
-                )
+def _check_options(options: Options) -> None:
+    """What generate-pairs would say after the coefficients are found."""
+    find_executor(options.executor or "local", workers=options.workers)
+    if options.shard is not None:
+        parse_shard(options.shard, os.environ)
 
 
 def _study(run: _Run, study: StudySpec, model: ModelSpec) -> list[Waiting]:

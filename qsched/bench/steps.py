@@ -11,8 +11,9 @@ from pathlib import Path
 from qsched.backbones.find import find_spec
 from qsched.backbones.identity import identity_of
 from qsched.backbones.spec import parse_lora
+from qsched.bench.checks import scorers_of
 from qsched.bench.places import Places, StudyPlaces
-from qsched.bench.spec import CALIBRATE, CalibrationSpec, ModelSpec, ReportSpec, StudySpec
+from qsched.bench.spec import CALIBRATE, ModelSpec, ReportSpec, StudySpec
 from qsched.bench.study_file import clause_arms
 from qsched.errors import InputError, QschedError
 from qsched.generation.arms import parse_arms
@@ -137,15 +138,10 @@ def _calibrate(places: Places, model: ModelSpec, precision: str, out: Path, opti
     command += () if calibration.objective is None else ("--objective", calibration.objective)
     command += () if calibration.control else ("--no-control",)
     command += ("--force",) if calibration.force else ()
-    for scorer in _scorers_of(calibration):
+    for scorer in scorers_of(calibration):
         if scorer in places.benchmark.weights:
             command += ("--weights", f"{scorer}={places.benchmark.weights[scorer]}")
     return command + _device(options)
-
-
-def _scorers_of(calibration: CalibrationSpec) -> tuple[str, ...]:
-    """Scorers that a calibration may load, for their weights."""
-    return ("clipscore", "clip-iqa", "aq-map", "hpsv2.1", "pickscore", calibration.judge)
 
 
 def _generate(places: Places, model: ModelSpec, options: Options) -> Command:

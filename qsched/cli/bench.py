@@ -10,10 +10,10 @@ import typer
 
 from qsched.cli import bench_exchange
 from qsched.cli.options import DEVICE_HELP
-from qsched.command_line import JSON_OPTION, CommandLine, gave_json
+from qsched.command_line import JSON_OPTION, CommandLine, counted, gave_json
 
 if TYPE_CHECKING:
-    from qsched.bench.plan import BenchPlan, ModelPlan
+    from qsched.bench.plan import BenchPlan, ModelPlan, Totals
     from qsched.bench.results import MetricEstimate
 
 
@@ -99,7 +99,8 @@ def run(
     )
     typer.echo()
     typer.echo(f"{done.identity.name} {done.identity.version}, sha256 {done.identity.benchmark_sha256}")
-    typer.echo(f"{done.carried_out} steps carried out, {done.found_done} were done already")
+    steps = counted(done.carried_out, "step")
+    typer.echo(f"{steps} carried out, {done.found_done} {'was' if done.found_done == 1 else 'were'} done already")
     for one in done.waiting:
         typer.secho(f"waiting for votes: {one.study} of {one.model}: {one.words}", fg=typer.colors.YELLOW)
     if coefficients_only:
@@ -170,7 +171,7 @@ def _print_plan(found: BenchPlan) -> None:
     from qsched.generation.sheet import megabytes
 
     console = Console()
-    console.print(f"{found.name}, version {found.version}: {found.prompts:,} prompts", highlight=False)
+    console.print(f"{found.name}, version {found.version}: {counted(found.prompts, 'prompt')}", highlight=False)
     for model in found.models:
         _print_model(model, console)
     total = found.totals
@@ -179,7 +180,7 @@ def _print_plan(found: BenchPlan) -> None:
         ("pictures", f"{total.pictures:,}, at most {megabytes(total.disk_bytes)} on disk"),
         ("NFE", f"{total.nfe:,} for the pictures, at most {total.calibration_nfe:,} for calibrations"),
         ("time", f"{hours}" + ("; state seconds_per_image for each model" if total.seconds is None else "")),
-        ("votes of people", f"{total.votes:,} by {total.people:,} people in {total.hours:,.0f} h"),
+        ("people", _votes_of_people(total)),
         ("money", "unknown; add pay to each study" if total.cost is None else _money(total.cost)),
     ]
     if total.simulated_votes:
@@ -209,20 +210,30 @@ def _print_model(model: ModelPlan, console: object) -> None:
     console.print()
     console.print(table)
     for one in model.calibrations:
-        console.print(f"  calibration of {one.precision}: at most {one.nfe:,} NFE, {one.pictures:,} pictures decoded")
+        console.print(
+            f"  calibration of {one.precision}: at most {one.nfe:,} NFE, {counted(one.pictures, 'picture')} decoded"
+        )
     for study in model.studies:
-        who = "people" if study.votes_by == "people" else "simulated people"
+        simulated = "" if study.votes_by == "people" else "simulated "
+        people = counted(study.people, f"{simulated}person", f"{simulated}people")
         cost = "" if study.votes_by != "people" else f", {study.hours:,.0f} h"
         if study.cost and study.currency:
             cost += f", {study.cost:,.0f} {study.currency} with the platform's fee"
         console.print(
-            f"  study {study.study}: {study.votes:,} votes of {study.people:,} {who} on {study.pairs:,} pairs{cost}; "
+            f"  study {study.study}: "
+            f"{counted(study.votes, 'vote')} by {people} on {counted(study.pairs, 'pair')}{cost}; "
             f"can show {study.can_show}",
             highlight=False,
             soft_wrap=True,
         )
         for warning in study.warnings:
             console.print(f"  [yellow]warning: {warning}[/]", soft_wrap=True)
+
+
+def _votes_of_people(total: Totals) -> str:
+    if not total.votes:
+        return "none"
+    return f"{counted(total.votes, 'vote')} by {counted(total.people, 'person', 'people')} in {total.hours:,.0f} h"
 
 
 def _money(cost: dict[str, float]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from qsched.command_line import JSON_OPTION, gave_json
+from qsched.command_line import JSON_OPTION, counted, gave_json
 
 EXIT_PROBLEM, EXIT_UNANCHORED = 1, 3
 
@@ -29,7 +29,7 @@ def submit(
     from qsched.bench.submit import submit as write
 
     done = write(folder, out, say=typer.echo)
-    typer.echo(f"{done.files:,} files in {out}; {SUMS} has sha256 {done.sums_sha256}, publish it elsewhere")
+    typer.echo(f"{counted(done.files, 'file')} in {out}; {SUMS} has sha256 {done.sums_sha256}, publish it elsewhere")
     for name in done.unaudited:
         typer.secho(f"no evidence beside the votes of {name}: others cannot check them", fg=typer.colors.YELLOW)
     typer.echo(f"check it with: qsched bench verify {out}")

@@ -19,7 +19,7 @@ from qsched.cli.options import (
     print_layout,
     prompts_file,
 )
-from qsched.command_line import EXIT_INTERRUPTED
+from qsched.command_line import EXIT_INTERRUPTED, counted
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,15 +255,16 @@ def _tell_notes(report: RunReport, console: Console) -> None:
     if report.truncated:
         shown = ", ".join(report.truncated[:5]) + (" ..." if len(report.truncated) > 5 else "")
         console.print(
-            f"[yellow]{len(report.truncated)} prompt(s) are longer than the text encoder reads, so their ends are not "
-            f"seen: {escape(shown)}[/]"
+            f"[yellow]the text encoder does not read the end of {counted(len(report.truncated), 'prompt')}: "
+            f"{escape(shown)}[/]"
         )
     if report.remade:
-        console.print(f"{report.remade} damaged or half-written row(s) were dropped and their pictures made again")
+        console.print(f"made the pictures of {counted(report.remade, 'damaged or half-written row')} again")
     if report.unlike:
         console.print(
-            f"[yellow]{report.unlike} kept picture(s) came out different when their batch was made again: this "
-            "machine, its thread count or its libraries are not those of the earlier run (see images.jsonl)[/]"
+            f"[yellow]{counted(report.unlike, 'kept picture')} came out different when their batch was made "
+            "again: this machine, its thread count or its libraries are not those of the earlier run "
+            "(see images.jsonl)[/]"
         )
     for note in report.notes:
         console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)

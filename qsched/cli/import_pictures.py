@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from qsched.command_line import counted
 from qsched.errors import InputError
 
 
@@ -64,8 +65,8 @@ def import_set(
     done = import_pictures(places, out=location, backbone=backbone, simulated=simulated, common_only=common_only)
 
     typer.echo(
-        f"{done.folder}: {done.images} pictures of {len(places.files)} arms, {done.prompts} "
-        f"prompt{'' if done.prompts == 1 else 's'} and {done.samples} sample{'' if done.samples == 1 else 's'} each; "
+        f"{done.folder}: {counted(done.images, 'picture')} of {counted(len(places.files), 'arm')}, "
+        f"{counted(done.prompts, 'prompt')} and {counted(done.samples, 'sample')} each; "
         f"the set is {done.set_id}"
     )
     typer.echo("  pairing: by name, unproven; whether a pair started from the same noise is not known")

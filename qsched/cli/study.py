@@ -22,7 +22,7 @@ from qsched.cli import (
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.cli.study_price import price_lines
-from qsched.command_line import JSON_OPTION, CommandLine, gave_json
+from qsched.command_line import JSON_OPTION, CommandLine, counted, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def check(
         typer.echo(f"  {'not used':<20} pairs.csv of the image set (pairs: curated uses it)")
     if to_show.identical:
         typer.echo(
-            f"  {'left out':<20} {to_show.identical} pairs whose two pictures are identical (show_identical: true)"
+            f"  {'left out':<20} {counted(to_show.identical, 'pair')} of two identical pictures (show_identical: true)"
         )
     warnings = filter(None, (manifest.pairing_note, *found.warnings, sizes.warning if sizes is not None else None))
     for line in (*(f"note: {line}" for line in language_notes(design)), *(f"warning: {words}" for words in warnings)):
@@ -198,7 +198,7 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
             else f"{found.pairs} with at most {design.votes_per_pair} {vote}, {found.valid_votes} valid {vote} "
             "together",
         ),
-        ("annotators", f"{found.annotators} with {found.trials_per_annotator} trials each"),
+        ("annotators", f"{found.annotators} with {counted(found.trials_per_annotator, 'trial')} each"),
         ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
         (
             "cost",

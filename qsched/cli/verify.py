@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.command_line import EXIT_BAD_INPUT, JSON_OPTION, gave_json
+from qsched.command_line import EXIT_BAD_INPUT, JSON_OPTION, counted, gave_json
 
 if TYPE_CHECKING:
     from qsched.generation.verify import VerifyReport
@@ -75,7 +75,7 @@ def _print_report(report: VerifyReport) -> None:
     colour, word = ("green", "ok") if report.ok else ("red", "NOT OK")
     console.print(
         f"[{colour}]{word}[/]: {report.n_rows} of {report.n_expected} images in {escape(str(report.folder))}, "
-        f"{len(report.findings)} problem(s); {report.decoded} picture(s) decoded",
+        f"{counted(len(report.findings), 'problem')}; {counted(report.decoded, 'picture')} decoded",
         highlight=False,
         soft_wrap=True,
     )

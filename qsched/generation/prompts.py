@@ -64,8 +64,8 @@ def read_prompts(path: str | Path, *, layout: str | None = None) -> list[Prompt]
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if layout is not None and layout not in LAYOUTS and layout != OWN:
-        raise InputError(f"prompts format {layout!r} is unknown; choose {', '.join((OWN, *LAYOUTS))}")
+    if layout is not None:
+        check_layout(layout)
     if layout in (None, OWN) and suffix not in (*_OWN_READERS, ".tsv") and not path.is_dir():
         found = path.suffix or "no suffix"
         raise InputError(f"{path}: prompts are read from {', '.join(_OWN_READERS)}, not from {found!r}")
@@ -89,6 +89,12 @@ def read_prompts(path: str | Path, *, layout: str | None = None) -> list[Prompt]
     if not prompts:
         raise InputError(f"{path}: no prompts in it; give at least one")
     return prompts
+
+
+def check_layout(name: str) -> None:
+    """InputError with the choices for a layout that nobody reads."""
+    if name != OWN and name not in LAYOUTS:
+        raise InputError(f"prompts format {name!r} is unknown; choose {', '.join((OWN, *LAYOUTS))}")
 
 
 def layout_of(path: Path) -> str:

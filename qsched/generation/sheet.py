@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsched.command_line import counted
 from qsched.files import write_atomic
 from qsched.locations import Location
 from qsched.pages import Table, render_page
@@ -59,14 +60,10 @@ def _summary(manifest: Manifest, n_rows: int) -> str:
     n_pairs = manifest.n_prompts * manifest.samples
     return (
         f"{manifest.backbone}, {manifest.steps_words}, {manifest.width}×{manifest.height}, "
-        f"{_count(manifest.n_prompts, 'prompt')} × {_count(manifest.samples, 'sample')} × "
-        f"{_count(len(manifest.arms), 'arm')}: {n_rows} of {n_pairs * len(manifest.arms)} images, "
+        f"{counted(manifest.n_prompts, 'prompt')} × {counted(manifest.samples, 'sample')} × "
+        f"{counted(len(manifest.arms), 'arm')}: {n_rows} of {n_pairs * len(manifest.arms)} images, "
         + (f"set seed {manifest.set_seed}." if manifest.pairing_note is None else f"{manifest.pairing_note}.")
     )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _lines(manifest: Manifest, rows: list[ImageRow]) -> list[SheetLine]:

@@ -64,6 +64,13 @@ def is_outside(name: str) -> bool:
     return (":" in name and not name.startswith(PREFIX)) or name in _installed()
 
 
+def check_place(name: str) -> None:
+    """InputError for a scorer in a file that does not exist; nothing is imported."""
+    place = name.rpartition(":")[0]
+    if place.endswith(".py") and not Path(place).is_file():
+        raise InputError(f"scorer {name}: {place} does not exist; write file.py:Class, or package.module:Class")
+
+
 def load_outside(
     name: str, *, weights: str | None, device: str, taken: Sequence[str] = ()
 ) -> OutsideScorer | ReferenceMetric:
@@ -114,8 +121,7 @@ def _find(name: str) -> tuple[Callable[..., Any], str]:
 
 
 def _load_file(name: str, path: Path) -> tuple[ModuleType, str]:
-    if not path.is_file():
-        raise InputError(f"scorer {name}: {path} does not exist; write file.py:Class, or package.module:Class")
+    check_place(name)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     spec = spec_from_file_location(f"qsched_scorer_{digest[:12]}", path)
     if spec is None or spec.loader is None:

@@ -6,6 +6,7 @@ only. Its metrics take images as [B, 3, H, W] in 0..1.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -21,11 +22,16 @@ from qsched.scoring.steady import pixel_seed, seeded
 PREFIX = "pyiqa:"
 
 
+def check_listed(name: str) -> None:
+    """InputError for a metric that pyiqa does not list; nothing is asked if pyiqa is not here."""
+    if find_spec("pyiqa") is not None and name not in import_extra("pyiqa", "pyiqa").list_models():
+        raise InputError(f"pyiqa has no metric {name!r}; `pyiqa -ls` lists them")
+
+
 def create_metric(name: str, device: str) -> Any:
     """pyiqa's metric object; InputError for a name it does not know or weights it cannot fetch."""
     pyiqa = import_extra("pyiqa", "pyiqa")
-    if name not in pyiqa.list_models():
-        raise InputError(f"pyiqa has no metric {name!r}; `pyiqa -ls` lists them")
+    check_listed(name)
     try:
         return pyiqa.create_metric(name, device=torch.device(device), as_loss=False)
     except (OSError, RuntimeError) as error:

@@ -8,9 +8,9 @@ from typing import Any
 
 from qsched.errors import InputError
 from qsched.scoring import structural, visible_difference
-from qsched.scoring.outside import OutsideScorer, is_outside, load_outside
+from qsched.scoring.outside import OutsideScorer, check_place, is_outside, load_outside
 from qsched.scoring.protocol import Scorer
-from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, needs_reference
+from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, check_listed, needs_reference
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 from qsched.scoring.steady import steady
 from qsched.scoring.visible_difference import DEFAULT_DISPLAY, load_visible_difference
@@ -154,6 +154,24 @@ def compares_with_twin(name: str) -> bool:
     return name in REFERENCE_METRICS or (name.startswith(PREFIX) and needs_reference(name.removeprefix(PREFIX)))
 
 
+def check_metric(name: str, *, twins: bool = True) -> None:
+    """InputError for a metric that is unknown; no weights are loaded, and a package that is not here is not asked.
+
+    twins    also metrics of a picture against its twin
+    """
+    choices = (*SCORERS, *(REFERENCE_METRICS if twins else ()))
+    if is_outside(name):
+        check_place(name)
+    elif name.startswith(PREFIX):
+        check_listed(name.removeprefix(PREFIX))
+    elif name not in choices:
+        what = "metric" if twins else "scorer"
+        raise InputError(
+            f"{what} {name!r} is unknown; choose one of {', '.join(choices)}, {PREFIX}<metric>, or name your own, "
+            "file.py:Class"
+        )
+
+
 def load_metrics(
     names: str,
     *,
@@ -175,6 +193,8 @@ def load_metrics(
                 f"weights are given for {name!r}, which is not among the metrics {', '.join(wanted)}; add it to them "
                 "or leave its weights out"
             )
+    for name in wanted:
+        check_metric(name)
     scorers: list[Scorer] = []
     references: list[ReferenceMetric] = []
     for name in wanted:

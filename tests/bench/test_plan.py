@@ -11,7 +11,7 @@ from qsched.bench.plan import plan_benchmark
 from qsched.bench.spec import read_benchmark
 from qsched.cli.bench_studies import price_study
 from qsched.cli.main import app
-from qsched.errors import InputError
+from qsched.errors import InputError, QschedError
 from tests.bench.test_spec import SPECS, WHOLE, read
 
 
@@ -58,7 +58,46 @@ def test_a_study_that_does_not_fit_is_an_error_that_names_it(tmp_path) -> None:
             plan_benchmark(benchmark, folder=tmp_path, price=price_study)
 
 
+METRICS = "title: Small\nmetrics: "
+#: (replaced, by, part of the message): a name that `bench run` would refuse, perhaps hours later.
+UNKNOWN = [
+    (
+        "title: Small",
+        f"{METRICS}[clipscor]",
+        "metric 'clipscor' is unknown; choose one of clipscore.*psnr.*file.py:Class",
+    ),
+    ("title: Small", f"{METRICS}[psnr, psnr]", "psnr is named twice"),
+    ("title: Small", f"{METRICS}['mine.py:Mine']", "mine.py does not exist"),
+    ("title: Small", "title: Small\nweights: {tiny-check: w}", "weights: 'tiny-check' takes no weights; choose one of"),
+    ("title: Small", "title: Small\nweights: {hpsv3: w}", "weights: hpsv3 is not among the metrics"),
+    ("demo, limit: 4}", "gone.csv, limit: 4, format: mjqh}", "format 'mjqh' is unknown; choose qsched, sdci, mjhq"),
+    ("limit: 12}", "limit: 12}\n  objective: paper", "objective 'paper' is unknown; choose one of paper-clip"),
+    ("limit: 12}", "limit: 12}\n  judge: psnr", "scorer 'psnr' is unknown; choose one of clipscore"),
+    ("limit: 12}", "limit: 12}\n  judge: clipscore", "calibration of w3a8.*clipscore is part of the objective"),
+    ("n_heldout: 8", "n_heldout: 9", "calibration of w3a8.*8 prompts are there for it"),
+    ("w3a8, {arm: w3a8+qsched,", "w3z8, {arm: w3a8+qsched,", "precision 'w3z8' is unknown; choose"),
+    ("coefficients: calibrate", "coefficients: shipped}, {arm: w2a8+qsched", "arm w2a8.qsched: .* has .*, not w2a8"),
+    ("backbone: tiny-flux", "backbone: flux-schnell", "simulated people judge the pictures of tiny-flux and tiny-sdxl"),
+    ("title: Small", "title: Small\nreport: {by: category}", "prompt .* has none; add categories"),
+    ("title: Better?", "title: Better?, design: rating", "'preference', 'fidelity' or 'ranking'"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), UNKNOWN)
+def test_a_plan_refuses_what_a_run_would_refuse_late(tmp_path, old: str, new: str, message: str) -> None:
+    assert WHOLE.count(old) == 1
+    with pytest.raises(QschedError, match=message):
+        plan_benchmark(read(tmp_path, WHOLE.replace(old, new)), folder=tmp_path, price=price_study)
+
+
+def test_coefficients_of_a_file_may_come_later(tmp_path) -> None:
+    benchmark = read(tmp_path, WHOLE.replace("coefficients: calibrate", "coefficients: later.json"))
+    plan = plan_benchmark(benchmark, folder=tmp_path, price=price_study)
+    assert plan.notes[0] == "tiny-sdxl: the coefficients later.json are not here"
+
+
 def test_the_plan_of_the_example_is_printed() -> None:
     found = CliRunner().invoke(app, ["bench", "plan", str(SPECS / "tiny.yaml")])
-    assert found.exit_code == 0 and "simulated people" in found.output and "say nothing about people" in found.output
+    assert found.exit_code == 0 and "240 votes by 10 simulated people on 24 pairs" in found.output
+    assert "say nothing about people" in found.output
     assert read_benchmark(SPECS / "tiny.yaml").studies[0].votes == "simulated"

@@ -247,3 +247,23 @@ def test_categories_are_asked_for_before_anything_is_made(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="by is category, and prompt single-001 has none"):
         run(begin(tmp_path, PEOPLE + "report: {by: category}\n"), Commands())
     assert not (tmp_path / "out" / "benchmark.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "message"),
+    [
+        (Options(executor="slurm"), PEOPLE, "executor 'slurm' is unknown; choose local, ray"),
+        (Options(workers=2), PEOPLE, "only --executor ray has workers"),
+        (Options(shard="3"), PEOPLE, "shard '3': write INDEX/COUNT"),
+        (
+            Options(),
+            PEOPLE.replace("title: Small", "title: Small\nmetrics: [clipscor]"),
+            "metric 'clipscor' is unknown",
+        ),
+    ],
+)
+def test_nothing_is_made_before_names_and_options_are_checked(tmp_path, options, text, message) -> None:
+    ran = Commands()
+    with pytest.raises(InputError, match=message):
+        run(begin(tmp_path, text), ran, options=options)
+    assert ran.ran == [] and not (tmp_path / "out").exists()

@@ -25,6 +25,8 @@ prompts:
   - {file: demo, limit: 4}
 calibration:
   prompts: {file: calibration, limit: 12}
+  n_prompts: 4
+  n_heldout: 8
 studies:
   - name: preference
     votes: simulated
@@ -61,10 +63,15 @@ WRONG = [
     ("fp32, w3a8, {", "fp32, fp32, {", 1, "the arm fp32 of tiny-sdxl is named twice"),
     ("[fp32, w3a8,", "[w3a8+qsched, w3a8,", 1, "is a stock arm|named twice"),
     ("{arm: w3a8+qsched, coefficients", "{arm: w3a8, coefficients", 8, "w3a8 has no coefficients"),
-    ("calibration:\n  prompts: {file: calibration, limit: 12}\n", "", 1, "no calibration section"),
-    ("votes: simulated", "votes: people", 14, "simulation belongs to votes: simulated"),
-    ("votes: simulated", "votes: robots", 15, "'people' or 'simulated'"),
-    ("title: Better?, votes", "title: Better?, slug: x, votes", 14, "study has slug"),
+    (
+        "calibration:\n  prompts: {file: calibration, limit: 12}\n  n_prompts: 4\n  n_heldout: 8\n",
+        "",
+        1,
+        "no calibration section",
+    ),
+    ("votes: simulated", "votes: people", 16, "simulation belongs to votes: simulated"),
+    ("votes: simulated", "votes: robots", 17, "'people' or 'simulated'"),
+    ("title: Better?, votes", "title: Better?, slug: x, votes", 16, "study has slug"),
     ("- name: preference", "- name: preference\n    models: [sdxl]", 1, "names the model sdxl"),
     ("{name: tiny-sdxl}", "{name: tiny-sdxl, guidance_scale: .inf}", 6, "should be a finite number"),
     ("{name: tiny-sdxl}", "{name: tiny-sdxl, seconds_per_image: {'': .nan}}", 6, "greater than 0|finite number"),

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from qsched.cli.main import app
+from qsched.command_line import counted
 
 HEAVY = ("torch", "diffusers", "transformers", "polars", "fastapi", "sqlalchemy", "pydantic", "numpy", "matplotlib")
 
@@ -46,6 +47,11 @@ def test_the_paragraphs_of_a_help_page_fill_the_lines_of_a_narrow_terminal(name,
 
 def _first_box(lines):
     return next(line for line in lines if line.startswith("\u256d"))
+
+
+def test_numbers_come_with_the_right_form_of_their_noun():
+    assert [counted(n, "vote") for n in (0, 1, 2_000)] == ["0 votes", "1 vote", "2,000 votes"]
+    assert [counted(n, "person", "people") for n in (1, 2)] == ["1 person", "2 people"]
 
 
 def test_a_misspelt_set_of_prompts_is_told_the_shipped_ones(tmp_path):
