@@ -2,11 +2,12 @@
 
     python -m benchmarks.certificate                all cells, 300 studies each: results/certificate.json and .md
     python -m benchmarks.certificate --only mean,share --studies 1000
+    python -m benchmarks.certificate --missing      only cells that results/certificate.json lacks
 
 Every cell is a design in a world: observers (`qsched.simulation.observers`) answer triplets, the clauses of
 `analysis/certify.py` judge them. "coverage" is the share of studies whose upper bound is not below the truth, "shown"
 the share in which the clause is shown; +- is the Monte Carlo standard error. With `--only`, the
-cells of the other groups stay as the last run left them.
+cells of the other groups stay as the last run left them; each cell names the commit that it was run at.
 """
 
 from __future__ import annotations
@@ -294,12 +295,14 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--only", default="", help="groups, separated by commas: mean, share, mixed, map, metric")
+    parser.add_argument("--missing", action="store_true", help="only cells that the stored result lacks")
     parser.add_argument("--no-write", action="store_true")
     args = parser.parse_args()
     folder = ROOT / "benchmarks" / "results"
     path = folder / "certificate.json"
     earlier = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
-    record: dict[str, object] = {"machine": machine("numpy", "scipy"), "seed": args.seed}
+    where = machine("numpy", "scipy")
+    record: dict[str, object] = {"machine": where, "seed": args.seed}
     record["designs"] = {
         "one arm": asdict(ONE_ARM),
         "eight arms": asdict(EIGHT_ARMS),
@@ -312,11 +315,12 @@ def main() -> int:
     }
     results: dict[str, Result] = {}
     for cell in (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells()):
-        if args.only and cell.group not in args.only.split(","):
+        wanted = not args.only or cell.group in args.only.split(",")
+        if not wanted or (args.missing and cell.name in earlier):
             if cell.name in earlier:
                 results[cell.name] = earlier[cell.name]
             continue
-        results[cell.name] = run_cell(cell, studies=args.studies, seed=args.seed)
+        results[cell.name] = run_cell(cell, studies=args.studies, seed=args.seed) | {"commit": where["commit"]}
         print(cell.name, results[cell.name], flush=True)
         if not args.no_write:
             folder.mkdir(exist_ok=True)
