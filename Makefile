@@ -82,10 +82,10 @@ types-js:
 check: lint
 	$(PARALLEL) -q -m "not (slow or browser or postgres or load)"
 
-# Browser and load tests need the machine for themselves.
+# Browser and load tests come last and from their folders only: their processes need not import torch.
 unit: setup-tests
 	$(PARALLEL) -m "not (browser or load)"
-	$(BIN)/python -m pytest -m "browser or load"
+	$(PARALLEL) -m "browser or load" tests/e2e tests/load
 
 test: setup browser lint types unit
 

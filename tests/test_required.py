@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ def test_a_skip_is_a_failure_where_all_tests_are_required(tmp_path, required, su
     )
     assert summary in run.stdout, run.stdout + run.stderr
     assert run.returncode == bool(required)
+
+
+def test_browser_and_load_tests_are_where_make_test_looks_for_them():
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    marked = [path for path in files if re.search(r"mark\.(browser|load)\b", path.read_text(encoding="utf-8"))]
+    assert len(marked) > 20
+    assert {path.parent for path in marked} == {ROOT / "tests" / "e2e", ROOT / "tests" / "load"}
+    assert '-m "browser or load" tests/e2e tests/load\n' in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_every_test_that_is_listed_as_slow_exists():

@@ -145,7 +145,7 @@ def killed_halfway(command: list[str], out: Path) -> bool:
     return rows.read_bytes().count(b"\n") < 24
 
 
-@pytest.mark.load
+@pytest.mark.slow
 def test_a_run_killed_with_sigkill_and_resumed_equals_an_uninterrupted_one(folder, finished, tmp_path) -> None:
     out = tmp_path / "set"
     command = [

@@ -70,60 +70,6 @@ def test_a_dead_worker_is_replaced_its_batch_made_again_and_three_deaths_end_the
         ray.shutdown()
 
 
-class Slow(Fake):
-    """Says on which node it works, and takes long enough to be on one when it dies."""
-
-    def do(self, task: Task):
-        import time
-
-        import ray
-
-        with (self.counter.parent / "nodes").open("a") as file:
-            file.write(f"{ray.get_runtime_context().get_node_id()}\n")
-        time.sleep(0.3)
-        return None, [job.key for job in task.batch]
-
-
-@pytest.mark.load
-def test_a_node_that_is_lost_loses_the_batches_in_flight_and_no_others(tmp_path, monkeypatch) -> None:
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    from qsched.backbones import find_spec
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    monkeypatch.setattr(ray_executor, "_Actor", Slow)
-    ray.cloudpickle.register_pickle_by_value(__import__("sys").modules[__name__])
-    prompts = tmp_path / "p.txt"
-    prompts.write_text("".join(f"ring {n}\n" for n in range(24)))
-    arms = parse_arms("fp32", find_spec("tiny-flux"), steps=1, dtype=None, default_dtype="fp32")
-    plan = make_plan(prompts, arms, samples=1, set_seed=0, batch_size=1, limit=None)
-    tasks = [Task(arms[0], batch) for batch in plan.batches()]
-    request = Request(backbone="tiny-flux", arms="", prompts=prompts, out=tmp_path / "counter", device="cpu")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    other = cluster.add_node(num_cpus=1)
-    ray.init(address=cluster.address, log_to_driver=False)
-    try:
-        executor = RayExecutor(request, plan, None, workers=2)
-        events = []
-        for event in executor.run(tasks):
-            events.append(event)
-            nodes = set((tmp_path / "nodes").read_text().split()) if (tmp_path / "nodes").exists() else set()
-            if other is not None and len(nodes) == 2:  # both have begun a batch
-                cluster.remove_node(other, allow_graceful=False)
-                other = None
-        made = [event for event in events if isinstance(event, Made)]
-        assert other is None and sorted(tasks.index(event.task) for event in made) == list(range(24))
-        lost = sum(isinstance(event, Lost) for event in events)
-        begun = len((tmp_path / "nodes").read_text().split())
-        assert lost >= 1 and begun - 24 <= lost  # a batch is begun again only if it was in flight
-        executor.close()
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
 def test_an_executor_is_found_by_name_or_refused_with_the_choices() -> None:
     assert find_executor("local") is None
     with pytest.raises(InputError, match="only --executor ray has workers"):
