@@ -50,6 +50,7 @@ HELD_PAIRS = f"""
               ORDER BY load, rank LIMIT :probes) p,
              LATERAL (SELECT h.id FROM pairs h
                       WHERE h.id = p.id AND h.load = p.load AND h.side_balance = p.side_balance AND h.disabled = FALSE
+                        AND h.pool = 'task'
                       FOR UPDATE SKIP LOCKED) held
         WHERE mine.state = 'active' AND mine.status = 'open'
           AND substr(mine.plan, CAST(mine.position + 1 AS int), 1) = 'T'
@@ -170,10 +171,11 @@ LEASED_BY_OTHERS = Statement("""
     LIMIT 1
 """)
 
-# Takes the slot only if the pair is still as the choice saw it; a pair that another transaction holds is passed by.
+# Takes the slot only if the pair is still as the choice saw it, and neither decided nor taken out since; a pair that
+# another transaction holds is passed by.
 CLAIM_PAIR = Statement("""
     UPDATE pairs SET load = load + 1, side_balance = side_balance + :side
-    WHERE load = :load AND side_balance = :balance AND id =
+    WHERE load = :load AND side_balance = :balance AND pool = 'task' AND disabled = FALSE AND id =
       [[sqlite: :pair | postgresql: (SELECT id FROM pairs WHERE id = :pair FOR UPDATE SKIP LOCKED)]]
     RETURNING id
 """)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from qsched.records import Choice
 from study_server.assignment.open_pairs import SPARE, places_to_hold
+from study_server.assignment.queries import CLAIM_PAIR, OPEN_PAIRS
 from study_server.assignment.records import AssignmentContext, PairCache
 from study_server.clock import now_ms
 from study_server.participation.service import join
@@ -131,6 +134,35 @@ def test_pairs_are_held_down_to_the_spare_ones_and_of_the_fewest_votes_first(dat
         tx.command("UPDATE pairs SET disabled = FALSE")
         tx.command("UPDATE sessions SET plan = repeat('G', length(plan))")
         assert tx.one(statement, **values)[-1] == []
+
+
+@pytest.mark.parametrize("change", ["pool = 'decided'", "disabled = TRUE"])
+def test_a_pair_that_was_decided_meanwhile_is_neither_claimed_nor_held(database, open_study, change):
+    (key, assignment), *_ = open_study(pairs=SPARE + 20, people=1).items()
+    with database.transaction() as tx:
+        recent = {f"r{place}": -1 for place in range(8)}
+        walk = {"study": 1, "pool": "task", "target": 5, "annotator": 1, "load": 0, "rank": 0, "probes": 9, "window": 9}
+        pair, _, load, balance = tx.all(OPEN_PAIRS, **walk, **recent)[0]
+        with database.transaction() as other:
+            other.command(f"UPDATE pairs SET {change} WHERE id = {pair}")
+        assert tx.one(CLAIM_PAIR, pair=pair, load=load, balance=balance, side=1) is None
+    values = {"hash": key, "study": 1, "assignment": assignment, "key": "k", **places_to_hold(DESIGN)}
+    with database.transaction() as tx, ThreadPoolExecutor(1) as pool:
+        tx.command("SELECT id FROM sessions FOR UPDATE")  # for which the vote below waits, having looked at the pairs
+        voting = pool.submit(read_for_vote, database, values)
+        while not query(database, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            time.sleep(0.01)
+        with database.transaction() as other:
+            other.command(f"UPDATE pairs SET {change} WHERE load = 0 AND id % 2 = 0")
+        tx.command("COMMIT")
+        tx.command("BEGIN")
+        held = voting.result()
+    assert len(held) == 8 and all(number % 2 for number, *_ in held), held
+
+
+def read_for_vote(database, values) -> list[list[int]]:
+    with database.transaction() as tx:
+        return tx.one(queries.SESSION_AND_LEASE, **values)[-1]
 
 
 def test_a_vote_reads_no_table_whole_though_none_has_statistics(database, open_study):
