@@ -175,6 +175,7 @@ class SharedReads(Generic[Q, T]):
         self._ask = ask
         self._fresh = fresh_seconds
         self._known: dict[str, tuple[float, asyncio.Task[T]]] = {}
+        self._latest: dict[str, T] = {}
 
     async def get(self, key: str, question: Q) -> T:
         """The answer to `question`, or a recent one under the same key."""
@@ -188,22 +189,23 @@ class SharedReads(Generic[Q, T]):
         began = time.monotonic()
         answer = await self._ask(question)
         ended = time.monotonic()
-        _, task = self._known[key]
-        self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
+        _, task = self._known.get(key, (0.0, None))
+        if task is not None and task is asyncio.current_task():  # not forgotten meanwhile
+            self._latest[key] = answer
+            self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
         return answer
 
     async def get_soon(self, key: str, question: Q, *, seconds: float) -> T | None:
-        """As `get`, but after so many seconds the answer before, or None if there is none; the asking goes on."""
-        _, before = self._known.get(key, (0.0, None))
-        old = before.result() if before is not None and before.done() and before.exception() is None else None
+        """As `get`, but after so many seconds the latest answer, or None if there is none; the asking goes on."""
         try:
             return await asyncio.wait_for(self.get(key, question), seconds)
         except TimeoutError:
-            return old
+            return self._latest.get(key)
 
     def forget(self, key: str) -> None:
         """Ask anew next time: something was changed."""
         self._known.pop(key, None)
+        self._latest.pop(key, None)
 
     async def close(self) -> None:
         """Give up what is still being asked."""
