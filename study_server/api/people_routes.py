@@ -82,7 +82,7 @@ async def list_payments(
 
 def _payments(tx: Tx, study: Study, *, start: int, limit: int) -> tuple[tuple[owner_api.PaymentInfo, ...], str | None]:
     people = paid_people(tx, study, before=start, limit=limit)
-    rows = tuple(payment for person in people for payment in payments_of(tx, study, person))
+    rows = tuple(payment for person in people for payment in payments_of(study, person))
     return rows, str(people[-1].id) if len(people) == limit else None
 
 

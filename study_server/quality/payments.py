@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from qsched.records.owner_api import PaymentInfo
 from study_server.db import Statement, Tx
@@ -24,13 +25,14 @@ PAGE = Statement("""
     ORDER BY a.id DESC LIMIT :limit
 """)
 NAMES = Statement("""
-    SELECT s.pseudonym, i.platform, i.external_id, ps.external_study, ps.external_session
+    SELECT s.annotator_id, s.pseudonym, i.platform, i.external_id, ps.external_study, ps.external_session
     FROM sessions s
     LEFT JOIN platform_identities i ON i.annotator_id = s.annotator_id
     LEFT JOIN platform_sessions ps ON ps.session_id = s.id
-    WHERE s.annotator_id = :annotator
+    WHERE s.study_id = :study AND s.annotator_id BETWEEN :low AND :high
 """)
 # Of the task only pairs that were shown again: checks, gold and repeats is all that the list says of somebody's work.
+# Which pairs those are is found once for all people of a page, not once for each answer.
 ANSWERS = Statement("""
     SELECT s.annotator_id, a.id, a.pair_id, a.kind, a.first_on_left, a.expected, v.question, v.choice, v.response_ms,
            v.display, a.counted
@@ -38,21 +40,34 @@ ANSWERS = Statement("""
     JOIN assignments a ON a.session_id = s.id
     JOIN votes v ON v.assignment_id = a.id
     WHERE s.study_id = :study AND s.annotator_id BETWEEN :low AND :high
-      AND (a.kind <> 'task' OR a.pair_id IN (SELECT r.pair_id FROM sessions m JOIN assignments r ON r.session_id = m.id
-                                             WHERE m.annotator_id = s.annotator_id AND r.kind = 'repeat'))
+      AND (a.kind <> 'task'
+           OR (s.annotator_id, a.pair_id) IN (SELECT m.annotator_id, r.pair_id
+                                              FROM sessions m JOIN assignments r ON r.session_id = m.id
+                                              WHERE m.study_id = :study AND m.annotator_id BETWEEN :low AND :high
+                                                AND r.kind = 'repeat'))
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id
 """)
 
 
+class PlatformNames(NamedTuple):
+    """What a recruiting platform calls a participation: the platform, the person, the study and the submission."""
+
+    platform: str | None
+    person: str | None
+    study: str | None
+    submission: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class PaidPerson:
-    """One annotator as the payment list needs them."""
+    """One annotator as the payment list needs them; `names` goes by the pseudonym of each session."""
 
     id: int
     pseudonym: str
     excluded_reason: str | None
     sessions: tuple[SessionRow, ...]
+    names: dict[str, PlatformNames]
     work: KnownAnswerFigures
 
 
@@ -61,7 +76,7 @@ def read_payments(tx: Tx, study: Study) -> Iterator[tuple[PaidPerson, PaymentInf
     before = 2**62
     while people := paid_people(tx, study, before=before, limit=PEOPLE_AT_ONCE):
         for person in people:
-            for payment in payments_of(tx, study, person):
+            for payment in payments_of(study, person):
                 yield person, payment
         before = people[-1].id
 
@@ -78,23 +93,25 @@ def paid_people(tx: Tx, study: Study, *, before: int, limit: int) -> list[PaidPe
     answers: dict[int, list[CountedAnswer]] = defaultdict(list)
     for annotator, *values in tx.all(ANSWERS, **between):
         answers[annotator].append(CountedAnswer(*values))
+    names: dict[int, dict[str, PlatformNames]] = defaultdict(dict)
+    for annotator, session, *named in tx.all(NAMES, **between):
+        names[annotator][session] = PlatformNames(*named)
     return [
-        PaidPerson(number, pseudonym, reason, tuple(sessions[number]), known_answer_figures(answers[number]))
-        for number, pseudonym, reason in rows
+        PaidPerson(number, name, reason, tuple(sessions[number]), names[number], known_answer_figures(answers[number]))
+        for number, name, reason in rows
     ]
 
 
-def payments_of(tx: Tx, study: Study, person: PaidPerson) -> Iterator[PaymentInfo]:
+def payments_of(study: Study, person: PaidPerson) -> Iterator[PaymentInfo]:
     """The participations of a person."""
-    names = {session: named for session, *named in tx.all(NAMES, annotator=person.id)}
     for session in person.sessions:
         if not session.simulated:
-            yield _payment(study, person, session, names[session.pseudonym])
+            yield _payment(study, person, session)
 
 
-def _payment(study: Study, person: PaidPerson, session: SessionRow, names: list[str | None]) -> PaymentInfo:
+def _payment(study: Study, person: PaidPerson, session: SessionRow) -> PaymentInfo:
     work = person.work
-    platform, platform_id, platform_study, submission = names
+    platform, platform_id, platform_study, submission = person.names[session.pseudonym]
     missed = work.checks.of - work.checks.part
     enough = failures_allowed_to_reject(study.design, study.count_trials())
     return PaymentInfo(
