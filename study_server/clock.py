@@ -7,6 +7,7 @@ that of the database: a server measures how far its own is ahead at the start an
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 #: A difference that is smaller may be that of the measurement, and moves nothing.
 LEAST_MS = 50
@@ -16,6 +17,11 @@ _ahead_ms = 0
 def now_ms() -> int:
     """The present by the database's clock, in milliseconds."""
     return time.time_ns() // 1_000_000 - _ahead_ms
+
+
+def now_utc() -> datetime:
+    """The same as a time with its zone, for records that people and programs read."""
+    return datetime.fromtimestamp(now_ms() / 1000, UTC)
 
 
 def follow_database(ahead_ms: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +48,7 @@ def running_estimate(database: Database, slug: str) -> RunningEstimate:
     from analysis.stats.sequential import anytime_against
     from analysis.votes import ExclusionRules, exclude, read_votes
     from qsched.records.running import RunningEstimate, RunningRate
+    from study_server.clock import now_utc
     from study_server.export import export_votes
     from study_server.studies.cache import find_study
     from study_server.studies.running import baseline_and_arms
@@ -78,7 +78,7 @@ def running_estimate(database: Database, slug: str) -> RunningEstimate:
     return RunningEstimate(
         study=slug,
         baseline=baseline,
-        at=datetime.now(UTC),
+        at=now_utc(),
         confidence=CONFIDENCE,
         votes=0 if kept is None else kept.n_votes,
         simulated=0 if kept is None else int(kept.frame["simulated"].sum()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +70,7 @@ def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook, l
     from analysis.stats.stopping import look_at_votes
     from analysis.votes import read_votes
     from qsched.records.stopping import Look
+    from study_server.clock import now_utc
     from study_server.export import export_votes
 
     with tempfile.TemporaryDirectory(prefix="qsched-look-") as folder:
@@ -86,7 +86,7 @@ def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook, l
         )
     return Look(
         number=due.number,
-        at=datetime.now(UTC),
+        at=now_utc(),
         through=due.through,
         final=due.final,
         left_out=left_out,

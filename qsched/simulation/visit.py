@@ -158,6 +158,11 @@ class _Visit:
         answer = await self.client.post(
             f"{self.root}/consent", data={"csrf": found[1], "consent": "yes", "simulated": "1"}
         )
+        if answer.status_code == 403:  # the form and its token are those of the page just read
+            where = page.url.copy_with(query=None)
+            raise VisitError(
+                f"{where} answered 403: it takes no simulated annotators; start its server with --simulated-annotators"
+            )
         self._check(answer, allowed=(303,))
         page = await self._get(f"{self.root}/instructions")
         meta = CSRF_META.search(page.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from study_server.settings import ServerSettings
 
 # Connections of the engine; who finds none free waits for one. `db.connections` counts them.
 POOL = 2
+# Nobody waits longer for the end of a statement that is not needed any more.
+CANCEL_SECONDS = 2.0
 DRIVER_ERRORS: tuple[type[sqlite3.Error], type[psycopg.Error]] = (sqlite3.Error, psycopg.Error)
 
 
@@ -111,7 +113,9 @@ class Database:
         if isinstance(connection, sqlite3.Connection):
             connection.interrupt()
         elif isinstance(connection, psycopg.Connection):
-            connection.cancel()
+            # Not `cancel()`, which asks in clear text whatever the connection's sslmode is.
+            with suppress(psycopg.Error):  # the server is away, and so is the statement
+                connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         connection = self._open_file()

@@ -18,6 +18,7 @@ import polars as pl
 
 from qsched import __version__
 from qsched.records import Kind
+from study_server.clock import now_ms
 from study_server.db import Statement, Tx
 from study_server.export.votes import ExportSummary, pairs_left_out
 from study_server.resources import CATALOGUES
@@ -82,7 +83,7 @@ def study_card(
         "study": study.slug,
         "title": design.first(design.title),
         "made_by": f"qsched {__version__}",
-        "made_at": _day(int(datetime.now(UTC).timestamp() * 1000)),
+        "made_at": _day(now_ms()),
         "status": status,
         "created": _day(created_ms),
         "design_versions": int(tx.scalar(VERSIONS, study=study.id)),

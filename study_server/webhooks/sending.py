@@ -12,6 +12,7 @@ import time
 import httpx
 
 from qsched import __version__
+from study_server.clock import now_ms
 from study_server.db import Reader
 from study_server.db.database import DRIVER_ERRORS
 from study_server.errors import StudyError
@@ -88,7 +89,7 @@ async def _send(client: httpx.AsyncClient, due: Due) -> int:
     parts = check_url(due.url, allow_private=due.allow_private)
     host = parts.hostname or ""
     address = await resolve(parts, allow_private=due.allow_private)
-    now = int(time.time())
+    now = now_ms() // 1000
     headers = {
         "content-type": "application/json",
         "host": parts.netloc,

@@ -73,7 +73,7 @@ def test_their_votes_are_counted_marked_and_follow_the_ground_truth(server, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("server", [[]], indirect=True)
 def test_a_server_that_did_not_ask_for_them_turns_them_away(server):
-    with pytest.raises(VisitError):
+    with pytest.raises(VisitError, match=r"/s/drawn answered 403.* start its server with --simulated-annotators$"):
         visit(server)
 
 
