@@ -189,10 +189,10 @@ class SharedReads(Generic[Q, T]):
         began = time.monotonic()
         answer = await self._ask(question)
         ended = time.monotonic()
-        _, task = self._known.get(key, (0.0, None))
-        if task is not None and task is asyncio.current_task():  # not forgotten meanwhile
+        known = self._known.get(key)
+        if known is not None and known[1] is asyncio.current_task():  # not forgotten meanwhile
             self._latest[key] = answer
-            self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), task)
+            self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), known[1])
         return answer
 
     async def get_soon(self, key: str, question: Q, *, seconds: float) -> T | None:
