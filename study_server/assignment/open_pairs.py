@@ -29,6 +29,7 @@ FIRST = 128
 SHORT = 64
 PLACES = 16
 ALL = 2**31
+_NO_PROMPTS = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
 # Two groups of 16 votes hold about 46 pairs between them. With no more open than this, a vote locks only what it takes.
 SPARE = 64
 
@@ -148,8 +149,8 @@ def _from_several_places(search: _Search, session: AnnotatorSession, context: As
     return []
 
 
-def _exclusions(session: AnnotatorSession) -> list[dict[str, int]]:
+def _exclusions(session: AnnotatorSession) -> Iterator[dict[str, int]]:
     """Prompts not to show: the recent ones; then none, for where nothing else is open."""
-    nothing = {f"r{i}": -1 for i in range(MAX_PROMPT_GAP)}
-    recent = nothing | {f"r{i}": prompt for i, prompt in enumerate(session.recent)}
-    return [recent, nothing] if session.recent else [nothing]
+    if session.recent:
+        yield _NO_PROMPTS | dict(zip(_NO_PROMPTS, session.recent, strict=False))
+    yield _NO_PROMPTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from study_server.assignment import queries
 from study_server.assignment.policy import Candidate
@@ -45,12 +44,13 @@ class AnnotatorSession:
 
     @classmethod
     def from_row(cls, row: Row) -> AnnotatorSession:
-        """From the columns of SESSION_COLUMNS."""
-        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        values["simulated"] = bool(values["simulated"])
-        values["preview"] = bool(values["preview"])
-        values["recent"] = tuple(int(part) for part in values["recent"].split(",") if part)
-        return cls(**values, stored_plan=values["plan"])
+        """From the columns of SESSION_COLUMNS, which are the fields in their order."""
+        session = cls(*row)
+        session.simulated = bool(session.simulated)
+        session.preview = bool(session.preview)
+        session.recent = tuple(map(int, row[_RECENT].split(","))) if row[_RECENT] else ()
+        session.stored_plan = session.plan
+        return session
 
     @property
     def outstanding(self) -> int:
@@ -72,6 +72,7 @@ class AnnotatorSession:
 # In the order of SESSION_COLUMNS.
 COLUMNS = tuple(column.name for column in fields(AnnotatorSession) if column.compare)
 SESSION_WIDTH = len(COLUMNS)
+_RECENT = COLUMNS.index("recent")
 
 
 def load_session(tx: Tx, *, key: str, study: int) -> AnnotatorSession:

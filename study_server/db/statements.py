@@ -7,8 +7,9 @@ models (db.models) stay the one definition of the tables; a test prepares every 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -30,6 +31,9 @@ class Statement:
 
     def __init__(self, sql: str) -> None:
         self.sqlite = self._split.sub(lambda m: m.group(1).strip(), sql).strip()
+        # SQLite's driver looks each value of a dictionary up by a name that it asks SQLite for.
+        self.sqlite_by_place = _PARAMETER.sub("?", self.sqlite)
+        self.in_place = _in_place(_PARAMETER.findall(self.sqlite))
         postgresql = self._split.sub(lambda m: m.group(2).strip(), sql).strip()
         self.postgresql = _PARAMETER.sub(r"%(\1)s", postgresql.replace("%", "%%"))
         target = _TARGET.match(self.sqlite)
@@ -38,6 +42,13 @@ class Statement:
 
     def __repr__(self) -> str:
         return f"Statement({' '.join(self.sqlite.split())[:80]!r})"
+
+
+def _in_place(names: Sequence[str]) -> Callable[[Mapping[str, object]], Row]:
+    """What picks the values of `names`, in their order, out of a dictionary."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 class Cursor(Protocol):
@@ -72,7 +83,11 @@ class Tx:
             self.flush()
         if statement.target is not None:
             self.changed = True
-        cursor: Cursor = self._execute(statement.postgresql if self._postgresql else statement.sqlite, values)
+        cursor: Cursor
+        if self._postgresql:
+            cursor = self._execute(statement.postgresql, values)
+        else:
+            cursor = self._execute(statement.sqlite_by_place, statement.in_place(values))
         return cursor
 
     def later(self, statement: Statement, /, **values: object) -> None:

@@ -50,6 +50,8 @@ class Pages:
     def catalogue(self, request: Request, languages: tuple[str, ...] | None = None) -> Catalogue:
         """The language to speak, among those the study offers: asked for now by ?lang=, asked for on arrival
         (`keep_language`), or the browser's."""
+        if languages is not None and len(languages) == 1:
+            return load_catalogue(languages[0])
         asked = (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE))
         code = choose_language(request.headers.get("accept-language", ""), requested=asked, offered=languages)
         return load_catalogue(code)

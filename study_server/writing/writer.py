@@ -36,11 +36,12 @@ class Writer:
             threading.Thread(target=self._work, name=f"writer-{number}", daemon=True) for number in range(threads)
         ]
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._of_this_turn: list[WriteJob] = []
 
     @property
     def waiting(self) -> int:
         """How many jobs no thread has taken yet."""
-        return self._queue.qsize()
+        return self._queue.qsize() + len(self._of_this_turn)
 
     async def start(self) -> None:
         """Start the threads; results are delivered on the running loop."""
@@ -50,6 +51,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Finish the jobs that wait, then end the threads."""
+        self._hand_over()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -60,9 +62,19 @@ class Writer:
 
         The result is durable. Raises the function's StudyError, or NotSaved if the database fails.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(WriteJob(self._bind(function, study, values), future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if not self._of_this_turn:
+            loop.call_soon(self._hand_over)
+        self._of_this_turn.append(WriteJob(self._bind(function, study, values), future))
         return await future
+
+    def _hand_over(self) -> None:
+        """Give the jobs of one turn of the event loop to the threads. A thread that began with the first of them would
+        compete with the loop for the interpreter, and commit in smaller groups."""
+        jobs, self._of_this_turn = self._of_this_turn, []
+        for job in jobs:
+            self._queue.put(job)
 
     def _bind(
         self, function: Callable[..., Any], study: Study | None, values: Mapping[str, Any]

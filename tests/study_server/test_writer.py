@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import sqlite3
 import threading
 
@@ -26,6 +27,8 @@ async def together(database, jobs, **options):
     """Hand all jobs in before the writer starts, so that it meets them as one group."""
     writer = Writer(database, AssignmentContexts(Reader(database)), threads=1, **options)
     waiting = [asyncio.ensure_future(writer.run(job, None)) for job in jobs]
+    while writer.waiting < len(jobs):
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     await writer.start()
     results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -57,6 +60,29 @@ async def test_a_failing_job_leaves_no_trace_and_does_not_harm_its_companions(da
     assert isinstance(results[1], Conflict) and isinstance(results[3], ZeroDivisionError)
     assert isinstance(results[4], NotSaved)  # breaks the unique slug, alone as well
     assert slugs(database) == ["a", "c", "e"]
+
+
+async def test_jobs_wait_for_the_other_requests_of_a_turn_and_none_is_left_when_the_writer_stops(database, monkeypatch):
+    order = []
+
+    class Watched(queue.SimpleQueue):
+        def put(self, job):
+            order.append("handed over")
+            super().put(job)
+
+    async def read():
+        order.append("another request read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "SimpleQueue", Watched)
+        writer = Writer(database, AssignmentContexts(Reader(database)), threads=1)
+    await writer.start()
+    await asyncio.gather(writer.run(add("a"), None), read(), writer.run(add("b"), None))
+    assert order == ["another request read", "handed over", "handed over"]
+    late = asyncio.ensure_future(writer.run(add("c"), None))
+    await asyncio.sleep(0)
+    await writer.stop()
+    assert await late == 1
 
 
 @pytest.mark.postgres
