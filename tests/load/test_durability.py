@@ -20,6 +20,7 @@ import pytest
 from benchmarks.server_load import Connection
 from study_server.app import create_app
 from study_server.db.database import Database
+from study_server.running.serving import GRACE_SECONDS
 from study_server.settings import ServerSettings
 from tests.conftest import write_image_set
 from tests.load.annotators import SECRET, TARGET, Record, Stubborn, audit, serve
@@ -70,15 +71,19 @@ def end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def test_killing_the_server_loses_no_acknowledged_vote(study, port, tmp_path):
+def test_neither_killing_nor_stopping_the_server_loses_an_acknowledged_vote(study, port, tmp_path):
     url, record = f"sqlite:///{tmp_path / 'kill.db'}", Record()
     servers = [serve(study, url, port, tmp_path / "images")]
 
     async def events():
-        for _ in range(2):
+        for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
             await progress(record, 150)
-            servers[-1].send_signal(signal.SIGKILL)
-            servers[-1].wait()
+            servers[-1].send_signal(how)
+            began = time.monotonic()
+            # uvicorn ends by the signal that it was sent, after it has ended everything else.
+            assert await asyncio.to_thread(servers[-1].wait, 60) == -how
+            if how == signal.SIGTERM:
+                assert time.monotonic() - began < GRACE_SECONDS, "people who go on voting held the server up"
             servers.append(await asyncio.to_thread(serve, study, url, port, tmp_path / "images"))
         await progress(record, 100)
 
