@@ -5,10 +5,12 @@ from __future__ import annotations
 from qsched.errors import InputError
 from study_server.db.database import POOL, Database
 
+#: Of a command that the server runs in a process of its own.
+PER_COMMAND = 2
 #: The most that one process has open at once: two writers, two readers, one for owners' pages, one that counts votes,
-#: the engine's pool, one for the clock; and two each of the export, the look and the running estimate beside it, of
-#: each of which there is one at a time.
-PER_PROCESS = 2 + 2 + 1 + 1 + POOL + 1 + 3 * 2
+#: the pool of the engine, one for the clock; and those of the export, the look and the running estimate beside it, one
+#: of each at a time.
+PER_PROCESS = 2 + 2 + 1 + 1 + POOL + 1 + 3 * PER_COMMAND
 COUNTS = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
            (SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
