@@ -1,13 +1,14 @@
 """The default search against a grid, arm by arm: two models, five precisions, 4 steps and 1, several noise seeds.
 
     nice -n 15 python benchmarks/calibration_arms.py                # hours on one core; goes on where it was stopped
-    python benchmarks/calibration_arms.py --publish                 # tables of what has been measured so far
+    python benchmarks/calibration_arms.py --publish calibration_arms    # tables of what has been measured so far
 
-A cell is (model, precision, steps, noise seed). In each cell the closed forms are fitted on the first 25 calibration
-prompts and measured there; the grid is 9x9 on 0.8 to 1.2 with the same 25 prompts, with the noise of seed 0. Stock, all
-fits and the grid's best point are then scored on the evaluation prompts, in pieces of 25, by JAQ and by the domain's
-ground-truth check. Every piece is a line of the journal in --work. The order is that of `plan`: what says most comes
-first. `benchmarks/results/calibration_arms.md` and `.json` say how many prompts and seeds each row really has.
+A cell is (model, precision, steps, noise seed). In each cell the default search runs on the first 25 calibration
+prompts; the grid is 9x9 on 0.8 to 1.2 with the same 25 prompts, with the noise of seed 0. Stock, what the calibration
+prompts chose for each method, with the search of the last step and without it, and the grid's best point are then
+scored on the evaluation prompts, in pieces of 25, by JAQ and by the domain's ground-truth check. Every piece is a line
+of the journal in --work. The order is that of `plan`: what says most comes first. The files in benchmarks/results say
+how many prompts and seeds each row really has.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.cost import counted
 from qsched.backbones import quiet_libraries
 from qsched.calibration.calibrate import seeds_of
-from qsched.calibration.closed_form import search_closed_form
+from qsched.calibration.closed_form import LAST_STEP, search_closed_form
 from qsched.calibration.command import (
     CalibrationRequest,
     load_for,
@@ -49,8 +50,13 @@ from qsched.tiny import prompts_path
 
 MODELS = ("tiny-sdxl", "tiny-flux")
 PRECISIONS = ("svdquant", "nvfp4", "w4a4-channel", "w4a4", "w3a8")
-FITTED = ("stock", "scalars", "bias", "bias and scalars")
+# The candidates of each method; "last step" is the best of those without it with another pair for the last step.
+METHODS = {
+    "Q-Sched": ("stock", "scalars", "last step"),
+    "qsched-bias": ("stock", "bias", "bias and scalars", "bias, last step"),
+}
 PIECE, N_HELDOUT, GRID = 25, 200, 9
+MAIN = ("w3a8", "w4a4", "w4a4-channel")
 # The best pairs that are known: of the released scripts' 50x50 grid (benchmarks/calibration.py, 187,600 NFE), and of
 # races of 2,500 NFE (docs/calibration.md). On tiny-flux W3A8 the race found nothing better than (1, 1).
 SCRIPTS_GRID = {
@@ -75,35 +81,30 @@ class Cell:
         return f"{self.model} {self.precision}, {self.steps} steps, seed {self.seed}"
 
 
-def plan() -> Iterator[tuple[str, Cell, tuple[str, ...], int]]:
-    """(kind, cell, arms, first held-out prompt), what says most first."""
+def plan() -> Iterator[tuple[str, Cell, int]]:
+    """(kind, cell, first held-out prompt), what says most first."""
 
-    def cells(steps: int, seed: int) -> list[Cell]:
-        return [Cell(model, precision, steps, seed) for precision in PRECISIONS for model in MODELS]
+    def cells(precisions: tuple[str, ...], steps: int, seed: int) -> list[Cell]:
+        return [Cell(model, precision, steps, seed) for precision in precisions for model in MODELS]
 
-    def held(cell: Cell, arms: tuple[str, ...], first: int, last: int) -> Iterator[tuple[str, Cell, Any, int]]:
-        for start in range(first, last, PIECE):
-            yield "held", cell, arms, start
+    def held(some: list[Cell], first: int, last: int) -> Iterator[tuple[str, Cell, int]]:
+        for cell in some:
+            yield "fit", cell, 0
+            yield from (("held", cell, start) for start in range(first, last, PIECE))
 
-    def fit(cell: Cell) -> tuple[str, Cell, tuple[str, ...], int]:
-        return "fit", cell, (), 0
-
-    with_pair = (*FITTED, "pair")
-    new = [cell for steps in (4, 1) for cell in cells(steps, 0) if cell.precision not in ("w4a4", "w3a8")]
-    # benchmarks/closed_form.py has W4A4 and W3A8 with seed 0 already; here they begin with another seed.
-    known = [cell for steps in (4, 1) for cell in cells(steps, 1) if cell.precision in ("w4a4", "w3a8")]
-    others = [cell for seed in (2, 1, 0) for steps in (4, 1) for cell in cells(steps, seed)]
-    for cell in dict.fromkeys([*new, *known, *others]):
-        yield fit(cell)
-        yield from held(cell, with_pair, 0, 50)
+    strong = tuple(precision for precision in PRECISIONS if precision not in MAIN)
+    missed = [Cell("tiny-flux", "w4a4", 4, seed) for seed in (0, 1)]  # where a grid found what the fits had missed
+    main = list(dict.fromkeys([*missed, *(cell for seed in (0, 1) for cell in cells(MAIN, 4, seed))]))
+    kinds = ((1, MAIN), (4, strong), (1, strong))
+    others = [cell for seed in (0, 1) for steps, some in kinds for cell in cells(some, steps, seed)]
+    yield from held(main, 0, 50)
+    yield from held(others, 0, 50)
+    yield from held(main, 50, N_HELDOUT)
     for precision, steps in (("w4a4-channel", 4), ("w3a8", 1), ("w4a4", 1), ("nvfp4", 4), ("svdquant", 4)):
-        for model in MODELS:
-            cell = Cell(model, precision, steps, 0)
-            yield "grid", cell, (), 0
-            yield from held(cell, ("pair",), 0, 50)
-    for first, last in ((50, 100), (100, N_HELDOUT)):
-        for cell in dict.fromkeys([*new, *known, *others]):
-            yield from held(cell, with_pair, first, last)
+        for cell in cells((precision,), steps, 0):
+            yield "grid", cell, 0
+            yield from held([cell], 0, 50)
+    yield from held(others, 50, N_HELDOUT)
 
 
 class Bench:
@@ -122,15 +123,25 @@ class Bench:
 
     def run(self) -> None:
         """What the plan has and the journal lacks."""
-        for kind, cell, arms, first in plan():
+        for kind, cell, first in plan():
             if kind == "fit" and cell not in self.fits:
                 self._write({"kind": "fit", "cell": asdict(cell), **self._fit(cell)})
             elif kind == "grid" and cell not in self.grids:
                 self._write({"kind": "grid", "cell": asdict(cell), **self._grid(cell)})
-            for arm in arms:
+            for arm in self.wanted(cell) if kind == "held" else ():
                 if first not in self.held.get((cell, arm), {}) and (coefficients := self.coefficients(cell, arm)):
                     values = self._held(cell, coefficients, first)
                     self._write({"kind": "held", "cell": asdict(cell), "arm": arm, "first": first, "values": values})
+
+    def chosen(self, cell: Cell, arms: tuple[str, ...]) -> str:
+        """The arm with the largest mean on the calibration prompts."""
+        jaq = self.fits[cell]["jaq"]
+        return max((arm for arm in arms if arm in jaq), key=lambda arm: float(np.mean(jaq[arm])))
+
+    def wanted(self, cell: Cell) -> tuple[str, ...]:
+        """The arms to judge: stock, what each method chooses, the same without the last step, and the known pair."""
+        before = [self.chosen(cell, arms[:-1]) for arms in METHODS.values()]
+        return tuple(dict.fromkeys(["stock", *before, *(self.chosen(cell, a) for a in METHODS.values()), "pair"]))
 
     def coefficients(self, cell: Cell, arm: str) -> Coefficients | None:
         """Those of an arm; None for a fit that is not a candidate, and for a grid that was not run."""
@@ -160,6 +171,9 @@ class Bench:
         measured = evaluator.measured_on_all()
         candidates = {"stock": Coefficients.constant()}
         candidates |= {form: fit.coefficients for form, fit in closed.fits.items() if fit.coefficients is not None}
+        for label, one in closed.candidates.items():
+            if label.endswith(LAST_STEP):
+                candidates["last step" if one.method == "qsched" else "bias, last step"] = one
         return {
             "candidates": {name: one.to_dict() for name, one in candidates.items()},
             "jaq": {name: measured[one.at_steps(cell.steps)].tolist() for name, one in candidates.items()},
@@ -246,13 +260,13 @@ def main() -> None:
     """Measure what is missing, or publish what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-arms"))
-    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--publish", metavar="NAME", help="write benchmarks/results/NAME.md and .json")
     arguments = parser.parse_args()
     bench = Bench(arguments.work)
     if arguments.publish:
         from benchmarks.calibration_arms_tables import publish
 
-        publish(bench)
+        publish(bench, arguments.publish)
         return
     quiet_libraries()
     bench.run()

@@ -1,8 +1,8 @@
 """The tables of benchmarks/calibration_arms.py, from what has been measured so far.
 
 For each noise seed the calibration prompts choose as `qsched calibrate` does: the largest mean of the stock scheduler
-and the pair per step for Q-Sched, of stock, bias, and bias with pairs for qsched-bias. The gain of a prompt is the mean
-over the seeds, and the interval is over prompts. A seed in which stock was chosen counts with a gain of 0.
+and Q-Sched's candidates, and of stock and qsched-bias's. The gain of a prompt is the mean over the seeds, and the
+interval is over prompts. A seed in which stock was chosen counts with a gain of 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.calibration_arms import METHODS
 from benchmarks.machine import machine
 from qsched.scoring.paired import PairedDifference, paired_difference
 
@@ -20,32 +21,33 @@ if TYPE_CHECKING:
     from benchmarks.calibration_arms import Bench, Cell
 
 RESULTS = Path(__file__).parent / "results"
-METHODS = {"Q-Sched": ("stock", "scalars"), "qsched-bias": ("stock", "bias", "bias and scalars")}
+SEARCHES = {
+    "Q-Sched": METHODS["Q-Sched"],
+    "qsched-bias": METHODS["qsched-bias"],
+    "default search": tuple(dict.fromkeys(METHODS["Q-Sched"] + METHODS["qsched-bias"])),
+}
+BEFORE = " without the last step"
 METRICS = ("jaq", "tiny-check")
 
 
-def publish(bench: Bench) -> None:
-    """Write `calibration_arms.md` and `.json`, and print the tables."""
+def publish(bench: Bench, name: str) -> None:
+    """Write `NAME.md` and `NAME.json`, and print the tables."""
     groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in sorted(bench.fits, key=lambda c: (-c.steps, c.model, c.precision, c.seed)):
-        if measured(bench, cell, ("stock", *METHODS["Q-Sched"], *METHODS["qsched-bias"])):
+        if measured(bench, cell):
             groups.setdefault((cell.model, cell.precision, cell.steps), []).append(cell)
     rows = [row_of(bench, cells) for cells in groups.values()]
     text = "\n".join([*heldout_table(rows), "", *fits_table(bench, groups), "", *cost_table(bench)])
-    (RESULTS / "calibration_arms.md").write_text(text + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
     stored = {"machine": machine("torch", "diffusers", "open_clip_torch"), "rows": rows}
-    (RESULTS / "calibration_arms.json").write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     print(text)
 
 
-def measured(bench: Bench, cell: Cell, arms: tuple[str, ...]) -> list[int]:
-    """The first prompts of the pieces that all these arms have; a fit that is not a candidate is not waited for."""
-    have = [
-        set(bench.held.get((cell, arm), {}))
-        for arm in arms
-        if arm in ("stock", "pair") or arm in bench.fits[cell]["candidates"]
-    ]
-    return sorted(set.intersection(*have)) if have else []
+def measured(bench: Bench, cell: Cell) -> list[int]:
+    """The first prompts of the pieces that all arms of a cell have; the pair is not waited for if there is none."""
+    arms = [arm for arm in bench.wanted(cell) if bench.coefficients(cell, arm)]
+    return sorted(set.intersection(*(set(bench.held.get((cell, arm), {})) for arm in arms)))
 
 
 def values(bench: Bench, cell: Cell, arm: str, pieces: list[int], metric: str) -> np.ndarray:
@@ -53,16 +55,9 @@ def values(bench: Bench, cell: Cell, arm: str, pieces: list[int], metric: str) -
     return np.concatenate([bench.held[cell, arm][first][metric] for first in pieces])
 
 
-def chosen(bench: Bench, cell: Cell, arms: tuple[str, ...]) -> str:
-    """The arm with the largest mean on the calibration prompts."""
-    jaq = bench.fits[cell]["jaq"]
-    return max((arm for arm in arms if arm in jaq), key=lambda arm: float(np.mean(jaq[arm])))
-
-
 def row_of(bench: Bench, cells: list[Cell]) -> dict[str, Any]:
     """One model, precision and number of steps: gains of both methods, of the default search, and of the pair."""
-    arms = tuple(dict.fromkeys(arm for names in METHODS.values() for arm in names))
-    pieces = sorted(set.intersection(*(set(measured(bench, cell, arms)) for cell in cells)))
+    pieces = sorted(set.intersection(*(set(measured(bench, cell)) for cell in cells)))
     row: dict[str, Any] = {
         "arm": f"{cells[0].model} {cells[0].precision.upper()}, {cells[0].steps} step{'s' * (cells[0].steps > 1)}",
         "seeds": [cell.seed for cell in cells],
@@ -70,8 +65,9 @@ def row_of(bench: Bench, cells: list[Cell]) -> dict[str, Any]:
         "stock_check": float(np.mean([values(bench, cell, "stock", pieces, "tiny-check").mean() for cell in cells])),
         "methods": {},
     }
-    found = {name: [chosen(bench, cell, names) for cell in cells] for name, names in METHODS.items()}
-    found["default search"] = [chosen(bench, cell, arms) for cell in cells]
+    found = {name: [bench.chosen(cell, arms) for cell in cells] for name, arms in SEARCHES.items()}
+    for name, arms in SEARCHES.items():
+        found[name + BEFORE] = [bench.chosen(cell, tuple(a for a in arms if "last" not in a)) for cell in cells]
     gains = {}
     for name, picked in found.items():
         gains[name] = {metric: mean_gain(bench, cells, picked, pieces, metric) for metric in METRICS}
@@ -82,6 +78,8 @@ def row_of(bench: Bench, cells: list[Cell]) -> dict[str, Any]:
         assert coefficients is not None
         row["pair"] = {"coefficients": coefficients.to_dict(), **{m: gain_of(g).to_json() for m, g in pair.items()}}
         row["search_minus_pair"] = gain_of(gains["default search"]["jaq"] - pair["jaq"]).to_json()
+    changed = gains["default search"]["jaq"] - gains["default search" + BEFORE]["jaq"]
+    row["search_minus_before"] = gain_of(changed).to_json() if np.any(changed) else None
     return row
 
 
@@ -103,17 +101,21 @@ def heldout_table(rows: list[dict[str, Any]]) -> list[str]:
     """What each search is worth on held-out prompts."""
     lines = [
         "Held-out gain in JAQ over the stock scheduler, 95 % intervals over prompts, not corrected; in brackets after",
-        "it the ground-truth check. Found: what the calibration prompts chose, seed by seed.",
+        "it the ground-truth check. Found: what the calibration prompts chose, seed by seed. Search - before: the",
+        "better of both methods on the calibration prompts, against the same without the search of the last step.",
         "",
-        "| arm | seeds x prompts | check of stock | Q-Sched | qsched-bias | pair of a grid or race | search - pair |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | seeds x prompts | check of stock | Q-Sched | Q-Sched without the last step | qsched-bias |"
+        " qsched-bias without the last step | search - before | pair of a grid or race | search - pair |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         cells = [row["arm"], f"{len(row['seeds'])} x {row['prompts']}", f"{row['stock_check']:.3f}"]
-        for name in METHODS:
+        for name in [name + more for name in METHODS for more in ("", BEFORE)]:
             one = row["methods"][name]
             gain = f": {words(one['jaq'])} ({words(one['tiny-check'])})"  # no number where nothing was compared
             cells.append("/".join(one["found"]) + ("" if set(one["found"]) == {"stock"} else gain))
+        before = row["search_minus_before"]
+        cells.append("the same" if before is None else words(before))
         if "pair" in row:
             pair = row["pair"]
             at = ", ".join(f"{pair['coefficients'][kind]:.3g}" for kind in ("model", "sample"))

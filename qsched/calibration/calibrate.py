@@ -23,6 +23,7 @@ from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import BatchMeasurer, Budget, BudgetSpent, Evaluator, SearchProgress
 from qsched.calibration.families import CoefficientFamily
 from qsched.calibration.journal import Journal, shard_journals
+from qsched.calibration.last_step import MOST as MOST_LAST_STEPS
 from qsched.calibration.least_squares import FORMS, FullRun
 from qsched.calibration.result import (
     STOCK,
@@ -214,7 +215,7 @@ def planned_nfe(settings: CalibrationSettings, family: CoefficientFamily, n_prom
 def planned_pictures_of(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> int:
     """The most pictures that the search measures."""
     if settings.is_closed_form:
-        return (1 + len(FORMS)) * n_prompts
+        return (1 + len(FORMS) + len(METHODS) * MOST_LAST_STEPS) * n_prompts
     size = settings.size_for(family, n_prompts)
     whole = planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
     return whole + (1 + FINALISTS) * n_prompts if settings.decodes_early else whole

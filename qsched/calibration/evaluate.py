@@ -266,7 +266,7 @@ class Evaluator:
         missing = [work for work, key in zip(batch, keys, strict=True) if key not in self._journal.values]
         try:
             while missing:
-                affordable = self._affordable(len(missing))
+                affordable = self._affordable(missing)
                 if not affordable:
                     raise BudgetSpent
                 self._measure(missing[:affordable])
@@ -308,8 +308,12 @@ class Evaluator:
                 total[0] += jaq - stock
                 total[1] += 1
 
-    def _affordable(self, wanted: int) -> int:
-        """Pictures of a batch that the budget pays for: S - 1 NFE each, and the first step of all prompts once."""
+    def _affordable(self, work: list[tuple[Coefficients, int]]) -> int:
+        """Pictures of a batch that the budget pays for: S - 1 NFE each, and the first step of all prompts once.
+
+        All of them if what they share with pictures that were made before leaves little enough to evaluate.
+        """
+        wanted = len(work)
         if self._budget.minutes is not None and self.seconds > 60 * self._budget.minutes:
             return 0
         if self._budget.nfe is None:
@@ -318,7 +322,10 @@ class Evaluator:
         later_steps = self._renderer.steps - 1
         if left < 0:
             return 0
-        return min(wanted, left // later_steps) if later_steps else wanted
+        rows = [BatchRow(self._prompts[i], self._seeds[i], candidate) for candidate, i in work]
+        if left >= wanted * later_steps or left >= self._renderer.later_nfe(rows):
+            return wanted
+        return left // later_steps
 
     def know_first_step(self) -> None:
         """Evaluate the first step of all prompts, in batches that depend on nothing else, unless it is known."""

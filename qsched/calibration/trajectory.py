@@ -76,7 +76,7 @@ class TrajectoryRenderer:
     kept_bytes    bound on the remembered outputs beyond the first step (least recently used go first)
     """
 
-    def __init__(self, backbone: Backbone, *, steps: int, batch_rows: int = 32, kept_bytes: int = 128 * 2**20) -> None:
+    def __init__(self, backbone: Backbone, *, steps: int, batch_rows: int = 32, kept_bytes: int = 512 * 2**20) -> None:
         if batch_rows < 1:
             raise CalibrationError(f"batch of {batch_rows} rows; give 1 or more")
         self._backbone = backbone
@@ -132,6 +132,11 @@ class TrajectoryRenderer:
 
         self.follow([BatchRow(p, seed, Coefficients.constant()) for p, seed in zip(prompts, seeds, strict=True)], leave)
 
+    def later_nfe(self, rows: Sequence[BatchRow]) -> int:
+        """The model evaluations after the first step that these rows would take now."""
+        keys = {_before(row, row.coefficients.at_steps(self.steps), j) for row in rows for j in range(1, self.steps)}
+        return sum((0, key) not in self.later for key in keys)
+
     @property
     def latent_channels(self) -> int:
         """Channels of the latents, before a pipeline packs them; CalibrationError if the autoencoder does not say."""
@@ -158,10 +163,9 @@ class TrajectoryRenderer:
             none = ((0.0,) * self.latent_channels,) * n
             bias_BSC = [c.bias or none for c in at_steps]
         self._scheduler.set_batch_coefficients(model_BS, sample_BS, bias_BSC)
-        starts = [(row.prompt.prompt, row.seed) for row in rows]
 
         def key(row: int, step: int) -> Any:
-            return (*starts[row], *model_BS[row][:step], *sample_BS[row][:step], *at_steps[row].bias[:step])
+            return _before(rows[row], at_steps[row], step)
 
         with self._remembering(len(rows), key):
             return render_batch(
@@ -266,6 +270,12 @@ class _RememberedPrompts:
                 self._known[text, options] = self._encode([text], *rest, **common, **one)
         parts = [self._known[text, options] for text in prompt]
         return tuple(_stacked([part[i] for part in parts]) for i in range(len(parts[0])))
+
+
+def _before(row: BatchRow, at_steps: Coefficients, step: int) -> Any:
+    """What the model's output at a step depends on: prompt, noise, and the coefficients before it."""
+    before = at_steps.model[:step], at_steps.sample[:step], at_steps.bias[:step]
+    return row.prompt.prompt, row.seed, step, *before
 
 
 def _per_prompt(value: Any, prompt: list[str]) -> bool:

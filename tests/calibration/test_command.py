@@ -136,7 +136,7 @@ def test_a_dry_run_counts_and_times_and_writes_nothing(folder, clip_folder, tmp_
     assert done.exit_code == 0, done.output
     # 4 + 4 prompts of 2 steps: 16 + 12 to search; 8 + 2 x 4 to check, twice for the control, 3 x 3 for the examples.
     assert "at most 28 for the search, 41 for the check" in done.output
-    assert "pictures to decode and score: at most 52" in done.output  # 16 + 24 + 12
+    assert "pictures to decode and score: at most 148" in done.output  # 16 + 96 + 24 + 12
     assert "MB in full precision" in done.output and "nothing was written" in done.output
     assert not list(tmp_path.iterdir())
     run = invoke(folder, clip_folder, out, "--strategy", "closed-form", "--device", "cpu")

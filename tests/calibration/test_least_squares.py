@@ -10,9 +10,10 @@ import torch
 from diffusers import EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
 from qsched.calibration.calibrate import calibrate
-from qsched.calibration.closed_form import LABELS, planned_closed_form
+from qsched.calibration.closed_form import LABELS, LAST_STEP, planned_closed_form
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget
+from qsched.calibration.last_step import MOST
 from qsched.calibration.least_squares import FORMS, fit_steps, full_run, heldout_share, left_over, solve
 from qsched.calibration.record import build_record
 from qsched.calibration.report import render_report
@@ -188,11 +189,17 @@ def test_a_fit_is_only_a_candidate_and_an_undamaged_model_keeps_the_stock_schedu
     assert all(one.coefficients == Coefficients.constant() for one in result.outcomes)
 
 
-def test_a_fit_that_harms_is_not_used(tmp_path, undamaged):
-    """Least squared error is not what the score likes here: it prefers the farthest picture."""
-    far = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Constant())
-    result = search(tmp_path, far, planted(random_flux(), 0.8))
-    assert [one.verdict for one in result.outcomes] == ["not found", "not found"]
+def test_a_fit_that_harms_is_not_used_and_the_last_step_is_searched_without_an_evaluation(tmp_path, undamaged):
+    """Least squared error is not what the score likes here: it prefers the farthest picture. The budget is exact."""
+    far, whole = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Constant()), planned_closed_form(5, 4)
+    result = search(tmp_path, far, planted(random_flux(), 0.8), budget=Budget(nfe=whole))
+    found = result.qsched.found
+    assert result.qsched.label == f"stock; {LAST_STEP}" and result.qsched.verdict == "gain"
+    assert found.model[:3] == found.sample[:3] == (1.0,) * 3
+    assert not result.budget_spent and result.search_nfe == whole
+    assert len(result.gains) <= 1 + len(FORMS) + 2 * MOST
+    values = {c: gains.mean() for c, gains in result.gains.items() if c.method == "qsched"}
+    assert max(values, key=values.get) == found, "the compass ends at the best that it has seen"
 
 
 def test_a_budget_leaves_fits_out_and_says_which(tmp_path, nearness):

@@ -40,6 +40,9 @@ class Rendered:
     def evaluate_first_step(self, prompts, seeds) -> None:
         self.nfe += len(prompts)
 
+    def later_nfe(self, rows: list[BatchRow]) -> int:
+        return len(rows) * (self.steps - 1)
+
     def render(self, rows: list[BatchRow]) -> list[BatchRow]:
         self.nfe += (STEPS - 1) * len(rows)
         return rows
