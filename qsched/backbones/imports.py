@@ -4,13 +4,15 @@ diffusers and transformers import peft, bitsandbytes and torchao wherever they a
 torchao import torch's compiler. Our arms call bitsandbytes and torchao themselves, so the two libraries need to know
 them only for a model that was saved quantized, and peft only for an adapter. For any other model these packages are
 hidden while the libraries are imported (`sys.modules[name] = None`, as Python defines it) and can be imported
-afterwards. Whatever the libraries cannot do then, they refuse.
+afterwards. So are scipy (for two kinds of schedules), torchvision (for processors of pictures) and boto3 (for the
+setup of accelerate) if the model's folder shows no use for them. Whatever the libraries cannot do then, they refuse.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from pathlib import Path
 from qsched.backbones.spec import BackboneSpec
 from qsched.process import is_our_own
 
-_OPTIONAL = ("bitsandbytes", "peft", "torchao")
+_OPTIONAL = ("bitsandbytes", "peft", "torchao", "boto3")
 _MODULES = ("qsched.backbones.load", "transformers.modeling_utils")
 
 
@@ -28,9 +30,20 @@ def import_model_libraries(spec: BackboneSpec) -> None:
     """Import torch, diffusers and transformers for this model. Does nothing in a process that is not ours."""
     if not is_our_own() or "diffusers" in sys.modules:
         return
-    with _without_collection(), _hidden(() if may_need_all(spec) else _OPTIONAL):
+    with _without_collection(), _hidden(unused_packages(spec)):
         for name in _MODULES:
             import_module(name)
+
+
+def unused_packages(spec: BackboneSpec) -> tuple[str, ...]:
+    """The packages that the libraries would import for nothing."""
+    if may_need_all(spec):
+        return ()
+    schedulers = [path.read_bytes() for path in Path(spec.source).glob("scheduler*/scheduler_config.json")]
+    schedulers.append(json.dumps(spec.scheduler).encode())
+    needs_scipy = any(sign in one for one in schedulers for sign in (b"LMSDiscrete", b'"use_beta_sigmas": true'))
+    needs_torchvision = any(Path(spec.source).glob("*/*processor_config.json"))
+    return (*_OPTIONAL, *(() if needs_scipy else ("scipy",)), *(() if needs_torchvision else ("torchvision",)))
 
 
 def may_need_all(spec: BackboneSpec) -> bool:

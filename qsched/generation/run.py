@@ -31,7 +31,6 @@ from qsched.generation.prompts import read_prompts
 from qsched.generation.quantize import CalibrationSource, calibration_source
 from qsched.generation.render import check_company
 from qsched.generation.request import ArmSummary, Request, RunProgress, RunReport, Silent
-from qsched.generation.sheet import write_contact_sheet
 from qsched.generation.store import (
     STATISTICS_FOLDER,
     Store,
@@ -41,6 +40,7 @@ from qsched.generation.store import (
     refuse_other_plan,
     shard_folder,
 )
+from qsched.locations import Location
 from qsched.records import ImageRow, Manifest, ShardRecord, image_id_for, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
 from qsched.threads import in_order, threads_for
@@ -125,7 +125,7 @@ def generate_pairs(
                 if copied := _copy_rows(store, arm):
                     progress.advanced(arm, copied)
             store.put_in_order(_order(plan))
-            sheet = None if request.shard else write_contact_sheet(folder)
+            sheet = None if request.shard else _contact_sheet(folder)
             made = len(store.rows) - kept
     finally:
         workers.close()
@@ -142,6 +142,12 @@ def generate_pairs(
         contact_sheet=sheet,
         notes=tuple(_notes(request, plan, found, manifest, tally)),
     )
+
+
+def _contact_sheet(folder: Location) -> Location:
+    from qsched.generation.sheet import write_contact_sheet  # Jinja, which a request with a mistake does not need
+
+    return write_contact_sheet(folder)
 
 
 def planned(request: Request, spec: BackboneSpec, steps: int) -> tuple[Manifest | None, Plan]:

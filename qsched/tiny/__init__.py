@@ -1,5 +1,6 @@
 """The embedded tiny models: their procedural domain, their weights, the script that trained them.
 
+domain   the next four in one import (needs numpy and Pillow, which naming a model does not)
 scene    what a picture shows, in words; the held-out split
 caption  scenes to English and back
 render   scenes to pixels
@@ -11,28 +12,6 @@ evaluate `python -m qsched.tiny.evaluate` (needs torch)
 
 from __future__ import annotations
 
-from qsched.tiny.caption import PromptError, caption, parse
-from qsched.tiny.check import CheckResult, check
 from qsched.tiny.paths import load_prompts, model_path, prompts_path
-from qsched.tiny.render import Nuisance, render, sample_nuisance
-from qsched.tiny.scene import Scene, SceneError, Thing, category, sample_scene, split_of
 
-__all__ = [
-    "CheckResult",
-    "Nuisance",
-    "PromptError",
-    "Scene",
-    "SceneError",
-    "Thing",
-    "caption",
-    "category",
-    "check",
-    "load_prompts",
-    "model_path",
-    "parse",
-    "prompts_path",
-    "render",
-    "sample_nuisance",
-    "sample_scene",
-    "split_of",
-]
+__all__ = ["load_prompts", "model_path", "prompts_path"]

@@ -6,10 +6,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
-from qsched.errors import MissingExtraError
-from qsched.tiny.scene import SceneError
+from qsched.errors import InputError, MissingExtraError
 
 BACKBONES = ("tiny-flux", "tiny-sdxl")
 MODELS = (*BACKBONES, "tiny-clip")
@@ -30,7 +27,7 @@ def model_path(name: str) -> Path:
     MissingExtraError if neither a clone nor the extra `tiny` brings them.
     """
     if name not in MODELS:
-        raise SceneError(f"model {name!r} is not shipped: choose one of {', '.join(MODELS)}")
+        raise InputError(f"model {name!r} is not shipped: choose one of {', '.join(MODELS)}")
     folder = weights_folder() / name
     if not folder.is_dir():
         raise MissingExtraError("qsched-tiny-models", "tiny")
@@ -40,11 +37,13 @@ def model_path(name: str) -> Path:
 def prompts_path(name: str) -> Path:
     """A shipped file {id: prompt} of held-out prompts: demo (24), eval (200) or calibration (100); disjoint."""
     if name not in PROMPT_SETS:
-        raise SceneError(f"prompt set {name!r} is not shipped: choose one of {', '.join(PROMPT_SETS)}")
+        raise InputError(f"prompt set {name!r} is not shipped: choose one of {', '.join(PROMPT_SETS)}")
     return Path(str(files("qsched.tiny"))) / "prompts" / f"{name}.yaml"
 
 
 def load_prompts(path: Path) -> dict[str, str]:
     """The map {id: prompt} of a shipped prompt file."""
+    import yaml
+
     prompts: dict[str, str] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return prompts

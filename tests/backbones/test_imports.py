@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qsched.backbones.find import find_spec
-from qsched.backbones.imports import import_model_libraries, may_need_all
+from qsched.backbones.imports import import_model_libraries, may_need_all, unused_packages
 from qsched.backbones.spec import Lora
 from qsched.cli.bench_runner import run_here
 from qsched.generation import Request, generate_pairs
@@ -24,7 +25,8 @@ from qsched.cli.main import main
 try:
     main()
 finally:
-    print("imported:", *sorted({"bitsandbytes", "peft", "torchao"} & set(sys.modules)))
+    names = {"bitsandbytes", "peft", "torchao", "boto3", "scipy", "torchvision"}
+    print("imported:", *sorted(names & set(sys.modules)))
 """
 
 
@@ -71,6 +73,20 @@ def test_commands_that_follow_one_another_hide_nothing(monkeypatch) -> None:
     monkeypatch.setattr("qsched.process._claimed", True)
     assert run_here(("--version",)) == 0
     assert not is_our_own()
+
+
+def test_a_model_whose_folder_shows_a_use_for_a_package_gets_it(random_pipelines, tmp_path) -> None:
+    """diffusers asks for scipy once, when it is imported; without it LMS is a class that only refuses."""
+    assert {"scipy", "torchvision", "boto3"} <= set(unused_packages(find_spec(str(random_pipelines["sd15"]))))
+    folder = Path(shutil.copytree(random_pipelines["sd15"], tmp_path / "sd15"))
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "use_beta_sigmas": True}, indent=2))
+    assert "scipy" not in unused_packages(find_spec(str(folder)))
+    (folder / "processor").mkdir()
+    (folder / "processor" / "preprocessor_config.json").write_text("{}")
+    assert "torchvision" not in unused_packages(find_spec(str(folder)))
+    lms = replace(find_spec(str(random_pipelines["sd15"])), scheduler=("LMSDiscreteScheduler", {}))
+    assert "scipy" not in unused_packages(lms)
 
 
 def test_a_model_that_may_need_an_optional_package_gets_it(random_pipelines, tmp_path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from PIL import ImageFilter
 
 from qsched.scoring import load_scorer
-from qsched.tiny import load_prompts, parse, prompts_path, render, sample_nuisance
+from qsched.tiny import load_prompts, prompts_path
+from qsched.tiny.domain import parse, render, sample_nuisance
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "tiny_clip_scores.json"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsched.errors import QschedError
+from qsched.errors import InputError, QschedError
 from qsched.tiny import load_prompts, model_path, prompts_path
 from qsched.tiny.domain import (
     CATEGORIES,
@@ -109,9 +109,9 @@ def test_the_shipped_prompts_are_what_the_script_draws_held_out_and_disjoint() -
 
 
 def test_an_unknown_model_or_prompt_set_names_the_choices() -> None:
-    with pytest.raises(SceneError, match="tiny-flux, tiny-sdxl, tiny-clip"):
+    with pytest.raises(InputError, match="tiny-flux, tiny-sdxl, tiny-clip"):
         model_path("tiny-dalle")
-    with pytest.raises(SceneError, match="demo, eval, calibration"):
+    with pytest.raises(InputError, match="demo, eval, calibration"):
         prompts_path("test")
 
 
