@@ -51,6 +51,12 @@ def price(
         float, _option("Spread of people's sensitivity (sd of the log).", ASSUMED, min=0, max=1)
     ] = 0.3,
     prompt_sd: Annotated[float, _option("Spread of damage over prompts (sd of the log).", ASSUMED, min=0, max=2)] = 0.5,
+    registered_prompt_sd: Annotated[
+        float,
+        _option(
+            "What the mean clause assumes of it in plain votes: prompt_sd of the registration.", ASSUMED, min=0, max=2
+        ),
+    ] = 0.8,
     lapse: Annotated[float, _option("Lapse rate.", ASSUMED, min=0, max=0.5)] = 0.05,
     power: Annotated[float, _option("Probability with which a clause is to be shown.", STUDY, min=0.5, max=0.99)] = 0.8,
     plain_seconds: Annotated[float, _option("Seconds a plain vote takes.", ASSUMED, min=0.1)] = 12.0,
@@ -79,6 +85,7 @@ def price(
         prompts=prompts,
         people_sd=people_sd,
         prompt_sd=prompt_sd,
+        registered_prompt_sd=registered_prompt_sd,
         lapse=lapse,
         power=power,
         plain_seconds=plain_seconds,

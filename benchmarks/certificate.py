@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -31,6 +32,7 @@ from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, sh
 from analysis.triplets import BOOSTED
 from benchmarks.certificate_designs import EIGHT_ARMS, EIGHT_CHECKED, FEWER, ONE_ARM, Mixed
 from benchmarks.certificate_metrics import metric_study
+from benchmarks.certificate_people import people_study
 from benchmarks.certificate_studies import (
     REFERENCE,
     Comparison,
@@ -40,13 +42,19 @@ from benchmarks.certificate_studies import (
 )
 from benchmarks.machine import machine
 from qsched.files import write_atomic
+from qsched.records.registration import Registration
 from qsched.simulation.observers import WORLDS, ObserverPopulation, draw_damage
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 0.5
 PEOPLE = 40
 PROMPTS = 100
+#: Plain votes of the arm, and the spread over prompts that a registration assumes if it says nothing.
+VOTES = 440
+REGISTERED_SD: float = Registration.model_fields["prompt_sd"].default
 Result = dict[str, float | int | str]
+#: What is a share of the studies, in the order of the table's columns.
+SHARES = ("covered", "shown", "noticed", "fallen back", "refused")
 
 
 @dataclass(frozen=True)
@@ -62,33 +70,27 @@ class Cell:
 def mean_cells() -> list[Cell]:
     """Plain votes: the 95 % upper bound of the mean damage, and the power of "mean under 0.5 JND"."""
     cells = []
-    for damage, nodes, target in (
-        (0.25, 1, "coverage >= .94, shown >= .80"),
-        (0.5, 1, "coverage >= .94"),
-        (0.25, NODES, "coverage >= .94"),
-        (0.5, NODES, "coverage >= .94"),
-        (1.5, NODES, "coverage >= .90"),
-        (1.5, 1, "none: the pooled model is not for strong damage"),
-    ):
-        model = "pooled" if nodes == 1 else "hierarchical"
-        name = f"{model}, lognormal, D = {damage}, 400 votes"
-        cells.append(Cell("mean", name, target, _mean_study("lognormal", damage, nodes=nodes)))
+
+    def add(text: str, target: str, world: str, damage: float, *, votes: int = VOTES, **options: Any) -> None:
+        name = f"{text}, {world}, D = {damage}, {votes:,} votes"
+        cells.append(Cell("mean", name, target, _mean_study(world, damage, votes=votes, **options)))
+
+    add("pooled", "coverage >= .94, shown >= .80", "lognormal", 0.25)
     for world in WORLDS:
-        if world != "lognormal":
-            name = f"pooled, {world}, D = 0.5, 400 votes"
-            cells.append(Cell("mean", name, "coverage >= .94", _mean_study(world, 0.5, nodes=1)))
-    for damage, wanted in ((0.5, "coverage >= .94"), (0.25, "none: what the wider spread costs")):
-        name = f"pooled, two groups, D = {damage}, 400 votes, prompt_sd 0.8 registered"
-        cells.append(Cell("mean", name, wanted, _mean_study("two groups", damage, nodes=1, prompt_sd=0.8)))
-    name = "pooled, lognormal, D = 0.5, 4,000 votes of 40 people"
-    cells.append(Cell("mean", name, "coverage >= .94", _mean_study("lognormal", 0.5, nodes=1, votes=4000)))
-    name = "pooled, lognormal, D = 0.25, 10 people with 40 votes each"
-    cells.append(Cell("mean", name, "coverage >= .94", _mean_study("lognormal", 0.25, nodes=1, people=10)))
+        add("pooled", "coverage >= .94", world, 0.5)
+    add("pooled", "none: power in this world", "two groups", 0.25)
+    add("pooled", "none: the pooled model is not for strong damage", "lognormal", 1.5)
+    add("pooled, 40 people with 100 votes each", "coverage >= .94", "lognormal", 0.5, votes=4000)
+    add("pooled, 10 people with 44 votes each", "coverage >= .94", "lognormal", 0.25, people=10)
+    for world, damage in (("lognormal", 0.25), ("two groups", 0.5)):
+        add("pooled, prompt_sd 0.5 registered", "none: the narrower spread", world, damage, prompt_sd=PROMPT_SD)
+    for damage, target in ((0.25, "coverage >= .94"), (0.5, "coverage >= .94"), (1.5, "coverage >= .90")):
+        add("hierarchical", target, "lognormal", damage, votes=400, nodes=NODES)
     return cells
 
 
 def _mean_study(
-    world: str, damage: float, *, nodes: int, votes: int = 400, people: int = PEOPLE, prompt_sd: float = PROMPT_SD
+    world: str, damage: float, *, votes: int, nodes: int = 1, people: int = PEOPLE, prompt_sd: float = REGISTERED_SD
 ) -> Callable[[np.random.Generator], dict[str, float]]:
     def study(rng: np.random.Generator) -> dict[str, float]:
         made = simulate_study(
@@ -190,6 +192,56 @@ def mixed_cells() -> list[Cell]:
     return cells
 
 
+def people_cells() -> list[Cell]:
+    """Plain votes when some people look only where the difference is obvious: the mean clause under 0.5 JND."""
+    clean, caught = "refused <= .02", "shown <= .05"
+    return [
+        Cell("people", "everybody looks, D = 0.25, 440 votes", clean, people_study(0.25, votes=440)),
+        Cell(
+            "people",
+            "everybody looks, D = 0.25, 440 votes and 200 at 2.5 JND",
+            clean,
+            people_study(0.25, votes=440, strong=200),
+        ),
+        Cell(
+            "people",
+            "the same, sensitivity differs by .5 where .3 is assumed",
+            "none: a wrong assumption",
+            people_study(0.25, votes=440, strong=200, sensitivity_sd=0.5),
+        ),
+        Cell(
+            "people",
+            "half of the people at random, D = 0.8, 440 votes",
+            "none: no strong arm",
+            people_study(0.8, votes=440, blind=0.5),
+        ),
+        Cell(
+            "people",
+            "half at random, D = 0.8, 440 votes and 200 at 2.5 JND",
+            caught,
+            people_study(0.8, votes=440, strong=200, blind=0.5),
+        ),
+        Cell(
+            "people",
+            "half at random, D = 0.8, 1,200 votes and 200 at 2.5 JND",
+            caught,
+            people_study(0.8, votes=1200, strong=200, blind=0.5),
+        ),
+        Cell(
+            "people",
+            "a quarter at random, D = 0.8, 440 votes and 200 at 2.5 JND",
+            caught,
+            people_study(0.8, votes=440, strong=200, blind=0.25),
+        ),
+        Cell(
+            "people",
+            "three quarters not sure, D = 0.8, 440 votes and 200 at 2.5 JND",
+            caught,
+            people_study(0.8, votes=440, strong=200, blind=0.75, how="not sure"),
+        ),
+    ]
+
+
 def metric_cells() -> list[Cell]:
     """A metric on the JND scale: the 95 % upper bound of the mean damage at one value of the metric."""
     target = "coverage >= .94; the estimate is a ratio to the truth"
@@ -257,7 +309,7 @@ def run_cell(cell: Cell, *, studies: int, seed: int) -> Result:
     for name in rows[0]:
         values = np.array([float(row[name]) for row in rows])
         result[name] = round(float(np.nanmean(values)), 4)
-        if name in ("covered", "shown", "noticed", "fallen back"):
+        if name in SHARES:
             p = float(values.mean())
             result[f"{name} error"] = round(float(np.sqrt(max(p * (1 - p), 1 / studies) / studies)), 4)
     result["processor seconds"] = round(time.process_time() - start, 1)
@@ -274,14 +326,12 @@ def document(results: dict[str, Result], record: dict[str, object]) -> str:
         "",
         f"Machine: {json.dumps(record['machine'])}; seed {record['seed']}.",
         "",
-        "| group | cell | studies | votes | coverage | shown | map noticed as bent | fell back | estimate | target |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| group | cell | studies | votes | coverage | shown | map noticed as bent | fell back | refused | estimate "
+        "| target |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, r in results.items():
-        shares = " | ".join(
-            f"{r[key]:.3f} +- {r[f'{key} error']:.3f}" if key in r else ""
-            for key in ("covered", "shown", "noticed", "fallen back")
-        )
+        shares = " | ".join(f"{r[key]:.3f} +- {r[f'{key} error']:.3f}" if key in r else "" for key in SHARES)
         votes, estimate = round(float(r["votes"])), float(r["estimate"])
         lines.append(
             f"| {r['group']} | {name} | {r['studies']} | {votes:,} | {shares} | {estimate:.3f} | {r['target']} |"
@@ -294,7 +344,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--only", default="", help="groups, separated by commas: mean, share, mixed, map, metric")
+    parser.add_argument(
+        "--only", default="", help="groups, separated by commas: mean, share, mixed, map, metric, people"
+    )
     parser.add_argument("--missing", action="store_true", help="only cells that the stored result lacks")
     parser.add_argument("--no-write", action="store_true")
     args = parser.parse_args()
@@ -314,7 +366,7 @@ def main() -> int:
         "pi": round(flag_probability(STAGES, 1.0, PERCEPTION), 4),
     }
     results: dict[str, Result] = {}
-    for cell in (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells()):
+    for cell in (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells(), *people_cells()):
         wanted = not args.only or cell.group in args.only.split(",")
         if not wanted or (args.missing and cell.name in earlier):
             if cell.name in earlier:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
 import polars as pl
 
-from analysis.certificate.mean import POOLED_UP_TO, judge_mean, plain_mean
+from analysis.certificate.attention import MOST_RANDOM, NAMES, random_share_borne, refuse_inattentive
+from analysis.certificate.mean import judge_mean, plain_mean
 from analysis.certificate.preference import judge_preference
 from analysis.certificate.prompts import judge_content, judge_share, read_content
 from analysis.certificate.registration import Registered
 from analysis.certificate.result import ClauseResult
-from analysis.triplets import ScreenedTriplets, TrapRule, TripletTable, code_triplets, screen
+from analysis.triplets import (
+    BOOSTED,
+    PLAIN,
+    ScreenedTriplets,
+    TrapRule,
+    TripletCodes,
+    TripletTable,
+    code_triplets,
+    screen,
+)
 from analysis.votes import read_votes
 from qsched.records import InputError
+from qsched.records.registration import MeanPlan, Registration
 
 #: Other trap rules under which the mean clause is shown beside: screening moves the scale more than any model.
 OTHER_RULES = (0.6, 0.85)
-#: A spread over prompts at which the pooled bound also holds where a third of the prompts has most of the damage.
-WIDER_SPREAD = 0.8
+#: A share of votes cast at random, off the traps, under which the mean clause is shown beside.
+SOME_RANDOM = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,11 @@ def certify_votes(
     changed = None if content is None else read_content(content, plan.arm)
     clauses: list[ClauseResult] = []
     if plan.mean is not None:
-        clauses.append(judge_mean(codes, plan, plan.mean))
+        clauses.append(_mean(codes, plan))
     if plan.share is not None:
-        clauses.append(judge_share(codes, plan, plan.share, changed=None if changed is None else changed.changed))
+        share = judge_share(codes, plan, plan.share, changed=None if changed is None else changed.changed)
+        asked = sorted({NAMES.index(stage.presentation) for stage in plan.share.stages})
+        clauses.append(refuse_inattentive(share, codes, plan, asked))
     if plan.content is not None:
         if changed is None:
             raise InputError("The registration has a content clause: give --content FILE (prompt_id, arm, changed).")
@@ -73,6 +86,19 @@ def certify_votes(
         reference,
         int(screened.table.frame["simulated"].sum()),
     )
+
+
+def _mean(codes: TripletCodes, plan: Registration) -> ClauseResult:
+    """The mean clause, with how many random votes it bears; refused where people seem to answer without looking."""
+    clause = cast("MeanPlan", plan.mean)
+    found = judge_mean(codes, plan, clause)
+    plain = str(found.numbers["evidence"]).startswith("plain")
+    if plain and found.shown:
+        borne = random_share_borne(lambda x: plain_mean(codes, plan, clause, claim="", blind=x).shown)
+        limit = "more than " if borne >= MOST_RANDOM else ""
+        note = f"It would be shown with up to {limit}{borne:.0%} of the votes off the traps cast at random."
+        found = replace(found, numbers={**found.numbers, "random_votes_borne": borne}, notes=(*found.notes, note))
+    return refuse_inattentive(found, codes, plan, (PLAIN,) if plain else (PLAIN, BOOSTED))
 
 
 def _in_order(table: TripletTable) -> TripletTable:
@@ -101,22 +127,19 @@ def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]
 
 
 def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str, str], ...]:
-    """The mean clause under other trap rules, and with prompts that differ more."""
+    """The mean clause with random votes off the traps, and under other trap rules."""
     plan = registered.plan
     if plan.mean is None:
         return ()
-    rows = []
-    if plan.mean.limit <= POOLED_UP_TO and plan.prompt_sd < WIDER_SPREAD:
-        wider = plan.model_copy(update={"prompt_sd": WIDER_SPREAD})
-        kept = screen(table, TrapRule(share=plan.traps.share, least=plan.traps.least)).table
-        found = plain_mean(code_triplets(kept), wider, plan.mean, claim="")
-        rows.append((f"plain votes, spread over prompts {WIDER_SPREAD:g}", f"{found.verdict}: {found.finding}"))
+    kept = screen(table, TrapRule(share=plan.traps.share, least=plan.traps.least)).table
+    found = plain_mean(code_triplets(kept), plan, plan.mean, claim="", blind=SOME_RANDOM)
+    rows = [(f"plain votes, {SOME_RANDOM:.0%} cast at random off the traps", f"{found.verdict}: {found.finding}")]
     for share in OTHER_RULES:
         try:
             some = screen(table, TrapRule(share=share, least=plan.traps.least))
         except InputError:
             rows.append((f"{share:.0%} of the traps right", "nobody is left"))
             continue
-        found = judge_mean(code_triplets(some.table), plan, plan.mean)
+        found = _mean(code_triplets(some.table), plan)
         rows.append((f"{share:.0%} of the traps right", f"{found.verdict}: {found.finding}"))
     return tuple(rows)

@@ -49,8 +49,11 @@ def judge_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan) -> Cla
     )
 
 
-def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, claim: str) -> ClauseResult:
-    """The clause from plain votes alone; refused without traps, with one prompt or one person."""
+def plain_mean(
+    codes: TripletCodes, plan: Registration, clause: MeanPlan, *, claim: str, blind: float = 0.0
+) -> ClauseResult:
+    """The clause from plain votes alone, refused without traps, with one prompt or one person. `blind`: a share of the
+    votes off the traps that is assumed to be random."""
     plain = codes.where(codes.presentation == PLAIN)
     k = codes.picture(plan.arm) if plan.arm in codes.pictures else -1
     shows = (plain.kind != TRAP) & (plain.left != plain.right) & ((plain.left == k) | (plain.right == k))
@@ -71,7 +74,7 @@ def plain_mean(codes: TripletCodes, plan: Registration, clause: MeanPlan, *, cla
     nodes = 1 if clause.limit <= POOLED_UP_TO else NODES
     spread = math.hypot(plan.people_sd, plan.prompt_sd) if nodes == 1 else plan.people_sd
     try:
-        scale = score_pictures(plain, nodes=nodes, people_sd=spread, confidence=plan.confidence)
+        scale = score_pictures(plain, nodes=nodes, people_sd=spread, confidence=plan.confidence, blind=blind)
     except AnalysisError as error:
         return ClauseResult("mean", claim, False, str(error), numbers={"evidence": "plain", "votes": votes})
     return _from_scale(

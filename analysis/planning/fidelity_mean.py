@@ -51,8 +51,8 @@ def _direct(design: str, limit: float, a: PriceAssumptions, *, presentation: int
     wanted = ((limit - a.damage) / a.quantiles) ** 2 - a.floor
     if wanted <= 0:
         return too_few(design, a)
-    scale = a.gain if presentation == BOOSTED else 1.0
-    layout = ParameterLayout(1, (PLAIN,), False, "none", False, a.spread)
+    scale, spread = (a.gain, a.spread) if presentation == BOOSTED else (1.0, a.registered_spread)
+    layout = ParameterLayout(1, (PLAIN,), False, "none", False, spread)
     one = Patterns(*(np.array([k], dtype=np.int64) for k in (PLAIN, 0, 1)))
     at = terms(np.array([a.damage * scale, a.threshold]), layout, one, lapse=np.full(2, a.lapse), z=np.zeros(1))
     information = np.einsum("a,ai,aj->ij", at.probability[0, 0], at.derivative[0, 0], at.derivative[0, 0])

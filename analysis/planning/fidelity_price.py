@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from qsched.records.registration import Registration
+
+REGISTERED_PROMPT_SD: float = Registration.model_fields["prompt_sd"].default
+
 
 @dataclass(frozen=True, kw_only=True)
 class PriceAssumptions:
-    """What a price rests on: a guessed damage, the observers, the sizes and the seconds."""
+    """What a price rests on: a guessed damage, the observers, the sizes and the seconds.
+
+    `prompt_sd` is how prompts differ, `registered_prompt_sd` what the mean clause assumes of them in plain votes.
+    """
 
     damage: float = 0.25
     gain: float = 2.2
@@ -18,6 +25,7 @@ class PriceAssumptions:
     prompts: int = 100
     people_sd: float = 0.3
     prompt_sd: float = 0.5
+    registered_prompt_sd: float = REGISTERED_PROMPT_SD
     threshold: float = 0.3
     lapse: float = 0.05
     confidence: float = 0.95
@@ -37,6 +45,11 @@ class PriceAssumptions:
     def spread(self) -> float:
         """Spread of people and prompts together, which the pooled model integrates vote by vote."""
         return math.hypot(self.people_sd, self.prompt_sd)
+
+    @property
+    def registered_spread(self) -> float:
+        """The same as the mean clause assumes it of plain votes."""
+        return math.hypot(self.people_sd, self.registered_prompt_sd)
 
     @property
     def floor(self) -> float:

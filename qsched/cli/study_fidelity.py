@@ -95,6 +95,7 @@ def check_lines(
         ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),
         ("cost", cost),
     ]
+    mixed = [one.arm for one in fidelity.clauses if one.mean is not None and one.mean.evidence == "mixed"]
     for clauses in fidelity.clauses:
         damage, source = GUESSED_DAMAGE, "assumed; add fidelity: {guess: ...}"
         if clauses.arm in fidelity.guess:
@@ -103,7 +104,7 @@ def check_lines(
             damage, source = max(predicted[clauses.arm], LEAST_DAMAGE), "predicted by cvvdp, 1 JOD taken as 1 JND"
         people, prompts = max(2, found.annotators), max(2, found.prompts)
         assumed = PriceAssumptions(damage=damage, gain=gain, people=people, prompts=prompts)
-        lines += _clause_lines(design, clauses, task, assumed, source=source)
+        lines += _clause_lines(design, clauses, task, assumed, source=source, mixed=mixed)
     if not fidelity.clauses:
         lines.append(("clauses", "none: without them a certificate is exploratory (fidelity: {clauses: ...})"))
     return lines
@@ -122,7 +123,13 @@ def _asked_votes(design: StudyDesign, task: Sequence[PlannedPair]) -> str:
 
 
 def _clause_lines(
-    design: StudyDesign, clauses: Clauses, task: Sequence[PlannedPair], assumed: PriceAssumptions, *, source: str
+    design: StudyDesign,
+    clauses: Clauses,
+    task: Sequence[PlannedPair],
+    assumed: PriceAssumptions,
+    *,
+    source: str,
+    mixed: Sequence[str],
 ) -> list[Line]:
     from analysis.stats.jnd.share import upper_share
     from study_server.studies.comparisons import votes_of_pair
@@ -138,7 +145,8 @@ def _clause_lines(
     text = f"damage {assumed.damage:.3g} JND ({source}), gain {assumed.gain:g}; against the reference {given}"
     lines = [(clauses.arm, text)]
     if clauses.mean is not None:
-        lines.append(("  mean", _mean_text(clauses, assumed, votes)))
+        through = sum(votes_of_pair(design, pair) for pair in task if _counts_through_map(pair, mixed))
+        lines.append(("  mean", _mean_text(clauses, assumed, votes["plain"], through_map=through, arms=len(mixed))))
     if clauses.share is not None:
         lines.append(("  share", _share_text(clauses, assumed, each)))
     if clauses.content is not None:
@@ -156,7 +164,15 @@ def _clause_lines(
     return lines
 
 
-def _mean_text(clauses: Clauses, assumed: PriceAssumptions, votes: Counter[str]) -> str:
+def _counts_through_map(pair: PlannedPair, mixed: Sequence[str]) -> bool:
+    """Boosted triplets, and plain ones that show no arm whose clause goes through the map."""
+    if pair.triplet is None:
+        return False
+    return pair.triplet.presentation.value == "boosted" or not {pair.first_arm, pair.second_arm} & set(mixed)
+
+
+def _mean_text(clauses: Clauses, assumed: PriceAssumptions, plain: int, *, through_map: int, arms: int) -> str:
+    """`through_map`: votes of the whole study that count for `arms` arms whose clauses go through the map."""
     from analysis.planning.fidelity_mean import plain_price
     from analysis.planning.fidelity_mixed import map_check_price, mixed_price
 
@@ -168,14 +184,19 @@ def _mean_text(clauses: Clauses, assumed: PriceAssumptions, votes: Counter[str])
         price = plain_price(limit, assumed)
         if price.votes is None:
             return f"{text}: cannot be shown, {price.reason}"
-        return f"{text}: about {price.votes:,} plain votes; {_enough(votes['plain'], price.votes)}"
-    price, check = mixed_price(limit, assumed), map_check_price(assumed)
+        return f"{text}: about {price.votes:,} plain votes; {_enough(plain, price.votes)}"
+    price, check = mixed_price(limit, assumed, arms=arms), map_check_price(assumed)
     if price.votes is None or check.votes is None:
         return f"{text}: cannot be shown, {price.reason or check.reason}"
-    total = votes["plain"] + votes["boosted"]
+    whom = "one arm" if arms == 1 else f"all {arms} arms with such clauses together"
+    enough = f"this study gives {through_map:,}"
+    if through_map < price.votes:
+        enough += ": too few"
+    elif through_map < price.votes + check.votes:
+        enough += ": enough only with the votes of an earlier study that checked the map"
     return (
-        f"{text}, boosted votes through the map: about {price.votes:,} votes and {check.votes:,} to check the map "
-        f"(once for all arms); {_enough(total, price.votes)}"
+        f"{text}, boosted votes through the map: about {price.votes:,} votes for {whom} and {check.votes:,} to check "
+        f"the map (once); {enough}"
     )
 
 

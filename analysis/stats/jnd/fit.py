@@ -78,12 +78,19 @@ class JndFit:
 
 
 def fit_jnd(
-    codes: TripletCodes, *, form: MapForm = "none", side: bool = False, nodes: int = 1, people_sd: float = 0.0
+    codes: TripletCodes,
+    *,
+    form: MapForm = "none",
+    side: bool = False,
+    nodes: int = 1,
+    people_sd: float = 0.0,
+    blind: float = 0.0,
 ) -> JndFit:
     """The scale of these votes; existence must have been examined (`analysis.stats.jnd.existence`).
 
     `form` is the map from plain to boosted JND, and `none` where there are votes of one presentation only. `nodes` = 1
-    is the pooled model, 9 to 11 the hierarchical one. Raises AnalysisError where the iteration does not end.
+    is the pooled model, 9 to 11 the hierarchical one. `blind` is a share of task votes that is assumed, on top of the
+    traps' lapse rate, to have been cast at random. Raises AnalysisError where the iteration does not end.
     """
     task = codes.where(codes.kind != TRAP)
     shown = tuple(sorted(set(task.presentation.tolist())))
@@ -97,14 +104,14 @@ def fit_jnd(
     layout = ParameterLayout(int(place.max()), shown, side, form, nodes > 1, people_sd)
     counted = count_task(codes, layout)
     traps = count_traps(codes.where(codes.kind == TRAP), place=place, layout=layout)
-    found, lapse, rounds = _solve(layout, counted, traps, nodes=nodes)
+    found, lapse, rounds = _solve(layout, counted, traps, nodes=nodes, blind=blind)
     if not found.converged:
         raise AnalysisError(
             f"The JND scale did not converge after {rounds} iterations (largest gradient {found.gradient:.3g}). "
             "Look for a picture that nearly everybody names, or leave it out."
         )
     clusters = cluster_votes(codes)
-    covariances = _covariances(layout, counted, traps, codes, found, lapse, nodes=nodes, clusters=clusters)
+    covariances = _covariances(layout, counted, traps, codes, found, lapse, nodes=nodes, clusters=clusters, blind=blind)
     pictures = tuple(codes.pictures[k] for k in np.flatnonzero(place))
     return JndFit(
         layout,
@@ -146,7 +153,7 @@ def _renumber(codes: TripletCodes, place: Codes) -> TripletCodes:
 
 
 def _solve(
-    layout: ParameterLayout, counted: TripletCounts, traps: TrapCounts, *, nodes: int
+    layout: ParameterLayout, counted: TripletCounts, traps: TrapCounts, *, nodes: int, blind: float
 ) -> tuple[Maximum, Array, int]:
     """Alternate: theta given the lapse rates, lapse rates given theta, until the rates stand still."""
     votes = int(counted.counts.sum())
@@ -157,13 +164,13 @@ def _solve(
         summed = TripletCounts(
             counted.patterns, counted.counts.sum(axis=0, keepdims=True), counted.row, counted.vote_pattern
         )
-        pooled, lapse, rounds = _solve(alone, summed, traps, nodes=1)
+        pooled, lapse, rounds = _solve(alone, summed, traps, nodes=1, blind=blind)
         theta = np.append(pooled.theta, 0.4)
     for _ in range(_ROUNDS):
         rate = lapse
 
         def at(values: Array, rate: Array = rate):  # type: ignore[no-untyped-def]
-            return evaluate(values, layout, counted, lapse=rate, nodes=nodes)
+            return evaluate(values, layout, counted, lapse=blind + (1 - blind) * rate, nodes=nodes)
 
         found = maximise(at, theta, bounds=layout.bounds(), votes=votes)
         rounds += found.iterations
@@ -184,6 +191,7 @@ def _covariances(
     *,
     nodes: int,
     clusters: Clusters,
+    blind: float,
 ) -> tuple[Array, Array]:
     """Two-way and model covariance of theta (m, m)."""
     free, m = np.flatnonzero(found.free), layout.n
@@ -194,7 +202,8 @@ def _covariances(
         theta = found.theta.copy()
         theta[free] = values[:n]
         by_presentation = spread_out(values[n:], traps)
-        gradient = evaluate(theta, layout, counted, lapse=by_presentation, nodes=nodes).gradient[free]
+        seen = blind + (1 - blind) * by_presentation
+        gradient = evaluate(theta, layout, counted, lapse=seen, nodes=nodes).gradient[free]
         if not traps.n_groups:
             return gradient
         h = attentive(theta, layout, traps, nodes=nodes)

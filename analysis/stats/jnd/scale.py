@@ -60,8 +60,9 @@ def score_pictures(
     nodes: int = 1,
     people_sd: float = PEOPLE_SD,
     confidence: float = 0.95,
+    blind: float = 0.0,
 ) -> Scale:
-    """The scale of these votes with pictures that have no place left out and named."""
+    """The scale of these votes with pictures that have no place left out and named; `blind` as in `fit_jnd`."""
     boosted_only = form == "none" and (codes.presentation[codes.kind != TRAP] == 1).all()
     unit = "boosted JND" if boosted_only else "JND"
     missing = {item.picture: item for item in without_place(codes, confidence=confidence)}
@@ -76,7 +77,7 @@ def score_pictures(
         if nothing_decided(kept):
             problem = "Everybody was not sure all the time: the votes carry no scale."
             break
-        fit = fit_jnd(kept, form=form, side=side, nodes=nodes, people_sd=people_sd)
+        fit = fit_jnd(kept, form=form, side=side, nodes=nodes, people_sd=people_sd, blind=blind)
         far = _too_far(kept, fit)
         if not far:
             break

@@ -54,7 +54,7 @@ def test_enough_plain_votes_show_the_mean_clause(rows: list[dict[str, Any]], tmp
         numbers["damage"] + t * numbers["se"]
     )
     assert [row["rule"] for row in found["under_other_assumptions"]] == [
-        "plain votes, spread over prompts 0.8",
+        "plain votes, 10% cast at random off the traps",
         "60% of the traps right",
         "85% of the traps right",
     ]

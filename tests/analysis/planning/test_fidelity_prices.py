@@ -14,7 +14,7 @@ from scipy import optimize, stats
 
 from analysis.planning.fidelity_mean import known_map_price, plain_price, preference_votes
 from analysis.planning.fidelity_mixed import (
-    _hardest,
+    _best_against_nearest,
     _information,
     _ladder,
     _patterns,
@@ -57,9 +57,15 @@ def test_the_plain_price_shows_the_clause_as_often_as_it_says():
             population=ObserverPopulation(),
             rng=rng,
         )
-        fit = fit_jnd(made.codes, people_sd=A.spread)
+        fit = fit_jnd(made.codes, people_sd=A.registered_spread)
         shown += fit.damage("arm") + stats.t.ppf(0.95, fit.df) * fit.se(0) < 0.5
     assert shown / studies == pytest.approx(0.8, abs=0.1)  # 3.5 Monte Carlo standard errors
+
+
+def test_plain_votes_are_priced_under_the_spread_that_the_clause_assumes():
+    wide, narrow = (plain_price(0.5, replace(A, registered_prompt_sd=sd)).votes for sd in (0.8, 0.5))
+    assert wide is not None and narrow is not None and 1.05 < wide / narrow < 1.2
+    assert plain_price(0.5, A).votes == wide, "what a registration assumes if it says nothing"
 
 
 def test_a_few_people_are_never_enough_and_the_price_says_so():
@@ -76,7 +82,7 @@ def test_prices_keep_their_order():
     assert known < one < plain, "an unknown map eats up most of what boosting saves, for one arm"
     assert one > plain / 2, "half of the plain votes is out of reach: docs/certificate.md"
     assert eight < 8 * plain / 2.5, "eight arms that share a map need less than 2/5"
-    alike = replace(strong, people_sd=0.0, prompt_sd=0.0)
+    alike = replace(strong, people_sd=0.0, prompt_sd=0.0, registered_prompt_sd=0.0)
     even, third = plain_price(0.5, alike).votes, mixed_price(0.5, alike, arms=8).votes
     assert even is not None and third is not None and third < 8 * even / 4
 
@@ -103,7 +109,7 @@ def test_no_state_with_the_limits_damage_looks_more_like_the_truth_and_no_design
     """The price of a mixed design is a saddle point: the shares against the nearest state of affairs."""
     a = replace(A, gain=4.0)
     layout, theta, candidates = _ladder(a, 1, "linear")
-    shares, told = _hardest(layout, theta, candidates, 0.5, a, arms=1)
+    shares, told = _best_against_nearest(layout, theta, candidates, 0.5, a, arms=1)
     patterns = _patterns(candidates)
 
     def each(state: np.ndarray) -> np.ndarray:

@@ -1,0 +1,63 @@
+"""People who look only where the difference is obvious: a refusal, and how many random votes a clause would bear."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.certificate.result import ClauseResult
+from analysis.stats.errors import AnalysisError
+from analysis.stats.jnd.attention import examine_attention
+from analysis.stats.jnd.scale import score_pictures
+from analysis.triplets import TripletCodes
+from qsched.records.registration import Registration
+
+NAMES = ("plain", "boosted")
+#: Votes cast at random up to which a bound is tried, and how exactly the share is found.
+MOST_RANDOM, EXACTLY = 0.6, 0.01
+
+
+def refuse_inattentive(
+    result: ClauseResult, codes: TripletCodes, plan: Registration, presentations: Sequence[int]
+) -> ClauseResult:
+    """The verdict on a clause that rests on votes of these presentations: "not shown" if some people seem to answer
+    weak triplets without looking. The chances are among its numbers."""
+    numbers, notes, shown = dict(result.numbers), [], result.shown
+    for shown_at in presentations:
+        some = codes.where(codes.presentation == shown_at)
+        try:
+            scale = score_pictures(some, people_sd=math.hypot(plan.people_sd, plan.prompt_sd))
+        except AnalysisError:
+            continue
+        if scale.fit is None or scale.codes is None:
+            continue
+        found = examine_attention(
+            scale.codes,
+            scale.fit,
+            people_sd=plan.people_sd,
+            prompt_sd=plan.prompt_sd,
+            rng=np.random.default_rng(0),
+        )
+        if found is None:
+            continue
+        name = NAMES[shown_at]
+        numbers |= {f"{name}_attention_random": found.random, f"{name}_attention_unsure": found.unsure}
+        if found.alarm:
+            shown = False
+            notes.append(f"Refused. In {found.votes:,} {name} votes of {found.people} people, {found.words}.")
+    needs = result.needs if not notes else None
+    return replace(result, shown=shown, needs=needs, numbers=numbers, notes=(*result.notes, *notes))
+
+
+def random_share_borne(is_shown: Callable[[float], bool]) -> float:
+    """The largest share of votes cast at random, off the traps, at which the clause would still be shown."""
+    low, high = 0.0, MOST_RANDOM
+    if is_shown(high):
+        return high
+    while high - low > EXACTLY:
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_shown(middle) else (low, middle)
+    return low
