@@ -85,10 +85,12 @@ def audit(
         check = partial(_check_hashes, evidence, preregistration_sha256, evidence_sha256, preregistered_hashes)
         named.append(("published hashes agree", check))
     sections = [(name, checks.run(check)) for name, check in named]
+    untouched = _untouched(folder, fidelity=evidence.table == TRIPLETS)
     if (folder / REPORT).is_dir() and evidence.table != TRIPLETS:
         plan = [str(word) for word in evidence.preregistered.get("plan", [])]
-        sections.append(("the report is what the plan makes", check_report(folder, plan)))
-    untouched = _untouched(folder, fidelity=evidence.table == TRIPLETS)
+        report = check_report(folder, plan)
+        sections.append(("the report is what the plan makes", report.problems))
+        untouched += [report.not_compared] if report.not_compared else []
     not_judged = [*checks.run(lambda: checks.not_judged(evidence)), *again.words]
     missing = _missing_anchors(evidence, preregistration_sha256 or preregistered_hashes, published)
     found = {"checks": dict(sections), "not_checked": untouched, "not_judged": not_judged, "not_shown": missing or None}

@@ -15,12 +15,14 @@ from qsched.bench.run import Runner
 from qsched.bench.spec import ModelSpec, StudySpec
 from qsched.bench.steps import EXIT_NOTHING_SHOWN
 from qsched.bench.submit import SUBMISSION, SUMS, hashes_of
+from qsched.bench.verify_scores import computed_again, score_problems, scores_are_here
 from qsched.errors import InputError, QschedError
 from qsched.files import sha256_of_file
 from qsched.generation.verify import verify_set
 from qsched.precision import find_recipe, hash_of
 from qsched.records import Manifest, iter_rows, read_manifest
 from qsched.records.image_set import MANIFEST_NAME
+from qsched.records.same_values import differences
 from qsched.records.yaml_file import read_utf8
 
 #: Results that must follow from the votes, not how they were asked for (paths, versions, the command).
@@ -55,6 +57,8 @@ def verify_submission(folder: Path, *, runner: Runner, sums_sha256: str | None =
     checks.append(Check(f"models of {SUBMISSION} are here", tuple(problems)))
     for model in there:
         checks.append(Check(f"{model.name}: pictures and arms", tuple(_picture_problems(places, model))))
+        if places.benchmark.metrics:
+            checks.append(_score_check(places, model))
         for study in places.benchmark.studies_of(model):
             at = places.study(study, model)
             if at.votes is not None:
@@ -129,6 +133,16 @@ def _recipe_problems(manifest: Manifest) -> Iterator[str]:
             yield f"{arm.name}: its recipe is not what {arm.precision} means in this version of qsched"
 
 
+def _score_check(places: Places, model: ModelSpec) -> Check:
+    """The scores that the leaderboard shows; its name says which values were computed again."""
+    if not scores_are_here(places, model):
+        return Check(f"{model.name}: scores", (), ("there are none, although the benchmark asks for them",))
+    again, others = computed_again(places, model)
+    words = [f"{', '.join(again)} computed again"] if again else []
+    words += [f"the values of {', '.join(others)} taken as they are"] if others else []
+    return Check(f"{model.name}: scores ({'; '.join(words)})", tuple(score_problems(places, model)))
+
+
 def _study_check(places: Places, model: ModelSpec, study: StudySpec, at: StudyPlaces, runner: Runner) -> Check:
     name = f"{model.name}: votes of {study.name}"
     if not (at.evidence / MANIFEST_NAME).is_file():
@@ -180,6 +194,8 @@ def _report_problems(at: StudyPlaces) -> Iterator[str]:
         yield "the evidence has no report, so the results cannot be checked"
         return
     shown, made = read_json(ours), read_json(theirs)
-    differ = [name for name in _RESULTS if name not in shown or shown[name] != made.get(name)]
-    if differ:
-        yield f"{', '.join(differ)} of report/winrates.json are not what the preregistered plan makes"
+    differ = list(differences(*({name: one.get(name) for name in _RESULTS} for one in (shown, made))))
+    lacking = [name for name in _RESULTS if name not in shown]
+    if differ or lacking:
+        names = ", ".join(dict.fromkeys(place.partition(".")[0] for place in (*lacking, *differ)))
+        yield f"{names} of report/winrates.json are not what the preregistered plan makes"

@@ -13,6 +13,7 @@ from qsched.bench.identity import begin_folder, read_identity
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import read_benchmark
 from qsched.bench.submit import SUBMISSION, SUMS, copy_study, hashes_of
+from qsched.bench.verify_scores import SCORES, VALUES, computed_again, score_problems
 from tests.bench.test_run import NAMES, begin
 from tests.conftest import write_image_set
 
@@ -59,6 +60,58 @@ def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: s
     ]
     write(at.report / "winrates.json", "{}")
     assert len(list(verify._report_problems(at))) == 1, "a field that is missing is a problem, no traceback"
+
+
+@pytest.fixture
+def scored(places: Places) -> Places:
+    """The same, with PSNR."""
+    from qsched.scoring.image_set.report import write_set_scores
+    from qsched.scoring.image_set.scores import score_set
+    from qsched.scoring.registry import load_metrics
+
+    images = places.images(places.benchmark.models[0])
+    scorers, references = load_metrics("psnr", weights={})
+    write_set_scores(images, score_set(images, scorers=scorers, references=references))
+    return Places(places.folder, places.benchmark.model_copy(update={"metrics": ("psnr",)}))
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_scores_follow_from_their_values_and_those_from_the_pictures(scored: Places) -> None:
+    model = scored.benchmark.models[0]
+    images = scored.images(model)
+    assert list(score_problems(scored, model)) == []
+    assert computed_again(scored, model) == (["psnr"], [])
+    whole = {name: (images / name).read_text("utf-8") for name in (SCORES, VALUES)}
+    mean = json.loads(whole[SCORES])["arms"][1]["metrics"][0]["mean"]
+    change(images / SCORES, f'"mean": {mean!r}', f'"mean": {mean + 0.1!r}')
+    (problem,) = score_problems(scored, model)
+    assert problem == f"1 number of {SCORES} does not follow from {VALUES}: w3a8.0.mean"
+
+    # Whoever changes the values too changes them all alike.
+    rows = [json.loads(line) for line in whole[VALUES].splitlines()]
+    better = [{**row, **({"psnr": row["psnr"] + 0.1} if row["arm"] == "w3a8" else {})} for row in rows]
+    (images / VALUES).write_text("".join(json.dumps(row) + "\n" for row in better), encoding="utf-8")
+    found = list(score_problems(scored, model))
+    assert found[-1].startswith("psnr of the picture ") and f"and {VALUES} says" in found[-1]
+
+    (images / VALUES).write_text(whole[VALUES].partition("\n")[2], encoding="utf-8")
+    assert "and the pictures differ, first in" in next(iter(score_problems(scored, model)))
+    (images / VALUES).write_text("[]\n", encoding="utf-8")
+    assert "are not what `qsched score` writes" in next(iter(score_problems(scored, model)))
+
+
+def test_scores_that_are_missing_are_named(scored: Places) -> None:
+    model = scored.benchmark.models[0]
+    wider = Places(scored.folder, scored.benchmark.model_copy(update={"metrics": ("psnr", "clipscore")}))
+    assert next(iter(score_problems(wider, model))) == f"{SCORES} lacks clipscore, which the benchmark asks for"
+    (scored.images(model) / SCORES).unlink()
+    found = verify._score_check(scored, model)
+    assert (found.name, found.problems) == ("tiny-sdxl: scores", ()) and "there are none" in found.notes[0]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"first_arm": []}', "3"])

@@ -185,7 +185,7 @@ async def test_the_report_is_made_again_and_compared_byte_for_byte(
     page = folder / "report" / "report.html"
     page.write_text(page.read_text("utf-8").replace("votes", "voices", 1), encoding="utf-8")
     code, said = run_audit(folder)
-    assert code == 1 and "1 files of the report are not what the plan makes" in said
+    assert code == 1 and "another report of these votes: 1 file changed, first report.html" in said
 
 
 def test_a_preregistration_comes_before_the_first_vote_and_only_once(settings, make_study, database):

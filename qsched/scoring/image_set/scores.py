@@ -88,6 +88,22 @@ def score_set(
     )
 
 
+def metrics_by_arm(
+    manifest: Manifest,
+    rows: Sequence[ImageRow],
+    values: Values,
+    names: Sequence[str],
+    against_twin: set[str],
+    *,
+    baseline: str,
+) -> dict[str, tuple[MetricOfArm, ...]]:
+    """The metrics of every arm from the values of its pictures, as `score_set` has them; nothing is scored."""
+    in_order = sorted(rows, key=lambda row: (row.arm, row.prompt_id, row.sample_index))
+    by_arm = {arm.name: [row for row in in_order if row.arm == arm.name] for arm in manifest.arms}
+    base = by_arm[_baseline(manifest, baseline)]
+    return {arm: _arm_metrics(some, base, arm == baseline, values, names, against_twin) for arm, some in by_arm.items()}
+
+
 def _baseline(manifest: Manifest, name: str | None) -> str:
     names = [arm.name for arm in manifest.arms]
     if name is not None and name not in names:
