@@ -13,8 +13,8 @@ JOBS   ?= 2
 TYPESCRIPT := 5.9.3
 
 # Test processes side by side, one thread each: two torch processes with two threads each are slower than one.
-# A file's tests stay in one process, which keeps its fixtures.
-PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# A file's tests stay in one process, which keeps its fixtures; tests/conftest.py has the longest files begin first.
+PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit browser bench clean
 

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ settings.load_profile("qsched")
 
 __all__ = ["ARMS", "write_image_set"]
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+LONG_FILES = Path(__file__).with_name("long_files.txt")
 #: Marks that keep a test out of `make check`, and whether a test has one of its own.
 LEFT_OUT = frozenset({"slow", "browser", "postgres", "load"})
 MARKED = pytest.StashKey[bool]()
@@ -118,18 +120,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the listed tests as slow; browser tests last.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the listed tests as slow; browser tests last; in several processes the longest files first.
 
     Playwright's sync API keeps an event loop running in this thread until the session ends.
     """
-    listed = set(slow_tests())
+    listed = set(lines_of(SLOW_TESTS))
     for item in items:
         item.stash[MARKED] = not LEFT_OUT.isdisjoint(marker.name for marker in item.iter_markers())
         file, _, test = item.nodeid.partition("::")
         if file in listed or f"{file}::{test.partition('[')[0]}" in listed:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    files = Counter(item.path for item in items)
+    long = {name: place for place, name in enumerate(lines_of(LONG_FILES))}
+
+    def turn(item: pytest.Item) -> tuple[bool, int, int]:
+        last = "e2e" in item.path.parts
+        if not hasattr(config, "workerinput"):  # one process: the order of the folders
+            return last, 0, 0
+        return last, long.get(item.nodeid.partition("::")[0], len(long)), -files[item.path]
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish() -> None:
@@ -142,9 +153,9 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()
 
 
-def slow_tests() -> list[str]:
-    """Files and tests that take long, by the list that was made from measurements."""
-    lines = SLOW_TESTS.read_text(encoding="utf-8").splitlines()
+def lines_of(file: Path) -> list[str]:
+    """The names in a list that tools/slow_tests.py made from measurements."""
+    lines = file.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import slow_tests
-from tools.slow_tests import slow
+from tests.conftest import LONG_FILES, SLOW_TESTS, lines_of
+from tools.slow_tests import longest, slow
 
 ROOT = Path(__file__).parents[1]
 TESTS = """
@@ -64,11 +64,37 @@ def test_browser_and_load_tests_are_where_make_test_looks_for_them():
 
 
 def test_every_test_that_is_listed_as_slow_exists():
-    for name in slow_tests():
+    for name in [*lines_of(SLOW_TESTS), *lines_of(LONG_FILES)]:
         file, _, test = name.partition("::")
         assert (ROOT / file).is_file(), name
         function = test.rpartition("::")[2]
         assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8") or not test, name
+
+
+def test_the_longest_files_begin_first_in_several_processes(tmp_path):
+    rows = [("tests/a.py::test_1", 2.0, False), ("tests/b.py::test_1", 4.5, True), ("tests/a.py::test_2", 3.0, True)]
+    assert longest([*rows, ("tests/c.py::test_1", 0.1, False)]) == ["tests/a.py", "tests/b.py"]
+    # By number of tests a file with one long test would begin last; of a listed file the place in the list counts.
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nimport tests.conftest as ours\n"
+        "ours.LONG_FILES = Path(__file__).with_name('long.txt')\n"
+        "pytest_collection_modifyitems = ours.pytest_collection_modifyitems\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "long.txt").write_text("# a comment\ntest_few.py\n", encoding="utf-8")
+    for name, count in {"test_a.py": 2, "test_few.py": 1, "test_many.py": 3}.items():
+        text = "".join(f"def test_{n}():\n    pass\n" for n in range(count))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    words = ["-v", "-p", "no:cacheprovider", "-n", "1", "--dist", "loadfile", "--no-loadscope-reorder"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, "--rootdir", tmp_path, "-c", ROOT / "pyproject.toml", tmp_path],
+        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    ran = re.findall(r"PASSED .*?(test_\w+\.py)", run.stdout)
+    assert ran == ["test_few.py", *["test_many.py"] * 3, *["test_a.py"] * 2], run.stdout + run.stderr
 
 
 def test_a_long_test_is_listed_and_a_file_with_costly_fixtures_whole():

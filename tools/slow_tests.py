@@ -1,10 +1,13 @@
-"""Which tests `make check` leaves out: tests/slow_tests.txt, made from measured processor seconds.
+"""Which tests `make check` leaves out, and which files begin first: two lists, made from measured processor seconds.
 
     pytest --cpu-times times.jsonl -m "not (browser or load)"
     python tools/slow_tests.py times.jsonl
 
 A test is listed if it takes more than LIMIT processor seconds. If a file's first test pays for fixtures that the rest
-share, leaving out that test alone would only move the cost, so such a file is listed whole.
+share, leaving out that test alone would only move the cost, so such a file is listed whole (tests/slow_tests.txt).
+
+Of several processes each takes file after file. If the last one were long, the others would wait for it, so the long
+files come first, in the order of tests/long_files.txt.
 """
 
 from __future__ import annotations
@@ -18,11 +21,26 @@ from statistics import median
 LIMIT = 0.2
 #: A file with shared fixtures is listed whole if its tests, without those that are slow by mark, take more than this.
 FILE_LIMIT = 2.0
+#: Files that take more than this begin first.
+LONG_FILE = 4.0
 LISTED = Path(__file__).parents[1] / "tests" / "slow_tests.txt"
+LONG = LISTED.with_name("long_files.txt")
 HEAD = """\
 # Tests and files that `make check` leaves out because they take long. Made by tools/slow_tests.py from measured times;
 # a name that no longer exists fails tests/test_required.py.
 """
+LONG_HEAD = """\
+# Test files in the order in which several processes take them, longest first; the rest follows by number of tests.
+# Made by tools/slow_tests.py from measured times.
+"""
+
+
+def longest(times: list[tuple[str, float, bool]]) -> list[str]:
+    """Files that take more than LONG_FILE seconds, longest first."""
+    files: dict[str, float] = defaultdict(float)
+    for node, seconds, _ in times:
+        files[node.partition("::")[0]] += seconds
+    return [file for file in sorted(files, key=lambda name: -files[name]) if files[file] > LONG_FILE]
 
 
 def slow(times: list[tuple[str, float, bool]]) -> list[str]:
@@ -43,11 +61,14 @@ def slow(times: list[tuple[str, float, bool]]) -> list[str]:
 
 
 def main() -> None:
-    """Write the list."""
+    """Write the lists."""
     rows = [json.loads(line) for line in Path(sys.argv[1]).read_text("utf-8").splitlines()]
-    names = slow([(row["test"], row["seconds"], row["marked"]) for row in rows])
+    times = [(row["test"], row["seconds"], row["marked"]) for row in rows]
+    files = longest(times)
+    LONG.write_text(LONG_HEAD + "".join(f"{name}\n" for name in files), encoding="utf-8")
+    names = slow(times)
     LISTED.write_text(HEAD + "".join(f"{name}\n" for name in names), encoding="utf-8")
-    print(f"{len(names)} names in {LISTED}")
+    print(f"{len(names)} names in {LISTED}, {len(files)} in {LONG}")
 
 
 if __name__ == "__main__":

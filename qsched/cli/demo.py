@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import typer
 
-from qsched.bench.local_server import QSCHED, free_port, local_server
+from qsched.bench.local_server import free_port, local_server
+from qsched.cli.bench_runner import run_here
 from qsched.errors import QschedError
 
 STUDY = "demo"
@@ -168,12 +168,9 @@ def _step(number: int, text: str) -> None:
     typer.secho(f"[{number}/3] {text}", bold=True)
 
 
-def _run(command: Sequence[str], *, allowed: Sequence[int] = (0,)) -> None:
-    status = subprocess.run(command, check=False).returncode
-    if status not in allowed:
-        raise DemoError(f"this step ended with exit code {status}: {' '.join(command)}")
-
-
 def _qsched(*arguments: str, allowed: Sequence[int] = (0,)) -> None:
+    """Run a command in this process: ten processes would import the same packages ten times."""
     typer.secho(f"$ qsched {' '.join(arguments)}", dim=True)
-    _run([*QSCHED, *arguments], allowed=allowed)
+    status = run_here(arguments)
+    if status not in allowed:
+        raise DemoError(f"this step ended with exit code {status}: qsched {' '.join(arguments)}")

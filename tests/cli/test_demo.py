@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from qsched.cli.demo import DemoError
+from qsched.cli.main import app
 
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path):
     small = ["--out", str(tmp_path), "--annotators", "6", "--votes-each", "12"]
-    command = [sys.executable, "-m", "qsched", "demo", *small]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    done = CliRunner().invoke(app, ["demo", *small])
+    assert done.exit_code == 0, done.output[-3000:]
     report = json.loads((tmp_path / "demo-report" / "winrates.json").read_text())
     assert {row["arm"] for row in report["strengths"]} == {"fp32", "w3a8", "w3a8+qsched"}
     assert sum(row["log_strength"] for row in report["strengths"]) == pytest.approx(0, abs=1e-9)
@@ -53,8 +54,7 @@ def test_a_second_demo_does_not_delete_the_votes_of_people(tmp_path):
         )
     opened.close()
     before = database.read_bytes()
-    command = [sys.executable, "-m", "qsched", "demo", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 2
-    assert "1 sessions of people" in done.stderr and "another --out" in done.stderr
+    error = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)]).exception
+    assert isinstance(error, DemoError)
+    assert "1 sessions of people" in str(error) and "another --out" in str(error)
     assert database.read_bytes() == before
