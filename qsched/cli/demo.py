@@ -14,9 +14,18 @@ from qsched.cli.bench_runner import run_here
 from qsched.errors import QschedError
 
 STUDY = "demo"
-ARMS = "fp32,w3a8,w3a8+qsched"
+ARMS = "fp32,w3a8,w3a8+qsched,w3a8+qsched-bias"
 # More than the simulated annotators give, so that none of them waits for a pair and somebody can vote afterwards.
 VOTES_PER_PAIR = 20
+# Each arm against full precision: with all six comparisons of four arms too few votes would be left for each.
+STUDY_DESIGN = """\
+schema_version: 1
+slug: {slug}
+title: {slug}
+images: {images}
+comparisons: {{baseline: {baseline}}}
+votes_per_pair: {votes}
+"""
 # A small study of the same pictures: how far are they from full precision?
 FIDELITY = "demo-fidelity"
 OBSERVERS = 12
@@ -80,8 +89,11 @@ def demo(
     _step(2, "a study server on SQLite, and simulated annotators at its door")
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    serve = ["serve", str(images), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
-    serve += ["--votes-per-pair", str(VOTES_PER_PAIR)]
+    study = out / "demo.yaml"
+    baseline = arms.split(",")[0]
+    design = STUDY_DESIGN.format(slug=STUDY, images=images.name, baseline=baseline, votes=VOTES_PER_PAIR)
+    study.write_text(design, encoding="utf-8")
+    serve = ["serve", str(study), "--db", f"sqlite:///{database.resolve()}", "--port", str(port)]
     with local_server([*serve, "--simulated-annotators"], url=url, log=out / "demo-server.log") as server:
         _qsched(
             "simulate",
@@ -99,9 +111,8 @@ def demo(
         certificate = _fidelity_study(out, url=url, database=database, arms=arms.split(","))
 
         _step(3, "the report")
-        baseline = ["--baseline", arms.split(",")[0]]
         sources = ["--image-set", str(images), "--simulation", str(simulation), "--certificate", str(certificate)]
-        _qsched("winrates", str(votes), "--out", str(report), *baseline, *sources)
+        _qsched("winrates", str(votes), "--out", str(report), "--baseline", baseline, *sources)
 
         typer.echo()
         typer.secho(f"Done in {time.monotonic() - started:.0f} s. All votes in it are simulated.", bold=True)
@@ -116,7 +127,7 @@ def demo(
             except KeyboardInterrupt:
                 typer.echo("stopping the server")
         else:
-            typer.echo(f"  vote yourself          qsched serve {images} --db sqlite:///{database}")
+            typer.echo(f"  vote yourself          qsched serve {study} --db sqlite:///{database}")
 
 
 def _fidelity_study(out: Path, *, url: str, database: Path, arms: Sequence[str]) -> Path:

@@ -17,7 +17,7 @@ def test_the_demo_ends_with_a_report_that_says_its_votes_are_simulated(tmp_path)
     done = CliRunner().invoke(app, ["demo", *small])
     assert done.exit_code == 0, done.output[-3000:]
     report = json.loads((tmp_path / "demo-report" / "winrates.json").read_text())
-    assert {row["arm"] for row in report["strengths"]} == {"fp32", "w3a8", "w3a8+qsched"}
+    assert {row["arm"] for row in report["strengths"]} == {"fp32", "w3a8", "w3a8+qsched", "w3a8+qsched-bias"}
     assert sum(row["log_strength"] for row in report["strengths"]) == pytest.approx(0, abs=1e-9)
     page = (tmp_path / "demo-report" / "report.html").read_text()
     assert "simulated" in page.lower()
