@@ -93,13 +93,14 @@ def test_the_arms_of_the_examples_and_of_the_demo_differ() -> None:
     from qsched.backbones import find_spec
     from qsched.cli import demo
     from qsched.generation.arms import shipped_coefficients
+    from qsched.scheduling import METHODS
 
     shown = [re.search(r"generate-pairs.* --backbone (tiny-\w+) --arms (\S+)", line) for _, line in LINES]
     pairs = [(found[1], found[2]) for found in shown if found] + [("tiny-sdxl", demo.ARMS)]
     checked = [
-        shipped_coefficients(find_spec(backbone), arm.removesuffix("+qsched"))[0].is_identity
+        shipped_coefficients(find_spec(backbone), precision, method=method)[0].is_identity
         for backbone, arms in pairs
-        for arm in arms.split(",")
-        if arm.endswith("+qsched")
+        for precision, _, method in (arm.partition("+") for arm in arms.split(","))
+        if method in METHODS
     ]
     assert checked and not any(checked)
