@@ -2,14 +2,16 @@
 
     nice -n 15 python benchmarks/calibration_transfer.py      # goes on where it was stopped, then writes its tables
 
-Coefficients are those of `benchmarks/calibration_arms.py` (noise seed 0, 4 steps), which has to have made them. All
-differences are paired over the first evaluation prompts with the same noise; 95 % intervals, not corrected for their
-number. A level is one of 255 of mean absolute difference from the full-precision picture of the same noise.
+Coefficients are those that come with the tiny models (docs/calibration.md), where they are not (1, 1), and the pairs of
+the released scripts' grids. All differences are paired over the first evaluation prompts with the same noise; 95 %
+intervals, not corrected for their number. A level is one of 255 of mean absolute difference from the full-precision
+picture of the same noise.
 
     planted    the model's output times a factor: how far pictures move, and what JAQ and the check say
     mixed      one step in full precision and the others quantized, and the reverse
+    arms       coefficients of one precision used in another, full precision included
+    sizes      coefficients of 128 x 128 pixels used at 96 and 160; the check sees pictures brought to 128
     steps      one pair for all steps, found with 4 steps, used with 1, 2 and 8
-    arms       fits of one precision used in another, full precision included
 
 Writes `benchmarks/results/calibration_transfer.md`.
 """
@@ -28,21 +30,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.calibration_arms import MODELS, SCRIPTS_GRID, Bench, Cell
-from qsched.backbones import Backbone, load_backbone, quiet_libraries
+from benchmarks.calibration_arms import MODELS, SCRIPTS_GRID
+from qsched.backbones import Backbone, find_spec, load_backbone, quiet_libraries
 from qsched.calibration.trajectory import BatchRow, TrajectoryRenderer
 from qsched.files import append_synced
 from qsched.generation import image_seed, read_prompts
+from qsched.generation.arms import shipped_coefficients
 from qsched.generation.quantize import calibration_source, quantize_backbone
 from qsched.precision import find_recipe
-from qsched.scheduling import Coefficients
+from qsched.scheduling import METHODS, Coefficients
 from qsched.scoring import Jaq, load_scorer
 from qsched.scoring.paired import PairedDifference, paired_difference
 from qsched.tiny import prompts_path
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("planted", "mixed", "steps", "arms")
+SECTIONS = ("planted", "mixed", "arms", "sizes", "steps")
 N_PROMPTS = 50
+NATIVE = 128
 STOCK = Coefficients.constant()
 FACTORS = (0.5, 0.8, 1.25)
 
@@ -56,6 +60,7 @@ class Setting:
     steps: int = 4
     full_at: tuple[int, ...] = ()
     factor: float = 1.0
+    size: int = NATIVE
 
 
 class Study:
@@ -64,7 +69,6 @@ class Study:
     def __init__(self, work: Path, n_prompts: int) -> None:
         self.work, self.path, self.n = work, work / "transfer.jsonl", n_prompts
         work.mkdir(parents=True, exist_ok=True)
-        self.arms = Bench(work)
         self._known: dict[str, dict[str, list[float]]] = {}
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
             record = json.loads(line)
@@ -75,23 +79,20 @@ class Study:
         tc, iq = (load_scorer(name, device="cpu", weights="tiny-clip") for name in ("clipscore", "clip-iqa"))
         self._objective, self._check = Jaq(tc, iq), load_scorer("tiny-check", device="cpu")
 
-    def fit(self, model: str, precision: str, form: str) -> Coefficients | None:
-        """A fit of calibration_arms.py."""
-        return self.arms.coefficients(Cell(model, precision, 4, 0), form)
-
     def values(self, setting: Setting, coefficients: Coefficients = STOCK) -> dict[str, np.ndarray]:
         """`jaq`, `check` and `levels`, each [prompts]."""
         key = json.dumps([vars(setting), coefficients.to_dict(), self.n], sort_keys=True)
         if key not in self._known:
             pictures = self._render(setting, coefficients)
             texts, names = [p.prompt for p in self._prompts], [p.prompt_id for p in self._prompts]
-            reference = Setting(setting.model, steps=setting.steps)
+            reference = Setting(setting.model, steps=setting.steps, size=setting.size)
             if reference not in self._full:
                 self._full[reference] = np.stack([np.asarray(x) for x in self._render(reference, STOCK)]).astype(float)
             moved = np.stack([np.asarray(picture) for picture in pictures]) - self._full[reference]
+            native = [picture.resize((NATIVE, NATIVE)) for picture in pictures]  # the same if it has that size
             found = {
                 "jaq": self._objective.score(pictures, texts, names=names).jaq,
-                "check": self._check.score(pictures, texts, names=names),
+                "check": self._check.score(native, texts, names=names),
                 "levels": np.abs(moved).mean(axis=(1, 2, 3)).tolist(),
             }
             self._known[key] = {name: [round(float(v), 6) for v in one] for name, one in found.items()}
@@ -122,7 +123,8 @@ class Study:
         return self._now[1]
 
     def _load(self, setting: Setting, precision: str) -> Backbone:
-        backbone = load_backbone(setting.model, device="cpu", steps=setting.steps)
+        size = setting.size
+        backbone = load_backbone(setting.model, device="cpu", steps=setting.steps, width=size, height=size)
         source = calibration_source(
             None, 8, backbone=setting.model, precision=precision, batch_size=8, folder=self.work / "statistics"
         )
@@ -130,25 +132,40 @@ class Study:
         return backbone
 
 
+def shipped(model: str) -> Iterator[tuple[str, str, Coefficients]]:
+    """(precision, method, coefficients) of those that come with a model and change anything."""
+    for precision in ("w3a8", "w4a4"):
+        for method in METHODS:
+            found, _ = shipped_coefficients(find_spec(model), precision, method=method)
+            if not found.is_identity:
+                yield precision, method, found
+
+
 def arms(study: Study) -> Iterator[list[str]]:
-    """Fits of two precisions in others."""
-    yield ["model, fit", "used in", "JAQ over stock", "check over stock", "levels from fp32: stock, fit"]
+    """Coefficients of two precisions in others."""
+    yield ["coefficients of", "used in", "JAQ over stock", "check over stock", "levels from fp32: stock, tuned"]
     for model in MODELS:
-        for source in ("w3a8", "w4a4"):
-            for form in ("scalars", "bias"):
-                fit = study.fit(model, source, form)
-                if fit is None:
-                    continue
-                for target in ("w3a8", "w4a4", "nvfp4", "svdquant", "fp8", "nf4", "fp32"):
-                    setting = Setting(model, target)
-                    yield [f"{model}, {form} of {source.upper()}", target, *over_stock(study, setting, fit)]
+        for target in ("w3a8", "w4a4", "nvfp4", "svdquant", "fp8", "nf4", "fp32"):
+            for precision, method, found in shipped(model):
+                name = f"{model} {precision.upper()}, {method}"
+                yield [name, target.upper(), *over_stock(study, Setting(model, target), found)]
+
+
+def sizes(study: Study) -> Iterator[list[str]]:
+    """Coefficients at other resolutions than their own."""
+    yield ["coefficients of", "pixels", "JAQ over stock", "check over stock", "levels from fp32: stock, tuned"]
+    for model in MODELS:
+        for size in (96, 160):
+            for precision, method, found in shipped(model):
+                name = f"{model} {precision.upper()}, {method}"
+                yield [name, f"{size} x {size}", *over_stock(study, Setting(model, precision, size=size), found)]
 
 
 def steps(study: Study) -> Iterator[list[str]]:
     """One pair in runs of other lengths."""
     yield ["model, pair of 4 steps", "steps", "JAQ over stock", "check over stock", "levels from fp32: stock, pair"]
     for (model, precision, _), pair in SCRIPTS_GRID.items():
-        for n in (1, 2, 4, 8):
+        for n in (1, 2, 8):
             name = f"{model} {precision.upper()}, {pair.model[0]:.3g}, {pair.sample[0]:.3g}"
             yield [name, str(n), *over_stock(study, Setting(model, precision, n), pair)]
 
@@ -194,6 +211,7 @@ STUDIES: dict[str, Callable[[Study], Iterator[list[str]]]] = {
     "planted": planted,
     "arms": arms,
     "mixed": mixed,
+    "sizes": sizes,
     "steps": steps,
 }
 
@@ -201,7 +219,7 @@ STUDIES: dict[str, Callable[[Study], Iterator[list[str]]]] = {
 def main() -> None:
     """Measure what is missing, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/calibration-arms"))
+    parser.add_argument("--work", type=Path, default=Path("runs/calibration-transfer"))
     parser.add_argument("--n-prompts", type=int, default=N_PROMPTS)
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--out", type=Path, default=RESULTS / "calibration_transfer.md")
@@ -213,7 +231,7 @@ def main() -> None:
         header, *rows = STUDIES[section](study)
         lines = [header, ["---"] * len(header), *rows]
         text += [f"## {section}", "", *("| " + " | ".join(cells) + " |" for cells in lines), ""]
-    arguments.out.write_text("\n".join(text), encoding="utf-8")
+        arguments.out.write_text("\n".join(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def prepare(runs: Path) -> None:
 def served(runs: Path) -> Iterator[tuple[str, str]]:
     """The address of a server with the demo's studies, and that of the owner's pages."""
     database = f"sqlite:///{(runs / 'demo.db').resolve()}"
-    words = [sys.executable, "-u", "-m", "qsched", "serve", runs / "demo", "--db", database, "--port", "0"]
+    words = [sys.executable, "-u", "-m", "qsched", "serve", runs / "demo.yaml", "--db", database, "--port", "0"]
     with tempfile.TemporaryFile("w+") as printed:
         server = subprocess.Popen([*map(str, words)], cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT)
         try:
