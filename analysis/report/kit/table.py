@@ -139,6 +139,9 @@ def _csv_values(values: tuple[Value, ...]) -> tuple[Value, ...] | list[Value]:
     """One column for csv.writer, which itself writes numbers in full and None as nothing."""
     if set(map(type, values)) <= {float, int, type(None)}:
         return values
+    if set(map(type, values)) == {str}:
+        cells = {text: csv_cell(text) for text in {*values} if isinstance(text, str)}
+        return [cells[str(text)] for text in values]
     return [_csv_value(value) for value in values]
 
 
