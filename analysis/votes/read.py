@@ -23,6 +23,21 @@ ESSENTIAL = ("left_arm", "right_arm", "choice")
 OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 
+#: Columns by which triplet votes are known: ours, and those of AIC-3 files.
+_TRIPLETS = (
+    {"reference_arm", "left_arm", "right_arm", "presentation", "answer"},
+    {"codec_left", "dlevel_left", "codec_right", "dlevel_right", "response"},
+)
+
+
+def _refuse_triplets(source: Source) -> None:
+    if any(columns <= set(source.columns) for columns in _TRIPLETS):
+        raise InputError(
+            f"{source.name} holds triplet votes, answers to which picture differs more from a reference. They are no "
+            "preferences: `qsched jnd` scores them, `qsched certify` judges what they show."
+        )
+
+
 def read_votes(
     sources: VotesSource | Sequence[VotesSource],
     *,
@@ -59,6 +74,7 @@ def read_votes(
     weighted = () if weights in (None, NONE) else (str(weights),)
     extras = [(*extra_columns(covariates, source.columns, source=source.name), *weighted) for source in opened]
     for source in opened:
+        _refuse_triplets(source)
         check_weights(source, weights)
     # A file with our columns or arena-style ones needs no layout unless something was said of its columns.
     layouts = [

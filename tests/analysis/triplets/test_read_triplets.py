@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.triplets import TrapRule, code_triplets, read_triplets, screen
+from analysis.votes import read_votes
 from qsched.records import InputError, RowError
 from tests.analysis.triplets.drawn import aic_rows, draw_rows, write_rows
 
@@ -128,3 +129,9 @@ def test_an_unknown_method_or_response_of_an_aic3_file_is_an_error(tmp_path: Pat
         made[4] |= change
         with pytest.raises(RowError, match=words):
             read_triplets(write_rows(made, tmp_path / "votes.csv"))
+
+
+@pytest.mark.parametrize("rows", [draw_rows(damages={"a": 0.3}, plain=4), aic_rows(damages=[0.3], each=1, workers=4)])
+def test_triplets_are_no_preferences_and_the_error_names_their_commands(rows: list[dict[str, Any]], tmp_path: Path):
+    with pytest.raises(InputError, match=r"no preferences: `qsched jnd` .* `qsched certify`"):
+        read_votes(str(write_rows(rows, tmp_path / "votes.csv")))
