@@ -95,8 +95,8 @@ def _mean(codes: TripletCodes, plan: Registration) -> ClauseResult:
     plain = str(found.numbers["evidence"]).startswith("plain")
     if plain and found.shown:
         borne = random_share_borne(lambda x: plain_mean(codes, plan, clause, claim="", blind=x).shown)
-        limit = "more than " if borne >= MOST_RANDOM else ""
-        note = f"It would be shown with up to {limit}{borne:.0%} of the votes off the traps cast at random."
+        bears = f"even with {borne:.0%}" if borne >= MOST_RANDOM else f"with up to {borne:.0%}"
+        note = f"It would be shown {bears} of the votes off the traps cast at random."
         found = replace(found, numbers={**found.numbers, "random_votes_borne": borne}, notes=(*found.notes, note))
     return refuse_inattentive(found, codes, plan, (PLAIN,) if plain else (PLAIN, BOOSTED))
 

@@ -20,6 +20,11 @@ from qsched.records.registration import ContentPlan, Registration, SharePlan
 _MOST_PROMPTS = 1_000_000
 
 
+def counted(n: int) -> str:
+    """ "1 prompt" or "3 prompts"."""
+    return f"{n:,} prompt{'' if n == 1 else 's'}"
+
+
 def judge_share(
     codes: TripletCodes, plan: Registration, clause: SharePlan, *, changed: frozenset[str] | None
 ) -> ClauseResult:
@@ -51,9 +56,9 @@ def judge_share(
             "missing from the votes, the share is that of the other prompts.",
         )
     if changed:
-        notes += (f"{len(changed)} prompts with changed content count as flagged.",)
+        notes += (f"{counted(len(changed))} with changed content counted as flagged.",)
     if found.incomplete:
-        notes += (f"{found.incomplete} prompts lack votes of a stage and count as flagged.",)
+        notes += (f"{counted(found.incomplete)} lacking votes of a stage counted as flagged.",)
     shown = found.lower >= clause.share
     finding = (
         f"{found.flagged} of {found.prompts} prompts flagged; share under 1 JND at least {found.lower:.1%} "
@@ -75,7 +80,7 @@ def judge_share(
         "people_sd": plan.people_sd,
     }
     if found.open_prompts:
-        notes += (f"{len(found.open_prompts)} prompts are not cleared and could be by more votes (--open-prompts).",)
+        notes += (f"{counted(len(found.open_prompts))} not cleared could be by more votes (--open-prompts).",)
     if not shown and needs is None:
         notes += ("So many prompts are flagged that more of them would not show the clause.",)
     return ClauseResult("share", claim, shown, finding, needs, "prompts", numbers, notes, found.open_prompts)

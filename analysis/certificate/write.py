@@ -79,8 +79,8 @@ def certificate_page(certificate: Certificate) -> str:
         used=f"{used.table.n_votes:,} of {used.n_read:,} votes; {used.n_traps_right:,} of {used.n_traps:,} traps right",
         rule=f"at least {used.rule.share:.0%} of at least {used.rule.least} traps right",
         excluded=Table(("left out", "votes", "people"), excluded),
-        sensitivity=Table(("rule or assumption", "mean clause"), certificate.sensitivity),
-        numbers=Table(("clause", "number", "value"), numbers),
+        sensitivity=Table(("rule or assumption", "mean clause"), certificate.sensitivity, css="words"),
+        numbers=Table(("clause", "number", "value"), numbers, css="words"),
         registration=plan.model_dump_json(indent=1, exclude_none=True),
         sha256=certificate.registered.sha256,
     )

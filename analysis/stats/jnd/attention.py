@@ -107,7 +107,7 @@ def examine_attention(
         number = np.where(looked, number, rng.integers(0, 3, number.shape))
         above += (_statistic(number, pattern, kind, scores) >= seen[:, None]).sum(axis=1)
         drawn += n
-    chance = (above + 1) / (_DRAWS + 1)
+    chance = (above + 1) / (drawn + 1)
     return Attention(float(chance[0]), float(chance[1]), len(person), len(answer))
 
 
