@@ -123,8 +123,13 @@ class DenoiserSlot:
 
 
 def give_back_memory() -> None:
-    """Give what nobody refers to any more back to the system."""
+    """Give what nobody refers to any more back to the system, cycles too: that takes as long as there are objects."""
     gc.collect()
+    give_back_freed()
+
+
+def give_back_freed() -> None:
+    """Give what was freed already back to the system."""
     torch.cuda.empty_cache()
     _trim_heap()
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from qsched.backbones.errors import BackboneError
-from qsched.backbones.slot import give_back_memory, offload_to
+from qsched.backbones.slot import give_back_freed, give_back_memory, offload_to
 from qsched.backbones.spec import Offload
 from qsched.backbones.standin import StandIn
 
@@ -74,7 +74,8 @@ class RememberedTexts:
 
     def let_encoders_go(self) -> None:
         """Take the text encoders out of memory; `bring_back` undoes it."""
-        if self._offload != "none":
+        has_hooks = self._offload != "none"
+        if has_hooks:
             self._pipeline.remove_all_hooks()  # they hold the weights; the denoiser brings new ones
         for name in encoder_names(self._pipeline):
             module = getattr(self._pipeline, name)
@@ -86,7 +87,10 @@ class RememberedTexts:
             else:
                 self._left[name] = module
                 setattr(self._pipeline, name, StandIn(module.to("meta"), self._device))
-        give_back_memory()
+        if has_hooks:
+            give_back_memory()
+        else:
+            give_back_freed()  # no cycle holds a tensor of theirs
 
     def bring_back(self) -> None:
         """Have the text encoders in memory again, for a text that is not remembered."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import diffusers
@@ -16,6 +18,7 @@ from qsched.backbones.empty import empty_model
 from qsched.backbones.families import family_of
 from qsched.backbones.index import pipeline_class
 from qsched.backbones.load import denoiser_name
+from qsched.backbones.texts import encoder_names
 from qsched.generation import render_batch
 from qsched.precision import apply_precision
 from tests.backbones.zoo import ZOO, save
@@ -49,6 +52,20 @@ def test_every_class_is_read_as_diffusers_reads_it(name, tmp_path) -> None:
             # Lumina saves a parameter that it never sets: whatever was in memory, not-a-number included.
             torch.testing.assert_close(found[key], tensor, rtol=0, atol=0, equal_nan=True, msg=f"{key} in {dtype}")
             assert tensor.requires_grad == found[key].requires_grad and tensor.stride() == found[key].stride(), key
+
+
+def test_text_encoders_leave_memory_without_a_search_for_cycles(random_pipelines, monkeypatch) -> None:
+    """Such a search takes .4 s with the libraries imported: as long as five pictures of a tiny model."""
+    backbone = load_backbone(str(random_pipelines["flux"]), later_denoiser=True)
+    parts = [getattr(backbone.pipeline, name) for name in encoder_names(backbone.pipeline)]
+    tensors = [weakref.ref(tensor) for part in parts for tensor in part.parameters()]
+    monkeypatch.setattr("gc.collect", lambda: pytest.fail("searched"))
+    gc.disable()
+    try:
+        backbone.read_texts([PROMPTS])
+        assert tensors and not any(tensor() is not None for tensor in tensors)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("kind", "precision"), RECIPES)
