@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from analysis.stats import VoteCounts, count_arrays
 
+ROOT = Path(__file__).resolve().parents[2]
 #: Published counts with published estimates; each file names its source, and `reproduced` is what our fit gave.
 CASES = Path(__file__).with_name("cases")
 
@@ -54,6 +58,26 @@ def counts_of(study: dict[str, list[str]]) -> VoteCounts:
     return count_arrays(
         study["left"], study["right"], study["choice"], annotator=study["annotator"], prompt=study["prompt"]
     )
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """script("power", *options) is (exit code, stdout, stderr) of `python analysis/power.py OPTIONS`.
+
+    It runs in this process, which has imported already what a new one would need seconds for.
+    """
+
+    def run(name: str, *options: str | Path) -> tuple[int, str, str]:
+        file = ROOT / "analysis" / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(file), *map(str, options)])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(file), run_name="__main__")
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +16,6 @@ from analysis.planning import StudyPlan, detectable_win_rate, planned_power, sim
 from analysis.planning.simulation import draw_study
 from qsched.planning import t_power, vote_moments
 from qsched.records import InputError
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_without_differences_of_taste_and_ties_it_is_the_textbook_formula():
@@ -114,9 +109,9 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def simulated():
-    """What 250 simulated studies of each plan found, beside the formula."""
+    """What 120 simulated studies of each plan found, beside the formula."""
     return {
-        name: (simulate_power(plan, rate, studies=250, resamples=100, seed=1), planned_power(plan, rate))
+        name: (simulate_power(plan, rate, studies=120, resamples=100, seed=1), planned_power(plan, rate))
         for name, (plan, rate) in PLANS.items()
     }
 
@@ -134,7 +129,7 @@ def test_the_formula_agrees_with_simulated_studies(simulated, name):
 
 @pytest.mark.slow
 def test_over_all_plans_the_formula_is_neither_high_nor_low(simulated):
-    """1250 studies together: a bias too small for one plan's 250 to show."""
+    """600 studies together: a bias too small for one plan's 120 to show."""
     power = [found.power - formula.power for found, formula in simulated.values()]
     errors = [found.error for found, _ in simulated.values()]
     assert abs(np.mean(power)) < 0.02 + 2 * np.linalg.norm(errors) / len(errors), power
@@ -163,15 +158,10 @@ def test_the_normal_is_the_limit_of_t():
     assert t_power(2.5, df=10**6, level=0.05) == pytest.approx(t_power(2.5, df=math.inf, level=0.05), abs=1e-5)
 
 
-def command(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "analysis" / "power.py"), *options], capture_output=True, text=True, timeout=120
-    )
-
-
 @pytest.mark.slow
-def test_the_command_prints_a_table_and_writes_json_and_a_curve(tmp_path):
-    done = command(
+def test_the_command_prints_a_table_and_writes_json_and_a_curve(script, tmp_path):
+    code, out, err = script(
+        "power",
         "--annotators",
         "40",
         "--prompts",
@@ -189,9 +179,9 @@ def test_the_command_prints_a_table_and_writes_json_and_a_curve(tmp_path):
         "--curve",
         str(tmp_path / "power.svg"),
     )
-    assert done.returncode == 0, done.stderr
+    assert code == 0, err
     for words in ("design effect", "detectable", "with 80% power", "power at 58.0%", "Monte Carlo s.e.", "20% ties"):
-        assert words in done.stdout
+        assert words in out
     found = json.loads((tmp_path / "out" / "power.json").read_text())
     plan = StudyPlan(annotators=40, prompts=100, votes_per_pair=3)
     assert found["detectable_win_rate"] == pytest.approx(detectable_win_rate(plan))
@@ -200,14 +190,14 @@ def test_the_command_prints_a_table_and_writes_json_and_a_curve(tmp_path):
     assert (tmp_path / "power.svg").read_text().lstrip().startswith("<?xml")
 
 
-def test_the_command_refuses_with_exit_code_2():
+def test_the_command_refuses_with_exit_code_2(script):
     for options, words in (
         (("--annotators", "2", "--prompts", "10", "--votes-per-pair", "3"), "nobody judges a pair twice"),
         (("--annotators", "9", "--prompts", "10", "--votes-per-pair", "3", "--curve", "x.bmp"), "'.bmp' is not one of"),
         (("--prompts", "10", "--votes-per-pair", "3"), "--annotators"),
     ):
-        done = command(*options)
-        assert done.returncode == 2 and words in done.stderr, done.stderr
+        code, _, err = script("power", *options)
+        assert code == 2 and words in err, err
 
 
 @pytest.mark.slow

@@ -65,6 +65,15 @@ def test_the_plain_script_runs_from_another_folder(votes: Path, tmp_path: Path) 
     }
 
 
+def test_every_plain_script_finds_the_packages_as_that_one_does() -> None:
+    """The others are run in the process of the tests (`script`), which has the packages."""
+    begin = SCRIPT.read_text(encoding="utf-8").partition('if __name__ == "__main__" and not')[2].partition("\n\n")[0]
+    assert "sys.path[:] = " in begin
+    scripts = [path for path in SCRIPT.parent.glob("*.py") if "run_app(app)" in path.read_text(encoding="utf-8")]
+    assert len(scripts) >= 9
+    assert [path.name for path in scripts if begin not in path.read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.slow
 def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, _ = run(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from qsched.records import InputError, RowError
 from qsched.simulation.observers import ObserverPopulation
 from tests.analysis.triplets.drawn import draw_rows, write_rows
 
-ROOT = Path(__file__).resolve().parents[3]
 HEAD = "schema_version: 1\nstudy: demo\nregistered_at: 2026-02-01T10:00:00Z\narm: w4a4\n"
 MEAN = "mean: {limit: 0.5}\n"
 SHARE = "share: {share: 0.9, stages: [{presentation: boosted, votes: 6, cut: 5.5}], pi: 0.5, gain: 2.2, gain_sd: 0}\n"
@@ -228,18 +225,13 @@ def test_prompts_needed_are_enough_and_hardly_too_many():
     assert prompts_needed(0.05, 0.95, 0.7, 0.95) is None
 
 
-def test_the_command_writes_the_page_and_ends_with_its_code(rows: list[dict[str, Any]], tmp_path: Path):
+def test_the_command_writes_the_page_and_ends_with_its_code(script, rows: list[dict[str, Any]], tmp_path: Path):
     votes = write_rows(rows, tmp_path / "votes.parquet")
-    command = [sys.executable, str(ROOT / "analysis" / "certify.py"), str(votes)]
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *more], capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    shown = run("--arm", "w4a4", "--out", "made")
-    assert shown.returncode == 0, shown.stderr
-    assert "exploratory: No registration was given" in shown.stderr
-    assert "votes are simulated" in shown.stderr
+    code, _, err = script("certify", votes, "--arm", "w4a4", "--out", tmp_path / "made")
+    assert code == 0, err
+    assert "exploratory: No registration was given" in err
+    assert "votes are simulated" in err
     assert json.loads((tmp_path / "made" / "certificate.json").read_text(encoding="utf-8"))["status"] == "exploratory"
     assert "Simulated votes" in (tmp_path / "made" / "certificate.html").read_text(encoding="utf-8")
-    wrong = run("--arm", "w2a2", "--out", "none")
-    assert wrong.returncode == 2 and "the votes show" in wrong.stderr and not (tmp_path / "none").exists()
+    code, _, err = script("certify", votes, "--arm", "w2a2", "--out", tmp_path / "none")
+    assert code == 2 and "the votes show" in err and not (tmp_path / "none").exists()

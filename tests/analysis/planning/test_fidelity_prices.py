@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +29,6 @@ from analysis.triplets import BOOSTED
 from benchmarks.certificate_studies import plain_design, simulate_study
 from qsched.simulation.observers import ObserverPopulation, draw_damage
 
-ROOT = Path(__file__).resolve().parents[3]
 A = PriceAssumptions()
 
 
@@ -138,15 +135,9 @@ def test_the_share_plan_is_shown_as_often_as_it_says():
     assert "40 prompts" in few.reason
 
 
-def test_the_command_prints_and_writes(tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "analysis" / "price.py"), "--share", "0.9", "--json", "price.json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "mean under 0.5 JND" in done.stdout and "prompts under 1 JND" in done.stdout
+def test_the_command_prints_and_writes(script, tmp_path: Path):
+    code, out, err = script("price", "--share", "0.9", "--json", tmp_path / "price.json")
+    assert code == 0, err
+    assert "mean under 0.5 JND" in out and "prompts under 1 JND" in out
     document = json.loads((tmp_path / "price.json").read_text(encoding="utf-8"))
     assert document["mean"][0]["votes"] == plain_price(0.5, replace(A, prompts=200)).votes
