@@ -36,7 +36,9 @@ from benchmarks.export import NUMBERS
 from benchmarks.machine import machine
 from benchmarks.server import PACKAGES, PAIRS, ROOT, SECRET, database, free_port, integrity, report, wait, write_set
 from benchmarks.server_load import LoadResult, StudyServer, drive
+from study_server.auditing.sealing import seal_all
 from study_server.clock import now_ms
+from study_server.db import Tx
 from study_server.db.database import Database
 from study_server.db.migrate import upgrade
 from study_server.settings import ServerSettings
@@ -123,7 +125,25 @@ def prepare(url: str, place: Path, votes: int) -> None:
             "side_balance = (SELECT COUNT(*) FROM assignments a WHERE a.pair_id = pairs.id)"
         )
         connection.commit()
+    settle(stored)
     stored.close()
+
+
+def settle(stored: Database) -> None:
+    """What a server has done by the time a study has its votes: they are sealed, and PostgreSQL has its statistics."""
+    connection = stored.connect()
+    if stored.dialect == "postgresql":
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("VACUUM ANALYZE")
+    left = True
+    while left:
+        tx = Tx(connection, stored.dialect)
+        tx.command(stored.begin_sql)
+        left = seal_all(tx, now=now_ms()) > 0
+        tx.command("COMMIT")
+    if stored.dialect == "postgresql":
+        connection.execute("VACUUM ANALYZE")
+    connection.close()
 
 
 def open_database(url: str, place: Path) -> Database:

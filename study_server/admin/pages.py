@@ -10,6 +10,7 @@ from qsched.records.owner_api import PaymentInfo
 from study_server.admin.figures import RunningSoFar
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
 from study_server.admin.progress import AnswersSoFar, StudyProgress
+from study_server.quality.figures import Share
 from study_server.quality.payments import PaidPerson
 from study_server.quality.people import PersonRow
 from study_server.studies.actions import OwnerAction
@@ -79,6 +80,7 @@ class PeoplePage:
     people: tuple[PersonRow, ...]
     older: int | None
     only_excluded: bool
+    agreement: Mapping[int, Share]
 
 
 @dataclass(frozen=True, slots=True)

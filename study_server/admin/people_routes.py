@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 
 from fastapi import APIRouter
@@ -34,11 +35,14 @@ async def people(slug: str, request: Request, owner: Owner, before: int = 2**62,
     """A page of annotators, newest first."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    rows = await server.owner_reader.run(
-        lambda tx: read_people(tx, study_id=study.id, before=before, only_excluded=bool(excluded))
+    rows, agreement = await asyncio.gather(
+        server.owner_reader.run(
+            lambda tx: read_people(tx, study_id=study.id, before=before, only_excluded=bool(excluded), agreement=False)
+        ),
+        figures_of(request).agreement(study, before=before, only_excluded=bool(excluded)),
     )
     older = rows[-1].id if len(rows) == PAGE_PEOPLE else None
-    page = PeoplePage(tuple(rows), older, only_excluded=bool(excluded))
+    page = PeoplePage(tuple(rows), older, only_excluded=bool(excluded), agreement=agreement)
     return render(request, page, owner=owner, place=PagePlace(slug, study.title, "people"))
 
 

@@ -19,6 +19,7 @@ from study_server.studies.progress import StudyRow, read_study
 
 HOUR_MS = 3_600_000
 CHART_HOURS = 24
+KEPT_MS = 10 * 60_000
 # A page that is open sends a sign of life at least this often; one that sent none for half an hour was left.
 HERE_MS = 90_000
 GONE_MS = 30 * 60_000
@@ -76,13 +77,34 @@ class ComparisonCounts:
         return self.first_preferred + self.second_preferred + self.ties
 
 
-def read_progress(tx: Tx, slug: str) -> StudyProgress:
+class HourCounts:
+    """Votes by hour of one study. Hours that are over are counted again only after KEPT_MS: of a day with 100,000 votes
+    that takes longer than all else on the page."""
+
+    def __init__(self) -> None:
+        self._study = 0
+        self._kept: dict[int, int] = {}
+        self._until_ms = 0
+
+    def read(self, tx: Tx, *, study: int, first: int, now: int) -> dict[int, int]:
+        """By hour since 1970, from hour `first` on; one without votes may be left out."""
+        if now >= self._until_ms or study != self._study:
+            self._study, self._kept, self._until_ms = study, {}, now + KEPT_MS
+        # A vote counts in the hour in which its pair was handed out, so that the hour before is not complete yet.
+        over = range(first, now // HOUR_MS - 1)
+        start = next((hour for hour in over if hour not in self._kept), over.stop)
+        found: dict[int, int] = dict(tx.all(queries.VOTES_BY_HOUR, study=study, first=start * HOUR_MS << 20))
+        self._kept.update({hour: found.get(hour, 0) for hour in over[start - first :]})
+        return self._kept | found
+
+
+def read_progress(tx: Tx, slug: str, hour_counts: HourCounts | None = None) -> StudyProgress:
     """The progress of a study at this moment; NotFound for an unknown slug."""
     number, row = read_study(tx, slug)
     now = now_ms()
     this_hour = now // HOUR_MS
     first_hour = this_hour - CHART_HOURS + 1
-    found: dict[int, int] = dict(tx.all(queries.VOTES_BY_HOUR, study=number, first=first_hour * HOUR_MS << 20))
+    found = (hour_counts or HourCounts()).read(tx, study=number, first=first_hour, now=now)
     recent, since = tx.one(queries.VOTES_SINCE, study=number, first=now - HOUR_MS << 20) or (0, None)
     people = tx.one(queries.FUNNEL, study=number, here_since=now - HERE_MS, gone_since=now - GONE_MS)
     agreed, began, judged, finished, screened_out, misread, excluded, here, dropped, simulated = map(

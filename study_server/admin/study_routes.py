@@ -56,9 +56,11 @@ async def _news(slug: str, request: Request) -> AsyncIterator[str]:
 async def counts(slug: str, request: Request, owner: Owner) -> Response:
     """The answers so far, and how to look at them without fooling oneself."""
     found = await server_of(request).studies.get(slug)
-    rows = await figures_of(request).counts(found)
-    running = await figures_of(request).running(found)
-    stopping = await server_of(request).owner_reader.run(lambda tx: read_stopping(tx, found))
+    rows, running, stopping = await asyncio.gather(
+        figures_of(request).counts(found),
+        figures_of(request).running(found),
+        server_of(request).owner_reader.run(lambda tx: read_stopping(tx, found)),
+    )
     return render(
         request,
         CountsPage(rows, slug, fidelity=found.design.fidelity is not None, stopping=stopping, running=running),

@@ -28,7 +28,7 @@ async def list_people(
 ) -> Page[owner_api.PersonInfo]:
     """The annotators with how they work, the newest first, by pseudonym."""
     study = await call.server.studies.get(slug)
-    rows = await call.server.owner_reader.run(
+    rows = await figures_of(call.request).count(
         lambda tx: read_people(tx, study_id=study.id, before=before(cursor), only_excluded=only_excluded, limit=limit)
     )
     return Page(

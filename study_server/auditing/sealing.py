@@ -75,8 +75,11 @@ def seal_all(tx: Tx, *, now: int) -> int:
     for study, votes in by_study.items():
         chain = open_chain(tx, study)
         leaves = [leaf_of(chain.salt, as_record(row)) for row in votes]
-        for place, (row, leaf) in enumerate(zip(votes, leaves, strict=True)):
-            tx.run(queries.ADD_LEAF, study=study, position=chain.length + place, leaf=leaf, vote=row[0])
+        added = enumerate(zip(votes, leaves, strict=True), start=chain.length)
+        tx.many(
+            queries.ADD_LEAF,
+            [{"study": study, "position": place, "leaf": leaf, "vote": row[0]} for place, (row, leaf) in added],
+        )
         head, length = extend(chain.head, leaves), chain.length + len(leaves)
         tx.run(queries.EXTEND_CHAIN, study=study, head=head, length=length)
     if len(rows) < AT_ONCE:

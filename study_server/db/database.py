@@ -104,6 +104,8 @@ class Database:
             # A statement that hangs holds leases and locks of others; better the annotator tries again.
             connection.execute("SET statement_timeout = '15s'")
             connection.execute("SET lock_timeout = '5s'")
+            # An owner's count or export takes one processor, and leaves the others to votes.
+            connection.execute("SET max_parallel_workers_per_gather = 0")
             return connection
         self.check_in_place()
         return self._connect_sqlite()

@@ -165,6 +165,16 @@ class Tx:
         """A statement whose rows nobody needs."""
         self._run(statement, values)
 
+    def many(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
+        """One write for each of `rows`, whose answers nobody needs; on PostgreSQL without waiting for each."""
+        self.flush()
+        self.changed = True
+        if self._postgresql:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(statement.postgresql, rows)
+        else:
+            self._connection.executemany(statement.sqlite_by_place, map(statement.in_place, rows))
+
     def command(self, sql: str) -> Cursor:
         """One statement without parameters (BEGIN, SAVEPOINT, COMMIT)."""
         cursor: Cursor = self._execute(sql)

@@ -90,11 +90,21 @@ class PersonRow:
 
 
 def read_people(
-    tx: Tx, *, study_id: int, before: int = 2**62, only_excluded: bool = False, limit: int = PAGE_PEOPLE
+    tx: Tx,
+    *,
+    study_id: int,
+    before: int = 2**62,
+    only_excluded: bool = False,
+    limit: int = PAGE_PEOPLE,
+    agreement: bool = True,
 ) -> list[PersonRow]:
-    """The annotators with a number below `before`, newest first. Owners' previews are left out."""
+    """The annotators with a number below `before`, newest first. Owners' previews are left out.
+
+    `agreement` looks at everybody's votes on the pairs that they judged: of a million votes at nearly all. Without it
+    that figure is empty.
+    """
     rows = tx.all(PAGE, study=study_id, before=before, only_excluded=int(only_excluded), limit=limit)
-    return _with_work(tx, study_id, rows)
+    return _with_work(tx, study_id, rows, agreement=agreement)
 
 
 def every_person(tx: Tx, *, study_id: int) -> Iterator[PersonRow]:
@@ -105,12 +115,15 @@ def every_person(tx: Tx, *, study_id: int) -> Iterator[PersonRow]:
         before = people[-1].id
 
 
-def read_person(tx: Tx, *, study_id: int, pseudonym: str) -> PersonRow | None:
+def read_person(tx: Tx, *, study_id: int, pseudonym: str, agreement: bool = True) -> PersonRow | None:
     """One annotator; None for nobody of that name."""
-    return next(iter(_with_work(tx, study_id, tx.all(ONE, study=study_id, pseudonym=pseudonym))), None)
+    rows = tx.all(ONE, study=study_id, pseudonym=pseudonym)
+    return next(iter(_with_work(tx, study_id, rows, agreement=agreement)), None)
 
 
-def _with_work(tx: Tx, study_id: int, rows: list[tuple[int, str, int | None, str | None]]) -> list[PersonRow]:
+def _with_work(
+    tx: Tx, study_id: int, rows: list[tuple[int, str, int | None, str | None]], *, agreement: bool
+) -> list[PersonRow]:
     if not rows:
         return []
     between = {"study": study_id, "low": rows[-1][0], "high": rows[0][0]}
@@ -120,5 +133,5 @@ def _with_work(tx: Tx, study_id: int, rows: list[tuple[int, str, int | None, str
     answers: dict[int, list[CountedAnswer]] = defaultdict(list)
     for annotator, *values in tx.all(ANSWERS, **between):
         answers[annotator].append(CountedAnswer(*values))
-    everybody = collect_preferences(tx.all(PREFERENCES, **between))
+    everybody = collect_preferences(tx.all(PREFERENCES, **between) if agreement else ())
     return [PersonRow(*row, tuple(sessions[row[0]]), work_figures(answers[row[0]], everybody)) for row in rows]

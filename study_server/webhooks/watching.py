@@ -85,7 +85,7 @@ class Watch:
             self._since[study.uid] = rows[-1][1]
         found = []
         for pseudonym, _ in rows:
-            person = read_person(tx, study_id=study.id, pseudonym=pseudonym)
+            person = read_person(tx, study_id=study.id, pseudonym=pseudonym, agreement=False)
             if person is not None and person.work.remarks and _is_judged(person):
                 data = {"reason": "annotator", "annotator": pseudonym, "remarks": person.work.remarks}
                 found.append(WebhookEvent(QUALITY, study.slug, f"{study.uid}:annotator:{pseudonym}", data))

@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from qsched.records import Kind, TripletKind
+from study_server.admin import figures
 from study_server.admin.progress import SharedReads
 from study_server.db import Reader
 from study_server.db.states import SessionState, StudyStatus
@@ -94,6 +95,25 @@ async def test_a_person_is_excluded_and_included_at_their_page(settings, databas
         assert "Valid votes 4 of" in words(await owner.page("/studies/s"))
         assert f"owner · s excluded : {name}: &lt;b&gt;fast" in words(await owner.page("/log"))
         assert (await owner.client.get("/admin/studies/s/people/a-000000000000")).status_code == 404
+
+
+async def test_the_page_of_annotators_does_not_wait_for_a_look_at_everybody_s_votes(
+    settings, database, make_study, monkeypatch
+):
+    make_study(pairs_per_annotator=3)
+    counted = threading.Event()
+    read = figures.read_people
+    monkeypatch.setattr(figures, "read_people", lambda *args, **options: counted.wait(30) and read(*args, **options))
+    monkeypatch.setattr(figures, "PAGE_SECONDS", 0.01)
+    async with serving(settings) as browser:
+        owner = await signed_in(browser(), database)
+        await (await Visitor(browser()).enter()).vote_all()
+        page = await owner.page("/studies/s/people")
+        assert "…</td>" in page and "being counted" in page and '<td class="n">3</td>' in page
+        counted.set()
+        while "being counted" in page:
+            page = await owner.page("/studies/s/people")
+        assert "…</td>" not in page and '<td class="n">3</td>' in page
 
 
 async def test_data_are_deleted_only_if_the_pseudonym_is_repeated(settings, database, make_study):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study_server.admin.charts import HEIGHT, bar_chart
-from study_server.admin.progress import hours_left
+from study_server.admin.progress import HOUR_MS, KEPT_MS, HourCounts, hours_left
 
 
 def test_time_left_follows_the_pace_and_is_unknown_at_first():
@@ -17,3 +17,33 @@ def test_a_chart_has_a_common_scale_and_hides_no_value():
     chart = bar_chart([("0", 0), ("1", 1), ("2", 1000)], words="w")
     assert [bar.height for bar in chart.bars] == [0.0, 1.5, HEIGHT] and chart.highest == 1000
     assert bar_chart([], words="w").bars == ()
+
+
+class Votes:
+    """Hours in which voted pairs were handed out, in place of a database; notes from which hour on it counted."""
+
+    def __init__(self, hours):
+        self.hours, self.asked = hours, []
+
+    def all(self, _statement, *, study, first):
+        self.asked.append((first >> 20) // HOUR_MS)
+        return [(hour, study * self.hours.count(hour)) for hour in set(self.hours) if hour >= self.asked[-1]]
+
+
+def test_hours_that_are_over_are_counted_once_in_ten_minutes_and_for_one_study():
+    votes, counts = Votes([80, 80, 97, 98, 99, 99, 100]), HourCounts()
+
+    def read(at, study=1):
+        found = counts.read(votes, study=study, first=at // HOUR_MS - 23, now=at)
+        return {hour: n for hour, n in found.items() if n}
+
+    now = 100 * HOUR_MS
+    assert read(now) == {80: 2, 97: 1, 98: 1, 99: 2, 100: 1}
+    votes.hours += [99, 100, 100]  # a pair of the hour before may be judged in this one
+    assert read(now + 60_000) == {80: 2, 97: 1, 98: 1, 99: 3, 100: 3}
+    assert votes.asked == [77, 99]
+    votes.hours.remove(80)  # an excluded person
+    assert read(now + KEPT_MS)[80] == 1
+    assert read(now + KEPT_MS, study=2)[80] == 2
+    votes.hours += [101]
+    assert read(101 * HOUR_MS, study=2)[101] == 2 and votes.asked == [77, 99, 77, 77, 78]
