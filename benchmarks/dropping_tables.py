@@ -39,10 +39,15 @@ def render(record: dict[str, Any]) -> str:
         lines.append(f"| {alike['hours']} | {' | '.join(cells)} |")
     lines += ["", "Hours of votes with dropping over those of the fixed study that decides all seven as often:", ""]
     lines += ["| way | over pairs alike | over mixed pairs |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {_ratio(ratios['alike'])} | {_ratio(ratios['mixed'])} |"
-        for name, ratios in record["against_fixed"].items()
-    ]
+    for name, ratios in record["against_fixed"].items():
+        row = record["dropping"]["H1"][name]
+        fast = row["hours_at_12_s"]
+        lines.append(
+            f"| {name}{', 24 s each' if fast else ''} | {_ratio(ratios['alike'])} | {_ratio(ratios['mixed'])} |"
+        )
+        if fast:
+            less = {design: value and value * fast / row["hours"] for design, value in ratios.items()}
+            lines.append(f"| {name}, 12 s each | {_ratio(less['alike'])} | {_ratio(less['mixed'])} |")
     lines += ["", "Other rules, pairs:", ""]
     lines += [
         "| rule | H1: hours | all seven decided | borders: hours | a wrong claim (s.e.) |",
