@@ -167,16 +167,16 @@ BACKBONES: dict[str, BackboneSpec] = {
         ),
         _hub(
             "sana-sprint",
-            "Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers",
-            None,
+            "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers",
+            "a7d9fc31dd5c3f5e22dbfd78360777ceed56ae97",
             1024,
             steps=2,
             guidance_scale=4.5,
             gpu_dtype="bf16",
-            parameters=4_520_000_000,
-            denoiser_parameters=1_600_000_000,
+            parameters=3_520_000_000,
+            denoiser_parameters=594_000_000,
             vae_parameters=312_000_000,
-            licence="as its page states",
+            licence="NVIDIA NSCL v2-custom; its text encoder has Gemma's terms",
         ),
     )
 }

@@ -20,6 +20,8 @@ def test_every_backbone_is_listed_with_what_it_needs(monkeypatch, tmp_path) -> N
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "_gpus", lambda: [("A GPU", 24 * GIB)])
+    unpinned = replace(BACKBONES["sana-sprint"], revision=None, unpinned=True)
+    monkeypatch.setitem(BACKBONES, "sana-sprint", unpinned)
     flux = BACKBONES["flux-schnell"]
     snapshot = tmp_path / "models--black-forest-labs--FLUX.1-schnell" / "snapshots" / (flux.revision or "")
     (snapshot / "transformer").mkdir(parents=True)

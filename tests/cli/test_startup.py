@@ -28,7 +28,7 @@ GENERATE = ["generate-pairs", "--backbone", "tiny-sdxl", "--prompts", "demo", "-
         ([*GENERATE, "--arms", "fp32", "--prompts", "nowhere.txt"], "nowhere.txt"),
         ([*GENERATE, "--arms", "fp32", "--lora", "nowhere.safetensors"], "not a .safetensors file"),
         ([*GENERATE, "--arms", "fp32", "--backbone", "no-such-model"], "neither a known name"),
-        ([*GENERATE, "--arms", "fp32", "--backbone", "sana-sprint"], "no public record"),
+        ([*GENERATE, "--arms", "fp32", "--backbone", "org/model@main"], "not a commit id"),
     ],
 )
 def test_a_mistake_costs_no_import_of_torch(arguments, words, tmp_path) -> None:
