@@ -30,6 +30,9 @@ OUT = ROOT / "docs" / "pictures" / "pages"
 SIZE = (1280, 900)
 QUALITY = 72
 STUDY = "welcome"
+#: Fonts and pictures in view are there, and nothing says that it is loading.
+SHOWN = """() => document.fonts.status === 'loaded' && !document.querySelector('[aria-busy=true]')
+  && [...document.images].every(one => one.complete || one.getBoundingClientRect().top > innerHeight)"""
 STUDY_FILE = """\
 slug: welcome
 title: Which picture is better?
@@ -154,6 +157,18 @@ PICTURES = (
         "demo-certificate/certificate.html",
         "a certificate, clause by clause",
     ),
+    Shot(
+        "benchmark",
+        "qsched/bench/site.html.j2",
+        "pictures/bench/site/index.html",
+        "a benchmark: win rates of the arms by size, certificates, metrics",
+    ),
+    Shot(
+        "benchmark-pairs",
+        "qsched/bench/pairs.html.j2",
+        "pictures/bench/site/pairs/tiny-sdxl-w3a8-1.html",
+        "every pair of pictures of an arm and the baseline",
+    ),
 )
 
 
@@ -181,6 +196,9 @@ def prepare(runs: Path) -> None:
         qsched("review", votes, "--out", made / "review")
     if not (made / "metrics" / "metrics-people.html").is_file():
         qsched("metrics", images, votes, "--out", made / "metrics")
+    if not (made / "bench" / "site" / "index.html").is_file():
+        qsched("bench", "run", ROOT / "benchmarks" / "specs" / "tiny.yaml", "--out", made / "bench")
+        qsched("bench", "report", made / "bench")
     database = f"sqlite:///{(runs / 'demo.db').resolve()}"
     study = made / "welcome.yaml"
     if not study.is_file():
@@ -292,13 +310,18 @@ def visit(page: object, shot: Shot, *, base: str, runs: Path) -> None:  # noqa: 
                 page.locator("#feedback-next").click()
             else:
                 page.keyboard.press("ArrowLeft")
-            page.wait_for_timeout(700)
+            page.wait_for_function(
+                "place => location.href !== place || !document.querySelector('.veiled')", arg=page.url
+            )
+            page.wait_for_timeout(300)
     elif shot.name == "links":
         page.goto(base + place.removeprefix("button:"))
         page.locator("form[action$='/links'] button").first.click()
     else:
         page.goto(base + place)
-    page.wait_for_timeout(600)
+    page.wait_for_load_state("load")
+    page.wait_for_function(SHOWN)
+    page.wait_for_timeout(200)
 
 
 def main() -> None:
@@ -308,6 +331,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of pictures, separated by commas")
     given = parser.parse_args()
     names = [name for name in given.only.split(",") if name]
+    if unknown := sorted(set(names) - {shot.name for shot in PICTURES}):
+        raise SystemExit(f"--only {unknown[0]}: the pictures are {', '.join(shot.name for shot in PICTURES)}")
     prepare(given.runs)
     take(given.runs, [shot for shot in PICTURES if not names or shot.name in names])
     total = sum(path.stat().st_size for path in OUT.iterdir())

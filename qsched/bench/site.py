@@ -153,7 +153,7 @@ def _figures(found: ModelResult, baseline: str) -> Iterator[Figure]:
         if len(marks) >= 2:
             y_label = f"win rate against {baseline}"
             drawing = scatter(marks, x_label=label, y_label=y_label, log=log)
-            yield Figure(drawing, note + "Squares: with Q-Sched. Circles: without.")
+            yield Figure(drawing, note + "Squares: with Q-Sched. Circles: without. Arms at one place are side by side.")
 
 
 def _place(arm: ArmResult, axis: str) -> float | None:
