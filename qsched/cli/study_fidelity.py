@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GUESSED_DAMAGE = 0.25
 LEAST_DAMAGE = 0.01
+#: Plain votes of each person on arms of so much damage show who looks only where the difference is obvious.
+STRONG_DAMAGE, STRONG_VOTES = 2.0, 5
 Line = tuple[str, str]
 
 
@@ -105,9 +107,31 @@ def check_lines(
         people, prompts = max(2, found.annotators), max(2, found.prompts)
         assumed = PriceAssumptions(damage=damage, gain=gain, people=people, prompts=prompts)
         lines += _clause_lines(design, clauses, task, assumed, source=source, mixed=mixed)
-    if not fidelity.clauses:
+    if fidelity.clauses:
+        lines.append(("attention", _attention_text(design, fidelity, task, found)))
+    else:
         lines.append(("clauses", "none: without them a certificate is exploratory (fidelity: {clauses: ...})"))
     return lines
+
+
+def _attention_text(design: StudyDesign, fidelity: Fidelity, task: Sequence[PlannedPair], found: StudyEstimate) -> str:
+    from study_server.studies.comparisons import votes_of_pair
+
+    strong = {arm for arm, damage in fidelity.guess.items() if damage >= STRONG_DAMAGE}
+    votes = sum(
+        votes_of_pair(design, pair)
+        for pair in task
+        if pair.triplet is not None
+        and pair.triplet.presentation.value == "plain"
+        and {pair.first_arm, pair.second_arm} - {pair.triplet.reference_arm} <= strong
+    )
+    each = votes / max(found.annotators, 1)
+    text = f"{each:.1f} plain votes of each person on arms guessed at {STRONG_DAMAGE:g} JND or more"
+    if each < STRONG_VOTES:
+        text += (
+            f"; with fewer than {STRONG_VOTES}, people who look only where a difference is obvious may not be noticed"
+        )
+    return text
 
 
 def _asked_votes(design: StudyDesign, task: Sequence[PlannedPair]) -> str:

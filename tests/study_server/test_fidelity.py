@@ -242,6 +242,8 @@ def test_study_check_prices_each_clause(small_image_set, tmp_path):
     assert "at least 90% of prompts under 1 JND: cannot be shown" in words
     assert "needs votes of a preference study" in words
     assert "win rate" not in words
+    assert "6.0 plain votes of each person on arms guessed at 2 JND or more" in words
+    assert "may not be noticed" not in words
 
 
 def test_a_registration_has_the_designs_clauses_and_the_time_before_any_vote(database, make_fidelity, small_image_set):

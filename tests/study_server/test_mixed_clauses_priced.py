@@ -9,7 +9,7 @@ import pytest
 
 from analysis.planning import fidelity_mixed
 from analysis.planning.fidelity_price import Price, PriceAssumptions
-from qsched.cli.study_fidelity import _counts_through_map, _mean_text
+from qsched.cli.study_fidelity import _attention_text, _counts_through_map, _mean_text
 from qsched.records.registration import Clauses, MeanPlan
 
 CLAUSES = Clauses(arm="w4a4", mean=MeanPlan(evidence="mixed"))
@@ -48,3 +48,17 @@ def test_an_arms_own_plain_votes_say_nothing_about_its_map():
     assert _counts_through_map(pair("boosted", "fp16", "w4a4"), ["w4a4"])
     assert _counts_through_map(pair("plain", "fp16", "rung"), ["w4a4"])
     assert not _counts_through_map(pair("plain", "fp16", "w4a4"), ["w4a4"])
+
+
+@pytest.mark.parametrize(("guess", "votes", "noticed"), [(2.2, "6.0", True), (1.0, "0.0", False)])
+def test_plain_votes_on_strong_arms_are_counted_for_each_person(guess: float, votes: str, noticed: bool):
+    fidelity = SimpleNamespace(guess={"w3": guess})
+    pair = SimpleNamespace(
+        first_arm="fp16",
+        second_arm="w3",
+        triplet=SimpleNamespace(presentation=SimpleNamespace(value="plain"), reference_arm="fp16"),
+    )
+    design = SimpleNamespace(votes_of=lambda shown, arms: 30)
+    text = _attention_text(design, fidelity, [pair], SimpleNamespace(annotators=5))
+    assert text.startswith(f"{votes} plain votes of each person")
+    assert ("may not be noticed" in text) is not noticed
