@@ -366,7 +366,9 @@ def main() -> int:
         "pi": round(flag_probability(STAGES, 1.0, PERCEPTION), 4),
     }
     results: dict[str, Result] = {}
-    for cell in (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells(), *people_cells()):
+    cells = (*mean_cells(), *share_cells(), *mixed_cells(), *metric_cells(), *people_cells())
+    names = {cell.name for cell in cells}
+    for cell in cells:
         wanted = not args.only or cell.group in args.only.split(",")
         if not wanted or (args.missing and cell.name in earlier):
             if cell.name in earlier:
@@ -376,7 +378,8 @@ def main() -> int:
         print(cell.name, results[cell.name], flush=True)
         if not args.no_write:
             folder.mkdir(exist_ok=True)
-            text = json.dumps({**record, "cells": results}, indent=1)
+            later = {name: one for name, one in earlier.items() if name in names and name not in results}
+            text = json.dumps({**record, "cells": results | later}, indent=1)
             write_atomic(path, (text + "\n").encode())
     if not args.no_write:
         write_atomic(folder / "certificate.md", document(results, record).encode())
