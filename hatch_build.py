@@ -32,6 +32,10 @@ PLACES = {
 }
 #: They are of the package qsched-tiny-models.
 LEFT_OUT = "qsched/tiny/weights"
+#: What the packages are made of. Whatever else a working copy has there (databases, their secrets, caches) stays out;
+#: tests/packaging/test_names.py says so if a new kind of file is added and not listed.
+SUFFIXES = {".py", ".html", ".css", ".js", ".j2", ".json", ".yaml", ".svg", ".ttf", ".typed", ".mako"}
+_NOT_SOURCES = {"__pycache__", "node_modules", "runs"}
 #: `from analysis.votes import`, `from analysis import` at the beginning of a line, so never a part of a sentence.
 IMPORT = re.compile(r"^([ \t]*from )((?:analysis|study_server)(?:\.[\w.]+)? import )", re.MULTILINE)
 _PLAIN = re.compile(r"^[ \t]*import (?:analysis|study_server)\b", re.MULTILINE)
@@ -67,8 +71,14 @@ def wheel_files(root: Path) -> Iterator[tuple[Path, str]]:
     for folder, place in PLACES.items():
         for path in sorted((root / folder).rglob("*")):
             within = path.relative_to(root).as_posix()
-            if path.is_file() and "__pycache__" not in path.parts and not within.startswith(f"{LEFT_OUT}/"):
+            if path.is_file() and is_source(path.relative_to(root)) and not within.startswith(f"{LEFT_OUT}/"):
                 yield path, f"{place}/{path.relative_to(root / folder).as_posix()}"
+
+
+def is_source(path: Path) -> bool:
+    """Whether a file below the root is one of the package: by its suffix, and in no folder that a tool made."""
+    made = any(part.startswith(".") or part in _NOT_SOURCES for part in path.parts)
+    return path.suffix in SUFFIXES and not made
 
 
 def installed(source: str, path: Path) -> str:

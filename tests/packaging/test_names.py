@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from hatch_build import IMPORT, installed, wheel_files
+from hatch_build import IMPORT, PLACES, SUFFIXES, installed, wheel_files
 from qsched import __version__
 from tests.packaging.conftest import ROOT, UV, command, run
 
@@ -21,6 +21,10 @@ def modules(wheel):
     """The Python files of the wheel, by name."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+
+
+#: What studies and databases leave in a working copy.
+STRAY = {".db", ".db-wal", ".db-shm", ".secret", ".lock"}
 
 
 def stale_names(source):
@@ -69,10 +73,31 @@ def test_imports_are_renamed_and_words_are_not():
 def test_the_wheel_has_every_file_of_the_packages_but_the_weights():
     files = dict(wheel_files(ROOT))
     assert len(set(files.values())) == len(files)
-    left_out = {path for path in (ROOT / "qsched").rglob("*") if path.is_file() and path not in files}
-    assert {path.relative_to(ROOT).parts[:3] for path in left_out if "__pycache__" not in path.parts} == {
-        ("qsched", "tiny", "weights")
-    }
+    there = {path for folder in PLACES for path in (ROOT / folder).rglob("*") if path.is_file()}
+    left_out = {path.relative_to(ROOT) for path in there if path not in files}
+    left_out = {path for path in left_out if path.parts[:3] != ("qsched", "tiny", "weights")}
+    assert {path for path in left_out if "__pycache__" not in path.parts and path.suffix not in STRAY} == set()
+    assert {path.suffix for path in files} == SUFFIXES
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "study.db",
+        "study.db-wal",
+        "study.db.secret",
+        ".env",
+        ".mypy_cache/3.11/a.json",
+        "runs/demo/manifest.json",
+        "x.key",
+    ],
+)
+def test_what_lies_in_a_working_copy_is_no_part_of_the_wheel(tmp_path, stray):
+    for name in ("a.py", "page.html", stray):
+        path = tmp_path / "qsched" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert [place for _, place in wheel_files(tmp_path)] == ["qsched/a.py", "qsched/page.html"]
 
 
 @pytest.mark.slow
