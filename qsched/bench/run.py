@@ -170,8 +170,8 @@ def _next_words(run: _Run, model: ModelSpec, at: StudyPlaces) -> str:
     fix = shown(("study", "preregister", at.slug, *plan, "--out", str(at.preregistration)))
     if run.database is not None:
         return (
-            f"study {at.slug} is in the database; `{fix}` before the first vote, with the same --db. When it "
-            f"has its votes, `qsched study close {at.slug}` and run this command again"
+            f"study {at.slug} is in the database; `{fix}` before the first vote, then `qsched serve`, both with "
+            f"the same --db. When it has its votes, `qsched study close {at.slug}` and run this command again"
         )
     return (
         f"`qsched study check {at.study_yaml}`, create it (`qsched study create`, or --db here), `{fix}`, and let "

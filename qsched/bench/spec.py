@@ -164,12 +164,12 @@ class StudySpec(BenchSection):
 
 
 class ReportSpec(BenchSection):
-    """Options of `qsched winrates` for every preference study, fixed before the votes."""
+    """Options of `qsched winrates` for every preference study, fixed before the votes, with the limits that it has."""
 
     by: Literal["category", "prompt"] | None = None
-    equivalence_margin: float | None = Field(default=None, gt=0, lt=0.5)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    resamples: int = Field(default=1000, ge=1)
+    equivalence_margin: float | None = Field(default=None, ge=0.0001, le=0.4999)
+    confidence: float = Field(default=0.95, ge=0.5, le=0.9999)
+    resamples: int = Field(default=1000, ge=100, le=100_000)
     seed: int = Field(default=0, ge=0)
 
 

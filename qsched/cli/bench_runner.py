@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qsched.bench.steps import Command
@@ -16,7 +16,6 @@ _WITHOUT_MODEL = frozenset({"audit", "certify", "merge", "simulate", "study", "v
 
 def run_here(command: Command) -> int:
     """Run `qsched COMMAND` and return its exit code; an error of ours is raised."""
-    import click
     import typer
 
     from qsched.cli.main import app
@@ -28,14 +27,21 @@ def run_here(command: Command) -> int:
         found = typer.main.get_command(app).main(list(command), prog_name="qsched", standalone_mode=False)
     except SystemExit as end:  # the analysis ends by itself
         found = end.code
-    except click.ClickException as error:
+    except _shown_errors() as error:
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
     finally:
         sys.argv = typed
         if command[0] not in _WITHOUT_MODEL:
             _let_go()
     return found if isinstance(found, int) else 0
+
+
+def _shown_errors() -> Any:
+    """The class of errors that show themselves: click's, or that of the copy which newer versions of typer have."""
+    import typer
+
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def _let_go() -> None:

@@ -14,8 +14,9 @@ from qsched.backbones.find import find_spec
 from qsched.backbones.identity import identity_of
 from qsched.bench.identity import spec_hash
 from qsched.bench.run import OwnDatabase, StepError, run_benchmark
-from qsched.bench.spec import read_benchmark
+from qsched.bench.spec import ReportSpec, read_benchmark
 from qsched.bench.steps import Options
+from qsched.cli.bench_runner import run_here
 from qsched.errors import InputError
 from qsched.generation.arms import parse_arms
 from qsched.records import read_manifest
@@ -267,3 +268,27 @@ def test_nothing_is_made_before_names_and_options_are_checked(tmp_path, options,
     with pytest.raises(InputError, match=message):
         run(begin(tmp_path, text), ran, options=options)
     assert ran.ran == [] and not (tmp_path / "out").exists()
+
+
+def test_a_value_that_a_command_refuses_is_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
+    """Newer versions of typer have a class of errors of their own; theirs ended a run with a traceback."""
+    assert run_here(("winrates", "no-votes.csv", "--out", "r", "--resamples", "20")) == 2
+    assert "resamples" in capfd.readouterr().err
+
+
+def test_a_report_has_the_limits_of_winrates() -> None:
+    import annotated_types
+
+    from analysis import options
+
+    for name, option in (
+        ("confidence", options.Confidence),
+        ("resamples", options.Resamples),
+        ("seed", options.Seed),
+        ("equivalence_margin", options.EquivalenceMargin),
+    ):
+        (info,) = option.__metadata__
+        rules = ReportSpec.model_fields[name].metadata
+        least = next((one.ge for one in rules if isinstance(one, annotated_types.Ge)), None)
+        most = next((one.le for one in rules if isinstance(one, annotated_types.Le)), None)
+        assert (least, most) == (info.min, info.max), name
