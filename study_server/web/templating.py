@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import ClassVar, Protocol
 
 import jinja2
@@ -33,17 +34,23 @@ class StudyHeading:
     language: str
 
 
+@cache
+def _environment() -> jinja2.Environment:
+    """One for all servers of a process, as in tests: compiling a template takes longer than a short visit."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource_folder("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Pages:
     """The templates of this server."""
 
     def __init__(self, *, static_root: str, secure_cookies: bool = False) -> None:
-        self.environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(resource_folder("templates")),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self.environment = _environment()
         self.static_root = static_root
         self._secure_cookies = secure_cookies
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -181,3 +182,11 @@ def test_accounts_are_made_listed_and_refused_at_the_command_line(database, sett
     assert call("remove", "jane").exit_code == 0 and list_accounts(database) == []
     actions = query(database, "SELECT actor, action, detail FROM owner_actions ORDER BY id")
     assert [action for _, action, _ in actions] == ["account created", "account removed"]
+
+
+def test_passwords_are_hashed_with_the_parameters_of_the_library(product_hasher, database):
+    def work(hasher):
+        return hasher.type, hasher.time_cost, hasher.memory_cost, hasher.parallelism, hasher.hash_len, hasher.salt_len
+
+    assert work(product_hasher) == work(PasswordHasher())
+    assert product_hasher.memory_cost >= 19 * 1024 and product_hasher.time_cost >= 2, "the least that OWASP asks for"
