@@ -17,8 +17,7 @@ from qsched.errors import InputError
 if TYPE_CHECKING:
     from study_server.db.database import Database
     from study_server.recruiting.decisions import Joined
-    from study_server.recruiting.platform import Submission
-    from study_server.recruiting.prolific import ProlificApi
+    from study_server.recruiting.platform import RecruitingPlatform, Submission
 
 SLUG = typer.Argument(help=SLUG_HELP)
 LIST = typer.Argument(help="Submission ids, one per line, or a CSV with a column `submission` (people.csv has one).")
@@ -50,7 +49,7 @@ class _Case:
     """A study here and at Prolific, with its submissions."""
 
     database: Database
-    api: ProlificApi
+    api: RecruitingPlatform
     slug: str
     there: str
     submissions: list[Submission]
