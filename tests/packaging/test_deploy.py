@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import ipaddress
 import json
 import re
 import shlex
@@ -161,6 +162,25 @@ def test_a_container_is_built_from_what_the_wheel_is_made_of_and_from_nothing_el
         *project["license-files"],
     }
     assert all((ROOT / name).exists() for name in sources)
+
+
+def test_the_proxy_finds_the_server_after_it_was_made_anew():
+    """nginx looks the name up once. So the server's address is fixed, and nothing asks for a second container."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    address = compose["services"]["server"]["networks"]["default"]["ipv4_address"]
+    (pool,) = compose["networks"]["default"]["ipam"]["config"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(pool["subnet"])
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    assert "compose exec server qsched study create /studies/" in page and "compose run" not in page
+    assert "./studies:/studies:ro" in compose["services"]["server"]["volumes"]
+    seconds = re.search(r"^worker_shutdown_timeout (\d+)s;", (DEPLOY / "nginx.conf").read_text(), re.M)
+    assert int(seconds[1]) < 10  # after which Compose kills
+
+
+def test_the_container_can_take_the_looks_of_a_stopping_rule():
+    """`qsched study look` and `study estimate`, which the server runs, are of the analysis."""
+    (extras,) = re.findall(r'"/src\[(\S+)\]"', (DEPLOY / "Containerfile").read_text())
+    assert extras.split(",") == ["server", "analysis"]
 
 
 def test_the_proxy_gives_every_export_ten_minutes_and_does_not_store_it():
