@@ -81,6 +81,7 @@ def open_database(settings: ServerSettings) -> Database:
     """The database with its newest schema; InputError where it cannot be reached."""
     database = Database(settings)
     try:
+        database.check_encoding()
         upgrade(database)
         follow_database(database.clock_skew_ms())
     except (*DRIVER_ERRORS, SQLAlchemyError) as error:

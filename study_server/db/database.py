@@ -15,6 +15,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
+from qsched.errors import InputError
 from study_server.db.place import FilePlace
 from study_server.db.statements import Dialect, RawConnection, Tx
 from study_server.settings import ServerSettings
@@ -57,6 +58,24 @@ class Database:
         """From now on only this very database is used: the file that is there now, by its place and by its name."""
         if self._place is not None:
             self._place.pin(self._connect_sqlite)
+
+    def check_encoding(self) -> None:
+        """InputError for a PostgreSQL database that keeps bytes, or text in another encoding than ours."""
+        if self.dialect == "sqlite":
+            return
+        connection = self.connect()
+        try:
+            (found,) = connection.execute(
+                "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
+            ).fetchone()
+        finally:
+            connection.close()
+        found = found.decode() if isinstance(found, bytes) else found
+        if found != "UTF8":
+            raise InputError(
+                f"the encoding of the database {self.url.database} is {found}; it must be UTF8, or a prompt could not "
+                f"be stored: createdb --encoding UTF8 --template template0 {self.url.database}"
+            )
 
     def clock_skew_ms(self) -> int:
         """How far this machine's clock is ahead of PostgreSQL's; 0 for SQLite, which has no other clock."""

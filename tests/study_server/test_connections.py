@@ -7,11 +7,15 @@ import contextlib
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
+from qsched.errors import InputError
 from study_server.admin import exporting, figures
 from study_server.db.connections import PER_COMMAND, PER_PROCESS
 from study_server.db.database import Database
+from study_server.owner import existing_database
 from study_server.web.child import CommandFailed, run_command
 from tests.study_server.admin.owning import signed_in
 from tests.study_server.visiting import Visitor, query, serving
@@ -79,6 +83,17 @@ async def test_a_command_has_no_more_connections_than_were_counted_for_it(databa
     commands = (("votes", "export", f"{tmp_path}/v.parquet", "--study", "s"), ("study", "estimate", "s"))
     running = asyncio.gather(*(run_command(database, *words) for words in commands))
     assert await most_connections(database, running) <= PER_COMMAND * len(commands)
+
+
+def test_a_database_of_another_encoding_is_refused_in_words(database_url):
+    url = make_url(database_url)
+    other = url.set(database=f"{url.database}_bytes")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {other.database} TEMPLATE template0 ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    with pytest.raises(InputError, match=f"encoding of the database {other.database} is SQL_ASCII; it must be UTF8"):
+        existing_database(other.render_as_string(hide_password=False))
 
 
 async def most_connections(database, work) -> int:
