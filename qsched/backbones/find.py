@@ -60,9 +60,9 @@ def _found(name_or_path: str, revision: str | None) -> BackboneSpec:
         return _local_spec(folder)
     if (folder / MODULAR_INDEX_NAME).is_file():
         raise BackboneError(
-            f"{name_or_path} is a modular pipeline ({MODULAR_INDEX_NAME}), which qsched does not drive: a call takes "
-            "any keyword, and its blocks ignore what they do not know, given noise included. Use the same weights in "
-            "the ordinary layout, a folder with a model_index.json"
+            f"{name_or_path} is a modular pipeline ({MODULAR_INDEX_NAME}): a call takes any keyword, and its blocks "
+            "ignore what they do not know, given noise included. Convert it once: `qsched convert "
+            f"{name_or_path} --out NEW`; then --backbone NEW"
         )
     if folder.is_dir():
         raise BackboneError(

@@ -51,9 +51,9 @@ def test_an_unknown_name_lists_the_known_ones_and_says_how_a_hub_model_is_used()
         find_spec("runwayml/stable-diffusion-v1-5")
 
 
-def test_a_modular_pipeline_is_refused_with_the_reason(tmp_path) -> None:
+def test_a_modular_pipeline_is_refused_with_the_reason_and_the_command(tmp_path) -> None:
     (tmp_path / "modular_model_index.json").write_text("{}")
-    with pytest.raises(BackboneError, match=r"is a modular pipeline.*given noise included.*ordinary layout"):
+    with pytest.raises(BackboneError, match=r"is a modular pipeline.*given noise included.*qsched convert"):
         find_spec(str(tmp_path))
 
 
