@@ -41,7 +41,7 @@ IMPORT = re.compile(r"^([ \t]*from )((?:analysis|study_server)(?:\.[\w.]+)? impo
 _PLAIN = re.compile(r"^[ \t]*import (?:analysis|study_server)\b", re.MULTILINE)
 
 
-class InstalledNames(BuildHookInterface):  # type: ignore[type-arg]
+class InstalledNames(BuildHookInterface):
     """Builds the wheel from a copy of the packages with the names that they have when installed."""
 
     copy: Path | None = None

@@ -20,7 +20,7 @@ SCRIPT = Path(winrates.__file__)
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """run(*arguments) -> (exit code, stdout, stderr) of `main()`, in this process."""
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
@@ -75,7 +75,7 @@ def test_every_plain_script_finds_the_packages_as_that_one_does() -> None:
 
 
 @pytest.mark.slow
-def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:
     code, _, _ = run(
         votes,
         "--out",
@@ -123,7 +123,7 @@ def test_options_reach_the_settings(run, votes: Path, tmp_path: Path) -> None:  
     assert counted["named annotator"] == 20
 
 
-def test_votes_without_an_estimate_give_a_report_and_exit_code_three(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_votes_without_an_estimate_give_a_report_and_exit_code_three(run, tmp_path: Path) -> None:
     one = simulated_votes({"a": 0.0, "b": 0.0}, votes_each=10)
     two = simulated_votes({"c": 0.0, "d": 0.0}, votes_each=10, seed=2)
     path = tmp_path / "votes.csv"
@@ -144,7 +144,7 @@ def test_votes_without_an_estimate_give_a_report_and_exit_code_three(run, tmp_pa
         ({"kind": "warmpu"}, ["votes.csv:2", "warmpu"]),
     ],
 )
-def test_a_bad_row_ends_with_code_two_its_line_and_no_report(  # type: ignore[no-untyped-def]
+def test_a_bad_row_ends_with_code_two_its_line_and_no_report(
     change: dict[str, str], words: list[str], run, tmp_path: Path
 ) -> None:
     frame = simulated_votes(votes_each=5).with_columns(pl.all().cast(pl.String))
@@ -173,7 +173,7 @@ def test_a_bad_row_ends_with_code_two_its_line_and_no_report(  # type: ignore[no
         (["--title", " \u200b"], ["--title"]),
     ],
 )
-def test_a_bad_option_ends_with_code_two_and_the_choices(  # type: ignore[no-untyped-def]
+def test_a_bad_option_ends_with_code_two_and_the_choices(
     arguments: list[str], words: list[str], run, votes: Path, tmp_path: Path
 ) -> None:
     code, _, err = run(votes, "--out", tmp_path / "out", *QUICK, *arguments)
@@ -182,7 +182,7 @@ def test_a_bad_option_ends_with_code_two_and_the_choices(  # type: ignore[no-unt
 
 
 @pytest.mark.slow
-def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made(run, tmp_path: Path) -> None:
     people = simulated_votes(votes_each=20)
     made = simulated_votes(votes_each=20, simulated=True, seed=2).with_columns(
         pl.col("annotator") + "-sim", pl.col("session") + "-sim"
@@ -200,7 +200,7 @@ def test_mixed_votes_of_people_and_simulation_are_refused_until_a_choice_is_made
 
 
 @pytest.mark.slow
-def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) -> None:
     one = simulated_votes(votes_each=20)
     two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("Which fits the text?").alias("question"))
     path = tmp_path / "votes.parquet"
@@ -214,7 +214,7 @@ def test_two_questions_need_a_choice_and_can_be_compared(run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) -> None:
     one = simulated_votes(votes_each=20)
     two = simulated_votes(votes_each=20, seed=3).with_columns(pl.lit("second").alias("study"))
     path = tmp_path / "votes.parquet"
@@ -227,7 +227,7 @@ def test_two_studies_by_study_are_told_which_option_to_add(run, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_votes", [1, 480])
 @pytest.mark.parametrize("arena", [True, False])
-def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missing(  # type: ignore[no-untyped-def]
+def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missing(
     n_votes: int, arena: bool, run, tmp_path: Path
 ) -> None:
     frame = simulated_votes(votes_each=20).head(n_votes).select("left_arm", "right_arm", "choice", "annotator")
@@ -246,14 +246,14 @@ def test_votes_without_prompt_ids_have_a_report_that_says_why_agreement_is_missi
 
 
 @pytest.mark.slow
-def test_an_annotator_excluded_twice_by_name_is_listed_once(run, votes: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_annotator_excluded_twice_by_name_is_listed_once(run, votes: Path, tmp_path: Path) -> None:
     twice = ("--exclude-annotator", "anno-001") * 2
     assert run(votes, "--out", tmp_path / "out", *QUICK, *twice)[0] == 0
     document = json.loads((tmp_path / "out" / "winrates.json").read_text(encoding="utf-8"))
     assert document["excluded"]["annotators"] == [{"annotator": "anno-001", "reason": "named annotator"}]
 
 
-def test_a_baseline_that_lost_all_its_votes_is_refused_with_the_rule_and_its_remedy(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_baseline_that_lost_all_its_votes_is_refused_with_the_rule_and_its_remedy(run, tmp_path: Path) -> None:
     hasty = (pl.col("left_arm") == "w4a4") | (pl.col("right_arm") == "w4a4")
     frame = simulated_votes(votes_each=20).with_columns(response_ms=pl.when(hasty).then(20).otherwise("response_ms"))
     frame.write_parquet(tmp_path / "votes.parquet")
@@ -263,7 +263,7 @@ def test_a_baseline_that_lost_all_its_votes_is_refused_with_the_rule_and_its_rem
 
 
 @pytest.mark.slow
-def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_simulation_json_beside_the_votes_is_read(run, tmp_path: Path) -> None:
     path = tmp_path / "votes.parquet"
     simulated_votes(votes_each=20, simulated=True).write_parquet(path)
     (tmp_path / "simulation.json").write_text('{"lapse rate": 0.05}', encoding="utf-8")
@@ -281,14 +281,14 @@ def test_the_command_in_the_report_shows_no_password_and_no_output_folder() -> N
     assert shown.startswith("python analysis/winrates.py 'postgresql://me:***@host/db' --title ")
 
 
-def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:  # type: ignore[no-untyped-def]
+def test_help_teaches_with_examples_and_names_the_exit_codes(run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert "winrates votes.parquet --out report/" in out and "no estimate" in out
 
 
 @pytest.mark.slow
-def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_no_control_sequence_of_a_name_reaches_the_terminal(run, tmp_path: Path) -> None:
     path = tmp_path / "votes.parquet"
     simulated_votes({"\x1b[31mred\x07": 0.9, "plain": 0.0}, votes_each=20).write_parquet(path)
     code, out, err = run(path, "--out", tmp_path / "out", *QUICK)
@@ -341,7 +341,7 @@ def test_sequential_intervals_are_given_on_request(run, votes: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_an_arm_that_never_won_is_named_and_can_be_left_out(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_arm_that_never_won_is_named_and_can_be_left_out(run, tmp_path: Path) -> None:
     rows = [("a", "b", ("left", "right")[n % 2], n) for n in range(20)]
     rows += [("a", "lost", "left", n) for n in range(20)] + [("lost", "b", "right", n) for n in range(20)]
     path = tmp_path / "votes.csv"

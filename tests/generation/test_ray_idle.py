@@ -70,7 +70,7 @@ def test_idle_workers_of_a_lost_node_do_not_end_the_run(tmp_path) -> None:
         exceptions=SimpleNamespace(RayActorError=ActorDied, RayTaskError=KeyError),
     )
     pool._workers = [lost_node.worker() for _ in range(4)]
-    pool._new = good_node.worker  # type: ignore[method-assign]
+    pool._new = good_node.worker
     events = list(executor.run([Task(plan.arms[0], batch)]))
     assert [event.pictures for event in events if isinstance(event, Made)] == [[job.key for job in batch]]
     assert sum(isinstance(event, Lost) for event in events) == 4

@@ -16,7 +16,7 @@ EFFORT = Effort(vote=8, arrival=180)
 
 def design(**changes: object) -> StudyPlan:
     given = {"annotators": 2, "prompts": 2, "votes_per_pair": 1, "arms": 4, "adjust": "none"} | changes
-    return StudyPlan(**given)  # type: ignore[arg-type]
+    return StudyPlan(**given)
 
 
 def half_width(plan: StudyPlan, people: int, prompts: int, votes: float) -> float:

@@ -34,7 +34,7 @@ def test_model_and_sample_are_not_swapped() -> None:
 @pytest.mark.parametrize("bad", [0.0, -0.5, float("nan"), float("inf"), True, "1.0", None])
 def test_a_coefficient_that_is_not_a_finite_positive_number_is_refused(bad: object) -> None:
     with pytest.raises(CoefficientError):
-        Coefficients.constant(model=bad)  # type: ignore[arg-type]
+        Coefficients.constant(model=bad)
 
 
 @pytest.mark.parametrize("n", [3, 5])

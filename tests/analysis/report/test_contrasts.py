@@ -44,7 +44,7 @@ def test_each_row_of_the_figure_has_its_own_two_intervals_and_is_filled_only_if_
     with matplotlib.rc_context(RC):
         draft = draw_contrasts(rows, estimate=estimate, margin=0.03, name="contrasts-baseline", which="each")
     axes = draft.figure.axes[0]
-    thin, thick = (bars.get_segments() for bars in axes.collections)  # type: ignore[attr-defined]
+    thin, thick = (bars.get_segments() for bars in axes.collections)
     markers = {
         (x, y): line.get_markerfacecolor()
         for line in axes.lines

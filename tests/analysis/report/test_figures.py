@@ -55,14 +55,14 @@ def test_the_smallest_label_of_a_win_rate_matrix_is_nine_pixels_high_on_the_page
     with matplotlib.rc_context(RC):
         figure = draw_matrix(raw, arms, {}).figure
         figure.draw_without_rendering()
-    points = min(float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text())  # type: ignore[attr-defined]
+    points = min(float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text())
     assert points * 96 / 72 * LEAST_SCALE >= 9
 
 
 def test_the_page_never_shrinks_a_figure_below_its_least_width_however_wide_it_is(make_report: MakeReport) -> None:
     made = make_report(simulated_votes({f"arm{i:02d}": 0.1 * i for i in range(16)}, votes_each=60), by="none")
     width = draw_all(report_sections(made.found), fonts=made.found.fonts, formats=("svg",))["pairs"][0].width_px
-    figure = DrawnFigure("winrates", "", made.page, "", width, {})  # type: ignore[arg-type]
+    figure = DrawnFigure("winrates", "", made.page, "", width, {})
     assert figure.least_px >= LEAST_SCALE * width
     assert f"min-width:{figure.least_px}px" in made.page
     assert (
@@ -117,7 +117,7 @@ def drawn_widths(result: Estimate) -> dict[str, float]:
     with matplotlib.rc_context(RC):
         axes = draw_strengths(result).figure.axes[0]
     names = dict(zip(axes.get_yticks().tolist(), [label.get_text() for label in axes.get_yticklabels()], strict=True))
-    bars = axes.collections[0].get_segments()  # type: ignore[attr-defined]
+    bars = axes.collections[0].get_segments()
     return {names[bar[0][1]]: bar[1][0] - bar[0][0] for bar in bars}
 
 

@@ -48,7 +48,7 @@ def test_the_scenarios_are_all_there_and_named_once():
 
 @pytest.mark.parametrize("taste", ["normal", "t", "bimodal"])
 def test_the_truth_is_what_a_huge_study_finds(taste: str):
-    s = Scenario("x", arms=3, annotators=4000, prompts=4000, votes_each=60, taste=taste)  # type: ignore[arg-type]
+    s = Scenario("x", arms=3, annotators=4000, prompts=4000, votes_each=60, taste=taste)
     _, rate = marginal_truth(s)
     counts = simulate(s, np.random.default_rng(1))
     wins = np.zeros((3, 3))

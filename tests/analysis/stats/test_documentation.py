@@ -23,7 +23,7 @@ def test_the_example_of_the_statistics_page_runs(tmp_path: Path, monkeypatch: py
     (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
     found: dict[str, object] = {}
     exec(compile(example, str(DOCS), "exec"), found)
-    assert found["result"].strengths[0].arm == "arm2"  # type: ignore[attr-defined]
+    assert found["result"].strengths[0].arm == "arm2"
 
 
 @pytest.mark.parametrize("package", [analysis.stats, analysis.votes])

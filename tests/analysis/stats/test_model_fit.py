@@ -54,7 +54,7 @@ def draw(
 def p_values(n: int, **design: float) -> np.ndarray:
     found = []
     for seed in range(n):
-        (counts,) = draw(seed, **design)  # type: ignore[arg-type]  # keyword arguments of one function
+        (counts,) = draw(seed, **design)  # keyword arguments of one function
         test = model_fit(fit_bradley_terry(counts), counts).test
         assert test is not None
         found.append(test.p)

@@ -73,7 +73,7 @@ def test_what_is_not_a_table_of_votes_is_refused_with_what_is_needed() -> None:
     with pytest.raises(InputError, match="frame has no column 'left_arm'"):
         read_votes(pd.DataFrame({"right_arm": ["a"], "choice": ["left"]}))
     with pytest.raises(InputError, match=r"a frame \(pandas, polars\), not int"):
-        read_votes([3])  # type: ignore[list-item]  # on purpose
+        read_votes([3])  # on purpose
     twice = pd.DataFrame([["a", "b", "left", "c"]], columns=["left_arm", "right_arm", "choice", "left_arm"])
     with pytest.raises(InputError, match="left_arm"):
         read_votes(twice)
