@@ -115,9 +115,9 @@ def fill(url: str, votes: int) -> None:
     database.close()
 
 
-def export(url: str, path: Path) -> dict[str, float]:
+def export(url: str, path: Path, study: str = "s") -> dict[str, float]:
     """Seconds, processor seconds and peak MiB of one export command."""
-    command = [sys.executable, "-m", "qsched", "votes", "export", str(path), "--study", "s", "--db", url]
+    command = [sys.executable, "-m", "qsched", "votes", "export", str(path), "--study", study, "--db", url]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -3,8 +3,9 @@
 A study that has a million votes, and 1,000 annotators who think for 5 s, on SQLite and PostgreSQL. Meanwhile an owner's
 page stays open for its news and others are opened every half second, exports of all votes follow each other, and
 thousands of events wait for a receiver that answers late and with an error, and for one that never answers. Afterwards
-every acknowledged vote must be stored once, and no event be gone. `--folder F --prepare` only makes the databases, so
-that the measurement itself is short. Writes benchmarks/results/server_owner.json.
+every acknowledged vote must be stored once, and no event be gone; and one export is made alone, for its processor time
+and memory. `--folder F --prepare` only makes the databases, so that the measurement itself is short. Writes
+benchmarks/results/server_owner.json.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.export import NUMBERS
+from benchmarks.export import NUMBERS, export
 from benchmarks.machine import machine
 from benchmarks.server import PACKAGES, PAIRS, ROOT, SECRET, database, free_port, integrity, report, wait, write_set
 from benchmarks.server_load import LoadResult, StudyServer, drive
@@ -191,6 +192,7 @@ async def measure(kind: str, url: str, place: Path, options: argparse.Namespace)
     found = {"votes": report(kind, f"{options.annotators} thinking 5 s", result), **seen}
     found["integrity"] = integrity(url, result.keys)
     found["webhooks"] = count_events(url, place)
+    found["export alone"] = export(url, place / "alone.parquet", study="set")
     print(f"{kind}: {json.dumps({key: value for key, value in found.items() if key != 'votes'})}", flush=True)
     return found
 

@@ -43,7 +43,7 @@ from study_server.studies.yaml_file import lines_of
 GRACE_SECONDS = 15
 # A vote takes the interpreter some twenty times. While an owner's page is made from thousands of answers it waits this
 # long each time; Python's own 5 ms add up to 100.
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.001
 # New objects between two looks for garbage. Each look goes through the requests that are under way, and nearly nothing
 # here is garbage that needs it: at Python's 700 it took 5 % of a vote's processor time.
 OBJECTS_PER_COLLECTION = 20_000
