@@ -91,6 +91,15 @@ FromCounts = Annotated[
         rich_help_panel=CHOICE,
     ),
 ]
+KeepVotes = Annotated[
+    bool,
+    typer.Option(
+        "--keep-votes",
+        help="Hold all votes in memory. Parquet files with more than 3,000,000 are else counted a batch at a time, and "
+        "the report names what counts do not have (docs/counts.md).",
+        rich_help_panel=CHOICE,
+    ),
+]
 ManyFiles = Annotated[list[str], typer.Argument(help="Parquet files of votes, any number of them.", show_default=False)]
 CountsFolder = Annotated[
     Path, typer.Option("--out", help="Folder for the counts; created if it does not exist.", show_default=False)

@@ -39,6 +39,7 @@ app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 def winrates(
     votes: options.OptionalVotes = None,
     from_counts: options.FromCounts = None,
+    keep_votes: options.KeepVotes = False,
     out: options.Out = Path("report"),
     title: options.Title = "Preference study",
     wording: options.Wording = "",
@@ -96,7 +97,7 @@ def winrates(
     Exit code 0: done. 3: the report is written but the votes give no estimate, and it says why. 2: bad input.
     """
     from analysis.report import ReportSettings, find, write_report
-    from analysis.report.counted import find_counted
+    from analysis.report.counted import find_counted, find_large
     from analysis.report.kit.command import shown_command
     from analysis.report.subjects.certificate import read_certificate
     from analysis.report.subjects.looks import find_looks
@@ -150,11 +151,19 @@ def winrates(
         command=shown_command(sys.argv, script="analysis/winrates.py"),
     )
     if from_counts is not None:
-        if (weights, columns, outcome, looks) != (None, None, None, None):
-            raise InputError("--weights, --map, --outcome and --looks are about files of votes, not about counts.")
+        if keep_votes or (weights, columns, outcome, looks) != (None, None, None, None):
+            raise InputError(
+                "--weights, --map, --outcome, --keep-votes and --looks are about files of votes, not about counts."
+            )
         found = find_counted(from_counts, settings)
         report_done(found, write_report(found, out)[0])
         return
+    if looks is None and not (keep_votes or yes or weights or columns or outcome):
+        large = find_large(votes, settings)
+        if large is not None:
+            typer.echo(f"  {large.notes[0]}")
+            report_done(large, write_report(large, out)[0])
+            return
     table = read_votes(
         votes,
         allow_mixed=study is not None or settings.by == "study",

@@ -1,7 +1,10 @@
-"""The findings from counts instead of votes (`--from-counts`): the same estimate, and what counts do not say."""
+"""The findings from counts instead of votes (`--from-counts`, or of large files): the same estimate, and what counts do
+not say."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +19,27 @@ from analysis.report.subjects.influence import find_influence
 from analysis.report.subjects.pairs import find_raw_pairs
 from analysis.report.subjects.session import session_of_counts
 from analysis.stats.counted import read_counts
-from analysis.votes.account import read_account
+from analysis.stats.counts import VoteCounts
+from analysis.votes.account import CountsAccount, read_account
+from analysis.votes.batches import rows_of_parquet
+from analysis.votes.counting import count_files
 from analysis.votes.exclude import ExclusionRules
 from qsched.records import InputError
+from qsched.records.stopping import looks_beside
 
-NOT_IN_COUNTS = (
-    "This report is from counts of votes, not from votes. The estimate, its intervals and the raw rates are those of "
-    "the votes themselves. Counts do not have, so the report does not show: categories and other questions, "
-    "covariates, the order and the times of answers, agreement on items (kappa, alpha), how single annotators "
-    "behaved, repeats, dates, example pictures, and the estimate with excluded votes put back."
+_LACKING = (
+    "The estimate, its intervals and the raw rates are those of the votes themselves. Counts do not have, so the "
+    "report does not show: categories and other questions, covariates, the order and the times of answers, agreement "
+    "on items (kappa, alpha), how single annotators behaved, repeats, dates, example pictures, and the estimate with "
+    "excluded votes put back."
+)
+NOT_IN_COUNTS = f"This report is from counts of votes, not from votes. {_LACKING}"
+#: Parquet files with more votes than these are counted, unless an option needs the votes themselves.
+MOST_VOTES_KEPT = 3_000_000
+LARGE = (
+    "The files have {n:,} votes. More than {most:,} are counted a batch at a time, so this report is from counts of "
+    "votes: one vote that is in two files, or far apart in one, counts twice. " + _LACKING + " With --keep-votes all "
+    "votes are held in memory, and the report has these parts."
 )
 #: Of counts that came without an account: nothing is known to have been left out.
 NO_RULES = ExclusionRules(
@@ -37,8 +52,39 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
     _refuse_options(settings)
     counts = read_counts(folder)
     account = read_account(folder, round(counts.n_votes))
+    sources = (str(folder), *(source for source in account.sources if source != str(folder)))
+    return _findings(
+        counts,
+        account.model_copy(update={"sources": sources}),
+        replace(settings, rules=account.rules or NO_RULES),
+        NOT_IN_COUNTS,
+    )
+
+
+def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | None:
+    """The findings of large parquet files, counted a batch at a time; None if the votes themselves have to be read.
+
+    That is so if they are few, if an option needs them, or if they cannot be counted or have no estimate: whoever reads
+    them then says why.
+    """
+    n = rows_of_parquet(files)
+    if n is None or n <= MOST_VOTES_KEPT or any(_of_votes(settings).values()):
+        return None
+    if any(looks_beside(Path(file)).is_file() for file in files):
+        return None
+    try:
+        counted = count_files(files, settings.rules, study=settings.study, question=settings.question)
+    except InputError:
+        return None
+    with tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
+        counted.write(Path(folder))
+        counts = read_counts(folder)
+    found = _findings(counts, counted.account, settings, LARGE.format(n=n, most=MOST_VOTES_KEPT))
+    return None if found.estimate is None else found
+
+
+def _findings(counts: VoteCounts, account: CountsAccount, settings: ReportSettings, note: str) -> Findings:
     exclusions = account.report()
-    settings = replace(settings, rules=account.rules or NO_RULES)
     refuse_baseline(settings.baseline, counts.arms, exclusions)
     existence, found = estimate_of(counts, settings.estimate)
     has_annotators = "annotator" in counts.clusters
@@ -55,7 +101,7 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
     n = round(counts.n_votes)
     return Findings(
         settings=settings,
-        sources=(str(folder), *(source for source in account.sources if source != str(folder))),
+        sources=account.sources,
         study=account.study,
         question=account.question,
         n_elsewhere=0,
@@ -86,20 +132,27 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
         image_set=None,
         fonts=fonts,
         warnings=tuple(dict.fromkeys(warnings)),
-        notes=tuple(dict.fromkeys((NOT_IN_COUNTS, *exclusions.notes, *(found.notes if found else ())))),
+        notes=tuple(dict.fromkeys((note, *exclusions.notes, *(found.notes if found else ())))),
         versions=used_versions(),
     )
 
 
-def _refuse_options(settings: ReportSettings) -> None:
-    """Options that would be silently without effect are errors."""
-    needs_votes = {
+def _of_votes(settings: ReportSettings) -> dict[str, bool]:
+    """Options that are about what counts do not have, and whether they were given."""
+    return {
         "--by": settings.by not in (None, "none"),
         "--covariate": bool(settings.covariates),
         "--sequential": settings.sequential,
         "--assist": settings.assist is not None,
         "--image-set": settings.image_set is not None,
         "--looks": settings.looks is not None,
+    }
+
+
+def _refuse_options(settings: ReportSettings) -> None:
+    """Options that would be silently without effect are errors."""
+    needs_votes = {
+        **_of_votes(settings),
         "--study": settings.study is not None,
         "--question": settings.question is not None,
         "an exclusion option": settings.rules != ExclusionRules(),

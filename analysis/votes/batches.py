@@ -64,6 +64,17 @@ def _chosen(votes: VotesTable, column: str, value: str | None, path: Path) -> Vo
     return votes.with_frame(votes.frame.filter(pl.col(column) == value))
 
 
+def rows_of_parquet(files: Sequence[str]) -> int | None:
+    """How many rows parquet files have together, by their own word; None if one of them is not such a file."""
+    paths = [Path(file) for file in files]
+    if not all(path.suffix in ENDINGS and path.is_file() for path in paths):
+        return None
+    try:
+        return sum(int(pl.scan_parquet(path).select(pl.len()).collect().item()) for path in paths)
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+
+
 def _raw(path: Path) -> Iterator[tuple[int, pl.DataFrame]]:
     """(number of the first row, rows) of a parquet file."""
     try:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from analysis.options import EXCLUSIONS
 from analysis.report import ReportSettings, find, write_report
-from analysis.report.counted import NOT_IN_COUNTS, find_counted
+from analysis.report.counted import NOT_IN_COUNTS, find_counted, find_large
 from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules, read_votes
 from analysis.votes.__main__ import app as votes_app
@@ -159,3 +159,43 @@ def test_the_report_from_counts_of_a_study_that_was_looked_at_warns(tmp_path: Pa
     done = CliRunner().invoke(votes_app, ["count", str(tmp_path / "v.parquet"), "--out", str(tmp_path / "counts")])
     assert done.exit_code == 0 and "as if nobody had looked" in done.output
     assert any("v.looks.json" in words for words in find_counted(tmp_path / "counts", SETTINGS).warnings)
+
+
+def test_large_files_are_counted_with_the_same_numbers_and_the_page_says_what_is_missing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    votes = [str(folder / "votes.parquet")]
+    arguments = [*votes, "--method", "sandwich", "--formats", "svg", "--by", "none"]
+    whole = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "whole")])
+    monkeypatch.setattr("analysis.report.counted.MOST_VOTES_KEPT", 100)
+    large = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "large")])
+    assert whole.exit_code == large.exit_code == 0, large.output
+    assert "More than 100 are counted" in large.output and "More than" not in whole.output
+    one, other = (
+        json.loads((tmp_path / name / "winrates.json").read_text(encoding="utf-8")) for name in ("whole", "large")
+    )
+    for key in SAME:
+        assert numbers(one[key]) == numbers(other[key]), key
+    assert one["settings"]["sources"] == other["settings"]["sources"] == votes
+    page = (tmp_path / "large" / "report.html").read_text(encoding="utf-8")
+    assert "how single annotators behaved" in page and "With --keep-votes all votes are" in page
+    kept = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "kept"), "--keep-votes"])
+    assert "More than 100" not in kept.output
+
+
+def test_large_files_are_read_whole_if_something_needs_their_votes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.report.counted.MOST_VOTES_KEPT", 100)
+    votes = [str(folder / "votes.parquet")]
+    assert find_large(votes, SETTINGS) is not None
+    assert find_large(votes, replace(SETTINGS, sequential=True)) is None
+    assert find_large(votes, replace(SETTINGS, study="two")) is None, "whoever reads the votes names the studies"
+    frame = pl.read_parquet(votes[0])
+    frame.write_csv(tmp_path / "v.csv")
+    assert find_large([str(tmp_path / "v.csv")], SETTINGS) is None
+    loses = pl.when(pl.col("left_arm") == "arm0").then(pl.lit("right")).when(pl.col("right_arm") == "arm0")
+    frame.with_columns(choice=loses.then(pl.lit("left")).otherwise(pl.col("choice"))).write_parquet(
+        tmp_path / "v.parquet"
+    )
+    assert find_large([str(tmp_path / "v.parquet")], SETTINGS) is None, "arms without an estimate are left out of votes"
