@@ -31,7 +31,7 @@ from tests.conftest import ARMS, write_image_set
 from tests.study_server.test_triplet_votes import TripletVisitor
 from tests.study_server.visiting import Visitor, query, serving
 
-PLAN = "--include-simulated"
+PLAN = "--include-simulated --resamples 100 --formats svg"
 
 
 def test_the_chain_is_the_one_that_is_documented():

@@ -60,7 +60,9 @@ def test_the_smallest_label_of_a_win_rate_matrix_is_nine_pixels_high_on_the_page
 
 
 def test_the_page_never_shrinks_a_figure_below_its_least_width_however_wide_it_is(make_report: MakeReport) -> None:
-    made = make_report(simulated_votes({f"arm{i:02d}": 0.1 * i for i in range(16)}, votes_each=60), by="none")
+    made = make_report(
+        simulated_votes({f"arm{i:02d}": 0.1 * i for i in range(16)}, votes_each=60), drawn=True, by="none"
+    )
     width = draw_all(report_sections(made.found), fonts=made.found.fonts, formats=("svg",))["pairs"][0].width_px
     figure = DrawnFigure("winrates", "", made.page, "", width, {})
     assert figure.least_px >= LEAST_SCALE * width
@@ -75,7 +77,9 @@ def test_a_character_that_no_font_has_gives_one_warning_of_ours_that_names_the_a
     formats: tuple[Format, ...] = ("svg", "png", "pdf")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        made = make_report(simulated_votes({f"x{NOWHERE}": 0.2, "plain": 0.0}, votes_each=10), formats=formats)
+        made = make_report(
+            simulated_votes({f"x{NOWHERE}": 0.2, "plain": 0.0}, votes_each=10), drawn=True, formats=formats
+        )
     boxes = [warning for warning in made.document["warnings"] if "boxes" in warning]
     assert len(boxes) == 1
     assert repr(f"x{NOWHERE}") in boxes[0] and "'plain'" not in boxes[0] and "Install" in boxes[0]

@@ -24,7 +24,12 @@ def hostile(make_report: MakeReport, tmp_path_factory: pytest.TempPathFactory) -
     votes = simulated_votes(strengths, n_annotators=20, votes_each=60)
     folder = write_image_set(tmp_path_factory.mktemp("set") / "set", votes, sizes={SCRIPT: 10**6, FORMULA: 2 * 10**6})
     return make_report(
-        votes, title=f"Title {SCRIPT}", image_set=folder, simulation={SCRIPT: FORMULA}, command=f"x '{SCRIPT}'"
+        votes,
+        drawn=True,
+        title=f"Title {SCRIPT}",
+        image_set=folder,
+        simulation={SCRIPT: FORMULA},
+        command=f"x '{SCRIPT}'",
     )
 
 

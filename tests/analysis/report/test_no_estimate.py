@@ -22,7 +22,7 @@ def halves(make_report: MakeReport) -> Report:
     """Two groups of arms that were never compared with each other."""
     one = simulated_votes({"a": 0.2, "b": 0.0}, seed=1)
     two = simulated_votes({"c": 0.5, "d": 0.0}, seed=2).with_columns(pl.col("session") + "-2", pl.col("pair_id") + "-2")
-    return make_report(pl.concat([one, two]))
+    return make_report(pl.concat([one, two]), drawn=True)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def never_won(make_report: MakeReport) -> Report:
     votes = simulated_votes({"a": 0.2, "b": 0.0, "loser": -9.0}, tie_share=0.0, taste=0.0)
     lost = pl.col("left_arm").eq("loser"), pl.col("right_arm").eq("loser")
     choice = pl.when(lost[0]).then(pl.lit("right")).when(lost[1]).then(pl.lit("left")).otherwise(pl.col("choice"))
-    return make_report(votes.with_columns(choice.alias("choice")))
+    return make_report(votes.with_columns(choice.alias("choice")), drawn=True)
 
 
 def test_the_document_says_no_estimate_and_still_follows_its_schema(halves: Report) -> None:
@@ -95,7 +95,7 @@ def test_a_model_of_ties_without_an_estimate_blames_the_ties_and_not_the_graph(
     make_report: MakeReport, model: Model, tie_share: float, cause: str
 ) -> None:
     votes = simulated_votes(tie_share=tie_share, votes_each=20)
-    made = make_report(votes, estimate=EstimateSettings(model=model, resamples=200))
+    made = make_report(votes, drawn=True, estimate=EstimateSettings(model=model, resamples=200))
     check_schema(made.document)
     paragraphs, references = methods_paragraphs(made.found)
     for text in (" ".join(summary_points(made.found)), " ".join(paragraphs)):
@@ -110,7 +110,7 @@ def test_a_model_of_ties_without_an_estimate_blames_the_ties_and_not_the_graph(
 
 def test_arms_on_one_side_only_blame_the_position_effect(make_report: MakeReport) -> None:
     votes = simulated_votes({"a": 0.2, "b": 0.0}).filter(pl.col("left_arm") == "a")
-    made = make_report(votes, estimate=EstimateSettings(position_effect=True, resamples=200), by="none")
+    made = make_report(votes, drawn=True, estimate=EstimateSettings(position_effect=True, resamples=200), by="none")
     assert "position effect" in summary_points(made.found)[0]
     methods = " ".join(methods_paragraphs(made.found)[0])
     assert "effect of the left position" in methods and "strongly connected" not in methods

@@ -34,7 +34,7 @@ def test_a_category_without_an_estimate_is_named_and_the_others_are_still_compar
     lost = pl.when(pl.col("left_arm") == "w4a4").then(pl.lit("right")).otherwise(pl.lit("left"))
     involved = (pl.col("left_arm") == "w4a4") | (pl.col("right_arm") == "w4a4")
     one_sided = votes.with_columns(pl.when(food & involved).then(lost).otherwise(pl.col("choice")).alias("choice"))
-    made = make_report(one_sided)
+    made = make_report(one_sided, drawn=True)
     by_name = {row["name"]: row for row in made.document["strata"]["strata"]}
     assert by_name["food"]["strengths"] == [] and "w4a4" in by_name["food"]["problem"]
     assert by_name["city"]["strengths"] and made.document["estimate"]

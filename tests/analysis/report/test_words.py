@@ -122,6 +122,6 @@ def test_simulated_votes_are_called_simulated_before_anything_else(report: Repor
 
 
 def test_one_annotator_and_one_prompt_are_too_few_and_not_without_ids(make_report: MakeReport) -> None:
-    made = make_report(simulated_votes(n_annotators=1, n_prompts=1, votes_each=60, seed=4))
+    made = make_report(simulated_votes(n_annotators=1, n_prompts=1, votes_each=60, seed=4), drawn=True)
     text = " ".join(summary_points(made.found))
     assert "1 annotator and 1 prompt are too few to show it" in text and "no ids" not in text
