@@ -56,7 +56,7 @@ def price(
         _option(
             "What the mean clause assumes of it in plain votes: prompt_sd of the registration.", ASSUMED, min=0, max=2
         ),
-    ] = 0.8,
+    ] = 0.5,
     lapse: Annotated[float, _option("Lapse rate.", ASSUMED, min=0, max=0.5)] = 0.05,
     power: Annotated[float, _option("Probability with which a clause is to be shown.", STUDY, min=0.5, max=0.99)] = 0.8,
     plain_seconds: Annotated[float, _option("Seconds a plain vote takes.", ASSUMED, min=0.1)] = 12.0,

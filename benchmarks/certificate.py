@@ -42,16 +42,12 @@ from benchmarks.certificate_studies import (
 )
 from benchmarks.machine import machine
 from qsched.files import write_atomic
-from qsched.records.registration import Registration
 from qsched.simulation.observers import WORLDS, ObserverPopulation, draw_damage
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 0.5
 PEOPLE = 40
 PROMPTS = 100
-#: Plain votes of the arm, and the spread over prompts that a registration assumes if it says nothing.
-VOTES = 440
-REGISTERED_SD: float = Registration.model_fields["prompt_sd"].default
 Result = dict[str, float | int | str]
 #: What is a share of the studies, in the order of the table's columns.
 SHARES = ("covered", "shown", "noticed", "fallen back", "refused")
@@ -71,26 +67,36 @@ def mean_cells() -> list[Cell]:
     """Plain votes: the 95 % upper bound of the mean damage, and the power of "mean under 0.5 JND"."""
     cells = []
 
-    def add(text: str, target: str, world: str, damage: float, *, votes: int = VOTES, **options: Any) -> None:
-        name = f"{text}, {world}, D = {damage}, {votes:,} votes"
-        cells.append(Cell("mean", name, target, _mean_study(world, damage, votes=votes, **options)))
+    def add(name: str, target: str, world: str, damage: float, **options: Any) -> None:
+        cells.append(Cell("mean", name, target, _mean_study(world, damage, **options)))
 
-    add("pooled", "coverage >= .94, shown >= .80", "lognormal", 0.25)
+    for damage, nodes, target in (
+        (0.25, 1, "coverage >= .94, shown >= .80"),
+        (0.5, 1, "coverage >= .94"),
+        (0.25, NODES, "coverage >= .94"),
+        (0.5, NODES, "coverage >= .94"),
+        (1.5, NODES, "coverage >= .90"),
+        (1.5, 1, "none: the pooled model is not for strong damage"),
+    ):
+        model = "pooled" if nodes == 1 else "hierarchical"
+        add(f"{model}, lognormal, D = {damage}, 400 votes", target, "lognormal", damage, nodes=nodes)
     for world in WORLDS:
-        add("pooled", "coverage >= .94", world, 0.5)
-    add("pooled", "none: power in this world", "two groups", 0.25)
-    add("pooled", "none: the pooled model is not for strong damage", "lognormal", 1.5)
-    add("pooled, 40 people with 100 votes each", "coverage >= .94", "lognormal", 0.5, votes=4000)
-    add("pooled, 10 people with 44 votes each", "coverage >= .94", "lognormal", 0.25, people=10)
-    for world, damage in (("lognormal", 0.25), ("two groups", 0.5)):
-        add("pooled, prompt_sd 0.5 registered", "none: the narrower spread", world, damage, prompt_sd=PROMPT_SD)
-    for damage, target in ((0.25, "coverage >= .94"), (0.5, "coverage >= .94"), (1.5, "coverage >= .90")):
-        add("hierarchical", target, "lognormal", damage, votes=400, nodes=NODES)
+        if world != "lognormal":
+            add(f"pooled, {world}, D = 0.5, 400 votes", "coverage >= .94", world, 0.5)
+    for damage, wanted in ((0.5, "coverage >= .94"), (0.25, "none: what the wider spread costs")):
+        name = f"pooled, two groups, D = {damage}, 400 votes, prompt_sd 0.8 registered"
+        add(name, wanted, "two groups", damage, prompt_sd=0.8)
+    name = "pooled, lognormal, D = 0.25, 450 votes, prompt_sd 0.8 registered"
+    add(name, "none: what the wider spread costs", "lognormal", 0.25, votes=450, prompt_sd=0.8)
+    name = "pooled, lognormal, D = 0.5, 4,000 votes of 40 people"
+    add(name, "coverage >= .94", "lognormal", 0.5, votes=4000)
+    name = "pooled, lognormal, D = 0.25, 10 people with 40 votes each"
+    add(name, "coverage >= .94", "lognormal", 0.25, people=10)
     return cells
 
 
 def _mean_study(
-    world: str, damage: float, *, votes: int, nodes: int = 1, people: int = PEOPLE, prompt_sd: float = REGISTERED_SD
+    world: str, damage: float, *, nodes: int = 1, votes: int = 400, people: int = PEOPLE, prompt_sd: float = PROMPT_SD
 ) -> Callable[[np.random.Generator], dict[str, float]]:
     def study(rng: np.random.Generator) -> dict[str, float]:
         made = simulate_study(
@@ -196,30 +202,30 @@ def people_cells() -> list[Cell]:
     """Plain votes when some people look only where the difference is obvious: the mean clause under 0.5 JND."""
     clean, caught = "refused <= .02", "shown <= .05"
     return [
-        Cell("people", "everybody looks, D = 0.25, 440 votes", clean, people_study(0.25, votes=440)),
+        Cell("people", "everybody looks, D = 0.25, 400 votes", clean, people_study(0.25, votes=400)),
         Cell(
             "people",
-            "everybody looks, D = 0.25, 440 votes and 200 at 2.5 JND",
+            "everybody looks, D = 0.25, 400 votes and 200 at 2.5 JND",
             clean,
-            people_study(0.25, votes=440, strong=200),
+            people_study(0.25, votes=400, strong=200),
         ),
         Cell(
             "people",
             "the same, sensitivity differs by .5 where .3 is assumed",
             "none: a wrong assumption",
-            people_study(0.25, votes=440, strong=200, sensitivity_sd=0.5),
+            people_study(0.25, votes=400, strong=200, sensitivity_sd=0.5),
         ),
         Cell(
             "people",
-            "half of the people at random, D = 0.8, 440 votes",
+            "half of the people at random, D = 0.8, 400 votes",
             "none: no strong arm",
-            people_study(0.8, votes=440, blind=0.5),
+            people_study(0.8, votes=400, blind=0.5),
         ),
         Cell(
             "people",
-            "half at random, D = 0.8, 440 votes and 200 at 2.5 JND",
+            "half at random, D = 0.8, 400 votes and 200 at 2.5 JND",
             caught,
-            people_study(0.8, votes=440, strong=200, blind=0.5),
+            people_study(0.8, votes=400, strong=200, blind=0.5),
         ),
         Cell(
             "people",
@@ -229,15 +235,15 @@ def people_cells() -> list[Cell]:
         ),
         Cell(
             "people",
-            "a quarter at random, D = 0.8, 440 votes and 200 at 2.5 JND",
+            "a quarter at random, D = 0.8, 400 votes and 200 at 2.5 JND",
             caught,
-            people_study(0.8, votes=440, strong=200, blind=0.25),
+            people_study(0.8, votes=400, strong=200, blind=0.25),
         ),
         Cell(
             "people",
-            "three quarters not sure, D = 0.8, 440 votes and 200 at 2.5 JND",
+            "three quarters not sure, D = 0.8, 400 votes and 200 at 2.5 JND",
             caught,
-            people_study(0.8, votes=440, strong=200, blind=0.75, how="not sure"),
+            people_study(0.8, votes=400, strong=200, blind=0.75, how="not sure"),
         ),
     ]
 

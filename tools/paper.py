@@ -41,7 +41,7 @@ RUNS: dict[str, Runs] = {
         ),
     ),
     "price": (
-        (f"{_PRICE} --arms 1", ("396", "349", "2,620")),
+        (f"{_PRICE} --arms 1", ("355", "349", "2,620")),
         (f"{_PRICE} --arms 8", ("954",)),
         (f"{_PRICE} --arms 1 {_ALIKE}", ("329", "192", "1,781")),
         (f"{_PRICE} --arms 8 {_ALIKE}", ("588",)),

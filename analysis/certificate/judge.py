@@ -9,7 +9,7 @@ from typing import cast
 import polars as pl
 
 from analysis.certificate.attention import MOST_RANDOM, NAMES, random_share_borne, refuse_inattentive
-from analysis.certificate.mean import judge_mean, plain_mean
+from analysis.certificate.mean import POOLED_UP_TO, judge_mean, plain_mean
 from analysis.certificate.preference import judge_preference
 from analysis.certificate.prompts import judge_content, judge_share, read_content
 from analysis.certificate.registration import Registered
@@ -32,6 +32,8 @@ from qsched.records.registration import MeanPlan, Registration
 OTHER_RULES = (0.6, 0.85)
 #: A share of votes cast at random, off the traps, under which the mean clause is shown beside.
 SOME_RANDOM = 0.1
+#: A spread over prompts at which the pooled bound also holds where a third of the prompts has most of the damage.
+WIDER_SPREAD = 0.8
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,17 @@ def _exploratory(table: TripletTable, registered: Registered) -> tuple[str, ...]
 
 
 def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str, str], ...]:
-    """The mean clause with random votes off the traps, and under other trap rules."""
+    """The mean clause with random votes off the traps, with prompts that differ more, and under other trap rules."""
     plan = registered.plan
     if plan.mean is None:
         return ()
     kept = screen(table, TrapRule(share=plan.traps.share, least=plan.traps.least)).table
     found = plain_mean(code_triplets(kept), plan, plan.mean, claim="", blind=SOME_RANDOM)
     rows = [(f"plain votes, {SOME_RANDOM:.0%} cast at random off the traps", f"{found.verdict}: {found.finding}")]
+    if plan.mean.limit <= POOLED_UP_TO and plan.prompt_sd < WIDER_SPREAD:
+        wider = plan.model_copy(update={"prompt_sd": WIDER_SPREAD})
+        found = plain_mean(code_triplets(kept), wider, plan.mean, claim="")
+        rows.append((f"plain votes, spread over prompts {WIDER_SPREAD:g}", f"{found.verdict}: {found.finding}"))
     for share in OTHER_RULES:
         try:
             some = screen(table, TrapRule(share=share, least=plan.traps.least))

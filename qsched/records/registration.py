@@ -91,5 +91,5 @@ class Registration(Clauses):
     registered_at: AwareDatetime
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     people_sd: float = Field(default=0.3, ge=0, le=1)
-    prompt_sd: float = Field(default=0.8, ge=0, le=2)
+    prompt_sd: float = Field(default=0.5, ge=0, le=2)
     traps: TrapPlan = TrapPlan()

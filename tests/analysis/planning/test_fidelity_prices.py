@@ -60,9 +60,9 @@ def test_the_plain_price_shows_the_clause_as_often_as_it_says():
 
 
 def test_plain_votes_are_priced_under_the_spread_that_the_clause_assumes():
-    wide, narrow = (plain_price(0.5, replace(A, registered_prompt_sd=sd)).votes for sd in (0.8, 0.5))
-    assert wide is not None and narrow is not None and 1.05 < wide / narrow < 1.2
-    assert plain_price(0.5, A).votes == wide, "what a registration assumes if it says nothing"
+    wide, default = (plain_price(0.5, replace(A, registered_prompt_sd=sd)).votes for sd in (0.8, 0.5))
+    assert wide is not None and default is not None and 1.05 < wide / default < 1.2
+    assert plain_price(0.5, A).votes == default, "what a registration assumes if it says nothing"
 
 
 def test_a_few_people_are_never_enough_and_the_price_says_so():
