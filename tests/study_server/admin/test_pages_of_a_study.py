@@ -136,7 +136,8 @@ async def test_platform_ids_are_an_owners_not_a_viewers(settings, database, make
         await Visitor(browser()).enter("?PROLIFIC_PID=pid-7")
         owner = await signed_in(browser(), database)
         viewer = await signed_in(browser(), database, role="viewer")
-        assert "pid-7" in await owner.page("/studies/s/payments")
+        paid = await owner.page("/studies/s/payments")
+        assert "pid-7" in paid and "nobody who could be paid" not in paid
         assert "pid-7" not in await viewer.page("/studies/s/payments")
         assert (await viewer.client.get("/admin/studies/s/people.csv")).status_code == 403
         file = await owner.client.get("/admin/studies/s/people.csv")
@@ -375,6 +376,7 @@ async def test_tables_say_states_and_kinds_in_words(settings, database, make_stu
                 text = words(await owner.page(f"/studies/s{page}"))
                 assert not re.search(r"\b(active|screened_out|not_understood|instructed|warmup)\b", text), (page, text)
         page = words(await owner.page(f"/studies/s/people/{person}"))
+        assert "nobody who could be paid" in await owner.page("/studies/s/payments"), "an open link has no platform ids"
     assert "attention check" in page and "warm-up" in page
 
 
