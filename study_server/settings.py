@@ -65,6 +65,14 @@ class ServerSettings(BaseModel):
             raise ValueError("secret_key is shorter than 32 characters; make one with: openssl rand -hex 32")
         return self
 
+    @field_validator("secret_key", "metrics_token")
+    @classmethod
+    def _filled_in(cls, value: SecretStr | None) -> SecretStr | None:
+        # Some versions of podman-compose hand ${NAME:-} on as it stands, and everybody knows it.
+        if value is not None and value.get_secret_value().startswith("${"):
+            raise ValueError("it begins with ${: nobody put a value in its place; set the variable itself")
+        return value
+
     @property
     def is_sqlite(self) -> bool:
         """True where the database is one file."""
