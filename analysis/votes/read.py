@@ -25,17 +25,9 @@ OF_A_SOURCE = tuple(name for name in SCHEMA if name not in ("source", "row"))
 
 #: Columns by which triplet votes are known: ours, and those of AIC-3 files.
 _TRIPLETS = (
-    {"reference_arm", "left_arm", "right_arm", "presentation", "answer"},
+    {"reference_arm", "presentation", "answer"},
     {"codec_left", "dlevel_left", "codec_right", "dlevel_right", "response"},
 )
-
-
-def _refuse_triplets(source: Source) -> None:
-    if any(columns <= set(source.columns) for columns in _TRIPLETS):
-        raise InputError(
-            f"{source.name} holds triplet votes, answers to which picture differs more from a reference. They are no "
-            "preferences: `qsched jnd` scores them, `qsched certify` judges what they show."
-        )
 
 
 def read_votes(
@@ -74,7 +66,6 @@ def read_votes(
     weighted = () if weights in (None, NONE) else (str(weights),)
     extras = [(*extra_columns(covariates, source.columns, source=source.name), *weighted) for source in opened]
     for source in opened:
-        _refuse_triplets(source)
         check_weights(source, weights)
     # A file with our columns or arena-style ones needs no layout unless something was said of its columns.
     layouts = [
@@ -121,7 +112,7 @@ def style_of(source: Source) -> Style | None:
     """Whether a source has our columns or arena-style ones; None if neither; InputError if one of them is missing."""
     if all(column in source.columns for column in ESSENTIAL):
         return "qsched"
-    if {"reference_arm", "presentation", "answer"} <= set(source.columns):
+    if any(columns <= set(source.columns) for columns in _TRIPLETS):
         raise InputError(
             f"{source.name} holds triplet votes of a fidelity study; read them with `qsched certify` or `qsched jnd`."
         )

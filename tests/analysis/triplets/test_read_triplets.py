@@ -133,5 +133,7 @@ def test_an_unknown_method_or_response_of_an_aic3_file_is_an_error(tmp_path: Pat
 
 @pytest.mark.parametrize("rows", [draw_rows(damages={"a": 0.3}, plain=4), aic_rows(damages=[0.3], each=1, workers=4)])
 def test_triplets_are_no_preferences_and_the_error_names_their_commands(rows: list[dict[str, Any]], tmp_path: Path):
-    with pytest.raises(InputError, match=r"no preferences: `qsched jnd` .* `qsched certify`"):
+    with pytest.raises(
+        InputError, match="triplet votes of a fidelity study; read them with `qsched certify` or `qsched jnd`"
+    ):
         read_votes(str(write_rows(rows, tmp_path / "votes.csv")))
