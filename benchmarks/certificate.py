@@ -229,12 +229,6 @@ def people_cells() -> list[Cell]:
         ),
         Cell(
             "people",
-            "half at random, D = 0.8, 1,200 votes and 200 at 2.5 JND",
-            caught,
-            people_study(0.8, votes=1200, strong=200, blind=0.5),
-        ),
-        Cell(
-            "people",
             "a quarter at random, D = 0.8, 400 votes and 200 at 2.5 JND",
             caught,
             people_study(0.8, votes=400, strong=200, blind=0.25),
