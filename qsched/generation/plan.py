@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qsched.command_line import counted
 from qsched.errors import InputError
 from qsched.generation.arms import Arm
 from qsched.generation.prompts import Prompt, prompts_source_hash, read_prompts
@@ -126,10 +127,11 @@ def make_plan(
     if not earlier or (earlier[-1].n_prompts, earlier[-1].samples) != (len(prompts), samples):
         stages = (*earlier, GrowthStage(len(prompts), samples, batch_size))
     plan = Plan(arms, prompts, sha256, samples, set_seed, stages, prompts_path.name, limit, shard)
-    if shard is not None and not plan.batches():
-        whole = len(replace(plan, shard=None).batches())
+    if shard is not None and shard[1] > (whole := len(replace(plan, shard=None).batches())):
+        # For every index: a set of which one shard was made could never be merged.
         raise InputError(
-            f"shard {shard[0]}/{shard[1]} is empty: the set has {whole} batches; use at most {whole} shards"
+            f"shard {shard[0]}/{shard[1]}: the set has {counted(whole, 'batch', 'batches')}, so some shards would be "
+            f"empty; use at most {counted(whole, 'shard')}, or a smaller --batch-size"
         )
     return plan
 

@@ -150,8 +150,8 @@ def test_one_shard_at_a_time_writes_to_a_folder_and_shards_are_not_mixed_with_a_
         generate_pairs(request(backbone, copy.parent, copy))
     with pytest.raises(InputError, match="was made whole, so it has no shards"):
         generate_pairs(request(backbone, copy.parent, whole, shard=(1, N)))
-    with pytest.raises(InputError, match="shard 9/9 is empty: the set has 4 batches"):
-        generate_pairs(request(backbone, copy.parent, copy, shard=(9, 9)))
+    with pytest.raises(InputError, match="shard 1/9: the set has 4 batches, so some shards would be empty"):
+        generate_pairs(request(backbone, copy.parent, copy, shard=(1, 9)))
 
 
 def test_shards_are_counted_from_one_or_taken_from_torchrun() -> None:
