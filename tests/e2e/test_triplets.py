@@ -6,10 +6,11 @@ import contextlib
 import json
 import re
 import sqlite3
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.person import enter, picture_on_screen, shown, wait_for
 
@@ -61,23 +62,36 @@ def seen(database, session="ORDER BY id DESC LIMIT 1") -> list[dict]:
     ]
 
 
-def test_a_persons_path_by_keys_alone_ends_with_every_vote_described(new_page, fidelity):
-    page = new_page(width=1366, height=768)
-    start(page, fidelity.url)
-    for _ in range(40):
+def walk(
+    page: Page, url: str, *, go_on: Callable[[Locator], None], judge: Callable[[int], None], still: bool = False
+) -> None:
+    """Through the whole study to its last page: `go_on` presses a panel's or the feedback's button, `judge` answers the
+    triplet on the screen, and is given the number of the step. `still` declines the flicker."""
+    start(page, url)
+    for number in range(40):
         wait_for(page, READY)
         if page.url.endswith("/thanks"):
             break
-        if page.locator("#panel").is_visible() or page.locator("#feedback").is_visible():
-            page.keyboard.press("Tab")
-            page.keyboard.press("Enter")
-            page.wait_for_timeout(60)
-            continue
-        page.keyboard.down(" ")
-        page.keyboard.up(" ")
-        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+        panel, second = page.locator("#panel"), page.locator("#panel-second")
+        if panel.is_visible():
+            go_on(second if still and second.is_visible() else page.locator("#panel-button"))
+        elif page.locator("#feedback").is_visible():
+            go_on(page.locator("#feedback-next"))
+        else:
+            judge(number)
         page.wait_for_timeout(120)
     expect(page).to_have_url(re.compile("/thanks$"))
+
+
+def test_a_persons_path_by_keys_alone_ends_with_every_vote_described(new_page, fidelity):
+    page = new_page(width=1366, height=768)
+
+    def press(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    walk(page, fidelity.url, go_on=lambda _: press("Tab", "Enter"), judge=lambda _: press(" ", "ArrowDown"))
     votes = seen(fidelity.database)
     assert {vote["kind"] for vote in votes} == {"practice", "task", "trap", "bias"}
     assert {vote["choice"] for vote in votes} == {"tie"}
@@ -89,68 +103,35 @@ def test_a_persons_path_by_keys_alone_ends_with_every_vote_described(new_page, f
     assert all("rate_hz" not in vote for vote in plain)
 
 
-def test_a_persons_path_by_touch_on_a_phone(new_page, fidelity):
-    page = new_page(width=360, height=740, ratio=3.0, touch=True)
-    start(page, fidelity.url)
-    for number in range(7):
-        wait_for(page, READY)
-        if page.locator("#panel").is_visible():
-            page.locator("#panel-second" if page.locator("#panel-second").is_visible() else "#panel-button").tap()
-        elif page.locator("#feedback").is_visible():
-            page.locator("#feedback-next").tap()
-        else:
-            page.locator("#tool-swap").tap()
-            expect(page.locator("#swapped-sign")).to_have_text("reference")
-            page.get_by_role("button", name="Upper" if number % 2 else "Lower").tap()
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-        page.wait_for_timeout(120)
-    votes = seen(fidelity.database)
-    assert len(votes) >= 3 and {vote["layout"] for vote in votes} == {"stacked"}
-    assert {vote["rate_hz"] for vote in votes if vote["presentation"] == "boosted"} == {0}
-
-
 def test_a_persons_path_by_touch_on_a_phone_ends_with_every_vote(new_page, fidelity):
     page = new_page(width=360, height=740, ratio=3.0, touch=True)
-    start(page, fidelity.url)
-    for _ in range(40):
-        wait_for(page, READY)
-        if page.url.endswith("/thanks"):
-            break
-        if page.locator("#panel").is_visible():
-            page.locator("#panel-second" if page.locator("#panel-second").is_visible() else "#panel-button").tap()
-        elif page.locator("#feedback").is_visible():
-            page.locator("#feedback-next").tap()
-        else:
-            page.locator("#tool-swap").tap()
-            page.get_by_role("button", name="Not sure").tap()
-        page.wait_for_timeout(120)
-    expect(page).to_have_url(re.compile("/thanks$"))
-    assert {vote["kind"] for vote in seen(fidelity.database)} == {"practice", "task", "trap", "bias"}
+
+    def judge(number: int) -> None:
+        page.locator("#tool-swap").tap()
+        expect(page.locator("#swapped-sign")).to_have_text("reference")
+        page.get_by_role("button", name=("Upper", "Lower", "Not sure")[number % 3]).tap()
+
+    walk(page, fidelity.url, go_on=Locator.tap, judge=judge, still=True)
+    votes = seen(fidelity.database)
+    assert {vote["kind"] for vote in votes} == {"practice", "task", "trap", "bias"}
+    assert {vote["layout"] for vote in votes} == {"stacked"}
+    assert {vote["rate_hz"] for vote in votes if vote["presentation"] == "boosted"} == {0}
 
 
 def test_a_persons_path_by_mouse_on_a_4k_screen(new_page, fidelity):
     page = new_page(width=3840, height=2160)
-    start(page, fidelity.url)
-    for number in range(40):
-        wait_for(page, READY)
-        if page.url.endswith("/thanks"):
-            break
-        if page.locator("#panel").is_visible():
-            page.locator("#panel-button").click()
-        elif page.locator("#feedback").is_visible():
-            page.locator("#feedback-next").click()
-        else:
-            enlarged = page.locator(LEFT).bounding_box()["width"] / page.locator(LEFT).evaluate("x => x.naturalWidth")
-            assert enlarged == round(enlarged) >= 8, "in whole screen pixels, and small pictures fill the window"
-            button = page.locator("#tool-swap")
-            box = button.bounding_box()
-            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-            page.mouse.down()
-            expect(page.locator("#swapped-sign")).to_have_text("reference")
-            page.mouse.up()
-            page.get_by_role("button", name="Left" if number % 2 else "Right", exact=False).first.click()
-        page.wait_for_timeout(120)
-    expect(page).to_have_url(re.compile("/thanks$"))
+
+    def judge(number: int) -> None:
+        enlarged = page.locator(LEFT).bounding_box()["width"] / page.locator(LEFT).evaluate("x => x.naturalWidth")
+        assert enlarged == round(enlarged) >= 8, "in whole screen pixels, and small pictures fill the window"
+        box = page.locator("#tool-swap").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        expect(page.locator("#swapped-sign")).to_have_text("reference")
+        page.mouse.up()
+        page.get_by_role("button", name="Left" if number % 2 else "Right", exact=False).first.click()
+
+    walk(page, fidelity.url, go_on=Locator.click, judge=judge)
     votes = seen(fidelity.database)
     assert {vote["kind"] for vote in votes} == {"practice", "task", "trap", "bias"}
     assert {vote["layout"] for vote in votes} == {"side"} and {vote["choice"] for vote in votes} == {"left", "right"}
