@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.certificate.result import ClauseResult
 from analysis.stats.errors import AnalysisError
-from analysis.stats.jnd.attention import examine_attention
+from analysis.stats.jnd.attention import STRONG, STRONG_VOTES, examine_attention
 from analysis.stats.jnd.scale import score_pictures
 from analysis.triplets import TripletCodes
 from qsched.records.registration import Registration
@@ -25,7 +25,8 @@ def refuse_inattentive(
 ) -> ClauseResult:
     """The verdict on a clause that rests on votes of these presentations: "not shown" if some people seem to answer
     weak triplets without looking. The chances are among its numbers."""
-    numbers, notes, shown = dict(result.numbers), [], result.shown
+    numbers, notes = dict(result.numbers), list(result.notes)
+    refused: list[str] = []
     for shown_at in presentations:
         some = codes.where(codes.presentation == shown_at)
         try:
@@ -46,10 +47,14 @@ def refuse_inattentive(
         name = NAMES[shown_at]
         numbers |= {f"{name}_attention_random": found.random, f"{name}_attention_unsure": found.unsure}
         if found.alarm:
-            shown = False
-            notes.append(f"Refused. In {found.votes:,} {name} votes of {found.people} people, {found.words}.")
-    needs = result.needs if not notes else None
-    return replace(result, shown=shown, needs=needs, numbers=numbers, notes=(*result.notes, *notes))
+            refused.append(f"Refused. In {found.votes:,} {name} votes of {found.people} people, {found.words}.")
+        elif result.shown and found.strong < STRONG_VOTES:
+            notes.append(
+                f"People gave {found.strong:.1f} {name} votes each on differences of {STRONG} JND or more; with fewer "
+                f"than {STRONG_VOTES}, some who look only where the difference is obvious may not be noticed."
+            )
+    shown, needs = (False, None) if refused else (result.shown, result.needs)
+    return replace(result, shown=shown, needs=needs, numbers=numbers, notes=(*notes, *refused))
 
 
 def random_share_borne(is_shown: Callable[[float], bool]) -> float:

@@ -29,6 +29,9 @@ from analysis.triplets.codes import NOT_SURE, TRAP
 
 #: Below this chance in either direction the votes are not those of people who all looked: 1 % of false alarms in all.
 ALARM = 0.005
+#: From this estimated difference on (JND of the presentation) a vote shows who looks, and so many from each person are
+#: wanted: with 5 on an arm of 2.5 JND the test finds half of the people answering at random.
+STRONG, STRONG_VOTES = 1.5, 5
 #: How much people's thresholds are taken to differ (sd of the log).
 THRESHOLD_SD = 0.5
 _DRAWS = 999
@@ -43,12 +46,13 @@ _AT_ONCE, _VOTES_AT_ONCE = 50, 2_000_000
 @dataclass(frozen=True)
 class Attention:
     """The chances, among people who all looked, of differences between people as large as seen: towards random answers
-    and towards "not sure"."""
+    and towards "not sure". `strong`: votes of each person, on average, where the difference is STRONG or more."""
 
     random: float
     unsure: float
     people: int
     votes: int
+    strong: float
 
     @property
     def alarm(self) -> bool:
@@ -108,7 +112,8 @@ def examine_attention(
         above += (_statistic(number, pattern, kind, scores) >= seen[:, None]).sum(axis=1)
         drawn += n
     chance = (above + 1) / (drawn + 1)
-    return Attention(float(chance[0]), float(chance[1]), len(person), len(answer))
+    strong = float(((damage[right] - damage[left])[pattern] >= STRONG).sum() / len(person))
+    return Attention(float(chance[0]), float(chance[1]), len(person), len(answer), strong)
 
 
 def _steps(sd: float) -> Array:

@@ -60,6 +60,7 @@ def test_people_who_look_are_not_refused(tmp_path, damages: dict[str, float]):
     assert clause.shown
     assert 0.005 <= clause.numbers["plain_attention_random"] <= 1
     assert 0.05 < clause.numbers["random_votes_borne"] <= 0.6
+    assert any("may not be noticed" in note for note in clause.notes) is (len(damages) == 1)
 
 
 def test_random_votes_that_are_assumed_make_the_damage_larger_by_their_share(tmp_path):
