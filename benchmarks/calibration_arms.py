@@ -97,6 +97,7 @@ def plan() -> Iterator[tuple[str, Cell, int]]:
     main = list(dict.fromkeys([*missed, *(cell for seed in (0, 1) for cell in cells(MAIN, 4, seed))]))
     kinds = ((1, MAIN), (4, strong), (1, strong))
     others = [cell for seed in (0, 1) for steps, some in kinds for cell in cells(some, steps, seed)]
+    yield from held(missed, 0, 100)
     yield from held(main, 0, 50)
     yield from held(others, 0, 50)
     yield from held(main, 50, N_HELDOUT)

@@ -146,7 +146,8 @@ def cost_table(bench: Bench) -> list[str]:
     """What the searches took, counted where the denoiser, the autoencoder and the scorers are called."""
     lines = [
         "Cost on one core of a busy machine: evaluations counted at the denoiser (for svdquant those of its statistics",
-        "too), processor seconds, and what decoding and scoring have of them.",
+        "too), processor seconds, and what decoding and scoring have of them. A search that was stopped and went on",
+        "counts what was left.",
         "",
         "| search | NFE | pictures | seconds | decode | score |",
         "|---|---|---|---|---|---|",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,8 @@ class Setting:
 class Study:
     """Scores of settings and coefficients, each measured once and kept in a journal."""
 
-    def __init__(self, work: Path, n_prompts: int) -> None:
-        self.work, self.path, self.n = work, work / "transfer.jsonl", n_prompts
+    def __init__(self, work: Path, n_prompts: int, models: Sequence[str] = MODELS) -> None:
+        self.work, self.path, self.n, self.models = work, work / "transfer.jsonl", n_prompts, models
         work.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, dict[str, list[float]]] = {}
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
@@ -144,7 +144,7 @@ def shipped(model: str) -> Iterator[tuple[str, str, Coefficients]]:
 def arms(study: Study) -> Iterator[list[str]]:
     """Coefficients of two precisions in others."""
     yield ["coefficients of", "used in", "JAQ over stock", "check over stock", "levels from fp32: stock, tuned"]
-    for model in MODELS:
+    for model in study.models:
         for target in ("w3a8", "w4a4", "nvfp4", "svdquant", "fp8", "nf4", "fp32"):
             for precision, method, found in shipped(model):
                 name = f"{model} {precision.upper()}, {method}"
@@ -154,7 +154,7 @@ def arms(study: Study) -> Iterator[list[str]]:
 def sizes(study: Study) -> Iterator[list[str]]:
     """Coefficients at other resolutions than their own."""
     yield ["coefficients of", "pixels", "JAQ over stock", "check over stock", "levels from fp32: stock, tuned"]
-    for model in MODELS:
+    for model in study.models:
         for size in (96, 160):
             for precision, method, found in shipped(model):
                 name = f"{model} {precision.upper()}, {method}"
@@ -164,7 +164,7 @@ def sizes(study: Study) -> Iterator[list[str]]:
 def steps(study: Study) -> Iterator[list[str]]:
     """One pair in runs of other lengths."""
     yield ["model, pair of 4 steps", "steps", "JAQ over stock", "check over stock", "levels from fp32: stock, pair"]
-    for (model, precision, _), pair in SCRIPTS_GRID.items():
+    for (model, precision, _), pair in ((cell, pair) for cell, pair in SCRIPTS_GRID.items() if cell[0] in study.models):
         for n in (1, 2, 8):
             name = f"{model} {precision.upper()}, {pair.model[0]:.3g}, {pair.sample[0]:.3g}"
             yield [name, str(n), *over_stock(study, Setting(model, precision, n), pair)]
@@ -173,7 +173,7 @@ def steps(study: Study) -> Iterator[list[str]]:
 def mixed(study: Study) -> Iterator[list[str]]:
     """Which step's quantization does the damage."""
     yield ["model", "in full precision", "JAQ under fp32", "check under fp32", "levels from fp32"]
-    for model in MODELS:
+    for model in study.models:
         full = study.values(Setting(model))
         for full_at in ((), (0,), (1,), (2,), (3,), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2)):
             found = study.values(Setting(model, "w3a8", full_at=full_at))
@@ -185,7 +185,7 @@ def mixed(study: Study) -> Iterator[list[str]]:
 def planted(study: Study) -> Iterator[list[str]]:
     """A factor on the model's output, in full precision: is JAQ blind to it?"""
     yield ["model", "factor", "levels from fp32", "JAQ", "check", "left after the exact repair: levels"]
-    for model in MODELS:
+    for model in study.models:
         full = study.values(Setting(model))
         for factor in FACTORS:
             found = study.values(Setting(model, factor=factor))
@@ -221,11 +221,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-transfer"))
     parser.add_argument("--n-prompts", type=int, default=N_PROMPTS)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--out", type=Path, default=RESULTS / "calibration_transfer.md")
     arguments = parser.parse_args()
     quiet_libraries()
-    study = Study(arguments.work, arguments.n_prompts)
+    study = Study(arguments.work, arguments.n_prompts, arguments.models)
     text = [f"`python benchmarks/calibration_transfer.py`, {arguments.n_prompts} evaluation prompts.", ""]
     for section in arguments.sections:
         header, *rows = STUDIES[section](study)
