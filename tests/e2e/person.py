@@ -30,7 +30,7 @@ class Shown:
     scale: str
 
 
-def wait_for(page: Page, condition: str | Callable[[], bool], *, seconds: float = 8.0) -> None:
+def wait_for(page: Page, condition: str | Callable[[], bool], *, seconds: float = 20.0) -> None:
     """Wait until a JavaScript expression or a Python condition holds, letting the page run.
 
     Playwright's own wait_for_function needs eval in the page, which the content policy rightly forbids.

@@ -60,7 +60,7 @@ async def held_by_both(server: subprocess.Popen[bytes], port: int, count: int) -
 
     The kernel may hand every connection to the same process, and the first to start gets all of them.
     """
-    deadline, probes = time.monotonic() + 60, []
+    deadline, probes = time.monotonic() + 180, []
     while len(serving_processes(server, port)) < 2:
         assert time.monotonic() < deadline, "the second process does not serve"
         probes.extend(Connection("127.0.0.1", port) for _ in range(4))
@@ -92,14 +92,14 @@ async def test_two_processes_give_exactly_the_votes_asked_for_although_one_is_ki
         crowd = Stubborn("s", record)
         connections = await held_by_both(server, port, PEOPLE)
         people = [asyncio.create_task(crowd.stay(connection)) for connection in connections]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len(record.acknowledged) < 120:
             assert time.monotonic() < deadline, f"no progress: {len(record.acknowledged)}; {record.wrong[:3]}"
             await asyncio.sleep(0.02)
         crowd_of.update(serving_processes(server, port))
         killed = next(iter(crowd_of))
         os.kill(killed, signal.SIGKILL)
-        await asyncio.wait_for(asyncio.gather(*people), 90)
+        await asyncio.wait_for(asyncio.gather(*people), 240)
         for connection in await held_by_both(server, port, 4):
             connection.close()
         assert killed not in serving_processes(server, port)
