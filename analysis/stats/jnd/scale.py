@@ -82,7 +82,7 @@ def score_pictures(
         if not far:
             break
         for name in far:
-            missing[name] = NoPlace(name, "nearly every vote names it: too far above the threshold for a number", None)
+            missing[name] = NoPlace(name, "nearly every vote names it, so it is too far above the threshold", None)
         kept, fit = drop_pictures(codes, tuple(missing)), None
     quantile = float(stats.t.ppf(0.5 + confidence / 2, fit.df)) if fit else 0.0
     rows = []
