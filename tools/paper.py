@@ -59,7 +59,7 @@ MEASURED: dict[str, str] = {
     "calibration_last_step.*": "python benchmarks/calibration_arms.py --work FOLDER --publish calibration_last_step",
     "calibration_range-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
     "calibration_studies-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
-    "calibration_transfer.md": "python benchmarks/calibration_transfer.py --sections arms --n-prompts 25",
+    "calibration_transfer.md": "python benchmarks/calibration_transfer.py --sections arms sizes --n-prompts 25",
     "certificate.json": "python -m benchmarks.certificate",
     "choice-*": "python benchmarks/calibration_choice.py",
     "closed_form.*": "python benchmarks/closed_form.py",
