@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -90,6 +91,12 @@ def study_fails(people: int, prompts: int, seed: int) -> tuple[bool, bool]:
     return bool(out.any()), bool(out[-1].any())
 
 
+def least(held: float, studies: int) -> float:
+    """One-sided 95 % lower bound of Clopper and Pearson."""
+    k = round(held * studies)
+    return float(stats.beta.ppf(0.05, k, studies - k + 1)) if k else 0.0
+
+
 def render(record: dict[str, Any]) -> str:
     """Markdown, with how it was made."""
     where = record["machine"]
@@ -100,11 +107,12 @@ def render(record: dict[str, Any]) -> str:
         f"{where['commit']}, Python {where['python']}, numpy {where['versions']['numpy']}). Simulated people; the "
         "first lines of the program describe the setting.",
         "",
-        "| prompts | studies | looks | all pairs held at all looks (s.e.) |",
-        "|---|---|---|---|",
+        "| prompts | studies | looks | all pairs held at all looks (s.e.) | at least, with 95 % confidence |",
+        "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {prompts} | {record['studies']} | {record['people'] - FIRST + 1:,} | {row['held']:.3f} ({row['se']:.3f}) |"
+        f"| {prompts} | {record['studies']} | {record['people'] - FIRST + 1:,} | {row['held']:.3f} ({row['se']:.3f}) | "
+        f"{least(row['held'], record['studies']):.3f} |"
         for prompts, row in record["held"].items()
     ]
     return "\n".join(lines) + "\n"

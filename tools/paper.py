@@ -52,6 +52,7 @@ RUNS: dict[str, Runs] = {
 MEASURED: dict[str, str] = {
     "adapter-*": "python benchmarks/adapter.py",
     "analysis_speed.*": "make bench (peers in .venv-peers): python benchmarks/analysis_speed.py",
+    "anytime.*": "python benchmarks/anytime.py",
     "audit-edits.json": "python benchmarks/audit_edits.py",
     "calibration-*": "python benchmarks/calibration.py --backbone BACKBONE",
     "calibration_arms.*": "python benchmarks/calibration_arms.py --work FOLDER",
