@@ -227,7 +227,8 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet_libraries()
     study = Study(arguments.work, arguments.n_prompts, arguments.models)
-    text = [f"`python benchmarks/calibration_transfer.py`, {arguments.n_prompts} evaluation prompts.", ""]
+    text = ["# Coefficients elsewhere than where they were found", ""]
+    text += [f"`python benchmarks/calibration_transfer.py`, {arguments.n_prompts} evaluation prompts.", ""]
     for section in arguments.sections:
         header, *rows = STUDIES[section](study)
         lines = [header, ["---"] * len(header), *rows]

@@ -218,7 +218,7 @@ def test_whatever_a_crash_leaves_is_mended_to_the_same_set(folder, finished, bro
         ({"dtype": "bf16"}, "base_dtype"),
         ({"guidance_scale": 2.0}, "guidance_scale"),
         ("prompts", "the text of 'two' was"),
-        ("coefficients", r"arm w4a4\+qsched\.coefficients\.model"),
+        ("coefficients", r"arm fp32\+qsched: coefficients\.model was"),
         ("weights", "backbone_weights"),
     ],
 )

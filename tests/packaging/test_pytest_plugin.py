@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -30,9 +31,10 @@ def outcome(text, tmp_path, *more):
     # An environment that was made before the plugin came does not know it by name.
     if not any(point.name == "qsched" for point in entry_points(group="pytest11")):
         words += ["-p", "qsched.pytest_plugin"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, tmp_path], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    command = [sys.executable, "-m", "pytest", *words, tmp_path]
+    # Options for this run are not options for a user's.
+    surroundings = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=surroundings)
     return done.returncode, done.stdout + done.stderr
 
 
