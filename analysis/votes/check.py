@@ -103,7 +103,7 @@ def rules(columns: tuple[str, ...], names: Mapping[str, str], dtypes: Mapping[st
 def _cross_rules(columns: tuple[str, ...], names: Mapping[str, str]) -> list[Rule]:
     left, right = names.get("left_arm", "left_arm"), names.get("right_arm", "right_arm")
     compared = pl.col("kind").is_in(["task", "repeat"]) if "kind" in columns else pl.lit(True)
-    same = pl.col("left_arm").cast(pl.String) == pl.col("right_arm").cast(pl.String)
+    same = pl.col("left_arm") == pl.col("right_arm")
     made = [Rule("left_arm", compared & same, f"{left} and {right} are both {{value}}; a vote compares two arms")]
     if "kind" in columns:
         made.append(Rule("kind", (pl.col("kind") == "instructed") & _lacks_answer(columns), _NO_ANSWER))

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from qsched.records import InputError
 
 IntArray = NDArray[np.int64]
+#: Rows in which the values of a column are looked for first.
+_HEAD = 4096
 #: Sorted distinct values, and each row's index among them.
 Coded: TypeAlias = tuple[tuple[str, ...], IntArray]
 
 
 def codes(series: pl.Series) -> Coded:
     """The codes of a text column; InputError if a value is empty."""
-    _refuse_empty(series.name, series.null_count())
+    refuse_empty(series)
     if len(series) == 0:
         return (), np.zeros(0, dtype=np.int64)
     coded = _categories(series)
@@ -33,7 +35,7 @@ def codes(series: pl.Series) -> Coded:
 
 def distinct(series: pl.Series) -> pl.Series:
     """The distinct texts of a categorical column, in no order and without nulls; by code, not by hashing rows."""
-    given = series.drop_nulls()
+    given = series.drop_nulls() if series.null_count() else series
     if len(given) == 0:
         return pl.Series(series.name, [], dtype=pl.String)
     _, rows = _a_row_of_each(given.to_physical().to_numpy())
@@ -41,11 +43,15 @@ def distinct(series: pl.Series) -> pl.Series:
 
 
 def _a_row_of_each(physical: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
-    """The codes that occur, and a row of each: whichever comes last."""
-    row = np.zeros(int(physical.max()) + 1, dtype=np.uint32)
-    row[physical] = np.arange(len(physical), dtype=np.uint32)
-    present = np.flatnonzero(physical[row] == np.arange(len(row)))
-    return present, row[present].astype(np.int64)
+    """The codes that occur, and a row of each."""
+    present = np.flatnonzero(np.bincount(physical))
+    # The first rows have all the codes of a column with few values.
+    row = np.full(int(present[-1]) + 1, -1, dtype=np.int64)
+    head = physical[:_HEAD]
+    row[head] = np.arange(len(head))
+    if (row[present] < 0).any():
+        row[physical] = np.arange(len(physical))
+    return present, row[present]
 
 
 def mapped(series: pl.Series, names: Mapping[str, str]) -> pl.Series:
@@ -61,7 +67,7 @@ def is_any_of(series: pl.Series, words: Collection[str]) -> pl.Series:
 def _of_each_value(series: pl.Series, answer: Callable[[str], object], dtype: pl.DataType) -> pl.Series:
     """`answer` of each row's text, asked once for each distinct text."""
     coded = _categories(series)
-    given = coded.drop_nulls()
+    given = coded.drop_nulls() if coded.null_count() else coded
     if len(given) == 0:
         return pl.Series(series.name, [None] * len(series), dtype=dtype)
     present, rows = _a_row_of_each(given.to_physical().to_numpy())
@@ -75,6 +81,7 @@ def _categories(series: pl.Series) -> pl.Series:
     return series if series.dtype == pl.Categorical else series.cast(pl.String).cast(pl.Categorical)
 
 
-def _refuse_empty(name: str, n: int) -> None:
-    if n:
-        raise InputError(f"Column {name!r} has {n} empty values; every vote needs one.")
+def refuse_empty(series: pl.Series) -> None:
+    """InputError if a row has no value."""
+    if series.null_count():
+        raise InputError(f"Column {series.name!r} has {series.null_count()} empty values; every vote needs one.")

@@ -112,17 +112,21 @@ class _Excluder:
     persons: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     arms_out: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
+    #: The values that each text column had when it was first looked at.
+    values: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def drop_value(self, reason: str, rule: str, column: str, value: str) -> None:
-        """Drop the votes with this value in a text column; rows are looked at only if the value is there."""
-        there = value in distinct(self.frame[column]).to_list()
-        self.drop(reason, rule, pl.col(column) == value if there else pl.lit(False))
+        """Drop the votes with this value in a text column; rows are looked at only if the value was there."""
+        if column not in self.values:
+            self.values[column] = frozenset(distinct(self.frame[column]).to_list())
+        self.drop(reason, rule, pl.col(column) == value if value in self.values[column] else None)
 
-    def drop(self, reason: str, rule: str, hit: pl.Expr) -> None:
-        out = self.frame.filter(hit)
+    def drop(self, reason: str, rule: str, hit: pl.Expr | None) -> None:
+        """Drop the votes that the rule hits (None: no vote)."""
+        out = self.frame.clear() if hit is None else self.frame.filter(hit)
         n_annotators = out["annotator"].n_unique() if "annotator" in out.columns else None
         self.rows.append(ExclusionRow(reason, rule, out.height, n_annotators))
-        if out.height:
+        if hit is not None and out.height:
             self.frame = self.frame.filter(~hit)
             self.arms_out.append((reason, out.select("left_arm", "right_arm")))
 

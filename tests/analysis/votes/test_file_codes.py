@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from analysis.stats import count_votes
+import analysis.stats.counts as counts_module
+from analysis.stats import count_votes, fit_bradley_terry
+from analysis.stats.counts import cluster_table, count_arrays
 from analysis.votes import exclude, read_votes
-from analysis.votes.coded import codes
+from analysis.votes.coded import codes, distinct
 from analysis.votes.table import SCHEMA
-from qsched.records import RowError
+from qsched.records import InputError, RowError
 from tests.analysis.conftest import draw_study
 
 WORDS = {"left": "model_a", "right": "model_b", "tie": "tie (bothbad)"}
@@ -48,6 +51,33 @@ def test_codes_are_those_of_sorted_values_whatever_the_order_of_the_file() -> No
     values = ["m", "b", "z", "b", "a", "q", "z", "a", "a", "m"]
     labels, code = codes(pl.Series("text", values, dtype=pl.Categorical))
     assert labels == tuple(sorted(set(values))) and [labels[i] for i in code] == values
+
+
+def test_a_value_that_first_occurs_far_down_is_found() -> None:
+    values = ["b"] * 5000 + ["a", "b"]
+    series = pl.Series("text", values, dtype=pl.Categorical)
+    labels, code = codes(series)
+    assert labels == ("a", "b") and [labels[i] for i in code] == values
+    assert sorted(distinct(series).to_list()) == ["a", "b"]
+
+
+def test_clusters_are_counted_when_first_asked_for_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(counts_module, "cluster_table", lambda *given: asked.append(given) or cluster_table(*given))
+    study = draw_study()
+    counts = count_arrays(study["left"], study["right"], study["choice"], annotator=study["annotator"])
+    fit_bradley_terry(counts)
+    assert not asked, "a point fit needs no clusters"
+    copied = pickle.loads(pickle.dumps(counts))
+    assert set(counts.clusters) == {"annotator"} and len(asked) == 1
+    assert counts.clusters["annotator"].counts.sum() == counts.n_votes and len(asked) == 1
+    assert np.array_equal(copied.clusters["annotator"].counts, counts.clusters["annotator"].counts)
+
+
+def test_a_vote_without_an_annotator_is_refused_before_clusters_are_counted() -> None:
+    frame = pl.DataFrame({"left_arm": ["a", "b"], "right_arm": ["b", "a"], "choice": ["left"] * 2})
+    with pytest.raises(InputError, match="'annotator' has 1 empty"):
+        count_votes(frame.with_columns(annotator=pl.Series(["p", None])))
 
 
 def write_winners(path: Path, pools: list[list[str | None]], indices: list[list[int | None]]) -> Path:
