@@ -359,13 +359,14 @@ def _by_intersection(
     """Counts by (annotator, prompt), or None if none has two votes: every intersection is then a single vote."""
     # Sorted by intersection, then slot: equal neighbours are votes of one annotator on one prompt.
     code = annotator[1] * len(prompt[0]) + prompt[1]
-    if len(annotator[0]) * len(prompt[0]) * m > _LARGEST_KEY:
+    bits = m.bit_length()
+    if len(annotator[0]) * len(prompt[0]) << bits > _LARGEST_KEY:
         order = np.lexsort((slot, code))
         code, slot = code[order], slot[order]
     else:
-        key = pl.Series(code * m + slot).sort().to_numpy()  # in parallel, and faster than NumPy's on one core too
-        code = key // m
-        slot = key - code * m
+        # In parallel, and faster than NumPy's sort on one core too.
+        key = pl.Series((code << bits) | slot).sort().to_numpy()
+        code, slot = key >> bits, key & ((1 << bits) - 1)
     same = code[1:] == code[:-1]
     if not same.any():
         return None

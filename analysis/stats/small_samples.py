@@ -64,9 +64,17 @@ class ShareSums:
     @staticmethod
     def of(w1: Array, w2: Array) -> ShareSums:
         """Sums over the first axis."""
-        w11, w12, w22 = w1 * w1, w1 * w2, w2 * w2
-        parts = (w1, w2, w11, w12, w22, w11 * w1, w11 * w2, w1 * w22)
-        return ShareSums(*(part.sum(axis=0) for part in parts))
+        w11, w12 = w1 * w1, w1 * w2
+        products = ((w1, w1), (w1, w2), (w2, w2), (w11, w1), (w11, w2), (w12, w2))
+        sums = (np.einsum("g...,g...->...", one, other) for one, other in products)
+        return ShareSums(w1.sum(axis=0), w2.sum(axis=0), *sums)
+
+    def as_tables(self, r: int) -> ShareSums:
+        """Sums of the upper triangle of (r, r), row by row, as symmetric tables."""
+        one, other = np.triu_indices(r)
+        place = np.empty((r, r), dtype=np.int64)
+        place[one, other] = place[other, one] = np.arange(len(one))
+        return ShareSums(*(getattr(self, name)[place] for name in self.__dataclass_fields__))
 
     def __add__(self, other: ShareSums) -> ShareSums:
         return ShareSums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -147,7 +155,7 @@ def _votes_by_cell(ready: FittedDesign, name: str) -> Array:
         join = sparse.kron(sparse.eye_array(c, format="csr"), np.ones((3, 1)), format="csr")
         kept: Array = sparse.csr_array(table @ join)[np.flatnonzero(part.present())]
         return kept
-    return np.asarray(table.reshape(len(table), -1, 3).sum(axis=2))[part.present()]
+    return np.asarray(table[:, 0::3] + table[:, 1::3] + table[:, 2::3])[part.present()]
 
 
 def _information_of_votes(ready: FittedDesign) -> Array:
@@ -163,18 +171,24 @@ def _sums(ready: FittedDesign, name: str, to_rows: Array) -> ShareSums:
     by_cell = np.zeros((len(x), m.shape[1], p))
     by_cell[:, 0, : x.shape[1]] = x
     by_cell[:, 1:, -1] = 1.0
-    flat = np.einsum("cdp,cde,ceq->cpq", by_cell, m, by_cell, optimize=True).reshape(len(x), -1)
-    size = max(1, _BLOCK_ENTRIES // (p * p))
+    information_CPP = np.einsum("cdp,cde,ceq->cpq", by_cell, m, by_cell, optimize=True)
+    # Both parts of w_g come from what is linear in a cluster's votes, so it is worked out by cell, not by cluster.
+    spread_CPR = information_CPP @ to_rows
+    r = to_rows.shape[1]
+    one, other = np.triu_indices(r)
+    first_CT = pair_variances(to_rows.T @ spread_CPR)[:, one, other]
+    spread = spread_CPR.reshape(len(x), -1)
+    size = max(1, _BLOCK_ENTRIES // (p * r))
     total: ShareSums | None = None
     for start in range(0, votes_GC.shape[0], size):
-        block = np.asarray(votes_GC[start : start + size] @ flat).reshape(-1, p, p)
-        spread_GPR = block @ to_rows
-        w1 = pair_variances(to_rows.T @ spread_GPR)
-        w2 = pair_variances(np.swapaxes(spread_GPR, -1, -2) @ spread_GPR)
+        votes = votes_GC[start : start + size]
+        w1 = np.asarray(votes @ first_CT)
+        spread_GPR = np.asarray(votes @ spread).reshape(-1, p, r)
+        w2 = pair_variances(np.swapaxes(spread_GPR, -1, -2) @ spread_GPR)[:, one, other]
         part = ShareSums.of(np.maximum(w1, 0.0), np.maximum(w2, 0.0))
         total = part if total is None else total + part
     assert total is not None, "a fit has votes"
-    return total
+    return total.as_tables(r)
 
 
 def _sums_of_singles(ready: FittedDesign, name: str, to_rows: Array) -> ShareSums:

@@ -30,7 +30,7 @@ def codes(series: pl.Series) -> Coded:
     order = sorted(range(len(labels)), key=labels.__getitem__)
     lookup = np.full(int(present.max()) + 1, -1, dtype=np.int64)
     lookup[present[order]] = np.arange(len(order))
-    return tuple(labels[place] for place in order), lookup[physical]
+    return tuple(labels[place] for place in order), lookup.take(physical)
 
 
 def distinct(series: pl.Series) -> pl.Series:
@@ -45,13 +45,14 @@ def distinct(series: pl.Series) -> pl.Series:
 def _a_row_of_each(physical: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
     """The codes that occur, and a row of each."""
     present = np.flatnonzero(np.bincount(physical))
+    row = np.zeros(int(present[-1]) + 1, dtype=np.uint32)
     # The first rows have all the codes of a column with few values.
-    row = np.full(int(present[-1]) + 1, -1, dtype=np.int64)
-    head = physical[:_HEAD]
-    row[head] = np.arange(len(head))
-    if (row[present] < 0).any():
-        row[physical] = np.arange(len(physical))
-    return present, row[present]
+    for part in (physical[:_HEAD], physical):
+        row[part] = np.arange(len(part), dtype=np.uint32)
+        rows = row[present].astype(np.int64)
+        if (physical[rows] == present).all():
+            break
+    return present, rows
 
 
 def mapped(series: pl.Series, names: Mapping[str, str]) -> pl.Series:
