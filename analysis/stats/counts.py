@@ -113,10 +113,8 @@ class VoteCounts:
     def without_ties(self) -> VoteCounts:
         """The votes that are not ties, also within clusters."""
         keep = np.tile(np.array([1.0, 1.0, 0.0]), self.n_cells)
-        clusters = {
-            name: replace(part, counts=_scale_columns(part.counts, keep)) for name, part in self.clusters.items()
-        }
         outcomes = (self.outcomes.ravel() * keep).reshape(-1, 3)
+        clusters = OnDemand(partial(_scaled, self.clusters, keep))
         together = None if self.together is None else self.together.without_ties()
         return replace(self, outcomes=outcomes, clusters=clusters, together=together)
 
@@ -150,6 +148,10 @@ class VoteCounts:
             outcomes=self.outcomes[cells],
             clusters=clusters,
         )
+
+
+def _scaled(clusters: Mapping[str, ClusterCounts], factor: Array) -> dict[str, ClusterCounts]:
+    return {name: replace(part, counts=_scale_columns(part.counts, factor)) for name, part in clusters.items()}
 
 
 def _scale_columns(counts: Matrix, factor: Array) -> Matrix:

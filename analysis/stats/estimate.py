@@ -187,31 +187,34 @@ def _pair_rows(
     by_vote: Uncertainty,
 ) -> Rows[ContrastRow]:
     se_vote = spread_of(by_vote, pairs.first, pairs.second).se
+    # Column by column: three hundred arms have 44,850 pairs.
+    numbers = (pairs.difference, pairs.se, pairs.p, pairs.low, pairs.high, pairs.low_all, pairs.high_all)
+    more = (pairs.df, pairs.p_holm, pairs.detectable, se_vote)
+    columns = [np.asarray(column, dtype=np.float64).tolist() for column in (*numbers, *more)]
     rows = []
-    for m, (i, j) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        difference, se, p = float(pairs.difference[m]), float(pairs.se[m]), float(pairs.p[m])
-        low, high = float(pairs.low[m]), float(pairs.high[m])
+    for i, j, own, *values in zip(pairs.first.tolist(), pairs.second.tolist(), raw, *columns, strict=True):
+        difference, se, p, low, high, low_all, high_all, df, p_holm, detectable, by_vote_se = values
         rows.append(
             ContrastRow(
                 arm_a=arms[i],
                 arm_b=arms[j],
-                raw=raw[m],
+                raw=own,
                 log_odds=difference,
                 se=se,
                 low=low,
                 high=high,
-                low_all=float(pairs.low_all[m]),
-                high_all=float(pairs.high_all[m]),
+                low_all=low_all,
+                high_all=high_all,
                 win_probability=win_probability(difference),
                 win_probability_low=win_probability(low),
                 win_probability_high=win_probability(high),
                 elo_difference=ELO_PER_LOG_ODDS * difference,
-                df=float(pairs.df[m]),
+                df=df,
                 p=p,
-                p_holm=float(pairs.p_holm[m]),
+                p_holm=p_holm,
                 prob_superior=1 - p / 2 if difference > 0 else p / 2,
-                design_effect=_ratio(se**2, float(se_vote[m]) ** 2),
-                detectable=float(pairs.detectable[m]),
+                design_effect=_ratio(se**2, by_vote_se**2),
+                detectable=detectable,
             )
         )
     return Rows(rows)

@@ -77,7 +77,8 @@ def _pair_points(found: Findings, estimate: Estimate) -> list[str]:
         return [claim.sentence for claim in claims]
     points = list(wins_in_brief(claims, order))
     open_pairs = [claim for claim in claims if not claim.detected]
-    neighbours = [c for c in open_pairs if abs(order.index(c.arm_a) - order.index(c.arm_b)) == 1][:NEIGHBOURS]
+    place = {arm: index for index, arm in enumerate(order)}
+    neighbours = [c for c in open_pairs if abs(place[c.arm_a] - place[c.arm_b]) == 1][:NEIGHBOURS]
     points += [claim.sentence for claim in neighbours]
     rest = len(open_pairs) - len(neighbours)
     if rest:
