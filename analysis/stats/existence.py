@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
@@ -172,13 +174,21 @@ def _ordered(graph: sparse.csr_array, arms: tuple[str, ...]) -> tuple[tuple[str,
     start, end = graph.nonzero()
     beats = {(a, b) for a, b in zip(label[start].tolist(), label[end].tolist(), strict=True) if a != b}
     groups = {value: tuple(arms[i] for i in np.flatnonzero(label == value)) for value in range(n)}
-    left = set(groups)
+    beaten_by, losers = dict.fromkeys(groups, 0), {value: list[int]() for value in groups}
+    for a, b in beats:
+        beaten_by[b] += 1
+        losers[a].append(b)
+    # Those that nothing which is left beats, the largest first; a search of all pairs for each took minutes.
+    free = [(-len(groups[v]), groups[v], v) for v in groups if not beaten_by[v]]
+    heapq.heapify(free)
     ordered: list[tuple[str, ...]] = []
-    while left:
-        free = [v for v in left if not any(b == v and a in left for a, b in beats)]
-        chosen = min(free, key=lambda v: (-len(groups[v]), groups[v]))
-        ordered.append(groups[chosen])
-        left.remove(chosen)
+    while free:
+        _, group, chosen = heapq.heappop(free)
+        ordered.append(group)
+        for b in losers[chosen]:
+            beaten_by[b] -= 1
+            if not beaten_by[b]:
+                heapq.heappush(free, (-len(groups[b]), groups[b], b))
     return tuple(ordered)
 
 
