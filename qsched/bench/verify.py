@@ -57,7 +57,7 @@ def verify_submission(folder: Path, *, runner: Runner, sums_sha256: str | None =
     checks.append(Check(f"models of {SUBMISSION} are here", tuple(problems)))
     for model in there:
         checks.append(Check(f"{model.name}: pictures and arms", tuple(_picture_problems(places, model))))
-        if places.benchmark.metrics:
+        if places.benchmark.metrics or scores_are_here(places, model):
             checks.append(_score_check(places, model))
         for study in places.benchmark.studies_of(model):
             at = places.study(study, model)
@@ -137,7 +137,10 @@ def _score_check(places: Places, model: ModelSpec) -> Check:
     """The scores that the leaderboard shows; its name says which values were computed again."""
     if not scores_are_here(places, model):
         return Check(f"{model.name}: scores", (), ("there are none, although the benchmark asks for them",))
-    again, others = computed_again(places, model)
+    try:
+        again, others = computed_again(places, model)
+    except InputError as error:
+        return Check(f"{model.name}: scores", (str(error),))
     words = [f"{', '.join(again)} computed again"] if again else []
     words += [f"the values of {', '.join(others)} taken as they are"] if others else []
     return Check(f"{model.name}: scores ({'; '.join(words)})", tuple(score_problems(places, model)))

@@ -31,7 +31,9 @@ def scores_are_here(places: Places, model: ModelSpec) -> bool:
 
 def computed_again(places: Places, model: ModelSpec) -> tuple[list[str], list[str]]:
     """(metrics whose values are computed again, the others)."""
-    names = [str(one.get("name")) for one in read_json(places.images(model) / SCORES).get("scorers", [])]
+    scorers = read_json(places.images(model) / SCORES).get("scorers")
+    known = scorers if isinstance(scorers, list) else []  # score_problems says what is wrong with any other
+    names = [str(one["name"]) for one in known if isinstance(one, dict) and "name" in one]
     return [name for name in names if name in CHEAP], [name for name in names if name not in CHEAP]
 
 
@@ -53,21 +55,26 @@ def _problems(places: Places, model: ModelSpec) -> Iterator[str]:
     values = _values(read_utf8(images / VALUES, max_bytes=1024 * 1024 * 1024))
     if found["set_id"] != manifest.set_id:
         yield f"{SCORES} is of the set {found['set_id']}, and the pictures are {manifest.set_id}"
+    baseline = places.arm_name(places.benchmark.arms_of(model)[0])
+    if found["baseline"] != baseline:
+        yield f"{SCORES} compares the arms with {found['baseline']}, and the benchmark with {baseline}"
+    if wrong := [arm["arm"] for arm in found["arms"] if arm["nfe_per_image"] != manifest.steps]:
+        yield f"{SCORES} has another number of evaluations for {wrong[0]} than the pictures ({manifest.steps})"
     names = [one["name"] for one in found["scorers"]]
     lacking = [name for name in places.benchmark.metrics if ":" not in name and name not in names]
     if lacking:
         yield f"{SCORES} lacks {', '.join(lacking)}, which the benchmark asks for"
-    if wrong := values.keys() ^ {row.image_id for row in rows}:
-        yield f"{VALUES} and the pictures differ, first in {min(wrong)}"
+    if differ := values.keys() ^ {row.image_id for row in rows}:
+        yield f"{VALUES} and the pictures differ, first in {min(differ)}"
         return
     against_twin = {one["name"] for one in found["scorers"] if one["kind"] == "reference"}
     shown = [*(["jaq"] if found["jaq"] else []), *names]
     made = metrics_by_arm(manifest, rows, values, shown, against_twin, baseline=found["baseline"])
     stated = {arm["arm"]: arm["metrics"] for arm in found["arms"]}
     again = json.loads(json.dumps({arm: [asdict(one) for one in metrics] for arm, metrics in made.items()}))
-    if differ := list(differences(stated, again)):
-        does = "does" if len(differ) == 1 else "do"
-        yield f"{counted(len(differ), 'number')} of {SCORES} {does} not follow from {VALUES}: {differ[0]}"
+    if changed := list(differences(stated, again)):
+        does = "does" if len(changed) == 1 else "do"
+        yield f"{counted(len(changed), 'number')} of {SCORES} {does} not follow from {VALUES}: {changed[0]}"
     yield from _other_values(places, model, rows, values, found["baseline"])
 
 

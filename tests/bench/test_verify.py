@@ -103,6 +103,30 @@ def test_scores_follow_from_their_values_and_those_from_the_pictures(scored: Pla
     assert "and the pictures differ, first in" in next(iter(score_problems(scored, model)))
     (images / VALUES).write_text("[]\n", encoding="utf-8")
     assert "are not what `qsched score` writes" in next(iter(score_problems(scored, model)))
+    for broken in ('{"scorers": ["psnr"]}', '{"scorers": null}', "{"):
+        (images / SCORES).write_text(broken, encoding="utf-8")
+        assert len(verify._score_check(scored, model).problems) == 1, "a sentence, no traceback"
+
+
+def test_scores_against_another_arm_or_with_another_nfe_are_not_those_of_the_benchmark(scored: Places) -> None:
+    """Everything follows from the values then, and the leaderboard would show it as against the first arm."""
+    from qsched.scoring.image_set.report import write_set_scores
+    from qsched.scoring.image_set.scores import score_set
+    from qsched.scoring.registry import load_metrics
+
+    model = scored.benchmark.models[0]
+    images = scored.images(model)
+    change(images / SCORES, '"nfe_per_image": ', '"nfe_per_image": 1')
+    (problem,) = score_problems(scored, model)
+    assert "another number of evaluations for fp32 than the pictures" in problem
+    scorers, references = load_metrics("psnr", weights={})
+    write_set_scores(images, score_set(images, scorers=scorers, references=references, baseline="w3a8"))
+    (problem,) = score_problems(scored, model)
+    assert problem == f"{SCORES} compares the arms with w3a8, and the benchmark with fp32"
+    write(scored.folder / SUBMISSION, "{}")
+    forge(scored.folder)
+    names = [check.name for check in verify.verify_submission(scored.folder, runner=lambda _: 3)]
+    assert "tiny-sdxl: scores (psnr computed again)" in names, "nobody asked for them, and the leaderboard shows them"
 
 
 def test_scores_that_are_missing_are_named(scored: Places) -> None:
