@@ -6,6 +6,7 @@ later (weights, prompts, files of coefficients) is not an error.
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from qsched.backbones.spec import DEFAULT_STEPS
@@ -56,6 +57,8 @@ def check_categories(benchmark: Benchmark, prompts: list[Prompt]) -> None:
 def _check_scorers(benchmark: Benchmark) -> None:
     if not benchmark.metrics and benchmark.calibration is None and not benchmark.weights:
         return  # the registry of scorers imports torch, which takes seconds
+    if importlib.util.find_spec("torch") is None:
+        return  # a machine for studies: it goes on with what is made, and no command there can score or calibrate
     from qsched.scoring.objectives import find_objective
     from qsched.scoring.outside import is_outside
     from qsched.scoring.registry import WITH_WEIGHTS, check_metric, parse_metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -268,6 +269,15 @@ def test_nothing_is_made_before_names_and_options_are_checked(tmp_path, options,
     with pytest.raises(InputError, match=message):
         run(begin(tmp_path, text), ran, options=options)
     assert ran.ran == [] and not (tmp_path / "out").exists()
+
+
+def test_a_machine_without_torch_goes_on_with_what_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures come from one with a GPU; the study's own has the server and the analysis."""
+    for name in ("torch", "qsched.scoring.objectives", "qsched.scoring.registry"):
+        monkeypatch.setitem(sys.modules, name, None)
+    ran = Commands()
+    assert run(begin(tmp_path, PEOPLE.replace("title: Small", "title: Small\nmetrics: [psnr]")), ran).waiting
+    assert "score" in ran.names
 
 
 def test_a_value_that_a_command_refuses_is_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
