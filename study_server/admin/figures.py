@@ -23,6 +23,8 @@ Read: TypeAlias = Callable[[Tx], T]
 
 # A page does not wait longer for a slow read: it is to take less than 0.3 s.
 PAGE_SECONDS = 0.15
+# The page does not say when "Agrees" was counted, so an older one is not shown.
+AGREEMENT_SECONDS = 600.0
 # An estimate is a process of its own that reads every vote.
 ESTIMATE_SECONDS = 60.0
 NICE = 10
@@ -78,7 +80,8 @@ class OwnerFigures:
             return {person.id: person.work.agreement for person in people}
 
         key = f"{study.uid}/{before}/{only_excluded}"
-        return await self._agreements.get_soon(key, read, seconds=PAGE_SECONDS) or {}
+        shown = self._agreements.get_soon(key, read, seconds=PAGE_SECONDS, oldest=AGREEMENT_SECONDS)
+        return await shown or {}
 
     async def count(self, read: Callable[[Tx], T]) -> T:
         """A read that looks at many votes, on the thread for such."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
@@ -197,7 +198,7 @@ class SharedReads(Generic[Q, T]):
         self._ask = ask
         self._fresh = fresh_seconds
         self._known: dict[str, tuple[float, asyncio.Task[T]]] = {}
-        self._latest: dict[str, T] = {}
+        self._latest: dict[str, tuple[float, T]] = {}
 
     async def get(self, key: str, question: Q) -> T:
         """The answer to `question`, or a recent one under the same key."""
@@ -213,16 +214,20 @@ class SharedReads(Generic[Q, T]):
         ended = time.monotonic()
         known = self._known.get(key)
         if known is not None and known[1] is asyncio.current_task():  # not forgotten meanwhile
-            self._latest[key] = answer
+            self._latest[key] = ended, answer
             self._known[key] = (ended + max(self._fresh, 10 * (ended - began)), known[1])
         return answer
 
-    async def get_soon(self, key: str, question: Q, *, seconds: float) -> T | None:
-        """As `get`, but after so many seconds the latest answer, or None if there is none; the asking goes on."""
+    async def get_soon(self, key: str, question: Q, *, seconds: float, oldest: float = math.inf) -> T | None:
+        """As `get`, but after so many seconds the latest answer, or None if there is none; the asking goes on.
+
+        oldest    seconds after which an answer that does not say when it was made is none any more
+        """
         try:
             return await asyncio.wait_for(self.get(key, question), seconds)
         except TimeoutError:
-            return self._latest.get(key)
+            ended, answer = self._latest.get(key, (-math.inf, None))
+            return answer if time.monotonic() - ended <= oldest else None
 
     def forget(self, key: str) -> None:
         """Ask anew next time: something was changed."""
