@@ -42,11 +42,11 @@ def verify(
     ),
     json_file: Path | None = JSON_OPTION,
 ) -> None:
-    """Check a submission: every file, the benchmark's hash, pictures and recipes, votes by `qsched audit`, results.
+    """Check a submission: files, the benchmark's hash, pictures, recipes, scores, votes by `qsched audit`, results.
 
-    Exit code 0: all passed. 1: a problem. 3: no problem, but some votes have no evidence, or evidence that was compared
-    with nothing that was published in time; `qsched audit` does that, with the hashes that you were given. 2: no
-    submission.
+    Exit code 0: all passed. 1: a problem. 3: no problem, but scores are missing, or some votes have no evidence, or
+    evidence that was compared with nothing that was published in time; `qsched audit` does that, with the hashes that
+    you were given. 2: no submission.
 
     Example: qsched bench verify submissions/tiny
     """

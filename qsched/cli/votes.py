@@ -13,7 +13,7 @@ from qsched.command_line import CommandLine
 
 def register(app: typer.Typer) -> None:
     """Add the group to `qsched`."""
-    group = CommandLine(no_args_is_help=True, help="Votes: out of the study server, checked, counted.")
+    group = CommandLine(no_args_is_help=True, help="Export votes from the study server, check them, count them.")
     group.command("export")(export)
     group.command("content")(content)
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
