@@ -237,6 +237,7 @@ def _has_other_recipes(places: Places, model: ModelSpec, manifest: Manifest) -> 
 
 
 def _is_scored(places: Places, model: ModelSpec) -> bool:
+    """Whether metrics.json has every picture, the metrics that were asked for, and the benchmark's baseline."""
     path = places.images(model) / "metrics.json"
     if not path.is_file():
         return False
@@ -245,10 +246,15 @@ def _is_scored(places: Places, model: ModelSpec) -> bool:
         scored = {(arm["arm"], arm["images"]) for arm in found["arms"]}
         names = {scorer["name"] for scorer in found["scorers"]}
         manifest = read_manifest(places.images(model))
+        of = found["set_id"], found["baseline"]
     except (ValueError, KeyError, TypeError, QschedError):
         return False
-    each = manifest.n_prompts * manifest.samples
-    return scored == {(arm.name, each) for arm in manifest.arms} and len(names) >= len(places.benchmark.metrics)
+    each, metrics = manifest.n_prompts * manifest.samples, places.benchmark.metrics
+    if of != (manifest.set_id, places.arm_name(places.benchmark.arms_of(model)[0])):
+        return False
+    # A metric of one's own, file.py:Class, has a name of its own.
+    named = len(names) >= len(metrics) and names.issuperset(name for name in metrics if ":" not in name)
+    return named and scored == {(arm.name, each) for arm in manifest.arms}
 
 
 def _is_newer(made: Path, source: Path) -> bool:

@@ -12,6 +12,7 @@ from qsched.bench import verify
 from qsched.bench.identity import begin_folder, read_identity
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import read_benchmark
+from qsched.bench.steps import _is_scored
 from qsched.bench.submit import SUBMISSION, SUMS, copy_study, hashes_of
 from qsched.bench.verify_scores import SCORES, VALUES, computed_again, score_problems
 from tests.bench.test_run import NAMES, begin
@@ -123,6 +124,7 @@ def test_scores_against_another_arm_or_with_another_nfe_are_not_those_of_the_ben
     write_set_scores(images, score_set(images, scorers=scorers, references=references, baseline="w3a8"))
     (problem,) = score_problems(scored, model)
     assert problem == f"{SCORES} compares the arms with w3a8, and the benchmark with fp32"
+    assert not _is_scored(scored, model), "`bench run` scores again"
     write(scored.folder / SUBMISSION, "{}")
     forge(scored.folder)
     names = [check.name for check in verify.verify_submission(scored.folder, runner=lambda _: 3)]
@@ -131,6 +133,9 @@ def test_scores_against_another_arm_or_with_another_nfe_are_not_those_of_the_ben
 
 def test_scores_that_are_missing_are_named(scored: Places) -> None:
     model = scored.benchmark.models[0]
+    assert _is_scored(scored, model)
+    other = Places(scored.folder, scored.benchmark.model_copy(update={"metrics": ("ssim",)}))
+    assert not _is_scored(other, model), "as many, and not the same"
     wider = Places(scored.folder, scored.benchmark.model_copy(update={"metrics": ("psnr", "clipscore")}))
     assert next(iter(score_problems(wider, model))) == f"{SCORES} lacks clipscore, which the benchmark asks for"
     (scored.images(model) / SCORES).unlink()
