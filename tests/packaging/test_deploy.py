@@ -170,6 +170,8 @@ def test_the_proxy_finds_the_server_after_it_was_made_anew():
     address = compose["services"]["server"]["networks"]["default"]["ipv4_address"]
     (pool,) = compose["networks"]["default"]["ipam"]["config"]
     assert ipaddress.ip_address(address) in ipaddress.ip_network(pool["subnet"])
+    assert ipaddress.ip_address(address) not in ipaddress.ip_network(pool["ip_range"]), "no other container may get it"
+    assert ipaddress.ip_network(pool["ip_range"]).subnet_of(ipaddress.ip_network(pool["subnet"]))
     page = (ROOT / "docs" / "deployment.md").read_text()
     assert "compose exec server qsched study create /studies/" in page and "compose run" not in page
     assert "./studies:/studies:ro" in compose["services"]["server"]["volumes"]
