@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,6 +138,9 @@ def _score_check(places: Places, model: ModelSpec) -> Check:
     """The scores that the leaderboard shows; its name says which values were computed again."""
     if not scores_are_here(places, model):
         return Check(f"{model.name}: scores", (), ("there are none, although the benchmark asks for them",))
+    if importlib.util.find_spec("torch") is None:
+        note = "they were not checked, which needs torch: pip install 'qsched[score]'"
+        return Check(f"{model.name}: scores", (), (note,))
     try:
         again, others = computed_again(places, model)
     except InputError as error:

@@ -44,9 +44,9 @@ def verify(
 ) -> None:
     """Check a submission: files, the benchmark's hash, pictures, recipes, scores, votes by `qsched audit`, results.
 
-    Exit code 0: all passed. 1: a problem. 3: no problem, but scores are missing, or some votes have no evidence, or
-    evidence that was compared with nothing that was published in time; `qsched audit` does that, with the hashes that
-    you were given. 2: no submission.
+    Exit code 0: all passed. 1: a problem. 3: no problem, but scores are missing or unchecked (without torch), or votes
+    have no evidence, or one that was compared with nothing that was published in time; `qsched audit` does that, with
+    the hashes that you were given. 2: no submission.
 
     Example: qsched bench verify submissions/tiny
     """

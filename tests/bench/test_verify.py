@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,11 @@ def test_scores_that_are_missing_are_named(scored: Places) -> None:
     assert not _is_scored(other, model), "as many, and not the same"
     wider = Places(scored.folder, scored.benchmark.model_copy(update={"metrics": ("psnr", "clipscore")}))
     assert next(iter(score_problems(wider, model))) == f"{SCORES} lacks clipscore, which the benchmark asks for"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("torch", "qsched.scoring.image_set.scores"):
+            patch.setitem(sys.modules, name, None)
+        found = verify._score_check(scored, model)
+    assert not found.problems and "needs torch" in found.notes[0], "all else is checked without it"
     (scored.images(model) / SCORES).unlink()
     found = verify._score_check(scored, model)
     assert (found.name, found.problems) == ("tiny-sdxl: scores", ()) and "there are none" in found.notes[0]
