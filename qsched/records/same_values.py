@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,5 +31,6 @@ def differences(one: Any, other: Any, *, tolerance: float = TOLERANCE, place: st
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        return one == other or abs(one - other) <= tolerance * max(1.0, abs(one), abs(other))
+        both_nan = one != one and other != other
+        return both_nan or math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)  # inf is close to inf alone
     return type(one) is type(other) and bool(one == other)

@@ -18,3 +18,11 @@ def test_a_place_is_named_by_its_path() -> None:
     assert list(differences({"p": [1.0]}, {"p": [1.0, 2.0]})) == ["p"]
     assert list(differences({"p": 1.0}, {"q": 1.0})) == ["p", "q"]
     assert list(differences(float("inf"), float("inf"))) == []
+
+
+def test_what_is_infinite_or_no_number_is_the_same_as_itself_alone() -> None:
+    """JSON's 1e999 is infinite in Python: it must not stand for whatever number a report is to have."""
+    values = (float("inf"), float("-inf"), float("nan"), 5.0)
+    assert [[list(differences(one, other)) == [] for other in values] for one in values] == [
+        [one == other for other in range(4)] for one in range(4)
+    ]
