@@ -79,11 +79,14 @@ def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | Non
     with tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
         counted.write(Path(folder))
         counts = read_counts(folder)
-    found = _findings(counts, counted.account, settings, LARGE.format(n=n, most=MOST_VOTES_KEPT))
+    note = LARGE.format(n=n, most=MOST_VOTES_KEPT)
+    found = _findings(counts, counted.account, settings, note, n_elsewhere=n - counted.account.n_read)
     return None if found.estimate is None else found
 
 
-def _findings(counts: VoteCounts, account: CountsAccount, settings: ReportSettings, note: str) -> Findings:
+def _findings(
+    counts: VoteCounts, account: CountsAccount, settings: ReportSettings, note: str, *, n_elsewhere: int = 0
+) -> Findings:
     exclusions = account.report()
     refuse_baseline(settings.baseline, counts.arms, exclusions)
     existence, found = estimate_of(counts, settings.estimate)
@@ -104,7 +107,7 @@ def _findings(counts: VoteCounts, account: CountsAccount, settings: ReportSettin
         sources=account.sources,
         study=account.study,
         question=account.question,
-        n_elsewhere=0,
+        n_elsewhere=n_elsewhere,
         arms=counts.arms,
         n_votes=n,
         n_annotators=sizes.get("annotator"),

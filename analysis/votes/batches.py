@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from analysis.votes.exclude import ExclusionRules, exclude
+from analysis.votes.exclude import APART, ExclusionRules, arms_of, exclude
 from analysis.votes.known import known_answers
 from analysis.votes.read import read_votes
 from analysis.votes.table import VotesTable
@@ -30,6 +30,7 @@ def batches(paths: Sequence[Path], chosen: dict[str, str | None], *, must_exist:
     """
     seen: dict[str, set[str]] = {column: set() for column in chosen}
     known: dict[str, set[str]] = {column: set() for column in chosen}
+    has: dict[str, bool] = {}
     for path in paths:
         for first, rows in _raw(path):
             try:
@@ -40,6 +41,13 @@ def batches(paths: Sequence[Path], chosen: dict[str, str | None], *, must_exist:
                     f"{path}, rows {first:,} to {last:,} (counted from the first of them): {error}"
                 ) from error
             for column, value in chosen.items():
+                here = column in votes.frame.columns
+                if has.setdefault(column, here) is not here:
+                    words = "has a column" if here else "has no column"
+                    raise InputError(
+                        f"{path} {words} {column!r}, unlike the files before it, so it is not known whether they are "
+                        "of one. Write the column into all of them, or analyse them one by one."
+                    )
                 known[column] |= set(votes.values(column))
                 votes = _chosen(votes, column, value, path)
                 seen[column] |= set(votes.values(column))
@@ -132,18 +140,31 @@ class BatchScreen:
         self.persons: dict[str, str] = {}
         self.named_arms: set[str] = set()
         self.notes: dict[str, None] = {}
+        self.n_simulated = 0
+        self.unused: dict[str, None] = {}
+        self.values: dict[str, set[str]] = {"study": set(), "question": set()}
+        # Arms of which a batch has no vote left; of one of them another batch may have votes.
+        self.maybe_lost: set[str] = set()
 
     def kept(self, votes: VotesTable) -> pl.DataFrame:
         """The rows of one batch that count."""
         self.n_read += votes.n_votes
+        self.n_simulated += int(votes.frame["simulated"].sum())
+        self.unused |= dict.fromkeys(votes.unused)
+        for column, values in self.values.items():
+            values |= set(votes.values(column))
         kept, report = exclude(votes, self._of_a_batch)
         frame, arms = kept.frame, self.rules.arms
+        self.maybe_lost |= {
+            lost.arm for lost in report.lost_arms if not all(reason in APART for reason, _ in lost.n_votes_by_reason)
+        }
         self.notes |= dict.fromkeys(note for note in report.notes if note.startswith("Not checked"))
         for row in report.rows:
             self._left_out(row.reason, row.rule, row.n_votes)
         if arms:
             hit = pl.any_horizontal(pl.col(side).cast(pl.String).is_in(arms) for side in ("left_arm", "right_arm"))
             out = frame.filter(hit)
+            self.maybe_lost |= arms_of(out)
             for side in ("left_arm", "right_arm"):
                 self.named_arms |= set(out[side].unique().cast(pl.String))
             self._left_out("named arm", f"votes about arms excluded by name ({', '.join(arms)})", out.height)
@@ -151,7 +172,9 @@ class BatchScreen:
         if self._reasons and "annotator" in frame.columns:
             name = pl.col("annotator").cast(pl.String)
             hit = name.is_in(list(self._reasons))
-            for person, n in frame.filter(hit).group_by(name).len().iter_rows():
+            out = frame.filter(hit)
+            self.maybe_lost |= arms_of(out)
+            for person, n in out.group_by(name).len().iter_rows():
                 self.persons[person] = self._reasons[person]
                 self._left_out(self._reasons[person], f"annotators left out for {self._reasons[person]}", n)
             frame = frame.filter(~hit)

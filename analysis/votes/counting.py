@@ -28,9 +28,9 @@ from analysis.votes.batches import (
     unchecked_rules,
 )
 from analysis.votes.coded import IntArray, codes
-from analysis.votes.duplicates import refuse_named_twice
+from analysis.votes.duplicates import refuse_copied_files, refuse_named_twice
 from analysis.votes.exclude import ExclusionRules, count_doubtful, doubtful_note
-from analysis.votes.table import VotesTable, has_values
+from analysis.votes.table import VotesTable, has_values, unused_note
 from qsched.files import write_atomic
 from qsched.records import InputError
 from qsched.records.stopping import looks_beside
@@ -40,6 +40,7 @@ LOOKED = (
     "The study has a stopping rule, and stopped asking about arms that were decided at its planned looks ({}). Counts "
     "do not have the looks: every interval and p-value is computed as if nobody had looked."
 )
+LOST = "Arm {!r} is not in this report: all its votes were excluded."
 PARTS = 64
 #: Cells of a cluster are added up when there are this many new ones, or as many as there are already.
 _PENDING = 4_000_000
@@ -115,6 +116,7 @@ def count_files(
     """
     paths, chosen = [Path(file) for file in files], {"study": study, "question": question}
     refuse_named_twice(paths, [str(path) for path in paths])
+    refuse_copied_files(paths)
     unchecked = unchecked_rules(paths, rules)
     reasons = {**dict.fromkeys(rules.annotators, "named annotator"), **failing_annotators(paths, rules, chosen)}
     if rules.min_votes:
@@ -131,14 +133,19 @@ def count_files(
         ):
             if name not in known:
                 raise InputError(f"{what} {name!r} is to be excluded but has no vote. Check the name.")
-        tables, account = work.finish(screen, mixed=rules.simulated == "keep")
+        tables, account = work.finish(screen)
+    only = {column: next(iter(values)) for column, values in screen.values.items() if len(values) == 1}
+    lost = sorted(screen.maybe_lost - set(work.names["arm"]) - set(rules.arms))
     said = {
-        "study": study,
-        "question": question,
+        "study": only.get("study"),
+        "question": only.get("question"),
         "sources": tuple(str(path) for path in paths),
         "rules": rules,
         "notes": (*account.notes, *unchecked),
-        "warnings": tuple(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
+        "warnings": (
+            *(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
+            *(LOST.format(arm) for arm in lost),
+        ),
     }
     return CountedVotes(tables, account.model_copy(update=said))
 
@@ -201,18 +208,18 @@ class _Work:
         known = self.names[name]
         return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.int64)[code]
 
-    def finish(self, screen: BatchScreen, *, mixed: bool) -> tuple[dict[str, pl.DataFrame], CountsAccount]:
-        """The tables of the contract; `mixed`: simulated votes may be among those of people."""
+    def finish(self, screen: BatchScreen) -> tuple[dict[str, pl.DataFrame], CountsAccount]:
+        """The tables of the contract."""
         if self.n_kept == 0:
             raise InputError(
                 f"None of {screen.n_read:,} votes is left after the exclusions: there is nothing to count."
             )
         if not self.has:
             raise InputError("The votes have neither annotators nor prompts, so no interval but vote level is known.")
-        if not mixed and 0 < self.simulated < self.n_kept:
+        if screen.rules.simulated == "auto" and 0 < screen.n_simulated < screen.n_read:
             raise InputError(
-                f"{self.simulated:,} of {self.n_kept:,} votes are by simulated annotators. Add --exclude-simulated, or "
-                "count them apart."
+                f"{screen.n_simulated:,} of {screen.n_read:,} votes are by simulated annotators. Add "
+                "--exclude-simulated, or count them apart."
             )
         arms = list(self.names["arm"])
         tables = {
@@ -230,7 +237,7 @@ class _Work:
             annotators=tuple(sorted(screen.persons.items())),
             simulated="none" if self.simulated == 0 else "all" if self.simulated == self.n_kept else "mixed",
             n_simulated=self.simulated,
-            notes=(*screen.notes, *doubtful_note(self.doubtful)),
+            notes=(*screen.notes, *doubtful_note(self.doubtful), *unused_note(screen.unused)),
         )
 
     def _parts(self) -> Iterator[NDArray[np.int64]]:

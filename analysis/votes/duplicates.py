@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -30,6 +31,18 @@ def refuse_named_twice(sources: Sequence[VotesSource], names: Sequence[str]) -> 
             what = f"{name} is named twice" if seen[place] == name else f"{seen[place]} and {name} are the same {kind}"
             raise InputError(f"{what}; its votes would be counted twice. Name it once.")
         seen[place] = name
+
+
+def refuse_copied_files(paths: Sequence[Path]) -> None:
+    """InputError if two files have the same bytes; nothing is known of their rows."""
+    by_size: dict[int, list[Path]] = {}
+    for path in paths:
+        if path.is_file():
+            by_size.setdefault(path.stat().st_size, []).append(path)
+    for same in by_size.values():
+        for one, other in combinations(same, 2):
+            if filecmp.cmp(one, other, shallow=False):
+                raise InputError(f"{other} is a copy of {one}; its votes would be counted twice. Name one of them.")
 
 
 def refuse_copies(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:

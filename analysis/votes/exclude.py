@@ -15,6 +15,8 @@ from qsched.records import InputError, Kind
 
 #: Reasons that judge how an annotator worked.
 CONDUCT = ("gold failures", "instructed failures", "doubtful time", "too fast", "too few votes")
+#: Kinds shown for another purpose: an arm that appears only in them is not an arm of the study.
+APART = ("kind: practice", "kind: warmup", "kind: gold", "kind: instructed")
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
         return ()
     # The two pictures of a hidden trap stand where arms do, and are none.
     shown = given.filter(pl.col("kind").cast(pl.String) != "trap") if "kind" in given.columns else given
-    lost = _arms(shown) - _arms(work.frame)
+    lost = arms_of(shown) - arms_of(work.frame)
     reasons: dict[str, list[tuple[str, int]]] = {arm: [] for arm in sorted(lost)}
     if not lost:
         return ()
@@ -193,7 +195,8 @@ def _lost_arms(work: _Excluder, given: pl.DataFrame) -> tuple[LostArm, ...]:
     )
 
 
-def _arms(frame: pl.DataFrame) -> set[str]:
+def arms_of(frame: pl.DataFrame) -> set[str]:
+    """The arms that the votes of a frame show."""
     return {name for side in ("left_arm", "right_arm") for name in frame[side].unique().cast(pl.String).to_list()}
 
 
@@ -216,7 +219,7 @@ def _needs(work: _Excluder, column: str, *, is_default: bool, rule: str) -> bool
 def _named_arms(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     if not rules.arms:
         return
-    known = _arms(given)
+    known = arms_of(given)
     for name in rules.arms:
         if name not in known:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -107,3 +108,8 @@ class VotesTable:
 def has_values(frame: pl.DataFrame, column: str) -> bool:
     """Whether the frame has the column and a row with a value in it."""
     return column in frame.columns and frame.get_column(column).null_count() < frame.height
+
+
+def unused_note(columns: Collection[str]) -> tuple[str, ...]:
+    """What a report says of columns that it does not use; nothing of none."""
+    return (f"Columns of the votes that this report does not use: {', '.join(columns)}.",) if columns else ()

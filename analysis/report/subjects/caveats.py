@@ -11,15 +11,14 @@ from analysis.report.settings import ReportSettings
 from analysis.report.subjects.pictures import ImageSet
 from analysis.stats import Existence, VoteCounts
 from analysis.votes import ExclusionReport, ExclusionRules, VotesTable
-from analysis.votes.exclude import LostArm
+from analysis.votes.exclude import APART, LostArm
+from analysis.votes.table import unused_note
 from qsched.records import InputError
 from qsched.records.curation import PAIRS_NAME, count_words, read_curation
 
 # Above this share of votes excluded by rules of conduct the reader should look at both estimates.
 CONDUCT_SHARE = 0.2
 NAMES_SHOWN = 5
-# Kinds shown for another purpose: an arm that appears only in them is not an arm of the study.
-APART = ("kind: practice", "kind: warmup", "kind: gold", "kind: instructed")
 # What lets the votes of a reason in again.
 REMEDIES = {
     "kind: repeat": "Keep repeated pairs with --include-repeats.",
@@ -175,9 +174,7 @@ def source_notes(votes: VotesTable) -> list[str]:
     notes += [f"How the columns were understood: {words}" for words in votes.layouts]
     if not votes.sides_known:
         notes.append("The votes do not say which arm was on the left, so nothing is said of a preference for a side.")
-    if votes.unused:
-        notes.append(f"Columns of the votes that this report does not use: {', '.join(votes.unused)}.")
-    return notes
+    return [*notes, *unused_note(votes.unused)]
 
 
 def partial_warnings(existence: Existence, left_out: tuple[str, ...], counts: VoteCounts) -> list[str]:

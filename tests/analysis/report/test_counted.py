@@ -19,6 +19,7 @@ from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules, read_votes
 from analysis.votes.__main__ import app as votes_app
 from analysis.votes.account import UNKNOWN
+from analysis.votes.counting import count_files
 from analysis.winrates import app
 from qsched.records import InputError
 from tests.analysis.stats.test_counted import checked_frame
@@ -199,3 +200,46 @@ def test_large_files_are_read_whole_if_something_needs_their_votes(
         tmp_path / "v.parquet"
     )
     assert find_large([str(tmp_path / "v.parquet")], SETTINGS) is None, "arms without an estimate are left out of votes"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ([lambda votes: votes, lambda votes: votes.drop("study")], "has no column 'study', unlike the files before"),
+        ([lambda votes: votes, lambda votes: votes], "is a copy of"),
+        (
+            [lambda votes: votes, lambda votes: votes.with_columns(simulated=True, kind=pl.lit("practice"))],
+            "are by simulated annotators",
+        ),
+    ],
+)
+def test_what_the_report_of_votes_refuses_is_not_counted(
+    tmp_path: Path, changed: list[Callable[[pl.DataFrame], pl.DataFrame]], words: str
+) -> None:
+    paths = [tmp_path / f"{number}.parquet" for number in range(len(changed))]
+    frame = checked_frame()
+    for path, change in zip(paths, changed, strict=True):
+        change(frame).write_parquet(path)
+    with pytest.raises(InputError):
+        find(read_votes(paths), SETTINGS)
+    with pytest.raises(InputError, match=words):
+        count_files(paths, ExclusionRules())
+
+
+def test_large_files_name_lost_arms_unused_columns_the_study_and_votes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.report.counted.MOST_VOTES_KEPT", 100)
+    monkeypatch.setattr("analysis.votes.batches.ROWS_AT_ONCE", 200)
+    frame = checked_frame()
+    ghost = frame.head(9).with_columns(left_arm=pl.lit("ghost"), response_ms=pl.lit(5, dtype=pl.Int32))
+    other = frame.head(7).with_columns(study=pl.lit("two"))
+    path = tmp_path / "v.parquet"
+    pl.concat([frame, ghost, other], how="diagonal_relaxed").with_columns(mood="choice").write_parquet(path)
+    settings = replace(SETTINGS, study="one", estimate=EstimateSettings(method="sandwich"))
+    votes, large = find(read_votes(path, allow_mixed=True), settings), find_large([str(path)], settings)
+    assert large is not None and (large.study, large.n_elsewhere) == (votes.study, votes.n_elsewhere) == ("one", 7)
+    assert sum("Arm 'ghost' is not in this report" in words for words in large.warnings) == 1
+    assert sum("Arm " in words for words in large.warnings) == sum("Arm " in words for words in votes.warnings)
+    unused = "Columns of the votes that this report does not use: mood."
+    assert unused in large.notes and unused in votes.notes
