@@ -72,16 +72,41 @@ def search_closed_form(
         missing = [label for label in LABELS.values() if label not in candidates]
         notes.append(f"the budget ended before these were measured: {'; '.join(missing)}")
         return ClosedForm(fits, candidates, tuple(notes), budget_spent=True)
-    means = {one: float(values.mean()) for one, values in evaluator.measured_on_all().items()}
+    spent = _search_last_steps(evaluator, renderer, prompts, seeds, candidates)
+    if spent:
+        notes.append("the budget ended in the search of the last step")
+    return ClosedForm(fits, candidates, tuple(notes), budget_spent=spent)
+
+
+def _search_last_steps(
+    evaluator: Evaluator,
+    renderer: TrajectoryRenderer,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    candidates: dict[str, Coefficients],
+) -> bool:
+    """Add each method's best candidate that has another last step, if there is one; True if the budget ended first."""
     stock = Coefficients.constant().at_steps(renderer.steps)
     labels = {stock: "stock"} | {one.at_steps(renderer.steps): label for label, one in candidates.items()}
+    spent = False
     for method in METHODS:
         # A search of the stock scheduler's last step is Q-Sched's.
         starts = [one for one in labels if one.method == method or (one == stock and method == "qsched")]
-        if not starts:
+        if not starts or spent:
             continue
+        means = _means(evaluator)
         start = max(starts, key=lambda one: means[one])
-        found = search_last_step(evaluator, renderer, prompts, seeds, start)
-        if found != start:
+        try:
+            search_last_step(evaluator, renderer, prompts, seeds, start)
+        except BudgetSpent:
+            spent = True
+        # The best that it measured, also if it did not come to its end.
+        means = {one: mean for one, mean in _means(evaluator).items() if one.method == start.method or one == start}
+        found = max(means, key=lambda one: means[one])
+        if found not in labels:
             candidates[f"{labels[start]}; {LAST_STEP}"] = found
-    return ClosedForm(fits, candidates, tuple(notes))
+    return spent
+
+
+def _means(evaluator: Evaluator) -> dict[Coefficients, float]:
+    return {one: float(values.mean()) for one, values in evaluator.measured_on_all().items()}

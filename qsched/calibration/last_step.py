@@ -28,8 +28,8 @@ def search_last_step(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     start: Coefficients,
-) -> Coefficients:
-    """The best of `start`, which must have been measured, and candidates that differ from it in the last step."""
+) -> None:
+    """Measure candidates with another last step than `start`, which must have been measured. Raises BudgetSpent."""
     start = start.at_steps(renderer.steps)
     # In this search they are known; a resumed one evaluates them again, in the batches of the first time.
     _know_steps(renderer, prompts, seeds, start)
@@ -46,7 +46,7 @@ def search_last_step(
         means |= {place: mean(place) for place in new}
         best = max(means, key=lambda place: means[place])
         if best == centre or not new:
-            return at_place(start, *centre)
+            return
         centre = best
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
+from qsched.calibration import last_step
 from qsched.calibration.calibrate import calibrate
 from qsched.calibration.closed_form import LABELS, LAST_STEP, planned_closed_form
 from qsched.calibration.errors import CalibrationError
-from qsched.calibration.evaluate import Budget
+from qsched.calibration.evaluate import Budget, Evaluator
 from qsched.calibration.last_step import MOST
 from qsched.calibration.least_squares import FORMS, fit_steps, full_run, heldout_share, left_over, solve
 from qsched.calibration.record import build_record
@@ -210,6 +211,21 @@ def test_a_budget_leaves_fits_out_and_says_which(tmp_path, nearness):
     assert "the budget ended" in note and LABELS["bias and scalars"] in note
     with pytest.raises(CalibrationError, match="does not pay for the stock scheduler"):
         search(tmp_path, nearness, random_flux(), name="k", budget=Budget(nfe=25))
+
+
+def test_time_that_ends_in_the_search_of_the_last_step_leaves_the_fits_and_what_was_measured(
+    tmp_path, undamaged, monkeypatch
+):
+    started = []
+    monkeypatch.setattr(last_step, "_know_steps", lambda *_: started.append(True))
+    # Four candidates of two batches of ten pictures: the first batch is measured, then the time is over.
+    monkeypatch.setattr(Evaluator, "seconds", property(lambda one: 1e9 if started and one._rendered >= 30 else 0.0))
+    far = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Constant())
+    result = search(tmp_path, far, planted(random_flux(), 0.8), budget=Budget(minutes=1), batch_rows=10)
+    assert result.budget_spent and set(result.closed_form.fits) == set(FORMS) and result.bias is not None
+    assert any("the budget ended in the search of the last step" in note for note in result.closed_form.notes)
+    values = {c: gains.mean() for c, gains in result.gains.items() if c.method == "qsched" and len(gains) == 5}
+    assert result.qsched.label == f"stock; {LAST_STEP}" and max(values, key=values.get) == result.qsched.found
 
 
 def test_a_resumed_search_has_the_same_candidates_and_values(tmp_path, nearness):
