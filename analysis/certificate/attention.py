@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.certificate.result import ClauseResult
 from analysis.stats.errors import AnalysisError
-from analysis.stats.jnd.attention import STRONG, STRONG_VOTES, examine_attention
+from analysis.stats.jnd.attention import STRONG, STRONG_VOTES, Attention, examine_attention
 from analysis.stats.jnd.scale import score_pictures
 from analysis.triplets import TripletCodes
 from qsched.records.registration import Registration
@@ -28,23 +28,12 @@ def refuse_inattentive(
     numbers, notes = dict(result.numbers), list(result.notes)
     refused: list[str] = []
     for shown_at in presentations:
-        some = codes.where(codes.presentation == shown_at)
-        try:
-            scale = score_pictures(some, people_sd=math.hypot(plan.people_sd, plan.prompt_sd))
-        except AnalysisError:
-            continue
-        if scale.fit is None or scale.codes is None:
-            continue
-        found = examine_attention(
-            scale.codes,
-            scale.fit,
-            people_sd=plan.people_sd,
-            prompt_sd=plan.prompt_sd,
-            rng=np.random.default_rng(0),
-        )
+        name, some = NAMES[shown_at], codes.where(codes.presentation == shown_at)
+        found = _examined(some, plan)
         if found is None:
+            if result.shown and some.n_votes:
+                notes.append(f"The {name} votes carry no scale, so it was not examined whether people looked.")
             continue
-        name = NAMES[shown_at]
         numbers |= {f"{name}_attention_random": found.random, f"{name}_attention_unsure": found.unsure}
         if found.alarm:
             refused.append(f"Refused. In {found.votes:,} {name} votes of {found.people} people, {found.words}.")
@@ -55,6 +44,18 @@ def refuse_inattentive(
             )
     shown, needs = (False, None) if refused else (result.shown, result.needs)
     return replace(result, shown=shown, needs=needs, numbers=numbers, notes=(*notes, *refused))
+
+
+def _examined(codes: TripletCodes, plan: Registration) -> Attention | None:
+    """None where the votes of one presentation carry no scale to compare people by."""
+    try:
+        scale = score_pictures(codes, people_sd=math.hypot(plan.people_sd, plan.prompt_sd))
+    except AnalysisError:
+        return None
+    if scale.fit is None or scale.codes is None:
+        return None
+    rng = np.random.default_rng(0)
+    return examine_attention(scale.codes, scale.fit, people_sd=plan.people_sd, prompt_sd=plan.prompt_sd, rng=rng)
 
 
 def random_share_borne(is_shown: Callable[[float], bool]) -> float:

@@ -148,7 +148,7 @@ def _no_number(item: NoPlace, claim: str, votes: int) -> ClauseResult:
         "mean",
         claim,
         False,
-        f"No number: {item.reason}.{bound}",
+        f"No number: {item.reason.rstrip('.')}.{bound}",
         numbers={"evidence": "plain", "votes": votes, "lower_bound": item.lower_bound},
     )
 

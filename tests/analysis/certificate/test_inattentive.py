@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_people_who_look_are_not_refused(tmp_path, damages: dict[str, float]):
     assert 0.005 <= clause.numbers["plain_attention_random"] <= 1
     assert 0.05 < clause.numbers["random_votes_borne"] <= 0.6
     assert any("may not be noticed" in note for note in clause.notes) is (len(damages) == 1)
+
+
+def test_votes_that_say_nothing_of_who_looks_are_named(tmp_path):
+    rows = draw_rows(damages={"w4a4": 0.1}, plain=100, people=PEOPLE, prompts=40, seed=6)
+    codes = codes_of(answering(rows, 1.0, "not sure"), tmp_path)
+    found = judge_mean(codes, PLAN, PLAN.mean)
+    assert not found.shown and found.finding.endswith("carry no scale.")
+    (note,) = refuse_inattentive(replace(found, shown=True), codes, PLAN, (PLAIN,)).notes
+    assert note == "The plain votes carry no scale, so it was not examined whether people looked."
 
 
 def test_random_votes_that_are_assumed_make_the_damage_larger_by_their_share(tmp_path):
