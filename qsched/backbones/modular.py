@@ -24,6 +24,7 @@ from qsched.backbones.find import DEFAULTS_NAME, MODULAR_INDEX_NAME
 from qsched.backbones.index import INDEX_NAME, check_folder
 
 _MODULAR = "ModularPipeline"
+_TERMS = ("LICENSE", "LICENCE", "NOTICE")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ def convert_modular(folder: Path, out: Path) -> OrdinaryLayout:
         for name in components:
             shutil.copytree(folder / name, made / name, copy_function=_link)
         (made / INDEX_NAME).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-        if (folder / DEFAULTS_NAME).is_file():
-            shutil.copyfile(folder / DEFAULTS_NAME, made / DEFAULTS_NAME)
+        for file in folder.iterdir():
+            if file.is_file() and (file.name == DEFAULTS_NAME or file.name.upper().startswith(_TERMS)):
+                shutil.copyfile(file, made / file.name)
         check_folder(made, str(folder))
         made.rename(out)
     return OrdinaryLayout(out, kind, tuple(components))
@@ -115,12 +117,24 @@ def _check_components(
                 "remove it from the modular pipeline and save that again"
             )
         if not (folder / name).is_dir():
-            where = index[name][2]
-            source = where.get("pretrained_model_name_or_path") if isinstance(where, dict) else None
             raise BackboneError(
-                f"{folder} does not contain its component {name}, which it takes from {source}; download all of them, "
-                "or load the pipeline where they are and save it with save_pretrained(FOLDER)"
+                f"{folder} does not contain its component {name}, which it takes from {_source(index[name])}; download "
+                "all of them, or load the pipeline where they are and save it with save_pretrained(FOLDER)"
             )
+    sources = {source: name for name in components if (source := _source(index[name])) is not None}
+    if len(sources) > 1:
+        (one, first), (other, second) = list(sources.items())[:2]
+        raise BackboneError(
+            f"{folder} takes its {first} from {one} and its {second} from {other}, so it is not known whether the "
+            "folders beside the index hold these; load the pipeline and save it with save_pretrained(FOLDER)"
+        )
+
+
+def _source(entry: list[Any]) -> str | None:
+    """Where a modular pipeline takes a component from; the folder itself, once it was saved."""
+    where = entry[2]
+    source = where.get("pretrained_model_name_or_path") if isinstance(where, dict) else None
+    return None if source is None else str(source)
 
 
 def _link(source: str, target: str) -> str:
