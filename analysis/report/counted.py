@@ -74,11 +74,11 @@ def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | Non
         return None
     try:
         counted = count_files(files, settings.rules, study=settings.study, question=settings.question)
-    except InputError:
+        with tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
+            counted.write(Path(folder))
+            counts = read_counts(folder)
+    except (InputError, OSError):  # also a full disk for temporary files
         return None
-    with tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
-        counted.write(Path(folder))
-        counts = read_counts(folder)
     note = LARGE.format(n=n, most=MOST_VOTES_KEPT)
     found = _findings(counts, counted.account, settings, note, n_elsewhere=n - counted.account.n_read)
     return None if found.estimate is None else found

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from analysis.stats import EstimateSettings
 from analysis.votes import ExclusionRules, read_votes
 from analysis.votes.__main__ import app as votes_app
 from analysis.votes.account import UNKNOWN
-from analysis.votes.counting import count_files
+from analysis.votes.counting import CountedVotes, count_files
 from analysis.winrates import app
 from qsched.records import InputError
 from tests.analysis.stats.test_counted import checked_frame
@@ -200,6 +201,8 @@ def test_large_files_are_read_whole_if_something_needs_their_votes(
         tmp_path / "v.parquet"
     )
     assert find_large([str(tmp_path / "v.parquet")], SETTINGS) is None, "arms without an estimate are left out of votes"
+    monkeypatch.setattr(CountedVotes, "write", Mock(side_effect=OSError(28, "No space left on device")))
+    assert find_large(votes, SETTINGS) is None
 
 
 @pytest.mark.parametrize(
