@@ -72,9 +72,7 @@ def search_closed_form(
         missing = [label for label in LABELS.values() if label not in candidates]
         notes.append(f"the budget ended before these were measured: {'; '.join(missing)}")
         return ClosedForm(fits, candidates, tuple(notes), budget_spent=True)
-    spent = _search_last_steps(evaluator, renderer, prompts, seeds, candidates)
-    if spent:
-        notes.append("the budget ended in the search of the last step")
+    spent = _search_last_steps(evaluator, renderer, prompts, seeds, candidates, notes)
     return ClosedForm(fits, candidates, tuple(notes), budget_spent=spent)
 
 
@@ -84,6 +82,7 @@ def _search_last_steps(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     candidates: dict[str, Coefficients],
+    notes: list[str],
 ) -> bool:
     """Add each method's best candidate that has another last step, if there is one; True if the budget ended first."""
     stock = Coefficients.constant().at_steps(renderer.steps)
@@ -97,9 +96,11 @@ def _search_last_steps(
         means = _means(evaluator)
         start = max(starts, key=lambda one: means[one])
         try:
-            search_last_step(evaluator, renderer, prompts, seeds, start)
+            if not search_last_step(evaluator, renderer, prompts, seeds, start):
+                notes.append(f"{labels[start]}: the last step was not searched, because its steps do not fit in memory")
         except BudgetSpent:
             spent = True
+            notes.append("the budget ended in the search of the last step")
         # The best that it measured, also if it did not come to its end.
         means = {one: mean for one, mean in _means(evaluator).items() if one.method == start.method or one == start}
         found = max(means, key=lambda one: means[one])

@@ -28,11 +28,18 @@ def search_last_step(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     start: Coefficients,
-) -> None:
-    """Measure candidates with another last step than `start`, which must have been measured. Raises BudgetSpent."""
+) -> bool:
+    """Measure candidates with another last step than `start`, which must have been measured. Raises BudgetSpent.
+
+    False, and nothing is measured, if the renderer cannot remember what the candidates share: they would cost much.
+    """
     start = start.at_steps(renderer.steps)
+    rows = [BatchRow(p, seed, start) for p, seed in zip(prompts, seeds, strict=True)]
     # In this search they are known; a resumed one evaluates them again, in the batches of the first time.
-    _know_steps(renderer, prompts, seeds, start)
+    evaluator.pay(renderer.later_nfe(rows))
+    _know_steps(renderer, rows)
+    if renderer.later_nfe(rows):
+        return False
 
     def mean(place: tuple[int, int]) -> float:
         return float(evaluator.values([at_place(start, *place)]).mean())
@@ -46,7 +53,7 @@ def search_last_step(
         means |= {place: mean(place) for place in new}
         best = max(means, key=lambda place: means[place])
         if best == centre or not new:
-            return
+            return True
         centre = best
 
 
@@ -63,14 +70,12 @@ def at_place(start: Coefficients, scale: int, sample: int) -> Coefficients:
     )
 
 
-def _know_steps(
-    renderer: TrajectoryRenderer, prompts: Sequence[Prompt], seeds: Sequence[int], candidate: Coefficients
-) -> None:
-    """Evaluate what the renderer lacks of a candidate's steps."""
+def _know_steps(renderer: TrajectoryRenderer, rows: Sequence[BatchRow]) -> None:
+    """Evaluate what the renderer lacks of the rows' steps."""
 
     def leave_at_the_end(call: StepCall) -> object:
         if call.number == renderer.steps - 1:
             raise LeavePipeline
         return call.make()
 
-    renderer.follow([BatchRow(p, seed, candidate) for p, seed in zip(prompts, seeds, strict=True)], leave_at_the_end)
+    renderer.follow(rows, leave_at_the_end)

@@ -228,6 +228,13 @@ def test_time_that_ends_in_the_search_of_the_last_step_leaves_the_fits_and_what_
     assert result.qsched.label == f"stock; {LAST_STEP}" and max(values, key=values.get) == result.qsched.found
 
 
+def test_what_the_renderer_cannot_remember_is_not_searched_at_the_price_of_evaluations(tmp_path, nearness, monkeypatch):
+    monkeypatch.setattr(TrajectoryRenderer, "later_nfe", lambda *_: 1)
+    result = search(tmp_path, nearness, planted(random_flux(), 0.8))
+    assert result.search_nfe == planned_closed_form(5, 4) and len(result.gains) == 1 + len(FORMS)
+    assert sum("do not fit in memory" in note for note in result.closed_form.notes) == 2
+
+
 def test_a_resumed_search_has_the_same_candidates_and_values(tmp_path, nearness):
     first = search(tmp_path, nearness, planted(random_flux(), 0.8))
     lines = (tmp_path / "j").read_text().splitlines(keepends=True)
