@@ -18,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-LIMIT = 0.2
+LIMIT = 0.15
 #: A file with shared fixtures is listed whole if its tests, without those that are slow by mark, take more than this.
 FILE_LIMIT = 2.0
 #: Files that take more than this begin first.
