@@ -68,9 +68,9 @@ class ServerSettings(BaseModel):
     @field_validator("secret_key", "metrics_token")
     @classmethod
     def _filled_in(cls, value: SecretStr | None) -> SecretStr | None:
-        # Some versions of podman-compose hand ${NAME:-} on as it stands, and everybody knows it.
+        # Some versions of podman-compose pass ${NAME:-} on unexpanded, which anybody could guess.
         if value is not None and value.get_secret_value().startswith("${"):
-            raise ValueError("it begins with ${: nobody put a value in its place; set the variable itself")
+            raise ValueError("it begins with ${, so a variable was not expanded; set the value itself")
         return value
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
+from qsched.command_line import counted as number_of
 from qsched.records import Choice, TripletAnswer
 from qsched.records.evidence import PLACES_FIELD, arms_commitment, chain_start, extend, leaf_of, sha256
 from qsched.records.rankings import votes_of_ranking
@@ -323,7 +324,7 @@ def not_judged(evidence: Evidence) -> list[str]:
     words = [
         f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} are in the votes table",
         f"{deleted} were deleted at their person's request; whether it was a request, no file shows",
-        f"{out} are of {_people(len(evidence.excluded))} whom the owner excluded, for these reasons:"
+        f"{out} are of {number_of(len(evidence.excluded), 'annotator')} whom the owner excluded, for these reasons:"
         if evidence.excluded
         else "the owner excluded nobody",
     ]
@@ -333,10 +334,6 @@ def not_judged(evidence: Evidence) -> list[str]:
     if len(evidence.designs) > 1:
         words.append(f"the design was changed {len(evidence.designs) - 1} times after it was preregistered or made")
     return words
-
-
-def _people(n: int) -> str:
-    return f"{n} annotator{'' if n == 1 else 's'}"
 
 
 def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:

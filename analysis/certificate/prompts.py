@@ -14,15 +14,11 @@ from analysis.stats.jnd.share import Perception, VoteStage, flag_probability, sh
 from analysis.triplets import BOOSTED, PLAIN, TripletCodes
 from analysis.triplets.codes import TRAP
 from analysis.votes.sources import open_source
+from qsched.command_line import counted
 from qsched.records import InputError, RowError
 from qsched.records.registration import ContentPlan, Registration, SharePlan
 
 _MOST_PROMPTS = 1_000_000
-
-
-def counted(n: int) -> str:
-    """ "1 prompt" or "3 prompts"."""
-    return f"{n:,} prompt{'' if n == 1 else 's'}"
 
 
 def judge_share(
@@ -56,9 +52,9 @@ def judge_share(
             "missing from the votes, the share is that of the other prompts.",
         )
     if changed:
-        notes += (f"{counted(len(changed))} with changed content counted as flagged.",)
+        notes += (f"{counted(len(changed), 'prompt')} with changed content counted as flagged.",)
     if found.incomplete:
-        notes += (f"{counted(found.incomplete)} lacking votes of a stage counted as flagged.",)
+        notes += (f"{counted(found.incomplete, 'prompt')} lacking votes of a stage counted as flagged.",)
     shown = found.lower >= clause.share
     finding = (
         f"{found.flagged} of {found.prompts} prompts flagged; share under 1 JND at least {found.lower:.1%} "
@@ -80,7 +76,7 @@ def judge_share(
         "people_sd": plan.people_sd,
     }
     if found.open_prompts:
-        notes += (f"{counted(len(found.open_prompts))} not cleared could be by more votes (--open-prompts).",)
+        notes += (f"More votes could clear {counted(len(found.open_prompts), 'prompt')} (--open-prompts).",)
     if not shown and needs is None:
         notes += ("So many prompts are flagged that more of them would not show the clause.",)
     return ClauseResult("share", claim, shown, finding, needs, "prompts", numbers, notes, found.open_prompts)

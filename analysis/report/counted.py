@@ -64,8 +64,8 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
 def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | None:
     """The findings of large parquet files, counted a batch at a time; None if the votes themselves have to be read.
 
-    That is so if they are few, if an option needs them, or if they cannot be counted or have no estimate: whoever reads
-    them then says why.
+    The votes have to be read if they are few, if an option needs them, if they cannot be counted, or if they have no
+    estimate; the code that reads them then says why.
     """
     n = rows_of_parquet(files)
     if n is None or n <= MOST_VOTES_KEPT or any(_of_votes(settings).values()):

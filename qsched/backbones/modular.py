@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from qsched.backbones.classes import drivable_call
 from qsched.backbones.errors import BackboneError
 from qsched.backbones.find import DEFAULTS_NAME, MODULAR_INDEX_NAME
 from qsched.backbones.index import INDEX_NAME, check_folder
+from qsched.files import link_or_copy
 
 _MODULAR = "ModularPipeline"
 _TERMS = ("LICENSE", "LICENCE", "NOTICE")
@@ -45,7 +45,7 @@ def convert_modular(folder: Path, out: Path) -> OrdinaryLayout:
     if out.exists():
         raise BackboneError(f"--out {out} is there already; choose a new folder, or remove it")
     if not out.parent.is_dir():
-        raise BackboneError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise BackboneError(f"--out {out}: the folder {out.parent} does not exist; create it first")
     index = _index(folder)
     kind = _ordinary_class(folder, index)
     wanted = inspect.signature(getattr(diffusers, kind).__init__).parameters
@@ -62,7 +62,7 @@ def convert_modular(folder: Path, out: Path) -> OrdinaryLayout:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".qsched-") as temporary:
         made = Path(temporary) / out.name
         for name in components:
-            shutil.copytree(folder / name, made / name, copy_function=_link)
+            shutil.copytree(folder / name, made / name, copy_function=_link_real_file)
         (made / INDEX_NAME).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
         for file in folder.iterdir():
             if file.is_file() and (file.name == DEFAULTS_NAME or file.name.upper().startswith(_TERMS)):
@@ -137,11 +137,6 @@ def _source(entry: list[Any]) -> str | None:
     return None if source is None else str(source)
 
 
-def _link(source: str, target: str) -> str:
-    """A hard link to the file that a name leads to, or a copy: hub caches keep symbolic links."""
-    real = os.path.realpath(source)
-    try:
-        os.link(real, target)
-    except OSError:
-        shutil.copyfile(real, target)
-    return target
+def _link_real_file(source: str, target: str) -> None:
+    """Link or copy the file that a name leads to: hub caches keep symbolic links."""
+    link_or_copy(Path(source).resolve(), Path(target))

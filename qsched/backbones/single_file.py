@@ -113,7 +113,7 @@ def _checked(file: Path, config: Path, out: Path) -> str:
     if out.exists():
         raise BackboneError(f"--out {out} is there already; choose a new folder, or remove it")
     if not out.parent.is_dir():
-        raise BackboneError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise BackboneError(f"--out {out}: the folder {out.parent} does not exist; create it first")
     return pipeline_class(config)
 
 

@@ -48,7 +48,7 @@ def scatter(marks: Sequence[Mark], *, x_label: str, y_label: str, log: bool) -> 
     if log:
         panel.set_xscale("log")
         xs, low, high = [math.exp(x) for x in xs], math.exp(low), math.exp(high)
-        # 1, 2 and 5 in each decade, unless the sizes are so near to each other that hardly one lies between.
+        # 1, 2 and 5 in each decade, unless the sizes are so close that hardly any of these would be on the axis.
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5))
         panel.xaxis.set_major_formatter(ScalarFormatter())
         panel.minorticks_off()

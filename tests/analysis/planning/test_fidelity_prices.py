@@ -106,7 +106,7 @@ def test_no_state_with_the_limits_damage_looks_more_like_the_truth_and_no_design
     """The price of a mixed design is a saddle point: the shares against the nearest state of affairs."""
     a = replace(A, gain=4.0)
     layout, theta, candidates = _ladder(a, 1, "linear")
-    shares, told = _best_against_nearest(layout, theta, candidates, 0.5, a, arms=1)
+    shares, information = _best_against_nearest(layout, theta, candidates, 0.5, a, arms=1)
     patterns = _patterns(candidates)
 
     def each(state: np.ndarray) -> np.ndarray:
@@ -120,11 +120,11 @@ def test_no_state_with_the_limits_damage_looks_more_like_the_truth_and_no_design
         return np.concatenate([[0.5], rest])
 
     found = optimize.minimize(lambda rest: 1e3 * shares @ each(state(rest)), theta[1:], method="BFGS")
-    assert found.fun / 1e3 == pytest.approx(told, rel=0.01), "a general optimiser finds no nearer state"
+    assert found.fun / 1e3 == pytest.approx(information, rel=0.01), "a general optimiser finds no nearer state"
     rng = np.random.default_rng(1)
     for _ in range(12):
         other = 0.9 * shares + 0.1 * rng.dirichlet(np.full(len(shares), 0.2))
-        assert other @ nearest_state(layout, theta, patterns, other, 0.5, a, start=theta)[1] < 1.005 * told
+        assert other @ nearest_state(layout, theta, patterns, other, 0.5, a, start=theta)[1] < 1.005 * information
 
 
 def test_the_share_plan_is_shown_as_often_as_it_says():

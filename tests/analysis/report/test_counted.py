@@ -192,7 +192,7 @@ def test_large_files_are_read_whole_if_something_needs_their_votes(
     votes = [str(folder / "votes.parquet")]
     assert find_large(votes, SETTINGS) is not None
     assert find_large(votes, replace(SETTINGS, sequential=True)) is None
-    assert find_large(votes, replace(SETTINGS, study="two")) is None, "whoever reads the votes names the studies"
+    assert find_large(votes, replace(SETTINGS, study="two")) is None, "the code that reads votes names the studies"
     frame = pl.read_parquet(votes[0])
     frame.write_csv(tmp_path / "v.csv")
     assert find_large([str(tmp_path / "v.csv")], SETTINGS) is None

@@ -185,7 +185,7 @@ async def test_a_page_does_not_wait_for_a_slow_read_but_the_read_goes_on(databas
     assert await shared.get("a", lambda tx: 2) == 1, "the read that began is not begun again"
     gate.clear()
     shared._known["a"] = (0.0, shared._known["a"][1])
-    for _ in range(2):  # also for whoever comes while the new answer is being made
+    for _ in range(2):  # also for a second visitor while the new answer is being made
         assert await shared.get_soon("a", lambda tx: gate.wait(10) and 3, seconds=0.01) == 1, "the answer before"
     assert await shared.get_soon("a", lambda tx: 4, seconds=0.01, oldest=0) is None, "nobody had looked for long"
     gate.set()
