@@ -43,7 +43,7 @@ def convert(
     quiet_libraries()
     console = Console(highlight=False, soft_wrap=True)
     if file.is_dir():
-        _tell_modular(file, config, out, console)
+        _print_modular(file, config, out, console)
         return
     if config is None:
         raise InputError(f"{file} is a file, which does not say what it is: give --config FOLDER of the same model")
@@ -57,7 +57,7 @@ def convert(
     console.print(f"next               qsched generate-pairs --backbone {made.folder} ...")
 
 
-def _tell_modular(folder: Path, config: Path | None, out: Path, console: Console) -> None:
+def _print_modular(folder: Path, config: Path | None, out: Path, console: Console) -> None:
     from qsched.backbones.modular import convert_modular
 
     if config is not None:
