@@ -3,6 +3,9 @@
     nice -n 15 python benchmarks/calibration_arms.py                # hours on one core; goes on where it was stopped
     python benchmarks/calibration_arms.py --publish calibration_arms    # tables of what has been measured so far
 
+Two processes share the work with `--models tiny-sdxl --work A` and `--models tiny-flux --work B`; the two `arms.jsonl`,
+one after the other, are the journal to publish.
+
 A cell is (model, precision, steps, noise seed). In each cell the default search runs on the first 25 calibration
 prompts; the grid is 9x9 on 0.8 to 1.2 with the same 25 prompts, with the noise of seed 0. Stock, what the calibration
 prompts chose for each method, with the search of the last step and without it, and the grid's best point are then
@@ -16,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,9 +125,9 @@ class Bench:
         self._now: tuple[Cell, TrajectoryRenderer] | None = None
         self._parts: tuple[type, type] | None = None  # the classes that do the work, for the counter
 
-    def run(self) -> None:
-        """What the plan has and the journal lacks."""
-        for kind, cell, first in plan():
+    def run(self, models: Sequence[str] = MODELS) -> None:
+        """What the plan has for these models and the journal lacks."""
+        for kind, cell, first in (one for one in plan() if one[1].model in models):
             if kind == "fit" and cell not in self.fits:
                 self._write({"kind": "fit", "cell": asdict(cell), **self._fit(cell)})
             elif kind == "grid" and cell not in self.grids:
@@ -261,6 +264,7 @@ def main() -> None:
     """Measure what is missing, or publish what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-arms"))
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--publish", metavar="NAME", help="write benchmarks/results/NAME.md and .json")
     arguments = parser.parse_args()
     bench = Bench(arguments.work)
@@ -270,7 +274,7 @@ def main() -> None:
         publish(bench, arguments.publish)
         return
     quiet_libraries()
-    bench.run()
+    bench.run(arguments.models)
 
 
 if __name__ == "__main__":
