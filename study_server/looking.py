@@ -14,7 +14,8 @@ import time
 from study_server.db import Tx
 from study_server.errors import NotSaved, StudyError
 from study_server.studies.cache import find_study
-from study_server.studies.looks import WITH_RULE, read_stopping
+from study_server.studies.looks import read_stopping
+from study_server.studies.looks_queries import WITH_RULE
 from study_server.web.child import CommandFailed, run_command
 from study_server.web.context import Server
 
@@ -48,13 +49,13 @@ async def keep_looking(server: Server) -> None:
 
 
 def studies_to_look_at(tx: Tx) -> list[str]:
-    """Studies whose next look may be due, or with pairs to end; one whose design cannot be read is left alone."""
+    """Studies with a look that may be due or is not carried out; one whose design cannot be read is left alone."""
     found = []
     for (slug,) in tx.all(WITH_RULE):
         try:
             stopping = read_stopping(tx, find_study(tx, slug))
         except StudyError:
             continue
-        if stopping is not None and (stopping.may_be_due or stopping.has_pairs_to_end):
+        if stopping is not None and (stopping.may_be_due or not stopping.is_carried_out):
             found.append(slug)
     return found

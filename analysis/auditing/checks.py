@@ -345,6 +345,11 @@ def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(values[name] for name in TABLE_COLUMNS.values())
 
 
+def arms_of_pair(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arms of a pair, or of all pictures of a set."""
+    return tuple(pair[side] for side in ("first_arm", "second_arm", "third_arm", "fourth_arm") if side in pair)
+
+
 def as_table_rows(row: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """A vote of the chain as rows of the votes table: of a ranking one for every two pictures."""
     if PLACES_FIELD not in row:
@@ -352,8 +357,7 @@ def as_table_rows(row: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]]
     known = row["expected"]
     if row["choice"] == Choice.SKIP:
         return [as_table_row({**row, "expected": None})]
-    pair = pairs[row["pair_id"]]
-    arms = [pair[side] for side in ("first_arm", "second_arm", "third_arm", "fourth_arm") if side in pair]
+    arms = arms_of_pair(pairs[row["pair_id"]])
     return [
         as_table_row(
             {

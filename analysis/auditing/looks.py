@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.auditing.checks import LATE_MS, TABLE_COLUMNS, as_table_row
+from analysis.auditing.checks import LATE_MS, TABLE_COLUMNS, arms_of_pair, as_table_rows
 from analysis.auditing.read import LOOKS, Evidence, Line
 from analysis.stats.stopping import look_at_votes
 from analysis.votes import read_votes
@@ -72,7 +72,7 @@ def _wrong(problem: str) -> LooksAgain:
 
 
 def _arms(evidence: Evidence) -> set[str]:
-    return {pair[side] for pair in evidence.pairs if pair["pool"] == "task" for side in ("first_arm", "second_arm")}
+    return {arm for pair in evidence.pairs if pair["pool"] == "task" for arm in arms_of_pair(pair)}
 
 
 class _LookReplay:
@@ -83,6 +83,7 @@ class _LookReplay:
         self._lines = sorted((line for line in evidence.lines if line.row is not None), key=_number)
         self._position = {_number(line): line.position for line in self._lines}
         self._deleted = [line.position for line in evidence.lines if line.row is None]
+        self._pairs = {pair["pair_id"]: pair for pair in evidence.pairs}
         self._schema = pl.read_parquet_schema(evidence.folder / evidence.table)
 
     def compare(self, looks: tuple[Look, ...]) -> LooksAgain:
@@ -174,7 +175,8 @@ class _LookReplay:
             if not _counts(line, left_out, late=late):
                 continue
             votes.subtract(counted.pop(row["supersedes"], ()))
-            arms = () if row["choice"] == Choice.SKIP else (row["left_arm"], row["right_arm"])
+            shown = arms_of_pair(self._pairs[row["pair_id"]])
+            arms = () if row["choice"] == Choice.SKIP else shown * (len(shown) - 1)
             votes.update(arms)
             counted[row["vote"]] = arms
             if row["supersedes"] is None:
@@ -188,9 +190,10 @@ class _LookReplay:
         then = [line for line in self._lines if _number(line) <= through]
         corrected = {line.row["supersedes"] for line in then if line.row is not None}
         rows = [
-            as_table_row(line.row)
+            made
             for line in then
             if line.row is not None and _counts(line, left_out, late=late) and _number(line) not in corrected
+            for made in as_table_rows(line.row, self._pairs)
         ]
         frame = pl.DataFrame(rows, schema=list(TABLE_COLUMNS), orient="row", infer_schema_length=None)
         return frame.with_columns(_cast(name, self._schema[name]) for name in TABLE_COLUMNS)
@@ -215,11 +218,10 @@ class _LookReplay:
             if row["kind"] == Kind.TASK and row["choice"] != Choice.SKIP and _counts(line, look.left_out, late=True):
                 valid.setdefault(row["pair_id"], set()).add(row["assignment"])
         of_open = {self._rule.baseline, *open_arms}
-        asked = [
-            pair["pair_id"]
-            for pair in self._evidence.pairs
-            if pair["pool"] == "task" and {pair["first_arm"], pair["second_arm"]} <= of_open
-        ]
+        # Smaller sets are asked about only when no larger ones are left.
+        shown = min((self._evidence.design.get("ranking") or {}).get("pictures", 2), len(of_open))
+        arms = {pair["pair_id"]: arms_of_pair(pair) for pair in self._evidence.pairs if pair["pool"] == "task"}
+        asked = [pair for pair, found in arms.items() if set(found) <= of_open and len(found) == shown]
         short = sum(len(valid.get(pair, ())) < target for pair in asked)
         why = (
             f"{short} of {len(asked)} pairs of open arms lack votes, which the owner must have taken out"
@@ -244,7 +246,7 @@ class _LookReplay:
             late = sum(
                 row["served_ms"] > look.at.timestamp() * 1000 + LATE_MS
                 for row in (line.row for line in self._lines)
-                if row is not None and row["kind"] == Kind.TASK and arm in (row["left_arm"], row["right_arm"])
+                if row is not None and row["kind"] == Kind.TASK and arm in arms_of_pair(self._pairs[row["pair_id"]])
             )
             if late:
                 yield f"{late} votes on {arm} were asked for after look {look.number} had decided it"

@@ -50,7 +50,7 @@ def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Opti
                     )
                 due = find_due_look(tx, study, stopping, now=now_ms())
                 left_out = left_out_of(tx, study)
-            _end_decided(database, slug, stopping)
+            _carry_out(database, slug, stopping)
             if due is None:
                 break
             found = _estimate(database, slug, stopping, due, left_out)
@@ -97,11 +97,16 @@ def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook, l
     )
 
 
-def _end_decided(database: Database, slug: str, stopping: Stopping) -> None:
+def _carry_out(database: Database, slug: str, stopping: Stopping) -> None:
     """Also what an earlier run began: it may have been killed between the look and the last pair."""
     from study_server.studies.cache import find_study
-    from study_server.studies.looks import end_pairs
+    from study_server.studies.looks import end_pairs, hand_out_reserve
 
+    # The smaller sets first, so that nobody finds nothing to judge in between.
+    more = bool(stopping.next_set)
+    while more:
+        with database.transaction() as tx:
+            more = hand_out_reserve(tx, find_study(tx, slug), stopping.next_set)
     for arm in stopping.ended:
         more = True
         while more:

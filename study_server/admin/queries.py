@@ -71,18 +71,19 @@ COUNTS = Statement("""
     GROUP BY f.arm, s.arm, v.question
     ORDER BY v.question, f.arm, s.arm
 """)
-# The same of sets that are ranked: each order of each four arms, how often.
+# The same of sets that are ranked: each order of each two to four arms, how often.
 RANKED_COUNTS = Statement("""
     SELECT f.arm, s.arm, t.arm, o.arm, v.question, v.choice, COUNT(*)
-    FROM ranked_sets k
-    JOIN pairs p ON p.id = k.pair_id
+    FROM pairs p
     JOIN images f ON f.id = p.first_image_id
     JOIN images s ON s.id = p.second_image_id
-    JOIN images t ON t.id = k.third_image_id
+    LEFT JOIN ranked_sets k ON k.pair_id = p.id
+    LEFT JOIN images t ON t.id = k.third_image_id
     LEFT JOIN images o ON o.id = k.fourth_image_id
     JOIN assignments a ON a.pair_id = p.id
     JOIN votes v ON v.assignment_id = a.id
     WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.choice <> 'skip'
+      AND a.places IS NOT NULL
       AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     GROUP BY f.arm, s.arm, t.arm, o.arm, v.question, v.choice

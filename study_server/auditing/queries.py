@@ -84,9 +84,10 @@ DESIGNS = Statement("""
 """)
 STATUS = Statement("SELECT status FROM studies WHERE id = :study")
 
-# A pair of a decided arm is still the task pair that was preregistered.
+# A pair of a decided arm, and a set whose turn has not come, are task pairs as they were preregistered.
 PAIRS = Statement("""
-    SELECT p.pair_key, r.prompt_key, p.sample_index, CASE WHEN p.pool = 'decided' THEN 'task' ELSE p.pool END,
+    SELECT p.pair_key, r.prompt_key, p.sample_index,
+           CASE WHEN p.pool IN ('decided', 'reserve') THEN 'task' ELSE p.pool END,
            f.arm, g.arm, f.sha256, g.sha256
     FROM pairs p
     JOIN prompts r ON r.id = p.prompt_id

@@ -189,7 +189,7 @@ def _table(rows: list[Row], pairs: pl.DataFrame, sessions: pl.DataFrame, slug: s
     votes = _frame(rows, _VOTE_SCHEMA, ("first_on_left",))
     votes = votes.join(pairs, on="pair", how="left", maintain_order="left")
     votes = votes.join(sessions, on="session_number", how="left", maintain_order="left")
-    if votes["third_arm"].null_count() < votes.height:
+    if votes["places"].null_count() < votes.height:
         votes = pairs_of_rankings(votes)
     left, right = (
         pl.when(pl.col("first_on_left") == is_first).then("first_arm").otherwise("second_arm")

@@ -11,6 +11,7 @@ from itertools import combinations
 from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair, votes_of_pair
 from study_server.studies.design import StudyDesign
+from study_server.studies.dropping_sets import most_rankings
 from study_server.studies.ranking import WORTH
 from study_server.studies.session_length import TrialCounts, count_trials, session_minutes
 
@@ -51,7 +52,8 @@ class StudyEstimate:
 def estimate_study(
     design: StudyDesign, pairs: Sequence[PlannedPair], assumed: Assumptions | None = None
 ) -> StudyEstimate:
-    """Estimate from the planned pairs. A study with a `votes_total` is taken to spread it evenly."""
+    """Estimate from the planned pairs. A study with a `votes_total` is taken to spread it evenly; a ranking study with
+    a stopping rule, to go to its horizon."""
     assumed = Assumptions() if assumed is None else assumed
     if not design.allow_tie:
         assumed = replace(assumed, tie_rate=0.0)
@@ -66,9 +68,12 @@ def estimate_study(
             sizes[key] = sizes.get(key, 0.0) + worth
     wanted = [votes_of_pair(design, pair) for pair in task]
     votes = design.votes_total or sum(wanted)
+    if design.ranking is not None and design.stopping is not None:
+        others = len({arm for pair in task for arm in pair.all_arms}) - 1
+        votes = min(votes, most_rankings(design.stopping, others=others, pictures=design.ranking.pictures))
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least as many people are needed as a pair has votes.
-    most = math.ceil(votes / len(task)) if design.votes_total else max(wanted)
+    most = math.ceil(votes / len(task)) if design.votes_total or votes < sum(wanted) else max(wanted)
     annotators = max(math.ceil(votes / each), most)
     trials = count_trials(
         design,

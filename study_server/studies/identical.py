@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from study_server.studies.comparisons import ImageKey, MisfitError, PlannedPair, check_votes_total
 from study_server.studies.design import StudyDesign
+from study_server.studies.dropping_sets import RESERVE
 from study_server.studies.fidelity import MADE_TRAP
 from study_server.studies.known_answers import is_tie
 
@@ -36,14 +37,14 @@ def leave_out_identical(
             kept.append(pair)
             continue
         seen = [_look(looks, pair, arm) for arm in pair.all_arms]
-        same = len(set(seen)) < len(seen)
-        if same and pair.pool != "task" and not is_tie(pair.better):
+        same, asked = len(set(seen)) < len(seen), pair.pool in ("task", RESERVE)
+        if same and not asked and not is_tie(pair.better):
             raise MisfitError(
                 f"{pair.pool}: the pictures of {pair.first_arm!r} and {pair.second_arm!r} for prompt "
                 f"{pair.prompt_key!r} are identical, so neither can be better; take another prompt, or say better: tie",
                 (pair.pool, number),
             )
-        if same and pair.pool == "task" and not design.show_identical:
+        if same and asked and not design.show_identical:
             identical += 1
         else:
             kept.append(pair)

@@ -6,17 +6,22 @@ left to hand out before that (people left the deciding question out, or pairs we
 look is taken with the votes that there are, and is the last. The estimate is the analysis's; `qsched study look` brings
 the two together. Pairs of a decided arm go to the pool "decided", from which nothing is handed out; a vote on one that
 is on a screen still counts. After the last look the same happens to all pairs.
+
+In a ranking study all this is of sets: one of k pictures gives each of its arms k - 1 votes on pairs, and every set of
+a decided arm ends. If fewer arms are open than a set needs, the smaller sets that were planned for this
+(`dropping_sets`) are handed out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qsched.records import Choice
 from qsched.records.stopping import ArmLook, Look, Looks, StoppingRule
-from study_server.db import Database, Statement, Tx
+from study_server.db import Database, Tx
+from study_server.studies import looks_queries as queries
 from study_server.studies.actions import record_action
 from study_server.studies.cache import find_study
 from study_server.studies.study import Study
@@ -28,60 +33,6 @@ ACTOR = "stopping rule"
 SETTLED_MS = 10_000
 PAIRS_AT_ONCE = 500
 
-WITH_RULE = Statement("""
-    SELECT slug FROM studies WHERE status IN ('open', 'paused') AND design LIKE '%"stopping":{%' ORDER BY id
-""")
-LOOKS = Statement("SELECT look FROM study_looks WHERE study_id = :study ORDER BY number")
-ADD_LOOK = Statement("""
-    INSERT INTO study_looks (study_id, number, at_ms, look) VALUES (:study, :number, :now, :look)
-    ON CONFLICT (study_id, number) DO NOTHING RETURNING number
-""")
-# Valid votes and live leases by comparison: how many votes an arm can have by now. And how many pairs are asked about,
-# how many of them still take votes.
-LOADS = Statement("""
-    SELECT f.arm, s.arm, SUM(p.load), SUM(CASE WHEN p.pool = 'task' THEN 1 ELSE 0 END),
-           SUM(CASE WHEN p.pool = 'task' AND NOT p.disabled AND p.load < :target THEN 1 ELSE 0 END)
-    FROM pairs p JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
-    WHERE p.study_id = :study AND p.pool IN ('task', 'decided')
-    GROUP BY f.arm, s.arm
-""")
-# Walks the live leases. A pair that is on a screen may still get its vote.
-ANY_LEASE = Statement("""
-    SELECT 1 FROM assignments a JOIN pairs p ON p.id = a.pair_id
-    WHERE a.state = 'leased' AND a.kind = 'task' AND p.study_id = :study LIMIT 1
-""")
-# The votes that count or that counted until they were corrected, in the order in which they came: each with the one
-# that it corrects, and whether a later one corrects it.
-VOTES = Statement("""
-    SELECT v.id, v.supersedes_id, v.choice, f.arm, g.arm,
-           EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
-    FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
-    JOIN assignments a ON a.id = v.assignment_id
-    JOIN sessions s ON s.id = v.session_id
-    JOIN pairs p ON p.id = a.pair_id
-    JOIN images f ON f.id = p.first_image_id
-    JOIN images g ON g.id = p.second_image_id
-    WHERE s.study_id = :study AND s.state <> 'excluded' AND NOT s.preview AND a.kind = 'task'
-      AND v.question = :question AND v.surplus_reason IS NULL AND v.answered_ms <= :settled
-    ORDER BY v.id
-""")
-LEFT_OUT = Statement("""
-    SELECT pseudonym FROM annotators WHERE study_id = :study AND excluded_ms IS NOT NULL ORDER BY pseudonym
-""")
-END_PAIRS = Statement("""
-    UPDATE pairs SET pool = 'decided' WHERE id IN (
-        SELECT p.id FROM pairs p
-        JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
-        WHERE p.study_id = :study AND p.pool = 'task' AND (f.arm = :arm OR s.arm = :arm)
-        LIMIT :limit [[sqlite: | postgresql: FOR UPDATE OF p SKIP LOCKED]])
-    RETURNING id
-""")
-LEFT_TO_END = Statement("""
-    SELECT 1 FROM pairs p
-    JOIN images f ON f.id = p.first_image_id JOIN images s ON s.id = p.second_image_id
-    WHERE p.study_id = :study AND p.pool = 'task' AND (f.arm = :arm OR s.arm = :arm) LIMIT 1
-""")
-
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
@@ -90,6 +41,7 @@ class Stopping:
     `votes` counts valid votes and votes on screens by arm, so that it is never too low. `asked` are the arms of pairs
     that are handed out. `number` is the next look, None if no arm is open or the last look is over; it happens at
     `needed` votes of each open arm, or once `exhausted`: nothing can be handed out, and nothing is on a screen.
+    `next_set` are the arms of a ranking study's smaller sets whose turn has come, until they are handed out.
     """
 
     rule: StoppingRule
@@ -102,6 +54,7 @@ class Stopping:
     number: int | None
     needed: int
     exhausted: bool
+    next_set: tuple[str, ...] = ()
 
     def latest(self) -> tuple[tuple[int, ArmLook], ...]:
         """The last word on each arm with the number of its look, 0 before the first one."""
@@ -122,9 +75,9 @@ class Stopping:
         return enough or self.exhausted
 
     @property
-    def has_pairs_to_end(self) -> bool:
-        """Whether pairs of a decided arm are still handed out: a look was taken and not carried out to the end."""
-        return not self.asked.isdisjoint(self.ended)
+    def is_carried_out(self) -> bool:
+        """Whether no pair of a decided arm is handed out any more, and no set of the open ones waits for its turn."""
+        return self.asked.isdisjoint(self.ended) and not self.next_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +97,22 @@ def read_stopping(tx: Tx, study: Study) -> Stopping | None:
     votes: Counter[str] = Counter()
     asked: set[str] = set()
     takes_votes = False
-    for first, second, load, pairs, taking in tx.all(LOADS, study=study.id, target=study.design.votes_per_pair):
-        votes[first] += int(load)
-        votes[second] += int(load)
-        asked.update((first, second) if pairs else ())
+    waiting: dict[frozenset[str], tuple[str, ...]] = {}
+    statement = queries.LOADS if study.design.ranking is None else queries.LOADS_OF_SETS
+    for load, pairs, taking, kept_back, *row in tx.all(statement, study=study.id, target=study.design.votes_per_pair):
+        shown = _arms(row)
+        votes.update({arm: int(load) * (len(shown) - 1) for arm in shown})
+        asked.update(shown if pairs else ())
         takes_votes |= bool(taking)
+        if kept_back:
+            waiting[frozenset(shown)] = shown
     arms = tuple(arm for arm in sorted(votes) if arm != rule.baseline)
-    looks = tuple(Look.model_validate_json(text) for (text,) in tx.all(LOOKS, study=study.id))
+    looks = tuple(Look.model_validate_json(text) for (text,) in tx.all(queries.LOOKS, study=study.id))
     decided = {arm for look in looks for arm in look.decided}
     undecided = tuple(arm for arm in arms if arm not in decided)
     number = len(looks) + 1
     over = not undecided or (rule.last_look is not None and number > rule.last_look) or any(one.final for one in looks)
+    next_set = () if over else waiting.get(frozenset((rule.baseline, *undecided)), ())
     return Stopping(
         rule=rule,
         question=question_of(study),
@@ -165,8 +123,13 @@ def read_stopping(tx: Tx, study: Study) -> Stopping | None:
         asked=frozenset(asked),
         number=None if over else number,
         needed=0 if over else rule.votes_at(number),
-        exhausted=not (over or takes_votes) and tx.one(ANY_LEASE, study=study.id) is None,
+        exhausted=not (over or takes_votes or next_set) and tx.one(queries.ANY_LEASE, study=study.id) is None,
+        next_set=next_set,
     )
+
+
+def _arms(row: Sequence[str | None]) -> tuple[str, ...]:
+    return tuple(arm for arm in row if arm is not None)
 
 
 def question_of(study: Study) -> str:
@@ -185,11 +148,13 @@ def find_due_look(tx: Tx, study: Study, stopping: Stopping, *, now: int) -> DueL
     votes: Counter[str] = Counter()
     corrected: dict[int, tuple[str, ...]] = {}
     last = 0
-    for number, corrects, choice, first, second, is_corrected in tx.all(
-        VOTES, study=study.id, question=stopping.question, settled=now - SETTLED_MS
+    statement = queries.VOTES if study.design.ranking is None else queries.VOTES_ON_SETS
+    for number, corrects, choice, is_corrected, *row in tx.all(
+        statement, study=study.id, question=stopping.question, settled=now - SETTLED_MS
     ):
         votes.subtract(corrected.pop(corrects, ()))
-        arms = () if choice == Choice.SKIP else (first, second)
+        shown = _arms(row)
+        arms = () if choice == Choice.SKIP else shown * (len(shown) - 1)
         votes.update(arms)
         if is_corrected:
             corrected[number] = arms
@@ -202,12 +167,12 @@ def find_due_look(tx: Tx, study: Study, stopping: Stopping, *, now: int) -> DueL
 
 def left_out_of(tx: Tx, study: Study) -> tuple[str, ...]:
     """The annotators whose votes do not count."""
-    return tuple(name for (name,) in tx.all(LEFT_OUT, study=study.id))
+    return tuple(name for (name,) in tx.all(queries.LEFT_OUT, study=study.id))
 
 
 def store_look(tx: Tx, study: Study, look: Look, *, now: int) -> bool:
     """Keep a look; False if another process was first, whose look is then kept."""
-    stored = tx.one(ADD_LOOK, study=study.id, number=look.number, now=now, look=look.model_dump_json())
+    stored = tx.one(queries.ADD_LOOK, study=study.id, number=look.number, now=now, look=look.model_dump_json())
     if stored is None:
         return False
     found = ", ".join(f"{one.arm} {one.decision}" for one in look.arms if one.decision != "open")
@@ -217,9 +182,20 @@ def store_look(tx: Tx, study: Study, look: Look, *, now: int) -> bool:
 
 
 def end_pairs(tx: Tx, study: Study, arm: str) -> bool:
-    """Stop asking about some pairs of a decided arm; True while there may be more."""
-    tx.all(END_PAIRS, study=study.id, arm=arm, limit=PAIRS_AT_ONCE)
-    return tx.one(LEFT_TO_END, study=study.id, arm=arm) is not None
+    """Stop asking about some pairs or sets of a decided arm; True while there may be more."""
+    pairs = study.design.ranking is None
+    tx.all(queries.END_PAIRS if pairs else queries.END_SETS, study=study.id, arm=arm, limit=PAIRS_AT_ONCE)
+    left = queries.PAIRS_LEFT_TO_END if pairs else queries.SETS_LEFT_TO_END
+    return tx.one(left, study=study.id, arm=arm) is not None
+
+
+def hand_out_reserve(tx: Tx, study: Study, arms: Sequence[str]) -> bool:
+    """Begin to hand out some smaller sets, those of exactly these arms; True while there may be more."""
+    first, second, third = (*arms, "")[:3]
+    found = tx.all(
+        queries.HAND_OUT_RESERVE, study=study.id, first=first, second=second, third=third, limit=PAIRS_AT_ONCE
+    )
+    return len(found) == PAIRS_AT_ONCE
 
 
 def looks_of(database: Database, slug: str) -> Looks | None:

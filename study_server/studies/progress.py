@@ -15,6 +15,7 @@ from study_server.db import Statement, Tx
 from study_server.errors import NotFound
 from study_server.studies.cache import triplet_groups
 from study_server.studies.design import StudyDesign
+from study_server.studies.dropping_sets import most_rankings
 
 STUDIES = Statement("SELECT id, slug FROM studies ORDER BY id")
 STUDIES_PAGE = Statement("SELECT id, slug FROM studies WHERE id > :after ORDER BY id LIMIT :limit")
@@ -31,6 +32,7 @@ LEASED = Statement("""
     SELECT COUNT(*) FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN pairs p ON p.id = a.pair_id
     WHERE a.state = 'leased' AND a.counted AND p.study_id = :study
 """)
+ARMS = Statement("SELECT COUNT(DISTINCT arm) FROM images WHERE study_id = :study")
 SESSIONS = Statement("SELECT COUNT(*) FROM sessions WHERE study_id = :study AND NOT preview")
 
 
@@ -100,4 +102,9 @@ def _target(tx: Tx, study: int, stored: str, pairs: int, ended: int) -> tuple[in
         return None, first_problem(error)
     groups = triplet_groups(tx, study, design)
     asked = sum(group.pairs * group.votes for group in groups) if groups else pairs * design.votes_per_pair
+    if design.ranking is not None and design.stopping is not None:
+        # Every set that may be asked for is planned, many more than are shown.
+        others = len(design.arms) - 1 if design.arms else int(tx.scalar(ARMS, study=study)) - 1
+        most = most_rankings(design.stopping, others=others, pictures=design.ranking.pictures)
+        return min(most, asked + ended), None
     return design.votes_total or asked + ended, None

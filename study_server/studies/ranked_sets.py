@@ -3,7 +3,7 @@
 Each set has the baseline and some of the other arms, all of one prompt and noise. Every other arm is shown with each
 prompt at least once, and over the study all arms, and every two of them, come about equally often: a set takes the arms
 that were shown least, and among them those that were together least (a greedy balanced incomplete block design; Cochran
-and Cox 1957, ch. 11).
+and Cox 1957, ch. 11). A study with a stopping rule plans more of them (`dropping_sets`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from qsched.errors import InputError
@@ -26,6 +26,7 @@ from study_server.studies.comparisons import (
     study_arms,
 )
 from study_server.studies.design import StudyDesign
+from study_server.studies.dropping_sets import check_number_of_sets, check_sets, plan_dropping_sets
 from study_server.studies.ranking import KnownRanking, Ranking
 
 
@@ -56,14 +57,27 @@ def plan_sets(
     rng = random.Random(int.from_bytes(hashlib.sha256(design.slug.encode()).digest()[:8]))
     rng.shuffle(units)
     others = [arm for arm in chosen if arm != baseline]
+    rule = design.stopping
+    if rule is None:
+        sets = (("task", *one) for one in _rounds(units, others, ranking.pictures - 1, rng))
+    else:
+        check_number_of_sets(others, pictures=ranking.pictures)
+        sets = plan_dropping_sets(units, others, pictures=ranking.pictures, rng=rng)
     task = [
         planned
-        for round_sets in _rounds(units, others, ranking.pictures - 1, rng)
-        for prompt, sample, shown in round_sets
+        for pool, (prompt, sample), shown in sets
         if {(prompt, sample, arm) for arm in (baseline, *shown)} <= available
-        and (planned := _planned(prompt, sample, (baseline, *shown), arms)).pair_key not in taken
+        and (planned := _planned(prompt, sample, (baseline, *shown), arms, pool=pool)).pair_key not in taken
     ]
-    if not task:
+    if rule is not None:
+        check_sets(
+            rule,
+            task,
+            baseline=baseline,
+            others=others,
+            votes_per_set=design.votes_per_pair,
+        )
+    if all(planned.pool != "task" for planned in task):
         raise InputError(f"no set to show: no prompt outside practice has pictures of {ranking.pictures} arms")
     check_votes_total(design, task)
     return known + task
@@ -71,16 +85,14 @@ def plan_sets(
 
 def _rounds(
     units: Sequence[tuple[str, int]], others: Sequence[str], size: int, rng: random.Random
-) -> list[list[tuple[str, int, tuple[str, ...]]]]:
-    """Rounds through all prompts: every arm with each prompt at least once, none twice before all once."""
+) -> Iterator[tuple[tuple[str, int], tuple[str, ...]]]:
+    """In rounds through all prompts: every arm with each prompt at least once, none twice before all once."""
     shown, together = Counter[str](), Counter[frozenset[str]]()
     left: dict[tuple[str, int], list[str]] = {unit: [] for unit in units}
-    rounds = []
     for number in range(math.ceil(len(others) / size)):
         order = list(units)
         if number:
             rng.shuffle(order)
-        sets = []
         for unit in order:
             seen = left[unit]
             fresh = [arm for arm in others if arm not in seen]
@@ -93,9 +105,7 @@ def _rounds(
             for one, other in combinations(picked, 2):
                 together[frozenset((one, other))] += 1
             left[unit] = [*seen, *picked]
-            sets.append((*unit, tuple(picked)))
-        rounds.append(sets)
-    return rounds
+            yield unit, tuple(picked)
 
 
 def _met(together: Counter[frozenset[str]], arm: str, picked: Sequence[str]) -> int:

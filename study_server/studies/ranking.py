@@ -24,7 +24,6 @@ WORTH = {3: 2.9, 4: 5.0}
 REFUSED = {
     "comparisons": "which arms are shown together follows from `ranking: {pictures, baseline}`",
     "adaptive": "its sets of pictures get their votes in turn",
-    "stopping": "dropping decided arms works with pairs only",
     "strength": "a ranking has places and no strength",
     "gold": "its known answers are rankings with a known worst picture: `ranking: {gold: [{prompt, worst}]}`",
     "practice": "practice is a ranking with a known worst picture: `ranking: {practice: [{prompt, worst}]}`",

@@ -17,7 +17,7 @@ COMPARED = Statement("""
 RANKED_TOO = Statement("""
     SELECT DISTINCT i.arm FROM ranked_sets k JOIN pairs p ON p.id = k.pair_id
     JOIN images i ON i.id IN (k.third_image_id, k.fourth_image_id)
-    WHERE p.study_id = :study AND p.pool = 'task'
+    WHERE p.study_id = :study AND p.pool IN ('task', 'decided')
 """)
 
 

@@ -55,7 +55,7 @@ SHOWN_REFERENCE = Statement("""
 # The first two pictures of a set can be in any place, so all of them are compared.
 SHOWN_OTHERS = Statement("""
     SELECT p.first_image_id, p.second_image_id, k.third_image_id, k.fourth_image_id
-    FROM assignments a JOIN pairs p ON p.id = a.pair_id JOIN ranked_sets k ON k.pair_id = p.id
+    FROM assignments a JOIN pairs p ON p.id = a.pair_id LEFT JOIN ranked_sets k ON k.pair_id = p.id
     WHERE a.id = :assignment
 """)
 

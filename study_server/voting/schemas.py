@@ -17,7 +17,7 @@ Key = Annotated[str, StringConstraints(min_length=8, max_length=100)]
 LONGEST_MS = 31_622_400_000
 Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
-RankingText = Annotated[str, StringConstraints(pattern=r"^[a-d]([>=][a-d]){2,3}$")]
+RankingText = Annotated[str, StringConstraints(pattern=r"^[a-d]([>=][a-d]){1,3}$")]
 
 # How much better the chosen picture is: 1 slightly, 2 clearly.
 Strength = Annotated[int, Field(ge=1, le=2)]

@@ -128,7 +128,7 @@ def test_pairs_of_a_decided_arm_end_though_the_process_was_stopped_after_the_loo
     make_study(votes_per_pair=40, stopping=RULE)
     give_votes(database, PEOPLE)
     with monkeypatch.context() as patch:
-        patch.setattr("qsched.cli.study_look._end_decided", lambda *_: None)
+        patch.setattr("qsched.cli.study_look._carry_out", lambda *_: None)
         look(database)
     with database.snapshot() as tx:
         assert studies_to_look_at(tx) == ["s"]

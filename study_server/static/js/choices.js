@@ -97,6 +97,9 @@ export class Choices {
     return this.cameBack && this.questions.length > 1;
   }
 
+  /** A pair has two pictures, whatever its page. */
+  setCount() {}
+
   /**
    * Name the sides by their places.
    * @param {boolean} stacked

@@ -32,14 +32,15 @@ const LONGEST_WAIT_MS = 10_000;
  * rejects with PictureMissing for a picture that will not come.
  * @param {Assignment} assignment
  * @param {(loading: Loading) => void} [onLoading]
+ * @param {{ranked?: boolean}} [options] whether the pictures are put in order, however few they are
  * @returns {Promise<PairImages>}
  */
-export async function loadPair(assignment, onLoading = () => {}) {
+export async function loadPair(assignment, onLoading = () => {}, { ranked = false } = {}) {
   const { left: first, right: second, reference, others = [] } = assignment;
   const shown = [first, second, ...others];
   const sources = [...shown.map(({ src }) => src), ...(reference ? [reference.src] : [])];
   const shares = sources.map(() => /** @type {number|null} */ (null));
-  const copies = others.length > 0 ? shown.length : 2;
+  const copies = ranked ? shown.length : 2;
   const pictures = await Promise.all(sources.map((src, which) => loadPicture(src, copies, ({ waiting, share }) => {
     shares[which] = share;
     const known = shares.filter((one) => one !== null);
@@ -47,7 +48,7 @@ export async function loadPair(assignment, onLoading = () => {}) {
     onLoading({ waiting, share: known.length < shares.length ? null : sum / shares.length });
   })));
   if (reference) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[2][place]] }));
-  if (others.length === 0) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[1 - place][1]] }));
+  if (!ranked) return [0, 1].map((place) => ({ own: pictures[place][0], others: [pictures[1 - place][1]] }));
   // Element 0 of a picture is its own; the others are in the other places, in their order.
   return shown.map((_, place) => ({
     own: pictures[place][0],

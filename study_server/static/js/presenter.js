@@ -45,6 +45,7 @@ export class Presenter {
     this.pair = pair;
     showInstruction(pair.instruction);
     showPrompt(withPrompt && !pair.instruction ? pair.prompt : null);
+    this.choices.setCount(2 + (pair.others?.length ?? 0));
     this.choices.reset(said);
     this.slow = false;
     const slow = setTimeout(() => {

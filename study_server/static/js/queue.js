@@ -6,13 +6,17 @@ import { loadPair } from "./images.js";
 /** @typedef {import("./images.js").PairImages} PairImages */
 
 export class Queue {
-  /** @param {(loading: import("./images.js").Loading) => void} onLoading how far the pictures of the current pair are */
-  constructor(onLoading) {
+  /**
+   * @param {(loading: import("./images.js").Loading) => void} onLoading how far the pictures of the current pair are
+   * @param {{ranked?: boolean}} [options] whether the pictures are put in order
+   */
+  constructor(onLoading, { ranked = false } = {}) {
     /** @type {Assignment[]} */
     this.pairs = [];
     /** @type {Map<string, Promise<PairImages>>} */
     this.loading = new Map();
     this.onLoading = onLoading;
+    this.ranked = ranked;
   }
 
   /** @returns {Assignment|undefined} */
@@ -69,7 +73,7 @@ export class Queue {
     if (!promise) {
       promise = loadPair(pair, (loading) => {
         if (this.current?.token === pair.token) this.onLoading(loading);
-      });
+      }, { ranked: this.ranked });
       promise.catch(() => {}); // the failure is dealt with when the pair becomes the current one
       this.loading.set(pair.token, promise);
     }

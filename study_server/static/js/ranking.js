@@ -36,6 +36,7 @@ export class Ranking {
     this.order = [];
     this.beside = false; // whether the next picture takes the place of the one before
     this.places = /** @type {HTMLButtonElement[]} */ ([...stage.querySelectorAll(".place")]);
+    this.count = this.places.length; // of the pictures of this set
     form.addEventListener("submit", (event) => event.preventDefault());
     this.places.forEach((button, place) => {
       this.#listen(button, (input) => this.#pick(place, input));
@@ -62,6 +63,14 @@ export class Ranking {
   }
 
   /**
+   * Before `reset`: the smallest sets of a study have fewer pictures than its page has places.
+   * @param {number} count
+   */
+  setCount(count) {
+    this.count = count;
+  }
+
+  /**
    * Forget the order of the set before; show the one that this set has already.
    * @param {Said} [said]
    */
@@ -70,7 +79,7 @@ export class Ranking {
     const known = /^[a-d]([>=][a-d])*$/.test(text);
     this.order = known ? text.split(">").map((group) => group.split("=").map((letter) => LETTERS.indexOf(letter))) : [];
     // A complete one came back by "undo": its last picture is open again, so that nothing is sent by itself.
-    if (this.#placed.length === this.places.length) this.#takeLast();
+    if (this.#placed.length === this.count) this.#takeLast();
     this.beside = false;
     this.#show();
   }
@@ -119,7 +128,7 @@ export class Ranking {
     if (key === "0") return "tie";
     if (key === "9") return "skip";
     const place = LETTERS.includes(key.toLowerCase()) ? LETTERS.indexOf(key.toLowerCase()) : Number(key) - 1;
-    return place in this.places ? LETTERS[place] : undefined;
+    return place >= 0 && place < this.count ? LETTERS[place] : undefined;
   }
 
   /**
@@ -157,7 +166,7 @@ export class Ranking {
    * @param {InputKind} input
    */
   #pick(place, input) {
-    if (!(place in this.places) || !this.mayAnswer()) return;
+    if (place >= this.count || !this.mayAnswer()) return;
     this.onCurrent(place);
     if (this.#placed.includes(place)) {
       while (this.#placed.includes(place)) this.#takeLast();
@@ -167,7 +176,7 @@ export class Ranking {
     this.#show();
     announce(t("ranking.order", { order: this.#shown }));
     this.onAnswer(this.said);
-    if (this.#placed.length === this.places.length) {
+    if (this.#placed.length === this.count) {
       this.onComplete({ answers: {}, rankings: { [this.question]: this.#text } }, input);
     }
   }

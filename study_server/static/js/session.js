@@ -52,7 +52,7 @@ export class TaskSession {
     this.choices = ranks
       ? new Ranking(byId("choices"), viewer.stage, listeners) : new Choices(byId("choices"), listeners);
     this.presenter = new Presenter(viewer, this.choices, flicker);
-    this.queue = new Queue((loading) => this.presenter.noteLoading(loading));
+    this.queue = new Queue((loading) => this.presenter.noteLoading(loading), { ranked: ranks });
     this.state = /** @type {SessionState|null} */ (null);
     this.outbox = /** @type {Outbox|null} */ (null);
     this.pace = /** @type {Pace|null} */ (null);

@@ -76,6 +76,10 @@ export class Viewer {
     this.centre = { x: 0.5, y: 0.5 };
     this.compared = 0;
     this.size = { width: images[0].own.naturalWidth, height: images[0].own.naturalHeight };
+    // The smallest sets of a study have fewer pictures than its page has places.
+    for (const places of [this.panes, this.lines]) {
+      places.forEach((element, place) => { element.hidden = place >= images.length; });
+    }
     images.forEach(({ own, others }, place) => {
       const under = others.filter((other) => other !== null);
       this.panes[place].replaceChildren(own, ...under);
@@ -235,7 +239,7 @@ export class Viewer {
     const stage = { width: rect.width * ratio, height: rect.height * ratio };
     const keep = !reset && this.zoomed;
     const scale = this.scale;
-    this.layout = chooseLayout(this.size, stage, Math.round(GAP_CSS * ratio), this.panes.length, this.#line);
+    this.layout = chooseLayout(this.size, stage, Math.round(GAP_CSS * ratio), this.images.length, this.#line);
     // At 1:1 small pictures are not enlarged, and large ones begin zoomed in; "whole pictures" is the smallest step.
     // A boosted crop is never reduced: it begins at 1:1 and is moved about where the window is smaller.
     const fit = this.layout.scale;
