@@ -22,45 +22,38 @@ def render(record: dict[str, Any]) -> str:
     for truth, ways in record["dropping"].items():
         for name, row in ways.items():
             hours = f"{row['hours']:.0f} ({row['hours_se']:.1f})"
-            if row["hours_at_12_s"] is not None:
-                hours += f" at 24 s, {row['hours_at_12_s']:.0f} at 12 s"
+            if row["hours_fast"] is not None:
+                hours += f" at 24 s, {row['hours_fast']:.0f} at 12 s"
             lines.append(
                 f"| {truth} | {name} | {row['studies']} | {hours} | {row['hours_with_arrival']:.0f} | "
                 f"{row['people']:.0f} | {row['looks']:.1f} | {row['all_decided']:.1%} | {_wrong(row)} | "
                 f"{row['covered']:.1%} | {row['covered_together']:.1%} |"
             )
-    lines += ["", "Fixed designs of pairs, truth H1, at the same level, by hours of votes:", ""]
-    lines += [
-        "| hours | pairs alike: all seven decided | a wrong claim | mixed pairs: all seven decided | a wrong claim |"
-    ]
-    lines += ["|---|---|---|---|---|"]
-    for alike, mixed in zip(record["fixed"]["alike"], record["fixed"]["mixed"], strict=True):
-        cells = (f"{each['all_decided']:.1%} | {each['wrong']:.1%}" for each in (alike, mixed))
-        lines.append(f"| {alike['hours']} | {' | '.join(cells)} |")
-    lines += ["", "Hours of votes with dropping over those of the fixed study that decides all seven as often:", ""]
-    lines += ["| way | over pairs alike | over mixed pairs |", "|---|---|---|"]
+    fixed = record["fixed"]
+    lines += ["", "Fixed designs of pairs, truth H1, at the same level: share that decides all seven, by hours:", ""]
+    lines += [f"| hours | {' | '.join(fixed)} |", "|---" * (1 + len(fixed)) + "|"]
+    for row in zip(*fixed.values(), strict=True):
+        cells = " | ".join(f"{one['all_decided']:.1%}" for one in row)
+        lines.append(f"| {row[0]['hours']} | {cells} |")
+    lines += ["", "Hours of tasks with dropping over those of the fixed study that decides all seven as often:", ""]
+    lines += [f"| way | hours | all seven decided | {' | '.join(f'over {name}' for name in fixed)} |"]
+    lines += ["|---" * (3 + len(fixed)) + "|"]
+    rows = record["dropping"]["H1"] | record["alternatives"]
     for name, ratios in record["against_fixed"].items():
-        row = record["dropping"]["H1"][name]
-        fast = row["hours_at_12_s"]
-        lines.append(
-            f"| {name}{', 24 s each' if fast else ''} | {_ratio(ratios['alike'])} | {_ratio(ratios['mixed'])} |"
-        )
+        row, fast = rows[name], rows[name]["hours_fast"]
+        title = name if name in record["dropping"]["H1"] else f"pairs, but {name}"
+        lines.append(_ratio_row(f"{title}{', 24 s each' if fast else ''}", row["hours"], row, ratios))
         if fast:
             less = {design: value and value * fast / row["hours"] for design, value in ratios.items()}
-            lines.append(f"| {name}, 12 s each | {_ratio(less['alike'])} | {_ratio(less['mixed'])} |")
-    lines += ["", "Other rules, pairs:", ""]
-    lines += [
-        "| rule | H1: hours | all seven decided | borders: hours | a wrong claim (s.e.) |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {row['H1']['hours']:.0f} | {row['H1']['all_decided']:.1%} | {row['borders']['hours']:.0f} | "
-        f"{_wrong(row['borders'])} |"
-        for name, row in record["alternatives"].items()
-    ]
+            lines.append(_ratio_row(f"{title}, 12 s each", fast, row, less))
     verdict = f"missed by {'; '.join(record['missed'])}" if record["missed"] else "all met"
     lines += ["", f"Gates (within two standard errors): {verdict}."]
     return "\n".join(lines) + "\n"
+
+
+def _ratio_row(title: str, hours: float, row: dict[str, Any], ratios: dict[str, float | None]) -> str:
+    cells = " | ".join(_ratio(value) for value in ratios.values())
+    return f"| {title} | {hours:.0f} | {row['all_decided']:.1%} | {cells} |"
 
 
 def _wrong(row: dict[str, Any]) -> str:

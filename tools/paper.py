@@ -65,7 +65,7 @@ MEASURED: dict[str, str] = {
     "choice-*": "python benchmarks/calibration_choice.py",
     "closed_form.*": "python benchmarks/closed_form.py",
     "coverage.json": "python -m benchmarks.coverage",
-    "dropping.*": "python benchmarks/dropping.py --studies 100 --ways pairs rankings",
+    "dropping.*": "python benchmarks/dropping.py --studies 100 --work FILE",
     "human_hours.*": "python benchmarks/human_hours.py --studies 200",
     "generation_pipeline.json": "python -m benchmarks.generation_pipeline",
     "image_sets.json": "python benchmarks/image_sets.py",

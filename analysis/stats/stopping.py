@@ -4,9 +4,10 @@ At a look an arm has a difference d from the baseline (log-odds, Bradley-Terry) 
 the report. Its interval is d -+ c s, floor as in `spread`, with the bound c of that look at level / arms: Wang and
 Tsiatis's (`qsched.planning.group_sequential`), or Robbins' that holds at any look (`analysis.stats.sequential`). c is
 replaced by Student's t at the same tail probability, with the contrast's own degrees of freedom. Better: the interval
-is above even; worse: below; equivalent: all of it within the margin. An arm keeps its share of the level to the end:
-each arm has two hypotheses (even, and different by the margin), so that what a decided one leaves must not be passed
-on.
+is above even; worse: below; equivalent: all of it within the margin, or, if the rule says so, each of two one-sided
+bounds at level / arms (Schuirmann 1987, J. Pharmacokin. Biopharm. 15:657-680). An arm keeps its share of the level to
+the end: each arm has two hypotheses (even, and different by the margin), so that what a decided one leaves must not be
+passed on. The two cannot both be true, so that each has the whole share.
 """
 
 from __future__ import annotations
@@ -80,26 +81,44 @@ def look_at_arms(
     except AnalysisError:
         return unknown
     difference = fit.log_strengths[rows] - fit.log_strengths[base]
-    half = half_width_at_look(spread, rule, look=look, arms=arms)
     found = {}
-    for arm, d, h in zip(seen, difference.tolist(), half.tolist(), strict=True):
+    decided = decide_arms(difference, spread, rule, look=look, arms=arms)
+    for arm, d, (decision, low, high) in zip(seen, difference.tolist(), decided, strict=True):
         found[arm] = ArmLook(
             arm=arm,
             votes=round(float(votes[arm])),
             win_rate=win_probability(d),
-            low=win_probability(d - h),
-            high=win_probability(d + h),
-            decision=decide(d - h, d + h, margin=rule.margin),
+            low=win_probability(low),
+            high=win_probability(high),
+            decision=decision,
         )
     return tuple(found.get(one.arm, one) for one in unknown)
 
 
-def half_width_at_look(spread: Spread, rule: StoppingRule, *, look: int, arms: int) -> Array:
-    """Half of each arm's interval at a look, in log-odds."""
-    alpha = rule.level / arms
+def decide_arms(
+    difference: Array, spread: Spread, rule: StoppingRule, *, look: int, arms: int
+) -> list[tuple[Decision, float, float]]:
+    """Decision and bounds, in log-odds, of arms with these differences from the baseline.
+
+    The bounds are two-sided, but for an arm that only two one-sided tests call equivalent.
+    """
+    half = half_width_at_look(spread, rule, look=look, alpha=rule.level / arms)
+    one_sided = rule.equivalence == "one-sided"
+    narrow = half_width_at_look(spread, rule, look=look, alpha=2 * rule.level / arms) if one_sided else half
+    found: list[tuple[Decision, float, float]] = []
+    for d, wide, less in zip(difference.tolist(), half.tolist(), narrow.tolist(), strict=True):
+        decision, h = decide(d - wide, d + wide, margin=rule.margin), wide
+        if decision == "open" and decide(d - less, d + less, margin=rule.margin) == "equivalent":
+            decision, h = "equivalent", less
+        found.append((decision, d - h, d + h))
+    return found
+
+
+def half_width_at_look(spread: Spread, rule: StoppingRule, *, look: int, alpha: float) -> Array:
+    """Half of each arm's two-sided interval at a look, in log-odds, at level `alpha` over all looks."""
     if rule.bounds == "anytime":
         return anytime_half_width(spread, alpha)
-    bound = wang_tsiatis_bounds(rule.looks, alpha)[look - 1]
+    bound = wang_tsiatis_bounds(rule.looks, alpha, shape=rule.shape)[look - 1]
     return spread.half_width_at(math.erfc(bound / math.sqrt(2)), bound)
 
 

@@ -28,7 +28,11 @@ class StoppingRule(Record):
     Look k of `looks` happens when every open arm has k / looks of `horizon` valid votes. `level` bounds the chance of
     any wrong claim, whatever the truth; the arms share it evenly, and it is never passed on. `bounds`: group-sequential
     ones hold at the planned looks and end at the horizon; anytime ones are wider, hold at every look, and go on as long
-    as there are pairs.
+    as there are pairs. `shape` of the former: 0 is O'Brien and Fleming's, 1/2 Pocock's, which decides more at early
+    looks and less at the last.
+
+    `equivalence`: by "interval" an arm is equivalent if its whole two-sided interval is within the margin; "one-sided"
+    tests each side of the margin at the arm's whole share of the level, which needs fewer votes.
     """
 
     baseline: Name
@@ -37,6 +41,9 @@ class StoppingRule(Record):
     horizon: int = Field(ge=1)
     level: float = Field(default=0.03, gt=0, lt=0.5)
     bounds: Literal["group-sequential", "anytime"] = "group-sequential"
+    shape: float = Field(default=0.25, ge=0, le=0.5)
+    # Not "one-sided" by default: designs that were stored without this key keep their bounds.
+    equivalence: Literal["interval", "one-sided"] = "interval"
     question: Name | None = None
 
     @model_validator(mode="after")
@@ -61,7 +68,8 @@ class StoppingRule(Record):
 class ArmLook(Record):
     """One open arm at one look: its votes, the model's win rate against the baseline with bounds, and the decision.
 
-    The three numbers are null if the votes so far have no estimate.
+    The three numbers are null if the votes so far have no estimate. The bounds of an arm that is equivalent by two
+    one-sided tests each hold by themselves.
     """
 
     arm: Name

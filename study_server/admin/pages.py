@@ -70,6 +70,7 @@ class CountsPage:
     counts: AnswersSoFar | None
     slug: str
     fidelity: bool
+    ranked: bool
     stopping: Stopping | None
     running: RunningSoFar | None
 

@@ -63,7 +63,14 @@ async def counts(slug: str, request: Request, owner: Owner) -> Response:
     )
     return render(
         request,
-        CountsPage(rows, slug, fidelity=found.design.fidelity is not None, stopping=stopping, running=running),
+        CountsPage(
+            rows,
+            slug,
+            fidelity=found.design.fidelity is not None,
+            ranked=found.design.ranking is not None,
+            stopping=stopping,
+            running=running,
+        ),
         owner=owner,
         place=PagePlace(slug, found.title, "counts"),
     )

@@ -128,14 +128,20 @@ def rule_words(looks: Looks) -> str:
         f"{margin_words(rule.margin)}), and nothing more was asked about it afterwards. The chance of any wrong claim "
         f"is at most {chance}, {each} for each of {looks.arms} arms; what a decided arm leaves of it is not passed on. "
     )
+    if rule.equivalence == "one-sided":
+        text += (
+            f"Equivalence was tested one-sided on either side of the margin, at {each} each (two one-sided tests), so "
+            "that the bounds of an equivalent arm each hold by themselves. "
+        )
     if rule.bounds == "anytime":
         return text + (
             f"The bounds hold at every look, whenever the study ends (normal mixture); looks were taken every "
             f"{rule.votes_at(1):,} votes of each open arm."
         )
     return text + (
-        f"The bounds are group-sequential (Wang and Tsiatis, shape 1/4) for {rule.looks} looks at equal steps up to "
-        f"{rule.horizon:,} votes of each open arm, with the two-way standard error and its degrees of freedom."
+        f"The bounds are group-sequential (Wang and Tsiatis, shape {rule.shape:g}) for {rule.looks} looks at equal "
+        f"steps up to {rule.horizon:,} votes of each open arm, with the two-way standard error and its degrees of "
+        "freedom."
     )
 
 
@@ -164,7 +170,8 @@ def looks_section(looks: Looks | None) -> Section:
         ),
         note=(
             f"{len(looks.looks)} looks, the last one on {looks.looks[-1].at:%Y-%m-%d} with {looks.looks[-1].votes:,} "
-            "votes. Low and High hold for all arms and all looks together."
+            "votes. Low and High hold for all arms and all looks together"
+            + (", those of an equivalent arm each by itself." if looks.rule.equivalence == "one-sided" else ".")
             if looks.looks
             else "No look has happened yet."
         ),

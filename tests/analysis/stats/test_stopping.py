@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.stats import count_codes, fit_bradley_terry, log_odds, spread_of, uncertainty_of
-from analysis.stats.stopping import decide, look_at_arms
+from analysis.stats.scales import win_probability
+from analysis.stats.stopping import decide, half_width_at_look, look_at_arms
 from qsched.planning import wang_tsiatis_bounds
 from qsched.records import InputError
 from qsched.records.stopping import StoppingRule
@@ -79,3 +80,30 @@ def test_what_an_interval_decides(low, high, decision):
 
 def test_a_wrong_claim_is_allowed_in_three_of_a_hundred_studies_unless_the_rule_says_otherwise():
     assert StoppingRule(baseline="a", horizon=400).level == 0.03
+
+
+def test_one_sided_equivalence_takes_the_whole_share_on_either_side_and_leaves_better_and_worse_alone():
+    counts = study().restrict(ARMS[:3])
+    one_sided = RULE.model_copy(update={"equivalence": "one-sided"})
+    fit = fit_bradley_terry(counts)
+    spread = spread_of(uncertainty_of(fit, counts, method="sandwich"), [1], [0])
+    d = float(fit.log_strengths[1] - fit.log_strengths[0])
+    wide = float(half_width_at_look(spread, RULE, look=3, alpha=RULE.level / 3)[0])
+    less = float(half_width_at_look(spread, RULE, look=3, alpha=2 * RULE.level / 3)[0])
+    assert less < 0.95 * wide
+    # A margin that the narrower bounds keep and the wider ones do not.
+    margin = win_probability(abs(d) + (wide + less) / 2) - 0.5
+
+    def found(rule, arm):
+        rule = rule.model_copy(update={"margin": margin})
+        (one,) = look_at_arms(counts, rule, look=3, arms=3, undecided=(arm,))
+        return one
+
+    assert (found(RULE, "even").decision, found(one_sided, "even").decision) == ("open", "equivalent")
+    assert log_odds(found(one_sided, "even").high) == pytest.approx(d + less)
+    assert found(one_sided, "good") == found(RULE, "good"), "its bounds stay two-sided"
+
+
+def test_a_design_stored_without_the_newer_keys_keeps_its_bounds():
+    stored = StoppingRule.model_validate_json('{"baseline": "a", "horizon": 400, "level": 0.03}')
+    assert (stored.shape, stored.equivalence) == (0.25, "interval")
