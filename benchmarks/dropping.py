@@ -30,7 +30,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -85,7 +85,11 @@ def _rule(**more: Any) -> StoppingRule:
 PAIRS = Way("pairs", "mixed", _rule())
 RANKINGS = Way("rankings", "rankings", _rule(horizon=27_000), tasks_each=3)
 WAYS = (PAIRS, RANKINGS, Way("anytime", "mixed", _rule(bounds="anytime")))
-FIXED = {"alike": ("alike", 10), "mixed": ("mixed", 10), "mixed, 20 votes a person": ("mixed", 20)}
+FIXED: dict[str, tuple[Design, int]] = {
+    "alike": ("alike", 10),
+    "mixed": ("mixed", 10),
+    "mixed, 20 votes a person": ("mixed", 20),
+}
 ALTERNATIVES = (
     replace(PAIRS, name="equivalence by the interval", rule=_rule(equivalence="interval")),
     replace(PAIRS, name="shape 0 (O'Brien and Fleming)", rule=_rule(shape=0.0)),
@@ -297,7 +301,7 @@ def main() -> int:
         for truth, ways in {"H1": WAYS, "borders": WAYS, "even": (PAIRS, RANKINGS)}.items()
     }
     record["fixed"] = {
-        name: cells.get(f"fixed: {name}", lambda design=design, each=each: _fixed_rows(design, each, few, rest))
+        name: cells.get(f"fixed: {name}", partial(_fixed_rows, design, each, few, rest))
         for name, (design, each) in FIXED.items()
     }
     record["alternatives"] = {way.name: simulated(way, "H1", max(2, few // 2)) for way in ALTERNATIVES}

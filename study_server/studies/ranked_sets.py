@@ -58,6 +58,7 @@ def plan_sets(
     rng.shuffle(units)
     others = [arm for arm in chosen if arm != baseline]
     rule = design.stopping
+    sets: Iterator[tuple[str, tuple[str, int], tuple[str, ...]]]
     if rule is None:
         sets = (("task", *one) for one in _rounds(units, others, ranking.pictures - 1, rng))
     else:
