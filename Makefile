@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures; tests/conftest.py has the longest files begin first.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit browser bench clean
+.PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit end-to-end browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -82,12 +82,16 @@ types-js:
 check: lint
 	$(PARALLEL) -q -m "not (slow or browser or postgres or load)"
 
-# Browser and load tests come last and from their folders only: their processes need not import torch.
 unit: setup-tests
 	$(PARALLEL) -m "not (browser or load)"
+
+# From their folders only: their processes need not import torch.
+end-to-end: setup-tests
 	$(PARALLEL) -m "browser or load" tests/e2e tests/load
 
-test: setup browser lint types unit
+# Browser and load tests wait for pages and for servers that are killed; the others compute meanwhile.
+test: setup browser lint
+	sh tests/side_by_side.sh $(MAKE) unit end-to-end types
 
 # The lowest versions that pyproject.toml allows, for what needs no torch.
 LOWEST := .venv-lowest/bin/python

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import logging
 import os
 import secrets
+import sys
 import threading
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,14 +45,35 @@ def nobody_claims_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qsched.process._claimed", False)
 
 
+# Imports leave hardly any garbage, and each look for it goes through all modules: a tenth of the collection's time.
+gc.disable()
+
+
 def leave_modules_alone() -> None:
     """Keep the garbage collector off everything that was imported so far.
 
     The product collects garbage to give a model's memory back. With torch, transformers and diffusers imported, one
     collection takes longer than a small model takes to make its pictures: test_twins.py needs a third of the time.
     """
-    gc.collect()
     gc.freeze()
+
+
+def leave_the_disk_alone() -> None:
+    """Let no write wait for the disk: a process that ends, even a killed one, loses nothing that it wrote.
+
+    That the product asks for it is shown by tests/test_files.py, and by tests/study_server/test_database_place.py.
+    """
+    os.fsync = lambda _file: None
+    module = sys.modules.get("study_server.db.database")
+    if module is not None:
+        product = module.Database.__init__
+
+        @functools.wraps(product)
+        def without_waiting(database: Any, settings: Any) -> None:
+            product(database, settings)
+            database._pragmas += ("PRAGMA synchronous = OFF",)
+
+        module.Database.__init__ = without_waiting
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +170,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """The test modules have imported most of what there is."""
     leave_modules_alone()
+    leave_the_disk_alone()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

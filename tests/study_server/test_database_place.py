@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import shutil
 import sqlite3
 import stat
@@ -128,3 +129,14 @@ def test_database_and_pictures_are_readable_by_their_owner_only(settings, make_s
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
     shutil.rmtree(settings.data_folder)
+
+
+def test_the_product_waits_for_the_disk_at_each_commit(settings) -> None:
+    """The tests' own databases do not (tests/conftest.py)."""
+    database = object.__new__(Database)
+    inspect.unwrap(Database.__init__)(database, settings)
+    database.create()
+    connection = database.connect()
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    connection.close()
+    database.close()
