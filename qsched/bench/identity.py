@@ -75,7 +75,7 @@ def begin_folder(places: Places, *, source: Path) -> Identity:
     check_categories(benchmark, prompts)
     write_atomic(places.prompts, prompts_text(prompts).encode(), parents=True)
     if benchmark.calibration is not None:
-        chosen = choose_prompts([benchmark.calibration.prompts], folder=folder)
+        chosen = choose_prompts([benchmark.calibration.prompts], folder=folder, without=prompts)
         write_atomic(places.calibration_prompts, prompts_text(chosen).encode())
     if places.file.resolve() != source.resolve():
         write_atomic(places.file, source.read_bytes())

@@ -10,8 +10,10 @@ from qsched.bench.places import Places
 from qsched.bench.results import open_folder
 from qsched.bench.run import Runner
 from qsched.bench.spec import ModelSpec, StudySpec
+from qsched.bench.steps import is_of_other_weights
 from qsched.bench.submit import copy_model, copy_study
 from qsched.bench.verify import verify_submission
+from qsched.bench.verify_studies import StudyRules
 from qsched.errors import InputError
 from qsched.files import sha256_of_file
 from qsched.records import iter_rows, read_manifest
@@ -28,7 +30,7 @@ class Merged:
     not_shown: tuple[str, ...]
 
 
-def merge_submission(folder: Path, submission: Path, *, runner: Runner) -> Merged:
+def merge_submission(folder: Path, submission: Path, *, runner: Runner, rules: StudyRules) -> Merged:
     """Check everything, then copy what the folder lacks. InputError names the first thing that does not fit."""
     places, theirs = open_folder(folder), open_folder(submission)
     ours, other = read_identity(folder), read_identity(submission)
@@ -37,7 +39,7 @@ def merge_submission(folder: Path, submission: Path, *, runner: Runner) -> Merge
             f"{submission} is of another benchmark: sha256 {other.benchmark_sha256[:12]}..., not "
             f"{ours.benchmark_sha256[:12]}... (`qsched bench compare` sets two benchmarks side by side)"
         )
-    checks = verify_submission(submission, runner=runner)
+    checks = verify_submission(submission, runner=runner, rules=rules)
     for check in checks:
         if check.problems:
             raise InputError(f"{submission}: {check.name}: {check.problems[0]}; nothing was merged")
@@ -69,6 +71,7 @@ def _look_at(model: ModelSpec, places: Places, theirs: Places, found: _Found) ->
         _check_same(places, theirs, model)
         found.there.append(model.name)
     else:
+        _check_weights(places, theirs, model)
         found.models.append(model)
     for study in theirs.benchmark.studies_of(model):
         ours, other = places.study(study, model).votes, theirs.study(study, model).votes
@@ -83,6 +86,13 @@ def _look_at(model: ModelSpec, places: Places, theirs: Places, found: _Found) ->
                 f"both have votes of {study.name} of {model.name}, and they differ: a leaderboard shows one set; "
                 "pool them with `qsched winrates` and both files, or use `qsched bench compare`"
             )
+
+
+def _check_weights(places: Places, theirs: Places, model: ModelSpec) -> None:
+    """A model that only they have pictures of has the weights that our benchmark.yaml names, if those are here."""
+    ours = next(one for one in places.benchmark.models if one.name == model.name)
+    if is_of_other_weights(ours, read_manifest(theirs.images(model))):
+        raise InputError(f"{model.name}: its weights there are not those of {ours.source} here; one name, one model")
 
 
 def _check_same(places: Places, theirs: Places, model: ModelSpec) -> None:

@@ -14,8 +14,9 @@ from qsched.bench.places import Places
 from qsched.bench.prompts import choose_prompts, prompts_text, source_path, stand_in_prompts
 from qsched.bench.spec import CALIBRATE, ArmSpec, Benchmark, CalibrationSpec, ModelSpec, StudySpec
 from qsched.bench.study_file import study_values
+from qsched.command_line import counted
 from qsched.errors import InputError, QschedError
-from qsched.generation import Prompt, Request
+from qsched.generation import Prompt, Request, read_prompts
 from qsched.generation.forecast import ArmForecast, forecast
 
 
@@ -116,7 +117,7 @@ def plan_benchmark(benchmark: Benchmark, *, folder: Path, price: PriceStudy) -> 
         file.write_text(prompts_text(prompts), encoding="utf-8")
         calibration = None
         if benchmark.calibration is not None:
-            found, more = _calibration_prompts(benchmark.calibration, folder)
+            found, more = _calibration_prompts(benchmark.calibration, folder, prompts)
             calibration = file.with_name("calibration.json")
             calibration.write_text(prompts_text(found), encoding="utf-8")
             notes += more
@@ -132,11 +133,16 @@ def plan_benchmark(benchmark: Benchmark, *, folder: Path, price: PriceStudy) -> 
     )
 
 
-def _calibration_prompts(calibration: CalibrationSpec, folder: Path) -> tuple[list[Prompt], list[str]]:
-    """The calibration's prompts, or as many stand-ins as it needs, each with a text of its own."""
+def _calibration_prompts(
+    calibration: CalibrationSpec, folder: Path, shown: Sequence[Prompt]
+) -> tuple[list[Prompt], list[str]]:
+    """The calibration's prompts without those that are shown, or as many stand-ins as it needs, each with its text."""
     source = calibration.prompts
-    if source_path(source, folder=folder).exists():
-        return choose_prompts([source], folder=folder), []
+    if (path := source_path(source, folder=folder)).exists():
+        texts = {one.prompt for one in shown}
+        left_out = sum(one.prompt in texts for one in read_prompts(path, layout=source.format))
+        note = f"calibration: {counted(left_out, 'prompt')} of {source.file} left out, which the benchmark itself has"
+        return choose_prompts([source], folder=folder, without=shown), [note] if left_out else []
     note = f"calibration: {source.file} is not here"
     count = source.limit or calibration.n_prompts + calibration.n_heldout
     return [Prompt(f"{place:06d}", f"a prompt that is not here, {place}") for place in range(count)], [note]

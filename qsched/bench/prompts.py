@@ -15,12 +15,14 @@ from qsched.generation import Prompt, read_prompts
 from qsched.tiny.paths import PROMPT_SETS, prompts_path
 
 
-def choose_prompts(sources: Sequence[PromptSource], *, folder: Path) -> list[Prompt]:
+def choose_prompts(sources: Sequence[PromptSource], *, folder: Path, without: Sequence[Prompt] = ()) -> list[Prompt]:
     """The chosen prompts of all sources, in order; ids get the number of their source if two of them share one.
 
-    folder    paths in benchmark.yaml are relative to it
+    folder     paths in benchmark.yaml are relative to it
+    without    prompts whose texts are not chosen: coefficients are not fitted to what they are judged by
     """
-    chosen = [_of(source, folder=folder) for source in sources]
+    texts = frozenset(one.prompt for one in without)
+    chosen = [_of(source, folder=folder, without=texts) for source in sources]
     counts = Counter(prompt.prompt_id for prompts in chosen for prompt in prompts)
     if max(counts.values()) == 1:
         return list(itertools.chain.from_iterable(chosen))
@@ -73,9 +75,11 @@ def prompts_text(prompts: Sequence[Prompt]) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def _of(source: PromptSource, *, folder: Path) -> list[Prompt]:
+def _of(source: PromptSource, *, folder: Path, without: frozenset[str] = frozenset()) -> list[Prompt]:
     path = source_path(source, folder=folder)
-    prompts = read_prompts(path, layout=source.format)
+    prompts = [one for one in read_prompts(path, layout=source.format) if one.prompt not in without]
+    if not prompts:
+        raise InputError(f"every prompt of {path} is among the benchmark's own; calibrate on others")
     if source.draw is not None:
         random.Random(source.draw).shuffle(prompts)
     if source.per_category is not None:

@@ -73,11 +73,13 @@ class MetricMean:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm of one model. `arm` is as benchmark.yaml writes it, `name` as the set does."""
+    """One arm of one model. `arm` is as benchmark.yaml writes it, `name` and `same_as` (an arm with the same pictures)
+    as the set does."""
 
     arm: str
     name: str
     is_baseline: bool
+    same_as: str | None
     simulated_arithmetic: bool
     recipe_hash: str
     size_bytes: int | None
@@ -200,6 +202,7 @@ def _arm(
         arm=arm.arm,
         name=places.arm_name(arm),
         is_baseline=is_baseline,
+        same_as=record.same_as,
         simulated_arithmetic=record.simulated,
         recipe_hash=record.recipe_hash,
         size_bytes=size,

@@ -35,6 +35,8 @@ class ModelPart:
     words: str
     missing: tuple[str, ...]
     table: Table | None
+    confidence: str
+    copies: tuple[str, ...]
     figures: tuple[Figure, ...]
     categories: Table | None
     clauses: Table | None
@@ -89,14 +91,32 @@ def _part(
         words=words,
         missing=found.missing,
         table=_leaderboard(found, baseline) if found.arms else None,
+        confidence=f"{100 * places.benchmark.report.confidence:.4g} %",
+        copies=tuple(_copies(found)),
         figures=tuple(_figures(found, baseline)),
         categories=_categories(found),
         clauses=_clauses(found),
         metrics=_metrics(found, baseline),
         links=tuple(links),
         data=tuple(data),
-        commands=tuple(shown(command) for step in picture_steps(places, model, Options()) for command in step.commands),
+        commands=tuple(_commands(places, model)),
     )
+
+
+def _commands(places: Places, model: ModelSpec) -> Iterator[str]:
+    """The commands as one would type them beside the folder: where it lies here is nobody's business."""
+    beside = Places(Path(places.folder.resolve().name), places.benchmark)
+    for step in picture_steps(beside, model, Options()):
+        for command in step.commands:
+            yield shown(command)
+
+
+def _copies(found: ModelResult) -> Iterator[str]:
+    """Arms whose pictures are those of another: a difference between their results is chance."""
+    names = {arm.name: arm.arm for arm in found.arms}
+    for arm in found.arms:
+        if arm.same_as is not None:
+            yield f"{arm.arm} makes the same pictures as {names.get(arm.same_as, arm.same_as)}"
 
 
 def _leaderboard(found: ModelResult, baseline: str) -> Table:
@@ -258,13 +278,21 @@ def _write_data(places: Places, model: ModelSpec, site: Path) -> tuple[tuple[str
         at = places.study(study, model)
         wanted += [(at.study_yaml, f"{study.name}-study.yaml"), (at.report / "winrates.json", f"{study.name}.json")]
         pages = sorted((at.folder / "certificates").glob("*/certificate.json"))
-        wanted += [(path, f"{study.name}-{path.parent.name}.json") for path in pages]
+        for path in pages:
+            name = f"{study.name}-{path.parent.name}"
+            wanted += [(path.with_suffix(".html"), f"{name}.html"), (path, f"{name}.json")]
     made = []
     for source, name in wanted:
         if source.is_file():
-            shutil.copyfile(source, _parent(folder / name))
+            write_atomic(folder / name, _without_place(source.read_bytes(), places), parents=True)
             made.append((name, f"data/{model.name}/{name}"))
     return tuple(made)
+
+
+def _without_place(data: bytes, places: Places) -> bytes:
+    """A file that names the benchmark's folder (the command of a report does), as beside the folder."""
+    place = places.folder.resolve()
+    return data.replace(f"{place}/".encode(), f"{place.name}/".encode())
 
 
 def _parent(path: Path) -> Path:

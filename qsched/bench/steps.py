@@ -66,7 +66,7 @@ def picture_steps(places: Places, model: ModelSpec, options: Options) -> Iterato
     if options.coefficients_only:
         return
     images = places.images(model)
-    generate = _generate(places, model, options)
+    generate = generate_command(places, model, options, prompts=places.prompts, out=images)
     if options.shard is not None:
         yield ModelStep(f"{model.name}: pictures, shard {options.shard}", (generate,), lambda: False)
         return
@@ -92,7 +92,7 @@ def report_step(places: Places, study: StudySpec, model: ModelSpec) -> ModelStep
             command += ("--simulation", str(at.simulation))
         return ModelStep(f"{model.name}: win rates of {study.name}", (command,), lambda: _is_newer(report, votes))
     arms = clause_arms(places, study, model)
-    commands = tuple(_certify(at, votes, arm) for arm in arms)
+    commands = tuple(certify_command(at, votes, arm, out=at.certificate(arm)) for arm in arms)
     pages = [at.certificate(arm) / "certificate.json" for arm in arms]
     name = f"{model.name}: certificates of {study.name}"
     return ModelStep(name, commands, lambda: all(_is_newer(page, votes) for page in pages))
@@ -144,11 +144,12 @@ def _calibrate(places: Places, model: ModelSpec, precision: str, out: Path, opti
     return command + _device(options)
 
 
-def _generate(places: Places, model: ModelSpec, options: Options) -> Command:
+def generate_command(places: Places, model: ModelSpec, options: Options, *, prompts: Path, out: Path) -> Command:
+    """The pictures of a model, of all prompts or of some of them."""
     benchmark = places.benchmark
     arms = ",".join(places.arm_text(model, arm) for arm in benchmark.arms_of(model))
-    command: Command = ("generate-pairs", *_backbone(model), "--arms", arms, "--prompts", str(places.prompts))
-    command += ("--prompts-format", "qsched", "--out", str(places.images(model)))
+    command: Command = ("generate-pairs", *_backbone(model), "--arms", arms, "--prompts", str(prompts))
+    command += ("--prompts-format", "qsched", "--out", str(out))
     command += ("--samples", str(benchmark.samples), "--seed", str(benchmark.seed))
     command += ("--batch-size", str(model.batch_size), "--offload", model.offload)
     numbers = {
@@ -180,8 +181,9 @@ def _score(places: Places, model: ModelSpec, options: Options) -> Command:
     return command + _device(options)
 
 
-def _certify(at: StudyPlaces, votes: Path, arm: str) -> Command:
-    command: Command = ("certify", str(votes), "--out", str(at.certificate(arm)))
+def certify_command(at: StudyPlaces, votes: Path, arm: str, *, out: Path) -> Command:
+    """The certificate of an arm: by its registration, or without one as an exploratory look."""
+    command: Command = ("certify", str(votes), "--out", str(out))
     registration = at.registration(arm)
     command += ("--registration", str(registration)) if registration.is_file() else ("--arm", arm)
     return command + (("--content", str(at.content)) if at.content.is_file() else ())
@@ -200,25 +202,29 @@ def _is_complete(places: Places, model: ModelSpec) -> bool:
         rows = sum(1 for _ in iter_rows(images))
     except QschedError:
         return False  # generate-pairs says what is wrong
-    if _is_of_other_weights(model, manifest) or _has_other_recipes(places, model, manifest):
+    if is_of_other_weights(model, manifest) or has_other_recipes(places, model, manifest):
         return False  # likewise
     names = [places.arm_name(arm) for arm in benchmark.arms_of(model)]
     whole = len(names) * manifest.n_prompts * benchmark.samples
     return [arm.name for arm in manifest.arms] == names and manifest.samples == benchmark.samples and rows == whole
 
 
-def _is_of_other_weights(model: ModelSpec, manifest: Manifest) -> bool:
-    """Whether the model that is here now is another than the set's; one that is not here is not compared."""
-    made_with = manifest.provenance.get("backbone_weights")
+def weights_here(model: ModelSpec) -> str | None:
+    """The hash of the weights of a model on this machine; None if they are not here."""
     try:
         loras = tuple(parse_lora(text) for text in model.loras)
-        here = identity_of(find_spec(model.source, revision=model.revision, variant=model.variant, loras=loras))
+        return identity_of(find_spec(model.source, revision=model.revision, variant=model.variant, loras=loras))
     except QschedError:
-        return False  # pictures of another lab
+        return None  # pictures of another lab
+
+
+def is_of_other_weights(model: ModelSpec, manifest: Manifest) -> bool:
+    """Whether the model that is here now is another than the set's; one that is not here is not compared."""
+    made_with, here = manifest.provenance.get("backbone_weights"), weights_here(model)
     return here is not None and made_with is not None and here != made_with
 
 
-def _has_other_recipes(places: Places, model: ModelSpec, manifest: Manifest) -> bool:
+def has_other_recipes(places: Places, model: ModelSpec, manifest: Manifest) -> bool:
     """Whether a file of coefficients (or of bits, or weights) has changed since; those not here are not compared."""
     records = {record.name: record for record in manifest.arms if record.recipe}
     for arm in places.benchmark.arms_of(model):

@@ -4,8 +4,7 @@
     submission.json    what it is of, and the hashes that should be published elsewhere
     SHA256SUMS         of every other file
 
-Databases, logs and the pages stay behind. The report of each study is made again beside its evidence, by the
-preregistered plan alone, so that `qsched audit` can make it too.
+Databases, logs and the pages stay behind. `bench verify` makes win rates and certificates again from the evidence.
 """
 
 from __future__ import annotations
@@ -13,20 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qsched import __version__
 from qsched.bench.identity import read_identity
-from qsched.bench.local_server import QSCHED
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.results import open_folder
-from qsched.bench.run import StepError
-from qsched.bench.spec import ModelSpec
-from qsched.bench.steps import EXIT_NOTHING_SHOWN, winrates_plan
+from qsched.bench.spec import ModelSpec, StudySpec
 from qsched.errors import InputError
 from qsched.files import link_or_copy, sha256_of_file, write_atomic
 from qsched.records import read_manifest
@@ -48,7 +43,7 @@ class Submitted:
     unaudited: tuple[str, ...]
 
 
-def submit(folder: Path, out: Path, *, say: Callable[[str], None] = print) -> Submitted:
+def submit(folder: Path, out: Path) -> Submitted:
     """Write the submission; InputError for a folder that is not empty or has no pictures yet."""
     places = open_folder(folder)
     if out.exists() and any(out.iterdir()):
@@ -68,9 +63,6 @@ def submit(folder: Path, out: Path, *, say: Callable[[str], None] = print) -> Su
             copy_study(at, target)
             if target.votes is not None and not target.evidence.is_dir():
                 unaudited.append(f"{study.name} of {model.name}")
-            elif target.evidence.is_dir() and not at.is_fidelity:
-                say(f"making the report of {at.slug} by its plan")
-                _plain_report(target, winrates_plan(there, model))
     write_atomic(out / SUBMISSION, (json.dumps(_submission(there, models), indent=1) + "\n").encode())
     sums = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes_of(out)))
     write_atomic(out / SUMS, sums.encode())
@@ -121,15 +113,6 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
-def _plain_report(target: StudyPlaces, plan: tuple[str, ...]) -> None:
-    """The report beside the evidence, by the words that `qsched audit` uses."""
-    shutil.rmtree(target.evidence / "report", ignore_errors=True)
-    command = [*QSCHED, "winrates", "votes.parquet", "--out", "report", *plan]
-    done = subprocess.run(command, cwd=target.evidence, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, EXIT_NOTHING_SHOWN):
-        raise StepError(f"the report of {target.evidence} cannot be made: {done.stderr.strip()[-300:]}")
-
-
 def _submission(there: Places, models: list[ModelSpec]) -> dict[str, Any]:
     identity = read_identity(there.folder)
     listed: dict[str, Any] = {}
@@ -140,12 +123,7 @@ def _submission(there: Places, models: list[ModelSpec]) -> dict[str, Any]:
             at = there.study(study, model)
             if at.votes is None:
                 continue
-            studies[study.name] = {
-                "votes_sha256": _sha256(at.votes),
-                "votes_by": study.votes,
-                "evidence_sha256": _sha256(at.evidence / MANIFEST_NAME),
-                "preregistration_sha256": _sha256(at.evidence / "preregistration.json"),
-            }
+            studies[study.name] = study_hashes(at, study)
         listed[model.name] = {
             "weights": manifest.provenance.get("backbone_weights"),
             "arms": {arm.name: arm.recipe_hash for arm in manifest.arms},
@@ -156,6 +134,16 @@ def _submission(there: Places, models: list[ModelSpec]) -> dict[str, Any]:
         "made_with": f"qsched {__version__}",
         "benchmark_sha256": identity.benchmark_sha256,
         "models": listed,
+    }
+
+
+def study_hashes(at: StudyPlaces, study: StudySpec) -> dict[str, str | None]:
+    """What submission.json says of a study: the hashes that its lab may publish, and who voted."""
+    return {
+        "votes_sha256": None if at.votes is None else _sha256(at.votes),
+        "votes_by": study.votes,
+        "evidence_sha256": _sha256(at.evidence / MANIFEST_NAME),
+        "preregistration_sha256": _sha256(at.evidence / "preregistration.json"),
     }
 
 

@@ -201,7 +201,7 @@ def _print_model(model: ModelPlan, console: object) -> None:
     assert isinstance(console, Console)
     table = Table(title=model.model, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("arm", overflow="fold", min_width=12)
-    for column in ("pictures", "NFE", "disk", "weights", ""):
+    for column in ("pictures", "NFE", "disk", "memory", ""):
         table.add_column(column, justify="right", no_wrap=True)
     for arm in model.arms:
         weights = "unknown" if arm.memory_bytes is None else megabytes(arm.memory_bytes)

@@ -28,7 +28,7 @@ def submit(
     from qsched.bench.submit import SUMS
     from qsched.bench.submit import submit as write
 
-    done = write(folder, out, say=typer.echo)
+    done = write(folder, out)
     typer.echo(f"{counted(done.files, 'file')} in {out}; {SUMS} has sha256 {done.sums_sha256}, publish it elsewhere")
     for name in done.unaudited:
         typer.secho(f"no evidence beside the votes of {name}: others cannot check them", fg=typer.colors.YELLOW)
@@ -40,22 +40,29 @@ def verify(
     sums_sha256: str | None = typer.Option(
         None, "--sums-sha256", help="What its lab published of SHA256SUMS (`bench submit` prints it)."
     ),
+    render: int = typer.Option(
+        0, "--render", min=0, help="Make the pictures of so many prompts of each model again, chosen at random."
+    ),
     json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Check a submission: files, the benchmark's hash, pictures, recipes, scores, votes by `qsched audit`, results.
 
-    Exit code 0: all passed. 1: a problem. 3: no problem, but scores are missing or unchecked (without torch), or votes
-    have no evidence, or one that was compared with nothing that was published in time; `qsched audit` does that, with
-    the hashes that you were given. 2: no submission.
+    Win rates and certificates are made again from the votes. Pictures and sizes of arms are taken as they are stated,
+    unless --render makes some again; times always are.
+
+    Exit code 0: all passed. 1: a problem. 3: no problem, but votes or scores are missing, or could not be checked here,
+    or votes have no evidence, or one that was compared with nothing that was published in time; `qsched audit` does
+    that, with the hashes that you were given. 2: no submission.
 
     Example: qsched bench verify submissions/tiny
     """
     from qsched.bench.verify import verify_submission
     from qsched.cli.bench_runner import run_here
+    from qsched.cli.bench_studies import study_rules
 
     # What the audits print is no part of the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        checks = verify_submission(folder, runner=run_here, sums_sha256=sums_sha256)
+        checks = verify_submission(folder, runner=run_here, rules=study_rules(), sums_sha256=sums_sha256, render=render)
     document = {"schema_version": 1, "checks": [asdict(check) for check in checks]}
     for check in () if gave_json(document, json_file) else checks:
         typer.secho(
@@ -85,8 +92,9 @@ def merge(
     """
     from qsched.bench.merge import merge_submission
     from qsched.cli.bench_runner import run_here
+    from qsched.cli.bench_studies import study_rules
 
-    done = merge_submission(folder, submission, runner=run_here)
+    done = merge_submission(folder, submission, runner=run_here, rules=study_rules())
     typer.echo()
     for what, names in (("models", done.models), ("studies", done.studies), ("here already", done.there_already)):
         typer.echo(f"{what:<12} {', '.join(names) or 'none'}")

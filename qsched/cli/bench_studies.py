@@ -11,6 +11,7 @@ from qsched.errors import InputError
 if TYPE_CHECKING:
     from qsched.bench.plan import StudyCost
     from qsched.bench.spec import StudySpec
+    from qsched.bench.verify_studies import StudyRules
 
 
 def price_study(
@@ -59,6 +60,44 @@ def price_study(
         can_show=can_show,
         warnings=() if simulated else found.warnings,
     )
+
+
+def study_rules() -> StudyRules:
+    """What `bench verify` asks; MissingExtraError once it asks, where the server's packages are not installed."""
+    from qsched.bench.verify_studies import StudyRules
+
+    return StudyRules(_design_problems, _difference)
+
+
+def _design_problems(values: dict[str, Any], stored: str) -> list[str]:
+    """The changes from the benchmark's design to a stored one that a study with votes would not allow."""
+    from pydantic import ValidationError
+
+    from qsched.extras import missing_extra
+
+    try:
+        from study_server.studies.changes import design_changes
+        from study_server.studies.design import StudyDesign
+    except ModuleNotFoundError as error:
+        raise (missing_extra(error) or error) from error
+    wanted = StudyDesign.model_validate(values)
+    try:
+        found = StudyDesign.model_validate_json(stored)
+    except ValidationError as error:
+        return [f"the design that people voted by is none of this version: {error.errors()[0]['msg']}"]
+    return [
+        f"people voted by another design: {one.key} was {one.after}, and the benchmark's is {one.before}"
+        for one in design_changes(wanted, found)
+        if one.refusal is not None
+    ]
+
+
+def _difference(reference: Path, picture: Path) -> tuple[float, float]:
+    from study_server.media.difference import measure_difference
+    from study_server.media.png import read_pixels
+
+    found = measure_difference(*(read_pixels(path.read_bytes(), name=str(path)) for path in (reference, picture)))
+    return found.mean, found.spot
 
 
 def study_state(db: str, slug: str) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from qsched.errors import InputError, QschedError
 from tests.bench.test_spec import SPECS, WHOLE, read
 
 
-@pytest.mark.parametrize(("name", "arms", "steps"), [("paper", (3, 3), (4, 4)), ("2026", (9, 9, 9), (4, 9, 4))])
+@pytest.mark.parametrize(("name", "arms", "steps"), [("paper", (3, 3), (4, 4)), ("2026", (9, 9, 9), (4, 8, 4))])
 def test_large_benchmarks_are_planned_without_weights(name: str, arms: tuple[int, ...], steps: tuple[int, ...]) -> None:
     found = CliRunner().invoke(app, ["bench", "plan", str(SPECS / f"{name}.yaml"), "--json", "-"])
     assert found.exit_code == 0, found.output

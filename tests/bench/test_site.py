@@ -66,7 +66,7 @@ def folder_of(tmp_path: Path, *, rate: float = 0.7, log_odds: float = 0.8, name:
         pair("w3a8+qsched:calibrated", "fp32", 0.6, 0.4),
         pair("w3a8+qsched:calibrated", "w3a8", 0.9, 2.0),
     ]
-    winrates = {"simulated": True, "pairwise": pairs, "strata": strata}
+    winrates = {"command": f"winrates {at.folder}/votes.csv", "simulated": True, "pairwise": pairs, "strata": strata}
     (at.report / "winrates.json").write_text(json.dumps(winrates))
     return places.folder
 
@@ -93,6 +93,10 @@ def test_the_pages_stand_alone_and_show_every_pair(tmp_path: Path) -> None:
     page = write_site(folder)
     text = page.read_text()
     assert "Simulated votes." in text and "30.0%" in text and "[20.0%, 40.0%]" in text
+    assert "with a 95 % interval over people" in text and "makes the same pictures" not in text
+    assert "--out one/models/tiny-sdxl/images" in text and str(tmp_path) not in text, (
+        "where it lies is nobody's business"
+    )
     assert text.index("2. w3a8+qsched") < text.index("3. w3a8"), "ranked by win rate, after the baseline"
     for address in re.findall(r'(?:src|href)="([^"#]+)"', text):
         assert "://" not in address and (page.parent / address).is_file(), address
@@ -110,6 +114,18 @@ def test_the_pages_stand_alone_and_show_every_pair(tmp_path: Path) -> None:
     (other / "thesis.txt").write_text("x")
     with pytest.raises(InputError, match="no leaderboard"):
         write_site(folder, other)
+
+
+def test_a_repair_that_changes_nothing_and_another_confidence_are_said(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    manifest = folder / "models" / "tiny-sdxl" / "images" / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["arms"][2]["same_as"] = "w3a8"
+    manifest.write_text(json.dumps(values))
+    benchmark = folder / "benchmark.yaml"
+    benchmark.write_text(benchmark.read_text() + "report: {confidence: 0.9}\n")
+    text = write_site(folder).read_text()
+    assert "w3a8+qsched makes the same pictures as w3a8: what differs" in text and "with a 90 % interval" in text
 
 
 def test_a_part_that_is_missing_is_named_instead_of_shown_as_zero(tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_ids_that_two_files_share_get_the_number_of_their_file(tmp_path: Path) -
     assert read_prompts(path) == twice, "what is written is read again"
 
 
+def test_prompts_that_are_judged_are_not_chosen_for_a_calibration(tmp_path: Path) -> None:
+    """A file that serves both would have coefficients fitted to the pictures that they are judged by."""
+    judged = choose_prompts([source(tmp_path, limit=2, draw=3)], folder=tmp_path)
+    fitted = choose_prompts([source(tmp_path, limit=3)], folder=tmp_path, without=judged)
+    assert len(fitted) == 3 and not {one.prompt for one in fitted} & {one.prompt for one in judged}
+    with pytest.raises(InputError, match="is among the benchmark's own; calibrate on others"):
+        choose_prompts([source(tmp_path)], folder=tmp_path, without=choose_prompts([source(tmp_path)], folder=tmp_path))
+
+
 def test_a_plan_counts_prompts_that_are_not_here_by_their_limit(tmp_path: Path) -> None:
     prompts, notes = stand_in_prompts([PromptSource(file="sDCI.yaml", limit=7)], folder=tmp_path)
     assert len(prompts) == 7 and "its limit of 7 is taken" in notes[0]

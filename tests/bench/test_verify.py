@@ -6,16 +6,22 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
+from PIL import Image
 
-from qsched.bench import verify
+from qsched.bench import verify, verify_pictures, verify_studies
 from qsched.bench.identity import begin_folder, read_identity
 from qsched.bench.places import Places, StudyPlaces
 from qsched.bench.spec import read_benchmark
-from qsched.bench.steps import _is_scored
+from qsched.bench.steps import _is_scored, is_of_other_weights
 from qsched.bench.submit import SUBMISSION, SUMS, copy_study, hashes_of
+from qsched.bench.verify_render import render_again
 from qsched.bench.verify_scores import SCORES, VALUES, computed_again, score_problems
+from qsched.bench.verify_studies import StudyRules
+from qsched.records import iter_rows, read_manifest
+from qsched.records.image_set import GENERATE_PAIRS
 from tests.bench.test_run import NAMES, begin
 from tests.conftest import write_image_set
 
@@ -29,6 +35,10 @@ RESULTS = {
     "strata": None,
     "excluded": {},
 }
+
+
+#: People voted by the benchmark's own design, and no picture differs from another.
+RULES = StudyRules(lambda values, stored: [], lambda reference, picture: (0.0, 0.0))
 
 
 def write(path: Path, text: str) -> None:
@@ -50,18 +60,48 @@ def places(tmp_path: Path) -> Places:
     return places
 
 
+class Writes:
+    """A runner that writes one document where the command says, as `winrates` or `certify` would."""
+
+    def __init__(self, name: str, document: dict[str, object], *, code: int = 0) -> None:
+        self.name, self.document, self.code = name, document, code
+        self.ran: list[tuple[str, ...]] = []
+
+    def __call__(self, command: tuple[str, ...]) -> int:
+        self.ran.append(command)
+        if "--out" not in command:
+            return 3  # the audit
+        folder = Path(command[command.index("--out") + 1])
+        write(folder / self.name, json.dumps(self.document))
+        write(folder / "certificate.html", "a page")
+        return self.code
+
+
 @pytest.mark.parametrize(("field", "value"), [("simulated", False), ("n_simulated", 0), ("n_annotators", 800)])
 def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: str, value: object) -> None:
-    at = StudyPlaces(tmp_path, is_fidelity=False, simulated=True, slug="x")
-    write(at.evidence / "report" / "winrates.json", json.dumps(RESULTS))
+    at, again = StudyPlaces(tmp_path, is_fidelity=False, simulated=True, slug="x"), Writes("winrates.json", RESULTS)
     write(at.report / "winrates.json", json.dumps(RESULTS))
-    assert list(verify._report_problems(at)) == []
+    assert list(verify_studies.report_problems(at, ("--baseline", "fp32"), again)) == []
+    assert again.ran[0][1] == str(at.evidence / "votes.parquet") and "--baseline" in again.ran[0]
     write(at.report / "winrates.json", json.dumps({**RESULTS, field: value}))
-    assert list(verify._report_problems(at)) == [
-        f"{field} of report/winrates.json are not what the preregistered plan makes"
+    assert list(verify_studies.report_problems(at, (), again)) == [
+        f"{field} of report/winrates.json are not what the benchmark's plan makes of the votes"
     ]
     write(at.report / "winrates.json", "{}")
-    assert len(list(verify._report_problems(at))) == 1, "a field that is missing is a problem, no traceback"
+    assert len(list(verify_studies.report_problems(at, (), again))) == 1, "a field that is missing is no traceback"
+    again.code = 2
+    assert "(exit code 2)" in next(iter(verify_studies.report_problems(at, (), again)))
+
+
+def test_a_plan_that_is_not_the_benchmarks_is_a_problem(tmp_path: Path) -> None:
+    """Narrow intervals follow from the votes too, with a lower confidence."""
+    at, wanted = StudyPlaces(tmp_path, is_fidelity=False, simulated=True, slug="x"), ("--confidence", "0.95")
+    assert list(verify_studies._plan_problems(at, wanted)) == [], "not preregistered: the audit says so"
+    write(at.evidence / "preregistration.json", json.dumps({"plan": list(wanted)}))
+    assert list(verify_studies._plan_problems(at, wanted)) == []
+    write(at.evidence / "preregistration.json", json.dumps({"plan": ["--confidence", "0.5"]}))
+    (problem,) = verify_studies._plan_problems(at, wanted)
+    assert problem.startswith("the preregistered plan is ['--confidence', '0.5']")
 
 
 @pytest.fixture
@@ -128,7 +168,7 @@ def test_scores_against_another_arm_or_with_another_nfe_are_not_those_of_the_ben
     assert not _is_scored(scored, model), "`bench run` scores again"
     write(scored.folder / SUBMISSION, "{}")
     forge(scored.folder)
-    names = [check.name for check in verify.verify_submission(scored.folder, runner=lambda _: 3)]
+    names = [check.name for check in verify.verify_submission(scored.folder, runner=lambda _: 3, rules=RULES)]
     assert "tiny-sdxl: scores (psnr computed again)" in names, "nobody asked for them, and the leaderboard shows them"
 
 
@@ -154,7 +194,7 @@ def test_a_broken_line_of_the_evidence_is_a_problem(places: Places, line: str) -
     model = places.benchmark.models[0]
     at = places.study(places.benchmark.studies[0], model)
     write(at.evidence / "pairs.jsonl", line + "\n")
-    (problem,) = verify._pair_problems(places, model, at)
+    (problem,) = verify_studies.pair_problems(places, model, at)
     assert problem.startswith("evidence/pairs.jsonl:1: not a pair")
 
 
@@ -165,12 +205,14 @@ def test_a_submission_without_the_pictures_that_it_names_does_not_pass(places: P
     }
     write(places.folder / SUBMISSION, json.dumps(stated))
     forge(places.folder)
-    found = verify.verify_submission(places.folder, runner=lambda _: 3)
+    found = verify.verify_submission(places.folder, runner=lambda _: 3, rules=RULES)
     assert found[2].problems == ("the pictures of flux are not here",)
     shutil.rmtree(places.folder / "models")
     forge(places.folder)
     (problem,) = [
-        one for check in verify.verify_submission(places.folder, runner=lambda _: 3) for one in check.problems
+        one
+        for check in verify.verify_submission(places.folder, runner=lambda _: 3, rules=RULES)
+        for one in check.problems
     ]
     assert problem == "no model has pictures"
 
@@ -178,7 +220,7 @@ def test_a_submission_without_the_pictures_that_it_names_does_not_pass(places: P
 @pytest.mark.parametrize("text", ["{}", '{"models": []}', '{"models": {"tiny-sdxl": 3}}'])
 def test_a_submission_file_without_its_models_is_a_problem(places: Places, text: str) -> None:
     write(places.folder / SUBMISSION, text)
-    found = list(verify._picture_problems(places, places.benchmark.models[0]))
+    found = list(verify_pictures.picture_problems(places, places.benchmark.models[0]))
     assert f"{SUBMISSION} names other weights than the set" in found
 
 
@@ -206,8 +248,70 @@ def test_the_pictures_of_another_lab_are_decoded(places: Places) -> None:
         asked.append(decode)
         return original(folder, decode=decode)
 
-    original = verify.verify_set
+    original = verify_pictures.verify_set
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "verify_set", verify_set)
-        list(verify._picture_problems(places, model))
+        patch.setattr(verify_pictures, "verify_set", verify_set)
+        list(verify_pictures.picture_problems(places, model))
     assert asked == [True]
+
+
+def test_pictures_of_other_texts_under_the_same_ids_are_found(places: Places) -> None:
+    """The manifest may say what it likes of its prompts: each row has to have the text of prompts.json."""
+    model = places.benchmark.models[0]
+    write(places.folder / SUBMISSION, "{}")
+    rows = places.images(model) / "images.jsonl"
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    ours = {row["prompt_id"]: {"prompt": row["prompt"], "category": row["category"]} for row in found}
+    write(places.prompts, json.dumps({name: {k: v for k, v in one.items() if v} for name, one in ours.items()}))
+    assert list(verify_pictures._prompt_problems(places, model)) == []
+    write(rows, "".join(json.dumps({**row, "prompt": f"{row['prompt']}, sharp"}) + "\n" for row in found))
+    (problem,) = verify_pictures._prompt_problems(places, model)
+    assert problem.endswith("its prompt is not the one of prompts.json")
+
+
+def test_another_number_of_steps_or_another_model_under_the_name_is_found(places: Places) -> None:
+    model = places.benchmark.models[0]
+    manifest = read_manifest(places.images(model))
+    made = {"tool": GENERATE_PAIRS, "backbone_source": "tiny-sdxl", "base_dtype": "fp32", "guidance_scale": 0.0}
+    honest = manifest.model_copy(update={"provenance": made, "steps": 4})
+    assert list(verify_pictures._setting_problems(model, honest)) == []
+    eight = honest.model_copy(update={"steps": 8, "provenance": {**made, "backbone_source": "tiny-flux"}})
+    assert list(verify_pictures._setting_problems(model, eight)) == [
+        "steps is 8, and the benchmark's is 4",
+        "backbone is tiny-flux, and the benchmark's is tiny-sdxl",
+    ]
+    other = honest.model_copy(update={"provenance": {**made, "backbone_weights": "f" * 64}})
+    assert is_of_other_weights(model, other) and not is_of_other_weights(model, honest)
+
+
+def test_a_submission_holds_its_own_files(places: Places, tmp_path: Path) -> None:
+    write(places.folder / SUBMISSION, "{}")
+    write(tmp_path / "secret", "a file of whoever verifies")
+    (places.folder / "models" / "notes.txt").symlink_to(tmp_path / "secret")
+    forge(places.folder)
+    first = verify.verify_submission(places.folder, runner=lambda _: 3, rules=RULES)[0]
+    assert first.problems == ("models/notes.txt is a link; a submission holds its own files",)
+
+
+def test_some_pictures_are_made_again_where_the_model_is_here(places: Places) -> None:
+    model, ran = places.benchmark.models[0], []
+
+    def generate(command: tuple[str, ...], *, arms: tuple[str, ...] = NAMES) -> int:
+        ran.append(command)
+        write_image_set(Path(command[command.index("--out") + 1]), prompts=4, arms=arms)
+        return 0
+
+    again = render_again(places, model, prompts=2, draw=Random(1), runner=generate)
+    assert (again.words, again.problems) == ("12 of 12 pictures made again are the same", ())
+    assert ran[0][0] == "generate-pairs" and ran[0][ran[0].index("--prompts") + 1] != str(places.prompts)
+    # The picture of the baseline under the name of an arm.
+    row = next(row for row in iter_rows(places.images(model)) if row.arm == "w3a8")
+    Image.new("RGB", (row.width, row.height), "red").save(places.images(model) / row.file_name)
+    again = render_again(places, model, prompts=2, draw=Random(1), runner=generate)
+    assert again.words.startswith("11 of 12 pictures made again are the same, the least alike has a PSNR of ")
+    assert f"the picture of w3a8 for prompt {row.prompt_id} is another one" in again.problems[0]
+    assert "exit code 2" in render_again(places, model, prompts=1, draw=Random(1), runner=lambda _: 2).problems[0]
+    away = model.model_copy(update={"backbone": "no/where"})
+    assert render_again(places, away, prompts=1, draw=Random(1), runner=generate).notes == (
+        "the model no/where is not here",
+    )

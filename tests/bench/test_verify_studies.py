@@ -1,0 +1,170 @@
+"""What `bench verify` says of a certificate, its clauses and its table of changed content that somebody altered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qsched.bench.identity import begin_folder
+from qsched.bench.places import Places
+from qsched.bench.spec import read_benchmark
+from qsched.bench.verify_studies import StudyRules, certificate_problems, check_study, content_problems
+from qsched.records import iter_rows
+from tests.bench.test_run import NAMES, PEOPLE, begin
+from tests.bench.test_verify import RULES, Writes, change, write
+from tests.conftest import write_image_set
+
+ARM = NAMES[2]
+FIDELITY = (
+    PEOPLE.replace("fp32, w3a8, {", "fp32, {").partition("studies:")[0]
+    + """\
+studies:
+  - name: fidelity
+    models: [tiny-sdxl]
+    study:
+      title: Which differs more?
+      design: fidelity
+      fidelity: {reference: fp32, clauses: [{arm: w3a8+qsched, mean: {limit: 2}}]}
+"""
+)
+DESIGN: dict[str, Any] = {
+    "fidelity": {
+        "reference": "fp32",
+        "content_limit": 0.1,
+        "clauses": [{"arm": ARM, "mean": {"limit": 2.0}}],
+        "traps": {"share": 0.7, "least": 4, "each": 4},
+    }
+}
+CERTIFICATE: dict[str, object] = {
+    "status": "registered",
+    "registration_sha256": "5" * 64,
+    "registration": {"arm": ARM},
+    "clauses": [{"name": "mean", "verdict": "not shown", "numbers": {"upper": 2.5}}],
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """A benchmark with the pictures of a model and a fidelity study of one arm, which has a certificate."""
+    file = begin(tmp_path, FIDELITY)
+    places = Places(tmp_path / "out", read_benchmark(file))
+    begin_folder(places, source=file)
+    model, study = places.benchmark.models[0], places.benchmark.studies[0]
+    write_image_set(places.images(model), prompts=2, arms=("fp32", ARM), size=16)
+    at = places.study(study, model)
+    write(at.votes_to_be, "votes")
+    values = {"study": at.slug, "registered_at": "2026-01-01T00:00:00Z", "arm": ARM, "mean": {"limit": 2.0}}
+    write(at.registration(ARM), yaml.safe_dump({**values, "traps": {"share": 0.7, "least": 4}}))
+    Writes("certificate.json", CERTIFICATE)(("certify", "--out", str(at.certificate(ARM))))
+    return places
+
+
+def found(places: Places, document: dict[str, object] = CERTIFICATE, **more: Any) -> list[str]:
+    model, study = places.benchmark.models[0], places.benchmark.studies[0]
+    again = Writes("certificate.json", json.loads(json.dumps(document)), **more)
+    return list(certificate_problems(places, model, study, runner=again, design=DESIGN))
+
+
+def test_a_certificate_is_made_again_from_the_evidence_and_compared(places: Places) -> None:
+    at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
+    page, document = (at.certificate(ARM) / name for name in ("certificate.html", "certificate.json"))
+    assert found(places) == []
+    model, study = places.benchmark.models[0], places.benchmark.studies[0]
+    again = Writes("certificate.json", CERTIFICATE, code=3)
+    assert list(certificate_problems(places, model, study, runner=again, design=DESIGN)) == [], "3: nothing is shown"
+    assert again.ran[0][:2] == ("certify", str(at.evidence / "triplets.parquet"))
+    change(document, "not shown", "shown")
+    assert found(places) == [
+        "certificates/w3a8+qsched_calibrated/certificate.json is not what the votes make: 1 value changed, first "
+        "clauses.0.verdict"
+    ]
+    change(document, "shown", "not shown")
+    change(document, "2.5", "2.49999")
+    assert "clauses.0.numbers.upper" in found(places)[0]
+    change(document, "2.49999", "2.5000000001")
+    assert found(places) == [], "another version of numpy"
+    change(document, "2.5000000001", "2.5")
+    change(page, "a page", "another page")
+    assert found(places)[0].endswith("certificate.html does not say what certificate.json says")
+    page.unlink()
+    assert found(places)[0].endswith("certificate.html is missing")
+    assert "exit code 2" in found(places, code=2)[0]
+    document.unlink()
+    assert found(places)[0].startswith("there are votes, and no certificates/")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("limit: 2.0", "limit: 3.0", "mean"),
+        ("least: 4", "least: 1", "traps"),
+        ("arm: w3a8", "confidence: 0.5\narm: w3a8", "confidence"),
+        ("study: small", "study: other", "study"),
+        ("mean:", "meant:", "no clauses of"),
+    ],
+)
+def test_clauses_that_were_not_those_of_the_design_are_named(places: Places, old: str, new: str, field: str) -> None:
+    """A certificate follows from its registration, so whoever wants another verdict changes that."""
+    at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
+    change(at.registration(ARM), old, new)
+    (problem,) = found(places)
+    assert problem.startswith("registrations/w3a8+qsched_calibrated.yaml: ") and field in problem
+
+
+def test_a_certificate_without_a_registration_is_of_the_time_at_which_it_was_made(places: Places) -> None:
+    at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
+    at.registration(ARM).unlink()
+    theirs = {**CERTIFICATE, "registration_sha256": None, "registration": {"arm": ARM, "registered_at": "then"}}
+    Writes("certificate.json", theirs)(("certify", "--out", str(at.certificate(ARM))))
+    assert found(places, {**theirs, "registration": {"arm": ARM, "registered_at": "now"}}) == []
+    write(at.certificate(ARM) / "certificate.json", "{}")
+    assert "values changed" in found(places, theirs)[0], "a sentence, no traceback"
+    write(at.folder / "certificates" / "w2a8" / "certificate.json", "{}")
+    assert "certificates/w2a8 is of no arm that the study has clauses of" in found(places, theirs)
+
+
+def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) -> None:
+    model = places.benchmark.models[0]
+    at = places.study(places.benchmark.studies[0], model)
+    rows = sorted((row.prompt_id, row.arm) for row in iter_rows(places.images(model)) if row.arm == ARM)
+    head = "prompt_id,sample_index,arm,changed,flip_mean,flip_spot\n"
+    text = head + "".join(f"{prompt},0,{arm},false,0.02,0.05\n" for prompt, arm in rows)
+    write(at.content, text)
+    rules = StudyRules(lambda values, stored: [], lambda reference, picture: (0.02, 0.05))
+
+    def problems() -> list[str]:
+        return list(content_problems(places, model, at, rules, design=DESIGN))
+
+    assert problems() == []
+    write(at.content, text.replace("false", "true", 1))
+    assert "against its own value and the limit of 0.1" in problems()[0]
+    write(at.content, text.replace("0.05", "0.04"))
+    assert problems()[0].endswith("is 0.05, and not 0.04")
+    write(at.content, text.rpartition("\n")[0].rpartition("\n")[0] + "\n")
+    assert problems()[0].startswith("content.csv and the pictures differ, first in ")
+    write(at.content, "a\n1\n")
+    assert problems()[0].startswith("content.csv is not what `qsched votes content` writes")
+
+
+def test_a_design_that_people_did_not_vote_by_is_a_problem_and_a_broken_evidence_no_traceback(places: Places) -> None:
+    model, study = places.benchmark.models[0], places.benchmark.studies[0]
+    at = places.study(study, model)
+    assert (
+        check_study(places, model, study, runner=lambda _: 3, rules=RULES).notes[0].startswith("there is no evidence")
+    )
+    write(at.evidence / "manifest.json", "{}")
+    write(at.evidence / "pairs.jsonl", "")
+    write(at.evidence / "triplets.parquet", "other votes")
+    write(places.folder / "submission.json", "{}")
+    broken = check_study(places, model, study, runner=lambda _: 3, rules=RULES)
+    assert "designs.jsonl" in broken.problems[-1] and "is not the table of the evidence" in broken.problems[0]
+    assert broken.problems[1] == "submission.json states other hashes of this study than its files have"
+    write(at.evidence / "designs.jsonl", json.dumps({"version": 1, "design": json.dumps(DESIGN)}))
+    other = StudyRules(lambda values, stored: [f"{values['slug']}: another design"], RULES.difference)
+    assert "small-fidelity-tiny-sdxl: another design" in (
+        check_study(places, model, study, runner=Writes("certificate.json", CERTIFICATE), rules=other).problems
+    )
