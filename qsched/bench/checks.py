@@ -10,7 +10,9 @@ import importlib.util
 from pathlib import Path
 
 from qsched.backbones.spec import DEFAULT_STEPS
+from qsched.bench.places import Places
 from qsched.bench.spec import CALIBRATE, SHIPPED, Benchmark, CalibrationSpec, ModelSpec
+from qsched.bench.study_file import needs_preference, preference_studies
 from qsched.errors import InputError
 from qsched.generation import Prompt, parse_arms
 from qsched.generation.prompts import check_layout
@@ -30,6 +32,7 @@ def check_names(benchmark: Benchmark) -> None:
             check_layout(source.format)
     for model in benchmark.models:
         _check_simulated(benchmark, model)
+        _check_preference(benchmark, model)
 
 
 def scorers_of(calibration: CalibrationSpec) -> tuple[str, ...]:
@@ -45,6 +48,17 @@ def _check_simulated(benchmark: Benchmark, model: ModelSpec) -> None:
             raise InputError(
                 f"study {study.name}: simulated people judge the pictures of {' and '.join(BACKBONES)} only, not "
                 f"those of {model.name}; write votes: people, or name its models"
+            )
+
+
+def _check_preference(benchmark: Benchmark, model: ModelSpec) -> None:
+    """InputError if a certificate is to count votes of a preference study that there is none of."""
+    places = Places(Path(), benchmark)
+    for study in benchmark.studies_of(model):
+        if study.is_fidelity and needs_preference(places, study, model) and not preference_studies(places, model):
+            raise InputError(
+                f"study {study.name} has a preference clause, and {model.name} has no preference study; add one, or "
+                "leave the clause out"
             )
 
 

@@ -24,7 +24,7 @@ from qsched.bench.steps import (
     shown,
     winrates_plan,
 )
-from qsched.bench.study_file import clause_arms, study_text
+from qsched.bench.study_file import clause_arms, needs_preference, preference_studies, study_text
 from qsched.errors import InputError, QschedError
 from qsched.files import write_atomic
 from qsched.generation.executors import find_executor
@@ -160,6 +160,11 @@ def _study(run: _Run, study: StudySpec, model: ModelSpec) -> list[Waiting]:
         _collect(run, run.database, model, at)
     if at.votes is None:
         return [Waiting(study.name, model.name, _next_words(run, model, at))]
+    if needs_preference(run.places, study, model):
+        others = [one for one in preference_studies(run.places, model) if run.places.study(one, model).votes is None]
+        if others:
+            words = f"its preference clause needs the votes of {others[0].name}, which are not here yet"
+            return [Waiting(study.name, model.name, words)]
     run.step(report_step(run.places, study, model))
     return []
 

@@ -12,9 +12,9 @@ from qsched.backbones.find import find_spec
 from qsched.backbones.identity import identity_of
 from qsched.backbones.spec import parse_lora
 from qsched.bench.checks import scorers_of
-from qsched.bench.places import Places, StudyPlaces
+from qsched.bench.places import Places
 from qsched.bench.spec import CALIBRATE, ModelSpec, ReportSpec, StudySpec
-from qsched.bench.study_file import clause_arms
+from qsched.bench.study_file import clause_arms, needs_preference, preference_studies
 from qsched.errors import InputError, QschedError
 from qsched.generation.arms import parse_arms
 from qsched.generation.growth import changed_recipe
@@ -92,7 +92,7 @@ def report_step(places: Places, study: StudySpec, model: ModelSpec) -> ModelStep
             command += ("--simulation", str(at.simulation))
         return ModelStep(f"{model.name}: win rates of {study.name}", (command,), lambda: _is_newer(report, votes))
     arms = clause_arms(places, study, model)
-    commands = tuple(certify_command(at, votes, arm, out=at.certificate(arm)) for arm in arms)
+    commands = tuple(certify_command(places, study, model, arm, votes=votes, out=at.certificate(arm)) for arm in arms)
     pages = [at.certificate(arm) / "certificate.json" for arm in arms]
     name = f"{model.name}: certificates of {study.name}"
     return ModelStep(name, commands, lambda: all(_is_newer(page, votes) for page in pages))
@@ -181,11 +181,15 @@ def _score(places: Places, model: ModelSpec, options: Options) -> Command:
     return command + _device(options)
 
 
-def certify_command(at: StudyPlaces, votes: Path, arm: str, *, out: Path) -> Command:
+def certify_command(places: Places, study: StudySpec, model: ModelSpec, arm: str, *, votes: Path, out: Path) -> Command:
     """The certificate of an arm: by its registration, or without one as an exploratory look."""
+    at = places.study(study, model)
     command: Command = ("certify", str(votes), "--out", str(out))
     registration = at.registration(arm)
     command += ("--registration", str(registration)) if registration.is_file() else ("--arm", arm)
+    if registration.is_file() and arm in needs_preference(places, study, model):
+        for other in preference_studies(places, model):
+            command += () if (found := places.study(other, model).votes) is None else ("--preference", str(found))
     return command + (("--content", str(at.content)) if at.content.is_file() else ())
 
 

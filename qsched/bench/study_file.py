@@ -33,9 +33,23 @@ def study_text(places: Places, study: StudySpec, model: ModelSpec) -> str:
 
 def clause_arms(places: Places, study: StudySpec, model: ModelSpec) -> list[str]:
     """The arms, as the set names them, of which a fidelity study has clauses."""
+    return [str(one["arm"]) for one in _clauses(places, study, model)]
+
+
+def needs_preference(places: Places, study: StudySpec, model: ModelSpec) -> list[str]:
+    """The arms of which a fidelity study claims that people do not prefer the reference: other votes show that."""
+    return [str(one["arm"]) for one in _clauses(places, study, model) if one.get("preference") is not None]
+
+
+def preference_studies(places: Places, model: ModelSpec) -> list[StudySpec]:
+    """The studies of a model whose votes a preference clause counts."""
+    return [study for study in places.benchmark.studies_of(model) if not study.is_fidelity]
+
+
+def _clauses(places: Places, study: StudySpec, model: ModelSpec) -> list[dict[str, Any]]:
     fidelity = study_values(places, study, model).get("fidelity")
     clauses = fidelity.get("clauses", []) if isinstance(fidelity, dict) else []
-    return [str(one["arm"]) for one in clauses if isinstance(one, dict) and "arm" in one]
+    return [one for one in clauses if isinstance(one, dict) and "arm" in one]
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

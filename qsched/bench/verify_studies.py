@@ -187,7 +187,9 @@ def certificate_problems(
             continue
         yield from _registration_problems(at, arm, design)
         with tempfile.TemporaryDirectory(prefix="qsched-verify-") as made:
-            code = runner(certify_command(at, at.evidence / at.votes_to_be.name, arm, out=Path(made)))
+            code = runner(
+                certify_command(places, study, model, arm, votes=at.evidence / at.votes_to_be.name, out=Path(made))
+            )
             if code not in (0, EXIT_NOTHING_SHOWN):
                 yield f"no certificate of {arm} can be made from the votes (exit code {code})"
                 continue

@@ -302,3 +302,29 @@ def test_a_report_has_the_limits_of_winrates() -> None:
         least = next((one.ge for one in rules if isinstance(one, annotated_types.Ge)), None)
         most = next((one.le for one in rules if isinstance(one, annotated_types.Le)), None)
         assert (least, most) == (info.min, info.max), name
+
+
+def test_a_preference_clause_waits_for_the_votes_that_it_counts(tmp_path: Path) -> None:
+    """Without them `certify` refused, once the votes of both studies had been paid."""
+    clause = "{arm: w3a8, preference: {margin: 0.1}}"
+    text = PEOPLE + (
+        "  - name: fidelity\n    models: [tiny-sdxl]\n    study:\n      title: Which differs more?\n"
+        f"      design: fidelity\n      fidelity: {{reference: fp32, clauses: [{clause}]}}\n"
+    )
+    file, ran = begin(tmp_path, text), Commands()
+    run(file, ran, models=["tiny-sdxl"])
+    studies = tmp_path / "out" / "studies"
+    (studies / "fidelity" / "tiny-sdxl" / "triplets.csv").write_text("votes")
+    registration = studies / "fidelity" / "tiny-sdxl" / "registrations" / "w3a8.yaml"
+    registration.parent.mkdir()
+    registration.write_text("study: x\n")
+    waiting = run(file, ran, models=["tiny-sdxl"]).waiting
+    assert [one.study for one in waiting] == ["preference", "fidelity"]
+    assert waiting[1].words == "its preference clause needs the votes of preference, which are not here yet"
+    votes = studies / "preference" / "tiny-sdxl" / "votes.csv"
+    votes.write_text("votes")
+    assert run(file, ran, models=["tiny-sdxl"]).waiting == ()
+    assert ran.ran[-1][0] == "certify" and ("--preference", str(votes)) in pairwise(ran.ran[-1])
+    alone = begin(tmp_path, text.replace("  - name: preference\n    study: {title: Better?, votes_per_pair: 2}\n", ""))
+    with pytest.raises(InputError, match="study fidelity has a preference clause, and tiny-sdxl has no preference"):
+        run_benchmark(alone, tmp_path / "other", runner=ran, say=lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -72,16 +73,47 @@ def place(tmp_path):
 
 def command(python, words, place, **more):
     """Exit code and output of `qsched WORDS` of an installation, in `place`, which {set} and {tmp} name."""
-    # Without compiled files, as a setting of the tests' own may have it, each command would compile its packages anew.
-    left_out = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
-    environment = {key: value for key, value in os.environ.items() if key not in left_out} | more
-    parts = words.format(set=place / "set", tmp=place).split()
     done = subprocess.run(
-        [Path(python).with_name("qsched"), *parts],
+        [Path(python).with_name("qsched"), *_parts(words, place)],
         cwd=place,
-        env=environment,
+        env=_environment() | more,
         capture_output=True,
         text=True,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def commands(python, lines, place):
+    """Exit code and output of each line, from one process of an installation: most of a short command is its start."""
+    asked = json.dumps([_parts(words, place) for words in lines])
+    done = run(python, "-P", "-c", ONE_AFTER_ANOTHER, cwd=place, env=_environment(), input=asked)
+    return [tuple(one) for one in json.loads(done.splitlines()[-1])]
+
+
+# An error is that of the command line, as the script `qsched` has it; what it prints is kept apart for each command.
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, sys
+from qsched.cli.main import main
+found = []
+for words in json.load(sys.stdin):
+    said, code = io.StringIO(), 0
+    sys.argv = ["qsched", *words]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    found.append((code, said.getvalue()))
+print(json.dumps(found))
+"""
+
+
+def _parts(words, place):
+    return words.format(set=place / "set", tmp=place).split()
+
+
+def _environment():
+    # Without compiled files, as a setting of the tests' own may have it, each command would compile its packages anew.
+    left_out = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    return {key: value for key, value in os.environ.items() if key not in left_out}
