@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+
+if TYPE_CHECKING:
+    from qsched.records import Fault
 
 ARMS = ("fp32", "w4a4", "w4a4+qsched")
 
@@ -99,6 +102,25 @@ def draw_image_set(folder: Path, *, prompts: int = 6, arms: tuple[str, ...] = AR
     return folder
 
 
+def make_arms(request: dict[str, Any]) -> tuple[Fault, ...]:
+    """Make the set that the fields of a request ask for, and return what `qsched verify` finds; a missing extra fails
+    the test with the line that installs it."""
+    from qsched.errors import MissingExtraError
+    from qsched.extras import missing_extra
+
+    try:
+        from qsched.generation import Request, generate_pairs, verify_set
+
+        generate_pairs(Request(**request))
+        return verify_set(request["out"]).findings
+    except MissingExtraError as error:
+        pytest.fail(str(error), pytrace=False)
+    except ModuleNotFoundError as error:
+        if (missing := missing_extra(error)) is None:
+            raise
+        pytest.fail(str(missing), pytrace=False)
+
+
 @pytest.fixture
 def qsched_image_set(tmp_path: Path) -> Path:
     """A valid image set of 6 prompts in 3 arms (fp32, w4a4, w4a4+qsched), 64 pixels wide."""
@@ -110,13 +132,11 @@ def qsched_make_arms(tmp_path_factory: pytest.TempPathFactory) -> MakeArms:
     """make(arms) writes a verified image set of the tiny models and returns its folder."""
 
     def make(arms: str, *, backbone: str = "tiny-sdxl", prompts: int = 2, **options: Any) -> Path:
-        from qsched.generation import Request, generate_pairs, verify_set
         from qsched.tiny import prompts_path
 
         out = tmp_path_factory.mktemp("arms") / "set"
         chosen = {"prompts": prompts_path("demo"), "limit": prompts, **options}
-        generate_pairs(Request(backbone=backbone, arms=arms, out=out, **chosen))
-        findings = verify_set(out).findings
+        findings = make_arms({"backbone": backbone, "arms": arms, "out": out, **chosen})
         assert not findings, "\n".join(f"{found.where}: {found.problem}" for found in findings)
         return out
 

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from qsched.pytest_plugin import make_arms
 from tests.packaging.conftest import ROOT
 
 GOOD = """
@@ -54,6 +55,25 @@ def test_the_plugin_costs_every_other_test_run_little():
 def test_an_image_set_is_there_without_models(tmp_path):
     code, output = outcome(GOOD, tmp_path)
     assert code == 0, output
+
+
+def test_a_missing_extra_fails_a_test_with_the_line_that_installs_it(tmp_path, monkeypatch):
+    import qsched.generation
+
+    request = {"backbone": "tiny-sdxl", "arms": "fp32", "prompts": "demo", "out": tmp_path}
+
+    def without(name):
+        def generate_pairs(_):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(qsched.generation, "generate_pairs", generate_pairs)
+
+    without("torch")
+    with pytest.raises(pytest.fail.Exception, match=r"pip install 'qsched\[generate\]'"):
+        make_arms(request)
+    without("a_module_of_mine")
+    with pytest.raises(ModuleNotFoundError, match="a_module_of_mine"):
+        make_arms(request)
 
 
 @pytest.mark.slow
