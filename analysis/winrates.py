@@ -99,6 +99,7 @@ def winrates(
     from analysis.report import ReportSettings, find, write_report
     from analysis.report.counted import find_counted, find_large
     from analysis.report.kit.command import shown_command
+    from analysis.report.kit.escape import visible_text
     from analysis.report.subjects.certificate import read_certificate
     from analysis.report.subjects.looks import find_looks
     from analysis.report.wording import read_wording
@@ -158,9 +159,13 @@ def winrates(
         found = find_counted(from_counts, settings)
         report_done(found, write_report(found, out)[0])
         return
+    notes: tuple[str, ...] = ()
     if looks is None and not (keep_votes or yes or weights or columns or outcome):
         large = find_large(votes, settings)
-        if large is not None:
+        if isinstance(large, str):
+            typer.secho(f"  warning: {visible_text(large)}", fg=typer.colors.YELLOW, err=True)
+            notes = (large,)
+        elif large is not None:
             typer.echo(f"  {large.notes[0]}")
             report_done(large, write_report(large, out)[0])
             return
@@ -173,7 +178,7 @@ def winrates(
     )
     asked_looks, looks_found = find_looks(looks, votes)
     found = find(table, replace(settings, looks=asked_looks, looks_beside=looks_found))
-    paths = write_report(found, out)
+    paths = write_report(replace(found, notes=(*notes, *found.notes)), out)
     report_done(found, paths[0])
 
 

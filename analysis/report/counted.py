@@ -24,6 +24,7 @@ from analysis.votes.account import CountsAccount, read_account
 from analysis.votes.batches import rows_of_parquet
 from analysis.votes.counting import count_files
 from analysis.votes.exclude import ExclusionRules
+from analysis.votes.twice import VoteTwiceError
 from qsched.records import InputError
 from qsched.records.stopping import looks_beside
 
@@ -38,8 +39,11 @@ NOT_IN_COUNTS = f"This report is from counts of votes, not from votes. {_LACKING
 MOST_VOTES_KEPT = 3_000_000
 LARGE = (
     "The files have {n:,} votes. More than {most:,} are counted a batch at a time, so this report is from counts of "
-    "votes: one vote that is in two files, or far apart in one, counts twice. " + _LACKING + " With --keep-votes all "
-    "votes are held in memory, and the report has these parts."
+    "votes. " + _LACKING + " With --keep-votes all votes are held in memory, and the report has these parts."
+)
+NOT_COUNTED = (
+    "The files have {n:,} votes. More than {most:,} are counted a batch at a time, which needs room for temporary "
+    "files in {folder}, and failed there: {why}. So all votes were held in memory. TMPDIR names another folder."
 )
 #: Of counts that came without an account: nothing is known to have been left out.
 NO_RULES = ExclusionRules(
@@ -61,11 +65,12 @@ def find_counted(folder: str | Path, settings: ReportSettings) -> Findings:
     )
 
 
-def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | None:
+def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | str | None:
     """The findings of large parquet files, counted a batch at a time; None if the votes themselves have to be read.
 
     The votes have to be read if they are few, if an option needs them, if they cannot be counted, or if they have no
-    estimate; the code that reads them then says why.
+    estimate; the code that reads them then says why. What it cannot know is returned in words: that the disk for
+    temporary files is full. VoteTwiceError for a vote that is there twice.
     """
     n = rows_of_parquet(files)
     if n is None or n <= MOST_VOTES_KEPT or any(_of_votes(settings).values()):
@@ -77,8 +82,13 @@ def find_large(files: Sequence[str], settings: ReportSettings) -> Findings | Non
         with tempfile.TemporaryDirectory(prefix="qsched-counts-") as folder:
             counted.write(Path(folder))
             counts = read_counts(folder)
-    except (InputError, OSError):  # also a full disk for temporary files
+    except VoteTwiceError:
+        raise
+    except InputError:
         return None
+    except OSError as error:
+        why = error.strerror or str(error)
+        return NOT_COUNTED.format(n=n, most=MOST_VOTES_KEPT, folder=tempfile.gettempdir(), why=why)
     note = LARGE.format(n=n, most=MOST_VOTES_KEPT)
     found = _findings(counts, counted.account, settings, note, n_elsewhere=n - counted.account.n_read)
     return None if found.estimate is None else found

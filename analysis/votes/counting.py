@@ -31,6 +31,7 @@ from analysis.votes.coded import IntArray, codes
 from analysis.votes.duplicates import refuse_copied_files, refuse_named_twice
 from analysis.votes.exclude import ExclusionRules, count_doubtful, doubtful_note
 from analysis.votes.table import VotesTable, has_values, unused_note
+from analysis.votes.twice import UNCHECKED, SeenVotes
 from qsched.files import write_atomic
 from qsched.records import InputError
 from qsched.records.stopping import looks_beside
@@ -112,7 +113,7 @@ def count_files(
 
     Rules that judge an annotator by gold items, instructed checks or the number of votes are applied in a reading of
     the files before. Raises InputError for files that are not parquet or lack an id that others have, and for people's
-    and simulated votes together.
+    and simulated votes together, and for a vote that is there twice.
     """
     paths, chosen = [Path(file) for file in files], {"study": study, "question": question}
     refuse_named_twice(paths, [str(path) for path in paths])
@@ -127,6 +128,7 @@ def count_files(
         work = _Work(stack, Path(folder))
         for votes in batches(paths, chosen, must_exist=True):
             work.take(votes, screen)
+        work.seen.refuse_twice(lambda: batches(paths, chosen))
         for name, known, what in (
             *((arm, screen.named_arms, "Arm") for arm in rules.arms),
             *((person, screen.persons, "Annotator") for person in rules.annotators),
@@ -141,7 +143,7 @@ def count_files(
         "question": only.get("question"),
         "sources": tuple(str(path) for path in paths),
         "rules": rules,
-        "notes": (*account.notes, *unchecked),
+        "notes": (*account.notes, *unchecked, *(() if work.seen.checked else (UNCHECKED,))),
         "warnings": (
             *(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
             *(LOST.format(arm) for arm in lost),
@@ -158,6 +160,7 @@ class _Work:
         self.tallies = {"annotator": _ClusterTally(), "prompt_id": _ClusterTally()}
         self.has: set[str] | None = None
         self.n_kept = self.simulated = self.doubtful = 0
+        self.seen = SeenVotes(stack, folder)
         self.files: list[Any] = [stack.enter_context((folder / str(part)).open("w+b")) for part in range(PARTS)]
 
     def take(self, votes: VotesTable, screen: BatchScreen) -> None:
@@ -167,6 +170,7 @@ class _Work:
                 f"{votes.sources[0]} does not say which arm was on the left, and counts say it of every vote. Give the "
                 "votes themselves to winrates.py."
             )
+        self.seen.add(votes.frame)
         frame = screen.kept(votes)
         if frame.height == 0:
             return

@@ -13,12 +13,12 @@ from analysis.votes.sources import VotesSource, place_of
 from qsched.records import InputError
 
 #: With the arms: the pair of an arena-style file may be its question, which many arms answer.
-_IDENTITY = (
+IDENTITY = (
     *("study", "question", "session", "annotator", "pair_id"),
     *("left_arm", "right_arm", "kind", "served_at", "answered_at"),
 )
 #: Without one of these, equal rows may be two votes.
-_NEEDED = ("session", "pair_id", "served_at")
+NEEDED = ("session", "pair_id", "served_at")
 
 
 def refuse_named_twice(sources: Sequence[VotesSource], names: Sequence[str]) -> None:
@@ -62,9 +62,9 @@ def refuse_copies(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:
 
 def refuse_vote_twice(frame: pl.DataFrame) -> None:
     """InputError if two rows are one vote. Without session, pair and time they could be honest repeats: not checked."""
-    if not all(column in frame.columns for column in _NEEDED):
+    if not all(column in frame.columns for column in NEEDED):
         return
-    keys = [column for column in _IDENTITY if column in frame.columns]
+    keys = [column for column in IDENTITY if column in frame.columns]
     # Equal rows have equal hashes: the search for equal rows, which takes much memory, is only made if two are equal.
     if frame.select(keys).hash_rows().n_unique() == frame.height:
         return

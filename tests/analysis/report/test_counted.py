@@ -201,8 +201,49 @@ def test_large_files_are_read_whole_if_something_needs_their_votes(
         tmp_path / "v.parquet"
     )
     assert find_large([str(tmp_path / "v.parquet")], SETTINGS) is None, "arms without an estimate are left out of votes"
+
+
+def test_a_full_disk_is_said_in_the_terminal_and_on_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.report.counted.MOST_VOTES_KEPT", 100)
     monkeypatch.setattr(CountedVotes, "write", Mock(side_effect=OSError(28, "No space left on device")))
-    assert find_large(votes, SETTINGS) is None
+    arguments = [str(folder / "votes.parquet"), "--method", "sandwich", "--formats", "svg", "--by", "none"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    words = "and failed there: No space left on device. So all votes were held in memory"
+    assert done.exit_code == 0 and words in done.output, done.output
+    assert words in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_vote_that_is_in_two_large_files_is_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.report.counted.MOST_VOTES_KEPT", 100)
+    monkeypatch.setattr("analysis.votes.batches.ROWS_AT_ONCE", 100)
+    n = 600
+    frame = (
+        checked_frame()
+        .head(n)
+        .with_columns(
+            session=pl.col("annotator"),
+            pair_id=pl.int_range(n).cast(pl.String),
+            served_at=pl.datetime(2026, 1, 1, time_unit="ms", time_zone="UTC") + pl.duration(seconds=pl.int_range(n)),
+        )
+    )
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    frame.head(400).write_parquet(one)
+    # Other names come first, so that the codes of a file's names are not those of the other file.
+    frame.slice(399).reverse().write_parquet(other)
+    with pytest.raises(InputError, match=r"one vote is in .*one\.parquet and in .*other\.parquet \(session"):
+        count_files([one, other], ExclusionRules())
+    with pytest.raises(InputError, match=r"in .* and in"):
+        find_large([str(one), str(other)], SETTINGS)
+    frame.slice(400).reverse().write_parquet(other)
+    counted = count_files([one, other], ExclusionRules())
+    assert counted.account.n_read == n and not any("counts? twice" in note for note in counted.account.notes)
+    frame.drop("served_at").slice(399).write_parquet(other)
+    frame.drop("served_at").head(400).write_parquet(one)
+    assert any("It would count twice" in note for note in count_files([one, other], ExclusionRules()).account.notes)
 
 
 @pytest.mark.parametrize(
