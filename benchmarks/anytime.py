@@ -1,6 +1,8 @@
 """Do the bounds of `winrates --sequential` hold for all pairs at each of 10,000 looks?
 
-    python benchmarks/anytime.py               writes benchmarks/results/anytime.{json,md}
+    python benchmarks/anytime.py --work FILE   writes benchmarks/results/anytime.{json,md}
+
+Interrupted, the same command goes on with what FILE has. `--jobs 2` takes two processes.
 
 Six equal arms, 15 pairs, tastes of people and of prompts with a standard deviation of .5, 5 % careless people. Ten
 thousand people come, each with eight votes on eight prompts, and after each of them (from the twentieth on) all pairs
@@ -16,6 +18,7 @@ import argparse
 import json
 import math
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -118,17 +121,35 @@ def render(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def run_studies(studies: int, people: int, *, work: Path | None, jobs: int) -> dict[str, bool]:
+    """Whether each study fails, those in the file `work` without doing them again."""
+    kept = json.loads(work.read_text()) if work is not None and work.is_file() else {}
+    done: dict[str, bool] = kept["failed"] if kept.get("people") == people else {}
+    every = ((f"{prompts} prompts, study {seed}", prompts, seed) for prompts in PROMPTS for seed in range(studies))
+    missing = [one for one in every if one[0] not in done]
+    with ProcessPoolExecutor(jobs) as pool:
+        running = {pool.submit(study_fails, people, prompts, seed): key for key, prompts, seed in missing}
+        for future in as_completed(running):
+            done[running[future]] = future.result()[0]
+            if work is not None:
+                write_atomic(work, json.dumps({"people": people, "failed": done}).encode(), parents=True)
+    return done
+
+
 def main() -> int:
     """Run, print, write; exit code 1 if coverage is below 95 % by more than two standard errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--people", type=int, default=10_019)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, help="keeps the studies that are done, so that an interrupted run goes on")
+    parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     asked = {"studies": args.studies, "people": args.people}
     record: dict[str, Any] = {"machine": machine("numpy", "scipy"), **asked, "held": {}}
+    done = run_studies(args.studies, args.people, work=args.work, jobs=args.jobs)
     for prompts in PROMPTS:
-        failed = [study_fails(args.people, prompts, seed)[0] for seed in range(args.studies)]
+        failed = [done[f"{prompts} prompts, study {seed}"] for seed in range(args.studies)]
         held = 1 - float(np.mean(failed))
         record["held"][str(prompts)] = {"held": held, "se": math.sqrt(max(held * (1 - held), 1e-9) / args.studies)}
         print(prompts, record["held"][str(prompts)], flush=True)

@@ -4,6 +4,8 @@
     python -m benchmarks.coverage --only S1,T21         these only
     python -m benchmarks.coverage --studies 1000        600 studies more than the first: results are kept
     python -m benchmarks.coverage --studies 50 --no-write
+    python -m benchmarks.coverage --only T1,T2 --results other.json --no-write        on another core or machine
+    python -m benchmarks.coverage --join other.json     takes over the scenarios of which other.json has more studies
 
 Interrupted, the same command resumes. Results of other code, settings or package versions are not continued but
 replaced. Exit code 1 if the default leaves 93 to 97 %, or all pairs at once fall below 93 %, by more than two standard
@@ -231,6 +233,11 @@ def load(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return earlier if same else fresh
 
 
+def studies_of(result: dict[str, Any], name: str) -> int:
+    """How many studies a record has of a scenario."""
+    return int(result["scenarios"].get(name, {}).get("studies", 0))
+
+
 def main() -> int:
     """Run, print, write; 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,10 +246,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--only", default="", help="names of scenarios, separated by commas")
     parser.add_argument("--results", type=Path, default=RESULTS, help="record to resume and complete")
+    parser.add_argument("--join", type=Path, action="append", default=[], help="records of other runs to take over")
     parser.add_argument("--no-write", action="store_true", help="leave docs/coverage.md as it is")
     args = parser.parse_args()
     chosen = [s for s in SCENARIOS if not args.only or s.name in args.only.split(",")]
-    result = load(args.results, {"resamples": args.resamples, "seed": args.seed})
+    settings = {"resamples": args.resamples, "seed": args.seed}
+    result = load(args.results, settings)
+    for path in args.join:
+        other = load(path, settings)["scenarios"]
+        if not other:
+            parser.error(f"{path} is missing, or of other code, settings or package versions; run it again")
+        more = {name: one for name, one in other.items() if one["studies"] > studies_of(result, name)}
+        result["scenarios"] |= more
 
     def save() -> None:
         args.results.parent.mkdir(exist_ok=True)

@@ -28,7 +28,7 @@ from analysis.stats.covariance import (
     sandwich,
 )
 from analysis.stats.results import Array, IntervalKind, Method, PairwiseFit, Precision, Uncertainty
-from analysis.stats.small_samples import MOST_FACTOR, correction, pair_variances
+from analysis.stats.small_samples import MOST_FACTOR, correction, pair_variances, with_known_votes
 from analysis.votes.coded import IntArray
 from qsched.records import InputError
 
@@ -142,6 +142,8 @@ def _precision(
                     f"Nearly all votes about {named} come from a single {name}: how much {name}s differ about it "
                     "cannot be estimated, and its intervals are too narrow."
                 )
+    if "annotator" in parts and "prompt" in parts:
+        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)))
     return Precision(variance, df), tuple(warnings)
 
 

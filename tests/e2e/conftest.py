@@ -80,6 +80,8 @@ STUDIES = {
     "boost: {rate_hz: 5, zoom: 2}}",
     "ranked": "design: ranking\nranking: {pictures: 3, gold: [{prompt: p4, worst: w4a4}], practice: "
     "[{prompt: p5, worst: w4a4, why: 'Picture {worst} is grainy.'}]}",
+    "dropped": "design: ranking\nranking: {pictures: 3, baseline: fp32}\n"
+    "stopping: {baseline: fp32, looks: 2, horizon: 60}",
     "plain": "",
     "full": SCREENING,
     "two": TWO_QUESTIONS,
@@ -302,6 +304,12 @@ def fidelity(server: Server) -> StudyUnderTest:
 def ranked(server: Server) -> StudyUnderTest:
     """Three pictures put in order at once."""
     return StudyUnderTest(f"{server.url}/s/ranked", "ranked", server.database)
+
+
+@pytest.fixture(scope="session")
+def dropped(server: Server) -> StudyUnderTest:
+    """The same with a stopping rule: smaller sets wait until an arm is decided."""
+    return StudyUnderTest(f"{server.url}/s/dropped", "dropped", server.database)
 
 
 @pytest.fixture(scope="session")

@@ -138,3 +138,30 @@ def test_a_reload_keeps_the_order_so_far_and_undo_brings_a_ranking_back(new_page
         return choice == ">".join((places[1], places[2], places[0]))
 
     wait_for(page, corrected)
+
+
+def test_the_last_open_arm_is_ranked_beside_the_baseline_on_the_same_page(new_page, dropped):
+    with contextlib.closing(sqlite3.connect(dropped.database)) as connection, connection:
+        study = "study_id = (SELECT id FROM studies WHERE slug = 'dropped')"
+        connection.execute(f"UPDATE pairs SET pool = 'decided' WHERE pool = 'task' AND {study}")
+        connection.execute(
+            f"UPDATE pairs SET pool = 'task' WHERE pool = 'reserve' AND {study} AND second_image_id IN"
+            " (SELECT id FROM images WHERE arm = 'w4a4')"
+        )
+    two = SOURCES.replace(".pane", ".pane:not([hidden])")
+    page = new_page(width=1366, height=768)
+    start(page, dropped.url)
+    expect(page.locator(".place:visible")).to_have_count(2)
+    expect(page.locator(".pane:visible")).to_have_count(2)
+    before = page.evaluate(two)
+    page.keyboard.press("c")  # there is no third picture
+    page.keyboard.press("b")
+    expect(page.locator("#ranking-order")).to_have_text("B")
+    page.keyboard.press("Space")
+    shown = page.evaluate(two)
+    assert shown[0] == shown[1] == before[1], "a swap shows the picture that was pressed in both places"
+    page.keyboard.press("Space")
+    page.keyboard.press("a")
+    page.wait_for_timeout(500)
+    choice, places, _ = stored(dropped.database)[-1]
+    assert choice == f"{places[1]}>{places[0]}"

@@ -23,6 +23,7 @@ from analysis.stats import (
 from analysis.stats.quasi_variance import quasi_variances
 from analysis.stats.rank_chances import rank_chances
 from analysis.stats.simultaneous import joint_level
+from analysis.stats.small_samples import with_known_votes
 from analysis.stats.spread import spread_of
 from tests.analysis.conftest import counts_of, draw_study
 
@@ -68,7 +69,20 @@ def test_an_arm_that_few_people_judged_has_their_degrees_of_freedom():
     ]
     result = estimate(counts_of({name: [values[i] for i in keep] for name, values in study.items()}), SANDWICH)
     df = {(row.arm_a, row.arm_b): row.df for row in result.pairwise}
-    assert 2 < df["arm0", "arm3"] < 8 < 25 < df["arm0", "arm1"]
+    # Five people, of whose tastes only a part of the variance comes.
+    assert 2 < df["arm0", "arm3"] < 20 < 40 < df["arm0", "arm1"]
+
+
+def test_degrees_of_freedom_grow_with_the_share_of_the_variance_that_is_the_votes_own_noise():
+    df, votes = np.full((3, 3), 4.0), np.full((3, 3), 1.0)
+    mixed = with_known_votes(df, np.full((3, 3), 4 / 3), votes)
+    assert mixed[0, 1] == pytest.approx(8), "a quarter of the variance is of people and prompts"
+    assert with_known_votes(df, np.full((3, 3), 1e6), votes)[0, 1] == pytest.approx(4)
+    chance = np.full((3, 3), 4 / 3)
+    chance[0, 1] = chance[1, 0] = 0.5
+    assert with_known_votes(df, chance, votes)[0, 1] < 16, "one that is small by chance has the share of all"
+    own = np.array([[0.0, 100.0, 1.01], [100.0, 0.0, 1.01], [1.01, 1.01, 0.0]])
+    assert with_known_votes(df, own, votes)[0, 1] == pytest.approx(4, rel=0.01), "and a larger one its own"
 
 
 def test_an_arm_that_a_single_annotator_judged_is_named():
