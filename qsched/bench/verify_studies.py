@@ -66,32 +66,55 @@ def check_study(
 ) -> StudyChecked:
     """Every check of one study of one model that has votes."""
     at = places.study(study, model)
-    if not (at.evidence / MANIFEST_NAME).is_file():
-        return StudyChecked((), ("there is no evidence beside the votes: nobody can tell whether they were changed",))
     problems: list[str] = []
     notes: list[str] = []
     try:
-        code = runner(("audit", str(at.evidence)))
-        if code == EXIT_NOTHING_SHOWN:
-            notes.append("the evidence agrees with itself; it was not compared with anything published in time")
-        elif code != 0:
-            problems.append(f"`qsched audit {at.evidence}` found a problem (exit code {code})")
-        problems += _table_problems(at)
-        problems += _hash_problems(places, model, study, at)
-        problems += pair_problems(places, model, at)
-        design = _stored_design(at)
-        problems += rules.design_problems(study_values(places, study, model), design)
-        if study.is_fidelity:
-            problems += certificate_problems(places, model, study, runner=runner, design=json.loads(design))
-            problems += content_problems(places, model, at, rules, design=json.loads(design))
+        if (at.evidence / MANIFEST_NAME).is_file():
+            for problem in _evidence_problems(places, model, study, runner=runner, rules=rules, notes=notes):
+                problems.append(problem)
         else:
-            problems += _plan_problems(at, winrates_plan(places, model))
+            notes.append("there is no evidence beside the votes: nobody can tell whether they were changed")
+        if study.is_fidelity:
+            problems += certificate_problems(places, model, study, runner=runner)
+        else:
             problems += report_problems(at, winrates_plan(places, model), runner)
     except MissingExtraError as error:
         notes.append(f"not everything was checked: {error}")
     except QschedError as error:
         problems.append(str(error))
     return StudyChecked(tuple(problems), tuple(notes))
+
+
+def _evidence_problems(
+    places: Places, model: ModelSpec, study: StudySpec, *, runner: Runner, rules: StudyRules, notes: list[str]
+) -> Iterator[str]:
+    """What the evidence says of votes, pictures, design, plan and clauses; adds to `notes`."""
+    at = places.study(study, model)
+    code = runner(("audit", str(at.evidence)))
+    if code == EXIT_NOTHING_SHOWN:
+        notes.append("the evidence agrees with itself; it was not compared with anything published in time")
+    elif code != 0:
+        yield f"`qsched audit {at.evidence}` found a problem (exit code {code})"
+    yield from _table_problems(at)
+    yield from _hash_problems(places, model, study, at)
+    yield from pair_problems(places, model, at)
+    stored = _stored_design(at)
+    design = json.loads(stored)
+    if study.is_fidelity:
+        for arm in clause_arms(places, study, model):
+            yield from registration_problems(at, arm, design)
+        yield from content_problems(places, model, at, rules, design=design)
+    else:
+        yield from _plan_problems(at, winrates_plan(places, model))
+    yield from rules.design_problems(study_values(places, study, model), stored)
+
+
+def _votes(at: StudyPlaces) -> Path:
+    """The table of the evidence, beside which the looks are, or without one the votes."""
+    table = at.evidence / at.votes_to_be.name
+    if not table.is_file() and at.votes is not None:
+        return at.votes
+    return table
 
 
 def _table_problems(at: StudyPlaces) -> Iterator[str]:
@@ -151,14 +174,14 @@ def _plan_problems(at: StudyPlaces, wanted: tuple[str, ...]) -> Iterator[str]:
 
 
 def report_problems(at: StudyPlaces, plan: tuple[str, ...], runner: Runner) -> Iterator[str]:
-    """The win rates that the leaderboard shows are those that the benchmark's plan makes from the evidence."""
+    """The win rates that the leaderboard shows are those that the benchmark's plan makes from the votes."""
     ours = at.report / "winrates.json"
     if not ours.is_file():
         yield f"there are votes, and no {at.report.name}/{ours.name}"
         return
     with tempfile.TemporaryDirectory(prefix="qsched-verify-") as folder:
         again = Path(folder) / "report"
-        command = ("winrates", str(at.evidence / at.votes_to_be.name), "--out", str(again), *plan, "--formats", "svg")
+        command = ("winrates", str(_votes(at)), "--out", str(again), *plan, "--formats", "svg")
         code = runner(command)
         if code not in (0, EXIT_NOTHING_SHOWN):
             yield f"the benchmark's plan makes no report of the votes (exit code {code})"
@@ -171,10 +194,8 @@ def report_problems(at: StudyPlaces, plan: tuple[str, ...], runner: Runner) -> I
         yield f"{names} of report/winrates.json are not what the benchmark's plan makes of the votes"
 
 
-def certificate_problems(
-    places: Places, model: ModelSpec, study: StudySpec, *, runner: Runner, design: dict[str, Any]
-) -> Iterator[str]:
-    """Each certificate is what `qsched certify` makes from the votes and the clauses of the stored design."""
+def certificate_problems(places: Places, model: ModelSpec, study: StudySpec, *, runner: Runner) -> Iterator[str]:
+    """Each certificate is what `qsched certify` makes from the votes and the registration."""
     at, arms = places.study(study, model), clause_arms(places, study, model)
     folder = at.folder / "certificates"
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -185,11 +206,8 @@ def certificate_problems(
         if not (at.certificate(arm) / DOCUMENT).is_file():
             yield f"there are votes, and no {where}/{DOCUMENT}"
             continue
-        yield from _registration_problems(at, arm, design)
         with tempfile.TemporaryDirectory(prefix="qsched-verify-") as made:
-            code = runner(
-                certify_command(places, study, model, arm, votes=at.evidence / at.votes_to_be.name, out=Path(made))
-            )
+            code = runner(certify_command(places, study, model, arm, votes=_votes(at), out=Path(made)))
             if code not in (0, EXIT_NOTHING_SHOWN):
                 yield f"no certificate of {arm} can be made from the votes (exit code {code})"
                 continue
@@ -216,7 +234,7 @@ def _stated_time(certificate: dict[str, Any]) -> Any:
     return registration.get("registered_at") if isinstance(registration, dict) else None
 
 
-def _registration_problems(at: StudyPlaces, arm: str, design: dict[str, Any]) -> Iterator[str]:
+def registration_problems(at: StudyPlaces, arm: str, design: dict[str, Any]) -> Iterator[str]:
     """The clauses are those of the design that the study began with."""
     path = at.registration(arm)
     if not path.is_file():

@@ -12,7 +12,13 @@ import yaml
 from qsched.bench.identity import begin_folder
 from qsched.bench.places import Places
 from qsched.bench.spec import read_benchmark
-from qsched.bench.verify_studies import StudyRules, certificate_problems, check_study, content_problems
+from qsched.bench.verify_studies import (
+    StudyRules,
+    certificate_problems,
+    check_study,
+    content_problems,
+    registration_problems,
+)
 from qsched.records import iter_rows
 from tests.bench.test_run import NAMES, PEOPLE, begin
 from tests.bench.test_verify import RULES, Writes, change, write
@@ -64,9 +70,11 @@ def places(tmp_path: Path) -> Places:
 
 
 def found(places: Places, document: dict[str, object] = CERTIFICATE, **more: Any) -> list[str]:
+    """What is wrong with certificate and registration, where `certify` makes the document."""
     model, study = places.benchmark.models[0], places.benchmark.studies[0]
     again = Writes("certificate.json", json.loads(json.dumps(document)), **more)
-    return list(certificate_problems(places, model, study, runner=again, design=DESIGN))
+    registration = registration_problems(places.study(study, model), ARM, DESIGN)
+    return [*certificate_problems(places, model, study, runner=again), *registration]
 
 
 def test_a_certificate_is_made_again_from_the_evidence_and_compared(places: Places) -> None:
@@ -75,8 +83,8 @@ def test_a_certificate_is_made_again_from_the_evidence_and_compared(places: Plac
     assert found(places) == []
     model, study = places.benchmark.models[0], places.benchmark.studies[0]
     again = Writes("certificate.json", CERTIFICATE, code=3)
-    assert list(certificate_problems(places, model, study, runner=again, design=DESIGN)) == [], "3: nothing is shown"
-    assert again.ran[0][:2] == ("certify", str(at.evidence / "triplets.parquet"))
+    assert list(certificate_problems(places, model, study, runner=again)) == [], "3: nothing is shown"
+    assert again.ran[0][:2] == ("certify", str(at.votes_to_be)), "there is no evidence"
     change(document, "not shown", "shown")
     assert found(places) == [
         "certificates/w3a8+qsched_calibrated/certificate.json is not what the votes make: 1 value changed, first "
@@ -150,21 +158,36 @@ def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) 
     assert problems()[0].startswith("content.csv is not what `qsched votes content` writes")
 
 
-def test_a_design_that_people_did_not_vote_by_is_a_problem_and_a_broken_evidence_no_traceback(places: Places) -> None:
-    model, study = places.benchmark.models[0], places.benchmark.studies[0]
-    at = places.study(study, model)
-    assert (
-        check_study(places, model, study, runner=lambda _: 3, rules=RULES).notes[0].startswith("there is no evidence")
+def test_votes_without_evidence_still_have_to_make_the_certificate(places: Places) -> None:
+    at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
+    model, study, again = (
+        places.benchmark.models[0],
+        places.benchmark.studies[0],
+        Writes("certificate.json", CERTIFICATE),
     )
+    alone = check_study(places, model, study, runner=again, rules=RULES)
+    assert alone.problems == () and alone.notes[0].startswith("there is no evidence")
+    assert again.ran[0][:2] == ("certify", str(at.votes_to_be))
+    change(at.certificate(ARM) / "certificate.json", "not shown", "shown")
+    (problem,) = check_study(places, model, study, runner=again, rules=RULES).problems
+    assert "is not what the votes make" in problem
+
+
+def test_a_design_that_people_did_not_vote_by_is_a_problem_and_a_broken_evidence_no_traceback(places: Places) -> None:
+    model, study, again = (
+        places.benchmark.models[0],
+        places.benchmark.studies[0],
+        Writes("certificate.json", CERTIFICATE),
+    )
+    at = places.study(study, model)
     write(at.evidence / "manifest.json", "{}")
     write(at.evidence / "pairs.jsonl", "")
     write(at.evidence / "triplets.parquet", "other votes")
     write(places.folder / "submission.json", "{}")
-    broken = check_study(places, model, study, runner=lambda _: 3, rules=RULES)
+    broken = check_study(places, model, study, runner=again, rules=RULES)
     assert "designs.jsonl" in broken.problems[-1] and "is not the table of the evidence" in broken.problems[0]
     assert broken.problems[1] == "submission.json states other hashes of this study than its files have"
     write(at.evidence / "designs.jsonl", json.dumps({"version": 1, "design": json.dumps(DESIGN)}))
     other = StudyRules(lambda values, stored: [f"{values['slug']}: another design"], RULES.difference)
-    assert "small-fidelity-tiny-sdxl: another design" in (
-        check_study(places, model, study, runner=Writes("certificate.json", CERTIFICATE), rules=other).problems
-    )
+    found = check_study(places, model, study, runner=again, rules=other)
+    assert found.problems[-1] == "small-fidelity-tiny-sdxl: another design"
