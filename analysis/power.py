@@ -6,7 +6,6 @@ Exit code 2: numbers that make no study.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +19,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis.options import Adjust, Comparisons
-from qsched.command_line import CommandLine, counted, run_app
-from qsched.files import write_atomic
+from qsched.command_line import JSON_HELP, CommandLine, counted, gave_json, run_app
 from qsched.records import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +74,9 @@ def power(
     ] = 0,
     resamples: Annotated[int, _option("Bootstrap resamples in each simulated study.", TEST, min=100)] = 1000,
     seed: Annotated[int, _option("Seed of the simulation.", TEST, min=0)] = 0,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the result here.", rich_help_panel=OUT)] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help=JSON_HELP, rich_help_panel=OUT)
+    ] = None,
     curve: Annotated[
         Path | None, typer.Option(help="Draw power against win rate: .svg, .png or .pdf.", rich_help_panel=OUT)
     ] = None,
@@ -120,16 +120,18 @@ def power(
     simulated = None
     if simulate and at is not None:
         simulated = simulate_power(plan, at, studies=simulate, seed=seed, resamples=resamples)
-    for line in table(plan, target, detectable, planned, simulated):
-        typer.echo(line)
-    if json_out is not None:
-        _write(json_out, record(plan, target, detectable, planned, simulated, seed=seed, resamples=resamples))
-        typer.echo(f"wrote {json_out}")
     if curve is not None:
         from analysis.planning.figure import write_curve
 
         write_curve(plan, curve, power=target, detectable=detectable, simulated=simulated)
-        typer.echo(f"wrote {curve}")
+    result = record(plan, target, detectable, planned, simulated, seed=seed, resamples=resamples)
+    if gave_json(result, json_out):
+        return
+    for line in table(plan, target, detectable, planned, simulated):
+        typer.echo(line)
+    for written in (json_out, curve):
+        if written is not None:
+            typer.echo(f"wrote {written}")
 
 
 def table(
@@ -212,10 +214,6 @@ def record(
         "formula": None if planned is None else asdict(planned),
         "simulation": None if simulated is None else asdict(simulated) | {"seed": seed, "resamples": resamples},
     }
-
-
-def _write(path: Path, values: dict[str, object]) -> None:
-    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode(), parents=True)
 
 
 def main() -> None:

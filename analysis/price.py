@@ -6,7 +6,6 @@ Exit code 2: numbers that make no study.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ if __name__ == "__main__" and not __package__:
 
 import typer
 
-from qsched.command_line import CommandLine, run_app
+from qsched.command_line import JSON_HELP, CommandLine, gave_json, run_app
 
 if TYPE_CHECKING:
     from analysis.planning.fidelity_price import Price, PriceAssumptions
@@ -61,7 +60,9 @@ def price(
     power: Annotated[float, _option("Probability with which a clause is to be shown.", STUDY, min=0.5, max=0.99)] = 0.8,
     plain_seconds: Annotated[float, _option("Seconds a plain vote takes.", ASSUMED, min=0.1)] = 12.0,
     boosted_seconds: Annotated[float, _option("Seconds a boosted vote takes.", ASSUMED, min=0.1)] = 6.0,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the result here.", rich_help_panel=OUT)] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help=JSON_HELP, rich_help_panel=OUT)
+    ] = None,
 ) -> None:
     """Votes and hours of each clause for plain, boosted and mixed designs, and which clause these prompts cannot show.
 
@@ -76,7 +77,6 @@ def price(
     from analysis.planning.fidelity_price import PriceAssumptions
     from analysis.planning.fidelity_share import share_price
     from analysis.triplets import BOOSTED, PLAIN
-    from qsched.files import write_atomic
 
     a = PriceAssumptions(
         damage=damage,
@@ -97,19 +97,20 @@ def price(
         "boosted": share_price(share, a, presentation=BOOSTED),
     }
     preferred = {f"{sd:g}": preference_votes(limit, a, taste_sd=sd) for sd in (0.0, 0.5, 1.0)}
+    document = {
+        "schema_version": 1,
+        "assumptions": asdict(a),
+        "limit": limit,
+        "share": share,
+        "mean": [asdict(p) | {"votes": p.votes} for p in means],
+        "preference_votes_by_taste_sd": preferred,
+        "share_plans": {name: asdict(found) for name, found in shares.items()},
+    }
+    if gave_json(document, json_out):
+        return
     for line in table(a, limit, share, means, shares, preferred):
         typer.echo(line)
     if json_out is not None:
-        document = {
-            "schema_version": 1,
-            "assumptions": asdict(a),
-            "limit": limit,
-            "share": share,
-            "mean": [asdict(p) | {"votes": p.votes} for p in means],
-            "preference_votes_by_taste_sd": preferred,
-            "share_plans": {name: asdict(found) for name, found in shares.items()},
-        }
-        write_atomic(json_out, (json.dumps(document, indent=1) + "\n").encode(), parents=True)
         typer.echo(f"wrote {json_out}")
 
 

@@ -23,10 +23,9 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 #: Set by --quiet, for the processes that a command starts.
 QUIET = "QSCHED_QUIET"
+JSON_HELP = "Write the result as JSON to this file; - prints it instead of the text."
 #: `--json FILE` of a command, for `gave_json`.
-JSON_OPTION: Any = typer.Option(
-    None, "--json", metavar="FILE", help="Write the result as JSON to this file; - prints it instead of the text."
-)
+JSON_OPTION: Any = typer.Option(None, "--json", metavar="FILE", help=JSON_HELP)
 
 #: The end of a line inside a paragraph. A line that is indented, or the item of a list, keeps its own line.
 _LINE_END = re.compile(r"(?<=\S)\n(?=[^\s*-]|--)")

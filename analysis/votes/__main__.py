@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 if __name__ == "__main__" and not __package__:
     # As a plain script Python puts this folder first on the path; the packages are two levels up.
@@ -17,7 +18,7 @@ if __name__ == "__main__" and not __package__:
 import typer
 
 from analysis import options
-from qsched.command_line import CommandLine, run_app
+from qsched.command_line import JSON_HELP, CommandLine, gave_json, run_app
 
 app = CommandLine(add_completion=False, pretty_exceptions_enable=False)
 
@@ -34,6 +35,7 @@ def check(
     columns: options.Map = None,
     outcome: options.Outcome = None,
     yes: options.Yes = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help=JSON_HELP)] = None,
 ) -> None:
     """Say how files of votes are understood, and check every row; nothing is written.
 
@@ -44,11 +46,13 @@ def check(
       qsched votes check battles.csv --map left=sys1,right=sys2,winner=label --outcome 1=left,2=right,0=tie
     """
     from analysis.votes import Asked, parse_map, parse_outcomes, read_votes
-    from analysis.votes.summary import summary_lines
+    from analysis.votes.summary import summarize, summary_lines
 
     asked = Asked(parse_map(columns), parse_outcomes(outcome), accept=yes)
-    for line in summary_lines(read_votes(votes, allow_mixed=True, weights=weights, asked=asked)):
-        typer.echo(line)
+    table = read_votes(votes, allow_mixed=True, weights=weights, asked=asked)
+    if not gave_json(summarize(table), json_file):
+        for line in summary_lines(table):
+            typer.echo(line)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -44,6 +44,34 @@ def summary_lines(votes: VotesTable) -> list[str]:
     return lines
 
 
+def summarize(votes: VotesTable) -> dict[str, object]:
+    """The same for programs: `annotators`, `prompts` and `questions` are null where no column names them."""
+    frame = votes.frame
+
+    def each(column: str) -> dict[str, int]:
+        return dict(frame.group_by(pl.col(column).cast(pl.String)).len().sort(column).iter_rows())
+
+    def number(column: str) -> int | None:
+        return frame[column].drop_nulls().n_unique() if has_values(frame, column) else None
+
+    return {
+        "votes": votes.n_votes,
+        "sources": votes.sources,
+        "style": votes.style,
+        "understood": votes.layouts,
+        "arms": sorted({*votes.values("left_arm"), *votes.values("right_arm")}),
+        "annotators": number("annotator"),
+        "prompts": number("prompt_id"),
+        "questions": number("question"),
+        "outcomes": each("choice"),
+        "kinds": each("kind"),
+        "simulated": int(frame["simulated"].sum()),
+        "sides_known": votes.sides_known,
+        "weights": votes.weights,
+        "unused": votes.unused,
+    }
+
+
 def _without(column: str) -> str:
     return {
         "annotator": "votes of one person cannot be recognised, and intervals will not account for them",

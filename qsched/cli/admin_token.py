@@ -30,6 +30,7 @@ def create(
     ),
     days: int = typer.Option(DEFAULT_DAYS, "--days", help="How long it is valid."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Make a token and print it: the only time that it is shown. The server may be running.
 
@@ -43,6 +44,8 @@ def create(
         text, token = create_token(database, name, scopes=scope, days=days)
     finally:
         database.close()
+    if gave_json({**asdict(token), "token": text}, json_file):
+        return
     typer.echo(text)
     typer.echo(
         f"{name} may {', '.join(token.scopes)} until {_day(token.expires_ms)}. The line above is shown once: keep it "

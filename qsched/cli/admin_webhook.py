@@ -38,6 +38,7 @@ def create(
         False, "--allow-private", help="The address may be of this machine or a private network."
     ),
     db: str | None = DB,
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Make a webhook and print the secret that signs its events. It is not shown again.
 
@@ -48,6 +49,8 @@ def create(
     number, secret = _act(
         db, create_webhook, url=url, events=event, study=study, allow_private=allow_private, by=_actor()
     )
+    if gave_json({"number": number, "url": url, "events": event, "study": study, "secret": secret}, json_file):
+        return
     typer.echo(secret)
     typer.echo(
         f"webhook {number}: {url} receives {', '.join(event)}. The line above is its secret, shown once; "
@@ -84,12 +87,17 @@ def test(number: int = NUMBER, db: str | None = DB) -> None:
 
 
 def show_log(
-    count: int = typer.Option(50, "--count", min=1, help="How many deliveries, the newest first."), db: str | None = DB
+    count: int = typer.Option(50, "--count", min=1, help="How many deliveries, the newest first."),
+    db: str | None = DB,
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """What was sent, what waits and what was given up, the newest first."""
     from study_server.webhooks.endpoints import latest_deliveries
 
-    for one in _act(db, latest_deliveries, limit=count):
+    deliveries = _act(db, latest_deliveries, limit=count)
+    if gave_json(deliveries, json_file):
+        return
+    for one in deliveries:
         state = one.state if one.state != "waiting" else f"waiting, next attempt {_minute(one.due_ms)}"
         words = f"{one.attempts} attempt{'s' * (one.attempts != 1)}" + (f"; {one.problem}" if one.problem else "")
         study = one.study or "-"

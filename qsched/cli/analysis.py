@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import typer
+
+from qsched.command_line import Command
 
 #: Name and what `qsched --help` says; each command's own help comes from its module in `analysis`.
 COMMANDS = {
@@ -22,19 +25,37 @@ COMMANDS = {
 }
 
 
+class Forwarded(Command):
+    """A command whose options are those of a module of the analysis, which is imported when it runs or a shell asks."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own, which are none, unless a shell completes a line: then those of the module."""
+        if not ctx.resilient_parsing:
+            return super().get_params(ctx)
+        return self.source().get_params(ctx)
+
+    def source(self) -> Any:
+        """The command of the analysis that this one hands its arguments to."""
+        return typer.main.get_command(_module(self.name or "").app)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `qsched`. Their modules are imported when one is run, so that `--help` stays fast."""
     for name, words in COMMANDS.items():
         settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-        app.command(name, help=words, context_settings=settings, add_help_option=False)(_forward(name))
+        app.command(name, cls=Forwarded, help=words, context_settings=settings, add_help_option=False)(_forward(name))
 
 
 def _forward(name: str) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
-        from analysis import __name__ as package
-
         # The report quotes the command line, so the module must see its own part of it only.
         sys.argv = [f"qsched {name}", *context.args]
-        import_module(f"{package}.{name}").app(args=context.args, prog_name=f"qsched {name}")
+        _module(name).app(args=context.args, prog_name=f"qsched {name}")
 
     return command
+
+
+def _module(name: str) -> Any:
+    from analysis import __name__ as package
+
+    return import_module(f"{package}.{name}")

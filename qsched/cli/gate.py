@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qsched.cli.options import DEVICE_HELP, WEIGHTS_HELP, torch_device
+from qsched.command_line import JSON_OPTION, gave_json
 
 if TYPE_CHECKING:  # torch is loaded late
     from qsched.records.metric_jnd import MetricMaps
@@ -43,7 +44,7 @@ def gate(
     device: str = typer.Option("cpu", "--device", help=DEVICE_HELP),
     junit: Path | None = typer.Option(None, "--junit", help="Write the verdicts as JUnit XML."),
     markdown: Path | None = typer.Option(None, "--markdown", help="Write the verdicts as a Markdown table."),
-    json_out: Path | None = typer.Option(None, "--json", help="Write the verdicts as JSON."),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Show that at least a share of prompts has no visible difference, or say that it is not shown.
 
@@ -57,8 +58,6 @@ def gate(
 
     Example: qsched gate runs/demo --arm w3a8 --limit 'cvvdp>=9' --limit 'flip<=0.1' --junit gate.xml
     """
-    import json
-
     from qsched.errors import InputError
     from qsched.files import write_atomic
     from qsched.locations import read_location
@@ -95,15 +94,11 @@ def gate(
             arms=arm,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _print_results(found)
-    texts = (
-        (junit, to_junit(found)),
-        (markdown, to_markdown(found)),
-        (json_out, json.dumps(found.to_json(), indent=1) + "\n"),
-    )
-    for path, text in texts:
+    for path, text in ((junit, to_junit(found)), (markdown, to_markdown(found))):
         if path is not None:
             write_atomic(path, text.encode())
+    if not gave_json(found.to_json(), json_file):
+        _print_results(found)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 

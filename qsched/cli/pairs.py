@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
+    from qsched.generation.curate import ListedPair
     from qsched.generation.nsfw import Checker
     from qsched.records.curation import Stratum
 
@@ -44,6 +46,7 @@ def pairs(
     nsfw_least: float | None = typer.Option(
         None, min=0, max=1, help="Probability of these labels from which a picture is flagged. Default: 0.5."
     ),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """List broken, identical, near-identical and different pairs, and write pairs.csv with those that a study shows.
 
@@ -56,9 +59,6 @@ def pairs(
 
     Example: qsched pairs runs/demo --baseline fp32 --visible-first cvvdp=40
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from qsched.generation.curate import choose_pairs, count_pairs, list_pairs, write_pairs
     from qsched.generation.near_metric import most_visible_first, near_by_metric, read_near_rule, read_visible_rule
     from qsched.generation.nsfw import flagged_pictures, with_flags
@@ -84,25 +84,40 @@ def pairs(
         flagged = flagged_pictures(location, list(iter_rows(location)), checker)
         listed = list(with_flags(listed, flagged))
     listed = choose_pairs(listed, leave_out=strata, sample=numbers, seed=seed)
+    path = write_pairs(listed, location)
+    strata_of = list(count_pairs(listed))
+    names = ("arms", "stratum", "pairs", "shown")
+    if gave_json([dict(zip(names, row, strict=True)) for row in strata_of], json_file):
+        return
+    _print_strata(strata_of)
+    _print_broken(listed)
+    if nsfw is not None:
+        left = "" if Stratum.FLAGGED in strata else "; their pairs are shown unless you add --leave-out flagged"
+        typer.echo(f"flagged: {len(flagged)} pictures by the checker in {nsfw}{left if flagged else ''}")
+    shown_all = sum(pair.use for pair in listed)
+    typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")
+
+
+def _print_strata(rows: list[tuple[tuple[str, str], Stratum, int, int]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("comparison", "stratum"):
         table.add_column(column, overflow="fold")
     for column in ("pairs", "shown"):
         table.add_column(column, justify="right")
-    for (first, second), stratum, count, shown in count_pairs(listed):
+    for (first, second), stratum, count, shown in rows:
         table.add_row(f"{first} / {second}", stratum, str(count), str(shown))
     Console().print(table)
+
+
+def _print_broken(listed: list[ListedPair]) -> None:
     broken = sorted({(part, pair.prompt_id, pair.sample_index) for pair in listed for part in _broken(pair.why)})
     for words, prompt, number in broken[:20]:
         typer.echo(f"broken: {words} (prompt {prompt}, sample {number})")
     if len(broken) > 20:
         typer.echo(f"... and {len(broken) - 20} more broken pictures")
-    if nsfw is not None:
-        left = "" if Stratum.FLAGGED in strata else "; their pairs are shown unless you add --leave-out flagged"
-        typer.echo(f"flagged: {len(flagged)} pictures by the checker in {nsfw}{left if flagged else ''}")
-    path = write_pairs(listed, location)
-    shown_all = sum(pair.use for pair in listed)
-    typer.echo(f"{path}: {shown_all} of {len(listed)} pairs to show; a study uses it with pairs: curated")
 
 
 def _checker(folder: Path | None, labels: str | None, least: float | None) -> Checker | None:

@@ -11,6 +11,7 @@ import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
+from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def people(
     ),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Show how the annotators work; with --out write the payment list as CSV.
 
@@ -52,13 +54,16 @@ def people(
 
     if out is not None and out.suffix != ".csv":
         raise InputError(f"{out}: the payment list is a .csv file")
+    if out is not None and json_file is not None:
+        raise InputError("--out is the payment list and --json the list of annotators; ask for one at a time")
     with owner_at(db, server) as owner:
         if out is not None:
             _write_private(out, list(payments_csv(owner.payments(slug))))
             typer.echo(f"wrote {out} (readable by you only); it holds platform ids: do not publish it")
             return
         rows = list(owner.people(slug))
-    _print_people(rows)
+    if not gave_json(rows, json_file):
+        _print_people(rows)
 
 
 def exclude(

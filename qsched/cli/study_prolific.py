@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
-from qsched.command_line import CommandLine
+from qsched.command_line import JSON_OPTION, CommandLine, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class _Case:
             record_action(tx, action, actor=COMMAND_LINE, study=self.slug, detail=detail)
 
 
-def status(slug: str = SLUG, study_id: str | None = STUDY_ID, db: str | None = DB) -> None:
+def status(
+    slug: str = SLUG, study_id: str | None = STUDY_ID, db: str | None = DB, json_file: Path | None = JSON_OPTION
+) -> None:
     """Show every submission: its status at Prolific, and beside it what our database knows.
 
     Example: qsched study prolific status demo
@@ -72,6 +74,8 @@ def status(slug: str = SLUG, study_id: str | None = STUDY_ID, db: str | None = D
     from rich.table import Table
 
     with _case(slug, study_id, db) as case:
+        if gave_json(case.joined, json_file):
+            return
         table = Table("submission", "at Prolific", "here", "checks", "may reject", "look at", box=None)
         for one in case.joined:
             here = one.here

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from qsched.cli.analysis import Forwarded
 from qsched.cli.options import DB_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.command_line import CommandLine
+
+
+class _OfVotes(Forwarded):
+    """A command of `python analysis/votes`."""
+
+    def source(self) -> Any:
+        """The command of that name there."""
+        from analysis.votes.__main__ import app
+
+        group: Any = typer.main.get_command(app)
+        return group.commands[self.name]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,8 +30,8 @@ def register(app: typer.Typer) -> None:
     group.command("export")(export)
     group.command("content")(content)
     settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    group.command("check", context_settings=settings, add_help_option=False)(check)
-    group.command("count", context_settings=settings, add_help_option=False)(count)
+    for name, command in (("check", check), ("count", count)):
+        group.command(name, cls=_OfVotes, context_settings=settings, add_help_option=False)(command)
     app.add_typer(group, name="votes")
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from analysis import audit, certify, review, winrates
+from analysis.votes.__main__ import app as votes
 from qsched import command_line
 from qsched.cli import bench_exchange
 from qsched.cli.analysis import COMMANDS as FORWARDED
@@ -40,6 +41,7 @@ def all_commands() -> dict[str, Any]:
         return found
 
     own = {f"qsched {name}": typer.main.get_command(import_module(f"analysis.{name}").app) for name in FORWARDED}
+    own |= {f"qsched votes {name}": each for name, each in typer.main.get_command(votes).commands.items()}
     return below(typer.main.get_command(app), "qsched") | own
 
 
@@ -97,6 +99,10 @@ def database(tmp_path_factory):
         ("admin token list --db {db}", list),
         ("admin webhook list --db {db}", list),
         ("plan --half-width 0.1 --prompts 50", dict),
+        ("power --annotators 9 --prompts 9 --votes-per-pair 2", dict),
+        ("admin webhook log --db {db}", list),
+        ("admin token create new --db {db}", dict),
+        ("pairs {set}", list),
     ],
 )
 def test_json_is_all_that_is_printed(words, kind, small_image_set, database):
@@ -155,6 +161,26 @@ def on_a_terminal(words, setting):
     process.wait()
     os.close(ours)
     return text.decode()
+
+
+def test_completion_is_installed_and_completes(tmp_path):
+    here = {**os.environ, "HOME": str(tmp_path), "COMPLETE": "", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+    def bash(script):
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=here).stdout
+
+    bash("qsched --install-completion; true")  # two commands: bash stays, so that its name can be found
+    script = tmp_path / ".bash_completions" / "qsched.sh"
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+    assert script.read_text().strip() == bash("qsched --show-completion; true").strip()
+    # What the script does when somebody presses Tab, for a command, an option, and an option of the analysis.
+    for line, found in {
+        "qsched wi": "winrates",
+        "qsched verify --de": "--decode",
+        "qsched audit --se": "--seals",
+    }.items():
+        words = f'COMP_WORDS="{line}" COMP_CWORD={len(line.split()) - 1} _QSCHED_COMPLETE=complete_bash qsched'
+        assert found in bash(words).splitlines(), line
 
 
 def test_the_table_of_exit_codes_is_that_of_the_code():
