@@ -113,6 +113,13 @@ def test_every_decision_is_in_the_index_with_its_date():
     assert all(name.startswith(date) for date, name in rows)
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    """A page that no list names can be found only by who knows of it."""
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    listed = {word for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL) for word in block.split()}
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - listed == {"index"}
+
+
 def test_the_changelog_is_grouped():
     headings = HEADING.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     assert [h for h in headings if h in ("Added", "Changed", "Fixed", "Removed")], "no groups"
