@@ -26,8 +26,16 @@ ROWS = rows()
 
 @cache
 def names_in(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    """The tests of a file that pytest collects and runs: at the top of a test file, and not marked to be skipped."""
+    if not path.name.startswith("test_"):
+        return set()
+    return {
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name.startswith("test")
+        and not any(word in ast.unparse(mark) for mark in node.decorator_list for word in ("skip", "xfail", "fixture"))
+    }
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
@@ -56,5 +64,11 @@ def test_both_tables_are_whole_and_the_page_says_where_we_lose() -> None:
     assert PAGE.count("\n- **", PAGE.index("## Where we lose")) >= 5
 
 
-def test_a_test_that_does_not_exist_is_noticed() -> None:
+def test_a_test_that_does_not_exist_or_does_not_run_is_noticed(tmp_path: Path) -> None:
     assert "test_no_such" not in names_in(ROOT / "tests/study_server/test_blinding.py")
+    nested = "def outer():\n    def test_inside(): ...\n"
+    skipped = "@pytest.mark.skip\ndef test_left_out(): ...\n"
+    for name in ("test_some.py", "helpers.py"):
+        (tmp_path / name).write_text(f"{nested}{skipped}def test_run(): ...\n", encoding="utf-8")
+    assert names_in(tmp_path / "test_some.py") == {"test_run"}
+    assert names_in(tmp_path / "helpers.py") == set()
