@@ -26,7 +26,7 @@ def add_to(group: typer.Typer) -> None:
 def create(
     name: str = typer.Argument(help="What the log calls it: one name for each script or person."),
     scope: list[str] = typer.Option(
-        ["read"], "--scope", help="read, manage (change studies, exclude) or people (annotators, payments); may be repeated."
+        ["read"], "--scope", help="read, manage (change studies, exclude) or people (annotators, payments). Repeatable."
     ),
     days: int = typer.Option(DEFAULT_DAYS, "--days", help="How long it is valid."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),

@@ -29,7 +29,7 @@ Line = tuple[str, str]
 
 def register(
     slug: str = typer.Argument(help=SLUG_HELP),
-    arm: str | None = typer.Option(None, "--arm", help="The arm whose clauses to write; not needed if there is only one."),
+    arm: str | None = typer.Option(None, "--arm", help="Arm whose clauses to write; not needed if there is only one."),
     out: Path = typer.Option(Path("registration.yaml"), "--out", help="File to write."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
 ) -> None:
