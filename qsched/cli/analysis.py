@@ -32,7 +32,8 @@ class Forwarded(Command):
         """Its own, which are none, unless a shell completes a line: then those of the module."""
         if not ctx.resilient_parsing:
             return super().get_params(ctx)
-        return self.source().get_params(ctx)
+        params: list[Any] = self.source().get_params(ctx)
+        return params
 
     def source(self) -> Any:
         """The command of the analysis that this one hands its arguments to."""
