@@ -23,6 +23,9 @@ PROMPTS_FORMAT_HELP = (
 )
 LORA_HELP = "PATH[:scale] of an adapter to fuse into the weights first; may be repeated."
 DB_HELP = "sqlite:///file.db or postgresql://...; default: QSCHED_DATABASE_URL, else study.db in this folder."
+GENTLY_HELP = (
+    "Pause between small pieces, so that the annotators of a busy server come first; the server's own commands do."
+)
 SLUG_HELP = "The study: the part of its address after /s/."
 DEVICE_HELP = "auto, cpu or cuda."
 WEIGHTS_HELP = "scorer=path or scorer=org/name@commit; the tiny models use tiny-clip."

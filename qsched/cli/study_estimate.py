@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.cli.options import DB_HELP, GENTLY_HELP, SLUG_HELP
 from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
@@ -23,6 +23,7 @@ def estimate(
     slug: str = typer.Argument(help=SLUG_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     json_file: Path | None = JSON_OPTION,
+    gently: bool = typer.Option(False, "--gently", help=GENTLY_HELP),
 ) -> None:
     """Estimate every arm against the baseline from the votes so far, with intervals that stay valid at every look.
 
@@ -35,21 +36,21 @@ def estimate(
 
     database = existing_database(db)
     try:
-        found = running_estimate(database, slug)
+        found = running_estimate(database, slug, gently=gently)
     finally:
         database.close()
     if not gave_json(found, json_file):
         typer.echo(_words(found))
 
 
-def running_estimate(database: Database, slug: str) -> RunningEstimate:
+def running_estimate(database: Database, slug: str, *, gently: bool = False) -> RunningEstimate:
     """The estimate by the report's default exclusions; InputError for a study that is looked at otherwise."""
     from analysis.stats import count_votes
     from analysis.stats.sequential import anytime_against
     from analysis.votes import ExclusionRules, exclude, read_votes
     from qsched.records.running import RunningEstimate, RunningRate
     from study_server.clock import now_utc
-    from study_server.export import export_votes
+    from study_server.export import GENTLE, export_votes
     from study_server.studies.cache import find_study
     from study_server.studies.running import baseline_and_arms
 
@@ -62,7 +63,7 @@ def running_estimate(database: Database, slug: str) -> RunningEstimate:
         baseline, arms = baseline_and_arms(tx, study)
     with tempfile.TemporaryDirectory(prefix="qsched-estimate-") as folder:
         file = Path(folder) / "votes.parquet"
-        written = export_votes(database, study=slug, path=file).written
+        written = export_votes(database, study=slug, path=file, rest=GENTLE if gently else 0.0).written
         kept = exclude(read_votes([str(file)]), ExclusionRules())[0] if written else None
     rates = []
     for question in [question.id for question in study.design.questions]:

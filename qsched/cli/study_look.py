@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qsched.cli.options import DB_HELP, SLUG_HELP
+from qsched.cli.options import DB_HELP, GENTLY_HELP, SLUG_HELP
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ WORDS = {
 }
 
 
-def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Option(None, "--db", help=DB_HELP)) -> None:
+def look(
+    slug: str = typer.Argument(help=SLUG_HELP),
+    db: str | None = typer.Option(None, "--db", help=DB_HELP),
+    gently: bool = typer.Option(False, "--gently", help=GENTLY_HELP),
+) -> None:
     """Carry out the looks of a study's stopping rule that are due, and stop asking about the arms they decide.
 
     A look uses the votes up to the one that made it due, whenever this runs: nobody can choose its moment. If no more
@@ -53,7 +57,7 @@ def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Opti
             _carry_out(database, slug, stopping)
             if due is None:
                 break
-            found = _estimate(database, slug, stopping, due, left_out)
+            found = _estimate(database, slug, stopping, due, left_out, gently=gently)
             with database.transaction() as tx:
                 # Somebody was excluded or included meanwhile: look again, so that the record says whose votes counted.
                 same = left_out_of(tx, study) == left_out
@@ -65,17 +69,19 @@ def look(slug: str = typer.Argument(help=SLUG_HELP), db: str | None = typer.Opti
     typer.echo(_next_words(stopping))
 
 
-def _estimate(database: Database, slug: str, stopping: Stopping, due: DueLook, left_out: tuple[str, ...]) -> Look:
+def _estimate(
+    database: Database, slug: str, stopping: Stopping, due: DueLook, left_out: tuple[str, ...], *, gently: bool
+) -> Look:
     """What the analysis says of the votes up to the one that made the look due, by the report's default exclusions."""
     from analysis.stats.stopping import look_at_votes
     from analysis.votes import read_votes
     from qsched.records.stopping import Look
     from study_server.clock import now_utc
-    from study_server.export import export_votes
+    from study_server.export import GENTLE, export_votes
 
     with tempfile.TemporaryDirectory(prefix="qsched-look-") as folder:
         file = Path(folder) / "votes.parquet"
-        export_votes(database, study=slug, path=file, through=due.through)
+        export_votes(database, study=slug, path=file, through=due.through, rest=GENTLE if gently else 0.0)
         found = look_at_votes(
             read_votes([str(file)]),
             stopping.rule,

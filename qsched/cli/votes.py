@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from qsched.cli.analysis import Forwarded
-from qsched.cli.options import DB_HELP
+from qsched.cli.options import DB_HELP, GENTLY_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
 from qsched.command_line import CommandLine
 
@@ -40,6 +40,7 @@ def export(
     study: str = typer.Option(..., "--study", help="The study's slug: the part after /s/ in its address."),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     server: str | None = typer.Option(None, "--server", help=SERVER_HELP),
+    gently: bool = typer.Option(False, "--gently", help=GENTLY_HELP),
 ) -> None:
     """Write the votes table: every effective vote of every kind, one row per answer. Of a fidelity study, the triplets
     table, which `qsched certify` reads.
@@ -57,14 +58,15 @@ def export(
     from qsched.files import write_atomic
     from qsched.records.curation import count_words
     from qsched.records.stopping import looks_beside
-    from study_server.export import export_triplets, export_votes, is_fidelity
+    from study_server.export import GENTLE, export_triplets, export_votes, is_fidelity
     from study_server.owner import existing_database
     from study_server.studies.looks import looks_of
 
     database = existing_database(db)
     try:
         triplets = is_fidelity(database, study)
-        summary = (export_triplets if triplets else export_votes)(database, study=study, path=out)
+        write = export_triplets if triplets else export_votes
+        summary = write(database, study=study, path=out, rest=GENTLE if gently else 0.0)
         looks = None if triplets else looks_of(database, study)
     finally:
         database.close()

@@ -16,8 +16,6 @@ from study_server.web.child import run_command
 from study_server.web.context import server_of
 
 FORMATS = ("parquet", "csv", "jsonl")
-#: Votes come before exports.
-NICE = 10
 
 
 async def export_votes_file(request: Request, *, slug: str, kind: str, by: str) -> Path:
@@ -28,7 +26,7 @@ async def export_votes_file(request: Request, *, slug: str, kind: str, by: str) 
     try:
         file = folder / f"{slug}-votes.{kind}"
         async with request.app.state.export_turn:
-            await run_command(server.database, "votes", "export", str(file), "--study", slug, nice=NICE)
+            await run_command(server.database, "votes", "export", str(file), "--study", slug)
         await server.writer.run(_note, None, actor=by, slug=slug, kind=kind)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

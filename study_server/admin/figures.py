@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
@@ -11,10 +12,21 @@ from starlette.requests import Request
 
 from qsched.records.running import RunningEstimate
 from study_server.admin.charts import IntervalBar, interval_bars
-from study_server.admin.progress import AnswersSoFar, HourCounts, SharedReads, StudyProgress, read_counts, read_progress
+from study_server.admin.counting import (
+    AgreementCount,
+    AnswersCount,
+    AnswersSoFar,
+    KeptCounts,
+    PairCounts,
+    PairsCount,
+    SteppedCount,
+)
+from study_server.admin.pairs import PairRow
+from study_server.admin.progress import HourCounts, StudyProgress, read_progress
+from study_server.admin.shared_reads import SharedReads
 from study_server.db import Database, Reader, Tx
 from study_server.quality.figures import Share
-from study_server.quality.people import read_people
+from study_server.quality.people import AnswersOf, answers_of_page, answers_of_person
 from study_server.studies.study import Study
 from study_server.web.child import CommandFailed, run_command
 
@@ -25,9 +37,14 @@ Read: TypeAlias = Callable[[Tx], T]
 PAGE_SECONDS = 0.15
 # The page does not say when "Agrees" was counted, so an older one is not shown.
 AGREEMENT_SECONDS = 600.0
+# Of the votes of earlier hours, one read of a study's progress counts what it can in this time.
+HOURS_SECONDS = 0.04
+# Between two steps of a count nothing is read for this many times as long as the step took.
+REST = 2.0
+# After a count with its rests, for so many times as long: a million votes are counted about once in half a minute.
+COUNT_REST = 3.0
 # An estimate is a process of its own that reads every vote.
 ESTIMATE_SECONDS = 60.0
-NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,8 @@ class RunningSoFar:
 class OwnerFigures:
     """One per process; `progress` is seconds old, `counts` may be a minute old.
 
-    Counting looks at every vote, so it has a thread of its own: no other page waits behind it.
+    Counting looks at every vote. It has a thread of its own, so that no other page waits behind it, and goes in steps
+    with rests between them, so that no vote does.
     """
 
     def __init__(self, database: Database, reader: Reader) -> None:
@@ -50,11 +68,17 @@ class OwnerFigures:
         self._counter = Reader(database, threads=1)
         self._turn = asyncio.Lock()
         self._hour_counts: dict[str, HourCounts] = {}
+        self._kept_counts: dict[str, KeptCounts] = {}
         self._progress: SharedReads[Read[StudyProgress], StudyProgress] = SharedReads(reader.run, fresh_seconds=1.5)
-        self._agreements: SharedReads[Read[dict[int, Share]], dict[int, Share]] = SharedReads(
-            self._counter.run, fresh_seconds=20.0
+        self._agreements: SharedReads[SteppedCount[Mapping[int, Share]], Mapping[int, Share]] = SharedReads(
+            self._count_in_steps, fresh_seconds=20.0, rest=COUNT_REST
         )
-        self._counts: SharedReads[Read[AnswersSoFar], AnswersSoFar] = SharedReads(self._counter.run, fresh_seconds=20.0)
+        self._counts: SharedReads[SteppedCount[AnswersSoFar], AnswersSoFar] = SharedReads(
+            self._count_in_steps, fresh_seconds=20.0, rest=COUNT_REST
+        )
+        self._pairs: SharedReads[SteppedCount[PairCounts], PairCounts] = SharedReads(
+            self._count_in_steps, fresh_seconds=10.0
+        )
         self._running: SharedReads[str, RunningSoFar] = SharedReads(self._estimate, fresh_seconds=ESTIMATE_SECONDS)
 
     async def close(self) -> None:
@@ -63,25 +87,57 @@ class OwnerFigures:
         self._counter.close()
 
     async def progress(self, slug: str) -> StudyProgress:
-        """How far a study is; NotFound for an unknown slug."""
-        hour_counts = self._hour_counts.setdefault(slug, HourCounts())
-        return await self._progress.get(slug, lambda tx: read_progress(tx, slug, hour_counts))
+        """How far a study is; NotFound for an unknown slug. Votes of earlier hours may be missing at first."""
+        return await self._progress.get(slug, lambda tx: self._read_progress(tx, slug))
+
+    async def whole_progress(self, slug: str) -> StudyProgress:
+        """The same with the votes of every hour."""
+        while (progress := await self.progress(slug)).hours_missing:
+            self._progress.forget(slug)
+        return progress
+
+    def _read_progress(self, tx: Tx, slug: str) -> StudyProgress:
+        hour_counts = self._hour_counts.get(slug) or HourCounts()
+        progress = read_progress(tx, slug, hour_counts, counting_seconds=HOURS_SECONDS)
+        self._hour_counts[slug] = hour_counts  # there is such a study
+        return progress
 
     async def counts(self, study: Study) -> AnswersSoFar | None:
         """The answers so far; None while a large study is counted for the first time."""
-        return await self._counts.get_soon(study.uid, lambda tx: read_counts(tx, study.id), seconds=PAGE_SECONDS)
+        count = AnswersCount(study, self._kept_counts.setdefault(study.uid, KeptCounts()))
+        return await self._counts.get_soon(study.uid, count, seconds=PAGE_SECONDS)
+
+    async def pairs(self, study: Study, pairs: Sequence[PairRow]) -> PairCounts | None:
+        """The answers to the pairs of a page, some seconds old; None while they are counted."""
+        key = f"{study.uid}/{'.'.join(str(pair.id) for pair in pairs)}"
+        count = PairsCount((pair.id, pair.filled) for pair in pairs)
+        return await self._pairs.get_soon(key, count, seconds=PAGE_SECONDS)
 
     async def agreement(self, study: Study, *, before: int, only_excluded: bool) -> Mapping[int, Share]:
         """How much the annotators of a page of read_people agree with others, by number; of some or all of them nothing
         while it is counted."""
+        return await self._agreement(
+            f"{study.uid}/{before}/{only_excluded}",
+            lambda tx: answers_of_page(tx, study_id=study.id, before=before, only_excluded=only_excluded),
+        )
 
-        def read(tx: Tx) -> dict[int, Share]:
-            people = read_people(tx, study_id=study.id, before=before, only_excluded=only_excluded)
-            return {person.id: person.work.agreement for person in people}
+    async def agreement_of(self, study: Study, pseudonym: str) -> Mapping[int, Share]:
+        """The same of one person."""
+        return await self._agreement(
+            f"{study.uid}/{pseudonym}", lambda tx: answers_of_person(tx, study_id=study.id, pseudonym=pseudonym)
+        )
 
-        key = f"{study.uid}/{before}/{only_excluded}"
-        shown = self._agreements.get_soon(key, read, seconds=PAGE_SECONDS, oldest=AGREEMENT_SECONDS)
+    async def _agreement(self, key: str, read: Read[AnswersOf]) -> Mapping[int, Share]:
+        shown = self._agreements.get_soon(key, AgreementCount(read), seconds=PAGE_SECONDS, oldest=AGREEMENT_SECONDS)
         return await shown or {}
+
+    async def _count_in_steps(self, count: SteppedCount[T]) -> T:
+        more = True
+        while more:
+            began = time.monotonic()
+            more = await self._counter.run(count.step)
+            await asyncio.sleep(REST * (time.monotonic() - began) if more else 0)
+        return count.result()
 
     async def count(self, read: Callable[[Tx], T]) -> T:
         """A read that looks at many votes, on the thread for such."""
@@ -96,7 +152,7 @@ class OwnerFigures:
     async def _estimate(self, slug: str) -> RunningSoFar:
         try:
             async with self._turn:
-                said = await run_command(self._database, "study", "estimate", slug, "--json", "-", nice=NICE)
+                said = await run_command(self._database, "study", "estimate", slug, "--json", "-")
         except CommandFailed as error:
             return RunningSoFar(problem=str(error))
         found = RunningEstimate.model_validate_json(said)
@@ -105,7 +161,6 @@ class OwnerFigures:
     def forget(self, slug: str) -> None:
         """An owner changed something: show it at once."""
         self._progress.forget(slug)
-        self._hour_counts.pop(slug, None)
 
 
 def figures_of(request: Request) -> OwnerFigures:

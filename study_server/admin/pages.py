@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsched.records.owner_api import PaymentInfo
+from study_server.admin.counting import AnswersSoFar, PairCounts
 from study_server.admin.figures import RunningSoFar
 from study_server.admin.pairs import DisabledPair, PairAnswer, PairRow, ReportRow
-from study_server.admin.progress import AnswersSoFar, StudyProgress
+from study_server.admin.progress import StudyProgress
 from study_server.quality.figures import Share
 from study_server.quality.payments import PaidPerson
 from study_server.quality.people import PersonRow
@@ -105,6 +106,7 @@ class AnswerRow:
 class PersonPage:
     template: ClassVar[str] = "admin/person.html"
     person: PersonRow
+    agreement: Share | None
     answers: tuple[AnswerRow, ...]
     keeps_votes: bool
 
@@ -119,6 +121,7 @@ class PaymentsPage:
 class PairsPage:
     template: ClassVar[str] = "admin/pairs.html"
     pairs: tuple[PairRow, ...]
+    counts: PairCounts | None
     more: int | None
     prompt: str
     design: StudyDesign
@@ -129,6 +132,7 @@ class PairsPage:
 class PairPage:
     template: ClassVar[str] = "admin/pair.html"
     pair: PairRow
+    preferred: Mapping[str, int]
     answers: tuple[PairAnswer, ...]
     design: StudyDesign
     jod: float | None

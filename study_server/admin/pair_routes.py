@@ -33,8 +33,9 @@ async def pairs(
     rows = await server.owner_reader.run(
         lambda tx: read_pairs(tx, study=study.id, after=after, prompt=prompt.strip(), only_disabled=bool(disabled))
     )
+    counts, known = await asyncio.gather(figures_of(request).pairs(study, rows), _jods(request, study.id, rows))
     more = rows[-1].id if len(rows) == PAGE_PAIRS else None
-    page = PairsPage(rows, more, prompt.strip(), study.design, await _jods(request, study.id, rows))
+    page = PairsPage(rows, counts, more, prompt.strip(), study.design, known)
     return render(request, page, owner=owner, place=PagePlace(slug, study.title, "pairs"))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from study_server.admin import queries
+from study_server.admin.counting import PairsCount, count_at_once
 from study_server.db import Tx
-from study_server.db.statements import Row
 
 PAGE_PAIRS = 24
 ANSWERS_SHOWN = 500
@@ -15,7 +15,7 @@ ANSWERS_SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """One pair. `answers` counts first, second, tie and skip over all questions; `filled` counts live leases too.
+    """One pair. `filled` counts valid votes and live leases.
 
     A triplet has a reference and is shown plain or boosted; its answers say which picture differs more.
     """
@@ -35,7 +35,6 @@ class PairRow:
     problems: int
     reference_image: int | None
     presentation: str | None
-    answers: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +93,18 @@ def read_pairs(
         only_disabled=int(only_disabled),
         limit=PAGE_PAIRS,
     )
-    return tuple(_with_answers(tx, row) for row in rows)
+    return tuple(PairRow(*row) for row in rows)
 
 
-def read_pair(tx: Tx, *, study: int, pair_key: str) -> tuple[PairRow, tuple[PairAnswer, ...]] | None:
-    """One pair with its latest answers; None if the study has no such pair."""
+def read_pair(tx: Tx, *, study: int, pair_key: str) -> tuple[PairRow, Mapping[str, int], tuple[PairAnswer, ...]] | None:
+    """One pair with what was preferred and its latest answers; None if the study has no such pair."""
     row = tx.one(queries.PAIR, study=study, pair_key=pair_key)
     if row is None:
         return None
-    pair = _with_answers(tx, row)
+    pair = PairRow(*row)
+    preferred = count_at_once(tx, PairsCount([(pair.id, pair.filled)])).of[pair.id]
     answers = tx.all(queries.PAIR_ANSWERS, pair=pair.id, limit=ANSWERS_SHOWN)
-    return pair, tuple(_answer(*values) for values in answers)
+    return pair, preferred, tuple(_answer(*values) for values in answers)
 
 
 def read_reports(tx: Tx, *, study: int, before: int = 2**62, limit: int = 200) -> tuple[ReportRow, ...]:
@@ -115,12 +115,6 @@ def read_reports(tx: Tx, *, study: int, before: int = 2**62, limit: int = 200) -
 def read_disabled(tx: Tx, *, study: int) -> tuple[DisabledPair, ...]:
     """The pairs that are not handed out."""
     return tuple(DisabledPair(*row) for row in tx.all(queries.DISABLED, study=study))
-
-
-def _with_answers(tx: Tx, row: Row) -> PairRow:
-    pair = PairRow(*row)
-    pair.answers.update({preferred: int(count) for preferred, count in tx.all(queries.PAIR_COUNTS, pair=pair.id)})
-    return pair
 
 
 def _answer(

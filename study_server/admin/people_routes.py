@@ -51,12 +51,16 @@ async def person(slug: str, pseudonym: str, request: Request, owner: Owner) -> R
     """One annotator: how they work, what they answered."""
     server = server_of(request)
     study = await server.studies.get(slug)
-    found = await server.owner_reader.run(lambda tx: read_person(tx, study_id=study.id, pseudonym=pseudonym))
+    found, agreement = await asyncio.gather(
+        server.owner_reader.run(lambda tx: read_person(tx, study_id=study.id, pseudonym=pseudonym, agreement=False)),
+        figures_of(request).agreement_of(study, pseudonym),
+    )
     if found is None:
         raise NotFound(f"no annotator of this study is called {pseudonym}")
     answers = await server.owner_reader.run(lambda tx: _answers(tx, found.id))
     keeps = study.design.consent.after_withdrawal == "keep_votes"
-    return render(request, PersonPage(found, answers, keeps), owner=owner, place=PagePlace(slug, study.title, "people"))
+    page = PersonPage(found, agreement.get(found.id), answers, keeps)
+    return render(request, page, owner=owner, place=PagePlace(slug, study.title, "people"))
 
 
 @router.post("/people/{pseudonym}/exclude")

@@ -11,8 +11,13 @@ STUDY = Statement("SELECT id, slug, title, status FROM studies WHERE slug = :slu
 VOTES_BY_HOUR = Statement("""
     SELECT a.served_ms / 3600000, COUNT(*)
     FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN sessions s ON s.id = a.session_id
-    WHERE a.id >= :first AND s.study_id = :study AND a.state = 'voted' AND a.counted
+    WHERE a.id >= :first AND a.id < :end AND s.study_id = :study AND a.state = 'voted' AND a.counted
     GROUP BY a.served_ms / 3600000
+""")
+# The latest action after which votes of hours that are over count or count no longer.
+LATEST_RECOUNT = Statement("""
+    SELECT COALESCE(MAX(id), 0) FROM owner_actions
+    WHERE study = :slug AND action IN ('excluded', 'included again', 'data of one person deleted')
 """)
 VOTES_SINCE = Statement("""
     SELECT COUNT(*), MIN(a.served_ms)
@@ -52,42 +57,49 @@ LATEST_ANSWERS = Statement("""
     ORDER BY v.id DESC LIMIT :limit
 """)
 
-# The votes that stand and count, by comparison and question: first arm preferred, second arm preferred, tie.
-COUNTS = Statement("""
+# How many assignments come next, and the last of them, None if there are none.
+PIECE = Statement("""
+    SELECT COUNT(*), MAX(id)
+    FROM (SELECT id FROM assignments WHERE id > :after AND id <= :end ORDER BY id LIMIT :limit) AS piece
+""")
+# The votes of some assignments that stand and count, by comparison and question: first arm preferred, second arm
+# preferred, tie. CROSS JOIN has SQLite walk the assignments.
+_OF_PIECE = """
+    FROM assignments a
+    [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.assignment_id = a.id
+    [[sqlite: CROSS | postgresql: ]] JOIN pairs p ON p.id = a.pair_id
+    JOIN images f ON f.id = p.first_image_id
+    JOIN images s ON s.id = p.second_image_id
+"""
+_COUNTS = """
+    WHERE a.id > :after AND a.id <= :last AND p.study_id = :study
+      AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.surplus_reason IS NULL
+      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+"""
+COUNTS = Statement(f"""
     SELECT f.arm, s.arm, v.question,
            SUM(CASE WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                     THEN 1 ELSE 0 END),
            SUM(CASE WHEN (v.choice = 'right' AND a.first_on_left) OR (v.choice = 'left' AND NOT a.first_on_left)
                     THEN 1 ELSE 0 END),
            SUM(CASE WHEN v.choice = 'tie' THEN 1 ELSE 0 END)
-    FROM pairs p
-    JOIN images f ON f.id = p.first_image_id
-    JOIN images s ON s.id = p.second_image_id
-    JOIN assignments a ON a.pair_id = p.id
-    JOIN votes v ON v.assignment_id = a.id
-    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND a.places IS NULL
-      AND v.surplus_reason IS NULL
-      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    {_OF_PIECE} {_COUNTS} AND a.places IS NULL
     GROUP BY f.arm, s.arm, v.question
-    ORDER BY v.question, f.arm, s.arm
 """)
 # The same of sets that are ranked: each order of each two to four arms, how often.
-RANKED_COUNTS = Statement("""
+RANKED_COUNTS = Statement(f"""
     SELECT f.arm, s.arm, t.arm, o.arm, v.question, v.choice, COUNT(*)
-    FROM pairs p
-    JOIN images f ON f.id = p.first_image_id
-    JOIN images s ON s.id = p.second_image_id
+    {_OF_PIECE}
     LEFT JOIN ranked_sets k ON k.pair_id = p.id
     LEFT JOIN images t ON t.id = k.third_image_id
     LEFT JOIN images o ON o.id = k.fourth_image_id
-    JOIN assignments a ON a.pair_id = p.id
-    JOIN votes v ON v.assignment_id = a.id
-    WHERE p.study_id = :study AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.choice <> 'skip'
-      AND a.places IS NOT NULL
-      AND v.surplus_reason IS NULL
-      AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
+    {_COUNTS} AND a.places IS NOT NULL AND v.choice <> 'skip'
     GROUP BY f.arm, s.arm, t.arm, o.arm, v.question, v.choice
 """)
+
+# Some pairs, where the numbers of the pairs are a parameter of Tx.listed.
+_LISTED = "[[sqlite: IN (SELECT value FROM json_each(:pairs)) | postgresql: = ANY (CAST(:pairs AS bigint[]))]]"
+LOADS = Statement(f"SELECT p.id, p.load FROM pairs p WHERE p.id {_LISTED} ORDER BY p.id")
 
 # NOT INDEXED: SQLite then walks the pairs in the order of their numbers instead of sorting all of the study.
 PAIRS_PAGE = Statement("""
@@ -113,18 +125,19 @@ PAIR = Statement("""
     WHERE p.study_id = :study AND p.pair_key = :pair_key
 """)
 # The answers of pairs by what was preferred: valid task votes for task pairs, all answers for the others.
-PAIR_COUNTS = Statement("""
-    SELECT CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice WHEN a.places IS NOT NULL THEN 'ranked'
+PAIR_COUNTS = Statement(f"""
+    SELECT a.pair_id,
+           CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice WHEN a.places IS NOT NULL THEN 'ranked'
                 WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                 THEN 'first' ELSE 'second' END,
            COUNT(*)
     FROM assignments a
-    JOIN sessions s ON s.id = a.session_id
-    JOIN votes v ON v.assignment_id = a.id
-    WHERE a.pair_id = :pair AND a.kind IN ('task', 'gold', 'practice', 'trap', 'bias') AND a.state = 'voted'
+    [[sqlite: CROSS | postgresql: ]] JOIN sessions s ON s.id = a.session_id
+    [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.assignment_id = a.id
+    WHERE a.pair_id {_LISTED} AND a.kind IN ('task', 'gold', 'practice', 'trap', 'bias') AND a.state = 'voted'
       AND s.state <> 'excluded' AND NOT s.preview AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
-    GROUP BY 1
+    GROUP BY 1, 2
 """)
 PAIR_ANSWERS = Statement("""
     SELECT v.answered_ms, an.pseudonym, a.kind, v.question, v.choice, a.first_on_left, v.response_ms, a.counted,

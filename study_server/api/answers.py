@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from qsched.records import owner_api
 from qsched.records.owner_api import StudySummary
+from study_server.admin.counting import AnswersSoFar
 from study_server.admin.pairs import ReportRow
-from study_server.admin.progress import AnswersSoFar, StudyProgress
+from study_server.admin.progress import StudyProgress
 from study_server.quality.exclusion import Exclusion
 from study_server.quality.figures import Share
 from study_server.quality.forgetting import Forgotten

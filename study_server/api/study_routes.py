@@ -54,7 +54,7 @@ async def show_study(slug: str, call: MayRead) -> owner_api.StudyDetail:
 @router.get("/studies/{slug}/progress")
 async def watch_study(slug: str, call: MayRead) -> owner_api.Progress:
     """Votes, pace, time left and the people on their way; at most some seconds old."""
-    return answers.progress_of(await figures_of(call.request).progress(slug))
+    return answers.progress_of(await figures_of(call.request).whole_progress(slug))
 
 
 @router.get("/studies/{slug}/counts")

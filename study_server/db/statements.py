@@ -6,6 +6,7 @@ models (db.models) stay the one definition of the tables; a test prepares every 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -133,6 +134,10 @@ class Tx:
         """Every row."""
         rows: list[Row] = self._run(statement, values).fetchall()
         return rows
+
+    def listed(self, numbers: Sequence[int]) -> object:
+        """Numbers as the value of one parameter: an array of PostgreSQL, and JSON for SQLite, which has none."""
+        return list(numbers) if self._postgresql else json.dumps(list(numbers))
 
     def batches(self, statement: Statement, size: int, /, **values: object) -> Iterator[list[Row]]:
         """Every row, `size` at a time: what is not yet asked for stays in the database."""

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from study_server.export.triplets import export_content, export_triplets, is_fidelity
-from study_server.export.votes import ExportSummary, export_votes
+from study_server.export.votes import GENTLE, ExportSummary, export_votes
 
-__all__ = ["ExportSummary", "export_content", "export_triplets", "export_votes", "is_fidelity"]
+__all__ = ["GENTLE", "ExportSummary", "export_content", "export_triplets", "export_votes", "is_fidelity"]

@@ -23,7 +23,7 @@ from qsched.records.image_set import first_problem
 from study_server.db.database import Database
 from study_server.db.statements import Row, Statement, Tx
 from study_server.export.formats import FORMATS, TIME, open_table
-from study_server.export.votes import BATCH_ROWS, COUNTS, HAS_TRIPLETS, ExportSummary, study_number
+from study_server.export.votes import BATCH_ROWS, HAS_TRIPLETS, ExportSummary, count_stored, study_number, with_rests
 
 TRIPLET_VOTES = Statement("""
     SELECT p.pair_key, r.prompt_key, ref.arm, f.arm, s.arm, a.first_on_left, t.presentation, v.choice, n.pseudonym,
@@ -73,8 +73,10 @@ def is_fidelity(database: Database, study: str) -> bool:
         return tx.one(HAS_TRIPLETS, study=study_number(tx, study)) is not None
 
 
-def export_triplets(database: Database, *, study: str, path: Path) -> ExportSummary:
+def export_triplets(database: Database, *, study: str, path: Path, rest: float = 0.0) -> ExportSummary:
     """Write the effective triplet votes of `study` (every kind) to `path`; the ending gives the format.
+
+    `rest`: as of export_votes.
 
     Raises NotFound for an unknown study, InputError for an unknown ending or a preference study, IntegrityError if a
     stored row breaks the contract or the counts disagree (then nothing is written).
@@ -84,9 +86,9 @@ def export_triplets(database: Database, *, study: str, path: Path) -> ExportSumm
     kinds: Counter[str] = Counter()
     with database.snapshot() as tx, atomic_file(path, parents=True) as draft:
         number = _fidelity_study(tx, study)
-        total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
+        total, excluded, surplus, superseded = count_stored(tx, number, rest=rest)
         with open_table(draft) as write:
-            for votes in _batches(tx, number, study):
+            for votes in with_rests(_batches(tx, number, study), rest):
                 rows = [vote.model_dump(mode="python") for vote in votes]
                 write(pl.DataFrame(rows, schema=_TYPES, orient="row"))
                 written += len(rows)

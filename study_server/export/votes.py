@@ -8,10 +8,12 @@ appears whole or not at all. Rows are in the order in which the votes were store
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 
@@ -25,6 +27,7 @@ from study_server.export.check import check_batch
 from study_server.export.formats import FORMATS, TIME, open_table
 from study_server.export.rankings import pairs_of_rankings
 
+T = TypeVar("T")
 BATCH_ROWS = 50_000
 
 HAS_TRIPLETS = Statement("""
@@ -32,14 +35,22 @@ HAS_TRIPLETS = Statement("""
 """)
 LEFT_OUT = Statement("SELECT left_out FROM studies WHERE id = :study")
 STUDY = Statement("SELECT id FROM studies WHERE slug = :slug")
+NEWEST = Statement("SELECT COALESCE(MAX(id), 0) FROM votes")
+# Of one range of the primary key.
 COUNTS = Statement("""
     SELECT COUNT(*),
            COALESCE(SUM(CASE WHEN s.state = 'excluded' THEN 1 ELSE 0 END), 0),
-           COALESCE(SUM(CASE WHEN s.state <> 'excluded' AND v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END), 0),
-           COALESCE(SUM(CASE WHEN s.state <> 'excluded' AND v.surplus_reason IS NULL
-                             AND EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id) THEN 1 ELSE 0 END), 0)
-    FROM votes v JOIN sessions s ON s.id = v.session_id
-    WHERE s.study_id = :study AND NOT s.preview
+           COALESCE(SUM(CASE WHEN s.state <> 'excluded' AND v.surplus_reason IS NOT NULL THEN 1 ELSE 0 END), 0)
+    FROM votes v [[sqlite: NOT INDEXED | postgresql: ]] JOIN sessions s ON s.id = v.session_id
+    WHERE v.id > :after AND v.id <= :last AND s.study_id = :study AND NOT s.preview
+""")
+# A walk of the corrections, which are few.
+SUPERSEDED = Statement("""
+    SELECT COUNT(*)
+    FROM votes n [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.id = n.supersedes_id
+    JOIN sessions s ON s.id = v.session_id
+    WHERE n.supersedes_id > 0 AND s.study_id = :study AND NOT s.preview AND s.state <> 'excluded'
+      AND v.surplus_reason IS NULL
 """)
 PAIRS = Statement("""
     SELECT p.id, p.pair_key, r.prompt_key, r.category, f.arm, s.arm, p.sample_index, t.arm, o.arm
@@ -63,16 +74,20 @@ VOTES = Statement("""
            a.kind,
            CASE WHEN substr(a.expected, 1, 1) = '{' THEN [[sqlite: json_extract(a.expected, '$.' || v.question)
                 | postgresql: CAST(a.expected AS json) ->> v.question]] ELSE a.expected END,
-           v.strength, a.selection_probability, v.doubt, a.places
+           v.strength, a.selection_probability, v.doubt, a.places, v.id
     FROM votes v [[sqlite: NOT INDEXED | postgresql: ]]
     JOIN assignments a ON a.id = v.assignment_id
     JOIN sessions s ON s.id = v.session_id
     WHERE s.study_id = :study AND s.state <> 'excluded' AND NOT s.preview
-      AND v.surplus_reason IS NULL AND v.id <= :through
+      AND v.surplus_reason IS NULL AND v.id > :after AND v.id <= :through
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id AND n.id <= :through)
-    ORDER BY v.id
+    ORDER BY v.id LIMIT :limit
 """)
 EVERY = 2**62
+# Rows that are read at once: about ten milliseconds of the database.
+PIECE_ROWS = 5_000
+#: Pauses of an export beside annotators: as long as the reading and writing between them.
+GENTLE = 1.0
 
 _PAIR_SCHEMA = {
     "pair": pl.Int64,
@@ -101,7 +116,17 @@ _VOTE_SCHEMA = {
     "selection_probability": pl.Float64,
     "doubt": pl.String,
     "places": pl.String,
+    "id": pl.Int64,
 }
+
+
+class StoredRows(NamedTuple):
+    """The rows of a study in the database, and why some of them are in no export."""
+
+    total: int
+    excluded: int
+    surplus: int
+    superseded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +148,16 @@ class ExportSummary:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def export_votes(database: Database, *, study: str, path: Path, through: int = EVERY) -> ExportSummary:
+def export_votes(
+    database: Database, *, study: str, path: Path, through: int = EVERY, rest: float = 0.0
+) -> ExportSummary:
     """Write the effective votes of `study` (every kind) to `path`; the ending gives the format.
 
     With `through` only those up to this number, as they stood with it: a later correction does not count. Then nothing
     is compared with the counts of the whole.
+
+    `rest` is how long to pause after each piece, in multiples of what the piece took: on a busy machine the database's
+    process would else keep a processor from annotators.
 
     Raises NotFound for an unknown study, InputError for an unknown ending, IntegrityError if a stored row breaks the
     contract or the counts disagree (then nothing is written).
@@ -141,9 +171,9 @@ def export_votes(database: Database, *, study: str, path: Path, through: int = E
         left_out = pairs_left_out(tx, number)
         if tx.one(HAS_TRIPLETS, study=number) is not None:
             raise InputError(f"study {study!r} is a fidelity study: its rows are triplets, which the votes table lacks")
-        total, excluded, surplus, superseded = map(int, tx.one(COUNTS, study=number) or (0, 0, 0, 0))
+        total, excluded, surplus, superseded = count_stored(tx, number, rest=rest)
         with open_table(draft) as write:
-            for answers, frame in _batches(tx, number, study, through):
+            for answers, frame in _batches(tx, number, study, through, rest):
                 check_batch(frame, study=study, first_row=written + 1)
                 write(frame)
                 written += frame.height
@@ -173,16 +203,45 @@ def study_number(tx: Tx, slug: str) -> int:
     return int(row[0])
 
 
-def _batches(tx: Tx, study: int, slug: str, through: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def count_stored(tx: Tx, study: int, *, rest: float = 0.0) -> StoredRows:
+    """The stored rows of a study, counted range by range."""
+    counts = [0, 0, 0]
+    ranges = range(0, int(tx.scalar(NEWEST)), BATCH_ROWS)
+    for found in with_rests((tx.one(COUNTS, study=study, after=i, last=i + BATCH_ROWS) for i in ranges), rest):
+        counts = [before + int(more) for before, more in zip(counts, found or (0, 0, 0), strict=True)]
+    return StoredRows(*counts, int(tx.scalar(SUPERSEDED, study=study)))
+
+
+def with_rests(pieces: Iterable[T], rest: float) -> Iterator[T]:
+    """The pieces, with a pause of `rest` times what making and using one took after each."""
+    began = time.perf_counter()
+    for piece in pieces:
+        yield piece
+        time.sleep(rest * (time.perf_counter() - began))
+        began = time.perf_counter()
+
+
+def _batches(tx: Tx, study: int, slug: str, through: int, rest: float) -> Iterator[tuple[int, pl.DataFrame]]:
     """The votes table in pieces, at least one, in the contract's columns and order, with the answers in each piece."""
     pairs = pl.DataFrame(tx.all(PAIRS, study=study), schema=_PAIR_SCHEMA, orient="row")
     sessions = _frame(tx.all(SESSIONS, study=study), _SESSION_SCHEMA, ("simulated",))
+    read: list[Row] = []
     empty = True
-    for rows in tx.batches(VOTES, BATCH_ROWS, study=study, through=through):
-        empty = False
-        yield len(rows), _table(rows, pairs, sessions, slug)
-    if empty:
-        yield 0, _table([], pairs, sessions, slug)
+    for rows in with_rests(_pieces(tx, study, through), rest):
+        read += rows
+        if len(read) >= BATCH_ROWS:
+            yield len(read), _table(read, pairs, sessions, slug)
+            read, empty = [], False
+    if read or empty:
+        yield len(read), _table(read, pairs, sessions, slug)
+
+
+def _pieces(tx: Tx, study: int, through: int) -> Iterator[list[Row]]:
+    """The rows of VOTES, up to PIECE_ROWS at a time."""
+    after = 0
+    while rows := tx.all(VOTES, study=study, through=through, after=after, limit=PIECE_ROWS):
+        after = rows[-1][-1]
+        yield rows
 
 
 def _table(rows: list[Row], pairs: pl.DataFrame, sessions: pl.DataFrame, slug: str) -> pl.DataFrame:

@@ -135,7 +135,7 @@ def work_figures(answers: Sequence[CountedAnswer], everybody: Preferences) -> Wo
         ),
         ties=_count(answer.choice == Choice.TIE for answer in scored),
         skips=_count(answer.choice == Choice.SKIP for answer in scored),
-        agreement=_agreement(scored, everybody),
+        agreement=agreement_share(answers, everybody),
         swaps=sum(swaps) / len(swaps) if swaps else None,
         zoomed=_count(zooms),
     )
@@ -196,7 +196,8 @@ def _repeats(answers: Iterable[CountedAnswer]) -> Share:
     return _count(first[key] == preferred for key, preferred in again.items() if key in first)
 
 
-def _agreement(answers: Iterable[CountedAnswer], everybody: Preferences) -> Share:
+def agreement_share(answers: Iterable[CountedAnswer], everybody: Preferences) -> Share:
+    """How often one person prefers what most others prefer, of the task pairs of which most others prefer one arm."""
     agreed = []
     for answer in answers:
         if answer.kind != Kind.TASK or answer.preferred not in ("first", "second"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from qsched.records import Kind
 from study_server.db import Statement, Tx
+from study_server.db.statements import Row
 from study_server.quality.figures import CountedAnswer, WorkFigures, collect_preferences, work_figures
 
 PAGE_PEOPLE = 25
@@ -37,15 +40,14 @@ ANSWERS = Statement("""
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id
 """)
-# What everybody prefers of the pairs that the people of this page judged.
+# What everybody prefers of some pairs; see Tx.listed.
 PREFERENCES = Statement("""
     SELECT a.pair_id, v.question,
            CASE WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                 THEN 'first' ELSE 'second' END,
            COUNT(*)
-    FROM assignments a JOIN votes v ON v.assignment_id = a.id
-    WHERE a.pair_id IN (SELECT m.pair_id FROM sessions s JOIN assignments m ON m.session_id = s.id
-                        WHERE s.study_id = :study AND s.annotator_id BETWEEN :low AND :high AND m.kind = 'task')
+    FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.assignment_id = a.id
+    WHERE a.pair_id [[sqlite: IN (SELECT value FROM json_each(:pairs)) | postgresql: = ANY (CAST(:pairs AS bigint[]))]]
       AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.choice IN ('left', 'right')
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     GROUP BY 1, 2, 3
@@ -121,17 +123,44 @@ def read_person(tx: Tx, *, study_id: int, pseudonym: str, agreement: bool = True
     return next(iter(_with_work(tx, study_id, rows, agreement=agreement)), None)
 
 
-def _with_work(
-    tx: Tx, study_id: int, rows: list[tuple[int, str, int | None, str | None]], *, agreement: bool
-) -> list[PersonRow]:
+#: Answers by the number of the annotator.
+AnswersOf: TypeAlias = Mapping[int, list[CountedAnswer]]
+
+
+def answers_of_page(tx: Tx, *, study_id: int, before: int, only_excluded: bool) -> AnswersOf:
+    """The answers of the annotators that `read_people` finds."""
+    rows = tx.all(PAGE, study=study_id, before=before, only_excluded=int(only_excluded), limit=PAGE_PEOPLE)
+    return _answers(tx, study_id, rows)
+
+
+def answers_of_person(tx: Tx, *, study_id: int, pseudonym: str) -> AnswersOf:
+    """The answers of one annotator; nothing for nobody of that name."""
+    return _answers(tx, study_id, tx.all(ONE, study=study_id, pseudonym=pseudonym))
+
+
+def read_preferences(tx: Tx, pairs: Sequence[int]) -> Mapping[tuple[int, str], Counter[str]]:
+    """What everybody prefers of some pairs."""
+    return collect_preferences(tx.all(PREFERENCES, pairs=tx.listed(pairs)))
+
+
+def _answers(tx: Tx, study_id: int, rows: Sequence[Row]) -> dict[int, list[CountedAnswer]]:
+    found: dict[int, list[CountedAnswer]] = {row[0]: [] for row in rows}
+    if rows:
+        for annotator, *values in tx.all(ANSWERS, study=study_id, low=rows[-1][0], high=rows[0][0]):
+            # With `only_excluded` others have numbers between those of the page.
+            if annotator in found:
+                found[annotator].append(CountedAnswer(*values))
+    return found
+
+
+def _with_work(tx: Tx, study_id: int, rows: Sequence[Row], *, agreement: bool) -> list[PersonRow]:
     if not rows:
         return []
     between = {"study": study_id, "low": rows[-1][0], "high": rows[0][0]}
     sessions: dict[int, list[SessionRow]] = defaultdict(list)
     for annotator, *values in tx.all(SESSIONS, **between):
         sessions[annotator].append(SessionRow(*values))
-    answers: dict[int, list[CountedAnswer]] = defaultdict(list)
-    for annotator, *values in tx.all(ANSWERS, **between):
-        answers[annotator].append(CountedAnswer(*values))
-    everybody = collect_preferences(tx.all(PREFERENCES, **between) if agreement else ())
+    answers = _answers(tx, study_id, rows)
+    judged = {answer.pair_id for found in answers.values() for answer in found if answer.kind == Kind.TASK}
+    everybody = read_preferences(tx, sorted(judged)) if agreement else {}
     return [PersonRow(*row, tuple(sessions[row[0]]), work_figures(answers[row[0]], everybody)) for row in rows]

@@ -19,9 +19,13 @@ class CommandFailed(StudyError):
     code = "command"
 
 
-async def run_command(database: Database, *words: str, nice: int = 0) -> str:
-    """What `qsched WORDS` prints on the server's database; the address goes through the environment, which no list
-    shows. `nice` lets votes and pages go first on a busy machine. Raises CommandFailed; the process ends with the task.
+#: Votes and pages go first on a busy machine.
+NICE = 10
+
+
+async def run_command(database: Database, *words: str) -> str:
+    """What `qsched WORDS --gently` prints on the server's database, at a low priority; the address goes through the
+    environment, which no list shows. Raises CommandFailed; the process ends with the task.
     """
     url = database.url.render_as_string(hide_password=False)
     process = await asyncio.create_subprocess_exec(
@@ -29,13 +33,13 @@ async def run_command(database: Database, *words: str, nice: int = 0) -> str:
         "-m",
         "qsched",
         *words,
+        "--gently",
         env={**os.environ, DATABASE_VARIABLE: url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    if nice:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, nice)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
     try:
         said, problem = await process.communicate()
     except asyncio.CancelledError:

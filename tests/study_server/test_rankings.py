@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from analysis.votes import read_votes
 from qsched.records.rankings import PLACES, is_last, ranking_pairs, read_ranking, write_ranking
-from study_server.admin.progress import read_counts
+from study_server.admin.counting import AnswersCount, count_at_once
 from study_server.assignment.policy import draw_places
 from study_server.export import export_votes
 from study_server.export.display import export_display
 from study_server.quality.people import read_people
+from study_server.studies.cache import find_study
 from study_server.studies.comparisons import MisfitError
 from study_server.studies.design import StudyDesign
 from study_server.studies.triplets import plan_study
@@ -125,7 +126,7 @@ async def test_a_ranking_is_one_row_and_is_exported_as_votes_on_every_two_pictur
     assert read_votes([str(tmp_path / "votes.parquet")]).n_votes == 16
     assert export_display(database, study="s", path=tmp_path / "display.parquet") == 6
     with database.snapshot() as tx:
-        counts = read_counts(tx, 1).rows
+        counts = count_at_once(tx, AnswersCount(find_study(tx, "s"))).rows
     assert {(row.first, row.second) for row in counts} == set(combinations(ARMS, 2))
     assert all(row.votes == 5 for row in counts) and sum(row.ties for row in counts) == 1
 

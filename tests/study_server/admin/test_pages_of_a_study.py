@@ -12,7 +12,7 @@ import pytest
 
 from qsched.records import Kind, TripletKind
 from study_server.admin import figures
-from study_server.admin.progress import SharedReads
+from study_server.admin.shared_reads import SharedReads
 from study_server.db import Reader
 from study_server.db.states import SessionState, StudyStatus
 from study_server.errors import Conflict
@@ -102,8 +102,8 @@ async def test_the_page_of_annotators_does_not_wait_for_a_look_at_everybody_s_vo
 ):
     make_study(pairs_per_annotator=3)
     counted = threading.Event()
-    read = figures.read_people
-    monkeypatch.setattr(figures, "read_people", lambda *args, **options: counted.wait(30) and read(*args, **options))
+    read = figures.answers_of_page
+    monkeypatch.setattr(figures, "answers_of_page", lambda *args, **named: counted.wait(30) and read(*args, **named))
     monkeypatch.setattr(figures, "PAGE_SECONDS", 0.01)
     async with serving(settings) as browser:
         owner = await signed_in(browser(), database)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from study_server.admin.charts import HEIGHT, bar_chart
 from study_server.admin.progress import HOUR_MS, KEPT_MS, HourCounts, hours_left
 
@@ -20,30 +22,53 @@ def test_a_chart_has_a_common_scale_and_hides_no_value():
 
 
 class Votes:
-    """Hours in which voted pairs were handed out, in place of a database; notes from which hour on it counted."""
+    """Hours in which voted pairs were handed out, in place of a database; notes which hours were counted."""
 
     def __init__(self, hours):
-        self.hours, self.asked = hours, []
+        self.hours, self.asked, self.exclusions = hours, [], 0
 
-    def all(self, _statement, *, study, first):
-        self.asked.append((first >> 20) // HOUR_MS)
-        return [(hour, study * self.hours.count(hour)) for hour in set(self.hours) if hour >= self.asked[-1]]
+    def scalar(self, _statement, *, slug):
+        assert slug == "s"
+        return self.exclusions
+
+    def all(self, _statement, *, study, first, end):
+        asked = range((first >> 20) // HOUR_MS, (end >> 20) // HOUR_MS)
+        self.asked.append(asked)
+        return [(hour, study * self.hours.count(hour)) for hour in set(self.hours) if hour in asked]
+
+
+def read(counts, votes, at, *, study=1, seconds=math.inf):
+    first = at // HOUR_MS - 23
+    found = counts.read(votes, study=study, slug="s", first=first, now=at, seconds=seconds)
+    return {hour: n for hour, n in found.items() if n}
 
 
 def test_hours_that_are_over_are_counted_once_in_ten_minutes_and_for_one_study():
     votes, counts = Votes([80, 80, 97, 98, 99, 99, 100]), HourCounts()
-
-    def read(at, study=1):
-        found = counts.read(votes, study=study, first=at // HOUR_MS - 23, now=at)
-        return {hour: n for hour, n in found.items() if n}
-
     now = 100 * HOUR_MS
-    assert read(now) == {80: 2, 97: 1, 98: 1, 99: 2, 100: 1}
+    assert read(counts, votes, now) == {80: 2, 97: 1, 98: 1, 99: 2, 100: 1}
     votes.hours += [99, 100, 100]  # a pair of the hour before may be judged in this one
-    assert read(now + 60_000) == {80: 2, 97: 1, 98: 1, 99: 3, 100: 3}
-    assert votes.asked == [77, 99]
-    votes.hours.remove(80)  # an excluded person
-    assert read(now + KEPT_MS)[80] == 1
-    assert read(now + KEPT_MS, study=2)[80] == 2
+    votes.asked.clear()
+    assert read(counts, votes, now + 60_000) == {80: 2, 97: 1, 98: 1, 99: 3, 100: 3}
+    assert votes.asked == [range(99, 101)]
+    votes.hours.remove(80)  # a lease that ran out was judged after all
+    assert read(counts, votes, now + KEPT_MS)[80] == 1
+    assert read(counts, votes, now + KEPT_MS, study=2)[80] == 2
     votes.hours += [101]
-    assert read(101 * HOUR_MS, study=2)[101] == 2 and votes.asked == [77, 99, 77, 77, 78]
+    votes.asked.clear()
+    assert read(counts, votes, 101 * HOUR_MS, study=2)[101] == 2
+    assert votes.asked == [range(100, 102), *(range(hour, hour + 1) for hour in range(99, 77, -1))]
+
+
+def test_hours_that_are_over_are_counted_again_at_once_when_somebody_is_excluded_in_any_process():
+    votes, counts = Votes([80, 80, 97]), HourCounts()
+    assert read(counts, votes, 100 * HOUR_MS)[80] == 2
+    votes.hours.remove(80)
+    votes.exclusions += 1
+    assert read(counts, votes, 100 * HOUR_MS + 1_000)[80] == 1
+
+
+def test_a_read_without_time_counts_one_more_hour_and_the_next_one_goes_on():
+    votes, counts = Votes([97, 98, 99, 100]), HourCounts()
+    assert read(counts, votes, 100 * HOUR_MS, seconds=0) == {98: 1, 99: 1, 100: 1}
+    assert read(counts, votes, 100 * HOUR_MS, seconds=0) == {97: 1, 98: 1, 99: 1, 100: 1}
