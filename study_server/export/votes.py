@@ -205,11 +205,12 @@ def study_number(tx: Tx, slug: str) -> int:
 
 def count_stored(tx: Tx, study: int, *, rest: float = 0.0) -> StoredRows:
     """The stored rows of a study, counted range by range."""
-    counts = [0, 0, 0]
+    total = excluded = surplus = 0
     ranges = range(0, int(tx.scalar(NEWEST)), BATCH_ROWS)
     for found in with_rests((tx.one(COUNTS, study=study, after=i, last=i + BATCH_ROWS) for i in ranges), rest):
-        counts = [before + int(more) for before, more in zip(counts, found or (0, 0, 0), strict=True)]
-    return StoredRows(*counts, int(tx.scalar(SUPERSEDED, study=study)))
+        more = map(int, found or (0, 0, 0))
+        total, excluded, surplus = (sum(both) for both in zip((total, excluded, surplus), more, strict=True))
+    return StoredRows(total, excluded, surplus, int(tx.scalar(SUPERSEDED, study=study)))
 
 
 def with_rests(pieces: Iterable[T], rest: float) -> Iterator[T]:

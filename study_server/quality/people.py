@@ -153,7 +153,9 @@ def _answers(tx: Tx, study_id: int, rows: Sequence[Row]) -> dict[int, list[Count
     return found
 
 
-def _with_work(tx: Tx, study_id: int, rows: Sequence[Row], *, agreement: bool) -> list[PersonRow]:
+def _with_work(
+    tx: Tx, study_id: int, rows: Sequence[tuple[int, str, int | None, str | None]], *, agreement: bool
+) -> list[PersonRow]:
     if not rows:
         return []
     between = {"study": study_id, "low": rows[-1][0], "high": rows[0][0]}
