@@ -58,8 +58,11 @@ STATIC = PACKAGE / "static"
 # 680), three wait for each other's interpreter lock and choose the same pairs (510).
 POSTGRESQL_THREADS = 2
 CHECKPOINT_SECONDS = 2.0
-# Between two groups of votes that are sealed, for votes: a study of an older version has all of them yet to be sealed.
-SEALING_PAUSE = 0.05
+# Leases that are freed in one transaction.
+LEASES_AT_ONCE = 50
+# Between two groups of leases, or of votes that are sealed, for votes: a study of an older version has all of them yet to
+# be sealed.
+SWEEP_PAUSE = 0.05
 # Far more than machines with a time service differ.
 MUCH_MS = 2_000
 
@@ -198,9 +201,13 @@ async def _sweep(server: Server) -> None:
             log.error("leases were not swept: %s", error)
             continue
         try:
-            freed = await server.writer.run(expire_leases, None, now=now_ms())
+            freed = group = await server.writer.run(expire_leases, None, now=now_ms(), limit=LEASES_AT_ONCE)
+            while group == LEASES_AT_ONCE:
+                await asyncio.sleep(SWEEP_PAUSE)
+                group = await server.writer.run(expire_leases, None, now=now_ms(), limit=LEASES_AT_ONCE)
+                freed += group
             while await server.writer.run(seal_all, None, now=now_ms()):
-                await asyncio.sleep(SEALING_PAUSE)
+                await asyncio.sleep(SWEEP_PAUSE)
         except NotSaved:
             log.warning("leases were not swept: the database does not answer")
             continue

@@ -43,9 +43,9 @@ def free_slot(tx: Tx, assignment: Assignment) -> None:
     _free(tx, assignment.pair_id, assignment.side)
 
 
-def expire_leases(tx: Tx, *, now: int) -> int:
-    """Free what absent people hold; returns how many leases ran out."""
-    return _free_all(tx, tx.all(queries.EXPIRE_LEASES, now=now, limit=EXPIRE_AT_ONCE))
+def expire_leases(tx: Tx, *, now: int, limit: int = EXPIRE_AT_ONCE) -> int:
+    """Free what absent people hold; returns how many leases ran out, at most `limit`."""
+    return _free_all(tx, tx.all(queries.EXPIRE_LEASES, now=now, limit=limit))
 
 
 def expire_silent_holders(tx: Tx, *, study_id: int, session_id: int, now: int) -> int:

@@ -57,14 +57,15 @@ _JOINS = """
     JOIN images f ON f.id = p.first_image_id
     JOIN images g ON g.id = p.second_image_id
 """
-# The votes are chosen first, by a walk of the newest numbers, and joined afterwards.
+# The votes are chosen first, by a walk of the newest numbers that ends after `limit` of them, and joined afterwards:
+# PostgreSQL would else join and sort every vote that waits to be sealed, for each group.
 UNSEALED = Statement(f"""
     SELECT s.study_id, {_ROW} FROM (
-        SELECT w.* FROM votes w
-        WHERE w.id > :after AND NOT EXISTS (SELECT 1 FROM vote_leaves l WHERE l.vote_id = w.id)
+        SELECT w.* FROM votes w JOIN sessions n ON n.id = w.session_id
+        WHERE w.id > :after AND NOT n.preview AND NOT EXISTS (SELECT 1 FROM vote_leaves l WHERE l.vote_id = w.id)
+        ORDER BY w.id LIMIT :limit
     ) v {_JOINS}
-    WHERE NOT s.preview
-    ORDER BY v.id LIMIT :limit
+    ORDER BY v.id
 """)
 SEALED = Statement(f"""
     SELECT l.position, l.leaf, v.surplus_reason, n.excluded_ms IS NOT NULL, {_ROW}

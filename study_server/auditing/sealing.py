@@ -13,8 +13,8 @@ from study_server.auditing import queries
 from study_server.db import Tx
 from study_server.db.statements import Row
 
-#: Votes in one transaction: others wait meanwhile.
-AT_ONCE = 200
+#: Votes in one transaction: others wait meanwhile, for some ten milliseconds.
+AT_ONCE = 50
 #: PostgreSQL hands out ids before it commits; a vote that comes late has an id this much lower at most.
 LOOK_BACK = {"sqlite": 0, "postgresql": 1_000}
 
