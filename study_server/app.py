@@ -60,7 +60,7 @@ POSTGRESQL_THREADS = 2
 CHECKPOINT_SECONDS = 2.0
 # Leases that are freed in one transaction.
 LEASES_AT_ONCE = 50
-# Between two groups of leases or of votes that are sealed, for votes: of a study of an older version all are to be sealed.
+# Between two groups of leases or of votes that are sealed; those of a study of an older version all are to be.
 SWEEP_PAUSE = 0.05
 # Far more than machines with a time service differ.
 MUCH_MS = 2_000

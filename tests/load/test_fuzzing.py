@@ -70,7 +70,7 @@ async def prepare(address: str) -> dict[str, Any]:
     }
 
 
-async def export_here(database: Database, *words: str, nice: int = 0) -> None:
+async def export_here(database: Database, *words: str) -> None:
     """What an export's process does, without the seconds that a process takes to start."""
     _, _, file, _, slug = words
     await asyncio.to_thread(export_votes, database, study=slug, path=Path(file))

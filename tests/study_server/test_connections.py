@@ -32,7 +32,7 @@ PAGES = ("", "/counts", "/people", "/pairs", "/payments", "/reports", "/exports"
 def slow_work(monkeypatch):
     """Commands and changes that hold as many connections as they may, long enough to meet each other."""
 
-    async def command(database, *words, nice=0):
+    async def command(database, *words):
         held = [database.connect() for _ in range(PER_COMMAND)]
         await asyncio.sleep(0.3)
         for one in held:

@@ -67,7 +67,7 @@ async def test_votes_of_software_are_named_as_such_by_the_command_and_on_the_pag
         tx.run(Statement("UPDATE sessions SET simulated = TRUE"))
     assert "simulated: all votes are by software, not by people" in command(database, "s").output
 
-    async def at_once(database, *words, nice):
+    async def at_once(database, *words):
         return command(database, *words[2:]).output
 
     monkeypatch.setattr(figures, "run_command", at_once)
@@ -113,7 +113,7 @@ async def test_the_page_shows_the_estimate_once_it_is_there_and_asks_for_it_once
     give_votes(database, 12)
     gate, asked = asyncio.Event(), []
 
-    async def slow(database, *words, nice):
+    async def slow(database, *words):
         asked.append(words)
         await gate.wait()
         return command(database, *words[2:]).output
@@ -139,7 +139,7 @@ async def test_the_page_shows_the_estimate_once_it_is_there_and_asks_for_it_once
 async def test_what_keeps_the_estimate_from_being_made_is_said(settings, database, make_study, monkeypatch):
     make_study()
 
-    async def fails(database, *words, nice):
+    async def fails(database, *words):
         raise CommandFailed("polars is missing: pip install 'qsched[analysis]'")
 
     monkeypatch.setattr(figures, "run_command", fails)
