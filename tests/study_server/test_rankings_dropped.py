@@ -18,7 +18,7 @@ from analysis.winrates import app as winrates_app
 from qsched.cli.main import app as cli
 from qsched.records.rankings import NUMBERS, write_ranking
 from qsched.records.stopping import looks_beside, read_looks
-from study_server.admin.progress import read_counts
+from study_server.admin.counting import AnswersCount, count_at_once
 from study_server.assignment.policy import draw_places
 from study_server.auditing.evidence import write_evidence
 from study_server.auditing.preregistering import read_pairs
@@ -186,7 +186,8 @@ async def test_the_last_open_arm_is_ranked_beside_the_baseline_alone(database, s
         frozenset((BASE, SAME))
     }
     with database.snapshot() as tx:
-        counts = {(one.first, one.second): one.votes for one in read_counts(tx, 1).rows}
+        answers = count_at_once(tx, AnswersCount(find_study(tx, "s")))
+        counts = {(one.first, one.second): one.votes for one in answers.rows}
     assert counts == {(BASE, SAME): 66, (BASE, WORSE): 60, (SAME, WORSE): 60}
 
 
