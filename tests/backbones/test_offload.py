@@ -5,6 +5,8 @@ No GPU was at hand when these were written. What they cannot show is that weight
 
 from __future__ import annotations
 
+from functools import cache
+
 import accelerate
 import pytest
 import torch
@@ -33,6 +35,19 @@ def pixels(backbone) -> list[bytes]:
     return [picture.tobytes() for picture in render_batch(backbone, PROMPTS, SEEDS)]
 
 
+@pytest.fixture(scope="module")
+def plain_pixels(random_pipelines):
+    """plain_pixels("flux", "w4a4") are the pictures of a model that is not offloaded; each is made once."""
+
+    @cache
+    def made(kind: str, precision: str) -> list[bytes]:
+        plain = load_backbone(str(random_pipelines[kind]))
+        apply_precision(plain, precision)
+        return pixels(plain)
+
+    return made
+
+
 @pytest.mark.parametrize("offload", ["model", "sequential"])
 def test_offloading_on_a_cpu_is_refused(random_pipelines, offload) -> None:
     with pytest.raises(BackboneError, match=f"--offload {offload} keeps weights in the machine's memory"):
@@ -42,25 +57,21 @@ def test_offloading_on_a_cpu_is_refused(random_pipelines, offload) -> None:
 @pytest.mark.parametrize("kind", ["flux", "sdxl"])
 @pytest.mark.parametrize("precision", ["fp32", "w4a4", "w8a8", "nf4"])
 def test_an_offloaded_model_has_a_hook_on_each_component_and_makes_the_same_pictures(
-    random_pipelines, kind, precision, on_cpu
+    random_pipelines, plain_pixels, kind, precision, on_cpu
 ) -> None:
-    plain = load_backbone(str(random_pipelines[kind]))
-    apply_precision(plain, precision)
     there = load_backbone(str(random_pipelines[kind]), offload="model", later_denoiser=True)
     there.read_texts([PROMPTS])
     apply_precision(there, precision, filler=there.slot)
     hooks = {name: getattr(part, "_hf_hook", None) for name, part in there.pipeline.components.items()}
     assert isinstance(hooks[there.denoiser_name], CpuOffload) and isinstance(hooks["vae"], CpuOffload)
-    assert pixels(there) == pixels(plain)
+    assert pixels(there) == plain_pixels(kind, precision)
     assert len(there.pipeline._all_hooks) >= 2, "after the call each component can be sent back"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "w4a4", "fp8"])
 def test_a_layer_that_is_offloaded_waits_on_the_meta_device_and_the_pictures_are_the_same(
-    random_pipelines, precision, on_cpu
+    random_pipelines, plain_pixels, precision, on_cpu
 ) -> None:
-    plain = load_backbone(str(random_pipelines["flux"]))
-    apply_precision(plain, precision)
     there = load_backbone(str(random_pipelines["flux"]), offload="sequential", later_denoiser=True)
     there.read_texts([PROMPTS])
     apply_precision(there, precision, filler=there.slot)
@@ -68,7 +79,7 @@ def test_a_layer_that_is_offloaded_waits_on_the_meta_device_and_the_pictures_are
     assert len(hooked) > 10 and any(isinstance(module._hf_hook, AlignDevicesHook) for module in hooked)
     waiting = [name for name, parameter in there.denoiser.named_parameters() if parameter.is_meta]
     assert waiting, "weights are in no device's memory until their layer is called"
-    assert pixels(there) == pixels(plain)
+    assert pixels(there) == plain_pixels("flux", precision)
     assert waiting == [name for name, parameter in there.denoiser.named_parameters() if parameter.is_meta]
 
 
@@ -83,14 +94,16 @@ def test_packed_tensors_cannot_be_offloaded_layer_by_layer(random_pipelines, tmp
 
 
 @pytest.mark.parametrize("offload", ["model", "sequential"])
-def test_the_next_precision_comes_without_the_hooks_of_the_last(random_pipelines, offload, on_cpu) -> None:
+def test_the_next_precision_comes_without_the_hooks_of_the_last(
+    random_pipelines, plain_pixels, offload, on_cpu
+) -> None:
     there = load_backbone(str(random_pipelines["flux"]), offload=offload, later_denoiser=True)
     there.read_texts([PROMPTS])
     apply_precision(there, "w4a4", filler=there.slot)
     pixels(there)
     there.slot.renew()
     apply_precision(there, "fp32", filler=there.slot)
-    assert pixels(there) == pixels(load_backbone(str(random_pipelines["flux"])))
+    assert pixels(there) == plain_pixels("flux", "fp32")
 
 
 def compiled_by(monkeypatch, backend: str) -> list[type]:
@@ -107,16 +120,14 @@ def compiled_by(monkeypatch, backend: str) -> list[type]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_denoiser_is_the_one_that_runs(random_pipelines, backend, monkeypatch) -> None:
-    plain = load_backbone(str(random_pipelines["flux"]))
-    apply_precision(plain, "w4a4")
+def test_a_compiled_denoiser_is_the_one_that_runs(random_pipelines, plain_pixels, backend, monkeypatch) -> None:
     seen = compiled_by(monkeypatch, backend)
     compiled = load_backbone(str(random_pipelines["flux"]), compiled=True, later_denoiser=True)
     apply_precision(compiled, "w4a4", filler=compiled.slot)
     assert [cls.__name__ for cls in seen] == ["FluxTransformer2DModel"]
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    found, wanted = pixels(compiled), pixels(plain)
+    found, wanted = pixels(compiled), plain_pixels("flux", "w4a4")
     assert torch._dynamo.utils.counters["stats"]["calls_captured"] > 0, "dynamo traced the denoiser"
     if backend == "eager":  # the same kernels, called one by one
         assert found == wanted

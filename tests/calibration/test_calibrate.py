@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,19 @@ def run(tmp_path, objective, *, factor=FACTOR, name="journal.jsonl", settings=No
     )
 
 
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, undamaged):
+    """A finished race on the model with the planted fault, and the file of its journal; read-only."""
+    folder = tmp_path_factory.mktemp("found")
+    return run(folder, Jaq(Nearness(undamaged, kind="text"), Constant(), k=2.0)), folder / "journal.jsonl"
+
+
+@pytest.fixture(scope="module")
+def unneeded(tmp_path_factory, undamaged):
+    """What the same race finds on a model without a fault; read-only."""
+    return run(tmp_path_factory.mktemp("no"), Jaq(Nearness(undamaged, kind="text"), Constant(), k=2.0), factor=1.0)
+
+
 @pytest.mark.parametrize("strategy", ["race", "grid", "coarse-to-fine"])
 def test_a_planted_factor_is_given_back_on_the_right_axis(tmp_path, nearness, strategy):
     result = run(tmp_path, nearness, settings=CalibrationSettings(strategy=strategy, size=5))
@@ -67,8 +82,8 @@ def test_jaq_decides_and_not_its_text_term(tmp_path, undamaged):
     assert result.qsched.found.model[0] == pytest.approx(1.1, abs=0.02)
 
 
-def test_an_undamaged_model_falls_back_to_the_stock_scheduler_unless_forced(tmp_path, nearness):
-    result = run(tmp_path, nearness, factor=1.0)
+def test_an_undamaged_model_falls_back_to_the_stock_scheduler_unless_forced(tmp_path, unneeded):
+    result = unneeded
     assert result.qsched.found == Coefficients.constant() and result.qsched.verdict == "not found"
     assert result.qsched.coefficients == Coefficients.constant() and result.check_nfe == 0
     luck = Jaq(_Lucky(), Constant())
@@ -109,8 +124,9 @@ def test_every_picture_of_every_batch_is_scored(tmp_path, undamaged):
     assert scorer.seen == result.pictures + 2 * 3
 
 
-def test_the_same_seed_gives_the_same_result_and_the_journal_spares_the_work(tmp_path, nearness):
-    first = run(tmp_path, nearness)
+def test_the_same_seed_gives_the_same_result_and_the_journal_spares_the_work(tmp_path, nearness, found):
+    first, journal = found
+    shutil.copy(journal, tmp_path)
     again = run(tmp_path, nearness)
     fresh = run(tmp_path, nearness, name="other.jsonl")
     assert again.qsched.found == first.qsched.found == fresh.qsched.found
@@ -118,8 +134,8 @@ def test_the_same_seed_gives_the_same_result_and_the_journal_spares_the_work(tmp
     assert (tmp_path / "other.jsonl").read_text().count("\n") == (tmp_path / "journal.jsonl").read_text().count("\n")
 
 
-def test_the_control_uses_the_undamaged_model(tmp_path, nearness):
-    result = with_control(run(tmp_path, nearness), random_flux(), nearness)
+def test_the_control_uses_the_undamaged_model(nearness, found):
+    result = with_control(found[0], random_flux(), nearness)
     assert result.qsched.control is not None
     assert result.qsched.control.gain().high < 0, "coefficients that repair a fault harm a model without it"
     assert [example.gain for example in result.examples] == sorted((e.gain for e in result.examples), reverse=True)
@@ -147,15 +163,15 @@ def test_a_scorer_that_fails_ends_the_search_with_the_prompt_and_the_candidate(t
         run(tmp_path, Jaq(Strict(missing, kind="text"), Constant()))
 
 
-def test_a_journal_of_another_calibration_is_refused(tmp_path, nearness):
-    run(tmp_path, nearness)
+def test_a_journal_of_another_calibration_is_refused(tmp_path, nearness, found):
+    shutil.copy(found[1], tmp_path)
     with pytest.raises(CalibrationError, match=r"another calibration .other model, seed"):
         run(tmp_path, nearness, factor=0.5, settings=CalibrationSettings(strategy="race", size=5, seed=1))
 
 
-def test_a_half_written_last_line_is_measured_again(tmp_path, nearness):
-    first = run(tmp_path, nearness)
-    path = tmp_path / "journal.jsonl"
+def test_a_half_written_last_line_is_measured_again(tmp_path, nearness, found):
+    first, journal = found
+    path = Path(shutil.copy(journal, tmp_path))
     path.write_bytes(path.read_bytes()[:-20])
     assert run(tmp_path, nearness).qsched.found == first.qsched.found
     for line in path.read_text().splitlines():
@@ -202,9 +218,9 @@ def heldout_of(gains: list[float]) -> StockComparison:
     return StockComparison(PromptScores({"jaq": (0.0,) * len(gains)}), PromptScores({"jaq": tuple(gains)}))
 
 
-def test_harm_is_called_harm(tmp_path, nearness):
+def test_harm_is_called_harm(found):
     """-0.0642 [-0.1215, -0.0069] was headed "No gain"."""
-    result = run(tmp_path, nearness)
+    result, _ = found
     harmed = replace(result.qsched, heldout=heldout_of([-0.2, -0.3, -0.25]), verdict="harm")
     assert harmed.by_objective == "harm" == verdict_of("harm") and verdict_of("harm", force=True) == "forced"
     assert shown_by(heldout_of([-0.2, 0.3, 0.1]).gain()) == "no gain" == verdict_of("no gain")
@@ -215,9 +231,9 @@ def test_harm_is_called_harm(tmp_path, nearness):
     assert forced.heading == "Q-Sched: harm, kept by force."
 
 
-def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(tmp_path, nearness):
+def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(nearness, unneeded):
     """After a search that found nothing the page gave an interval of width zero, and drew a star on (1, 1)."""
-    result = run(tmp_path, nearness, factor=1.0)
+    result = unneeded
     record = build_record(result, nearness, backbone="b", precision="w4a4", arm={})
     assert record["gain"]["heldout"] is None and record["gain"]["calibration"] is None
     assert record["verdict"] == "not found"

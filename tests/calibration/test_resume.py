@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,7 @@ class Hill:
         return SimpleNamespace(tc=values, iq=values, jaq=values)
 
     @staticmethod
+    @cache
     def _value(prompt_id: str, c: Coefficients) -> float:
         model, sample = c.model[0], c.sample[0]
         noise = np.random.default_rng(zlib.crc32(f"{prompt_id} {model:.6f} {sample:.6f}".encode())).normal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -24,13 +25,28 @@ def run(*command, **options):
     return done.stdout
 
 
+def made_once(tmp_path_factory, name, make):
+    """The folder `name`, filled by make(folder) in the first test process that asks for it, and used by all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_name(f"{name}.made").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        if not os.fstat(made.fileno()).st_size:  # asked for after the wait
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed build left
+            make(folder)
+            made.write("whole")
+    return folder
+
+
+def build(folder):
+    run(UV, "build", "--python", sys.executable, "--out-dir", folder, ROOT)
+    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, TINY_MODELS)
+
+
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory):
     """A folder with the sdist, the wheel that is built from it, and the wheel of the tiny models."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(UV, "build", "--python", sys.executable, "--out-dir", folder, ROOT)
-    run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", folder, TINY_MODELS)
-    return folder
+    return made_once(tmp_path_factory, "dist", build)
 
 
 @pytest.fixture(scope="session")
@@ -42,17 +58,15 @@ def wheel(dist):
 @pytest.fixture(scope="session")
 def install(dist, wheel, tmp_path_factory):
     """install("server") is the python of an environment with nothing but qsched[server]."""
-    made = {}
 
     def python_with(extra):
-        if extra not in made:
-            python = tmp_path_factory.mktemp(extra or "bare") / "env" / "bin" / "python"
-            run(UV, "venv", "--python", sys.executable, python.parents[1])
+        def fill(folder):
+            run(UV, "venv", "--python", sys.executable, folder)
             wanted = f"qsched[{extra}] @ file://{wheel}" if extra else f"qsched @ file://{wheel}"
             limits = ("--constraint", ROOT / "constraints.txt", "--find-links", dist)
-            run(UV, "pip", "install", "--python", python, *limits, wanted)
-            made[extra] = python
-        return made[extra]
+            run(UV, "pip", "install", "--python", folder / "bin" / "python", *limits, wanted)
+
+        return made_once(tmp_path_factory, f"env-{extra or 'bare'}", fill) / "bin" / "python"
 
     return python_with
 
