@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from qsched.calibration.calibrate import CalibrationResult, calibrate
@@ -36,7 +35,3 @@ def search(journal: Path, *, die_after: int | None = None) -> tuple[CalibrationR
         on_progress=count,
     )
     return result, scorer.seen
-
-
-if __name__ == "__main__":
-    search(Path(sys.argv[1]), die_after=int(sys.argv[2]))

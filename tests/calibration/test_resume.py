@@ -199,7 +199,7 @@ def test_a_resumed_search_of_a_quantized_model_measures_the_same_values(tmp_path
             Jaq(*scorers),
             prompts[:5],
             prompts[5:7],
-            CalibrationSettings(strategy="grid", size=2, batch_rows=4),
+            CalibrationSettings(strategy="grid", vary="model", size=2, batch_rows=4),
             journal=tmp_path / name,
             identity={},
         )

