@@ -52,14 +52,13 @@ from qsched.scoring import Jaq, load_scorer
 from qsched.tiny import prompts_path
 
 MODELS = ("tiny-sdxl", "tiny-flux")
-PRECISIONS = ("svdquant", "nvfp4", "w4a4-channel", "w4a4", "w3a8")
 # The candidates of each method; "last step" is the best of those without it with another pair for the last step.
 METHODS = {
     "Q-Sched": ("stock", "scalars", "last step"),
     "qsched-bias": ("stock", "bias", "bias and scalars", "bias, last step"),
 }
 PIECE, N_HELDOUT, GRID = 25, 200, 9
-MAIN = ("w3a8", "w4a4", "w4a4-channel")
+MAIN, STRONG = ("w3a8", "w4a4", "w4a4-channel"), ("nvfp4", "svdquant")
 # The best pairs that are known: of the released scripts' 50x50 grid (benchmarks/calibration.py, 187,600 NFE), and of
 # races of 2,500 NFE (docs/calibration.md). On tiny-flux W3A8 the race found nothing better than (1, 1).
 SCRIPTS_GRID = {
@@ -95,20 +94,20 @@ def plan() -> Iterator[tuple[str, Cell, int]]:
             yield "fit", cell, 0
             yield from (("held", cell, start) for start in range(first, last, PIECE))
 
-    strong = tuple(precision for precision in PRECISIONS if precision not in MAIN)
     missed = [Cell("tiny-flux", "w4a4", 4, seed) for seed in (0, 1)]  # where a grid found what the fits had missed
     main = list(dict.fromkeys([*missed, *(cell for seed in (0, 1) for cell in cells(MAIN, 4, seed))]))
-    kinds = ((1, MAIN), (4, strong), (1, strong))
-    others = [cell for seed in (0, 1) for steps, some in kinds for cell in cells(some, steps, seed)]
+    one_step = [cell for seed in (0, 1) for cell in cells(MAIN, 1, seed)]
+    strong = [cell for seed in (0, 1) for steps in (4, 1) for cell in cells(STRONG, steps, seed)]
     yield from held(missed, 0, 100)
     yield from held(main, 0, 50)
-    yield from held(others, 0, 50)
-    yield from held(main, 50, N_HELDOUT)
-    for precision, steps in (("w4a4-channel", 4), ("w3a8", 1), ("w4a4", 1), ("nvfp4", 4), ("svdquant", 4)):
+    yield from held([*one_step, *strong], 0, 50)
+    for precision, steps in (("w4a4-channel", 4), ("w3a8", 1), ("w4a4", 1)):
         for cell in cells((precision,), steps, 0):
             yield "grid", cell, 0
             yield from held([cell], 0, 50)
-    yield from held(others, 50, N_HELDOUT)
+    yield from held(main, 50, N_HELDOUT)
+    yield from held(one_step, 50, N_HELDOUT)
+    yield from held(strong, 50, 100)  # there is nothing to repair: intervals are narrow
 
 
 class Bench:

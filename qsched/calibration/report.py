@@ -64,7 +64,7 @@ def render_report(result: CalibrationResult, record: dict[str, Any]) -> str:
         gains_figure=Figure(gains_figure(result), _gains_caption(result)) if judged else None,
         candidates=_candidate_table(record) if searched else None,
         equals=_equals_words(result) if searched else "",
-        linear=linear_words(result),
+        linear=linear_words(result.fits),
         fits=_fit_table(result),
         notes=() if result.closed_form is None else result.closed_form.notes,
         edge=edge_words(result),

@@ -13,6 +13,7 @@ from qsched.calibration.closed_form import ClosedForm
 from qsched.calibration.compare import PromptScores, StockComparison
 from qsched.calibration.early import EarlyRound
 from qsched.calibration.families import CoefficientFamily, Point
+from qsched.calibration.least_squares import Fit
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.surface import Surface
 from qsched.generation import Prompt
@@ -129,6 +130,11 @@ class CalibrationResult:
     def found_point(self) -> Point | None:
         """The place of Q-Sched's best candidate on the axes of the family; None for a closed-form search."""
         return None if self.closed_form is not None else self.family.point_of(self.qsched.found)
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """The fits of a closed-form search; none of another."""
+        return () if self.closed_form is None else tuple(self.closed_form.fits.values())
 
     @property
     def at_the_edge(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qsched.calibration.least_squares import LEAST_SHARE
+from qsched.calibration.least_squares import LEAST_SHARE, Fit
 from qsched.calibration.result import CalibrationResult, MethodOutcome
 
 NAMES = {"qsched": "Q-Sched", "qsched-bias": "qsched-bias"}
@@ -111,15 +112,18 @@ def between_words(result: CalibrationResult) -> str:
     return f"qsched-bias over {other}: {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] JAQ; {gain.counts()}"
 
 
-def linear_words(result: CalibrationResult) -> str:
+def linear_words(fits: Iterable[Fit]) -> str:
     """How much of the error of a step is linear at all; empty without a fit."""
-    if result.closed_form is None or not result.closed_form.fits:
+    share = max((share for fit in fits for shares in fit.shares.values() for share in shares), default=None)
+    if share is None:
         return ""
-    share = max(max(shares) for fit in result.closed_form.fits.values() for shares in fit.shares.values())
-    start = f"Of the squared error of a step, at most {100 * share:.0f} % is linear (held out)"
-    if share < LEAST_SHARE:
-        return f"{start}: there is hardly anything that a scheduler could repair."
-    return f"{start}; only that much can be repaired by a scheduler."
+    start = f"Of the squared error of a step, at most {100 * share:.1f} % is linear (held out)"
+    if round(share, 3) < LEAST_SHARE:  # as it is printed
+        return (
+            f"{start}: there is hardly anything that coefficients could repair. The search of the last step by JAQ may "
+            "still find pictures that the objective likes better."
+        )
+    return f"{start}; coefficients can repair no more of it."
 
 
 def control_words(outcome: MethodOutcome) -> str:

@@ -278,7 +278,7 @@ def _report(done: CalibrationFiles) -> None:
             control = outcome.control.gain()
             name = f"{NAMES[outcome.method]} on full precision"
             typer.echo(f"{name}: {control.mean:+.4f} [{control.low:+.4f}, {control.high:+.4f}]")
-    for words in (between_words(result), linear_words(result), edge_words(result)):
+    for words in (between_words(result), linear_words(result.fits), edge_words(result)):
         if words:
             typer.echo(words)
     for note in result.closed_form.notes if result.closed_form else ():
@@ -324,18 +324,15 @@ def _report_preview(request: CalibrationRequest) -> None:
 
 
 def _report_probe(request: CalibrationRequest) -> None:
-    from qsched.calibration.least_squares import FORMS, LEAST_SHARE
+    from qsched.calibration.least_squares import FORMS
     from qsched.calibration.preview import probe_calibration
+    from qsched.calibration.words import linear_words
 
     fit = probe_calibration(request)
     typer.echo("share of each step's squared error that is linear, on prompts that were not fitted (negative: none)")
     typer.echo("step  error   " + "   ".join(FORMS))
     for number, step in enumerate(fit.steps):
         shares = [fit.shares[form][number] for form in FORMS if number < len(fit.shares[form])]
-        cells = [f"{round(100 * share)} %".rjust(len(form)) for form, share in zip(FORMS, shares, strict=False)]
+        cells = [f"{100 * share:.1f} %".rjust(len(form)) for form, share in zip(FORMS, shares, strict=False)]
         typer.echo(f"{number + 1:>4}  {100 * step.error:4.1f} %  " + "   ".join(cells))
-    most = max(max(shares) for shares in fit.shares.values())
-    if most < LEAST_SHARE:
-        typer.secho("under 10 % everywhere: there is nothing linear to repair", fg=typer.colors.YELLOW)
-    else:
-        typer.echo(f"up to {100 * most:.0f} %: run the calibration to see whether the pictures gain from it")
+    typer.echo(linear_words([fit]))

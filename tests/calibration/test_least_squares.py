@@ -15,11 +15,20 @@ from qsched.calibration.closed_form import LABELS, LAST_STEP, planned_closed_for
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget, Evaluator
 from qsched.calibration.last_step import MOST
-from qsched.calibration.least_squares import FORMS, fit_steps, full_run, heldout_share, left_over, solve
+from qsched.calibration.least_squares import (
+    FORMS,
+    Fit,
+    fit_steps,
+    full_run,
+    heldout_share,
+    left_over,
+    solve,
+)
 from qsched.calibration.record import build_record
 from qsched.calibration.report import render_report
 from qsched.calibration.settings import CalibrationSettings
 from qsched.calibration.trajectory import TrajectoryRenderer
+from qsched.calibration.words import linear_words
 from qsched.generation import image_seed
 from qsched.scheduling import Coefficients, read_coefficients
 from qsched.scheduling.persist import UnsupportedSchedulerError
@@ -255,3 +264,12 @@ def test_without_a_full_precision_run_the_strategy_is_refused(tmp_path, nearness
             journal=tmp_path / "j",
             identity={},
         )
+
+
+@pytest.mark.parametrize(
+    ("share", "says"), [(0.0994, "hardly anything"), (0.0996, "10.0 % is linear (held out); coef")]
+)
+def test_the_share_of_a_step_that_is_linear_in_words(share, says) -> None:
+    fit = Fit("bias", (), {"scalars": (-0.01, share), "bias": (0.02, 0.03)})
+    assert says in linear_words([fit])
+    assert linear_words([]) == ""
