@@ -58,7 +58,8 @@ def ship(model: str, precisions: tuple[str, ...], *, work: Path, n_prompts: int 
 
 def shipped_entry(record: dict[str, Any]) -> dict[str, Any]:
     """The record without its per-image values and its list of candidates: means, gains and provenance stay."""
-    entry = {name: value for name, value in record.items() if name not in ("heldout", "full_precision_control")}
+    left_out = ("heldout", "full_precision_control", "candidates")
+    entry = {name: value for name, value in record.items() if name not in left_out}
     for name in ("heldout", "full_precision_control"):
         if record.get(name) is not None:
             entry[name] = {
