@@ -4,8 +4,8 @@ A study that has a million votes, and 1,000 annotators who think for 5 s, on SQL
 page stays open for its news and others are opened every half second, exports of all votes follow each other, and
 thousands of events wait for a receiver that answers late and with an error, and for one that never answers. Afterwards
 every acknowledged vote must be stored once, and no event be gone; and one export is made alone, for its processor time
-and memory. `--folder F --prepare` only makes the databases, so that the measurement itself is short. Writes
-benchmarks/results/server_owner.json.
+and memory. `--folder F --prepare` only makes the databases, so that the measurement itself is short. Writes a list of
+runs per database to benchmarks/results/server_owner.json.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--folder", type=Path, help="keeps the databases; default: a temporary folder")
     parser.add_argument("--prepare", action="store_true", help="make the databases in --folder and stop")
+    parser.add_argument("--add", action="store_true", help="add the runs to those that --out has already")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "server_owner.json")
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": machine(*PACKAGES), "votes stored before": options.votes}
+    earlier = json.loads(options.out.read_text(encoding="utf-8")) if options.add and options.out.exists() else {}
     with tempfile.TemporaryDirectory(prefix="qsched-owner-") as temporary:
         folder = options.folder or Path(temporary)
         for kind in options.databases.split(","):
@@ -72,8 +74,10 @@ def main() -> None:
                     prepare(url, place, options.votes)
                     (place / "filled").touch()
                 if not options.prepare:
-                    results[kind] = asyncio.run(measure(kind, url, place, options))
+                    results[kind] = [asyncio.run(measure(kind, url, place, options))]
     if not options.prepare:
+        for kind in ("sqlite", "postgresql"):
+            results[kind] = [*earlier.get(kind, []), *results.get(kind, [])]
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(f"written to {options.out}")
 
