@@ -39,9 +39,9 @@ PAGE_SECONDS = 0.15
 AGREEMENT_SECONDS = 600.0
 # Of the votes of earlier hours, one read of a study's progress counts what it can in this time.
 HOURS_SECONDS = 0.04
-# Between two steps of a count nothing is read for this many times as long as the step took.
-REST = 2.0
-# After a count with its rests, for so many times as long: a million votes are counted about once in half a minute.
+# Between two steps of a count nothing is read for as long as the step took, times this.
+REST = 1.0
+# After a count, which was rests for half of its time, nothing is counted for so many times as long.
 COUNT_REST = 3.0
 # An estimate is a process of its own that reads every vote.
 ESTIMATE_SECONDS = 60.0

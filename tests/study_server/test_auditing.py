@@ -148,7 +148,8 @@ async def test_what_comes_after_a_published_seal_cannot_change_what_was_before(
         tx.command("UPDATE vote_chains SET length = 0")
         salt = tx.command("SELECT salt FROM vote_chains").fetchone()[0]
         tx.command(f"UPDATE vote_chains SET head = '{chain_start(salt)}'")
-        seal_all(tx, now=now_ms())
+        while seal_all(tx, now=now_ms()):
+            pass
     write_evidence(database, study="s", folder=tmp_path / "anew")
     assert run_audit(tmp_path / "anew")[0] == 3, "in itself it is consistent"
     code, said = run_audit(tmp_path / "anew", "--seals", str(tmp_path / "seals.json"))
@@ -360,3 +361,20 @@ def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path)
     assert problems({**rule, "level": 0.01}) == ["the rule in votes.looks.json is not that of the design"]
     pairs.append({"pool": "task", "first_arm": "a", "second_arm": "c"})
     assert problems(rule) == ["votes.looks.json is not about the 2 arms of the task pairs and the question 'q'"]
+
+
+async def test_the_votes_of_previews_keep_no_vote_from_being_sealed(settings, database, make_study, monkeypatch):
+    make_study()
+    monkeypatch.setattr(sealing, "AT_ONCE", 2)
+    async with serving(settings) as browser:
+        await (await Visitor(browser()).enter()).vote_all(limit=4)
+        with database.transaction() as tx:
+            tx.command("UPDATE sessions SET preview = TRUE")
+            tx.command("DELETE FROM vote_leaves")
+        await (await Visitor(browser()).enter()).vote_all(limit=3)
+    with database.transaction() as tx:
+        while seal_all(tx, now=now_ms()):
+            pass
+    sealed = query(database, "SELECT vote_id FROM vote_leaves ORDER BY position")
+    of_people = query(database, "SELECT v.id FROM votes v JOIN sessions s ON s.id = v.session_id WHERE NOT s.preview")
+    assert sorted(sealed) == sorted(of_people) and len(sealed) == 3
