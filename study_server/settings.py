@@ -31,7 +31,6 @@ class ServerSettings(BaseModel):
     secret_key: SecretStr
     allow_simulated: bool = False
     secure_cookies: bool = False
-    list_studies: bool = True
     accel_prefix: str | None = Field(default=None, description="X-Accel-Redirect location of the image folder")
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     requests_per_second: float = Field(default=20.0, gt=0, description="sustained API calls of one session")

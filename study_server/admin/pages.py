@@ -153,12 +153,13 @@ class ExportsPage:
 
 @dataclass(frozen=True, slots=True)
 class SettingItem:
-    """A setting that a form offers; `name` is its key in study.yaml."""
+    """A setting that a form offers; `name` is its key in study.yaml. With `choices` it has one of them."""
 
     name: str
     words: str
     long: bool
     value: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

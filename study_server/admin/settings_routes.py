@@ -31,6 +31,7 @@ MOST_LINKS = 200
 # The settings that a form offers: name in study.yaml, words, and whether it is a long text.
 EDITABLE = (
     ("title", "Title", False),
+    ("listed", "On the server's list of studies at / (open links alone)", False),
     ("consent.text", "Consent text (needs a new version)", True),
     ("consent.version", "Consent version", False),
     ("consent.contact", "Contact", False),
@@ -73,7 +74,9 @@ async def change(slug: str, act: Act) -> Response:
             target = changed
             for section in sections:
                 target = target[section]
-            target[key] = value or None
+            if item.choices and value not in item.choices:
+                raise BadRequest(f"{item.name} is {value!r}; it must be {' or '.join(item.choices)}")
+            target[key] = value == "yes" if item.choices else value or None
     try:
         design = StudyDesign.model_validate(changed)
     except ValidationError as error:
@@ -125,5 +128,7 @@ def _items(design: StudyDesign) -> Iterator[SettingItem]:
         if isinstance(value, dict):
             for code, text in value.items():
                 yield SettingItem(f"{name}.{code}", f"{words}, in {code}", long, text)
+        elif isinstance(value, bool):
+            yield SettingItem(name, words, long, "yes" if value else "no", choices=("yes", "no"))
         else:
             yield SettingItem(name, words, long, "" if value is None else str(value))

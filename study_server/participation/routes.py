@@ -32,7 +32,7 @@ from study_server.participation.pages import (
     ThanksPage,
 )
 from study_server.participation.schemas import ScreeningBody, ScreeningProblem, ScreeningResult
-from study_server.studies.cache import STUDIES
+from study_server.studies.cache import listed_studies
 from study_server.studies.panels import panel_of
 from study_server.studies.study import Study
 from study_server.web.bodies import read_form
@@ -54,10 +54,10 @@ calls = APIRouter(responses=ERRORS, route_class=SessionRoute)
 
 @router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
-    """The studies of this server, if the owner lets them be listed."""
+    """The studies of this server that their owners let be listed."""
     server = server_of(request)
-    rows = await server.reader.run(lambda tx: tx.all(STUDIES)) if server.settings.list_studies else []
-    studies = tuple(StudyItem(slug, title, status == "open") for slug, title, status in rows)
+    listed = await server.reader.run(listed_studies)
+    studies = tuple(StudyItem(one.slug, one.title, one.status == "open") for one in listed)
     return server.pages.render(request, IndexPage(studies))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ GROUPS = Statement("""
     FROM comparisons c JOIN pairs p ON p.comparison_id = c.id AND p.pool = 'task' AND p.disabled = FALSE
     WHERE c.study_id = :study GROUP BY c.id, c.first_arm, c.second_arm ORDER BY c.id
 """)
-STUDIES = Statement("SELECT slug, title, status FROM studies WHERE status <> 'importing' ORDER BY id")
+STUDIES = Statement("SELECT slug, title, status, design FROM studies WHERE status <> 'importing' ORDER BY id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,26 @@ class _Known:
     study: Study
     status: str
     stored: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedStudy:
+    """A study on the server's public list."""
+
+    slug: str
+    title: str
+    status: str
+
+
+def listed_studies(tx: Tx) -> list[ListedStudy]:
+    """The studies at `/`: those that want to be there and that everybody with the link may take part in."""
+    found = []
+    for slug, title, status, stored in tx.all(STUDIES):
+        # Not read as a StudyDesign: one that cannot be read must not hide the others.
+        design = json.loads(stored)
+        if design.get("listed", True) and design.get("platform", {}).get("name", "open") == "open":
+            found.append(ListedStudy(slug, title, status))
+    return found
 
 
 class StudyCache:

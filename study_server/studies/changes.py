@@ -9,7 +9,7 @@ from study_server.studies.design import StudyDesign
 
 #: Keys whose change leaves the meaning of votes as it is.
 HARMLESS = frozenset(
-    ("title", "consent", "pay", "seconds_per_vote", "platform", "languages", "max_minutes", "lease_seconds")
+    ("title", "consent", "pay", "seconds_per_vote", "platform", "listed", "languages", "max_minutes", "lease_seconds")
 )
 #: Keys that may grow: a pair or a study then gets more votes.
 MAY_GROW = frozenset(("votes_per_pair", "votes_total"))

@@ -160,6 +160,7 @@ class StudyDesign(DesignSection):
     consent: Consent = Consent()
     demographics: tuple[DemographicQuestion, ...] = ()
     platform: Platform = Platform()
+    listed: bool = Field(default=True, description="on the server's public list of studies, if its platform is open")
     pay: Pay | None = None
     seconds_per_vote: float = Field(default=8.0, gt=0, description="for the estimate of time and cost")
     languages: tuple[Language, ...] = ("en",)
