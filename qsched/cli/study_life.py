@@ -12,7 +12,7 @@ import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
-from qsched.command_line import JSON_OPTION, gave_json
+from qsched.command_line import JSON_OPTION, counted, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def update(
         changes = owner.update(design.slug, design.model_dump(mode="json"), set_id=set_id).changes
     for change in changes:
         typer.echo(f"  {change.key}: {change.before} -> {change.after}")
-    typer.echo(f"study {design.slug}: " + (f"{len(changes)} keys changed" if changes else "nothing differs"))
+    typer.echo(f"study {design.slug}: " + (f"{counted(len(changes), 'key')} changed" if changes else "nothing differs"))
 
 
 def history(slug: str = SLUG, db: str | None = DB, server: str | None = SERVER, json_file: Path | None = JSON) -> None:

@@ -115,7 +115,10 @@ def _left_out(before: StudyDesign, after: StudyDesign) -> str | None:
 
 
 def _differing(old: Any, new: Any) -> tuple[Any, Any]:
-    """Of two maps only the keys that differ."""
+    """Of two maps only the keys that differ, of two lists as long as each other only the items."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        items = [_differing(one, other) for one, other in zip(old, new, strict=True) if one != other]
+        return [one for one, _ in items], [other for _, other in items]
     if not isinstance(old, dict) or not isinstance(new, dict):
         return old, new
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]

@@ -293,6 +293,19 @@ def test_arms_that_no_comparison_joins_and_a_study_that_is_too_small_are_named()
     assert any(warning.startswith("only 6 people") for warning in warnings)
 
 
+def test_a_pair_with_several_questions_is_not_priced_as_one_without_a_word():
+    arms = ("a", "b")
+    three = [{"id": name, "text": f"Which is {name}?"} for name in ("better", "sharper", "nearer")]
+    for values, said in (
+        ({"questions": three}, True),
+        ({"questions": three, "seconds_per_vote": 20}, False),
+        ({}, False),
+    ):
+        plan = design(**values)
+        warnings = estimate_study(plan, plan_pairs(plan, arms=arms, images=images_of(100, arms))).warnings
+        assert any("8 s for a pair with 3 questions" in warning for warning in warnings) is said
+
+
 def test_the_check_says_what_it_rests_on(tmp_path, small_image_set):
     from typer.testing import CliRunner
 

@@ -117,3 +117,14 @@ def test_a_default_that_changed_since_the_study_was_made_is_named_with_its_old_v
         update_study(
             database, StudyDesign.model_validate({**named, "stopping": {**rule, "level": 0.01}}), set_id=SET_ID
         )
+
+
+def test_a_change_deep_in_a_list_is_shown_and_not_cut_off():
+    asked = [
+        {"id": name, "text": f"Which picture of the two is {name}, do you think?"} for name in ("better", "sharper")
+    ]
+    changed = [asked[0], {**asked[1], "text": "Which is sharper?"}]
+    before, after = (StudyDesign(slug="s", title="T", images="set", questions=one) for one in (asked, changed))
+    (change,) = design_changes(before, after)
+    assert (change.key, change.after) == ("questions", "[{'text': 'Which is sharper?'}]")
+    assert change.before.startswith("[{'text': 'Which picture of the two is sharper")
