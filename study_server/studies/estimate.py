@@ -142,8 +142,8 @@ def _warnings(
             warnings.append(f"only {size} {name}: with fewer than {FEW} the report's intervals are rough")
     if len(design.questions) > 1 and design.seconds_per_vote == StudyDesign.model_fields["seconds_per_vote"].default:
         warnings.append(
-            f"time and pay assume {design.seconds_per_vote:g} s for a pair with {len(design.questions)} questions, which is "
-            "the default for one: take a preview (qsched study preview), and set seconds_per_vote to what it takes"
+            f"time and pay assume {design.seconds_per_vote:g} s for a pair with {len(design.questions)} questions, "
+            "which is the default for one: try it (qsched study preview), and set seconds_per_vote to what it takes"
         )
     if design.max_minutes is not None and minutes > design.max_minutes:
         warnings.append(f"a session takes longer than max_minutes: {design.max_minutes}; lower pairs_per_annotator")
