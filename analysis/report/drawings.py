@@ -12,8 +12,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.report.kit.fonts import Fonts, quiet_fonts
+from analysis.report.kit.recording import RecordedFigure
 from analysis.report.kit.section import DrawnFigure, Section
-from analysis.report.kit.style import CSS_VARIABLES, PNG_DPI, RC, Draft, freeze, lay_out
+from analysis.report.kit.style import CSS_VARIABLES, PNG_DPI, RC, Draft, lay_out
 from analysis.report.settings import Format
 
 #: Figures by the anchor of their section.
@@ -29,12 +30,9 @@ def draw_all(sections: tuple[Section, ...], *, fonts: Fonts, formats: tuple[Form
 def finish(draft: Draft, formats: tuple[Format, ...]) -> DrawnFigure:
     """Turn `draft` into bytes. The same draft gives the same bytes: no date, and ids come from a fixed salt."""
     lay_out(draft.figure)
-    files: dict[str, bytes] = {}
-    if "png" in formats:  # first, while all texts have been measured at its resolution
-        files["png"] = _saved(draft.figure, "png")
-        freeze(draft.figure)
-    svg = _saved(draft.figure, "svg")
-    files |= {fmt: svg if fmt == "svg" else _saved(draft.figure, fmt) for fmt in formats if fmt != "png"}
+    recorded = RecordedFigure(draft.figure)
+    svg = _saved(recorded, "svg")
+    files = {fmt: svg if fmt == "svg" else _saved(recorded, fmt) for fmt in formats}
     inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)
     return DrawnFigure(
         name=draft.name,

@@ -15,11 +15,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.report.kit.fonts import BASE
+from analysis.report.kit.recording import RecordingCanvas
 
 INK = "#1f2328"
 MUTED = "#59636e"
@@ -97,7 +97,7 @@ class Draft:
 def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure; `matplotlib.rc_context(RC)` must be in force (`drawings.draw_all` enters it once)."""
     figure = Figure(figsize=(width_in, height_in))
-    FigureCanvasAgg(figure)
+    RecordingCanvas(figure)
     return figure
 
 
@@ -107,15 +107,6 @@ def lay_out(figure: Figure) -> None:
         if not axis.get_label().get_text():
             axis.set_label_coords(0, 0)  # or the place of a label without words is looked for in every drawing
     ConstrainedLayoutEngine(h_pad=PADDING, w_pad=PADDING).execute(figure)
-
-
-def freeze(figure: Figure) -> None:
-    """Keep the labels of a drawn figure where they are: the next drawing would measure all ticks again."""
-    for axis in _all_axis(figure):
-        label = axis.get_label()
-        if label.get_text():
-            place = label.get_transform().transform(label.get_position())
-            axis.set_label_coords(*axis.axes.transAxes.inverted().transform(place))
 
 
 def _all_axis(figure: Figure) -> Iterator[Axis]:
