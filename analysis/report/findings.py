@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -292,7 +293,13 @@ def estimate_of(counts: VoteCounts, settings: EstimateSettings) -> tuple[Existen
 def used_versions() -> dict[str, str]:
     """Versions of everything that can change a number or a byte of the report."""
     packages = ("numpy", "scipy", "polars", "matplotlib", "jinja2")
-    return {"qsched": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"qsched": __version__, "python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    """Of a package that is imported; its metadata, which take ten times as long, where it does not say."""
+    module = sys.modules.get(package)
+    return version(package) if module is None or package == "jinja2" else str(module.__version__)
 
 
 def _distinct(votes: VotesTable, column: str) -> int | None:

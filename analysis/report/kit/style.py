@@ -7,13 +7,14 @@ numbers anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -30,6 +31,7 @@ ORANGE = "#b84a00"
 PALE = "#9cc4e8"
 MOST_ARMS = 40  # rows of a figure, cells of the matrix: more cannot be read
 PADDING = 0.07  # inches between the parts of a figure
+ROW_GAP = 3.5  # points between the axes and the names of its rows
 PNG_DPI = 200
 CELL_INK = "#101418"  # text on a coloured cell: the cell keeps its colour in dark mode, so this text does too
 
@@ -99,6 +101,14 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     figure = Figure(figsize=(width_in, height_in))
     RecordingCanvas(figure)
     return figure
+
+
+def name_rows(axes: Axes, places: Iterable[float], names: Iterable[str], *, size: float = 8.5) -> None:
+    """Write `names` left of the axes at `places` in y, where the labels of ticks would be: a tick has five artists."""
+    axes.set_yticks([])
+    placed, vertical, horizontal = axes.get_yaxis_text1_transform(ROW_GAP)
+    for place, name in zip(places, names, strict=True):
+        axes.text(0, place, name, transform=placed, va=vertical, ha=horizontal, fontsize=size)
 
 
 def lay_out(figure: Figure) -> None:

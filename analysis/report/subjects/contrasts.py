@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import LATEX_ROWS, ROWS_SHOWN, Draw, Section
-from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, PAPER, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, PAPER, ROW_GAP, Draft, name_rows, new_figure
 from analysis.report.kit.table import Column, DataTable, Value
 from analysis.report.subjects.claims import margin_words, percent_words, share_words
 from analysis.report.subjects.pairs import turn_pair
@@ -90,9 +90,8 @@ def draw_contrasts(
     if margin is not None:
         axes.axvspan(-log_odds(0.5 + margin), log_odds(0.5 + margin), color=GRID, alpha=0.6, linewidth=0, zorder=0)
     _draw_rows(axes, pairs, alpha=alpha)
-    axes.set_yticks(range(len(pairs) - 1, -1, -1), labels)
+    name_rows(axes, range(len(pairs) - 1, -1, -1), labels)
     axes.set_ylim(-0.7, len(pairs) - 0.3)
-    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * win_probability(value):.0f} %"))
@@ -153,14 +152,11 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _write_numbers(axes: Axes, pairs: tuple[ContrastRow, ...]) -> None:
     """The interval in figures at the right of each row."""
-    right = axes.secondary_yaxis("right")
-    texts = [
-        f"{100 * p.win_probability:.1f} ({100 * p.win_probability_low:.1f} to {100 * p.win_probability_high:.1f})"
-        for p in pairs
-    ]
-    right.set_yticks(range(len(pairs) - 1, -1, -1), texts)
-    right.tick_params(length=0, labelcolor=MUTED, labelsize=8)
-    right.spines["right"].set_visible(False)
+    placed, vertical, horizontal = axes.get_yaxis_text2_transform(ROW_GAP)
+    for place, p in zip(range(len(pairs) - 1, -1, -1), pairs, strict=True):
+        low, high = 100 * p.win_probability_low, 100 * p.win_probability_high
+        text = f"{100 * p.win_probability:.1f} ({low:.1f} to {high:.1f})"
+        axes.text(1, place, text, transform=placed, va=vertical, ha=horizontal, color=MUTED, fontsize=8)
 
 
 def contrasts_table(estimate: Estimate, *, baseline: str | None = None) -> DataTable:

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section, with_rows
-from analysis.report.kit.style import BLUE, GRID, ORANGE, PAPER, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, ORANGE, PAPER, Draft, name_rows, new_figure
 from analysis.report.kit.table import Column, DataTable, signed
 from analysis.report.subjects.claims import Claim
 from analysis.stats import (
@@ -130,10 +130,9 @@ def draw_influence(found: Influence) -> Draft:
         for place, row in zip(places, rows, strict=True):
             if not math.isfinite(row.change_in_se):
                 panel.text(0.03 * edge, place, "no estimate without it", va="center", color=PAPER, fontsize=8)
-        panel.set_yticks(places, short_labels(tuple(row.cluster for row in rows), width=16))
+        name_rows(panel, places, short_labels(tuple(row.cluster for row in rows), width=16))
         panel.set_title(f"leaving out one {name}", loc="left")
         panel.set_xlabel("largest change, in standard errors")
-        panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(False)
         panel.axvline(1, color=GRID, linewidth=1)
         panel.set_xlim(left=0)

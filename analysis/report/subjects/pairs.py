@@ -256,7 +256,9 @@ def _write_cell(
         lines.append((f"fit {'+' if residual > 0 else ''}{signed(100 * residual, 1)}", 8.0))
     top, step = (-0.3, 0.29) if with_fit else (-0.1, 0.34)
     for line, (text, size) in enumerate(lines):
-        axes.text(x, y + top + line * step, text, ha="center", va="center", color=CELL_INK, fontsize=size)
+        axes.text(
+            x, y + top + line * step, text, ha="center", va="center", color=CELL_INK, fontsize=size, in_layout=False
+        )
 
 
 def _closed(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.report.kit.escape import short_label, short_labels
 from analysis.report.kit.section import ROWS_SHOWN, Section, with_rows
-from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, MUTED, Draft, name_rows, new_figure
 from analysis.report.kit.table import Column, DataTable, Value, p_words
 from analysis.report.subjects.claims import percent_words
 from analysis.stats import (
@@ -225,9 +225,9 @@ def draw_strata(strata: tuple[StratumEstimate, ...], arms: tuple[str, ...], *, b
     rows = -(-len(arms) // columns)
     names = short_labels(tuple(stratum.name for stratum in shown), width=18)
     figure = new_figure(6.2, rows * (0.85 + 0.2 * len(shown)) + 0.3)
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
     places = np.arange(len(shown))[::-1]
-    for panel, arm in zip(panels.flat, arms, strict=False):
+    for number, (panel, arm) in enumerate(zip(panels.flat, arms, strict=False)):
         panel.axvline(1000, color=GRID, linewidth=1)
         drawn = []
         for place, stratum in zip(places, shown, strict=True):
@@ -252,8 +252,10 @@ def draw_strata(strata: tuple[StratumEstimate, ...], arms: tuple[str, ...], *, b
             panel.hlines(at, low, high, color=BLUE, linewidth=1.6, zorder=2)
             panel.plot(elo, at, "o", color=BLUE, markersize=4)
         panel.set_title(short_label(arm, width=24), loc="left")
-        panel.set_yticks(places, names)
-        panel.tick_params(axis="y", length=0)
+        if number % columns == 0:
+            name_rows(panel, places, names)
+        else:
+            panel.set_yticks([])
         panel.tick_params(axis="x", labelbottom=True)
         panel.spines["left"].set_visible(False)
         panel.grid(axis="x")

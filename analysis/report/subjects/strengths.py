@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.report.kit.escape import short_labels
 from analysis.report.kit.section import Section
-from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, Draft, new_figure
+from analysis.report.kit.style import BLUE, GRID, INK, MOST_ARMS, MUTED, Draft, name_rows, new_figure
 from analysis.report.kit.table import Column, DataTable, signed
 from analysis.report.subjects.claims import percent_words, share_words
 from analysis.stats import Estimate, StrengthRow, elo, rebase, win_probability
@@ -178,9 +178,8 @@ def draw_strengths(estimate: Estimate) -> Draft:
     axes.vlines([*low, *high], ends - 0.13, ends + 0.13, color=BLUE, linewidth=1.4, capstyle="projecting", zorder=2)
     axes.plot([row.elo for row in rows], places, "o", color=BLUE, markersize=5)
     axes.axvline(elo(0.0), color=GRID, linewidth=1, zorder=0)
-    axes.set_yticks(places, labels)
+    name_rows(axes, places, labels)
     axes.set_ylim(-0.65, len(rows) - 0.4)
-    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Elo (1000 = mean of the arms)")
     axes.grid(axis="x")
