@@ -1,8 +1,9 @@
 """Make the font of the report's figures: `python tools/slim_font.py` writes analysis/report/kit/report-sans.ttf.
 
-It is matplotlib's DejaVu Sans with the letters of Latin, Greek and Cyrillic, punctuation, arrows and signs, and without
-hints and the tables for joined and stacked letters. Every outline and its width stay as they are.
-A PDF embeds a font by subsetting it, which takes five times as long with the whole one (benchmarks/analysis_speed.py).
+It is matplotlib's DejaVu Sans with the letters of the languages of Europe (Latin, Greek, Cyrillic), punctuation, arrows
+and signs, and without hints and the tables for joined and stacked letters. Every outline and its width stay as they are.
+A PDF embeds a font by subsetting it, which takes the longer, the more characters it has: eight times as long with the
+whole one (benchmarks/analysis_speed.py). Names in other letters are drawn with that.
 """
 
 from __future__ import annotations
@@ -14,8 +15,21 @@ from matplotlib import font_manager
 
 TARGET = Path(__file__).parents[1] / "analysis" / "report" / "kit" / "report-sans.ttf"
 NAME = "Report Sans"
-#: Latin with its supplements, Greek, Cyrillic, both extended, punctuation and signs, arrows, mathematics, shapes.
-RANGES = ((0x20, 0x7F), (0xA0, 0x530), (0x1E00, 0x2000), (0x2000, 0x2400), (0x25A0, 0x2600), (0xFFFD, 0xFFFE))
+#: Latin with its supplements, Greek, Cyrillic, punctuation, raised and lowered digits, currencies, arrows, mathematics.
+RANGES = (
+    (0x20, 0x7F),
+    (0xA0, 0x180),
+    (0x218, 0x21C),
+    (0x386, 0x3CF),
+    (0x400, 0x460),
+    (0x2010, 0x2028),
+    (0x2030, 0x203B),
+    (0x2070, 0x2095),
+    (0x20A0, 0x20B6),
+    (0x2190, 0x219A),
+    (0x2200, 0x2270),
+    (0xFFFD, 0xFFFE),
+)
 LAYOUT = ["GSUB", "GPOS", "GDEF", "kern", "FFTM"]
 
 

@@ -14,7 +14,6 @@ import heapq
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import linprog
 from scipy.sparse.csgraph import connected_components
 
 from analysis.stats.counts import VoteCounts
@@ -273,6 +272,8 @@ def _constraints(x: Array, n: Array, with_ties: bool) -> Array:
 
 def _improving(a: Array) -> bool:
     """Whether some direction with a beta >= 0 makes a vote more likely."""
+    from scipy.optimize import linprog  # takes a tenth of a second to import, and few reports ask
+
     solved = linprog(-a.sum(axis=0), A_ub=-a, b_ub=np.zeros(len(a)), bounds=(-1, 1), method="highs")
     return bool(solved.status == 0 and -solved.fun > 1e-7)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.special import xlogy
 
 from analysis.stats.cells import CellTerms
@@ -174,7 +175,7 @@ def newton(
     value, gradient, curve, terms = objective(design, outcomes, model, penalty, beta)
     for iteration in range(1, MAX_ITERATIONS + 1):
         try:
-            step = cho_solve(cho_factor(design.anchored(curve)), gradient)
+            step = _solved(design.anchored(curve), gradient)
         except LinAlgError as error:
             raise NotConvergedError(
                 iterations=iteration, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE
@@ -197,6 +198,18 @@ def newton(
         if scale == 1.0 and size <= STEP_TOLERANCE * (1 + float(np.abs(beta).max())):
             return _centred(beta, design.k), terms, float(np.abs(gradient).max()), iteration
     raise NotConvergedError(iterations=MAX_ITERATIONS, gradient=float(np.abs(gradient).max()), tolerance=STEP_TOLERANCE)
+
+
+def _solved(matrix: Array, vector: Array) -> Array:
+    """The solution x of matrix @ x = vector; raises LinAlgError if `matrix` is not positive definite.
+
+    These are the routines of scipy.linalg.cho_factor and cho_solve, whose checks take longer than a small system.
+    """
+    factor, failed = dpotrf(matrix, lower=False, clean=False)
+    if failed:
+        raise LinAlgError(f"The leading minor of order {failed} is not positive definite.")
+    solution, _ = dpotrs(factor, vector, lower=False)
+    return np.asarray(solution)
 
 
 def _centred(beta: Array, k: int) -> Array:

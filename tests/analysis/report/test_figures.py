@@ -120,7 +120,7 @@ def drawn_widths(result: Estimate) -> dict[str, float]:
     """The width of each arm's bar in the figure of strengths."""
     with matplotlib.rc_context(RC):
         axes = draw_strengths(result).figure.axes[0]
-    names = dict(zip(axes.get_yticks().tolist(), [label.get_text() for label in axes.get_yticklabels()], strict=True))
+    names = {text.get_position()[1]: text.get_text() for text in axes.texts}
     bars = axes.collections[0].get_segments()
     return {names[bar[0][1]]: bar[1][0] - bar[0][0] for bar in bars}
 
