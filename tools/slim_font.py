@@ -1,7 +1,7 @@
 """Make the font of the report's figures: `python tools/slim_font.py` writes analysis/report/kit/report-sans.ttf.
 
 It is matplotlib's DejaVu Sans with the letters of the languages of Europe (Latin, Greek, Cyrillic), punctuation, arrows
-and signs, and without hints and the tables for joined and stacked letters. Every outline and its width stay as they are.
+and signs, and without hints and the tables for joined and stacked letters. Every outline and its width stay the same.
 A PDF embeds a font by subsetting it, which takes the longer, the more characters it has: eight times as long with the
 whole one (benchmarks/analysis_speed.py). Names in other letters are drawn with that.
 """
