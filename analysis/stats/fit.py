@@ -8,6 +8,7 @@ every step in the sum-zero space. All three log likelihoods are concave (Rao and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -59,24 +60,43 @@ class Design:
 
     def pull_back(self, score_eta: Array, score_tau: Array | None) -> Array:
         """Scores by cell (..., C) -> gradient (..., P)."""
-        linear = np.asarray((self.x.T @ score_eta.T).T)
+        linear = np.asarray((self._turned @ score_eta.T).T)
         if score_tau is None:
             return linear
         return np.concatenate([linear, score_tau.sum(axis=-1)[..., None]], axis=-1)
 
     def hessian(self, terms: CellTerms) -> Array:
         """Negative Hessian (P, P) of one data set."""
-        curve = terms.curve_eta[:, None]
-        weighted = self.x.multiply(curve) if sparse.issparse(self.x) else self.x * curve
-        block = weighted.T @ self.x
-        linear = block.toarray() if sparse.issparse(block) else np.asarray(block)
+        if sparse.issparse(self.x):
+            linear = np.asarray(self._squares @ terms.curve_eta).reshape(self.n_linear, self.n_linear)
+        else:
+            linear = np.asarray((self.x * terms.curve_eta[:, None]).T @ self.x)
         if terms.curve_eta_tau is None or terms.curve_tau is None:
             return np.asarray(linear)
         full = np.zeros((self.n_parameters, self.n_parameters))
         full[:-1, :-1] = linear
-        full[:-1, -1] = full[-1, :-1] = self.x.T @ terms.curve_eta_tau
+        full[:-1, -1] = full[-1, :-1] = self._turned @ terms.curve_eta_tau
         full[-1, -1] = terms.curve_tau.sum()
         return full
+
+    @cached_property
+    def _turned(self) -> Matrix:
+        """x.T, kept: a sparse matrix is copied to turn it."""
+        return self.x.T
+
+    @cached_property
+    def _squares(self) -> sparse.csr_array:
+        """(P' P', C), of a sparse `x`: what the curvature of each cell gives to each entry of x' diag(curvature) x."""
+        x = sparse.csr_array(self.x)
+        entries = np.diff(x.indptr)
+        # Each entry of a row meets all entries of that row.
+        one = np.repeat(np.arange(x.nnz), np.repeat(entries, entries))
+        cell = np.repeat(np.arange(x.shape[0]), entries)[one]
+        step = np.arange(len(one)) - np.repeat(np.cumsum(entries**2) - entries**2, entries**2)
+        other = x.indptr[cell] + step % entries[cell]
+        places = x.indices[one].astype(np.int64) * self.n_linear + x.indices[other]
+        shape = (self.n_linear**2, x.shape[0])
+        return sparse.csr_array(sparse.coo_array((x.data[one] * x.data[other], (places, cell)), shape=shape))
 
     def anchored(self, hessian: Array) -> Array:
         """The matrix with J added to its strengths block."""

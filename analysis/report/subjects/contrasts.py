@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
@@ -221,10 +222,11 @@ def contrasts_csv_table(estimate: Estimate, shown: DataTable) -> DataTable:
         "log_odds_high_all": "high_all",
         "elo_difference": "elo_difference",
     }
+    own = attrgetter(*more.values())
     rows = zip(shown.rows, estimate.pairwise, strict=True)
     return DataTable(
         name="contrasts",
         caption=shown.caption,
         columns=(*shown.columns, *(Column(name, "") for name in more)),
-        rows=tuple((*cells, *(getattr(pair, field) for field in more.values())) for cells, pair in rows),
+        rows=tuple((*cells, *own(pair)) for cells, pair in rows),
     )

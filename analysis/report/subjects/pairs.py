@@ -62,37 +62,38 @@ def best_first(estimate: Estimate) -> Estimate:
 
 def turn_pair(pair: ContrastRow) -> ContrastRow:
     """The same contrast seen from the other arm."""
-    return replace(
-        pair,
-        arm_a=pair.arm_b,
-        arm_b=pair.arm_a,
-        raw=turn_raw(pair.raw),
-        log_odds=-pair.log_odds,
-        low=-pair.high,
-        high=-pair.low,
-        low_all=-pair.high_all,
-        high_all=-pair.low_all,
-        win_probability=1 - pair.win_probability,
-        win_probability_low=1 - pair.win_probability_high,
-        win_probability_high=1 - pair.win_probability_low,
-        elo_difference=-pair.elo_difference,
-        prob_superior=1 - pair.prob_superior,
-    )
+    # Not by dataclasses.replace, which takes three times as long: three hundred arms have 44,850 pairs.
+    turned = {
+        "arm_a": pair.arm_b,
+        "arm_b": pair.arm_a,
+        "raw": turn_raw(pair.raw),
+        "log_odds": -pair.log_odds,
+        "low": -pair.high,
+        "high": -pair.low,
+        "low_all": -pair.high_all,
+        "high_all": -pair.low_all,
+        "win_probability": 1 - pair.win_probability,
+        "win_probability_low": 1 - pair.win_probability_high,
+        "win_probability_high": 1 - pair.win_probability_low,
+        "elo_difference": -pair.elo_difference,
+        "prob_superior": 1 - pair.prob_superior,
+    }
+    return ContrastRow(**{**vars(pair), **turned})
 
 
 def turn_raw(pair: RawPair) -> RawPair:
     """The same counts seen from the other arm."""
-    return replace(
-        pair,
-        arm_a=pair.arm_b,
-        arm_b=pair.arm_a,
-        wins_a=pair.wins_b,
-        wins_b=pair.wins_a,
-        win_rate=_rest(pair.win_rate),
-        low=_rest(pair.high),
-        high=_rest(pair.low),
-        win_rate_without_ties=_rest(pair.win_rate_without_ties),
-    )
+    turned = {
+        "arm_a": pair.arm_b,
+        "arm_b": pair.arm_a,
+        "wins_a": pair.wins_b,
+        "wins_b": pair.wins_a,
+        "win_rate": _rest(pair.win_rate),
+        "low": _rest(pair.high),
+        "high": _rest(pair.low),
+        "win_rate_without_ties": _rest(pair.win_rate_without_ties),
+    }
+    return RawPair(**{**vars(pair), **turned})
 
 
 def _rest(share: float | None) -> float | None:
