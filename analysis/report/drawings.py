@@ -35,7 +35,7 @@ def finish(draft: Draft, formats: tuple[Format, ...]) -> DrawnFigure:
     lay_out(draft.figure)
     recorded = RecordedFigure(draft.figure)
     svg = _saved(recorded, "svg")
-    files = {fmt: svg if fmt == "svg" else _saved(recorded, fmt) for fmt in formats}
+    files: dict[str, bytes] = {fmt: svg if fmt == "svg" else _saved(recorded, fmt) for fmt in formats}
     inline = inline_svg(svg.decode("utf-8"), name=draft.name, title=draft.title, description=draft.alt)
     return DrawnFigure(
         name=draft.name,
@@ -50,7 +50,7 @@ def finish(draft: Draft, formats: tuple[Format, ...]) -> DrawnFigure:
 def _saved(figure: Figure, fmt: Format) -> bytes:
     buffer = io.BytesIO()
     if fmt == "png":
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         # Without the alpha channel, which is full everywhere: savefig would compress a third more.
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -126,7 +126,8 @@ class RecordedFigure(Figure):
 
     def __init__(self, figure: Figure) -> None:
         super().__init__(figsize=tuple(figure.get_size_inches()), dpi=figure.dpi)
-        recorder = figure.canvas.get_renderer()
+        canvas: Any = figure.canvas
+        recorder: Recorder = canvas.get_renderer()
         figure.draw(recorder)
         self._parts, self._recorded_dpi = tuple(recorder.parts), recorder.dpi
 
@@ -155,7 +156,9 @@ class Player:
         gc = self.to.new_gc()
         gc.copy_properties(kept)
         if self.scale != 1:
-            rectangle, (path, placed) = kept.get_clip_rectangle(), kept.get_clip_path()
+            rectangle = kept.get_clip_rectangle()
+            cut: Any = kept.get_clip_path()
+            path, placed = cut
             if rectangle is not None:
                 if id(rectangle) not in self._rectangles:
                     self._rectangles[id(rectangle)] = TransformedBbox(rectangle, self._enlarge)
