@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from argon2 import PasswordHasher
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
+from study_server import app
 from study_server.admin import passwords
 from study_server.db.database import Database
 from study_server.db.migrate import upgrade
@@ -33,6 +35,14 @@ def product_hasher():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield product
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files_read_once():
+    """Every server of a test would read all static files, to name their version."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "static_version", cache(app.static_version))
+        yield
 
 
 @pytest.fixture(scope="session")
