@@ -104,8 +104,7 @@ NOT_RUN = {
     (
         "study-design.md",
         "qsched plan",
-    ): "takes four seconds of processor time to find a size; python analysis/plan.py, the "
-    "same command with another target, is run on the same page",
+    ): "takes seconds; analysis/plan.py with another target is run on this page",
     ("study-server.md", "export"): "is for PostgreSQL; `tests/load/test_workers.py::"
     "test_two_processes_give_exactly_the_votes_asked_for_although_one_is_killed`",
     ("study-server.md", "qsched serve demo.yaml --db postgresql"): "needs PostgreSQL; `tests/load/test_workers.py::"
