@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qsched.errors import QschedError
 
-START_SECONDS = 60
+START_SECONDS = 180
 # -P: a folder in the current one that is named like a package of ours is not imported instead of it.
 QSCHED = (sys.executable, "-P", "-m", "qsched")
 

@@ -31,7 +31,7 @@ class Merged:
 
 
 def merge_submission(folder: Path, submission: Path, *, runner: Runner, rules: StudyRules) -> Merged:
-    """Check everything, then copy what the folder lacks. InputError names the first thing that does not fit."""
+    """Compare, verify, then copy what the folder lacks. InputError names the first thing that does not fit."""
     places, theirs = open_folder(folder), open_folder(submission)
     ours, other = read_identity(folder), read_identity(submission)
     if ours.benchmark_sha256 != other.benchmark_sha256:
@@ -39,14 +39,14 @@ def merge_submission(folder: Path, submission: Path, *, runner: Runner, rules: S
             f"{submission} is of another benchmark: sha256 {other.benchmark_sha256[:12]}..., not "
             f"{ours.benchmark_sha256[:12]}... (`qsched bench compare` sets two benchmarks side by side)"
         )
-    checks = verify_submission(submission, runner=runner, rules=rules)
-    for check in checks:
-        if check.problems:
-            raise InputError(f"{submission}: {check.name}: {check.problems[0]}; nothing was merged")
     found = _Found([], [], [])
     for model in theirs.benchmark.models:
         if (theirs.images(model) / MANIFEST_NAME).is_file():
             _look_at(model, places, theirs, found)
+    checks = verify_submission(submission, runner=runner, rules=rules)
+    for check in checks:
+        if check.problems:
+            raise InputError(f"{submission}: {check.name}: {check.problems[0]}; nothing was merged")
     for model in found.models:
         copy_model(theirs, places, model)
     for model, study in found.studies:

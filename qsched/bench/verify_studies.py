@@ -191,7 +191,21 @@ def report_problems(at: StudyPlaces, plan: tuple[str, ...], runner: Runner) -> I
     lacking = [name for name in RESULTS if name not in shown]
     if differ or lacking:
         names = ", ".join(dict.fromkeys(place.partition(".")[0] for place in (*lacking, *differ)))
-        yield f"{names} of report/winrates.json are not what the benchmark's plan makes of the votes"
+        yield (
+            f"{names} of report/winrates.json are not what the benchmark's plan makes of the votes"
+            f"{_other_versions(shown, made)}"
+        )
+
+
+def _other_versions(shown: dict[str, Any], made: dict[str, Any]) -> str:
+    """In which packages two reports differ: a later method of qsched or numpy may be the reason."""
+    stated, here = shown.get("versions"), made.get("versions")
+    if not isinstance(stated, dict) or not isinstance(here, dict):
+        return ""
+    words = [
+        f"{name} {stated[name]} (here {here[name]})" for name in here if stated.get(name, here[name]) != here[name]
+    ]
+    return f"; it was made with {', '.join(words)}: verify with the same to see whether that is why" if words else ""
 
 
 def certificate_problems(places: Places, model: ModelSpec, study: StudySpec, *, runner: Runner) -> Iterator[str]:

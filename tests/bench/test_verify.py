@@ -37,6 +37,7 @@ RESULTS = {
 }
 
 
+VERSIONS = {"numpy": "2.4.0", "qsched": "0.1.0"}
 #: People voted by the benchmark's own design, and no picture differs from another.
 RULES = StudyRules(lambda values, stored: [], lambda reference, picture: (0.0, 0.0))
 
@@ -87,6 +88,12 @@ def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: s
     assert list(verify_studies.report_problems(at, (), again)) == [
         f"{field} of report/winrates.json are not what the benchmark's plan makes of the votes"
     ]
+    theirs, again.document = {"versions": {"numpy": "1.26.0", "qsched": "0.1.0"}}, {**RESULTS, "versions": VERSIONS}
+    write(at.report / "winrates.json", json.dumps({**RESULTS, **theirs, field: value}))
+    (problem,) = verify_studies.report_problems(at, (), again)
+    assert problem.endswith(
+        "it was made with numpy 1.26.0 (here 2.4.0): verify with the same to see whether that is why"
+    )
     write(at.report / "winrates.json", "{}")
     assert len(list(verify_studies.report_problems(at, (), again))) == 1, "a field that is missing is no traceback"
     again.code = 2
