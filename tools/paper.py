@@ -76,7 +76,7 @@ MEASURED: dict[str, str] = {
     "metric_assisted.*": "python benchmarks/metric_assisted.py --studies 300",
     "rankings.*": "python benchmarks/rankings.py",
     "server.json": "python benchmarks/server.py",
-    "server_owner.json": "python benchmarks/server_owner.py",
+    "server_owner.json": "python benchmarks/server_owner.py --seconds 25 --add, three times",
     "server_scale.*": "python benchmarks/server_scale.py",
 }
 
