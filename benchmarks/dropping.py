@@ -247,9 +247,14 @@ def _hours(studies: list[dict[str, Any]], seconds: dict[int, float]) -> Array:
 
 
 def hours_to_decide(rows: list[dict[str, Any]], share: float) -> float | None:
-    """Hours at which this share of fixed studies decides all arms, between the sizes that were tried."""
+    """The least hours at which this share of fixed studies decides all arms, between the sizes that were tried."""
     reached = np.maximum.accumulate([row["all_decided"] for row in rows])
-    return None if reached[-1] < share else float(np.interp(share, reached, [row["hours"] for row in rows]))
+    hours = [row["hours"] for row in rows]
+    enough = np.flatnonzero(reached >= share)
+    if not len(enough):
+        return None
+    k = int(enough[0])
+    return float(hours[0] if k == 0 else np.interp(share, reached[k - 1 : k + 1], hours[k - 1 : k + 1]))
 
 
 def simulate(way: Way, truth: str, *, studies: int, prompts: int, first_seed: int) -> dict[str, Any]:

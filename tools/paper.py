@@ -74,6 +74,7 @@ MEASURED: dict[str, str] = {
     "image_sets_ray.json": "python benchmarks/image_sets.py --ray 96",
     "interval_coverage.md": "python benchmarks/interval_coverage.py",
     "metric_assisted.*": "python benchmarks/metric_assisted.py --studies 300",
+    "rankings_dropped.*": "python benchmarks/rankings_dropped.py",
     "rankings.*": "python benchmarks/rankings.py",
     "server.json": "python benchmarks/server.py",
     "server_owner.json": "python benchmarks/server_owner.py --seconds 25 --add, three times",

@@ -8,7 +8,7 @@ import pytest
 from analysis.stats import count_codes
 from analysis.stats.scales import win_probability
 from analysis.stats.stopping import look_at_arms
-from benchmarks import dropping
+from benchmarks import dropping, rankings_dropped
 from benchmarks.dropping import ARMS, BORDERS, PAIRS, RANKINGS, WAYS, People, claims, run_dropping
 
 
@@ -62,3 +62,23 @@ def test_a_study_ends_when_every_arm_is_decided_or_the_last_look_is_over():
     found = run_dropping(way, dropping.WIN_RATES, prompts=200, seed=2)
     assert found["looks"] == 3 and found["tasks"] == {2: 10 * found["people"]}
     assert {arm["decision"] for arm in found["arms"]} >= {"open"}
+
+
+def test_the_hours_of_a_fixed_study_are_the_least_that_decide_as_often():
+    rows = [{"hours": h, "all_decided": share} for h, share in ((80, 0.2), (100, 0.6), (120, 1.0), (140, 1.0))]
+    found = [dropping.hours_to_decide(rows, share) for share in (0.1, 0.2, 0.4, 1.0)]
+    assert found == [80, 80, 90, 120]
+    assert dropping.hours_to_decide(rows[:2], 0.7) is None
+
+
+def test_a_ranking_study_of_the_servers_sets_shrinks_them_with_the_open_arms():
+    sets = rankings_dropped.plan(3)
+    study = rankings_dropped.RankedStudy(sets, 3, seed=1)
+    study.rank_until(40, rankings_dropped.VARIANTS)
+    assert study.rankings * 6 == sum(study.of_arms.values()) and min(study.of_arms.values()) >= 40
+    assert max(study._load) == 1, "nothing twice before all once"
+    before = study.rankings
+    last = rankings_dropped.VARIANTS[-1:]
+    study.rank_until(study.of_arms[last[0]] + 50, last)
+    assert study.rankings - before == 50, "two pictures are one vote"
+    assert study.counts().n_votes == before * 3 + 50
