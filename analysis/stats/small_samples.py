@@ -126,7 +126,7 @@ def correction(ready: FittedDesign, name: str, by_vote: Array, rows: Array | Non
     return correction_of(sums, pair_variances(own) / sums.s10, taste)
 
 
-def with_known_votes(df: Array, variance: Array, by_vote: Array) -> Array:
+def with_known_votes(df: Array, variance: Array, by_vote: Array, *, arms: int) -> Array:
     """Degrees of freedom (R, R) of two-way variances of which a part, that of independent votes, is known well.
 
     df counts clusters, as if all of the variance were estimated from them. Of a variance V = V_votes + E only the
@@ -135,7 +135,8 @@ def with_known_votes(df: Array, variance: Array, by_vote: Array) -> Array:
     contrasts together, whichever is larger, and df (V / E)^(1/2) is taken: the powers 2 and 1 of a contrast's own share
     covered 90 to 93 % where few clusters carry most of the variance (docs/log.md).
     """
-    index = np.triu_indices(len(df), 1) if len(df) > 1 else np.diag_indices(1)
+    # Not a position effect's or a tie parameter's difference from a strength, which means nothing.
+    index = np.triu_indices(arms, 1) if arms > 1 else np.diag_indices(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.where(variance > 0, 1 - by_vote / variance, 1.0)
     whole = float(variance[index].sum())

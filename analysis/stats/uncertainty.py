@@ -143,7 +143,8 @@ def _precision(
                     "cannot be estimated, and its intervals are too narrow."
                 )
     if "annotator" in parts and "prompt" in parts:
-        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)))
+        arms = len(ready.fit.arms) if rows is None else len(df)
+        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)), arms=arms)
     return Precision(variance, df), tuple(warnings)
 
 

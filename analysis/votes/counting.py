@@ -143,7 +143,7 @@ def count_files(
         "question": only.get("question"),
         "sources": tuple(str(path) for path in paths),
         "rules": rules,
-        "notes": (*account.notes, *unchecked, *(() if work.seen.checked else (UNCHECKED,))),
+        "notes": (*account.notes, *(() if work.seen.checked else (UNCHECKED,)), *unchecked),
         "warnings": (
             *(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
             *(LOST.format(arm) for arm in lost),

@@ -75,14 +75,14 @@ def test_an_arm_that_few_people_judged_has_their_degrees_of_freedom():
 
 def test_degrees_of_freedom_grow_with_the_share_of_the_variance_that_is_the_votes_own_noise():
     df, votes = np.full((3, 3), 4.0), np.full((3, 3), 1.0)
-    mixed = with_known_votes(df, np.full((3, 3), 4 / 3), votes)
+    mixed = with_known_votes(df, np.full((3, 3), 4 / 3), votes, arms=3)
     assert mixed[0, 1] == pytest.approx(8), "a quarter of the variance is of people and prompts"
-    assert with_known_votes(df, np.full((3, 3), 1e6), votes)[0, 1] == pytest.approx(4)
+    assert with_known_votes(df, np.full((3, 3), 1e6), votes, arms=3)[0, 1] == pytest.approx(4)
     chance = np.full((3, 3), 4 / 3)
     chance[0, 1] = chance[1, 0] = 0.5
-    assert with_known_votes(df, chance, votes)[0, 1] < 20, "one that is small by chance has the share of all"
+    assert with_known_votes(df, chance, votes, arms=3)[0, 1] < 20, "one that is small by chance has the share of all"
     own = np.array([[0.0, 100.0, 1.01], [100.0, 0.0, 1.01], [1.01, 1.01, 0.0]])
-    assert with_known_votes(df, own, votes)[0, 1] == pytest.approx(4, rel=0.01), "and a larger one its own"
+    assert with_known_votes(df, own, votes, arms=3)[0, 1] == pytest.approx(4, rel=0.01), "and a larger one its own"
 
 
 def test_an_arm_that_a_single_annotator_judged_is_named():
