@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class RankedStudy:
         """Sets of the baseline and open arms are ranked until each open arm has its votes."""
         arms, size = {ARMS[0], *undecided}, min(self._pictures, 1 + len(undecided))
         shown = [n for n, one in enumerate(self._sets) if len(one.all_arms) == size and arms.issuperset(one.all_arms)]
-        order = iter(())
+        order: Iterator[int] = iter(())
         while min(self.of_arms[arm] for arm in undecided) < needed:
             number = next(order, None)
             if number is None:
@@ -121,7 +122,7 @@ def run_study(sets: list[PlannedPair], pictures: int, seed: int) -> dict[str, An
     for arm, rate in zip(VARIANTS, RATES, strict=True):
         one = ended[arm]
         wrong.append(one.decision in (("better", "worse") if rate == 0.5 else ("equivalent", "worse")))
-        held.append(one.low is not None and one.low <= rate <= one.high)
+        held.append(one.low is not None and one.high is not None and one.low <= rate <= one.high)
     naive = []
     for pair in estimate(study.counts(), EstimateSettings(method="sandwich")).pairwise:
         if pair.arm_a == ARMS[0]:
