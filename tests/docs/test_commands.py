@@ -52,6 +52,7 @@ CHANGES = [
 ENDS = {
     ("audit.md", "qsched audit"): 3,  # nothing outside the folder says when the votes were there
     ("fidelity-study.md", "qsched certify"): 3,  # few votes show nothing
+    ("generation.md", "qsched diff"): 1,  # the other set has more prompts
     ("scoring.md", "qsched gate runs/demo"): 1,  # three bits are visible
     ("scoring.md", "qsched gate runs/gate"): 3,  # two prompts show nothing
 }
