@@ -65,7 +65,7 @@ async def test_two_wrong_tries_end_with_the_panels_way_to_return_the_submission(
         place, first = await answer(client, right=1)
         assert place == "/s/s/comprehension"
         again = (await client.get("/s/s/comprehension")).text
-        assert "1 of 2 answers were right" in again and 'role="alert"' in again
+        assert "Right answers: 1 of 2. Needed: 2." in again and 'role="alert"' in again
         # The first form once more: no second try is used up.
         await client.post("/s/s/comprehension", data=first)
         assert query(database, "SELECT state FROM sessions") == [("active",)]
