@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from analysis.stats.annotator_results import Agreement
-from analysis.stats.items import VALUES, item_values
+from analysis.stats.items import VALUES, first_judgements
 from analysis.stats.kappas import pairwise_kappas
 from analysis.stats.krippendorff import bootstrap_sums, krippendorff_alpha
 from analysis.stats.results import Array
@@ -25,9 +25,7 @@ def agreement(
 
     A second vote of one annotator on one item does not count. Raw: the share of pairs of judgements that are equal.
     """
-    keyed = item_values(screened_frame(votes, skips=True)).unique(
-        subset=["annotator_code", "item"], keep="first", maintain_order=True
-    )
+    keyed = first_judgements(screened_frame(votes, skips=True))
     item, value = keyed["item"].to_numpy(), keyed["value"].to_numpy()
     n_items = int(item.max()) + 1 if len(item) else 0
     table = np.bincount(item * VALUES + value, minlength=n_items * VALUES).reshape(-1, VALUES).astype(np.float64)

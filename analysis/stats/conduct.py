@@ -11,11 +11,24 @@ from scipy import special
 
 from analysis.stats.annotator_results import AnnotatorRow
 from analysis.stats.contrasts import holm
-from analysis.stats.items import VALUES, item_values
+from analysis.stats.items import VALUES, first_judgements, item_values
 from analysis.stats.results import Array
 from analysis.votes.known import known_answers
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
+
+_USED = (
+    "annotator",
+    "kind",
+    "choice",
+    "expected",
+    "response_ms",
+    "prompt_id",
+    "left_arm",
+    "right_arm",
+    "sample_index",
+    "question",
+)
 
 
 def annotator_rows(
@@ -30,6 +43,8 @@ def annotator_rows(
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     if "annotator" not in frame.columns:
         raise InputError("The votes have no annotator ids, so nothing can be said of annotators.")
+    # A filter copies each column, so only those that are needed pass it.
+    frame = frame.select(name for name in _USED if name in frame.columns)
     frame = frame.with_columns(pl.col("annotator").cast(pl.String))
     if "kind" not in frame.columns:
         frame = frame.with_columns(pl.lit("task").alias("kind"))
@@ -92,11 +107,10 @@ def _known_answers(frame: pl.DataFrame, kind: str, *, gold_ties_wrong: bool) -> 
 
 
 def _repeats(frame: pl.DataFrame) -> pl.DataFrame:
-    shown = frame.filter(pl.col("kind").cast(pl.String).is_in(["task", "repeat"]) & (pl.col("choice") != "skip"))
-    if "prompt_id" not in shown.columns:
+    answered = pl.col("choice") != "skip"
+    if "prompt_id" not in frame.columns or not frame.select(((pl.col("kind") == "repeat") & answered).any()).item():
         return _empty("repeat_n", "repeat_same")
-    if shown.filter(pl.col("kind") == "repeat").is_empty():
-        return _empty("repeat_n", "repeat_same")
+    shown = frame.filter(pl.col("kind").cast(pl.String).is_in(["task", "repeat"]) & answered)
     keyed = item_values(shown).with_columns(shown["kind"].cast(pl.String))
     first = (
         keyed.filter(pl.col("kind") == "task")
@@ -111,7 +125,7 @@ def _repeats(frame: pl.DataFrame) -> pl.DataFrame:
 def _with_rest(task: pl.DataFrame) -> pl.DataFrame:
     if "prompt_id" not in task.columns or task.height == 0:
         return _empty("rest_n", "rest_share")
-    keyed = item_values(task).unique(subset=["annotator", "item"], keep="first", maintain_order=True)
+    keyed = first_judgements(task)
     item, value = keyed["item"].to_numpy(), keyed["value"].to_numpy()
     if not len(item):
         return _empty("rest_n", "rest_share")

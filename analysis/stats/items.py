@@ -13,6 +13,7 @@ from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
 VALUES = 3
+_USED = ("left_arm", "right_arm", "choice", "prompt_id", "annotator", "sample_index", "question")
 #: Products of codes stay below this, so that they cannot overflow.
 MOST_CODES = 2**62
 
@@ -25,7 +26,8 @@ def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
     frame = votes.frame if isinstance(votes, VotesTable) else votes
     if "prompt_id" not in frame.columns:
         raise InputError("The votes have no prompt ids, so it is not known who judged the same item.")
-    frame = frame.filter(pl.col("choice") != "skip")
+    # A filter copies each column, so only those that are needed pass it.
+    frame = frame.select(name for name in _USED if name in frame.columns).filter(pl.col("choice") != "skip")
     n = frame.height
     left_names, left = codes(frame["left_arm"])
     right_names, right = codes(frame["right_arm"])
@@ -50,6 +52,15 @@ def item_values(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
             "prompt": prompt,
         }
     )
+
+
+def first_judgements(votes: VotesTable | pl.DataFrame) -> pl.DataFrame:
+    """`item_values` without the second and later votes of one annotator on one item."""
+    keyed = item_values(votes)
+    item = keyed["item"].to_numpy()
+    both = keyed["annotator_code"].to_numpy() * (int(item.max(initial=0)) + 1) + item
+    first = np.sort(np.unique(both, return_index=True)[1])
+    return keyed if len(first) == len(item) else keyed[first]
 
 
 def _dense(parts: tuple[IntArray, ...]) -> IntArray:

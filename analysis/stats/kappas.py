@@ -20,7 +20,7 @@ from analysis.stats.results import Array
 from analysis.votes.coded import IntArray
 
 #: Pairs of judgements are counted in blocks of about this many.
-_AT_ONCE = 2_000_000
+_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Source:
 
 def _read_parquet(path: Path, columns: Sequence[str], *, names: Collection[str]) -> pl.DataFrame:
     try:
-        from pyarrow import ArrowException
+        from pyarrow import ArrowException, default_memory_pool
         from pyarrow.parquet import ParquetFile, read_schema
     except ImportError as error:
         raise MissingExtraError("pyarrow", "analysis") from error
@@ -81,7 +81,11 @@ def _read_parquet(path: Path, columns: Sequence[str], *, names: Collection[str])
     except (ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     rows = pl.DataFrame({ROW: pl.int_range(1, table.num_rows + 1, dtype=pl.Int64, eager=True)})
-    return rows.hstack(pl.DataFrame(pl.from_arrow(table.select(columns))))
+    frame = rows.hstack(pl.DataFrame(pl.from_arrow(table.select(columns))))
+    del table
+    # Arrow's own allocator would keep what the reading used, as much as the votes themselves.
+    default_memory_pool().release_unused()
+    return frame
 
 
 def open_source(source: str | Path) -> Source:
