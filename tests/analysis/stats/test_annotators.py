@@ -24,6 +24,7 @@ from analysis.stats import (
     prepare,
     refit_reliability,
 )
+from analysis.stats.items import first_judgements, item_values
 from analysis.stats.small_samples import correction
 from analysis.stats.uncertainty import vote_covariance
 from qsched.records import InputError
@@ -95,6 +96,26 @@ def test_raw_agreement_and_kappas_equal_a_loop_over_pairs():
                 kappas[a, b] = (observed - chance) / (1 - chance)
     assert found.raw == pytest.approx(same / total)
     assert {(row.annotator_a, row.annotator_b): row.kappa for row in found.kappas} == pytest.approx(kappas)
+
+
+def test_of_several_judgements_of_one_item_the_first_counts():
+    rng = np.random.default_rng(8)
+    left = rng.integers(0, 3, 400)
+    right = (left + rng.integers(1, 3, 400)) % 3
+    votes = pl.DataFrame(
+        {
+            "left_arm": [f"arm{i}" for i in left],
+            "right_arm": [f"arm{i}" for i in right],
+            "choice": rng.choice(["left", "right", "tie", "skip"], 400),
+            "prompt_id": [f"p{i}" for i in rng.integers(0, 5, 400)],
+            "annotator": [f"a{i}" for i in rng.integers(0, 12, 400)],
+            "note": ["not needed"] * 400,
+        }
+    )
+    everything = item_values(votes)
+    once = everything.unique(["annotator", "item"], keep="first", maintain_order=True)
+    assert once.height < everything.height
+    assert first_judgements(votes).equals(once)
 
 
 def test_conduct_finds_sides_speed_gold_repeats_and_agreement():
