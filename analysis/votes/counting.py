@@ -31,7 +31,7 @@ from analysis.votes.coded import IntArray, codes
 from analysis.votes.duplicates import refuse_copied_files, refuse_named_twice
 from analysis.votes.exclude import ExclusionRules, count_doubtful, doubtful_note
 from analysis.votes.table import VotesTable, has_values, unused_note
-from analysis.votes.twice import UNCHECKED, SeenVotes
+from analysis.votes.twice import SeenVotes
 from qsched.files import write_atomic
 from qsched.records import InputError
 from qsched.records.stopping import looks_beside
@@ -143,7 +143,7 @@ def count_files(
         "question": only.get("question"),
         "sources": tuple(str(path) for path in paths),
         "rules": rules,
-        "notes": (*account.notes, *(() if work.seen.checked else (UNCHECKED,)), *unchecked),
+        "notes": (*account.notes, *work.seen.unchecked_note(), *unchecked),
         "warnings": (
             *(LOOKED.format(looks) for path in paths if (looks := looks_beside(path)).is_file()),
             *(LOST.format(arm) for arm in lost),

@@ -24,10 +24,10 @@ from qsched.records import InputError
 Hashes: TypeAlias = NDArray[np.uint64]
 PARTS = 16
 UNCHECKED = (
-    "Not checked, because no vote has all of the columns session, pair_id and served_at: whether a vote is in two "
-    "files, or far apart in one. It would count twice."
+    "Not checked for {n:,} of the votes, which lack session, pair_id or served_at: whether one of them is in two files, "
+    "or far apart in one. It would count twice."
 )
-#: Of so many equal hashes the votes are compared; more are said to be equal without it.
+#: Votes are compared of so many equal hashes, the smallest ones: two votes that differ almost never have one hash.
 _MOST_COMPARED = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -37,47 +37,54 @@ class VoteTwiceError(InputError):
 
 
 class SeenVotes:
-    """The hashes of votes that were read. `checked`: whether any vote had what tells votes apart."""
+    """The hashes of votes that were read, and the number of those that lack what tells votes apart."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._files: list[Any] = [stack.enter_context((folder / f"seen{part}").open("w+b")) for part in range(PARTS)]
-        self.checked = False
+        self._n_unchecked = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         """Keep the hashes of a batch."""
         hashes = hashes_of(frame)
+        self._n_unchecked += frame.height - (0 if hashes is None else len(hashes))
         if hashes is None:
             return
-        self.checked = True
         part = hashes >> np.uint64(60)
         order = np.argsort(part, kind="stable")
         ends = np.searchsorted(part[order], np.arange(PARTS + 1, dtype=np.uint64))
         for number in range(PARTS):
             self._files[number].write(hashes[order[ends[number] : ends[number + 1]]].tobytes())
 
+    def unchecked_note(self) -> tuple[str, ...]:
+        """What a report says of votes that could not be compared with others; nothing if there are none."""
+        return (UNCHECKED.format(n=self._n_unchecked),) if self._n_unchecked else ()
+
     def refuse_twice(self, read_again: Callable[[], Iterable[VotesTable]]) -> None:
-        """VoteTwiceError if two votes are one; those with equal hashes are looked up in `read_again()`."""
+        """VoteTwiceError for the first vote that is there twice; equal hashes are looked up in `read_again()`."""
         found = np.concatenate([_equal(file) for file in self._files])
         if not len(found):
             return
-        wanted, rows = found[:_MOST_COMPARED], []
+        wanted = found[:_MOST_COMPARED]
+        seen: dict[tuple[Any, ...], str] = {}
         for votes in read_again():
             hashes = hashes_of(votes.frame)
             if hashes is None:
                 continue
             kept = votes.frame.filter(pl.col("served_at").is_not_null()).filter(np.isin(hashes, wanted))
-            keys = [pl.col(name).cast(pl.String) for name in IDENTITY if name in kept.columns]
-            rows += [(row, votes.sources[0]) for row in kept.select(keys).iter_rows()]
-        seen: dict[tuple[Any, ...], str] = {}
-        for row, source in rows:
-            if row in seen:
-                where = f"twice in {source}" if seen[row] == source else f"in {seen[row]} and in {source}"
-                session = row[[name for name in IDENTITY if name in kept.columns].index("session")]
-                raise VoteTwiceError(
-                    f"At least one vote is {where} (session {session!r}; equal hashes: {len(found):,}). It would be "
-                    "counted twice. Name each file once, and leave out copied rows."
-                )
-            seen[row] = source
+            source = votes.sources[0]
+            for row in kept.select(_text_or_null(kept, name) for name in IDENTITY).iter_rows():
+                if row in seen:
+                    where = f"twice in {source}" if seen[row] == source else f"in {seen[row]} and in {source}"
+                    raise VoteTwiceError(
+                        f"At least one vote is {where} (session {row[IDENTITY.index('session')]!r}; equal hashes: "
+                        f"{len(found):,}). It would be counted twice. Name each file once, and leave out copied rows."
+                    )
+                seen[row] = source
+
+
+def _text_or_null(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A column as text; without values where a file does not have it, as `hashes_of` takes it."""
+    return (pl.col(name) if name in frame.columns else pl.lit(None)).cast(pl.String).alias(name)
 
 
 def hashes_of(frame: pl.DataFrame) -> Hashes | None:
@@ -93,7 +100,7 @@ def hashes_of(frame: pl.DataFrame) -> Hashes | None:
         total *= _ODD
         if name in frame.columns:
             total ^= _hash(frame[name])
-            total ^= total >> np.uint64(29)
+        total ^= total >> np.uint64(29)
     return total * _ODD
 
 

@@ -241,9 +241,15 @@ def test_a_vote_that_is_in_two_large_files_is_refused_and_named(
     frame.slice(400).reverse().write_parquet(other)
     counted = count_files([one, other], ExclusionRules())
     assert counted.account.n_read == n and not any("counts? twice" in note for note in counted.account.notes)
-    frame.drop("served_at").slice(399).write_parquet(other)
-    frame.drop("served_at").head(400).write_parquet(one)
-    assert any("It would count twice" in note for note in count_files([one, other], ExclusionRules()).account.notes)
+    # A column without values says as much as none.
+    frame.slice(399).drop("answered_at", strict=False).write_parquet(other)
+    frame.head(400).with_columns(answered_at=pl.lit(None, dtype=pl.Datetime("ms", "UTC"))).write_parquet(one)
+    with pytest.raises(InputError, match=r"in .* and in"):
+        count_files([one, other], ExclusionRules())
+    frame.head(400).write_parquet(one)
+    frame.drop("served_at").slice(400).write_parquet(other)
+    notes = count_files([one, other], ExclusionRules()).account.notes
+    assert any(note.startswith("Not checked for 200 of the votes, which lack") for note in notes), notes
 
 
 @pytest.mark.parametrize(
