@@ -84,7 +84,7 @@ def _rule(**more: Any) -> StoppingRule:
 
 PAIRS = Way("pairs", "mixed", _rule())
 RANKINGS = Way("rankings", "rankings", _rule(horizon=27_000), tasks_each=3)
-ANYTIME = Way("anytime", "mixed", _rule(bounds="anytime"))
+ANYTIME = Way("anytime", "mixed", _rule(bounds="anytime", shape=0.25))
 WAYS = (PAIRS, RANKINGS, ANYTIME)
 FIXED: dict[str, tuple[Design, int]] = {
     "alike": ("alike", 10),

@@ -108,7 +108,7 @@ def decide_arms(
     found: list[tuple[Decision, float, float]] = []
     for d, wide, less in zip(difference.tolist(), half.tolist(), narrow.tolist(), strict=True):
         decision, h = decide(d - wide, d + wide, margin=rule.margin), wide
-        if decision == "open" and decide(d - less, d + less, margin=rule.margin) == "equivalent":
+        if decision == "open" and _is_within(d - less, d + less, margin=rule.margin):
             decision, h = "equivalent", less
         found.append((decision, d - h, d + h))
     return found
@@ -124,9 +124,13 @@ def half_width_at_look(spread: Spread, rule: StoppingRule, *, look: int, alpha: 
 
 def decide(low: float, high: float, *, margin: float) -> Decision:
     """The rule for one arm, from its interval in log-odds and the margin in win rate."""
-    edge = log_odds(0.5 + margin)
     if low > 0:
         return "better"
     if high < 0:
         return "worse"
-    return "equivalent" if -edge < low and high < edge else "open"
+    return "equivalent" if _is_within(low, high, margin=margin) else "open"
+
+
+def _is_within(low: float, high: float, *, margin: float) -> bool:
+    edge = log_odds(0.5 + margin)
+    return -edge < low and high < edge

@@ -19,6 +19,8 @@ Decision = Literal["open", "better", "worse", "equivalent"]
 MOST_LOOKS = 100
 #: A look with fewer new votes of each arm hardly differs from the one before.
 FEWEST_PER_LOOK = 20
+#: Two-sided bounds exist for levels below 1/2.
+MOST_ONE_SIDED_LEVEL = 0.25
 ENDING = ".looks.json"
 
 
@@ -52,6 +54,18 @@ class StoppingRule(Record):
             raise ValueError(
                 f"horizon is {self.horizon} votes of each arm and looks is {self.looks}: a look needs at least "
                 f"{FEWEST_PER_LOOK} new votes of each arm. Lower looks or raise horizon"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_are_those_asked_for(self) -> StoppingRule:
+        if self.bounds == "anytime" and self.shape != type(self).model_fields["shape"].default:
+            raise ValueError(f"shape is {self.shape:g}: anytime bounds have none. Leave shape out")
+        if self.equivalence == "one-sided" and self.level >= MOST_ONE_SIDED_LEVEL:
+            raise ValueError(
+                f"level is {self.level:g}: with equivalence: one-sided it must be below {MOST_ONE_SIDED_LEVEL:g}, "
+                "because the bounds of an equivalent arm are two-sided ones at twice its share. Lower level, such as "
+                "0.03"
             )
         return self
 

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from analysis.stats import count_codes, fit_bradley_terry, log_odds, spread_of, uncertainty_of
 from analysis.stats.scales import win_probability
-from analysis.stats.stopping import decide, half_width_at_look, look_at_arms
+from analysis.stats.spread import Spread
+from analysis.stats.stopping import decide, decide_arms, half_width_at_look, look_at_arms
 from qsched.planning import wang_tsiatis_bounds
 from qsched.records import InputError
 from qsched.records.stopping import StoppingRule
@@ -102,6 +104,30 @@ def test_one_sided_equivalence_takes_the_whole_share_on_either_side_and_leaves_b
     assert (found(RULE, "even").decision, found(one_sided, "even").decision) == ("open", "equivalent")
     assert log_odds(found(one_sided, "even").high) == pytest.approx(d + less)
     assert found(one_sided, "good") == found(RULE, "good"), "its bounds stay two-sided"
+
+
+def test_two_one_sided_bounds_within_the_margin_are_enough_although_both_are_above_even():
+    rule = RULE.model_copy(update={"equivalence": "one-sided"})
+    spread = Spread(se=np.array([0.1]), floor=np.array([0.0]), df=np.array([np.inf]))
+    wide = float(half_width_at_look(spread, rule, look=4, alpha=rule.level / 3)[0])
+    less = float(half_width_at_look(spread, rule, look=4, alpha=2 * rule.level / 3)[0])
+    d = (wide + less) / 2
+    rule = rule.model_copy(update={"margin": win_probability(d + less + 0.001) - 0.5})
+    ((decision, low, high),) = decide_arms(np.array([d]), spread, rule, look=4, arms=3)
+    assert decision == "equivalent" and 0 < low < high
+    ((decision, low, _),) = decide_arms(np.array([wide + 0.001]), spread, rule, look=4, arms=3)
+    assert decision == "better" and low == pytest.approx(0.001)
+
+
+def test_a_level_without_one_sided_bounds_is_refused_before_the_first_look():
+    with pytest.raises(ValidationError, match="level is 0.3: with equivalence: one-sided it must be below 0.25"):
+        StoppingRule(baseline="a", horizon=400, level=0.3, equivalence="one-sided")
+    with pytest.raises(ValidationError, match="shape is 0.4: anytime bounds have none"):
+        StoppingRule(baseline="a", horizon=400, shape=0.4, bounds="anytime")
+    highest = StoppingRule(baseline="a", horizon=400, level=0.249, equivalence="one-sided")
+    spread = Spread(se=np.array([0.1]), floor=np.array([0.0]), df=np.array([np.inf]))
+    assert decide_arms(np.array([0.0]), spread, highest, look=1, arms=1)
+    assert decide_arms(np.array([0.0]), spread, highest.model_copy(update={"bounds": "anytime"}), look=1, arms=1)
 
 
 def test_a_design_stored_without_the_newer_keys_keeps_its_bounds():
