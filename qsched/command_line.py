@@ -114,19 +114,23 @@ def is_quiet() -> bool:
     return bool(os.environ.get(QUIET))
 
 
-def gave_json(value: object, file: Path | None) -> bool:
-    """Write records, dataclasses or plain data as JSON, if a file is asked for; True if no text is wanted beside it."""
+def gave_json(value: object, file: Path | None, *, private: bool = False) -> bool:
+    """Write records, dataclasses or plain data as JSON, if a file is asked for; True if no text is wanted beside it.
+
+    private    the file is readable by its owner only: it holds a secret, or leads to people
+    """
     if file is None:
         return False
     from pydantic_core import to_jsonable_python
 
-    from qsched.files import write_atomic
+    from qsched.files import atomic_file
 
     text = json.dumps(to_jsonable_python(value, fallback=str), indent=1, ensure_ascii=False)
     if str(file) == "-":
         typer.echo(text, file=_spoken[-1] if _spoken else None)
         return True
-    write_atomic(file, (text + "\n").encode(), parents=True)
+    with atomic_file(file, parents=True, mode=0o600 if private else 0o666) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
     return False
 
 

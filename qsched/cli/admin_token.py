@@ -44,7 +44,7 @@ def create(
         text, token = create_token(database, name, scopes=scope, days=days)
     finally:
         database.close()
-    if gave_json({**asdict(token), "token": text}, json_file):
+    if gave_json({**asdict(token), "token": text}, json_file, private=True):
         return
     typer.echo(text)
     typer.echo(

@@ -49,7 +49,8 @@ def create(
     number, secret = _act(
         db, create_webhook, url=url, events=event, study=study, allow_private=allow_private, by=_actor()
     )
-    if gave_json({"number": number, "url": url, "events": event, "study": study, "secret": secret}, json_file):
+    made = {"number": number, "url": url, "events": event, "study": study, "secret": secret}
+    if gave_json(made, json_file, private=True):
         return
     typer.echo(secret)
     typer.echo(

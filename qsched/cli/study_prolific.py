@@ -74,7 +74,7 @@ def status(
     from rich.table import Table
 
     with _case(slug, study_id, db) as case:
-        if gave_json(case.joined, json_file):
+        if gave_json(case.joined, json_file, private=True):
             return
         table = Table("submission", "at Prolific", "here", "checks", "may reject", "look at", box=None)
         for one in case.joined:

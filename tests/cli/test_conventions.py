@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import stat
 import subprocess
 import sys
 from importlib import import_module
@@ -115,6 +116,14 @@ def test_json_is_all_that_is_printed(words, kind, small_image_set, database):
 def test_json_goes_into_a_file_beside_the_text(small_image_set, tmp_path):
     done = CliRunner().invoke(app, ["verify", str(small_image_set), "--json", str(tmp_path / "new" / "v.json")])
     assert "ok" in done.output and json.loads((tmp_path / "new" / "v.json").read_text())["ok"] is True
+
+
+def test_a_file_with_a_secret_is_readable_by_its_owner_only(database, tmp_path):
+    file = tmp_path / "token.json"
+    file.write_text("{}", encoding="utf-8")
+    done = CliRunner().invoke(app, ["admin", "token", "create", "other", "--db", database, "--json", str(file)])
+    assert done.exit_code == 0 and json.loads(file.read_text("utf-8"))["token"] in done.output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_page_names_every_command_with_json():
