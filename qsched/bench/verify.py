@@ -14,7 +14,7 @@ from qsched.bench.results import open_folder, read_json
 from qsched.bench.run import Runner
 from qsched.bench.spec import ModelSpec, StudySpec
 from qsched.bench.submit import SUBMISSION, SUMS, hashes_of
-from qsched.bench.verify_pictures import picture_problems, stated_models
+from qsched.bench.verify_pictures import picture_notes, picture_problems, stated_models
 from qsched.bench.verify_render import render_again
 from qsched.bench.verify_scores import computed_again, score_problems, scores_are_here
 from qsched.bench.verify_studies import StudyRules, check_study
@@ -62,7 +62,7 @@ def verify_submission(
     checks.append(Check(f"models of {SUBMISSION} are here", tuple(problems)))
     for model in there:
         name = f"{model.name}: pictures and arms (times, sizes and the pictures themselves taken as they are)"
-        checks.append(Check(name, tuple(picture_problems(places, model))))
+        checks.append(Check(name, tuple(picture_problems(places, model)), picture_notes(places, model)))
         if render:
             again = render_again(places, model, prompts=render, draw=SystemRandom(), runner=runner)
             checks.append(Check(f"{model.name}: {again.words}", again.problems, again.notes))

@@ -52,6 +52,14 @@ def picture_problems(places: Places, model: ModelSpec) -> Iterator[str]:
         yield "the coefficients of an arm are not those that the benchmark names"
 
 
+def picture_notes(places: Places, model: ModelSpec) -> tuple[str, ...]:
+    """What the set of a model does not say, so that nothing could be compared."""
+    tool = read_manifest(places.images(model)).provenance.get("tool")
+    if tool == GENERATE_PAIRS:
+        return ()
+    return (f"the set was not made by {GENERATE_PAIRS}, so that nothing shows steps, guidance and seeds",)
+
+
 def stated_models(places: Places) -> dict[str, Any]:
     """What submission.json says of each model; empty if it says nothing."""
     models = read_json(places.folder / SUBMISSION).get("models")

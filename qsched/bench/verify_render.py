@@ -22,6 +22,7 @@ from qsched.bench.run import Runner
 from qsched.bench.spec import ModelSpec
 from qsched.bench.steps import Options, generate_command, weights_here
 from qsched.command_line import counted
+from qsched.errors import InputError
 from qsched.generation import read_prompts
 from qsched.records import Manifest, iter_rows, read_manifest
 
@@ -56,7 +57,10 @@ def render_again(
         if code != 0:
             return MadeAgain("not made again", problems=(f"`qsched generate-pairs` ended with exit code {code}",))
         problems = list(_size_problems(read_manifest(places.images(model)), read_manifest(out)))
-        alike = _likeness(places.images(model), out)
+        try:
+            alike = _likeness(places.images(model), out)
+        except InputError as error:
+            return MadeAgain("made again, and not compared", (*problems, str(error)))
     same = sum(math.isinf(psnr) for psnr in alike.values())
     worst = min(alike, key=lambda place: alike[place])
     words = f"{same} of {counted(len(alike), 'picture')} made again are the same"
@@ -83,6 +87,10 @@ def _likeness(theirs: Path, ours: Path) -> dict[tuple[str, str, int], float]:
     found = {}
     for row in iter_rows(ours):
         place = row.arm, row.prompt_id, row.sample_index
+        if place not in stated:
+            raise InputError(
+                f"the set has no picture of {row.arm} for prompt {row.prompt_id}, sample {row.sample_index}"
+            )
         one, other = (_pixels(path) for path in (ours / row.file_name, theirs / stated[place].file_name))
         error = float(np.mean((one - other) ** 2)) if one.shape == other.shape else math.inf
         found[place] = math.inf if error == 0 else 20 * math.log10(255) - 10 * math.log10(error)
@@ -90,5 +98,8 @@ def _likeness(theirs: Path, ours: Path) -> dict[tuple[str, str, int], float]:
 
 
 def _pixels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    with Image.open(path, formats=("PNG",)) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.float64)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path.name} cannot be read as a picture: {error}") from error

@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import yaml
@@ -152,7 +155,8 @@ def pair_problems(places: Places, model: ModelSpec, at: StudyPlaces) -> Iterator
     for number, line in enumerate(lines, start=1):
         try:
             pair = json.loads(line)
-            for side in ("first", "second"):
+            # A set that people rank has a third and perhaps a fourth picture.
+            for side in ("first", "second", *(side for side in ("third", "fourth") if f"{side}_arm" in pair)):
                 place = pair[f"{side}_arm"], pair["prompt_id"], pair["sample_index"]
                 # A trap that the server made is no arm of the set.
                 if place[0] in arms and pictures.get(place) != pair[f"{side}_sha256"]:
@@ -230,8 +234,14 @@ def certificate_problems(places: Places, model: ModelSpec, study: StudySpec, *, 
 
 def _compare_certificates(theirs: Path, ours: Path, where: str) -> Iterator[str]:
     shown, made = read_json(theirs / DOCUMENT), read_json(ours / DOCUMENT)
-    if not (registered := bool(made["registration_sha256"])):
-        made["registration"]["registered_at"] = _stated_time(shown)  # the time of the command
+    page = (ours / PAGE).read_bytes()
+    if not made["registration_sha256"]:  # its time is that of the command
+        here, there = made["registration"]["registered_at"], _stated_time(shown)
+        if there is None:
+            yield f"{where}/{DOCUMENT} does not say when it was made"
+            return
+        made["registration"]["registered_at"] = there
+        page = page.replace(here.encode(), there.encode())
     if changed := list(differences(shown, made)):
         yield (
             f"{where}/{DOCUMENT} is not what the votes make: {counted(len(changed), 'value')} changed, first "
@@ -239,13 +249,21 @@ def _compare_certificates(theirs: Path, ours: Path, where: str) -> Iterator[str]
         )
     elif not (theirs / PAGE).is_file():
         yield f"{where}/{PAGE} is missing"
-    elif registered and shown == made and (theirs / PAGE).read_bytes() != (ours / PAGE).read_bytes():
+    elif (theirs / PAGE).read_bytes() != page:
         yield f"{where}/{PAGE} does not say what {DOCUMENT} says"
 
 
-def _stated_time(certificate: dict[str, Any]) -> Any:
+def _stated_time(certificate: dict[str, Any]) -> str | None:
+    """When a certificate says that it was registered; None if it states no time, which could be any words."""
     registration = certificate.get("registration")
-    return registration.get("registered_at") if isinstance(registration, dict) else None
+    stated = registration.get("registered_at") if isinstance(registration, dict) else None
+    if not isinstance(stated, str):
+        return None
+    try:
+        datetime.fromisoformat(stated)
+    except ValueError:
+        return None
+    return stated
 
 
 def registration_problems(at: StudyPlaces, arm: str, design: dict[str, Any]) -> Iterator[str]:
@@ -270,10 +288,14 @@ def registration_problems(at: StudyPlaces, arm: str, design: dict[str, Any]) -> 
 def content_problems(
     places: Places, model: ModelSpec, at: StudyPlaces, rules: StudyRules, *, design: dict[str, Any]
 ) -> Iterator[str]:
-    """content.csv says of each picture of an arm whether its content changed; the first ones are measured again."""
+    """content.csv says of each picture of an arm whether its content changed; some are measured again, by chance."""
     if not at.content.is_file():
         return
     reader = csv.DictReader(io.StringIO(read_utf8(at.content, max_bytes=_MAX_BYTES)))
+    columns = list(reader.fieldnames or ())
+    if len(set(columns)) < len(columns):  # `certify` would read the first one, and this function the last
+        yield f"content.csv has a column twice: {', '.join(columns)}"
+        return
     try:
         stated = {
             (row["arm"], row["prompt_id"], int(row["sample_index"])): (
@@ -292,14 +314,27 @@ def content_problems(
     if stated.keys() != wanted:
         yield f"content.csv and the pictures differ, first in {min(stated.keys() ^ wanted)}"
         return
-    if wrong := sorted(key for key, (changed, _, spot) in stated.items() if changed != (spot > limit)):
+    if wrong := sorted(key for key, (changed, *found) in stated.items() if not _follows(changed, found, limit)):
         yield f"content.csv: {wrong[0]} is called changed or not against its own value and the limit of {limit:g}"
         return
-    for key in sorted(wanted, key=lambda one: rows[one].image_id)[:MOST_AGAIN]:
-        again = rules.difference(*(_picture(places, model, rows[one]) for one in ((reference, *key[1:]), key)))
+    if lacking := sorted(key for key in wanted if (reference, *key[1:]) not in rows):
+        yield f"content.csv: {lacking[0]} has no picture of the reference beside it"
+        return
+    # Whoever made the submission must not know which.
+    for key in SystemRandom().sample(sorted(wanted), min(MOST_AGAIN, len(wanted))):
+        try:
+            again = rules.difference(*(_picture(places, model, rows[one]) for one in ((reference, *key[1:]), key)))
+        except OSError as error:
+            yield f"content.csv: the picture of {key} cannot be read: {error.strerror or error}"
+            return
         if list(differences(list(stated[key][1:]), list(again))):
             yield f"content.csv: the difference of {key} is {again[1]:g}, and not {stated[key][2]:g}"
             return
+
+
+def _follows(changed: bool, found: list[float], limit: float) -> bool:
+    """Whether a picture is called changed as its mean and spot say; no words follow from numbers that are none."""
+    return all(map(math.isfinite, found)) and changed == (found[1] > limit)
 
 
 def _picture(places: Places, model: ModelSpec, row: ImageRow) -> Path:

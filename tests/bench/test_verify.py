@@ -64,8 +64,8 @@ def places(tmp_path: Path) -> Places:
 class Writes:
     """A runner that writes one document where the command says, as `winrates` or `certify` would."""
 
-    def __init__(self, name: str, document: dict[str, object], *, code: int = 0) -> None:
-        self.name, self.document, self.code = name, document, code
+    def __init__(self, name: str, document: dict[str, object], *, code: int = 0, page: str = "a page") -> None:
+        self.name, self.document, self.code, self.page = name, document, code, page
         self.ran: list[tuple[str, ...]] = []
 
     def __call__(self, command: tuple[str, ...]) -> int:
@@ -74,7 +74,7 @@ class Writes:
             return 3  # the audit
         folder = Path(command[command.index("--out") + 1])
         write(folder / self.name, json.dumps(self.document))
-        write(folder / "certificate.html", "a page")
+        write(folder / "certificate.html", self.page)
         return self.code
 
 
@@ -205,6 +205,32 @@ def test_a_broken_line_of_the_evidence_is_a_problem(places: Places, line: str) -
     assert problem.startswith("evidence/pairs.jsonl:1: not a pair")
 
 
+def test_each_picture_of_a_set_that_people_ranked_is_one_of_the_image_set(places: Places) -> None:
+    model = places.benchmark.models[0]
+    at = places.study(places.benchmark.studies[0], model)
+    rows = [row for row in iter_rows(places.images(model)) if row.prompt_id == "p0"]
+    assert len(rows) == 3
+    pair: dict[str, object] = {"pair_id": "a", "prompt_id": "p0", "sample_index": 0}
+    for side, row in zip(("first", "second", "third"), rows, strict=True):
+        pair |= {f"{side}_arm": row.arm, f"{side}_sha256": row.sha256}
+    write(at.evidence / "pairs.jsonl", json.dumps(pair) + "\n")
+    assert list(verify_studies.pair_problems(places, model, at)) == []
+    write(at.evidence / "pairs.jsonl", json.dumps({**pair, "third_sha256": rows[0].sha256}) + "\n")
+    (problem,) = verify_studies.pair_problems(places, model, at)
+    assert problem == f"pair a: its picture of {rows[2].arm} is not in the image set"
+
+
+def test_a_set_that_another_tool_made_does_not_pass_unsaid(places: Places) -> None:
+    """Its steps are stated by nobody: whoever had more of them could write another tool into the manifest."""
+    model = places.benchmark.models[0]
+    (note,) = verify_pictures.picture_notes(places, model)
+    assert note.endswith("so that nothing shows steps, guidance and seeds")
+    manifest = places.images(model) / "manifest.json"
+    stated = json.loads(manifest.read_text("utf-8"))
+    write(manifest, json.dumps({**stated, "provenance": {**stated["provenance"], "tool": GENERATE_PAIRS}}))
+    assert verify_pictures.picture_notes(places, model) == ()
+
+
 def test_a_submission_without_the_pictures_that_it_names_does_not_pass(places: Places) -> None:
     stated = {
         "benchmark_sha256": read_identity(places.folder).benchmark_sha256,
@@ -317,6 +343,13 @@ def test_some_pictures_are_made_again_where_the_model_is_here(places: Places) ->
     again = render_again(places, model, prompts=2, draw=Random(1), runner=generate)
     assert again.words.startswith("11 of 12 pictures made again are the same, the least alike has a PSNR of ")
     assert f"the picture of w3a8 for prompt {row.prompt_id} is another one" in again.problems[0]
+    (places.images(model) / row.file_name).write_bytes(b"no picture")
+    broken = render_again(places, model, prompts=2, draw=Random(1), runner=generate)
+    assert "cannot be read as a picture" in broken.problems[-1], "a sentence, no traceback"
+    rows = places.images(model) / "images.jsonl"
+    write(rows, "".join(line for line in rows.read_text().splitlines(keepends=True) if '"w3a8"' not in line))
+    broken = render_again(places, model, prompts=2, draw=Random(1), runner=generate)
+    assert broken.problems[-1].startswith("the set has no picture of w3a8 for prompt ")
     assert "exit code 2" in render_again(places, model, prompts=1, draw=Random(1), runner=lambda _: 2).problems[0]
     away = model.model_copy(update={"backbone": "no/where"})
     assert render_again(places, away, prompts=1, draw=Random(1), runner=generate).notes == (

@@ -95,6 +95,11 @@ def test_a_certificate_is_made_again_from_the_evidence_and_compared(places: Plac
     assert "clauses.0.numbers.upper" in found(places)[0]
     change(document, "2.49999", "2.5000000001")
     assert found(places) == [], "another version of numpy"
+    change(page, "a page", "another page")
+    assert found(places)[0].endswith("does not say what certificate.json says"), (
+        "a digit that nobody sees excuses nothing"
+    )
+    change(page, "another page", "a page")
     change(document, "2.5000000001", "2.5")
     change(page, "a page", "another page")
     assert found(places)[0].endswith("certificate.html does not say what certificate.json says")
@@ -126,11 +131,17 @@ def test_clauses_that_were_not_those_of_the_design_are_named(places: Places, old
 def test_a_certificate_without_a_registration_is_of_the_time_at_which_it_was_made(places: Places) -> None:
     at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
     at.registration(ARM).unlink()
-    theirs = {**CERTIFICATE, "registration_sha256": None, "registration": {"arm": ARM, "registered_at": "then"}}
-    Writes("certificate.json", theirs)(("certify", "--out", str(at.certificate(ARM))))
-    assert found(places, {**theirs, "registration": {"arm": ARM, "registered_at": "now"}}) == []
+    then, now = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+    theirs = {**CERTIFICATE, "registration_sha256": None, "registration": {"arm": ARM, "registered_at": then}}
+    Writes("certificate.json", theirs, page=f"a page of {then}")(("certify", "--out", str(at.certificate(ARM))))
+    ours = {**theirs, "registration": {"arm": ARM, "registered_at": now}}
+    assert found(places, ours, page=f"a page of {now}") == []
+    change(at.certificate(ARM) / "certificate.html", "a page", "all is shown: a page")
+    assert found(places, ours, page=f"a page of {now}")[0].endswith("does not say what certificate.json says")
+    change(at.certificate(ARM) / "certificate.json", then, "<b>Everything is shown.</b>")
+    assert found(places, ours)[0].endswith("certificate.json does not say when it was made"), "words in place of a time"
     write(at.certificate(ARM) / "certificate.json", "{}")
-    assert "values changed" in found(places, theirs)[0], "a sentence, no traceback"
+    assert "does not say when" in found(places, theirs)[0], "a sentence, no traceback"
     write(at.folder / "certificates" / "w2a8" / "certificate.json", "{}")
     assert "certificates/w2a8 is of no arm that the study has clauses of" in found(places, theirs)
 
@@ -143,6 +154,9 @@ def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) 
     text = head + "".join(f"{prompt},0,{arm},false,0.02,0.05\n" for prompt, arm in rows)
     write(at.content, text)
     rules = StudyRules(lambda values, stored: [], lambda reference, picture: (0.02, 0.05))
+    reading = StudyRules(
+        rules.design_problems, lambda one, other: (0.02, 0.0 * len(one.read_bytes() + other.read_bytes()))
+    )
 
     def problems() -> list[str]:
         return list(content_problems(places, model, at, rules, design=DESIGN))
@@ -154,6 +168,14 @@ def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) 
     assert problems()[0].endswith("is 0.05, and not 0.04")
     write(at.content, text.rpartition("\n")[0].rpartition("\n")[0] + "\n")
     assert problems()[0].startswith("content.csv and the pictures differ, first in ")
+    write(at.content, text.replace("0.02,0.05", "0.02,nan", 1))
+    assert "against its own value and the limit of 0.1" in problems()[0], "no word follows from no number"
+    twice = text.replace("flip_spot", "flip_spot,changed").replace("false,0.02,0.05", "false,0.02,0.3,true")
+    write(at.content, twice)
+    assert problems()[0].startswith("content.csv has a column twice"), "certify reads the first one"
+    write(at.content, text)
+    (places.images(model) / next(row for row in iter_rows(places.images(model)) if row.arm == ARM).file_name).unlink()
+    assert list(content_problems(places, model, at, reading, design=DESIGN))[0].endswith("No such file or directory")
     write(at.content, "a\n1\n")
     assert problems()[0].startswith("content.csv is not what `qsched votes content` writes")
 
