@@ -24,8 +24,8 @@ from qsched.records import InputError
 Hashes: TypeAlias = NDArray[np.uint64]
 PARTS = 16
 UNCHECKED = (
-    "Not checked for {n:,} of the votes, which lack session, pair_id or served_at: whether one of them is in two files, "
-    "or far apart in one. It would count twice."
+    "Not checked for {n:,} of the votes, which lack session, pair_id or served_at: whether one of them is in two "
+    "files, or far apart in one. It would count twice."
 )
 #: Votes are compared of so many equal hashes, the smallest ones: two votes that differ almost never have one hash.
 _MOST_COMPARED = 100_000

@@ -155,7 +155,7 @@ def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) 
     write(at.content, text)
     rules = StudyRules(lambda values, stored: [], lambda reference, picture: (0.02, 0.05))
     reading = StudyRules(
-        rules.design_problems, lambda one, other: (0.02, 0.0 * len(one.read_bytes() + other.read_bytes()))
+        rules.design_problems, lambda one, other: (0.02, 0.05 + 0 * len(one.read_bytes() + other.read_bytes()))
     )
 
     def problems() -> list[str]:
@@ -175,7 +175,8 @@ def test_the_table_of_changed_content_follows_from_the_pictures(places: Places) 
     assert problems()[0].startswith("content.csv has a column twice"), "certify reads the first one"
     write(at.content, text)
     (places.images(model) / next(row for row in iter_rows(places.images(model)) if row.arm == ARM).file_name).unlink()
-    assert list(content_problems(places, model, at, reading, design=DESIGN))[0].endswith("No such file or directory")
+    (problem,) = content_problems(places, model, at, reading, design=DESIGN)
+    assert problem.endswith("No such file or directory")
     write(at.content, "a\n1\n")
     assert problems()[0].startswith("content.csv is not what `qsched votes content` writes")
 

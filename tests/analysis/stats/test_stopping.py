@@ -120,9 +120,9 @@ def test_two_one_sided_bounds_within_the_margin_are_enough_although_both_are_abo
 
 
 def test_a_level_without_one_sided_bounds_is_refused_before_the_first_look():
-    with pytest.raises(ValidationError, match="level is 0.3: with equivalence: one-sided it must be below 0.25"):
+    with pytest.raises(ValidationError, match="with equivalence: one-sided it must be below"):
         StoppingRule(baseline="a", horizon=400, level=0.3, equivalence="one-sided")
-    with pytest.raises(ValidationError, match="shape is 0.4: anytime bounds have none"):
+    with pytest.raises(ValidationError, match="anytime bounds have none"):
         StoppingRule(baseline="a", horizon=400, shape=0.4, bounds="anytime")
     highest = StoppingRule(baseline="a", horizon=400, level=0.249, equivalence="one-sided")
     spread = Spread(se=np.array([0.1]), floor=np.array([0.0]), df=np.array([np.inf]))
