@@ -59,7 +59,7 @@ def uncertainty_of(
     seed: int = 0,
     rows: Array | None = None,
 ) -> Uncertainty:
-    """Covariance of the fit's parameters, or of `rows` (R, P) times them.
+    """Covariance of the fit's parameters, or of `rows` (R, P) times them, of which the first are the arms' strengths.
 
     If an id is missing or has a single value, two-way becomes one-way and a note says so. Raises InputError for a
     one-way interval by an id that the votes do not have.
@@ -143,8 +143,7 @@ def _precision(
                     "cannot be estimated, and its intervals are too narrow."
                 )
     if "annotator" in parts and "prompt" in parts:
-        arms = len(ready.fit.arms) if rows is None else len(df)
-        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)), arms=arms)
+        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)), arms=len(ready.fit.arms))
     return Precision(variance, df), tuple(warnings)
 
 

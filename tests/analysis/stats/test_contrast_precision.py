@@ -85,6 +85,17 @@ def test_degrees_of_freedom_grow_with_the_share_of_the_variance_that_is_the_vote
     assert with_known_votes(df, own, votes, arms=3)[0, 1] == pytest.approx(4, rel=0.01), "and a larger one its own"
 
 
+def test_terms_of_covariates_leave_the_degrees_of_freedom_of_the_strengths_alone():
+    """A difference of a strength and a term means nothing, and has the term's unit."""
+    counts = counts_of(draw_study(annotators=6, each=40))
+    fit = fit_bradley_terry(counts)
+    plain = uncertainty_of(fit, counts, method="sandwich")
+    k = len(fit.arms)
+    rows = np.vstack([np.eye(k, len(fit.parameters)), 1000 * np.eye(1, len(fit.parameters))])
+    mapped = uncertainty_of(fit, counts, method="sandwich", rows=rows)
+    assert mapped.precision.df[:k, :k] == pytest.approx(plain.precision.df[:k, :k])
+
+
 def test_an_arm_that_a_single_annotator_judged_is_named():
     result = estimate(with_late_arm(draw_study(annotators=20), 20, annotator="ann00"), SANDWICH)
     (words,) = [line for line in result.warnings if "single annotator" in line]
