@@ -62,6 +62,7 @@ NOT_RUN = {
     ("calibration.md", "qsched calibrate --backbone tiny-sdxl --precision w3a8 --steps 1"): LONG,
     ("calibration.md", "python benchmarks/"): LONG,
     ("transfer.md", "python benchmarks/"): LONG,
+    ("transfer.md", "nice -n 15 python benchmarks/"): LONG,
     ("tiny-models.md", "python -m tools.train_tiny"): LONG,
     ("tiny-models.md", "python -m qsched.tiny.evaluate"): LONG,
     ("certificate.md", "qsched certify"): OTHER + "fidelity-study.md",

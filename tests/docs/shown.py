@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: Dated pages stay as they were written; the reference is made from the code.
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "log.md")]
-PROGRAMS = "qsched python torchrun make pip uvx curl docker pg_dump pg_restore cp cat cd export printf chmod mkdir"
+PROGRAMS = "qsched python torchrun nice make pip uvx curl docker pg_dump pg_restore cp cat cd export printf chmod mkdir"
 BEGINS = re.compile(rf"(?:\$ |- run: )?((?:{'|'.join(PROGRAMS.split())}) .+)$")
 #: What a page says beside a command: two blanks or more, unless an option follows, and words in brackets.
 REMARK = re.compile(r"  +(?!--).*| \(docs/.*")

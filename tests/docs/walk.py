@@ -25,6 +25,7 @@ from qsched.cli.bench_runner import run_here
 from qsched.cli.main import app
 from qsched.command_line import EXIT_BAD_INPUT
 from qsched.errors import QschedError
+from tests.docs.shown import ROOT
 
 #: What somebody would type where a command asks.
 PASSWORD = "correct horse battery staple\n"
@@ -83,6 +84,7 @@ class Walk:
                 os.chdir(self.folder)
         script = re.match(r"python analysis/(\w+)(?:\.py)?(.*)", line)
         if script:
+            assert (ROOT / "analysis" / f"{script[1]}.py").is_file() or (ROOT / "analysis" / script[1]).is_dir(), line
             return self._run_one(f"qsched {script[1]}{script[2]}")
         if not line.startswith("qsched "):
             done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
