@@ -16,7 +16,7 @@ TYPESCRIPT := 5.9.3
 # A file's tests stay in one process, which keeps its fixtures; tests/conftest.py has the longest files begin first.
 PARALLEL = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit end-to-end browser bench clean
+.PHONY: help docs dist paper lowest newest setup setup-tests demo check test lint types types-js unit live-unit end-to-end browser bench clean
 
 help:
 	@echo "make setup    create .venv with everything that the programs need"
@@ -89,9 +89,13 @@ unit: setup-tests
 end-to-end: setup-tests
 	$(PARALLEL) -m "browser or load" tests/e2e tests/load
 
-# Browser and load tests wait for pages and for servers that are killed; the others compute meanwhile.
+# Browser and load tests wait for pages and for servers that are killed; the others compute meanwhile. The output of each
+# part stays together, that of `unit` is shown as it comes. Needs GNU make 4.
 test: setup browser lint
-	sh tests/side_by_side.sh $(MAKE) unit end-to-end types
+	$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target live-unit end-to-end types
+
+live-unit:
+	@$(MAKE) --no-print-directory --output-sync=none unit
 
 # The lowest versions that pyproject.toml allows, for what needs no torch.
 LOWEST := .venv-lowest/bin/python
