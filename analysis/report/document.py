@@ -205,7 +205,7 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
 
 def _numbers(values: tuple[Any, ...]) -> tuple[Any, ...] | list[Any]:
     """A column with None for what JSON cannot hold."""
-    if np.isfinite([value for value in values if type(value) is float]).all():
+    if np.isfinite([value for value in values if isinstance(value, float)]).all():
         return values
     return [number(value) if isinstance(value, float) else value for value in values]
 
