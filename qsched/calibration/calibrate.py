@@ -215,7 +215,8 @@ def planned_nfe(settings: CalibrationSettings, family: CoefficientFamily, n_prom
 def planned_pictures_of(settings: CalibrationSettings, family: CoefficientFamily, n_prompts: int) -> int:
     """The most pictures that the search measures."""
     if settings.is_closed_form:
-        return (1 + len(FORMS) + len(METHODS) * MOST_LAST_STEPS) * n_prompts
+        last_steps = len(METHODS) * MOST_LAST_STEPS if family.steps > 1 else 0
+        return (1 + len(FORMS) + last_steps) * n_prompts
     size = settings.size_for(family, n_prompts)
     whole = planned_pictures(settings.strategy, family, n_prompts, size=size, grow=settings.grows)
     return whole + (1 + FINALISTS) * n_prompts if settings.decodes_early else whole

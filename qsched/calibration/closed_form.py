@@ -7,8 +7,9 @@
 With N prompts and S steps: N S NFE of full precision, N S for the stock scheduler, and N (S - 1) for each of the three
 fits, whose pictures then cost nothing; N = 25, S = 4: 425. A fit is made on all calibration prompts and judged by JAQ
 like any candidate. From the best candidate of each method a search of the last step's pair begins, which costs pictures
-and no NFE (last_step.py). One pair for all steps, by least squares over all steps at once, lost in three of four
-measured arms and gained nothing in the fourth; it is not a candidate.
+and no NFE (last_step.py); with one step it gained nothing in ten measured arms, and is left out. One pair for all
+steps, by least squares over all steps at once, lost in three of four measured arms and gained nothing in the fourth; it
+is not a candidate.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def search_closed_form(
         missing = [label for label in LABELS.values() if label not in candidates]
         notes.append(f"the budget ended before these were measured: {'; '.join(missing)}")
         return ClosedForm(fits, candidates, tuple(notes), budget_spent=True)
-    spent = _search_last_steps(evaluator, renderer, prompts, seeds, candidates, notes)
+    spent = renderer.steps > 1 and _search_last_steps(evaluator, renderer, prompts, seeds, candidates, notes)
     return ClosedForm(fits, candidates, tuple(notes), budget_spent=spent)
 
 

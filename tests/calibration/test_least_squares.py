@@ -10,7 +10,7 @@ import torch
 from diffusers import EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
 from qsched.calibration import last_step
-from qsched.calibration.calibrate import calibrate
+from qsched.calibration.calibrate import calibrate, planned_pictures_of
 from qsched.calibration.closed_form import LABELS, LAST_STEP, planned_closed_form
 from qsched.calibration.errors import CalibrationError
 from qsched.calibration.evaluate import Budget, Evaluator
@@ -163,7 +163,7 @@ def test_a_scheduler_that_clips_or_remembers_is_refused_by_the_fit():
 
 
 def search(tmp_path, objective, backbone, *, name="j", **settings):
-    full = full_run(renderer_of(random_flux()), PROMPTS[:5], SEEDS[:5])
+    full = full_run(renderer_of(random_flux(steps=backbone.steps)), PROMPTS[:5], SEEDS[:5])
     return calibrate(
         backbone,
         objective,
@@ -210,6 +210,15 @@ def test_a_fit_that_harms_is_not_used_and_the_last_step_is_searched_without_an_e
     assert len(result.gains) <= 1 + len(FORMS) + 2 * MOST
     values = {c: gains.mean() for c, gains in result.gains.items() if c.method == "qsched"}
     assert max(values, key=values.get) == found, "the compass ends at the best that it has seen"
+
+
+def test_with_one_step_the_last_step_is_not_searched(tmp_path, undamaged):
+    far = Jaq(Nearness(undamaged, kind="text", sign=-1.0), Constant())
+    result = search(tmp_path, far, planted(random_flux(steps=1), 0.8))
+    assert len(result.gains) <= 1 + len(FORMS) and not result.closed_form.notes
+    assert (
+        result.search_nfe == planned_closed_form(5, 1) and planned_pictures_of(result.settings, result.family, 5) == 20
+    )
 
 
 def test_a_budget_leaves_fits_out_and_says_which(tmp_path, nearness):
