@@ -1,6 +1,6 @@
 """What the closed-form search finds on the tiny models, as tables: gains held out, control, the linear share of errors.
 
-    python -m tools.ship_coefficients --precisions w3a8 w4a4 --work runs/calibration
+    python -m tools.ship_coefficients --work runs/calibration
     qsched calibrate --backbone tiny-sdxl --precision w3a8 --steps 1 --prompts calibration --heldout eval \
         --also tiny-check --no-control --out runs/more/tiny-sdxl-w3a8-1step.json          (and so on)
     python benchmarks/closed_form.py --work runs/calibration runs/more
@@ -109,7 +109,8 @@ def gains(records: list[dict[str, Any]]) -> str:
 def candidates(records: list[dict[str, Any]]) -> str:
     """The candidates' gains on the calibration prompts."""
     lines = [
-        "Gain of the candidates on the 25 calibration prompts; * for the set of equals.",
+        "Gain of the candidates on the 25 calibration prompts; * for the set of equals. Neighbours that the search of",
+        "the last step measured on its way are left out.",
         "",
         "| arm | candidates |",
     ]
@@ -119,6 +120,7 @@ def candidates(records: list[dict[str, Any]]) -> str:
             f"{one['found_by'].removeprefix('least squares, ')} {one['calibration_gain']:+.3f}"
             + ("*" if one["among_the_equals"] else "")
             for one in record["candidates"]
+            if one["found_by"] != "searched"
         ]
         lines.append(f"| {name_of(record)} | {'; '.join(cells)} |")
     return "\n".join([*lines, ""])
