@@ -131,7 +131,7 @@ def check(
         planned = plan_study(design, arms=[arm.name for arm in manifest.arms], images=looks)
         curated = keep_curated(planned, design=design, folder=folder)
         to_show = leave_out_identical(curated.pairs, looks=looks, design=design)
-    shown = {arm for pair in to_show.pairs for arm in (pair.first_arm, pair.second_arm)}
+    shown = {arm for pair in to_show.pairs for arm in pair.all_arms}
     assumed = Assumptions(annotator_sd=annotator_sd, prompt_sd=prompt_sd, tie_rate=tie_rate)
     found = estimate_study(design, to_show.pairs, assumed)
     if gave_json({"file": str(file), "set_id": manifest.set_id, "images": len(rows), **asdict(found)}, json_file):
@@ -187,6 +187,7 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
     each = f"{found.pairs} x {design.votes_per_pair}"
     what, vote = ("pairs", "votes") if design.ranking is None else ("sets", "rankings")
     of = "" if design.ranking is None else f" of {design.ranking.pictures} pictures"
+    dropping = design.ranking is not None and design.stopping is not None
     best, assumed = found.weakest, found.assumed
     where = "" if found.comparisons == 1 else f" in its weakest comparison ({' against '.join(best.pair)})"
     return [
@@ -194,9 +195,9 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
         (
             f"{what}{of}",
             f"{each} {vote} = {found.valid_votes} valid {vote}"
-            if design.votes_total is None
-            else f"{found.pairs} with at most {design.votes_per_pair} {vote}, {found.valid_votes} valid {vote} "
-            "together",
+            if design.votes_total is None and not dropping
+            else f"{found.pairs} with at most {design.votes_per_pair} {vote}, "
+            f"{'at most ' * dropping}{found.valid_votes} valid {vote} together",
         ),
         ("annotators", f"{found.annotators} with {counted(found.trials_per_annotator, 'trial')} each"),
         ("time", f"about {found.minutes_per_annotator:.0f} min each, {found.hours:.1f} h together"),

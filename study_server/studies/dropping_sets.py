@@ -82,9 +82,14 @@ def check_number_of_sets(others: Sequence[str], *, pictures: int) -> None:
         )
 
 
-def most_rankings(rule: StoppingRule, *, others: int, pictures: int) -> int:
-    """Rankings until the horizon, whatever is dropped when.
+def most_rankings(rule: StoppingRule, capacity: int, *, others: int, pictures: int) -> int:
+    """The most rankings that may be asked for, whatever is dropped when; `capacity` is what all sets can take together.
 
-    A ranking of k pictures gives each of its k - 1 other arms k - 1 votes; with one open arm it is a single vote.
+    A ranking of k pictures gives each of its k - 1 other arms k - 1 votes; with one open arm it is a single vote. All
+    arms are open until the first look. Anytime bounds have no last look, so that only the sets end such a study.
     """
-    return math.ceil(rule.horizon * max(1.0, others / (pictures - 1) ** 2))
+    if rule.last_look is None:
+        return capacity
+    each = others / (pictures - 1) ** 2
+    first = rule.votes_at(1)
+    return min(capacity, math.ceil(first * each + (rule.horizon - first) * max(1.0, each)))

@@ -11,7 +11,7 @@ from itertools import combinations
 from qsched.planning import Assumptions, WeakestComparison, weakest_comparison
 from study_server.studies.comparisons import PlannedPair, votes_of_pair
 from study_server.studies.design import StudyDesign
-from study_server.studies.dropping_sets import most_rankings
+from study_server.studies.dropping_sets import RESERVE, most_rankings
 from study_server.studies.ranking import WORTH
 from study_server.studies.session_length import TrialCounts, count_trials, session_minutes
 
@@ -53,7 +53,7 @@ def estimate_study(
     design: StudyDesign, pairs: Sequence[PlannedPair], assumed: Assumptions | None = None
 ) -> StudyEstimate:
     """Estimate from the planned pairs. A study with a `votes_total` is taken to spread it evenly; a ranking study with
-    a stopping rule, to go to its horizon."""
+    a stopping rule, to need the most rankings that its rule may ask for."""
     assumed = Assumptions() if assumed is None else assumed
     if not design.allow_tie:
         assumed = replace(assumed, tie_rate=0.0)
@@ -70,7 +70,8 @@ def estimate_study(
     votes = design.votes_total or sum(wanted)
     if design.ranking is not None and design.stopping is not None:
         others = len({arm for pair in task for arm in pair.all_arms}) - 1
-        votes = min(votes, most_rankings(design.stopping, others=others, pictures=design.ranking.pictures))
+        capacity = votes + pools[RESERVE] * design.votes_per_pair
+        votes = most_rankings(design.stopping, capacity, others=others, pictures=design.ranking.pictures)
     each = min(design.pairs_per_annotator or len(task), len(task))
     # An annotator judges a pair once, so at least as many people are needed as a pair has votes.
     most = math.ceil(votes / len(task)) if design.votes_total or votes < sum(wanted) else max(wanted)
@@ -85,7 +86,7 @@ def estimate_study(
     )
     minutes = session_minutes(design, trials)
     hours = annotators * minutes / 60
-    by_comparison = {key: size * votes / len(task) for key, size in sizes.items()}
+    by_comparison = {key: size * min(votes, sum(wanted)) / len(task) for key, size in sizes.items()}
     prompts = len({pair.prompt_key for pair in task})
     found = weakest_comparison(by_comparison, annotators=annotators, prompts=prompts, assumed=assumed)
     islands = connected_arms(sizes, also=design.arms or ())

@@ -24,7 +24,8 @@ PAIRS = Statement("""
     SELECT COALESCE(SUM(CASE WHEN pool = 'task' AND NOT disabled THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(CASE WHEN disabled THEN 1 ELSE 0 END), 0),
            COALESCE(SUM(load), 0),
-           COALESCE(SUM(CASE WHEN pool = 'decided' OR disabled THEN load ELSE 0 END), 0)
+           COALESCE(SUM(CASE WHEN pool = 'decided' OR disabled THEN load ELSE 0 END), 0),
+           COALESCE(SUM(CASE WHEN pool = 'reserve' AND NOT disabled THEN 1 ELSE 0 END), 0)
     FROM pairs WHERE study_id = :study
 """)
 # CROSS JOIN: SQLite then walks the leases, of which there are as many as people, and looks up their pairs.
@@ -77,8 +78,8 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
     if found is None:
         raise NotFound(f"no study {slug!r}; `qsched study list` shows them")
     number, title, status, design = found
-    shown, disabled, load, ended = map(int, tx.one(PAIRS, study=number) or (0, 0, 0, 0))
-    target, problem = _target(tx, number, design, shown, ended)
+    shown, disabled, load, ended, waiting = map(int, tx.one(PAIRS, study=number) or (0,) * 5)
+    target, problem = _target(tx, number, design, shown, ended, waiting)
     leased = int(tx.scalar(LEASED, study=number))
     return int(number), StudyRow(
         slug=slug,
@@ -94,7 +95,7 @@ def read_study(tx: Tx, slug: str) -> tuple[int, StudyRow]:
     )
 
 
-def _target(tx: Tx, study: int, stored: str, pairs: int, ended: int) -> tuple[int | None, str | None]:
+def _target(tx: Tx, study: int, stored: str, pairs: int, ended: int, waiting: int) -> tuple[int | None, str | None]:
     """The votes that a stored design asks for, at most under a stopping rule, or why it cannot be read."""
     try:
         design = StudyDesign.model_validate_json(stored)
@@ -103,8 +104,8 @@ def _target(tx: Tx, study: int, stored: str, pairs: int, ended: int) -> tuple[in
     groups = triplet_groups(tx, study, design)
     asked = sum(group.pairs * group.votes for group in groups) if groups else pairs * design.votes_per_pair
     if design.ranking is not None and design.stopping is not None:
-        # Every set that may be asked for is planned, many more than are shown.
+        # Every set that may be asked for is planned, many more than are shown. None of them waits once no arm is open.
         others = len(design.arms) - 1 if design.arms else int(tx.scalar(ARMS, study=study)) - 1
-        most = most_rankings(design.stopping, others=others, pictures=design.ranking.pictures)
-        return min(most, asked + ended), None
+        capacity = asked + ended + (waiting * design.votes_per_pair if pairs else 0)
+        return most_rankings(design.stopping, capacity, others=others, pictures=design.ranking.pictures), None
     return design.votes_total or asked + ended, None

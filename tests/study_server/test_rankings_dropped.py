@@ -28,6 +28,7 @@ from study_server.looking import studies_to_look_at
 from study_server.studies.cache import find_study
 from study_server.studies.comparisons import MisfitError
 from study_server.studies.design import StudyDesign
+from study_server.studies.estimate import estimate_study
 from study_server.studies.looks import read_stopping
 from study_server.studies.ownership import list_studies
 from study_server.studies.triplets import plan_study
@@ -140,7 +141,8 @@ async def test_the_last_open_arm_is_ranked_beside_the_baseline_alone(database, s
     make_study(**DESIGN)
     assert pools(database) == {("task", 3): 6, ("reserve", 2): 12}
     (row,) = list_studies(database)
-    assert row.target_votes == 6 * 20, "sets that wait are not asked for"
+    # Two other arms until look 1 at 100 votes, 2 x 2 votes in a ranking of three; then one of them alone to 200.
+    assert row.target_votes == 100 * 2 // 4 + 100
     assert "look 1 is due at 100 valid votes of each open arm" in look(database)
     rank(database, 8)  # 8 x 6 rankings of three: 96 votes of each arm
     assert "fewest that one has, with votes on screens, are 96" in look(database)
@@ -238,3 +240,19 @@ def test_smaller_sets_are_handed_out_though_the_process_was_stopped_after_the_lo
         assert studies_to_look_at(tx) == ["s"]
     look(database)
     assert pools(database) == {("decided", 3): 6, ("task", 2): 6, ("reserve", 2): 6}
+
+
+def test_the_most_rankings_that_a_rule_may_ask_for_are_priced_and_are_the_target(database, make_study):
+    images = [(f"p{n}", 0, arm) for n in range(6) for arm in ARMS]
+
+    def priced(**more):
+        design = StudyDesign(**{"slug": "s", "title": "t", "images": "x", **DESIGN, **more})
+        return estimate_study(design, plan_study(design, arms=ARMS, images=images))
+
+    found = priced()
+    assert found.valid_votes == 150, "a small set of the last open arm is one vote"
+    assert found.votes_per_comparison == 116, "no more than all sets of three can take: 120 x 2.9 / 3"
+    anytime = {"stopping": RULE | {"bounds": "anytime"}}
+    assert priced(**anytime).valid_votes == (6 + 12) * 20, "such a study goes on while there are sets"
+    make_study(**DESIGN | anytime)
+    assert list_studies(database)[0].target_votes == (6 + 12) * 20
