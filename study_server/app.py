@@ -60,8 +60,8 @@ POSTGRESQL_THREADS = 2
 CHECKPOINT_SECONDS = 2.0
 # Leases that are freed in one transaction.
 LEASES_AT_ONCE = 50
-# Between two groups of leases or of votes that are sealed; those of a study of an older version all are to be.
-SWEEP_PAUSE = 0.05
+# After a group of leases that are freed, or of votes that are sealed.
+GROUP_PAUSE = 0.05
 # Far more than machines with a time service differ.
 MUCH_MS = 2_000
 
@@ -90,6 +90,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
             asyncio.create_task(beside)
             for beside in (
                 _sweep(server),
+                _seal(server),
                 _checkpoint(server),
                 keep_looking(server),
                 app.state.arrivals.keep(server.writer),
@@ -202,16 +203,28 @@ async def _sweep(server: Server) -> None:
         try:
             freed = group = await server.writer.run(expire_leases, None, now=now_ms(), limit=LEASES_AT_ONCE)
             while group == LEASES_AT_ONCE:
-                await asyncio.sleep(SWEEP_PAUSE)
+                await asyncio.sleep(GROUP_PAUSE)
                 group = await server.writer.run(expire_leases, None, now=now_ms(), limit=LEASES_AT_ONCE)
                 freed += group
-            while await server.writer.run(seal_all, None, now=now_ms()):
-                await asyncio.sleep(SWEEP_PAUSE)
         except NotSaved:
             log.warning("leases were not swept: the database does not answer")
             continue
         if freed:
             log.info("%d leases ran out", freed)
+
+
+async def _seal(server: Server) -> None:
+    """Seal new votes every few seconds.
+
+    Not part of the sweep, which would wait: of an older version's study a million votes may be left to seal.
+    """
+    while True:
+        await asyncio.sleep(server.settings.sweep_seconds)
+        try:
+            while await server.writer.run(seal_all, None, now=now_ms()):
+                await asyncio.sleep(GROUP_PAUSE)
+        except NotSaved:
+            log.warning("votes were not sealed: the database does not answer")
 
 
 async def _checkpoint(server: Server) -> None:

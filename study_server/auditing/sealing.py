@@ -1,6 +1,7 @@
 """Seal the votes: add the votes of the last seconds to the study's hash chain, and note the new head.
 
-A vote's own path is not touched: the server's sweep calls `seal_all`, and a study's head is public at /s/{slug}/seals.
+A vote's own path is not touched: the server calls `seal_all` every few seconds. A study's head is public at
+/s/{slug}/seals.
 """
 
 from __future__ import annotations

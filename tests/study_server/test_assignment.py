@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from study_server import app
 from study_server.assignment import queries
 from study_server.assignment.service import expire_leases
 from study_server.writing import contexts
@@ -277,3 +278,20 @@ def test_whether_a_person_saw_a_pair_is_one_probe_of_an_index_in_tables_without_
     assert re.search(r"using uq_assignments_once.*\n *Index Cond: .*annotator_id = .* AND \(pair_id = p.id\)", plan), (
         plan
     )
+
+
+async def test_leases_run_out_while_many_votes_are_sealed(settings, make_study, database, monkeypatch):
+    make_study()
+    sealed = []
+    monkeypatch.setattr(app, "seal_all", lambda tx, *, now: sealed.append(now) or 1)  # as if there were no end of them
+    async with serving(settings) as browser:
+        visitor = await Visitor(browser()).enter()
+        await visitor.begin()
+        while not sealed:
+            await asyncio.sleep(0.05)
+        query(database, "UPDATE assignments SET lease_expires_ms = 1 WHERE state = 'leased' RETURNING id")
+        for _ in range(100):
+            if not query(database, "SELECT 1 FROM assignments WHERE state = 'leased'"):
+                break
+            await asyncio.sleep(0.05)
+    assert query(database, "SELECT DISTINCT state FROM assignments") == [("expired",)]
