@@ -1,6 +1,6 @@
-"""The answers of a study, counted in steps, so that no look at a million votes keeps a processor from those who vote.
+"""The answers of a study, counted in steps, so that counting a million votes never keeps a processor from annotators.
 
-Whoever runs the steps rests between them, and so does, on PostgreSQL, the process of the database.
+Whoever runs the steps pauses between them; on PostgreSQL the database's own process is then idle too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from study_server.clock import now_ms
 from study_server.db import Tx
 from study_server.db.statements import Row
 from study_server.quality.figures import Share, agreement_share
-from study_server.quality.people import AnswersOf, read_preferences
+from study_server.quality.people import LOADS, AnswersOf, read_preferences
 from study_server.studies.study import Study
 
 T_co = TypeVar("T_co", covariant=True)
@@ -70,25 +70,25 @@ class AnswersSoFar:
 class KeptCounts:
     """The counts of a study's assignments up to `through`, which were handed out more than an hour ago.
 
-    Their votes hardly change any more: they are counted again after KEPT_MS, or when a person's votes cease to count or
-    count again.
+    Their votes hardly change any more. They are counted again after KEPT_MS, or as soon as a person's votes cease to
+    count or count again.
     """
 
     def __init__(self) -> None:
         self.through = 0
         self.counts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-        self._latest_recount = 0
+        self._recounts = 0
         self._until_ms = 0
 
-    def renew(self, *, latest_recount: int, now: int) -> None:
-        """Forget them if they may be wrong by now."""
-        if latest_recount != self._latest_recount or now >= self._until_ms:
-            self.through, self._latest_recount, self._until_ms = 0, latest_recount, now + KEPT_MS
+    def renew(self, *, recounts: int, now: int) -> None:
+        """Forget them if they may be wrong by now. `recounts`: how often votes ceased to count or counted again."""
+        if recounts != self._recounts or now >= self._until_ms:
+            self.through, self._recounts, self._until_ms = 0, recounts, now + KEPT_MS
             self.counts.clear()
 
 
 class AnswersCount:
-    """The valid votes of a study by question and comparison; of votes that come meanwhile some are among them."""
+    """The valid votes of a study by question and comparison, with some of those that arrive while it counts."""
 
     def __init__(self, study: Study, kept: KeptCounts | None = None) -> None:
         self._study = study
@@ -96,26 +96,26 @@ class AnswersCount:
         self._recent: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
         self._read_ms = now_ms()
         # An assignment's id begins with the time at which it was made.
-        self._over = self._read_ms - HOUR_MS << 20
+        self._hour_ago = self._read_ms - HOUR_MS << 20
         self._after = -1
 
     def step(self, tx: Tx) -> bool:
-        """Count the votes of the next assignments: first of those that are over, then of the others."""
+        """Count the votes of the next assignments: first those of more than an hour ago, then the others."""
         if self._after < 0:
-            latest = int(tx.scalar(queries.LATEST_RECOUNT, slug=self._study.slug))
-            self._kept.renew(latest_recount=latest, now=self._read_ms)
+            recounts = int(tx.scalar(queries.RECOUNTS, slug=self._study.slug))
+            self._kept.renew(recounts=recounts, now=self._read_ms)
             self._after = self._kept.through
         room = STEP_VOTES
         while room > 0:
-            is_over = self._after < self._over
-            end = self._over if is_over else EVERY
+            is_old = self._after < self._hour_ago
+            end = self._hour_ago if is_old else EVERY
             found, last = tx.one(queries.PIECE, after=self._after, end=end, limit=room) or (0, None)
             if last is not None:
-                self._count(tx, int(last), self._kept.counts if is_over else self._recent)
-                if is_over:
+                self._count(tx, int(last), self._kept.counts if is_old else self._recent)
+                if is_old:
                     self._kept.through = int(last)
             if found < room:
-                if not is_over:
+                if not is_old:
                     return False
                 self._after = end
             room -= int(found)
@@ -158,7 +158,7 @@ class AgreementCount:
         if self._people is None:
             people = self._read(tx)
             judged = {answer.pair_id for answers in people.values() for answer in answers if answer.kind == Kind.TASK}
-            self._left = tx.all(queries.LOADS, pairs=tx.listed(sorted(judged)))
+            self._left = tx.all(LOADS, pairs=tx.listed(sorted(judged)))
             self._people = people
         else:
             pairs = _first_pairs(self._left)
@@ -181,24 +181,23 @@ class PairCounts:
 
 
 class PairsCount:
-    """The answers to the pairs of a page, given with their loads."""
+    """The answers to the pairs of a page, one pair in a step: everybody may have judged the same pair with a known
+    answer, of which there is no load."""
 
-    def __init__(self, loads: Iterable[tuple[int, int]]) -> None:
-        self._left: list[Row] = list(loads)
+    def __init__(self, pairs: Iterable[int]) -> None:
+        self._left = list(pairs)
         self._read_ms = now_ms()
-        self._found: dict[int, Counter[str]] = {pair: Counter() for pair, _ in self._left}
+        self._found: dict[int, Counter[str]] = {}
 
     def step(self, tx: Tx) -> bool:
-        """Count the next pairs."""
-        pairs = _first_pairs(self._left)
-        rows = tx.all(queries.PAIR_COUNTS, pairs=tx.listed(pairs))
-        for pair, preferred, count in rows:
-            self._found[pair][preferred] += int(count)
-        del self._left[: len(pairs)]
+        """Count the answers to the next pair."""
+        if self._left:
+            rows = tx.all(queries.PAIR_COUNTS, pair=self._left[0])
+            self._found[self._left.pop(0)] = Counter({preferred: int(count) for preferred, count in rows})
         return bool(self._left)
 
     def result(self) -> PairCounts:
-        """Those of all pairs."""
+        """The answers to all of them."""
         return PairCounts(self._found, self._read_ms)
 
 

@@ -37,11 +37,11 @@ Read: TypeAlias = Callable[[Tx], T]
 PAGE_SECONDS = 0.15
 # The page does not say when "Agrees" was counted, so an older one is not shown.
 AGREEMENT_SECONDS = 600.0
-# Of the votes of earlier hours, one read of a study's progress counts what it can in this time.
+# One read of a study's progress spends at most this long on the votes of earlier hours.
 HOURS_SECONDS = 0.04
-# Between two steps of a count nothing is read for as long as the step took, times this.
+# The pause after each step of a count, in multiples of what the step took.
 REST = 1.0
-# After a count, which was rests for half of its time, nothing is counted for so many times as long.
+# The pause after a count, in multiples of what it took; half of that were pauses already.
 COUNT_REST = 3.0
 # An estimate is a process of its own that reads every vote.
 ESTIMATE_SECONDS = 60.0
@@ -82,8 +82,9 @@ class OwnerFigures:
         self._running: SharedReads[str, RunningSoFar] = SharedReads(self._estimate, fresh_seconds=ESTIMATE_SECONDS)
 
     async def close(self) -> None:
-        """End the counting thread, and an estimate that is being made."""
-        await self._running.close()
+        """Give up what is being counted or estimated, and end the counting thread."""
+        for reads in (self._progress, self._agreements, self._counts, self._pairs, self._running):
+            await reads.close()
         self._counter.close()
 
     async def progress(self, slug: str) -> StudyProgress:
@@ -110,7 +111,7 @@ class OwnerFigures:
     async def pairs(self, study: Study, pairs: Sequence[PairRow]) -> PairCounts | None:
         """The answers to the pairs of a page, some seconds old; None while they are counted."""
         key = f"{study.uid}/{'.'.join(str(pair.id) for pair in pairs)}"
-        count = PairsCount((pair.id, pair.filled) for pair in pairs)
+        count = PairsCount(pair.id for pair in pairs)
         return await self._pairs.get_soon(key, count, seconds=PAGE_SECONDS)
 
     async def agreement(self, study: Study, *, before: int, only_excluded: bool) -> Mapping[int, Share]:

@@ -102,7 +102,7 @@ def read_pair(tx: Tx, *, study: int, pair_key: str) -> tuple[PairRow, Mapping[st
     if row is None:
         return None
     pair = PairRow(*row)
-    preferred = count_at_once(tx, PairsCount([(pair.id, pair.filled)])).of[pair.id]
+    preferred = count_at_once(tx, PairsCount([pair.id])).of[pair.id]
     answers = tx.all(queries.PAIR_ANSWERS, pair=pair.id, limit=ANSWERS_SHOWN)
     return pair, preferred, tuple(_answer(*values) for values in answers)
 

@@ -70,7 +70,7 @@ class HourCounts:
         """By hour since 1970, from hour `first` on; hours for which `seconds` were too few are left out."""
         ends = time.monotonic() + seconds
         # Of this process, of another one, or of a command: each writes its action into the log.
-        state = (study, int(tx.scalar(queries.LATEST_RECOUNT, slug=slug)))
+        state = (study, int(tx.scalar(queries.RECOUNTS, slug=slug)))
         if now >= self._until_ms or state != self._state:
             self._state, self._kept, self._until_ms = state, {}, now + KEPT_MS
         # A vote counts in the hour in which its pair was handed out, so that the hour before is not complete yet.

@@ -14,9 +14,10 @@ VOTES_BY_HOUR = Statement("""
     WHERE a.id >= :first AND a.id < :end AND s.study_id = :study AND a.state = 'voted' AND a.counted
     GROUP BY a.served_ms / 3600000
 """)
-# The latest action after which votes of hours that are over count or count no longer.
-LATEST_RECOUNT = Statement("""
-    SELECT COALESCE(MAX(id), 0) FROM owner_actions
+# How many actions made votes of earlier hours count, or cease to. Not the latest one's number: PostgreSQL may commit it
+# before a lower one.
+RECOUNTS = Statement("""
+    SELECT COUNT(*) FROM owner_actions
     WHERE study = :slug AND action IN ('excluded', 'included again', 'data of one person deleted')
 """)
 VOTES_SINCE = Statement("""
@@ -97,10 +98,6 @@ RANKED_COUNTS = Statement(f"""
     GROUP BY f.arm, s.arm, t.arm, o.arm, v.question, v.choice
 """)
 
-# Some pairs, where the numbers of the pairs are a parameter of Tx.listed.
-_LISTED = "[[sqlite: IN (SELECT value FROM json_each(:pairs)) | postgresql: = ANY (CAST(:pairs AS bigint[]))]]"
-LOADS = Statement(f"SELECT p.id, p.load FROM pairs p WHERE p.id {_LISTED} ORDER BY p.id")
-
 # NOT INDEXED: SQLite then walks the pairs in the order of their numbers instead of sorting all of the study.
 PAIRS_PAGE = Statement("""
     SELECT p.id, p.pair_key, r.prompt_key, r.prompt, p.sample_index, p.pool, f.arm, s.arm, f.id, s.id, p.load,
@@ -124,20 +121,19 @@ PAIR = Statement("""
     LEFT JOIN triplets t ON t.pair_id = p.id
     WHERE p.study_id = :study AND p.pair_key = :pair_key
 """)
-# The answers of pairs by what was preferred: valid task votes for task pairs, all answers for the others.
-PAIR_COUNTS = Statement(f"""
-    SELECT a.pair_id,
-           CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice WHEN a.places IS NOT NULL THEN 'ranked'
+# The answers to a pair by what was preferred: valid task votes for task pairs, all answers for the others.
+PAIR_COUNTS = Statement("""
+    SELECT CASE WHEN v.choice IN ('tie', 'skip') THEN v.choice WHEN a.places IS NOT NULL THEN 'ranked'
                 WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                 THEN 'first' ELSE 'second' END,
            COUNT(*)
     FROM assignments a
     [[sqlite: CROSS | postgresql: ]] JOIN sessions s ON s.id = a.session_id
     [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.assignment_id = a.id
-    WHERE a.pair_id {_LISTED} AND a.kind IN ('task', 'gold', 'practice', 'trap', 'bias') AND a.state = 'voted'
+    WHERE a.pair_id = :pair AND a.kind IN ('task', 'gold', 'practice', 'trap', 'bias') AND a.state = 'voted'
       AND s.state <> 'excluded' AND NOT s.preview AND v.surplus_reason IS NULL
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
-    GROUP BY 1, 2
+    GROUP BY 1
 """)
 PAIR_ANSWERS = Statement("""
     SELECT v.answered_ms, an.pseudonym, a.kind, v.question, v.choice, a.first_on_left, v.response_ms, a.counted,

@@ -31,7 +31,7 @@ MOST_LINKS = 200
 # The settings that a form offers: name in study.yaml, words, and whether it is a long text.
 EDITABLE = (
     ("title", "Title", False),
-    ("listed", "On the server's list of studies at / (open links alone)", False),
+    ("listed", "On the server's list of studies at / (never with a platform or personal links)", False),
     ("consent.text", "Consent text (needs a new version)", True),
     ("consent.version", "Consent version", False),
     ("consent.contact", "Contact", False),

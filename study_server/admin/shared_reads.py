@@ -14,14 +14,14 @@ Q = TypeVar("Q")
 
 
 class SharedReads(Generic[Q, T]):
-    """Answers of `ask`, which is slow, shared by everybody who looks; it is asked at most once at a time and key.
+    """Answers of `ask`, which is slow, shared by everybody who looks. It is asked at most once at a time about a key.
 
-    An answer is renewed after `fresh_seconds`, or after `rest` times what it took if that is longer: looking at a study
-    takes at most a tenth of one thread, whoever looks.
+    An answer is renewed after `fresh_seconds`, or after `rest` times what it took if that is longer. With ten, looking
+    at a study takes at most a tenth of one thread, however many people look.
 
-    rest       less than 10 for questions whose own time is mostly rests
-    most       answers that are kept; the one that was wanted longest ago goes first
-    at_once    questions that may wait for an answer before `get_soon` asks no further one
+    rest       fewer suffice for questions that pause for much of their time
+    most       answers that are kept; the one that was asked for longest ago is dropped first
+    at_once    questions that may be unanswered at the same time; `get_soon` asks no further one
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class SharedReads(Generic[Q, T]):
         return await asyncio.shield(task)
 
     def _make_room(self) -> None:
-        """Forget what was wanted longest ago, but nothing that is still being asked."""
+        """Forget what was asked for longest ago, but no question that is still unanswered."""
         spare = len(self._known) - self._most
         for key in [key for key, (_, task) in self._known.items() if task.done()][: max(0, spare)]:
             self.forget(key)
 
     def _must_wait(self, key: str) -> bool:
-        """Whether `key` is none of the many questions that wait for an answer."""
+        """Whether so many other questions are unanswered that `key` is not asked about now."""
         asked = [other for other, (_, task) in self._known.items() if not task.done()]
         return key not in asked and len(asked) >= self._at_once
 

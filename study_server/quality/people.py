@@ -40,14 +40,17 @@ ANSWERS = Statement("""
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     ORDER BY v.id
 """)
-# What everybody prefers of some pairs; see Tx.listed.
-PREFERENCES = Statement("""
+# Some pairs, whose numbers are a parameter that Tx.listed makes.
+_LISTED = "[[sqlite: IN (SELECT value FROM json_each(:pairs)) | postgresql: = ANY (CAST(:pairs AS bigint[]))]]"
+LOADS = Statement(f"SELECT p.id, p.load FROM pairs p WHERE p.id {_LISTED} ORDER BY p.id")
+# What everybody prefers of them.
+PREFERENCES = Statement(f"""
     SELECT a.pair_id, v.question,
            CASE WHEN (v.choice = 'left' AND a.first_on_left) OR (v.choice = 'right' AND NOT a.first_on_left)
                 THEN 'first' ELSE 'second' END,
            COUNT(*)
     FROM assignments a [[sqlite: CROSS | postgresql: ]] JOIN votes v ON v.assignment_id = a.id
-    WHERE a.pair_id [[sqlite: IN (SELECT value FROM json_each(:pairs)) | postgresql: = ANY (CAST(:pairs AS bigint[]))]]
+    WHERE a.pair_id {_LISTED}
       AND a.kind = 'task' AND a.counted AND a.state = 'voted' AND v.choice IN ('left', 'right')
       AND NOT EXISTS (SELECT 1 FROM votes n WHERE n.supersedes_id = v.id)
     GROUP BY 1, 2, 3

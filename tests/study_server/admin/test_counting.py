@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from itertools import cycle
 
 import pytest
 
-from study_server.admin import counting
+from study_server.admin import counting, figures
 from study_server.admin.counting import AgreementCount, AnswersCount, KeptCounts, PairsCount, count_at_once
 from study_server.admin.progress import HourCounts, read_progress
+from study_server.db import Reader
 from study_server.export import export_votes
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude, include
@@ -89,7 +91,7 @@ async def test_answers_are_counted_in_steps_and_kept_ones_are_those_of_the_datab
     assert counted_in_steps(database, kept) == counted_one_by_one(database)
     query(database, "UPDATE votes SET surplus_reason = 'late' WHERE choice = 'tie' RETURNING id")
     monkeypatch.setattr(counting, "KEPT_MS", 0)
-    kept.renew(latest_recount=-1, now=0)
+    kept.renew(recounts=-1, now=0)
     assert counted_in_steps(database, kept) == counted_one_by_one(database)
 
 
@@ -101,8 +103,12 @@ async def test_pairs_agreement_and_hours_are_those_of_the_database(settings, dat
     superseded = {row[0] for row in query(database, "SELECT supersedes_id FROM votes WHERE supersedes_id IS NOT NULL")}
     assert len(superseded) == 3
     with database.snapshot() as tx:
-        loads = tx.all(counting.queries.LOADS, pairs=tx.listed(sorted({row[0] for row in rows})))
-        found = count_at_once(tx, PairsCount(loads)).of
+        pairs = sorted({row[0] for row in rows})
+        count, steps = PairsCount(pairs), 1
+        while count.step(tx):
+            steps += 1
+        found = count.result().of
+        assert steps == len(pairs), "everybody may have answered the same pair with a known answer"
         page = {"study_id": 1, "before": 2**62, "only_excluded": False}
         agreement = count_at_once(tx, AgreementCount(lambda tx: answers_of_page(tx, **page)))
         people = read_people(tx, study_id=1)
@@ -117,3 +123,36 @@ async def test_pairs_agreement_and_hours_are_those_of_the_database(settings, dat
     assert progress.hours_missing == 21
     summary = export_votes(database, study="s", path=tmp_path / "v.csv", rest=0.1)
     assert summary.superseded == 3 and summary.written == summary.rows_in_database - 3
+
+
+async def test_an_exclusion_that_is_stored_after_a_later_one_is_noticed_too(
+    settings, database, make_study, monkeypatch
+):
+    await people_vote(settings, make_study, database)
+    monkeypatch.setattr(counting, "HOUR_MS", -60_000)
+    kept = KeptCounts()
+    for number in (1_001, 1_000):
+        counted_in_steps(database, kept)
+        query(database, f"UPDATE votes SET surplus_reason = 'x' WHERE id % 7 = {number % 7} RETURNING id")
+        query(
+            database,
+            "INSERT INTO owner_actions (id, at_ms, actor, study, action) "
+            f"VALUES ({number}, 1, 'a test', 's', 'excluded') RETURNING id",
+        )
+        assert counted_in_steps(database, kept) == counted_one_by_one(database), number
+
+
+async def test_a_server_that_stops_gives_up_what_is_being_counted(database, make_study, monkeypatch):
+    make_study()
+    monkeypatch.setattr(figures, "PAGE_SECONDS", 0.01)
+    monkeypatch.setattr(figures, "REST", 1e6)
+    monkeypatch.setattr(counting.AnswersCount, "step", lambda self, tx: True)
+    reader = Reader(database)
+    owner = figures.OwnerFigures(database, reader)
+    with database.snapshot() as tx:
+        study = find_study(tx, "s")
+    assert await owner.counts(study) is None
+    (counting_now,) = (task for task in asyncio.all_tasks() if "SharedReads._answer" in repr(task.get_coro()))
+    await owner.close()
+    reader.close()
+    assert counting_now.cancelled()
