@@ -343,7 +343,7 @@ async def test_studies_have_chains_of_their_own_and_what_is_sealed_is_not_read_a
 def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path):
     rule = {"baseline": "a", "horizon": 400, "looks": 4}
     looks = Looks(study="s", question="q", arms=1, rule=StoppingRule(**rule), looks=())
-    pairs = [{"pool": "task", "first_arm": "a", "second_arm": "b"}]
+    pairs = [{"pair_id": "1", "pool": "task", "first_arm": "a", "second_arm": "b"}]
     pl.DataFrame({"vote": [1]}).write_parquet(tmp_path / "votes.parquet")
 
     def problems(stopping):
@@ -359,7 +359,7 @@ def test_looks_must_be_there_if_the_design_has_a_rule_and_by_that_rule(tmp_path)
     assert problems(rule) == []
     assert problems(None) == ["there is a votes.looks.json, and the design has no stopping rule"]
     assert problems({**rule, "level": 0.01}) == ["the rule in votes.looks.json is not that of the design"]
-    pairs.append({"pool": "task", "first_arm": "a", "second_arm": "c"})
+    pairs.append({"pair_id": "2", "pool": "task", "first_arm": "a", "second_arm": "c"})
     assert problems(rule) == ["votes.looks.json is not about the 2 arms of the task pairs and the question 'q'"]
 
 
