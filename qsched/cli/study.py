@@ -254,7 +254,9 @@ def _stopping_lines(design: StudyDesign) -> list[tuple[str, str]]:
     rule = design.stopping
     if rule is None:
         return []
-    when = ", ".join(f"{rule.votes_at(look):,}" for look in range(1, min(rule.looks, 3) + 1))
+    when = [f"{rule.votes_at(look):,}" for look in range(1, rule.looks + 1)]
+    if len(when) > 4:
+        when[3:-1] = ["..."]
     return [
         (
             "stops asking",
@@ -263,8 +265,7 @@ def _stopping_lines(design: StudyDesign) -> list[tuple[str, str]]:
         ),
         (
             "looks",
-            f"{rule.looks}, at {when}, ... {rule.horizon:,} votes of each open arm; the votes, time and cost above are "
-            "the most",
+            f"{rule.looks}, at {', '.join(when)} votes of each open arm; the votes, time and cost above are the most",
         ),
     ]
 

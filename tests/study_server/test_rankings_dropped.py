@@ -16,6 +16,7 @@ from analysis.auditing.read import read_evidence
 from analysis.report.subjects.looks import find_looks
 from analysis.winrates import app as winrates_app
 from qsched.cli.main import app as cli
+from qsched.cli.study import _check_lines
 from qsched.records.rankings import NUMBERS, write_ranking
 from qsched.records.stopping import looks_beside, read_looks
 from study_server.admin.counting import AnswersCount, count_at_once
@@ -245,11 +246,17 @@ def test_smaller_sets_are_handed_out_though_the_process_was_stopped_after_the_lo
 def test_the_most_rankings_that_a_rule_may_ask_for_are_priced_and_are_the_target(database, make_study):
     images = [(f"p{n}", 0, arm) for n in range(6) for arm in ARMS]
 
+    def designed(**more):
+        return StudyDesign(**{"slug": "s", "title": "t", "images": "x", **DESIGN, **more})
+
     def priced(**more):
-        design = StudyDesign(**{"slug": "s", "title": "t", "images": "x", **DESIGN, **more})
+        design = designed(**more)
         return estimate_study(design, plan_study(design, arms=ARMS, images=images))
 
     found = priced()
+    said = dict(_check_lines(designed(), found))
+    assert said["sets of 3 pictures"] == "6 with at most 20 rankings, at most 150 valid rankings together"
+    assert said["looks"].startswith("2, at 100, 200 votes of each open arm")
     assert found.valid_votes == 150, "a small set of the last open arm is one vote"
     assert found.votes_per_comparison == 116, "no more than all sets of three can take: 120 x 2.9 / 3"
     anytime = {"stopping": RULE | {"bounds": "anytime"}}
