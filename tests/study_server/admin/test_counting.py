@@ -13,6 +13,7 @@ from study_server.admin.counting import AgreementCount, AnswersCount, KeptCounts
 from study_server.admin.progress import HourCounts, read_progress
 from study_server.db import Reader
 from study_server.export import export_votes
+from study_server.export import votes as exported
 from study_server.owner import act_on_study
 from study_server.quality.exclusion import exclude, include
 from study_server.quality.people import answers_of_page, read_people
@@ -156,3 +157,21 @@ async def test_a_server_that_stops_gives_up_what_is_being_counted(database, make
     await owner.close()
     reader.close()
     assert counting_now.cancelled()
+
+
+async def test_an_export_in_pieces_is_one_moment_of_the_study(settings, database, make_study, tmp_path, monkeypatch):
+    await people_vote(settings, make_study, database)
+    export_votes(database, study="s", path=tmp_path / "before.csv")
+    person = query(database, "SELECT MIN(pseudonym) FROM annotators WHERE study_id = 1")[0][0]
+    changes = [
+        lambda: act_on_study(database, "s", exclude, pseudonym=person, reason="asleep", by="a test"),
+        lambda: query(database, "UPDATE votes SET surplus_reason = 'late' WHERE choice = 'tie' RETURNING id"),
+        lambda: query(database, "DELETE FROM votes WHERE supersedes_id IS NOT NULL RETURNING id"),
+    ]
+    monkeypatch.setattr(exported, "PIECE_ROWS", 4)
+    monkeypatch.setattr(exported.time, "sleep", lambda _: changes.pop()() if changes else None)
+    export_votes(database, study="s", path=tmp_path / "meanwhile.csv", rest=1.0)
+    assert not changes
+    assert (tmp_path / "meanwhile.csv").read_bytes() == (tmp_path / "before.csv").read_bytes()
+    export_votes(database, study="s", path=tmp_path / "after.csv")
+    assert (tmp_path / "after.csv").read_bytes() != (tmp_path / "before.csv").read_bytes()
