@@ -108,7 +108,8 @@ def test_a_merge_that_was_stopped_goes_on(whole, copy, monkeypatch) -> None:
         merge_shards(copy)
     monkeypatch.setattr(os, "link", real)
     report = merge_shards(copy)
-    assert report.kept == 10 and content(copy) == content(whole) and verify_set(copy).ok
+    # Threads run ahead: when the twelfth picture is brought, one or two rounds of five rows have been written.
+    assert report.kept in (5, 10) and content(copy) == content(whole) and verify_set(copy).ok
 
 
 def test_a_missing_a_doubled_a_running_and_a_damaged_shard_are_named(copy, tmp_path) -> None:
