@@ -105,10 +105,14 @@ class PairwiseFit:
 
 @dataclass(frozen=True)
 class Precision:
-    """Variances and degrees of freedom of the parameters (diagonal) and of their differences (off it), (P, P) each."""
+    """Variances and degrees of freedom of the parameters (diagonal) and of their differences (off it), (P, P) each.
+
+    `df` allows for the votes' own, known variance; `clusters_df` counts clusters only.
+    """
 
     variance: Array
     df: Array
+    clusters_df: Array
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,9 @@ def anytime_against(
 def anytime_half_width(spread: Spread, alpha: float) -> Array:
     """Half of each interval that holds at every look with probability 1 - alpha."""
     b = anytime_bound(spread.shown, alpha=alpha)
-    normal = np.isinf(spread.df)
-    wide = np.where(normal, b, -special.stdtrit(np.where(normal, 1.0, spread.df), special.ndtr(-b)))
+    df = spread.far_df
+    normal = np.isinf(df)
+    wide = np.where(normal, b, -special.stdtrit(np.where(normal, 1.0, df), special.ndtr(-b)))
     return np.asarray(np.maximum(wide * spread.se, b * spread.floor))
 
 

@@ -64,7 +64,7 @@ def joint_level(
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     first, second = first[real], second[real]
     scale = np.sqrt(np.maximum(v[first, first] + v[second, second] - 2 * v[first, second], 1e-300))
-    nu = float(np.median(spread.df[real]))
+    nu = float(np.median(spread.far_df[real]))
     many = nu > _MANY
     whole = max(math.floor(nu), 1) if not many else 0
     rows = k + min(whole, k)

@@ -27,11 +27,16 @@ Index: TypeAlias = NDArray[np.int64] | list[int]
 @dataclass(frozen=True)
 class Spread:
     """Standard errors of some quantities, shape (M,), the vote-level floor (zeros if there is none), and their degrees
-    of freedom."""
+    of freedom.
+
+    `clusters_df` is for levels far below 5 %, of joint intervals and of early looks: where the tail of t hangs on the
+    degrees of freedom most, only clusters count (docs/log.md). None: `df`.
+    """
 
     se: Array
     floor: Array
     df: Array
+    clusters_df: Array | None = None
 
     @property
     def collapsed(self) -> NDArray[np.bool_]:
@@ -45,11 +50,17 @@ class Spread:
 
     def half_width(self, confidence: float) -> Array:
         """Half of a pointwise interval."""
-        return self.half_width_at(1 - confidence, quantile(confidence, math.inf))
+        normal = quantile(confidence, math.inf)
+        return np.asarray(np.maximum(t_quantile(1 - confidence, self.df) * self.se, normal * self.floor))
+
+    @property
+    def far_df(self) -> Array:
+        """The degrees of freedom for levels far below 5 %."""
+        return self.df if self.clusters_df is None else self.clusters_df
 
     def half_width_at(self, alpha: float, normal: float) -> Array:
-        """Half of an interval at level `alpha` of its own t distribution, and at least `normal` floors."""
-        return np.asarray(np.maximum(t_quantile(alpha, self.df) * self.se, normal * self.floor))
+        """Half of an interval at a level `alpha` far below 5 % of its own t, and at least `normal` floors."""
+        return np.asarray(np.maximum(t_quantile(alpha, self.far_df) * self.se, normal * self.floor))
 
     def p_value(self, value: Array) -> Array:
         """Two-sided p-value of zero: below 1 - confidence exactly when the interval excludes zero."""
@@ -90,10 +101,11 @@ def spread_of(unc: Uncertainty, index: Index, minus: Index | None = None) -> Spr
         return Spread(_se(unc.covariance, index, minus), floor, np.full(len(index), unc.df))
     i = np.asarray(index, dtype=np.int64)
     j = i if minus is None else np.asarray(minus, dtype=np.int64)
-    variance, df = unc.precision.variance[i, j], unc.precision.df[i, j]
+    own = unc.precision
+    variance = own.variance[i, j]
     if minus is not None:
         variance = np.where(i == j, 0.0, variance)
-    return Spread(np.asarray(np.sqrt(np.maximum(variance, 0.0))), floor, np.asarray(df))
+    return Spread(np.sqrt(np.maximum(variance, 0.0)), floor, own.df[i, j], own.clusters_df[i, j])
 
 
 def _se(v: Array, index: Index, minus: Index | None) -> Array:

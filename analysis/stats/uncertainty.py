@@ -142,9 +142,10 @@ def _precision(
                     f"Nearly all votes about {named} come from a single {name}: how much {name}s differ about it "
                     "cannot be estimated, and its intervals are too narrow."
                 )
+    known = df
     if "annotator" in parts and "prompt" in parts:
-        df = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)), arms=len(ready.fit.arms))
-    return Precision(variance, df), tuple(warnings)
+        known = with_known_votes(df, variance, pair_variances(_mapped(by_vote, rows)), arms=len(ready.fit.arms))
+    return Precision(variance, known, df), tuple(warnings)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from analysis.stats import (
 )
 from analysis.stats.quasi_variance import quasi_variances
 from analysis.stats.rank_chances import rank_chances
+from analysis.stats.sequential import anytime_half_width
 from analysis.stats.simultaneous import joint_level
 from analysis.stats.small_samples import with_known_votes
-from analysis.stats.spread import spread_of
+from analysis.stats.spread import Spread, spread_of, t_quantile
 from tests.analysis.conftest import counts_of, draw_study
 
 SANDWICH = EstimateSettings(method="sandwich")
@@ -225,3 +226,11 @@ def test_a_quasi_variance_that_would_be_negative_is_said_not_to_exist():
     pairs = np.array([[0.0, 1.0, 0.7], [1.0, 0.0, 2.1], [0.7, 2.1, 0.0]])
     assert not quasi_variances(pairs).exist
     assert quasi_variances(np.array([[0.0, 1.4, 1.1], [1.4, 0.0, 2.1], [1.1, 2.1, 0.0]])).exist
+
+
+def test_only_clusters_count_where_the_tail_hangs_on_the_degrees_of_freedom():
+    spread = Spread(np.array([1.0]), np.array([0.5]), np.array([40.0]), np.array([4.0]))
+    assert spread.half_width(0.95) == pytest.approx(t_quantile(0.05, np.array([40.0])))
+    assert spread.half_width_at(0.005, 2.8) == pytest.approx(t_quantile(0.005, np.array([4.0])))
+    wide = Spread(np.array([1.0]), np.array([0.5]), np.array([4.0]))
+    assert anytime_half_width(spread, 0.05) == pytest.approx(anytime_half_width(wide, 0.05))
