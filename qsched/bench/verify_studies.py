@@ -39,7 +39,10 @@ from qsched.records.same_values import differences
 from qsched.records.yaml_file import read_utf8, read_yaml
 
 #: Results that must follow from the votes, not how they were asked for (paths, versions, the command).
-RESULTS = ("n_votes", "n_annotators", "simulated", "n_simulated", "strengths", "pairwise", "strata", "excluded")
+RESULTS = (
+    *("n_votes", "n_annotators", "n_prompts", "simulated", "n_simulated"),
+    *("strengths", "pairwise", "strata", "excluded", "claims"),
+)
 PAGE, DOCUMENT = "certificate.html", "certificate.json"
 _MAX_BYTES = 1024 * 1024 * 1024
 

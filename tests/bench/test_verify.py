@@ -28,6 +28,8 @@ from tests.conftest import write_image_set
 RESULTS = {
     "n_votes": 40,
     "n_annotators": 8,
+    "n_prompts": 5,
+    "claims": [{"verdict": "undetected", "text": "No difference was detected."}],
     "simulated": True,
     "n_simulated": 40,
     "strengths": [],
@@ -78,7 +80,9 @@ class Writes:
         return self.code
 
 
-@pytest.mark.parametrize(("field", "value"), [("simulated", False), ("n_simulated", 0), ("n_annotators", 800)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("simulated", False), ("n_simulated", 0), ("n_annotators", 800), ("claims", [])]
+)
 def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: str, value: object) -> None:
     at, again = StudyPlaces(tmp_path, is_fidelity=False, simulated=True, slug="x"), Writes("winrates.json", RESULTS)
     write(at.report / "winrates.json", json.dumps(RESULTS))
