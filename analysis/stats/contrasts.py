@@ -56,7 +56,8 @@ def pair_contrasts(
         bounds = percentile_bounds(draws[:, first] - draws[:, second], confidence)
         low, high = (np.where(spread.collapsed, b, own) for own, b in zip(bounds, (low, high), strict=True))
     joint = joint_level(unc, first, second, spread, confidence=confidence, seed=seed)
-    half_all = np.maximum(half, spread.half_width_at(joint.alpha, joint.normal))
+    one = joint.alpha >= 1 - confidence  # there is nothing to allow for
+    half_all = half if one else np.maximum(half, spread.half_width_at(joint.alpha, joint.normal))
     p = spread.p_value(difference)
     return PairContrasts(
         first=first,
