@@ -265,6 +265,8 @@ def main() -> int:
         part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         part.replace(args.results)
 
+    if args.join:
+        save()
     for s in chosen:
         record = result["scenarios"].setdefault(s.name, {})
         run_scenario(s, record, args, save)
