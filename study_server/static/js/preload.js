@@ -18,6 +18,9 @@ export async function preloadFirstPairs() {
     }
   } catch (error) {
     // A refusal (another tab has the study) and a lost network are the pair page's matter; fetch rejects with TypeError.
-    if (!(error instanceof HttpError || error instanceof NetworkError || error instanceof TypeError)) throw error;
+    // Whoever starts before the pictures are here leaves the page: Firefox then rejects what was being read.
+    const isGone = error instanceof DOMException && error.name === "AbortError";
+    if (isGone || error instanceof HttpError || error instanceof NetworkError || error instanceof TypeError) return;
+    throw error;
   }
 }
