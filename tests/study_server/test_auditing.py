@@ -368,9 +368,10 @@ async def test_the_votes_of_previews_keep_no_vote_from_being_sealed(settings, da
     monkeypatch.setattr(sealing, "AT_ONCE", 2)
     async with serving(settings) as browser:
         await (await Visitor(browser()).enter()).vote_all(limit=4)
-        with database.transaction() as tx:
-            tx.command("UPDATE sessions SET preview = TRUE")
-            tx.command("DELETE FROM vote_leaves")
+    with database.transaction() as tx:  # while no server seals
+        tx.command("UPDATE sessions SET preview = TRUE")
+        tx.command("DELETE FROM vote_leaves")
+    async with serving(settings) as browser:
         await (await Visitor(browser()).enter()).vote_all(limit=3)
     with database.transaction() as tx:
         while seal_all(tx, now=now_ms()):
