@@ -22,6 +22,7 @@ from study_server.studies.comparisons import MisfitError
 from study_server.studies.looks import DueLook, find_due_look, read_stopping
 from study_server.studies.ownership import list_studies
 from tests.conftest import ARMS
+from tests.study_server.stored_votes import store_person, store_vote
 from tests.study_server.visiting import Visitor, query, serving
 
 BASE, SAME, WORSE = ARMS[0], ARMS[1], ARMS[2]
@@ -33,10 +34,6 @@ def give_votes(database, people: int, *, start: int = 0) -> None:
     """Votes of whole people on every pair, as the server would store them: even between BASE and SAME, WORSE loses."""
     rng = random.Random(start)
     with database.transaction() as tx:
-
-        def do(sql: str, **values: object) -> None:
-            tx.run(Statement(sql), **values)
-
         pairs = tx.all(
             Statement(
                 "SELECT p.id, f.arm, s.arm FROM pairs p JOIN images f ON f.id = p.first_image_id "
@@ -44,39 +41,12 @@ def give_votes(database, people: int, *, start: int = 0) -> None:
             )
         )
         for who in range(start, start + people):
-            do(
-                "INSERT INTO annotators (id, study_id, pseudonym, created_ms) VALUES (:id, 1, :name, 1)",
-                id=1000 + who,
-                name=f"a-{who}",
-            )
-            do(
-                "INSERT INTO sessions (id, study_id, annotator_id, pseudonym, simulated, state, consent_version, "
-                "started_ms, plan) VALUES (:id, 1, :id, :name, FALSE, 'finished', '1', 1, '')",
-                id=1000 + who,
-                name=f"s-{who}",
-            )
+            store_person(tx, 1000 + who)
             for pair, _, second in pairs:
-                number = (1000 + who) * 1000 + pair
                 lost = rng.random() < (0.9 if second == WORSE else 0.5)
                 first_left = (who + pair) % 2 == 0
-                do(
-                    "INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, "
-                    "state, counted, served_ms, lease_expires_ms) VALUES (:id, :who, :who, :pair, 'task', 0, "
-                    ":first_left, 'voted', TRUE, 1, 1)",
-                    first_left=first_left,
-                    id=number,
-                    who=1000 + who,
-                    pair=pair,
-                )
-                do(
-                    "INSERT INTO votes (assignment_id, session_id, question, choice, response_ms, hidden_ms, "
-                    "answered_ms, idempotency_key) VALUES (:id, :who, 'overall', :choice, 900, 0, 2, :key)",
-                    id=number,
-                    who=1000 + who,
-                    choice="left" if lost == first_left else "right",
-                    key=str(number),
-                )
-                do("UPDATE pairs SET load = load + 1 WHERE id = :pair", pair=pair)
+                choice = "left" if lost == first_left else "right"
+                store_vote(tx, who=1000 + who, pair=pair, choice=choice, first_left=first_left)
 
 
 def look(database):

@@ -34,6 +34,7 @@ from study_server.studies.looks import read_stopping
 from study_server.studies.ownership import list_studies
 from study_server.studies.triplets import plan_study
 from tests.conftest import ARMS
+from tests.study_server.stored_votes import store_person, store_vote
 from tests.study_server.test_auditing import run_audit
 from tests.study_server.test_looks import look
 from tests.study_server.visiting import Visitor, query, serving
@@ -48,10 +49,6 @@ def rank(database, people: int, *, start: int = 0) -> None:
     rng = random.Random(start)
     worth = {BASE: 0.0, SAME: 0.0, WORSE: -2.5}
     with database.transaction() as tx:
-
-        def do(sql: str, **values: object) -> None:
-            tx.run(Statement(sql), **values)
-
         sets = tx.all(
             Statement(
                 "SELECT p.id, f.arm, s.arm, t.arm FROM pairs p JOIN images f ON f.id = p.first_image_id "
@@ -60,42 +57,15 @@ def rank(database, people: int, *, start: int = 0) -> None:
             )
         )
         for who in range(start, start + people):
-            do(
-                "INSERT INTO annotators (id, study_id, pseudonym, created_ms) VALUES (:id, 1, :name, 1)",
-                id=1000 + who,
-                name=f"a-{who}",
-            )
-            do(
-                "INSERT INTO sessions (id, study_id, annotator_id, pseudonym, simulated, state, consent_version, "
-                "started_ms, plan) VALUES (:id, 1, :id, :name, FALSE, 'finished', '1', 1, '')",
-                id=1000 + who,
-                name=f"s-{who}",
-            )
+            store_person(tx, 1000 + who)
             for number, *row in sets:
                 arms = [arm for arm in row if arm is not None]
                 seen = {n: worth[arm] - rng.expovariate(1.0) for n, arm in enumerate(arms)}
                 order = tuple((n,) for n in sorted(seen, key=lambda n: -seen[n]))
                 first_left = rng.random() < 0.5
-                key = (1000 + who) * 1000 + number
-                do(
-                    "INSERT INTO assignments (id, session_id, annotator_id, pair_id, kind, position, first_on_left, "
-                    "state, counted, served_ms, lease_expires_ms, places) VALUES (:id, :who, :who, :pair, 'task', 0, "
-                    ":first_left, 'voted', TRUE, 1, 1, :places)",
-                    first_left=first_left,
-                    places=draw_places(len(arms), first_on_left=first_left, rng=rng),
-                    id=key,
-                    who=1000 + who,
-                    pair=number,
-                )
-                do(
-                    "INSERT INTO votes (assignment_id, session_id, question, choice, response_ms, hidden_ms, "
-                    "answered_ms, idempotency_key) VALUES (:id, :who, 'overall', :choice, 900, 0, 2, :key)",
-                    id=key,
-                    who=1000 + who,
-                    choice=write_ranking(order, NUMBERS),
-                    key=str(key),
-                )
-                do("UPDATE pairs SET load = load + 1 WHERE id = :pair", pair=number)
+                places = draw_places(len(arms), first_on_left=first_left, rng=rng)
+                choice = write_ranking(order, NUMBERS)
+                store_vote(tx, who=1000 + who, pair=number, choice=choice, first_left=first_left, places=places)
 
 
 def pools(database) -> dict[tuple[str, int], int]:
