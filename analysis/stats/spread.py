@@ -30,7 +30,7 @@ class Spread:
     of freedom.
 
     `clusters_df` is for levels far below 5 %, of joint intervals and of early looks: where the tail of t hangs on the
-    degrees of freedom most, only clusters count (docs/log.md). None: `df`.
+    degrees of freedom most, only clusters count. None: `df`. Why: `docs/decisions`, known votes in degrees of freedom.
     """
 
     se: Array
