@@ -86,7 +86,7 @@ PICTURES = (
         "message",
         "templates/pages/message.html",
         "/s/no-such-study",
-        "a message in plain words: there is no such study",
+        "an error in plain words: there is no study at this address",
     ),
     Shot("sign-in", "templates/admin/sign_in.html", "/admin/sign-in", "the owner's sign-in"),
     Shot("studies", "templates/admin/studies.html", "/admin", "all studies with their progress"),
@@ -113,7 +113,7 @@ PICTURES = (
     Shot("exports", "templates/admin/exports.html", "/admin/studies/demo/exports", "downloads of votes and tables"),
     Shot("settings", "templates/admin/settings.html", "/admin/studies/demo/settings", "settings of a running study"),
     Shot("links", "templates/admin/links.html", "button:/admin/studies/{study}/settings", "personal links, to print"),
-    Shot("webhooks", "templates/admin/webhooks.html", "/admin/webhooks", "addresses that are told of events"),
+    Shot("webhooks", "templates/admin/webhooks.html", "/admin/webhooks", "addresses that receive events"),
     Shot("log", "templates/admin/log.html", "/admin/log", "what owners did, and when"),
     Shot(
         "contact-sheet",

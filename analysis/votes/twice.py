@@ -105,7 +105,7 @@ def hashes_of(frame: pl.DataFrame) -> Hashes | None:
 
 
 def _hash(column: pl.Series) -> Hashes:
-    """0 where there is no value. Names are hashed by their distinct texts: the codes of a batch are its own."""
+    """A hash of each value, 0 where there is none. Names are hashed as texts, because each batch has its own codes."""
     found = np.zeros(len(column), dtype=np.uint64)
     known, given = column.is_not_null().to_numpy(), column.drop_nulls()
     if column.dtype in (pl.Categorical, pl.String):

@@ -104,7 +104,7 @@ def _part(
 
 
 def _commands(places: Places, model: ModelSpec) -> Iterator[str]:
-    """The commands as one would type them beside the folder: where it lies here is nobody's business."""
+    """The commands as typed beside the folder, without paths of this machine."""
     beside = Places(Path(places.folder.resolve().name), places.benchmark)
     for step in picture_steps(beside, model, Options()):
         for command in step.commands:

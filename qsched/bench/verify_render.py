@@ -44,7 +44,7 @@ def render_again(
 ) -> MadeAgain:
     """Make the pictures of so many prompts of a model again, and compare pictures and sizes with those that are here.
 
-    draw    chooses the prompts: whoever made the submission must not know which
+    draw    chooses the prompts at random, so that no submitter can tell which
     """
     if weights_here(model) is None:
         return MadeAgain("not made again", notes=(f"the model {model.source} is not here",))

@@ -87,7 +87,7 @@ def _values(text: str) -> dict[str, dict[str, float]]:
 def _other_values(
     places: Places, model: ModelSpec, rows: list[ImageRow], values: dict[str, dict[str, float]], baseline: str
 ) -> Iterator[str]:
-    """The cheap metrics of some pictures, chosen by chance: whoever made the submission must not know which."""
+    """The cheap metrics of some pictures, chosen at random so that no submitter can tell which."""
     from qsched.scoring.image_set.values import pair_key, score_rows
     from qsched.scoring.registry import load_metrics
 

@@ -323,7 +323,7 @@ def content_problems(
     if lacking := sorted(key for key in wanted if (reference, *key[1:]) not in rows):
         yield f"content.csv: {lacking[0]} has no picture of the reference beside it"
         return
-    # Whoever made the submission must not know which.
+    # At random, so that no submitter can tell which.
     for key in SystemRandom().sample(sorted(wanted), min(MOST_AGAIN, len(wanted))):
         try:
             again = rules.difference(*(_picture(places, model, rows[one]) for one in ((reference, *key[1:]), key)))
