@@ -48,7 +48,7 @@ def two_looks(database, make_study) -> None:
     correct(database, first + 5, "skip", by=2)
     assert "look 1: " in look(database)
     correct(database, first + 8, "tie", by=3)
-    act_on_study(database, "s", exclude, pseudonym="a-3", reason="clicked at random", by="test")
+    act_on_study(database, "s", exclude, pseudonym="a-1003", reason="clicked at random", by="test")
     give_votes(database, 8, start=PEOPLE)
     assert "look 2: " in look(database)
 
@@ -64,7 +64,7 @@ def test_looks_are_taken_again_from_the_chain_whatever_came_later(database, fold
     code, said = run_audit(folder)
     assert code == 3 and "passed planned looks are what the votes make" in said, said
     looks = json.loads((folder / "votes.looks.json").read_text())["looks"]
-    assert [one["left_out"] for one in looks] == [[], ["a-3"]]
+    assert [one["left_out"] for one in looks] == [[], ["a-1003"]]
     through = looks[0]["through"]
     later = query(database, "SELECT COUNT(*) FROM votes WHERE supersedes_id IS NOT NULL AND id > :t", t=through)
     assert later[0][0] >= 1, "a correction after the look does not change what it rested on"
@@ -108,7 +108,7 @@ def dated_before_its_votes(looks: list[dict]) -> None:
 
 
 def somebody_left_out(looks: list[dict]) -> None:
-    looks[0]["left_out"] = ["a-5"]
+    looks[0]["left_out"] = ["a-1005"]
 
 
 def somebody_counted_who_was_left_out(looks: list[dict]) -> None:
@@ -131,7 +131,7 @@ EDITS = {
     without_the_first: f"look 1 is not about the open arms, {SAME}, {WORSE}",
     dated_before_its_votes: "look 1: it is dated before the vote that made it due",
     somebody_left_out: "look 1: it was due with vote",
-    somebody_counted_who_was_left_out: "look 2 counts people who had been excluded before: a-3",
+    somebody_counted_who_was_left_out: "look 2 counts people who had been excluded before: a-1003",
     called_the_last: "look 1: final is True, and the votes say False",
 }
 
@@ -161,7 +161,7 @@ def test_a_look_whose_votes_were_deleted_is_told_and_not_refused(database, make_
     with database.transaction() as tx:
         while seal_all(tx, now=now_ms()):
             pass
-    act_on_study(database, "s", forget, who="a-7", by="test")
+    act_on_study(database, "s", forget, who="a-1007", by="test")
     write_evidence(database, study="s", folder=tmp_path / "evidence")
     again = take_looks_again(read_evidence(tmp_path / "evidence"))
     assert again.problems == ()
@@ -176,9 +176,9 @@ def test_somebody_who_was_taken_in_again_does_not_spoil_the_looks(database, make
     make_study(votes_per_pair=PEOPLE, stopping={**RULE, "horizon": 168})
     give_votes(database, 10)
     assert "look 1: " in look(database)
-    act_on_study(database, "s", exclude, pseudonym="a-0", reason="by mistake", by="test")
+    act_on_study(database, "s", exclude, pseudonym="a-1000", reason="by mistake", by="test")
     give_votes(database, 5, start=10)
-    act_on_study(database, "s", include, pseudonym="a-0", reason="", by="test")
+    act_on_study(database, "s", include, pseudonym="a-1000", reason="", by="test")
     assert query(database, "SELECT COUNT(*) FROM votes WHERE surplus_reason IS NOT NULL") == [(6,)]
     assert "look 2, the last one because no more votes can come" in look(database)
     write_evidence(database, study="s", folder=tmp_path / "evidence")
@@ -198,9 +198,9 @@ def test_a_look_that_differs_in_less_with_votes_that_came_back_does_not_agree(
     make_study(votes_per_pair=PEOPLE, stopping={**RULE, "horizon": 168})
     give_votes(database, 10)
     look(database)
-    act_on_study(database, "s", exclude, pseudonym="a-0", reason="by mistake", by="test")
+    act_on_study(database, "s", exclude, pseudonym="a-1000", reason="by mistake", by="test")
     give_votes(database, 5, start=10)
-    act_on_study(database, "s", include, pseudonym="a-0", reason="", by="test")
+    act_on_study(database, "s", include, pseudonym="a-1000", reason="", by="test")
     look(database)
     write_evidence(database, study="s", folder=tmp_path / "evidence")
     taken = []
