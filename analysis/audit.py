@@ -56,7 +56,7 @@ def audit(
 
     Example: qsched audit evidence/demo --preregistration-sha256 9f2c... --seals seals-1.json --seals seals-2.json
     """
-    from analysis.auditing import checks
+    from analysis.auditing import checks, left_out
     from analysis.auditing.looks import LooksAgain, take_looks_again
     from analysis.auditing.read import TRIPLETS, read_evidence
     from analysis.auditing.recompute import REPORT, check_report
@@ -78,7 +78,7 @@ def audit(
         ("design, arms and salt are the preregistered ones", lambda: checks.check_preregistration(evidence)),
         (f"{evidence.table} is the votes that count", lambda: checks.check_votes_table(evidence)),
         ("planned looks are what the votes make", check_looks),
-        ("what is left out follows the rules", lambda: checks.check_left_out(evidence)),
+        ("what is left out follows the rules", lambda: left_out.check_left_out(evidence)),
         ("sides and probabilities are as stated", lambda: checks.check_chances(evidence)),
     ]
     if preregistration_sha256 or evidence_sha256 or preregistered_hashes:
@@ -91,7 +91,7 @@ def audit(
         report = check_report(folder, plan)
         sections.append(("the report is what the plan makes", report.problems))
         untouched += [report.not_compared] if report.not_compared else []
-    not_judged = [*checks.run(lambda: checks.not_judged(evidence)), *again.words]
+    not_judged = [*checks.run(lambda: left_out.not_judged(evidence)), *again.words]
     missing = _missing_anchors(evidence, preregistration_sha256 or preregistered_hashes, published)
     found = {"checks": dict(sections), "not_checked": untouched, "not_judged": not_judged, "not_shown": missing or None}
     if not gave_json(found, json_file):

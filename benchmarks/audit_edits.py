@@ -1,8 +1,10 @@
-"""`python benchmarks/audit_edits.py FOLDER`: random edits of a study's evidence, each of which an audit must detect.
+"""`python benchmarks/audit_edits.py FOLDER...`: random edits of studies' evidence, each of which an audit must detect.
 
-The forger changes one thing in the evidence and then writes the manifest anew, so that no file betrays itself. What
-cannot be changed was published in time: the preregistration's SHA-256 and the seals. Edits that change nothing (a line
-of pairs.jsonl moved) are not counted. FOLDER is what `qsched study evidence` wrote of a preregistered study.
+The forger changes one thing in the evidence (export, design, plan, looks) and then writes the manifest anew, so that no
+file betrays itself. What cannot be changed was published in time: the preregistration's SHA-256 and the seals. Edits
+that change nothing (a line of pairs.jsonl moved) are not counted. Not edited is what nothing fixes, as the audit says:
+who was excluded and why, when after its votes a look was taken, and the zoom and flicker of a triplet. FOLDER is what
+`qsched study evidence` wrote of a preregistered study.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,25 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis.auditing import checks
-from analysis.auditing.read import Head, read_evidence
+from analysis.auditing import checks, left_out
+from analysis.auditing.looks import take_looks_again
+from analysis.auditing.read import LOOKS, TRIPLETS, VOTES, Head, read_evidence
+from benchmarks.machine import machine
 from qsched.errors import InputError
 from qsched.records.evidence import MANIFEST, sha256
 
 LINES = ("rows.jsonl", "pairs.jsonl", "designs.jsonl", "seals.jsonl")
-OBJECTS = ("preregistration.json", "chain.json")
-TABLE = "votes.parquet"
+OBJECTS = ("preregistration.json", "chain.json", LOOKS)
+#: What nothing fixes: the moment of a look, as long as it is after its votes, and what the page reports of a triplet.
+UNFIXED_KEY = "at"
+UNSEALED = ("zoom", "rate_hz", "toggles")
 
 
 def edit(folder: Path, rng: random.Random) -> str:
     """Change one thing in one file; returns what was done."""
-    name = rng.choice((*LINES, *OBJECTS, TABLE))
-    if name == TABLE:
+    table = TRIPLETS if (folder / TRIPLETS).is_file() else VOTES
+    name = rng.choice([*LINES, *(one for one in OBJECTS if (folder / one).is_file()), table])
+    if name == table:
         return _edit_table(folder / name, rng)
     path = folder / name
     text = path.read_text("utf-8")
@@ -66,7 +74,9 @@ def _change(document: dict[str, Any], rng: random.Random) -> str:
     key: Any = rng.choice(list(document))
     while isinstance(inside[key], dict | list) and inside[key]:
         inside = inside[key]
-        key = rng.choice(list(inside) if isinstance(inside, dict) else range(len(inside)))
+        key = rng.choice(
+            [one for one in inside if one != UNFIXED_KEY] if isinstance(inside, dict) else range(len(inside))
+        )
     old = inside[key]
     if isinstance(old, bool):
         inside[key] = not old
@@ -91,7 +101,7 @@ def _edit_table(path: Path, rng: random.Random) -> str:
     elif kind == "double":
         frame = pl.concat([frame, frame[row : row + 1]])
     else:
-        name = rng.choice(frame.columns)
+        name = rng.choice([one for one in frame.columns if one not in UNSEALED])
         values = frame[name].to_list()
         others = [value for value in set(values) if value != values[row]]
         if others:
@@ -105,7 +115,7 @@ def _edit_table(path: Path, rng: random.Random) -> str:
         frame = frame.with_columns(pl.Series(name, values, dtype=frame.schema[name]))
         kind = f"cell of {name}"
     frame.write_parquet(path)
-    return f"{TABLE}: {kind}"
+    return f"{path.name}: {kind}"
 
 
 def forge_manifest(folder: Path) -> None:
@@ -125,27 +135,29 @@ def detect(folder: Path, *, preregistration: str, published: dict[int, Head]) ->
     if evidence.preregistration is None or sha256(evidence.preregistration) != preregistration:
         problems.append("the preregistration is not the published one")
     for check in (
-        lambda: checks.check_chain(evidence, published),
-        lambda: checks.check_preregistration(evidence),
-        lambda: checks.check_votes_table(evidence),
-        lambda: checks.check_left_out(evidence),
-        lambda: checks.check_chances(evidence),
+        partial(checks.check_chain, evidence, published),
+        partial(checks.check_preregistration, evidence),
+        partial(checks.check_votes_table, evidence),
+        partial(left_out.check_left_out, evidence),
+        partial(checks.check_chances, evidence),
     ):
         problems += checks.run(check)
-    return problems
+    return problems or checks.run(lambda: list(take_looks_again(evidence).problems))  # looks take longest
 
 
 def changes_nothing(before: Path, after: Path) -> bool:
     """Whether an edit left every value and every order that has a meaning as it was."""
-    for name in (*LINES, *OBJECTS):
-        a, b = ((folder / name).read_text("utf-8") for folder in (before, after))
-        if name in ("pairs.jsonl", "seals.jsonl"):
-            same = Counter(a.splitlines()) == Counter(b.splitlines()) or set(a.splitlines()) == set(b.splitlines())
+    for path in before.iterdir():
+        a, b = path.read_bytes(), (after / path.name).read_bytes()
+        if path.suffix == ".parquet":
+            same = a == b or pl.read_parquet(path).equals(pl.read_parquet(after / path.name))
+        elif path.name in ("pairs.jsonl", "seals.jsonl"):
+            same = Counter(a.splitlines()) == Counter(b.splitlines())
         else:
-            same = a == b or (name in OBJECTS and json.loads(a) == json.loads(b) and name != "preregistration.json")
+            same = a == b or (path.name in OBJECTS[1:] and json.loads(a) == json.loads(b))
         if not same:
             return False
-    return pl.read_parquet(before / TABLE).equals(pl.read_parquet(after / TABLE))
+    return True
 
 
 def attack(folder: Path, edits: int, *, seed: int) -> tuple[int, list[str]]:
@@ -174,13 +186,27 @@ def attack(folder: Path, edits: int, *, seed: int) -> tuple[int, list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--edits", type=int, default=10_000)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--edits", type=int, default=10_000, help="of each study")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    made, missed = attack(options.folder, options.edits, seed=options.seed)
-    found = {"edits": made, "missed": len(missed), "kinds_missed": dict(Counter(missed)), "seed": options.seed}
+    studies = {}
+    for folder in options.folders:
+        evidence = read_evidence(folder)
+        made, missed = attack(folder, options.edits, seed=options.seed)
+        studies[folder.name] = {
+            "design": evidence.design["design"],
+            "votes": evidence.votes,
+            "deleted": sum(line.row is None for line in evidence.lines),
+            "excluded": sum(line.excluded for line in evidence.lines),
+            "surplus": sum(line.surplus is not None for line in evidence.lines),
+            "looks": (folder / LOOKS).is_file(),
+            "edits": made,
+            "missed": len(missed),
+            "kinds_missed": dict(Counter(missed)),
+        }
+    found = {"studies": studies, "seed": options.seed, "machine": machine("polars")}
     print(json.dumps(found, indent=1))
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

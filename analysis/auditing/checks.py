@@ -1,7 +1,7 @@
 """What an audit checks, each as a function from the evidence to a list of problems in words.
 
 The chain fixes the votes from the moment at which a head was published; the preregistration fixes design, pictures,
-arms and plan from before the first vote. Nothing fixes who was left out afterwards, and why: that is printed.
+arms and plan from before the first vote. Nothing fixes who was left out afterwards, and why: left_out.py.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from analysis.auditing.read import TRIPLETS, Evidence, Head, Line
-from qsched.command_line import counted as number_of
 from qsched.records import Choice, TripletAnswer
 from qsched.records.evidence import PLACES_FIELD, arms_commitment, chain_start, extend, leaf_of, sha256
 from qsched.records.rankings import votes_of_ranking
@@ -98,7 +97,7 @@ def check_chain(evidence: Evidence, published: Mapping[int, Head]) -> list[str]:
         if line.row is not None and leaf_of(evidence.salt, line.row) != line.leaf
     ]
     if wrong:
-        problems.append(f"{len(wrong)} votes were changed after they were sealed: positions {_some(wrong)}")
+        problems.append(f"{len(wrong)} votes were changed after they were sealed: positions {listed(wrong)}")
     if [line.position for line in evidence.lines] != list(range(evidence.votes)):
         problems.append(f"the chain has {evidence.votes} votes, but the positions in rows.jsonl are not 0 to the last")
         return problems
@@ -114,10 +113,12 @@ def check_chain(evidence: Evidence, published: Mapping[int, Head]) -> list[str]:
     for name, marks in (("seal", seals), ("published head", published)):
         broken = sorted(votes for votes, mark in marks.items() if heads.get(votes) != mark.head)
         if broken:
-            problems.append(f"{len(broken)} {name}s do not agree with the chain: after {_some(broken)} votes")
+            problems.append(f"{len(broken)} {name}s do not agree with the chain: after {listed(broken)} votes")
     other = sorted(votes for votes, mark in published.items() if seals.get(votes) != mark)
     if other:
-        problems.append(f"{len(other)} published seals are not in seals.jsonl as they were: after {_some(other)} votes")
+        problems.append(
+            f"{len(other)} published seals are not in seals.jsonl as they were: after {listed(other)} votes"
+        )
     if evidence.votes and evidence.votes not in seals:
         problems.append("the last votes of the chain were never sealed")
     return problems + _check_times(evidence)
@@ -195,7 +196,7 @@ def check_votes_table(evidence: Evidence) -> list[str]:
     times = [pl.col(name).dt.epoch("ms") for name in ("served_at", "answered_at")]
     table = Counter(frame.with_columns(*times).select(*columns).iter_rows())
     pairs = {pair["pair_id"]: pair for pair in evidence.pairs}
-    rows = [line.row for line in counted(evidence) if line.row is not None]
+    rows = [line.row for line in standing(evidence) if line.row is not None and not line.excluded]
     chain = Counter(
         made
         for row in rows
@@ -212,82 +213,12 @@ def check_votes_table(evidence: Evidence) -> list[str]:
     return problems
 
 
-def counted(evidence: Evidence) -> Iterator[Line]:
-    """The votes that stand: not corrected, not surplus, not of somebody who was left out, not deleted."""
+def standing(evidence: Evidence) -> Iterator[Line]:
+    """The votes that stand, not corrected, not surplus, not deleted; also those of people who were left out."""
     corrected = {line.row["supersedes"] for line in evidence.lines if line.row is not None}
     for line in evidence.lines:
-        if line.row is not None and not line.excluded and line.surplus is None and line.row["vote"] not in corrected:
+        if line.row is not None and line.surplus is None and line.row["vote"] not in corrected:
             yield line
-
-
-def check_left_out(evidence: Evidence) -> list[str]:
-    """Votes are surplus only where a pair has its votes, nobody's pair has more, and the left-out people are listed."""
-    problems = []
-    listed = {str(one["annotator"]) for one in evidence.excluded}
-    marked = {line.row["annotator"] for line in evidence.lines if line.row is not None and line.excluded}
-    kept = {line.row["annotator"] for line in evidence.lines if line.row is not None and not line.excluded}
-    if marked - listed:
-        problems.append(f"annotators are excluded without being listed: {_some(sorted(marked - listed))}")
-    if kept & listed:
-        problems.append(f"annotators are listed as excluded and their votes count: {_some(sorted(kept & listed))}")
-    target, valid = _targets(evidence), _valid(evidence)
-    over = sorted(pair for pair, votes in valid.items() if len(votes) > target[pair])
-    if over:
-        most = " or ".join(str(number) for number in sorted({target[pair] for pair in over}))
-        problems.append(f"{len(over)} pairs have more than {most} votes that count: {_some(over)}")
-    if evidence.design.get("votes_total") is None:
-        early = sorted(
-            {
-                line.row["pair_id"]
-                for line in evidence.lines
-                if line.row is not None
-                and line.surplus is not None
-                and line.row["kind"] == "task"
-                and len(valid.get(line.row["pair_id"], ())) < target[line.row["pair_id"]]
-            }
-        )
-        if early:
-            problems.append(f"votes are marked as surplus although their pair lacks votes: {_some(early)}")
-    return problems
-
-
-def _valid(evidence: Evidence) -> dict[str, set[int]]:
-    """The task votes that count and are not skips, by pair."""
-    valid: dict[str, set[int]] = {}
-    for line in counted(evidence):
-        assert line.row is not None
-        if line.row["kind"] == "task" and line.row["choice"] != "skip":
-            valid.setdefault(line.row["pair_id"], set()).add(line.row["assignment"])
-    return valid
-
-
-def _ended_early(evidence: Evidence) -> Iterator[str]:
-    """A study without a stopping rule that lacks votes of its design: somebody ended it."""
-    target, valid = _targets(evidence), _valid(evidence)
-    task = [pair["pair_id"] for pair in evidence.pairs if pair["pool"] == "task"]
-    total = evidence.design.get("votes_total")
-    asked = sum(target[pair] for pair in task) if total is None else int(total)
-    there = sum(len(valid.get(pair, ())) for pair in task)
-    if evidence.design.get("stopping") is None and there < asked:
-        yield (
-            f"{there} of {asked} valid votes that the design asks for are there: the study was ended early, or pairs "
-            "were taken out. Who ended it may have seen the answers so far"
-        )
-
-
-def _targets(evidence: Evidence) -> dict[str, int]:
-    """The votes that the design asks for, by pair; `fidelity: {votes: ...}` has numbers by presentation and arm."""
-    everywhere = int(evidence.design.get("votes_per_pair", 0))
-    own = (evidence.design.get("fidelity") or {}).get("votes")
-    found = {}
-    for pair in evidence.pairs:
-        number = None
-        if own is not None:
-            shown = pair["presentation"]
-            named = [own["arms"].get(pair[side], {}).get(shown) for side in ("first_arm", "second_arm")]
-            number = max((votes for votes in named if votes), default=own.get(shown))
-        found[pair["pair_id"]] = number or everywhere
-    return found
 
 
 def check_chances(evidence: Evidence) -> list[str]:
@@ -314,26 +245,6 @@ def check_chances(evidence: Evidence) -> list[str]:
 def _is_chance(row: Mapping[str, Any], *, drawn: bool) -> bool:
     probability = row["selection_probability"]
     return (probability is not None and 0 < probability <= 1) if drawn else probability is None
-
-
-def not_judged(evidence: Evidence) -> list[str]:
-    """What no hash can judge: who and what was left out, and what changed on the way."""
-    deleted = sum(line.row is None for line in evidence.lines)
-    out = sum(line.excluded for line in evidence.lines)
-    surplus = sum(line.surplus is not None and not line.excluded for line in evidence.lines)
-    words = [
-        f"{evidence.votes} votes were stored; {sum(1 for _ in counted(evidence))} are in the votes table",
-        f"{deleted} were deleted at their person's request; whether it was a request, no file shows",
-        f"{out} are of {number_of(len(evidence.excluded), 'annotator')} whom the owner excluded, for these reasons:"
-        if evidence.excluded
-        else "the owner excluded nobody",
-    ]
-    words += [f"    {one['annotator']}: {one['reason']}" for one in evidence.excluded]
-    words.append(f"{surplus} are surplus: given when their pair had its votes")
-    words += _ended_early(evidence)
-    if len(evidence.designs) > 1:
-        words.append(f"the design was changed {len(evidence.designs) - 1} times after it was preregistered or made")
-    return words
 
 
 def as_table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -378,7 +289,7 @@ def _as_triplet_row(row: Mapping[str, Any], pair: Mapping[str, Any]) -> tuple[An
     return (*sealed, *(pair.get(name) for name in _OF_PAIR.values()))
 
 
-def _some(values: Sequence[object] | Iterable[object]) -> str:
-    listed = list(values)
-    shown = ", ".join(str(value) for value in listed[:SHOWN])
-    return shown + (", ..." if len(listed) > SHOWN else "")
+def listed(values: Iterable[object]) -> str:
+    """The first few of the values, in words."""
+    every = [str(value) for value in values]
+    return ", ".join(every[:SHOWN]) + (", ..." if len(every) > SHOWN else "")

@@ -19,7 +19,8 @@ from typing import Any
 #: Lists the other files of an evidence folder with their SHA-256.
 MANIFEST = "manifest.json"
 
-#: Why a vote of somebody who was taken in again does not count.
+#: Why a vote does not count: it came after its lease, or somebody was taken in again, and the pair had its votes.
+CAME_LATE = "lease ran out and the pair had its votes"
 CAME_BACK_LATE = "the pair had its votes when the annotator was included again"
 
 #: What a row of the chain says of a vote, in the order of the files. Times in milliseconds since 1970 UTC.

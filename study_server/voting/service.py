@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from qsched.records import Choice, Doubt, Kind
+from qsched.records.evidence import CAME_LATE
 from study_server.assignment.open_pairs import places_to_hold
 from study_server.assignment.policy import Candidate
 from study_server.assignment.queries import RENEW_LEASE
@@ -261,7 +262,7 @@ def _hold_slot(
         return True, None
     if assignment.state != "void" and take_slot(tx, context, assignment):
         return True, None
-    return False, "lease ran out and the pair had its votes"
+    return False, CAME_LATE
 
 
 def _replay(
