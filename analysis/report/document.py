@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis.report.findings import Findings
+from analysis.report.kit.numbers import SHORT_COLUMN, float_texts
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.assisted import Assisted
 from analysis.report.subjects.strata import Strata
@@ -121,16 +123,39 @@ def _indented(value: Any, newline: str) -> str:
         flat = json.dumps(value, allow_nan=False, separators=("," + inner, ": "))
         return opening + inner + flat[1:-1] + newline + closing
     if isinstance(value, (list, tuple)) and all(isinstance(item, dict) and _is_flat(item) for item in items):
-        # A table. No text has a line break of its own in JSON, so those between two records are found safely.
-        flat = json.dumps(value, allow_nan=False, separators=("," + inner + " ", ": "))
-        between = "}," + inner + " {"
-        records = flat[2:-2].replace(between, inner + "}," + inner + "{" + inner + " ")
-        return "[" + inner + "{" + inner + " " + records + inner + "}" + newline + "]"
+        records = _records(value, inner)
+        return "[" + inner + ("," + inner).join(records) + newline + "]"
     if isinstance(value, dict):
         parts = [f"{json.dumps(name)}: {_indented(item, inner)}" for name, item in value.items()]
     else:
         parts = [_indented(item, inner) for item in value]
     return opening + inner + ("," + inner).join(parts) + newline + closing
+
+
+def _records(rows: Sequence[dict[str, Any]], newline: str) -> Iterable[str]:
+    """Records without nesting, indented; column by column if all have the same fields."""
+    inner, names = newline + " ", tuple(rows[0])
+    if len(rows) < SHORT_COLUMN or any(tuple(row) != names for row in rows):
+        return [_indented(row, newline) for row in rows]
+    fields_of_row = ("," + inner).join(json.dumps(name).replace("%", "%%") + ": %s" for name in names)
+    template = "{" + inner + fields_of_row + newline + "}"
+    columns = map(_texts, zip(*(row.values() for row in rows), strict=True))
+    return map(template.__mod__, zip(*columns, strict=True))
+
+
+def _texts(values: tuple[Any, ...]) -> list[str]:
+    """One column in JSON."""
+    kinds = set(map(type, values))
+    if kinds == {float} or kinds == {float, type(None)}:
+        if not all(value is None or math.isfinite(value) for value in values):
+            raise ValueError("JSON has no number that is not finite")
+        return float_texts(values, missing="null")
+    if kinds == {int}:
+        return list(map(str, values))
+    if kinds <= {str, bool, type(None)}:
+        texts = {value: json.dumps(value) for value in {*values}}
+        return [texts[value] for value in values]
+    return [json.dumps(value, allow_nan=False) for value in values]
 
 
 def _is_flat(record: dict[str, Any]) -> bool:
@@ -205,7 +230,8 @@ def _pairwise(counted: tuple[RawPair, ...], estimate: Estimate | None) -> list[d
 
 def _numbers(values: tuple[Any, ...]) -> tuple[Any, ...] | list[Any]:
     """A column with None for what JSON cannot hold."""
-    if np.isfinite([value for value in values if isinstance(value, float)]).all():
+    kinds = set(map(type, values))
+    if not any(issubclass(kind, float) for kind in kinds) or (kinds == {float} and np.isfinite(values).all()):
         return values
     return [number(value) if isinstance(value, float) else value for value in values]
 

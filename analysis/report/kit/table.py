@@ -5,16 +5,18 @@ A `DataTable` has values, not text. A missing value is None: an empty cell in CS
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from analysis.report.kit.escape import csv_cell, latex_text, visible_text
+from analysis.report.kit.numbers import float_texts
 
 Value = str | float | int | bool | None
+#: What a cell of RFC 4180 needs quotes for.
+_QUOTED = re.compile('[",\r\n]')
 Kind = Literal["text", "count", "percent", "number", "p", "seconds", "yes", "bytes"]
 
 
@@ -128,27 +130,29 @@ def data_size(size: float) -> str:
 
 def table_csv(table: DataTable) -> str:
     """RFC 4180 text with full-precision numbers; text cells cannot become formulas."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([csv_cell(column.name) for column in table.columns])
-    writer.writerows(zip(*map(_csv_values, zip(*table.rows, strict=True)), strict=True))
-    return buffer.getvalue()
+    lines = [",".join(_csv_texts([column.name for column in table.columns]))]
+    lines += map(",".join, zip(*map(_csv_texts, zip(*table.rows, strict=True)), strict=True))
+    return "\n".join(lines) + "\n"
 
 
-def _csv_values(values: tuple[Value, ...]) -> tuple[Value, ...] | list[Value]:
-    """One column for csv.writer, which itself writes numbers in full and None as nothing."""
-    if set(map(type, values)) <= {float, int, type(None)}:
-        return values
-    if set(map(type, values)) == {str}:
-        cells = {text: csv_cell(text) for text in {*values} if isinstance(text, str)}
-        return [cells[str(text)] for text in values]
-    return [_csv_value(value) for value in values]
+def _csv_texts(values: Sequence[Value]) -> list[str]:
+    """The cells of one column; None is an empty one."""
+    kinds = set(map(type, values))
+    if kinds == {float} or kinds == {float, type(None)}:
+        return float_texts(cast("Sequence[float | None]", values), missing="")
+    if kinds == {str}:
+        cells = {text: _csv_text(text) for text in {*values}}
+        return [cells[text] for text in values]
+    return [_csv_text(value) for value in values]
 
 
-def _csv_value(value: Value) -> Value:
+def _csv_text(value: Value) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return csv_cell(value) if isinstance(value, str) else value
+    cell = csv_cell(value) if isinstance(value, str) else str(value)
+    return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell
 
 
 def table_latex(table: DataTable) -> str:
