@@ -164,14 +164,16 @@ def _by_unit(by_cluster: Matrix, present: NDArray[np.int64], rng: np.random.Gene
 def _tables_by_unit(by_unit: Matrix, resamples: int, rng: np.random.Generator) -> Iterator[Array]:
     """Blocks of reweighted tables (b, slots)."""
     g, slots = by_unit.shape
+    turned = sparse.csr_array(by_unit.T) if sparse.issparse(by_unit) else None
     for size in _sizes(resamples, max(1, _BLOCK_ENTRIES // max(slots, 1))):
-        table = np.empty((size, slots))
+        # As products with a sparse matrix come, and as `refit` reads them: all resamples of a slot side by side.
+        table = np.empty((size, slots), order="C" if turned is None else "F")
         rows = max(1, min(size, _WEIGHTS_AT_ONCE // g))
         for start in range(0, size, rows):
             end = min(start + rows, size)
             drawn_BG = rng.standard_exponential((end - start, g))
             drawn_BG *= g / drawn_BG.sum(axis=1, keepdims=True)
-            table[start:end] = (by_unit.T @ drawn_BG.T).T if sparse.issparse(by_unit) else drawn_BG @ by_unit
+            table[start:end] = drawn_BG @ by_unit if turned is None else (turned @ drawn_BG.T).T
         yield table
 
 

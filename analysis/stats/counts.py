@@ -36,8 +36,9 @@ KEYS = ("left_arm", "right_arm", "choice")
 CLUSTER_COLUMNS = {"annotator": "annotator", "prompt_id": "prompt"}
 #: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
 INTERSECTION = "annotator x prompt"
-#: Above this many entries the counts by cluster are kept as a sparse matrix.
-_DENSE_ENTRIES = 20_000_000
+#: Counts by cluster are kept as a sparse matrix above the first number of entries, and above the second if fewer than
+#: this share of them can have votes, as with hundreds of arms.
+_DENSE_ENTRIES, _EMPTY_ENTRIES, _FILLED = 20_000_000, 1_000_000, 0.02
 #: The largest number that a vote's annotator, prompt and slot may make together.
 _LARGEST_KEY = 2**63 - 1
 
@@ -349,8 +350,12 @@ def _by_cluster(ids: Mapping[str, Ids], slot: IntArray, m: int) -> dict[str, Clu
 
 
 def cluster_table(code: IntArray, slot: IntArray, votes: Array | None, g: int, m: int) -> Matrix:
-    """Counts (g, m) of rows with a cluster and a slot, of one vote each or of `votes`; sparse if there are many."""
-    if g * m <= _DENSE_ENTRIES:
+    """Counts (g, m) of rows with a cluster and a slot, of one vote each or of `votes`.
+
+    Sparse if there are many, or if nearly all are empty, as with hundreds of arms.
+    """
+    most = _DENSE_ENTRIES if len(code) >= _FILLED * g * m else _EMPTY_ENTRIES
+    if g * m <= most:
         return np.bincount(code * m + slot, votes, g * m).reshape(g, m).astype(np.float64)
     return _sparse_counts(code, slot, g, m, votes)
 

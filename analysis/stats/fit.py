@@ -82,7 +82,7 @@ class Design:
     @cached_property
     def _turned(self) -> Matrix:
         """x.T, kept: a sparse matrix is copied to turn it."""
-        return self.x.T
+        return sparse.csr_array(self.x.T) if sparse.issparse(self.x) else self.x.T
 
     @cached_property
     def _squares(self) -> sparse.csr_array:

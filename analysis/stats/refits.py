@@ -34,13 +34,14 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
     b = len(outcomes)
     beta = np.tile(ready.fit.parameters, (b, 1))
     linear = np.zeros_like(beta)
-    ok = _determined(ready, outcomes)
+    votes = _votes_of(outcomes)
+    ok = _determined(ready, votes > 0)
     active = np.flatnonzero(ok)
-    current = _sufficient(ready, outcomes if ok.all() else outcomes[ok])
+    current = _sufficient(ready, outcomes if ok.all() else outcomes[ok], votes if ok.all() else votes[ok])
     previous = np.full(len(active), np.inf)
     many = ready.counts.n_cells > _MANY_CELLS
     tolerance = _COARSE_TOLERANCE if many else _CHORD_TOLERANCE
-    scale = _arm_scales(ready, outcomes) if many else None
+    scale = _arm_scales(ready, votes) if many else None
     for iteration in range(_CHORD_ITERATIONS):
         if not len(active):
             break
@@ -73,7 +74,7 @@ def refit(ready: FittedDesign, outcomes: Array) -> tuple[Array, Array, NDArray[n
     return beta, linear, ok
 
 
-def _arm_scales(ready: FittedDesign, outcomes: Array) -> Array:
+def _arm_scales(ready: FittedDesign, votes: Array) -> Array:
     """Of each table and parameter, 1 / sqrt(information of the arm's votes in the table over that in the fit), (B, P).
 
     With few votes for each arm a table's information differs from the fit's mostly in the arms' totals; scaled by them
@@ -86,19 +87,18 @@ def _arm_scales(ready: FittedDesign, outcomes: Array) -> Array:
         (np.tile(weight, 2), (np.tile(np.arange(counts.n_cells), 2), np.concatenate([counts.left, counts.right]))),
         shape=(counts.n_cells, k),
     ).tocsr()
-    own = np.asarray(_votes_of(outcomes) @ arms)
+    own = np.asarray(votes @ arms)
     fitted = np.asarray(counts.outcomes.sum(axis=-1) @ arms)
-    scale = np.ones((len(outcomes), ready.design.n_parameters))
+    scale = np.ones((len(votes), ready.design.n_parameters))
     scale[:, :k] = 1 / np.sqrt(np.clip(own / np.maximum(fitted, 1e-300), 0.1, 10.0))
     return scale
 
 
-def _determined(ready: FittedDesign, outcomes: Array) -> NDArray[np.bool_]:
-    """Whether the cells that have votes determine every parameter of eta.
+def _determined(ready: FittedDesign, has: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the cells that have votes, (B, C), determine every parameter of eta.
 
     Along a direction in which no vote speaks the gradient is zero: the chord would stay there and call it converged.
     """
-    has = _votes_of(outcomes) > 0
     ok = np.ones(len(has), dtype=bool)
     fewer = np.flatnonzero((~has & (ready.counts.outcomes.sum(axis=-1) > 0)).any(axis=1))
     k, x = ready.design.k, ready.design.x
@@ -125,12 +125,12 @@ def _votes_of(outcomes: Array) -> Array:
     return votes if outcomes.shape[-1] == 2 else votes + outcomes[..., 2]
 
 
-def _sufficient(ready: FittedDesign, outcomes: Array) -> tuple[Array, ...]:
+def _sufficient(ready: FittedDesign, outcomes: Array, votes: Array) -> tuple[Array, ...]:
     """What the gradient needs of a table: (wins of the left arm, votes), (B, C) each; the table in tie models."""
     if ready.fit.model != "bradley-terry":
         return (outcomes,)
     if outcomes.shape[-1] == 2:
-        return outcomes[..., 0].copy(), _votes_of(outcomes)
+        return outcomes[..., 0].copy("K"), votes
     wins = outcomes[..., 0] + 0.5 * outcomes[..., 2]
     return wins, wins + outcomes[..., 1] + 0.5 * outcomes[..., 2]
 

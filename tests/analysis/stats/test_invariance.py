@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
+import analysis.stats.counts as counts_module
 from analysis.stats import EstimateSettings, count_table, estimate, fit_model
-from analysis.stats.results import Estimate, Model
+from analysis.stats.results import Estimate, Method, Model
 from tests.analysis.conftest import counts_of, draw_study
 
 MODELS: tuple[Model, ...] = ("bradley-terry", "davidson", "rao-kupper")
@@ -108,3 +110,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     one, two, other = (estimate(counts, EstimateSettings(seed=seed, resamples=200)) for seed in (4, 4, 5))
     assert one.strengths == two.strengths and one.pairwise == two.pairwise
     assert one.strengths != other.strengths
+
+
+@pytest.mark.parametrize("method", ["sandwich", "bootstrap"])
+def test_counts_by_cluster_that_are_kept_sparsely_give_the_same(monkeypatch: pytest.MonkeyPatch, method: Method):
+    study = draw_study(seed=5, arms=40, annotators=30, each=60)
+    settings = EstimateSettings(method=method, resamples=60)
+    dense = counts_of(study)
+    assert not any(sparse.issparse(dense.clusters[name].counts) for name in ("annotator", "prompt"))
+    monkeypatch.setattr(counts_module, "_EMPTY_ENTRIES", 0)
+    monkeypatch.setattr(counts_module, "_FILLED", 1.0)
+    thin = counts_of(study)
+    assert all(sparse.issparse(thin.clusters[name].counts) for name in ("annotator", "prompt"))
+    one, two = estimate(dense, settings), estimate(thin, settings)
+    close(summary(one), summary(two))
+    assert [(p.raw.low, p.raw.high, p.df) for p in one.pairwise] == [
+        pytest.approx((p.raw.low, p.raw.high, p.df), abs=1e-9) for p in two.pairwise
+    ]
