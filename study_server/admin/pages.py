@@ -177,6 +177,7 @@ class LinksPage:
     template: ClassVar[str] = "admin/links.html"
     title: str
     links: tuple[tuple[str, str], ...]
+    here_only: bool
 
 
 @dataclass(frozen=True, slots=True)

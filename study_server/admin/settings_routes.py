@@ -28,6 +28,8 @@ from study_server.web.signed_links import personal_links, preview_link
 
 router = APIRouter(prefix="/admin/studies/{slug}", include_in_schema=False)
 MOST_LINKS = 200
+#: Names of the machine itself: a link that begins with one opens on no other.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The settings that a form offers: name in study.yaml, words, and whether it is a long text.
 EDITABLE = (
     ("title", "Title", False),
@@ -100,7 +102,8 @@ async def links(slug: str, act: Act) -> Response:
     base = str(act.request.base_url).rstrip("/")
     made = personal_links(act.server.keys, study, int(wanted))
     await act.server.writer.run(record_links_made, None, by=act.owner.name, slug=slug, count=len(made))
-    page = LinksPage(study.title, tuple((name, base + link) for name, link in made))
+    here_only = act.request.url.hostname in LOOPBACK
+    page = LinksPage(study.title, tuple((name, base + link) for name, link in made), here_only)
     return render(act.request, page, owner=act.owner, place=PagePlace(slug, study.title, "settings"))
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from qsched.cli.main import app
 from study_server.studies.panels import panel_of
 from study_server.studies.platform import Platform
-from tests.study_server.admin.owning import signed_in
+from tests.study_server.admin.owning import OwnerBrowser, signed_in
 from tests.study_server.visiting import Visitor, query, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -58,6 +58,7 @@ async def test_a_personal_link_is_one_persons_and_nobody_else_can_make_one(setti
     async with serving(settings) as browser:
         owner = await signed_in(browser(), database)
         sheet = await owner.act("/studies/s/links", on="/studies/s/settings", count="2")
+        assert "open nowhere else" not in sheet.text
         first, second = re.findall(r"http://study\.test/s/s(\?t=[^<]+)<", sheet.text)
         forged = first[:-1] + ("y" if first.endswith("x") else "x")
         for bad in ("", "?t=", forged, first.replace("?t=", "?t=A"), "?t=preview:x.y"):
@@ -74,9 +75,14 @@ async def test_a_personal_link_is_one_persons_and_nobody_else_can_make_one(setti
         assert "I agree" in shared.text, "somebody else's link in the same browser begins anew"
         refused = await owner.act("/studies/s/links", on="/studies/s/settings", count="0")
         assert refused.status_code == 422 and "from 1 to 200" in refused.text
+        here = OwnerBrowser(browser())
+        here.client.base_url = "http://localhost:8000"
+        await here.sign_in("owner")
+        sheet_of_one = await here.act("/studies/s/links", on="/studies/s/settings", count="1")
+        assert "open nowhere else" in sheet_of_one.text, "nobody else has this computer"
     name = query(database, "SELECT external_id FROM platform_identities")[0][0]
     assert name in sheet.text and query(database, "SELECT detail FROM owner_actions ORDER BY id DESC LIMIT 1") == [
-        ("2",)
+        ("1",)
     ]
 
 

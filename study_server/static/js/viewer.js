@@ -266,8 +266,9 @@ export class Viewer {
     const { cell, columns, rows } = this.layout;
     const width = this.size.width * scale;
     const height = this.size.height * scale;
-    // Under its line a picture begins at once; without one the rows are aligned towards each other, as the columns do.
-    const row = this.lines.length > 0 ? "start" : towardsGap(Math.floor(place / columns), rows);
+    // One of several rows begins at once under its line; without lines the rows are aligned towards each other, as the
+    // columns do.
+    const row = this.lines.length > 0 && rows > 1 ? "start" : towardsGap(Math.floor(place / columns), rows);
     return {
       width,
       height,
@@ -307,7 +308,7 @@ export class Viewer {
       const middle = box.width >= cell.width ? cell.width / 2 : box.x + box.width / 2;
       const left = Math.max(0, Math.min(cell.width - width, middle - width / 2));
       above.style.left = `${(paneX + left) / ratio}px`;
-      above.style.top = `${(paneY - line) / ratio}px`;
+      above.style.top = `${(paneY - line + Math.max(0, box.y)) / ratio}px`;
       above.style.width = `${width / ratio}px`;
     });
     // Below 1:1 there is nothing to keep pixel-exact; the browser's smooth reduction is the honest one.
