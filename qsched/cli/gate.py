@@ -66,7 +66,9 @@ def gate(
 
     limits = [parse_limit(text) for text in limit]
     if not 0 < share < 1:
-        raise InputError(f"--share {share:g} is not between 0 and 1; no number of prompts shows all of them")
+        raise InputError(
+            f"--share {share:g} is not between 0 and 1 (both excluded: no number of prompts shows all of them)"
+        )
     if not 0.5 <= level <= 0.999:
         raise InputError(f"--level {level:g} is not from 0.5 to 0.999")
     location = read_location(image_set)

@@ -171,3 +171,28 @@ def test_leaving_pictures_out_does_not_pass_the_gate(image_set):
     (image_set / "images.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="lacks"):
         judge_set(image_set, [Limit("psnr", ">=", 10)], [Psnr()], share=0.9, level=0.95)
+
+
+@pytest.mark.parametrize("kept", [3, 0])
+def test_pictures_that_every_arm_lacks_are_missing_too(image_set, kept):
+    """A set that was stopped passed by the prompts that it had, and an empty one ended in a division by zero."""
+    lines = (image_set / "images.jsonl").read_text("utf-8").splitlines()
+    some = sorted({json.loads(line)["prompt_id"] for line in lines})[:kept]
+    left = [line + "\n" for line in lines if json.loads(line)["prompt_id"] in some]
+    (image_set / "images.jsonl").write_text("".join(left), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"has {kept} of the 30 pictures that were asked for; finish the set"):
+        judge_set(image_set, [Limit("psnr", ">=", 10)], [Psnr()], share=0.3, level=0.95)
+
+
+def test_a_shard_is_not_judged_as_the_whole_set(image_set):
+    manifest = json.loads((image_set / "manifest.json").read_text("utf-8"))
+    manifest["shard"] = {"index": 1, "count": 2, "batches": []}
+    (image_set / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(InputError, match="shard 1 of 2, a part of a set"):
+        judge_set(image_set, [Limit("psnr", ">=", 10)], [Psnr()], share=0.3, level=0.95)
+
+
+def test_an_arm_or_a_limit_that_is_named_twice_is_one_claim(image_set):
+    limits = [Limit("psnr", ">=", 10), Limit("psnr", ">=", 10.0), Limit("psnr", ">=", 11)]
+    found = judge_set(image_set, limits, [Psnr()], share=0.3, level=0.95, arms=["b", "b"])
+    assert [(one.arm, one.limit.value) for one in found.results] == [("b", 10), ("b", 11)]

@@ -23,7 +23,7 @@ from typing import Literal
 
 from qsched.errors import InputError
 from qsched.locations import Location
-from qsched.records import ImageRow, iter_rows, read_manifest, text_key
+from qsched.records import ImageRow, Manifest, iter_rows, read_manifest, text_key
 from qsched.records.metric_jnd import MetricMaps
 from qsched.scoring.image_set.values import pair_key, score_rows
 from qsched.scoring.protocol import ScorerInfo
@@ -191,12 +191,13 @@ def judge_set(
     """Score the arms against the baseline's pictures and judge every limit; InputError for an unknown arm.
 
     A prompt is within a limit if each of its pictures is. Prompts that are equal up to case and spaces are one. Raises
-    InputError if a picture has no twin: a gate that leaves pictures out can be passed by leaving pictures out.
+    InputError if a picture of the set is missing: a gate that leaves pictures out can be passed by leaving pictures
+    out. An arm or a limit that is named twice is judged once.
     """
     manifest = read_manifest(folder)
     names = [arm.name for arm in manifest.arms]
     base = baseline or names[0]
-    chosen = list(arms) or [name for name in names if name != base]
+    chosen = list(dict.fromkeys(arms)) or [name for name in names if name != base]
     for name in (base, *chosen):
         if name not in names:
             raise InputError(f"{name!r} is not an arm of this set; choose one of {', '.join(names)}")
@@ -205,25 +206,33 @@ def judge_set(
     rows = list(iter_rows(folder))
     base_rows = [row for row in rows if row.arm == base]
     ours = [row for row in rows if row.arm in chosen]
-    _check_twins(ours, base_rows, chosen)
+    _check_whole(manifest, ours, base_rows, chosen)
     values = score_rows(folder, ours, base_rows, (), metrics, on_progress)
     results = []
     for arm in chosen:
         mine = [row for row in ours if row.arm == arm]
-        for limit in limits:
+        for limit in dict.fromkeys(limits):
             scores = {row.image_id: values[row.image_id][limit.metric] for row in mine}
             results.append(_judge(arm, limit, mine, scores, share=share, level=level))
     return Gate(manifest.set_id, base, tuple(metric.info for metric in metrics), tuple(results))
 
 
-def _check_twins(ours: list[ImageRow], base_rows: list[ImageRow], chosen: list[str]) -> None:
+def _check_whole(manifest: Manifest, ours: list[ImageRow], base_rows: list[ImageRow], chosen: list[str]) -> None:
+    """Every picture that the set was asked for is there; the baseline's twins alone may be the few of a killed run."""
+    remedy = "finish the set with the same `qsched generate-pairs` command"
+    if manifest.shard is not None:
+        part = f"shard {manifest.shard.index} of {manifest.shard.count}"
+        raise InputError(f"{manifest.set_id} is {part}, a part of a set; `qsched merge` makes the set")
     twins = {pair_key(row) for row in base_rows}
+    wanted = manifest.n_prompts * manifest.samples
+    if len(twins) != wanted:
+        raise InputError(f"the baseline has {len(twins)} of the {wanted} pictures that were asked for; {remedy}")
     for arm in chosen:
         mine = {pair_key(row) for row in ours if row.arm == arm}
         if mine != twins:
             raise InputError(
                 f"{arm} has {len(mine - twins)} picture(s) without a twin in the baseline and lacks "
-                f"{len(twins - mine)}; finish the set with the same `qsched generate-pairs` command"
+                f"{len(twins - mine)}; {remedy}"
             )
 
 
