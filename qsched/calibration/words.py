@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qsched.calibration.least_squares import LEAST_SHARE, Fit
 from qsched.calibration.result import CalibrationResult, MethodOutcome
+from qsched.scoring.paired import paired_difference
 
 NAMES = {"qsched": "Q-Sched", "qsched-bias": "qsched-bias"}
 
@@ -139,7 +140,13 @@ def control_words(outcome: MethodOutcome) -> str:
             f"{name}: the same coefficients also raise JAQ on the full-precision model, by half as much or more: much "
             "of the gain does not repair quantization but is something that the objective likes in any model."
         )
+    if paired_difference(outcome.control.differences(), outcome.heldout.differences() / 2).high < 0:
+        return (
+            f"{name}: on the full-precision model the same coefficients give less than half as much: the gain is "
+            "specific to the quantized model."
+        )
     return (
-        f"{name}: on the full-precision model the same coefficients give less than half as much: the gain is specific "
-        "to the quantized model."
+        f"{name}: on the full-precision model the same coefficients change JAQ by {control.mean:+.4f} "
+        f"[{control.low:+.4f}, {control.high:+.4f}]. That this is less than half of the gain is not shown, so how much "
+        "of the gain repairs quantization is not known."
     )

@@ -21,7 +21,7 @@ from qsched.calibration.record import build_record
 from qsched.calibration.report import render_report
 from qsched.calibration.result import shown_by, verdict_of
 from qsched.calibration.settings import CalibrationSettings
-from qsched.calibration.words import verdict_words
+from qsched.calibration.words import control_words, verdict_words
 from qsched.generation import Prompt
 from qsched.scheduling import Coefficients
 from qsched.scoring import Jaq, ScoringError
@@ -231,6 +231,20 @@ def test_harm_is_called_harm(found):
     assert "0 prompts better, 3 worse; worst: p6 -0.3000 (a small black moon left)" in words.text
     forced = verdict_words(result, replace(harmed, verdict="forced"))
     assert forced.heading == "Q-Sched: harm, kept by force."
+
+
+@pytest.mark.parametrize(
+    ("control", "says"),
+    [
+        ([0.20, 0.22, 0.21, 0.19], "by half as much or more"),
+        ([0.01, -0.01, 0.02, 0.00], "specific to the quantized model"),
+        # Wide, and as large as the gain: this was called specific to the quantized model.
+        ([0.60, -0.10, 0.50, -0.20], "change JAQ by +0.2000 [-0.4496, +0.8496]. That this is"),
+    ],
+)
+def test_a_control_that_shows_nothing_is_not_called_a_repair(found, control, says):
+    gained = heldout_of([0.20, 0.21, 0.22, 0.20])
+    assert says in control_words(replace(found[0].qsched, heldout=gained, control=heldout_of(control)))
 
 
 def test_nothing_is_claimed_of_the_stock_scheduler_against_itself(nearness, unneeded):
