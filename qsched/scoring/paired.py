@@ -19,6 +19,7 @@ import numpy as np
 from qsched.errors import InputError
 
 Values = Sequence[float] | np.ndarray
+ROUNDING = 1e-9  # of their mean: differences that are equal but for the last bits
 METHOD = "paired over prompts; Student's t and Hall's skewness-corrected t (1992), the wider end of each"
 
 
@@ -63,31 +64,42 @@ class MeanInterval:
 
 def mean_interval(values: Values, *, level: float = 0.95) -> MeanInterval:
     """Mean of the values with its interval; needs two or more. The assumptions are those of `paired_difference`."""
-    found = paired_difference(values, [0.0] * len(values), level=level)
-    return MeanInterval(found.mean, found.low, found.high, found.n, found.level)
+    found = np.asarray(values, dtype=float)
+    mean, low, high = _interval(found, level)
+    return MeanInterval(mean, low, high, found.size, level)
 
 
 def paired_difference(ours: Values, theirs: Values, *, level: float = 0.95) -> PairedDifference:
     """Mean of ours - theirs over the pairs, with its interval; needs two pairs or more.
 
-    The interval assumes independent prompts. Equal differences give a width of 0.
+    The interval assumes independent prompts. Equal differences have no spread to judge them by: their interval has a
+    width of 0, but reaches 0 if chance would give so few of them the same sign too often (fewer than 6 at 95 %).
     """
     differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    mean, low, high = _interval(differences, level)
     n = differences.size
-    if n < 2:
-        raise InputError(f"{n} pair(s) have no spread to make an interval of; give two prompts or more")
-    mean, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(n)
-    plain = student_bounds(n, level)
-    skewed = hall_bounds(skewness(differences), n, level)
+    if np.ptp(differences) <= ROUNDING * abs(mean) and 2.0 ** (1 - n) > 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
     return PairedDifference(
         mean=mean,
-        low=mean - max(plain[1], skewed[1]) * error,
-        high=mean - min(plain[0], skewed[0]) * error,
+        low=low,
+        high=high,
         n=n,
         level=level,
         above=int((differences > 0).sum()),
         below=int((differences < 0).sum()),
     )
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
+    """(mean, low, high)."""
+    n = values.size
+    if n < 2:
+        raise InputError(f"{n} pair(s) have no spread to make an interval of; give two prompts or more")
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
+    plain = student_bounds(n, level)
+    skewed = hall_bounds(skewness(values), n, level)
+    return mean, mean - max(plain[1], skewed[1]) * error, mean - min(plain[0], skewed[0]) * error
 
 
 @functools.cache

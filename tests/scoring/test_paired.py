@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from qsched.errors import InputError
-from qsched.scoring.paired import hall_bounds, paired_difference, skewness, student_bounds
+from qsched.scoring.paired import hall_bounds, mean_interval, paired_difference, skewness, student_bounds
 
 
 @pytest.mark.parametrize("skew", [-3.0, -0.5, 0.0, 1.2])
@@ -56,8 +56,20 @@ def test_heavy_tails_alike_on_both_sides_keep_students_coverage():
     assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.94
 
 
-def test_equal_differences_have_no_width_and_one_pair_no_interval():
-    found = paired_difference([0.3, 0.4, 0.5], [0.2, 0.3, 0.4])
-    assert found.low == pytest.approx(found.high) == pytest.approx(0.1)
+@pytest.mark.parametrize(
+    ("n", "level", "is_gain"), [(2, 0.95, False), (5, 0.95, False), (6, 0.95, True), (5, 0.9, True)]
+)
+def test_equal_differences_are_a_gain_only_if_chance_does_not_make_so_many(n, level, is_gain):
+    """Two prompts that both gained a quarter had the interval [0.25, 0.25], and that was a gain."""
+    ours, theirs = 0.35 + 0.1 * np.arange(n), 0.1 + 0.1 * np.arange(n)  # equal but for the last bits
+    found, lost = paired_difference(ours, theirs, level=level), paired_difference(theirs, ours, level=level)
+    assert found.is_gain is is_gain and found.mean == pytest.approx(found.high) == pytest.approx(0.25)
+    assert found.low == pytest.approx(0.25 if is_gain else 0.0, abs=1e-9) == pytest.approx(-lost.high, abs=1e-9)
+    assert found.above == n == lost.below
+
+
+def test_equal_values_of_one_arm_have_no_width_and_one_pair_no_interval():
+    alike = mean_interval([10.0, 10.0])
+    assert (alike.low, alike.high) == (10.0, 10.0), "a mean is not held against 0"
     with pytest.raises(InputError, match="1 pair"):
         paired_difference([1.0], [0.0])
