@@ -254,11 +254,12 @@ def _search(
         return None, run_search(strategy, evaluator, family, seed=seed, size=size, grow=grow), False
     except BudgetSpent:
         if STOCK.at_steps(family.steps) not in evaluator.measured_on_all():
-            stock = evaluator.n_prompts * family.steps
+            least = evaluator.n_prompts * family.steps * (1 if full is None else 2)
+            runs = "the stock scheduler" if full is None else "full precision and the stock scheduler"
             whole = planned_nfe(settings, family, len(prompts))
             raise CalibrationError(
-                f"a budget of {settings.budget.words} does not pay for the stock scheduler on {evaluator.n_prompts} "
-                f"prompts ({stock:,} NFE); raise it or use fewer prompts. The whole search takes at most {whole:,} NFE"
+                f"a budget of {settings.budget.words} does not pay for {runs} on {evaluator.n_prompts} prompts "
+                f"({least:,} NFE); raise it or use fewer prompts. The whole search takes at most {whole:,} NFE"
             ) from None
         _complete_leader(evaluator)
         return None, family, True

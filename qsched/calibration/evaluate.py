@@ -6,6 +6,7 @@ over another range. They must not steer the search or win it, so everything repo
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,8 +34,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in (("nfe", self.nfe), ("minutes", self.minutes)):
-            if value is not None and not value > 0:
-                raise CalibrationError(f"a budget of {value} {name}; give a number above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise CalibrationError(f"a budget of {value} {name}; give a number above 0, or none for no limit")
 
     @property
     def words(self) -> str:

@@ -128,6 +128,11 @@ def fit_steps(
             raise LeavePipeline
 
         renderer.follow(rows, measure)
+        if not np.isfinite(sums).all():
+            raise CalibrationError(
+                f"step {i + 1} made latents that are NaN or infinite, in full precision or quantized, so nothing can "
+                "be fitted to them; half precision overflows in some models: use another --dtype"
+            )
         sample, model, bias = solve(sums.sum(axis=0), form)
         for one in FORMS:
             shares[one].append(heldout_share(sums, one))

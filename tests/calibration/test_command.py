@@ -199,6 +199,7 @@ def test_another_seed_with_the_same_out_is_refused_with_exit_code_2(folder, clip
         (["--k-units", "var"], "choose raw or sd"),
         (["--k", "nan"], "k is nan"),
         (["--budget-nfe", "0"], "above 0"),
+        (["--budget-minutes", "inf"], "above 0, or none"),
         (["--weights", "clipscore"], "write scorer=path"),
         (["--k", "-1"], "k is -1"),
         (["--precision", "w99a1"], "is unknown; choose for example"),

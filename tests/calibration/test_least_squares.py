@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,19 @@ def test_a_scheduler_that_clips_or_remembers_is_refused_by_the_fit():
             fit_steps(renderer_of(build()), full, PROMPTS[:2], SEEDS[:2], "scalars")
 
 
+@pytest.mark.parametrize("which", ["full precision", "quantized"])
+def test_latents_that_are_not_finite_are_an_error_and_not_a_share_of_zero(which):
+    """Of NaN latents no share was linear: "there is hardly anything that coefficients could repair"."""
+    backbone = random_flux(steps=1)
+    full = full_run(renderer_of(backbone), PROMPTS[:2], SEEDS[:2])
+    if which == "full precision":
+        full = replace(full, latents=(full.latents[0] * torch.nan,))
+    else:
+        backbone = shifted(backbone, [0.0, torch.inf, 0.0, 0.0])
+    with pytest.raises(CalibrationError, match=r"step 1 made latents that are NaN or infinite.*--dtype"):
+        fit_steps(renderer_of(backbone), full, PROMPTS[:2], SEEDS[:2], "bias and scalars")
+
+
 def search(tmp_path, objective, backbone, *, name="j", **settings):
     full = full_run(renderer_of(random_flux(steps=backbone.steps)), PROMPTS[:5], SEEDS[:5])
     return calibrate(
@@ -227,7 +241,8 @@ def test_a_budget_leaves_fits_out_and_says_which(tmp_path, nearness):
     assert result.budget_spent and result.search_nfe <= whole - 40
     (note,) = result.closed_form.notes
     assert "the budget ended" in note and LABELS["bias and scalars"] in note
-    with pytest.raises(CalibrationError, match="does not pay for the stock scheduler"):
+    too_little = r"25 NFE does not pay for full precision and the stock scheduler on 5 prompts \(40 NFE\)"
+    with pytest.raises(CalibrationError, match=too_little):
         search(tmp_path, nearness, random_flux(), name="k", budget=Budget(nfe=25))
 
 
