@@ -3,8 +3,8 @@
     nice -n 15 python benchmarks/calibration_arms.py                # hours on one core; goes on where it was stopped
     python benchmarks/calibration_arms.py --publish calibration_arms    # tables of what has been measured so far
 
-Two processes share the work with `--models tiny-sdxl --work A` and `--models tiny-flux --work B`; the two `arms.jsonl`,
-one after the other, are the journal to publish.
+`--models`, `--precisions` and `--steps` measure a part of it. Two processes share the work with `--models tiny-sdxl
+--work A` and `--models tiny-flux --work B`; the two `arms.jsonl`, one after the other, are the journal to publish.
 
 A cell is (model, precision, steps, noise seed). In each cell the default search runs on the first 25 calibration
 prompts; the grid is 9x9 on 0.8 to 1.2 with the same 25 prompts, with the noise of seed 0. Stock, what the calibration
@@ -83,6 +83,16 @@ class Cell:
         return f"{self.model} {self.precision}, {self.steps} steps, seed {self.seed}"
 
 
+def published_pairs(path: Path) -> dict[tuple[str, str, int], Coefficients]:
+    """The grids' best pairs of published results, by model, precision and number of steps."""
+    found = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        model, precision, steps = row["arm"].replace(",", "").split()[:3]
+        if "pair" in row:
+            found[model, precision.lower(), int(steps)] = Coefficients.from_dict(row["pair"]["coefficients"])
+    return found
+
+
 def plan() -> Iterator[tuple[str, Cell, int]]:
     """(kind, cell, first held-out prompt), what says most first."""
 
@@ -106,15 +116,18 @@ def plan() -> Iterator[tuple[str, Cell, int]]:
             yield "grid", cell, 0
             yield from held([cell], 0, 50)
     yield from held(main, 50, N_HELDOUT)
-    yield from held(one_step, 50, N_HELDOUT)
-    yield from held(strong, 50, 100)  # there is nothing to repair: intervals are narrow
+    yield from held([*one_step, *(cell for cell in cells(MAIN, 1, 2))], 0, N_HELDOUT)
+    for cell in cells(STRONG, 4, 0):
+        yield "grid", cell, 0
+    yield from held(strong, 0, 100)  # there is nothing to repair: intervals are narrow
 
 
 class Bench:
     """The journal, and the model of the cell at hand."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, pairs: Path | None = None) -> None:
         self.work, self.path = work, work / "arms.jsonl"
+        self.pairs = {**SCRIPTS_GRID, **RACES} | ({} if pairs is None else published_pairs(pairs))
         work.mkdir(parents=True, exist_ok=True)
         self.fits: dict[Cell, dict[str, Any]] = {}
         self.grids: dict[Cell, dict[str, Any]] = {}
@@ -124,12 +137,14 @@ class Bench:
         self._now: tuple[Cell, TrajectoryRenderer] | None = None
         self._parts: tuple[type, type] | None = None  # the classes that do the work, for the counter
 
-    def run(self, models: Sequence[str] = MODELS) -> None:
-        """What the plan has for these models and the journal lacks."""
-        for kind, cell, first in (one for one in plan() if one[1].model in models):
+    def run(self, models: Sequence[str], precisions: Sequence[str], steps: Sequence[int]) -> None:
+        """What the plan has for these cells and the journal lacks."""
+        for kind, cell, first in plan():
+            if cell.model not in models or cell.precision not in precisions or cell.steps not in steps:
+                continue
             if kind == "fit" and cell not in self.fits:
                 self._write({"kind": "fit", "cell": asdict(cell), **self._fit(cell)})
-            elif kind == "grid" and cell not in self.grids:
+            elif kind == "grid" and cell not in self.grids and self.coefficients(cell, "pair") is None:
                 self._write({"kind": "grid", "cell": asdict(cell), **self._grid(cell)})
             for arm in self.wanted(cell) if kind == "held" else ():
                 if first not in self.held.get((cell, arm), {}) and (coefficients := self.coefficients(cell, arm)):
@@ -151,7 +166,7 @@ class Bench:
         if arm == "stock":
             return Coefficients.constant()
         if arm == "pair":
-            known = {**SCRIPTS_GRID, **RACES}.get((cell.model, cell.precision, cell.steps))
+            known = self.pairs.get((cell.model, cell.precision, cell.steps))
             found = self.grids.get(replace(cell, seed=0))
             return known or (Coefficients.from_dict(found["best"]) if found else None)
         found = self.fits[cell]["candidates"].get(arm)
@@ -264,16 +279,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration-arms"))
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--precisions", nargs="+", default=MAIN + STRONG, choices=MAIN + STRONG)
+    parser.add_argument("--steps", nargs="+", type=int, default=(4, 1), choices=(4, 1))
+    parser.add_argument("--pairs", type=Path, help="published results (.json) whose grids are not searched again")
     parser.add_argument("--publish", metavar="NAME", help="write benchmarks/results/NAME.md and .json")
     arguments = parser.parse_args()
-    bench = Bench(arguments.work)
+    bench = Bench(arguments.work, arguments.pairs)
     if arguments.publish:
         from benchmarks.calibration_arms_tables import publish
 
         publish(bench, arguments.publish)
         return
     quiet_libraries()
-    bench.run(arguments.models)
+    bench.run(arguments.models, arguments.precisions, arguments.steps)
 
 
 if __name__ == "__main__":
