@@ -153,6 +153,7 @@ def calibrate(
         budget_spent=budget_spent,
         units=evaluator.objective.units,
         judge=judge_info,
+        lower_is_better=frozenset(one.info.name for one in _with(judge, also) if not one.info.higher_is_better),
         early=early,
     )
     return replace(result, examples=_examples(renderer, result))

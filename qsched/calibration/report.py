@@ -98,13 +98,18 @@ def _gain_table(judged: list[MethodOutcome], result: CalibrationResult) -> Table
             if metric != "jaq":
                 is_judge = result.judge is not None and metric == result.judge.name
                 shown = f"the judge, {metric}" if is_judge else metric
-                rows.append(_gain_row(f"{name}, held-out, {shown}", heldout.gain(metric), heldout.stock.mean(metric)))
+                higher = metric not in result.lower_is_better
+                shown = f"{name}, held-out, {shown}{'' if higher else ' (lower is better)'}"
+                rows.append(_gain_row(shown, heldout.gain(metric), heldout.stock.mean(metric), higher_is_better=higher))
     return Table(("", "stock", "gain", "95 % interval", "better / worse of"), tuple(rows), css="stack")
 
 
-def _gain_row(name: str, gain: PairedDifference, stock: float | None) -> tuple[str | Cell, ...]:
+def _gain_row(
+    name: str, gain: PairedDifference, stock: float | None, *, higher_is_better: bool = True
+) -> tuple[str | Cell, ...]:
     interval = Cell("", f"{gain.low:+.4f} to {gain.high:+.4f}")
-    counts = Cell("", f"{gain.above} / {gain.below} of {gain.n}")
+    better, worse = (gain.above, gain.below) if higher_is_better else (gain.below, gain.above)
+    counts = Cell("", f"{better} / {worse} of {gain.n}")
     return (name, "" if stock is None else f"{stock:.4f}", f"{gain.mean:+.4f}", interval, counts)
 
 
@@ -128,7 +133,8 @@ def _candidate_table(record: dict[str, Any]) -> Table:
             for kind in ("model", "sample")
         )
         among = "yes" if one["among_the_equals"] else ""
-        rows.append((one["found_by"], NAMES[one["method"]], model, sample, f"{one['calibration_gain']:+.4f}", among))
+        method = Cell("", NAMES[one["method"]]) if one["found_by"] != "stock" else ""
+        rows.append((one["found_by"], method, model, sample, f"{one['calibration_gain']:+.4f}", among))
     more = len(record["candidates"]) - len(rows)
     caption = f"The best {len(rows)} of {len(rows) + more} candidates" if more > 0 else ""
     return Table(
@@ -230,11 +236,11 @@ def _cost_table(result: CalibrationResult) -> Table:
     ended = " (ended by the budget)" if result.budget_spent else ""
     reused = f" ({result.reused:,} of them known from another search, not counted below)" if result.reused else ""
     rows = (
-        ("strategy", result.settings.strategy + ended),
+        ("strategy", Cell("", result.settings.strategy + ended)),
         ("candidates", f"{len(result.gains):,}"),
         ("pictures", f"{result.pictures:,}" + reused),
         ("model evaluations (NFE) of the search", f"{result.search_nfe:,}"),
-        ("wall time of the search", f"{result.search_seconds:.1f} s"),
+        ("wall time of the search", Cell("", f"{result.search_seconds:.1f} s")),
         ("model evaluations of the held-out check and control", f"{result.check_nfe:,}"),
     )
     return Table(("", ""), rows)

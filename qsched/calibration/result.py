@@ -98,6 +98,7 @@ class CalibrationResult:
     budget_spent: bool
     units: Units = RAW  # of TC and IQ in JAQ
     judge: ScorerInfo | None = None
+    lower_is_better: frozenset[str] = frozenset()  # of the judge and the additional scorers
     early: EarlyRound | None = None  # named the candidates by cheaper pictures; what it took is in the search's cost
     examples: tuple[HeldOutExample, ...] = ()
 

@@ -100,8 +100,11 @@ def edge_words(result: CalibrationResult) -> str:
     if not edges:
         return ""
     others = [axis for axis in result.family.axes if axis not in edges]
-    distorted = f", and distorts the best value of {', '.join(others)}" if others else ""
-    return f"At the end of the range of {', '.join(edges)}: a wider range may hold a better one{distorted}."
+    distorted = f", and this end distorts the best value of {' and '.join(others)}" if others else ""
+    return (
+        f"The best candidate is at the end of the range of {' and '.join(edges)}: a wider range may hold a better "
+        f"one{distorted}."
+    )
 
 
 def between_words(result: CalibrationResult) -> str:

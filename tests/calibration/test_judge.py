@@ -66,6 +66,9 @@ def test_a_judge_that_sees_nothing_is_said_and_one_that_agrees_is_quiet(tmp_path
     assert agreed.qsched.by_judge == "gain", "a distance that falls is a gain"
     words = verdict_words(agreed, agreed.qsched)
     assert words.heading == "Q-Sched: gain." and "lower is better" in words.text and not words.warning
+    _, page = page_of(agreed, nearness)
+    (row,) = [line for line in page.split("<tr") if "the judge, distance (lower is better)" in line]
+    assert "3 / 0 of 3" in row, "prompts whose distance fell were counted as worse"
     alone = run(tmp_path, nearness, settings=GRID)
     assert "No independent scorer has judged it" in verdict_words(alone, alone.qsched).text
     record, page = page_of(alone, nearness)
