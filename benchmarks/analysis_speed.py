@@ -2,7 +2,7 @@
 
     pip install -e '.[analysis,bench]'                     in a venv of its own: arena-rank pins an older numpy
     python benchmarks/analysis_speed.py                    all tasks; writes benchmarks/results/analysis_speed.{json,md}
-    python benchmarks/analysis_speed.py --tasks point      only the point fit
+    python benchmarks/analysis_speed.py --tasks point      only the point fit; the record keeps its other tasks
 
 Tasks (votes of 8 arms in a parquet file of strings: model_a, model_b, winner, judge, prompt_id):
   point     point fit of 1M votes, from the file
@@ -153,14 +153,18 @@ def measure(task: str, name: str, path: Path, *, limit: float) -> dict[str, Any]
 
 def render(record: dict[str, Any]) -> str:
     """Markdown: per task the seconds, the peak memory and the ratio to ours (above 1: ours is faster)."""
-    where = record["machine"]
-    packages = ", ".join(f"{name} {version or 'not installed'}" for name, version in where["versions"].items())
+    first = record["machine"]
+    packages = ", ".join(f"{name} {version or 'not installed'}" for name, version in first["versions"].items())
     lines = ["# Speed and memory beside the peers", ""]
-    lines += [f"Machine: {where['cpu']}, {where['cpus']} cores. Python {where['python']}, {packages}."]
+    lines += [f"Machine: {first['cpu']}, {first['cpus']} cores. Python {first['python']}, {packages}."]
     lines += ["", "Made by `python benchmarks/analysis_speed.py`; its first lines say what each task does.", ""]
     for task, rows in record["tasks"].items():
+        again = record.get("again", {}).get(task)
         ours = next((row.get("seconds") for name, row in rows.items() if name.startswith("ours")), None)
         lines += [f"## {task} ({record['votes'][task]:,} votes, {ARMS} arms)", ""]
+        if again:
+            where = f"commit {again['commit']}, {again['cpu']}, {again['cpus']} cores"
+            lines += [f"Measured again after the others, with `--tasks {task}`: {where}.", ""]
         lines += ["| | seconds | CPU seconds | peak MiB | times ours |", "|---|---|---|---|---|"]
         for name, row in rows.items():
             if "failed" in row:
@@ -171,6 +175,19 @@ def render(record: dict[str, Any]) -> str:
             lines.append(f"| {name} | {numbers} | {ratio} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _record(path: Path, tasks: list[str]) -> dict[str, Any]:
+    """The record to fill in: of all tasks a new one, of some the one at `path` without them."""
+    where = machine(*PACKAGES)
+    if not path.is_file() or set(TASKS) <= set(tasks):
+        return {"machine": where, "votes": {}, "tasks": {}}
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record["again"] = {**record.get("again", {}), **dict.fromkeys(tasks, where)}
+    for task in tasks:
+        if task in record["tasks"]:
+            record["tasks"][task] = {}
+    return record
 
 
 def main() -> int:
@@ -192,11 +209,12 @@ def main() -> int:
     args = parser.parse_args()
     args.results.mkdir(parents=True, exist_ok=True)
     target = args.results / "analysis_speed.json"
-    record: dict[str, Any] = {"machine": machine(*PACKAGES), "votes": {}, "tasks": {}}
+    tasks = args.tasks.split(",")
+    record = _record(target, tasks)
     started = time.monotonic()
     shared: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for task in args.tasks.split(","):
+        for task in tasks:
             n = {"memory": 10 * args.votes, "command": args.votes * 2 // 25}.get(task, args.votes)
             record["votes"][task] = n
             whole = "whole" if task.startswith("command") else "arena"
