@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from analysis.stats.counts import ClusterCounts, Matrix, VoteCounts
+from analysis.stats.cluster_counts import ClusterCounts, Matrix
+from analysis.stats.counts import VoteCounts
 from analysis.stats.covariance import FittedDesign
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import make_design

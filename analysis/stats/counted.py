@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from analysis.stats.counts import CLUSTER_COLUMNS, OUTCOMES, ClusterCounts, VoteCounts, cluster_table
+from analysis.stats.cluster_counts import ClusterCounts, cluster_table
+from analysis.stats.counts import CLUSTER_COLUMNS, OUTCOMES, VoteCounts
 from analysis.stats.together import Together
 from analysis.votes.coded import IntArray, codes
 from qsched.records import InputError

@@ -8,16 +8,15 @@ order (left wins, right wins, tie), G clusters (annotators or prompts).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, TypeAlias
+from functools import partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import sparse
 
+from analysis.stats.cluster_counts import ClusterCounts, Ids, Matrix, by_cluster
 from analysis.stats.on_demand import OnDemand
 from analysis.stats.results import Array
 from analysis.stats.together import Together
@@ -26,42 +25,12 @@ from analysis.votes.screened import screened_frame
 from analysis.votes.table import VotesTable
 from qsched.records import InputError
 
-#: A dense array or a scipy csr array (scipy ships no types to say so).
-Matrix: TypeAlias = Any
-#: The annotator or prompt of each vote: coded, or the column from which the codes are made when they are needed.
-Ids: TypeAlias = "Coded | pl.Series"
 OUTCOMES = ("left", "right", "tie")
 KEYS = ("left_arm", "right_arm", "choice")
 #: Column of ids: name of its clusters.
 CLUSTER_COLUMNS = {"annotator": "annotator", "prompt_id": "prompt"}
-#: Votes of one annotator on one prompt. Only intersections of two votes or more are kept, for the others are votes.
-INTERSECTION = "annotator x prompt"
-#: Counts by cluster are kept as a sparse matrix above the first number of entries, and above the second if fewer than
-#: this share of them can have votes, as with hundreds of arms.
-_DENSE_ENTRIES, _EMPTY_ENTRIES, _FILLED = 20_000_000, 1_000_000, 0.02
-#: The largest number that a vote's annotator, prompt and slot may make together.
-_LARGEST_KEY = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class ClusterCounts:
-    """Counts of each cluster, shape (G, 3 C), dense or csr; columns as `VoteCounts.outcomes.ravel()`.
-
-    `labels` are the clusters' names, in the order of the rows; none for the intersection of annotator and prompt.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    counts: Matrix
-
-    @cached_property
-    def votes(self) -> Array:
-        """Votes of each cluster, shape (G,)."""
-        return np.asarray(self.counts @ np.ones(self.counts.shape[1]), dtype=np.float64).ravel()
-
-    def present(self) -> NDArray[np.bool_]:
-        """Which clusters have votes, shape (G,)."""
-        return self.votes > 0
+#: So many arms or fewer have a table of all pairs; pairs of more are sorted.
+_TABULATED_ARMS = 1000
 
 
 @dataclass(frozen=True)
@@ -194,8 +163,8 @@ def _count(keys: Mapping[str, Coded], ids: Mapping[str, Ids], covariates: Mappin
     (left_labels, left), (right_labels, right) = keys["left_arm"], keys["right_arm"]
     arms = tuple(sorted({*left_labels, *right_labels}))
     place = {arm: index for index, arm in enumerate(arms)}
-    left = np.array([place[a] for a in left_labels], dtype=np.int64)[left]
-    right = np.array([place[a] for a in right_labels], dtype=np.int64)[right]
+    left = _renumbered([place[a] for a in left_labels], left)
+    right = _renumbered([place[a] for a in right_labels], right)
     outcome = _outcome_codes(keys["choice"])
     named = {CLUSTER_COLUMNS[column]: given for column, given in ids.items()}
     return _tabulate(arms, left, right, outcome, named, tuple(covariates), list(covariates.values()))
@@ -289,7 +258,12 @@ def _outcome_codes(choice: Coded) -> IntArray:
     if unknown:
         hint = "Exclude skips before counting." if unknown[0] == "skip" else f"It must be one of {', '.join(OUTCOMES)}."
         raise InputError(f"A vote has choice {unknown[0]!r}. {hint}")
-    return np.array([OUTCOMES.index(label) for label in labels], dtype=np.int64)[code]
+    return _renumbered([OUTCOMES.index(label) for label in labels], code)
+
+
+def _renumbered(numbers: list[int], code: IntArray) -> IntArray:
+    """The number of each row's code; the codes themselves if nothing changes."""
+    return code if numbers == list(range(len(numbers))) else np.array(numbers, dtype=np.int64).take(code)
 
 
 def _tabulate(
@@ -302,91 +276,48 @@ def _tabulate(
     covariates: Sequence[Array],
 ) -> VoteCounts:
     k = len(arms)
-    pair = left * k + right
-    if covariates:
-        for name, values in zip(covariate_names, covariates, strict=True):
-            if not np.isfinite(values).all():
-                raise InputError(f"Covariate {name!r} has empty or infinite values; every vote needs a finite one.")
-        keys, cell = np.unique(np.column_stack([pair, *covariates]), axis=0, return_inverse=True)
-        cell = cell.ravel()
-        pairs, x_Cq = keys[:, 0].astype(np.int64), keys[:, 1:]
-    elif k <= 2000:
-        present = np.flatnonzero(np.bincount(pair, minlength=k * k))
-        place = np.zeros(k * k, dtype=np.int64)
-        place[present] = np.arange(len(present))
-        pairs, cell, x_Cq = present, place[pair], np.zeros((len(present), 0))
+    pair = left * k
+    pair += right
+    slots: Callable[[], IntArray]
+    if not covariates and k <= _TABULATED_ARMS:
+        key = pair
+        key *= 3
+        key += outcome
+        table = np.bincount(key, minlength=3 * k * k).reshape(-1, 3)
+        pairs = np.flatnonzero(table[:, 0] + table[:, 1] + table[:, 2])
+        x_Cq, outcomes_C3 = np.zeros((len(pairs), 0)), table[pairs].astype(np.float64)
+        slots = partial(_slots_of_keys, key, pairs, k)
     else:
-        pairs, cell = np.unique(pair, return_inverse=True)
-        x_Cq = np.zeros((len(pairs), 0))
+        if covariates:
+            for name, values in zip(covariate_names, covariates, strict=True):
+                if not np.isfinite(values).all():
+                    raise InputError(f"Covariate {name!r} has empty or infinite values; every vote needs a finite one.")
+            keys, cell = np.unique(np.column_stack([pair, *covariates]), axis=0, return_inverse=True)
+            pairs, x_Cq = keys[:, 0].astype(np.int64), keys[:, 1:]
+        else:
+            pairs, cell = np.unique(pair, return_inverse=True)
+            x_Cq = np.zeros((len(pairs), 0))
+        slot = cell.ravel() * 3 + outcome
+        outcomes_C3 = np.bincount(slot, minlength=3 * len(pairs)).reshape(-1, 3).astype(np.float64)
+        slots = partial(np.asarray, slot)
     itself = pairs[pairs // k == pairs % k]
     if len(itself):
         raise InputError(f"A vote compares {arms[itself[0] % k]!r} with itself. Leave such votes out.")
-    slot = cell * 3 + outcome
-    m = 3 * len(pairs)
     return VoteCounts(
         arms=arms,
         left=pairs // k,
         right=pairs % k,
         position=np.ones(len(pairs)),
         covariates=x_Cq,
-        outcomes=np.bincount(slot, minlength=m).reshape(-1, 3).astype(np.float64),
+        outcomes=outcomes_C3,
         covariate_names=covariate_names,
         # A fit without intervals needs none of them, and they take longer than all the rest.
-        clusters=OnDemand(partial(_by_cluster, ids, slot, m)) if ids else {},
+        clusters=OnDemand(partial(by_cluster, ids, slots, 3 * len(pairs))) if ids else {},
     )
 
 
-def _by_cluster(ids: Mapping[str, Ids], slot: IntArray, m: int) -> dict[str, ClusterCounts]:
-    coded = {name: codes(given) if isinstance(given, pl.Series) else given for name, given in ids.items()}
-    clusters = {
-        name: ClusterCounts(name, labels, cluster_table(code, slot, None, len(labels), m))
-        for name, (labels, code) in coded.items()
-    }
-    if len(coded) == 2:
-        both = _by_intersection(coded["annotator"], coded["prompt"], slot, m)
-        if both is not None:
-            clusters[INTERSECTION] = both
-    return clusters
-
-
-def cluster_table(code: IntArray, slot: IntArray, votes: Array | None, g: int, m: int) -> Matrix:
-    """Counts (g, m) of rows with a cluster and a slot, of one vote each or of `votes`.
-
-    Sparse if there are many, or if nearly all are empty, as with hundreds of arms.
-    """
-    most = _DENSE_ENTRIES if len(code) >= _FILLED * g * m else _EMPTY_ENTRIES
-    if g * m <= most:
-        return np.bincount(code * m + slot, votes, g * m).reshape(g, m).astype(np.float64)
-    return _sparse_counts(code, slot, g, m, votes)
-
-
-def _by_intersection(
-    annotator: tuple[tuple[str, ...], IntArray], prompt: tuple[tuple[str, ...], IntArray], slot: IntArray, m: int
-) -> ClusterCounts | None:
-    """Counts by (annotator, prompt), or None if none has two votes: every intersection is then a single vote."""
-    # Sorted by intersection, then slot: equal neighbours are votes of one annotator on one prompt.
-    code = annotator[1] * len(prompt[0]) + prompt[1]
-    bits = m.bit_length()
-    if len(annotator[0]) * len(prompt[0]) << bits > _LARGEST_KEY:
-        order = np.lexsort((slot, code))
-        code, slot = code[order], slot[order]
-    else:
-        # In parallel, and faster than NumPy's sort on one core too.
-        key = pl.Series((code << bits) | slot).sort().to_numpy()
-        code, slot = key >> bits, key & ((1 << bits) - 1)
-    same = code[1:] == code[:-1]
-    if not same.any():
-        return None
-    several = np.zeros(len(code), dtype=bool)
-    several[1:] |= same
-    several[:-1] |= same
-    code, slot = code[several], slot[several]
-    place = np.concatenate([[0], np.cumsum(code[1:] != code[:-1])])
-    return ClusterCounts(INTERSECTION, (), _sparse_counts(place, slot, int(place[-1]) + 1, m))
-
-
-def _sparse_counts(
-    code: IntArray, slot: IntArray, rows: int, columns: int, votes: Array | None = None
-) -> sparse.csr_array:
-    each = np.ones(len(code)) if votes is None else votes
-    return sparse.csr_array(sparse.coo_array((each, (code, slot)), shape=(rows, columns)).tocsr())
+def _slots_of_keys(key: IntArray, pairs: IntArray, k: int) -> IntArray:
+    """Of each vote, its place in `VoteCounts.outcomes.ravel()`; its key is that in the table of all pairs."""
+    place = np.zeros((k * k, 3), dtype=np.int64)
+    place[pairs] = np.arange(3 * len(pairs)).reshape(-1, 3)
+    return place.ravel().take(key)

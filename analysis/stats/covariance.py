@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from analysis.stats.counts import INTERSECTION, Matrix, VoteCounts
+from analysis.stats.cluster_counts import INTERSECTION, Matrix
+from analysis.stats.counts import VoteCounts
 from analysis.stats.errors import AnalysisError
 from analysis.stats.fit import Design, bread, make_design
 from analysis.stats.likelihood import cell_terms, outcome_scores

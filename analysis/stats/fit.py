@@ -17,7 +17,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.special import xlogy
 
 from analysis.stats.cells import CellTerms
-from analysis.stats.counts import Matrix, VoteCounts
+from analysis.stats.cluster_counts import Matrix
+from analysis.stats.counts import VoteCounts
 from analysis.stats.errors import NoEstimateError, NotConvergedError
 from analysis.stats.existence import examine
 from analysis.stats.likelihood import cell_terms, information_and_slope

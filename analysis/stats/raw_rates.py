@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
-from analysis.stats.counts import INTERSECTION, Matrix, VoteCounts
+from analysis.stats.cluster_counts import INTERSECTION, Matrix
+from analysis.stats.counts import VoteCounts
 from analysis.stats.results import Array, IntervalKind, RawPair, Ties
 from analysis.stats.scales import log_odds, win_probability
 from analysis.stats.small_samples import MOST_FACTOR, Correction, ShareSums, correction_of

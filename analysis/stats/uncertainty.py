@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.stats.bootstrap import Unit, resample
-from analysis.stats.counts import INTERSECTION, VoteCounts
+from analysis.stats.cluster_counts import INTERSECTION
+from analysis.stats.counts import VoteCounts
 from analysis.stats.covariance import (
     FittedDesign,
     meat_by_cluster,

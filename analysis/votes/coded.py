@@ -14,6 +14,8 @@ from qsched.records import InputError
 IntArray = NDArray[np.int64]
 #: Rows in which the values of a column are looked for first.
 _HEAD = 4096
+#: So many values or fewer are looked for one by one.
+_FEW = 4
 #: Sorted distinct values, and each row's index among them.
 Coded: TypeAlias = tuple[tuple[str, ...], IntArray]
 
@@ -44,6 +46,10 @@ def distinct(series: pl.Series) -> pl.Series:
 
 def _a_row_of_each(physical: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
     """The codes that occur, and a row of each."""
+    head, first = np.unique(physical[:_HEAD], return_index=True)
+    # Comparing a whole column with one value takes a tenth of the time of counting all its values.
+    if len(head) <= _FEW and sum(np.count_nonzero(physical == code) for code in head) == len(physical):
+        return head.astype(np.int64), first.astype(np.int64)
     present = np.flatnonzero(np.bincount(physical))
     row = np.zeros(int(present[-1]) + 1, dtype=np.uint32)
     # The first rows have all the codes of a column with few values.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+import analysis.stats.cluster_counts as clusters_module
 import analysis.stats.counts as counts_module
 from analysis.stats import EstimateSettings, count_table, estimate, fit_model
 from analysis.stats.results import Estimate, Method, Model
@@ -118,8 +119,8 @@ def test_counts_by_cluster_that_are_kept_sparsely_give_the_same(monkeypatch: pyt
     settings = EstimateSettings(method=method, resamples=60)
     dense = counts_of(study)
     assert not any(sparse.issparse(dense.clusters[name].counts) for name in ("annotator", "prompt"))
-    monkeypatch.setattr(counts_module, "_EMPTY_ENTRIES", 0)
-    monkeypatch.setattr(counts_module, "_FILLED", 1.0)
+    monkeypatch.setattr(clusters_module, "_EMPTY_ENTRIES", 0)
+    monkeypatch.setattr(clusters_module, "_FILLED", 1.0)
     thin = counts_of(study)
     assert all(sparse.issparse(thin.clusters[name].counts) for name in ("annotator", "prompt"))
     one, two = estimate(dense, settings), estimate(thin, settings)
@@ -127,3 +128,15 @@ def test_counts_by_cluster_that_are_kept_sparsely_give_the_same(monkeypatch: pyt
     assert [(p.raw.low, p.raw.high, p.df) for p in one.pairwise] == [
         pytest.approx((p.raw.low, p.raw.high, p.df), abs=1e-9) for p in two.pairwise
     ]
+
+
+def test_pairs_of_many_arms_are_counted_by_sorting_and_give_the_same(monkeypatch: pytest.MonkeyPatch):
+    study = draw_study(seed=6, arms=6, annotators=12, each=30)
+    table = counts_of(study)
+    monkeypatch.setattr(counts_module, "_TABULATED_ARMS", 5)
+    ordered = counts_of(study)
+    for name in ("left", "right", "outcomes"):
+        assert np.array_equal(getattr(table, name), getattr(ordered, name)), name
+    assert table.clusters.keys() == ordered.clusters.keys()
+    for name in ("annotator", "prompt"):
+        assert np.array_equal(table.clusters[name].counts, ordered.clusters[name].counts), name

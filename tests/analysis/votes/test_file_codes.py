@@ -13,9 +13,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-import analysis.stats.counts as counts_module
+import analysis.stats.cluster_counts as counts_module
 from analysis.stats import count_votes, fit_bradley_terry
-from analysis.stats.counts import cluster_table, count_arrays
+from analysis.stats.cluster_counts import cluster_table
+from analysis.stats.counts import count_arrays
 from analysis.votes import exclude, read_votes
 from analysis.votes.coded import codes, distinct
 from analysis.votes.table import SCHEMA
