@@ -36,6 +36,7 @@ from qsched.precision import PrecisionReport, find_recipe
 from qsched.scheduling import CoefficientError, read_coefficients
 from qsched.scoring import Jaq, Scorer, load_scorer
 from qsched.scoring.jaq_score import checked_k
+from qsched.scoring.registry import check_names
 from qsched.tiny.paths import BACKBONES
 
 DEFAULT_PROMPTS = 25
@@ -109,6 +110,7 @@ def run_calibration(
         objective = load_objective(request, device)
         judge = load_judge_for(request, objective, device)
         also = [load_scorer(name, device=device, weights=_weights_of(name, request)) for name in request.also]
+        check_names([one.info for one in (*([] if judge is None else [judge]), *also)])
         backbone = load_for(request)
         # Quantizing replaces layers in place: the full-precision run comes before it.
         full = run_in_full(backbone, request.settings, prompts) if request.settings.is_closed_form else None

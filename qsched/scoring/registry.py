@@ -9,7 +9,7 @@ from typing import Any
 from qsched.errors import InputError
 from qsched.scoring import structural, visible_difference
 from qsched.scoring.outside import OutsideScorer, check_place, is_outside, load_outside
-from qsched.scoring.protocol import Scorer
+from qsched.scoring.protocol import Scorer, ScorerInfo
 from qsched.scoring.pyiqa_scorer import PREFIX, PyiqaReference, PyiqaScorer, check_listed, needs_reference
 from qsched.scoring.reference_metrics import Lpips, Psnr, ReferenceMetric, Ssim
 from qsched.scoring.steady import steady
@@ -22,6 +22,7 @@ SCORERS = (
     "tiny-check",
 )
 REFERENCE_METRICS = ("psnr", "ssim", "lpips", "dreamsim", *structural.NAMES, *visible_difference.NAMES)
+TERMS = ("jaq", "tc", "iq")  # what a calibration keeps its own values under
 WITH_WEIGHTS = (*(name for name in SCORERS if name != "tiny-check"), "lpips", "dreamsim")
 
 
@@ -111,7 +112,7 @@ def _load_reward(name: str, options: dict[str, Any]) -> Scorer:
 
 @lru_cache(maxsize=16)
 def _load_outside(name: str, weights: str | None, device: str) -> OutsideScorer | ReferenceMetric:
-    return load_outside(name, weights=weights, device=device, taken=(*SCORERS, *REFERENCE_METRICS, "jaq"))
+    return load_outside(name, weights=weights, device=device, taken=(*SCORERS, *REFERENCE_METRICS, *TERMS))
 
 
 def load_reference_metric(
@@ -208,7 +209,20 @@ def load_metrics(
             references.append(load_reference_metric(name, weights=weights.get(name), device=device, display=display))
         else:
             scorers.append(load_scorer(name, weights=weights.get(name), device=device))
+    check_names([*(one.info for one in scorers), *(one.info for one in references)])
     return scorers, references
+
+
+def check_names(infos: Sequence[ScorerInfo]) -> None:
+    """InputError for two scorers of one name: values are kept by name, and one would take the other's place."""
+    known: dict[str, ScorerInfo] = {}
+    for info in infos:
+        other = known.setdefault(info.name, info)
+        if other != info:
+            raise InputError(
+                f"two scorers call themselves {info.name!r} ({other.version}; {info.version}); give one of them "
+                "another name, or leave it out"
+            )
 
 
 def parse_weights(items: Sequence[str]) -> dict[str, str]:

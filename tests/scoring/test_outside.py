@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from qsched.cli.main import app
 from qsched.errors import InputError
 from qsched.scoring import ScoringError, load_scorer, outside
-from qsched.scoring.registry import load_metrics, parse_weights
+from qsched.scoring.registry import check_names, load_metrics, parse_weights
 from tests.conftest import write_image_set
 
 DOCS = Path(__file__).parents[2] / "docs" / "add-a-scorer.md"
@@ -124,6 +124,13 @@ def test_what_cannot_be_found_is_refused_in_words(tmp_path):
     (tmp_path / "bad.py").write_text("import (")
     with pytest.raises(InputError, match="does not load: SyntaxError"):
         load_scorer(f"{tmp_path / 'bad.py'}:Class")
+
+
+def test_two_scorers_of_one_name_are_refused(broken):
+    """Values are kept by name: both columns had the values of the one that came last."""
+    with pytest.raises(InputError, match="two scorers call themselves 'mine'"):
+        load_metrics(f"{broken}:Short,{broken}:Undefined", weights={})
+    check_names([load_scorer(f"{broken}:Short").info] * 2)  # the same scorer twice, as judge and beside it
 
 
 @pytest.mark.parametrize(("name", "words"), [("Short", "1 scores came back for 2"), ("Undefined", "the score is nan")])
