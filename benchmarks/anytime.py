@@ -14,7 +14,6 @@ which all looks of a study are one computation; a test compares it with `look_at
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -31,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.stats.sequential import anytime_half_width
 from analysis.stats.spread import Spread
-from benchmarks.human_hours import CARELESS, RESULTS, SD
+from benchmarks.human_hours import CARELESS, SD
 from benchmarks.machine import machine
+from benchmarks.publishing import publish, studies_parser
 from qsched.files import write_atomic
 
 Array: TypeAlias = NDArray[np.float64]
@@ -138,10 +138,8 @@ def run_studies(studies: int, people: int, *, work: Path | None, jobs: int) -> d
 
 def main() -> int:
     """Run, print, write; exit code 1 if coverage is below 95 % by more than two standard errors."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200)
+    parser = studies_parser(__doc__)
     parser.add_argument("--people", type=int, default=10_019)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, help="keeps the studies that are done, so that an interrupted run goes on")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
@@ -154,9 +152,7 @@ def main() -> int:
         record["held"][str(prompts)] = {"held": held, "se": math.sqrt(max(held * (1 - held), 1e-9) / args.studies)}
         print(prompts, record["held"][str(prompts)], flush=True)
     text = render(record)
-    print(text)
-    write_atomic(args.results / "anytime.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "anytime.md", text.encode(), parents=True)
+    publish(args.results, "anytime", record, text)
     return 0 if all(row["held"] + 2 * row["se"] >= CONFIDENCE for row in record["held"].values()) else 1
 
 

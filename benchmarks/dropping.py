@@ -24,7 +24,6 @@ table varies one part of "pairs" at a time.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -44,8 +43,9 @@ from analysis.stats.scales import log_odds
 from analysis.stats.spread import Spread
 from analysis.stats.stopping import decide_arms
 from benchmarks.growing_counts import GrowingCounts
-from benchmarks.human_hours import ARMS, CARELESS, PAIR_SECONDS, RESULTS, SD, WIN_RATES, strengths
+from benchmarks.human_hours import ARMS, CARELESS, PAIR_SECONDS, SD, WIN_RATES, strengths
 from benchmarks.machine import machine
+from benchmarks.publishing import publish, studies_parser
 from qsched.files import write_atomic
 from qsched.records.stopping import Decision, StoppingRule
 
@@ -287,11 +287,9 @@ def main() -> int:
     """Run, print, write; exit code 1 if a gate is missed."""
     from benchmarks.dropping_tables import render
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200, help="of each way; half as many of fixed designs")
+    parser = studies_parser(__doc__)
     parser.add_argument("--prompts", type=int, default=3000)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, help="keeps what is done, so that an interrupted run goes on")
     args = parser.parse_args()
     asked = {"studies": args.studies, "prompts": args.prompts, "first_seed": args.first_seed}
@@ -318,9 +316,7 @@ def main() -> int:
     }
     record["missed"] = missed_gates(record)
     text = render(record)
-    print(text)
-    write_atomic(args.results / "dropping.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "dropping.md", text.encode(), parents=True)
+    publish(args.results, "dropping", record, text)
     return 1 if record["missed"] else 0
 
 

@@ -24,8 +24,6 @@ Dropping decided arms while the study runs is in benchmarks/dropping.py.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -40,14 +38,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.stats import EstimateSettings, VoteCounts, count_codes, estimate, raw_pairs
 from benchmarks.machine import machine
-from qsched.files import write_atomic
+from benchmarks.publishing import publish, studies_parser
 from qsched.planning import StudyPlan, variance_law, vote_moments
 
 Array: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.int64]
 Design = Literal["even", "baseline", "mixed", "rankings"]
 
-RESULTS = Path(__file__).parent / "results"
 WIN_RATES = (0.512, 0.525, 0.537, 0.550, 0.574, 0.646, 0.500)
 ARMS = tuple(f"arm{number}" for number in range(8))  # the baseline first
 SD, CARELESS, ARRIVAL, PAIR_SECONDS, WANTED = 0.5, 0.05, 180.0, 8.0, 0.03
@@ -243,12 +240,10 @@ def render(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, write; exit code 1 if a gate is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200)
+    parser = studies_parser(__doc__)
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=300)
     parser.add_argument("--votes-each", type=int, default=51)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     asked = {name: getattr(args, name) for name in ("studies", "people", "prompts", "votes_each")}
     record: dict[str, Any] = {
@@ -258,9 +253,7 @@ def main() -> int:
         "designs": run(**asked),
     }
     text = render(record)
-    print(text)
-    write_atomic(args.results / "human_hours.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "human_hours.md", text.encode(), parents=True)
+    publish(args.results, "human_hours", record, text)
     return 0 if all(row["passes"] for row in record["designs"].values()) else 1
 
 

@@ -12,8 +12,6 @@ Gates: coverage of the seven contrasts from 93 to 97 % for every r, also 0, and 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,9 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from analysis.stats.metric_assisted import CodedVotes, assisted_contrasts
 from benchmarks.human_hours import ARMS, CARELESS, SD, WIN_RATES, Array, strengths
 from benchmarks.machine import machine
-from qsched.files import write_atomic
+from benchmarks.publishing import publish, studies_parser
 
-RESULTS = Path(__file__).parent / "results"
 COVERAGE = (0.93, 0.97)
 
 
@@ -122,9 +119,7 @@ def render(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, write; exit code 1 if the gate is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = studies_parser(__doc__)
     args = parser.parse_args()
     record: dict[str, Any] = {
         "machine": machine("numpy", "scipy"),
@@ -132,9 +127,7 @@ def main() -> int:
         "cases": [run(case, args.studies) for case in CASES],
     }
     text = render(record)
-    print(text)
-    write_atomic(args.results / "metric_assisted.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "metric_assisted.md", text.encode(), parents=True)
+    publish(args.results, "metric_assisted", record, text)
     return 0 if all(row["passes"] for row in record["cases"]) else 1
 
 

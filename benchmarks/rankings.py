@@ -15,8 +15,6 @@ made once when both ask the same, and once when rankings go by another taste for
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import sys
@@ -30,9 +28,9 @@ from scipy.special import expit
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.stats import EstimateSettings, VoteCounts, compare_strata, count_codes, estimate
-from benchmarks.human_hours import ARMS, CARELESS, RESULTS, SD, WIN_RATES, strengths
+from benchmarks.human_hours import ARMS, CARELESS, SD, WIN_RATES, strengths
 from benchmarks.machine import machine
-from qsched.files import write_atomic
+from benchmarks.publishing import publish, studies_parser
 from study_server.assignment.policy import AnnotatorHistory, Candidate, choose_pair, draw_places, remember
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
@@ -189,18 +187,14 @@ def render(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, write; exit code 1 if coverage leaves 93 to 97 % or alarms exceed 5 % by two standard errors."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = studies_parser(__doc__)
     args = parser.parse_args()
     record: dict[str, Any] = {"machine": machine("numpy", "scipy"), "studies": args.studies, "rankings": {}}
     for pictures in (3, 4):
         record["rankings"][str(pictures)] = run(pictures, args.studies)
         print(pictures, record["rankings"][str(pictures)], flush=True)
     text = render(record)
-    print(text)
-    write_atomic(args.results / "rankings.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "rankings.md", text.encode(), parents=True)
+    publish(args.results, "rankings", record, text)
     good = all(
         row["coverage"] + 2 * row["coverage_se"] >= 0.93
         and row["coverage"] - 2 * row["coverage_se"] <= 0.97

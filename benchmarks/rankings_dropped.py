@@ -13,8 +13,6 @@ intervals from all votes of such a study, as if nobody had looked.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -27,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.stats import EstimateSettings, VoteCounts, count_codes, estimate
 from analysis.stats.stopping import look_at_arms
-from benchmarks.human_hours import ARMS, CARELESS, RESULTS, SD, strengths
+from benchmarks.human_hours import ARMS, CARELESS, SD, strengths
 from benchmarks.machine import machine
-from qsched.files import write_atomic
+from benchmarks.publishing import publish, studies_parser
 from qsched.records.stopping import StoppingRule
 from study_server.studies.comparisons import PlannedPair
 from study_server.studies.design import StudyDesign
@@ -183,19 +181,15 @@ def render(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, write; exit code 1 if a gate is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=200)
+    parser = studies_parser(__doc__)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     record: dict[str, Any] = {"machine": machine("numpy", "scipy"), "studies": args.studies, "dropped": {}}
     for pictures in (3, 4):
         record["dropped"][str(pictures)] = run(pictures, args.studies, args.first_seed)
         print(pictures, record["dropped"][str(pictures)], flush=True)
     text = render(record)
-    print(text)
-    write_atomic(args.results / "rankings_dropped.json", (json.dumps(record, indent=1) + "\n").encode(), parents=True)
-    write_atomic(args.results / "rankings_dropped.md", text.encode(), parents=True)
+    publish(args.results, "rankings_dropped", record, text)
     return 0 if all(row["passes"] for row in record["dropped"].values()) else 1
 
 
