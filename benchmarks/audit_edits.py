@@ -126,23 +126,27 @@ def forge_manifest(folder: Path) -> None:
 
 
 def detect(folder: Path, *, preregistration: str, published: dict[int, Head]) -> list[str]:
-    """What an audit finds, with the preregistration's hash and the heads that were published."""
+    """What the first check of an audit that fails finds, with the published preregistration's hash and heads."""
     try:
         evidence = read_evidence(folder)
     except InputError as error:
         return [str(error)]
-    problems = list(evidence.file_problems)
+    if evidence.file_problems:
+        return list(evidence.file_problems)
     if evidence.preregistration is None or sha256(evidence.preregistration) != preregistration:
-        problems.append("the preregistration is not the published one")
+        return ["the preregistration is not the published one"]
     for check in (
         partial(checks.check_chain, evidence, published),
         partial(checks.check_preregistration, evidence),
-        partial(checks.check_votes_table, evidence),
         partial(left_out.check_left_out, evidence),
         partial(checks.check_chances, evidence),
+        partial(checks.check_votes_table, evidence),
+        lambda: list(take_looks_again(evidence).problems),
     ):
-        problems += checks.run(check)
-    return problems or checks.run(lambda: list(take_looks_again(evidence).problems))  # looks take longest
+        problems = checks.run(check)
+        if problems:
+            return problems
+    return []
 
 
 def changes_nothing(before: Path, after: Path) -> bool:
