@@ -23,7 +23,15 @@ from qsched.records.image_set import first_problem
 from study_server.db.database import Database
 from study_server.db.statements import Row, Statement, Tx
 from study_server.export.formats import FORMATS, TIME, open_table
-from study_server.export.votes import BATCH_ROWS, HAS_TRIPLETS, ExportSummary, count_stored, study_number, with_rests
+from study_server.export.votes import (
+    BATCH_ROWS,
+    HAS_TRIPLETS,
+    PIECE_ROWS,
+    ExportSummary,
+    count_stored,
+    study_number,
+    with_rests,
+)
 
 TRIPLET_VOTES = Statement("""
     SELECT p.pair_key, r.prompt_key, ref.arm, f.arm, s.arm, a.first_on_left, t.presentation, v.choice, n.pseudonym,
@@ -88,7 +96,7 @@ def export_triplets(database: Database, *, study: str, path: Path, rest: float =
         number = _fidelity_study(tx, study)
         total, excluded, surplus, superseded = count_stored(tx, number, rest=rest)
         with open_table(draft) as write:
-            for votes in with_rests(_batches(tx, number, study), rest):
+            for votes in _batches(tx, number, study, rest):
                 rows = [vote.model_dump(mode="python") for vote in votes]
                 write(pl.DataFrame(rows, schema=_TYPES, orient="row"))
                 written += len(rows)
@@ -137,12 +145,11 @@ def _fidelity_study(tx: Tx, study: str) -> int:
     return number
 
 
-def _batches(tx: Tx, number: int, study: str) -> Iterator[list[TripletVote]]:
-    """The votes in pieces, at least one."""
-    empty, row_number = True, 0
-    for rows in tx.batches(TRIPLET_VOTES, BATCH_ROWS, study=number):
-        empty = False
-        votes = []
+def _batches(tx: Tx, number: int, study: str, rest: float) -> Iterator[list[TripletVote]]:
+    """The votes in batches of BATCH_ROWS, at least one; they are read and checked PIECE_ROWS at a time."""
+    votes: list[TripletVote] = []
+    row_number, empty = 0, True
+    for rows in with_rests(tx.batches(TRIPLET_VOTES, PIECE_ROWS, study=number), rest):
         for row in rows:
             row_number += 1
             try:
@@ -150,9 +157,11 @@ def _batches(tx: Tx, number: int, study: str) -> Iterator[list[TripletVote]]:
             except ValidationError as error:
                 where = f"{study}: vote {row_number} breaks the contract"
                 raise IntegrityError(f"{where}: {first_problem(error)}; nothing was written") from error
+        if len(votes) >= BATCH_ROWS:
+            yield votes
+            votes, empty = [], False
+    if votes or empty:
         yield votes
-    if empty:
-        yield []
 
 
 def _values(row: Row, study: str) -> dict[str, Any]:

@@ -86,12 +86,13 @@ def _sentences(card: Mapping[str, Any]) -> Iterator[str]:
         )
     wanted = f"{protocol['votes_total']} valid votes together" if protocol["votes_total"] else _votes_words(protocol)
     yield (
-        f"The design asked for {wanted}, in sessions of {protocol['trials_per_session']} trials, of which "
-        f"{protocol['gold']} had a known answer, {protocol['attention_checks']} were attention checks and "
-        f"{protocol['repeats']} were repeated pairs."
+        f"The design asked for {wanted}, in sessions of {protocol['trials_per_session']} trials (pairs with a known "
+        f"answer: {protocol['gold']}; attention checks: {protocol['attention_checks']}; repeated pairs: "
+        f"{protocol['repeats']})."
     )
     paid = "" if recruitment["pay_per_hour"] is None else f", paid at {recruitment['pay_per_hour']} per hour"
-    when = f" between {recruitment['first_session']} and {recruitment['last_session']}" if people["sessions"] else ""
+    first, last = recruitment["first_session"], recruitment["last_session"]
+    when = "" if not people["sessions"] else f" on {first}" if first == last else f" between {first} and {last}"
     yield f"People came through {recruitment['platform']}{when}{paid}."
     left = votes["left_out"]
     unread = people["not_understood"]
