@@ -7,7 +7,7 @@ import pytest
 
 from analysis.triplets import TrapRule, code_triplets, read_triplets, screen
 from qsched.errors import InputError
-from study_server.export import export_triplets, export_votes, is_fidelity
+from study_server.export import export_triplets, export_votes, is_fidelity, triplets
 from study_server.quality.people import every_person
 from study_server.studies.creation import create_study
 from study_server.studies.design import StudyDesign
@@ -55,7 +55,7 @@ class TripletVisitor(Visitor):
 
 
 async def test_votes_become_a_triplets_table_that_the_analysis_reads(
-    settings, database, make_fidelity, small_image_set, tmp_path
+    settings, database, make_fidelity, small_image_set, tmp_path, monkeypatch
 ):
     make_fidelity(small_image_set, practice=[{"prompt": "p5", "better": "fp32", "worse": "w4a4"}])
     async with serving(settings) as browser:
@@ -76,6 +76,11 @@ async def test_votes_become_a_triplets_table_that_the_analysis_reads(
     assert set(frame.filter(pl.col("kind") == "trap")["presentation"]) == {"plain", "boosted"}
     kept = screen(table, TrapRule(share=0.0, least=4))
     assert kept.table.n_votes == 50 and code_triplets(kept.table).pictures[0] == "fp32"
+    with monkeypatch.context() as patch:
+        patch.setattr(triplets, "PIECE_ROWS", 4)
+        patch.setattr(triplets, "BATCH_ROWS", 10)
+        assert export_triplets(database, study="f", path=tmp_path / "small.parquet").written == 54
+    assert pl.read_parquet(tmp_path / "small.parquet").equals(pl.read_parquet(tmp_path / "t.parquet"))
     with pytest.raises(InputError, match="preference"):
         make_preference_export(database, settings, small_image_set, tmp_path)
 
