@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+import typer.main
+import typer.testing
 from hypothesis import settings
 
 from qsched.pytest_plugin import ARMS
@@ -56,6 +59,13 @@ def leave_modules_alone() -> None:
     collection takes longer than a small model takes to make its pictures: test_twins.py needs a third of the time.
     """
     gc.freeze()
+
+
+def leave_commands_alone() -> None:
+    """Make the commands of an app once: typer reads the types of all their options at each call of the app."""
+    if isinstance(typer.main.get_command, functools._lru_cache_wrapper):
+        return
+    typer.main.get_command = typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 def leave_the_disk_alone() -> None:
@@ -170,6 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """The test modules have imported most of what there is."""
     leave_modules_alone()
+    leave_commands_alone()
     leave_the_disk_alone()
     gc.enable()
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -80,9 +81,14 @@ class Target:
         if self.half_width is not None:
             half = self.half_width / (self.rate * (1 - self.rate))
             return (half / t_bound(df=df, level=level)) ** 2
-        wanted = self.power or 0.0
-        shift = find_root(lambda at: t_power(at, df=df, level=level) - wanted, 0.0, 200.0, steps=50)
+        shift = _shift_found(self.power or 0.0, df=df, level=level)
         return (math.log(self.rate / (1 - self.rate)) / shift) ** 2
+
+
+@lru_cache(maxsize=256)  # every number of prompts is priced with these few degrees of freedom
+def _shift_found(power: float, *, df: float, level: float) -> float:
+    """The distance from the null, in standard errors, that the two-sided t test finds with `power`."""
+    return find_root(lambda at: t_power(at, df=df, level=level) - power, 0.0, 200.0, steps=50)
 
 
 @dataclass(frozen=True)

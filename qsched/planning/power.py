@@ -38,6 +38,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -219,6 +220,7 @@ def t_power(shift: float, *, df: float, level: float) -> float:
     return t_tail(bound, df=df, shift=shift) + t_tail(bound, df=df, shift=-shift)
 
 
+@lru_cache(maxsize=256)  # a search for a shift asks for the same bound again and again
 def t_bound(*, df: float, level: float) -> float:
     """The critical value of the two-sided t test at `level`."""
     normal = NormalDist().inv_cdf(1 - level / 2)

@@ -18,9 +18,12 @@ GOOD = """
 def test_drawn(qsched_image_set):
     assert len(list((qsched_image_set / "images").iterdir())) == 18
 """
-ARM = """
-def test_arm(qsched_check_arm):
-    qsched_check_arm({arm!r}, prompts=1, steps=1, allow_other_coefficients=True)
+ARMS = """
+import pytest
+
+@pytest.mark.parametrize("arm", {arms!r})
+def test_arm(qsched_check_arm, arm):
+    qsched_check_arm(arm, prompts=1, steps=1, allow_other_coefficients=True)
 """
 
 
@@ -77,14 +80,10 @@ def test_a_missing_extra_fails_a_test_with_the_line_that_installs_it(tmp_path, m
 
 
 @pytest.mark.slow
-def test_an_arm_that_changes_pictures_passes(tmp_path):
-    code, output = outcome(ARM.format(arm="w3a8"), tmp_path)
-    assert code == 0, output
-
-
-@pytest.mark.slow
-def test_an_arm_that_changes_nothing_fails(tmp_path):
+def test_an_arm_that_changes_pictures_passes_and_one_that_changes_nothing_fails(tmp_path):
     coefficients = tmp_path / "ones.json"
     coefficients.write_text(json.dumps({"family": "constant", "model": [1.0], "sample": [1.0]}), encoding="utf-8")
-    code, output = outcome(ARM.format(arm=f"fp32+qsched:{coefficients}"), tmp_path)
-    assert code == 1 and "nothing was changed" in output, output
+    arms = ["w3a8", f"fp32+qsched:{coefficients}"]
+    code, output = outcome(ARMS.format(arms=arms), tmp_path)
+    assert code == 1 and "1 failed, 1 passed" in output and "nothing was changed" in output, output
+    assert f"FAILED test_own.py::test_arm[{arms[1]}]" in output, output
