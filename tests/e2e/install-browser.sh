@@ -10,10 +10,17 @@ command -v Xvfb >/dev/null || missing="$missing xvfb"
 command -v npm >/dev/null || missing="$missing npm"
 PATH="$PATH:/usr/sbin:/sbin" command -v nginx >/dev/null || missing="$missing nginx-light"
 PATH="$PATH:/usr/sbin:/sbin" command -v ip >/dev/null || missing="$missing iproute2"
+installs=""
+[ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || installs=yes
+[ -z "$missing" ] || [ -z "$installs" ] || apt-get -qq update
+# The same engine in a quarter of the processor time. Where there is no such package, the tests take the whole browser.
+if [ -z "${QSCHED_CHROMIUM:-}" ] && [ -n "$installs" ] && ! command -v chromium-headless-shell >/dev/null &&
+    apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+    missing="$missing chromium-headless-shell"
+fi
 [ -n "$missing" ] || exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ -n "$installs" ]; then
     echo "installing$(printf ' %s' $missing) for the tests with browsers and nginx"
-    apt-get -qq update
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing fonts-liberation >/dev/null
 else
