@@ -186,7 +186,7 @@ def test_random_groups_of_clusters_vary_as_the_clusters_do(monkeypatch: pytest.M
 def test_intersections_are_the_same_by_sorting_one_key_or_two(
     study: dict[str, list[str]], counts: VoteCounts, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("analysis.stats.counts._LARGEST_KEY", 0)
+    monkeypatch.setattr("analysis.stats.cluster_counts._LARGEST_KEY", 0)
     other = counts_of(study)
     name = "annotator x prompt"
     assert (counts.clusters[name].counts != other.clusters[name].counts).nnz == 0
