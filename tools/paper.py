@@ -58,6 +58,8 @@ MEASURED: dict[str, str] = {
     "audit-edits.json": "python benchmarks/audit_edits.py",
     "calibration-*": "python benchmarks/calibration.py --backbone BACKBONE",
     "calibration_arms.*": "python benchmarks/calibration_arms.py --work FOLDER --publish calibration_arms",
+    "calibration_arms_nvfp4.*": "python benchmarks/calibration_arms.py --work FOLDER --models tiny-sdxl "
+    "--precisions nvfp4 --steps 4, then --work FOLDER --publish calibration_arms_nvfp4",
     "calibration_choice.md": "python benchmarks/calibration_choice.py",
     "calibration_range-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
     "calibration_studies-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
