@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 #: Set by --quiet, for the processes that a command starts.
 QUIET = "QSCHED_QUIET"
+QUIET_HELP = "Print errors and warnings only."
 JSON_HELP = "Write the result as JSON to this file; - prints it instead of the text."
 #: `--json FILE` of a command, for `gave_json`.
 JSON_OPTION: Any = typer.Option(None, "--json", metavar="FILE", help=JSON_HELP)
@@ -59,6 +60,26 @@ def _colour(settings: dict[str, Any]) -> dict[str, Any]:
     return {"color": False, **settings} if os.environ.get("NO_COLOR") else settings
 
 
+def _hush_if(quiet: bool) -> None:
+    if quiet:
+        hush()
+
+
+@cache
+def _quiet_option() -> Any:
+    """`--quiet` of a command that sees nothing of it; typer makes it, whose class of options changes with versions."""
+    only = typer.Typer()
+
+    @only.command()
+    def _(
+        quiet: bool = typer.Option(False, "--quiet", "-q", callback=_hush_if, expose_value=False, help=QUIET_HELP),
+    ) -> None:
+        del quiet
+
+    (option,) = typer.main.get_command(only).params[:1]
+    return _with_plain_type(option)
+
+
 class Group(TyperGroup):
     """A group of commands, with the help of `Command`."""
 
@@ -83,8 +104,10 @@ class Command(TyperCommand):
         return super().make_context(*args, **_colour(settings))
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """As in typer."""
-        return [_with_plain_type(param) for param in super().get_params(ctx)]
+        """As in typer, with --quiet before --help."""
+        params = [_with_plain_type(param) for param in super().get_params(ctx)]
+        last = [param for param in params if "--help" in param.opts]
+        return [*params[: len(params) - len(last)], _quiet_option(), *last]
 
 
 class CommandLine(typer.Typer):
@@ -103,7 +126,9 @@ _spoken: list[TextIO] = []
 
 
 def hush() -> None:
-    """Print nothing from now on but errors, warnings and what `--json -` asks for."""
+    """Print nothing from now on but errors, warnings, what `--json -` asks for, and what is shown once only."""
+    if _spoken:
+        return
     _spoken.append(sys.stdout)
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     os.environ[QUIET] = "1"
@@ -112,6 +137,11 @@ def hush() -> None:
 def is_quiet() -> bool:
     """Whether --quiet was given: no progress either."""
     return bool(os.environ.get(QUIET))
+
+
+def echo_always(text: str) -> None:
+    """Print the text even if --quiet was given: it is shown once only, or is all that was asked for."""
+    typer.echo(text, file=_spoken[-1] if _spoken else None)
 
 
 def gave_json(value: object, file: Path | None, *, private: bool = False) -> bool:
@@ -127,7 +157,7 @@ def gave_json(value: object, file: Path | None, *, private: bool = False) -> boo
 
     text = json.dumps(to_jsonable_python(value, fallback=str), indent=1, ensure_ascii=False)
     if str(file) == "-":
-        typer.echo(text, file=_spoken[-1] if _spoken else None)
+        echo_always(text)
         return True
     with atomic_file(file, parents=True, mode=0o600 if private else 0o666) as draft:
         draft.write_text(text + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from qsched.cli.options import DB_HELP
-from qsched.command_line import JSON_OPTION, CommandLine, gave_json
+from qsched.command_line import JSON_OPTION, CommandLine, echo_always, gave_json
 
 DEFAULT_DAYS = 90
 
@@ -46,7 +46,7 @@ def create(
         database.close()
     if gave_json({**asdict(token), "token": text}, json_file, private=True):
         return
-    typer.echo(text)
+    echo_always(text)
     typer.echo(
         f"{name} may {', '.join(token.scopes)} until {_day(token.expires_ms)}. The line above is shown once: keep it "
         "in a file of mode 0600 (QSCHED_TOKEN_FILE names it) or in QSCHED_TOKEN",

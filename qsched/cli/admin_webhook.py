@@ -10,7 +10,7 @@ from typing import TypeVar
 import typer
 
 from qsched.cli.options import DB_HELP
-from qsched.command_line import JSON_OPTION, CommandLine, gave_json
+from qsched.command_line import JSON_OPTION, CommandLine, echo_always, gave_json
 from qsched.errors import InputError
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def create(
     made = {"number": number, "url": url, "events": event, "study": study, "secret": secret}
     if gave_json(made, json_file, private=True):
         return
-    typer.echo(secret)
+    echo_always(secret)
     typer.echo(
         f"webhook {number}: {url} receives {', '.join(event)}. The line above is its secret, shown once; "
         "docs/webhooks.md says how a receiver checks the signature",

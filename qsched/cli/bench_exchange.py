@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from qsched.command_line import JSON_OPTION, counted, gave_json
+from qsched.command_line import JSON_OPTION, counted, gave_json, is_quiet
 
 EXIT_PROBLEM, EXIT_UNANCHORED = 1, 3
 
@@ -61,7 +61,7 @@ def verify(
     from qsched.cli.bench_studies import study_rules
 
     # What the audits print is no part of the answer.
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stdout if is_quiet() else sys.stderr):
         checks = verify_submission(folder, runner=run_here, rules=study_rules(), sums_sha256=sums_sha256, render=render)
     document = {"schema_version": 1, "checks": [asdict(check) for check in checks]}
     for check in () if gave_json(document, json_file) else checks:

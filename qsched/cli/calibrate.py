@@ -20,7 +20,6 @@ from qsched.cli.options import (
     number_range,
     prompts_file,
 )
-from qsched.command_line import is_quiet
 
 if TYPE_CHECKING:  # torch is imported when the command runs
     from qsched.calibration.command import CalibrationFiles, CalibrationRequest
@@ -233,9 +232,9 @@ class _SearchDisplay:
     SECONDS_PER_LINE = 15.0
 
     def __enter__(self) -> _SearchDisplay:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bar
+
+        from qsched.cli.progress import progress_bar
 
         columns = [
             TextColumn("{task.description}"),
@@ -243,8 +242,8 @@ class _SearchDisplay:
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
         ]
-        self._console = Console(stderr=True, soft_wrap=True, quiet=is_quiet())
-        self._bar = Bar(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bar = progress_bar(*columns, soft_wrap=True)
+        self._console = self._bar.console
         self._task = self._bar.add_task("pictures (at most)", total=None, note="loading the backbone")
         self._bar.start()
         self._last_line = float("-inf")

@@ -82,9 +82,9 @@ def gate(
             err=True,
         )
 
-    from rich.progress import Progress
+    from qsched.cli.progress import progress_bar
 
-    with Progress(transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         found = judge_set(
             location,

@@ -7,7 +7,7 @@ from importlib import import_module
 import typer
 
 from qsched import __version__
-from qsched.command_line import CommandLine, hush, is_quiet, run_app
+from qsched.command_line import QUIET_HELP, CommandLine, hush, is_quiet, run_app
 from qsched.process import claim_process
 
 app = CommandLine(
@@ -44,7 +44,7 @@ def _show_version(value: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print errors and warnings only (qsched -q COMMAND ...)."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help=QUIET_HELP),
 ) -> None:
     del version  # its callback has acted
     if quiet or is_quiet():

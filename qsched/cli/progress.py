@@ -1,4 +1,4 @@
-"""The progress line of `generate-pairs`: images done, images per second, time left, what is being loaded."""
+"""Progress on standard error: a bar for any command, and the line of `generate-pairs` with its images per second."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from qsched.command_line import is_quiet
 
@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from qsched.generation.arms import Arm
 
 
+def progress_bar(*columns: ProgressColumn, soft_wrap: bool = False) -> Progress:
+    """A bar on standard error, by default with a share and the time left; none with --quiet or without a terminal."""
+    console = Console(stderr=True, quiet=is_quiet(), soft_wrap=soft_wrap)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
 class PairsProgress:
     """A live bar on a terminal; elsewhere, a line for each loaded precision and finished batch."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, quiet=is_quiet())
-        self._bar = Progress(
+        self._bar = progress_bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
         )
+        self._console = self._bar.console
         self._task: Any = None
         self._rendering = 0.0
         self._images = 0

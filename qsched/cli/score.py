@@ -100,9 +100,9 @@ def score(
     scorers, references = load_metrics(chosen, weights=found, device=place, also=also, display=display)
     distance = _distance(*asked[0], clip=found.get("clipscore"), device=place) if asked else None
 
-    from rich.progress import Progress
+    from qsched.cli.progress import progress_bar
 
-    with Progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         scores = score_set(
             location,

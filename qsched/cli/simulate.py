@@ -39,8 +39,9 @@ def simulate(
     import json
 
     import numpy as np
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+    from qsched.cli.progress import progress_bar
     from qsched.files import write_atomic
     from qsched.simulation import (
         ObserverPopulation,
@@ -57,7 +58,7 @@ def simulate(
     observers = ObserverPopulation(gain=1.0)
     drawn = draw_observers(annotators, population=observers, rng=np.random.default_rng([seed, 2]))
     panel = TripletPanel(drawn, observers, one_jnd=one_jnd)
-    with Progress(
+    with progress_bar(
         TextColumn("simulated annotators vote"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     ) as progress:
         task = progress.add_task("votes", total=annotators * votes_each)

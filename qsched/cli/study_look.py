@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from qsched.cli.options import DB_HELP, GENTLY_HELP, SLUG_HELP
+from qsched.command_line import JSON_OPTION, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def look(
     slug: str = typer.Argument(help=SLUG_HELP),
     db: str | None = typer.Option(None, "--db", help=DB_HELP),
     gently: bool = typer.Option(False, "--gently", help=GENTLY_HELP),
+    json_file: Path | None = JSON_OPTION,
 ) -> None:
     """Carry out the looks of a study's stopping rule that are due, and stop asking about the arms they decide.
 
@@ -42,6 +44,7 @@ def look(
     from study_server.studies.cache import find_study
     from study_server.studies.looks import find_due_look, left_out_of, read_stopping, store_look
 
+    carried_out: list[Look] = []
     database = existing_database(db)
     try:
         while True:
@@ -63,9 +66,14 @@ def look(
                 same = left_out_of(tx, study) == left_out
                 stored = same and store_look(tx, study, found, now=now_ms())
             if stored:
-                _say(found, stopping)
+                carried_out.append(found)
     finally:
         database.close()
+    record = {"looks": carried_out, "undecided": stopping.undecided, "next": stopping.number, "needed": stopping.needed}
+    if gave_json(record, json_file):
+        return
+    for each in carried_out:
+        _say(each, stopping)
     typer.echo(_next_words(stopping))
 
 

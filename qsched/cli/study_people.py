@@ -11,7 +11,7 @@ import typer
 
 from qsched.cli.options import DB_HELP, SLUG_HELP
 from qsched.cli.owner_at import SERVER_HELP, owner_at
-from qsched.command_line import JSON_OPTION, gave_json
+from qsched.command_line import JSON_OPTION, echo_always, gave_json
 from qsched.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def links(
     with owner_at(db, server) as owner:
         lines = [f"{one.name},{begin}{one.link}" for one in owner.make_links(slug, count)]
     if out is None:
-        typer.echo("\n".join(lines))
+        echo_always("\n".join(lines))
         return
     _write_private(out, ["name,link\n", *(f"{line}\n" for line in lines)])
     typer.echo(f"wrote {count} links to {out} (readable by you only); each is for one person")
@@ -215,7 +215,7 @@ def preview(
     """
     begin = _address(address, server)
     with owner_at(db, server) as owner:
-        typer.echo(begin + owner.preview(slug))
+        echo_always(begin + owner.preview(slug))
 
 
 def _address(address: str | None, server: str | None) -> str:

@@ -24,6 +24,7 @@ from qsched import command_line
 from qsched.cli import bench_exchange
 from qsched.cli.analysis import COMMANDS as FORWARDED
 from qsched.cli.main import app
+from qsched.cli.progress import progress_bar
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 COLOUR = re.compile(r"\x1b\[(?:\d;)*3\d")
@@ -57,6 +58,18 @@ def test_help_fits_80_columns_and_names_no_type_of_python(name, monkeypatch, cap
     assert len(lines) > 5
     assert not [line for line in lines if len(line.rstrip()) > 80]
     assert not PYTHON.findall("\n".join(lines))
+
+
+LEAVES = [name for name, each in ALL.items() if not getattr(each, "commands", {})]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_takes_quiet_and_refuses_what_it_does_not_know_without_colours(name):
+    settings = ALL[name].get_params(ALL[name].context_class(ALL[name], info_name=name))
+    assert [p.help for p in settings if "--quiet" in p.opts] == [command_line.QUIET_HELP]
+    done = CliRunner().invoke(app, [*name.split()[1:], "--no-such-option"])
+    assert done.exit_code == 2 and done.stdout == ""
+    assert "--no-such-option" in done.stderr and "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -135,6 +148,26 @@ def test_the_page_names_every_command_with_json():
     assert listed - have <= {"--json -"}
 
 
+#: Commands without --json: what they make is a file or a folder, or they change one thing and say so in a line.
+NOTHING_TO_READ = re.split(
+    r",\s+",
+    """demo, generate-pairs, merge, convert, import, calibrate, score, serve, simulate, winrates, review, metrics,
+    certify, jnd, study init, study create, study update, study pause, study resume, study close, study delete,
+    study register, study exclude, study include, study forget, study cleanup, study links, study revoke, study preview, study publish,
+    study preregister, study evidence, study prolific approve, study prolific reject, study prolific return,
+    study prolific bonus, admin create, admin password, admin remove, admin backup, admin token revoke,
+    admin webhook test, admin webhook remove, votes export, votes content, votes count, bench run, bench submit,
+    bench merge""",
+)
+
+
+def test_every_command_that_answers_a_question_has_json():
+    without = {
+        name.removeprefix("qsched ") for name in LEAVES if not any("--json" in param.opts for param in ALL[name].params)
+    }
+    assert without == set(NOTHING_TO_READ)
+
+
 def run(*words, **more):
     command = [sys.executable, "-m", "qsched", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **more)
@@ -143,8 +176,26 @@ def run(*words, **more):
 def test_quiet_leaves_errors_and_json(small_image_set):
     assert run("-q", "verify", small_image_set).stdout == ""
     assert json.loads(run("--quiet", "verify", small_image_set, "--json", "-").stdout)["ok"] is True
+    assert json.loads(run("-q", "verify", "--quiet", small_image_set, "--json", "-").stdout)["ok"] is True
+    assert run("power", "--annotators", 9, "--prompts", 9, "--votes-per-pair", 3, "-q").stdout == ""
     failed = run("--quiet", "verify", small_image_set / "nowhere")
     assert failed.returncode == 2 and "is not an image set" in failed.stderr and failed.stdout == ""
+
+
+def test_quiet_leaves_what_is_shown_once(database):
+    done = run("admin", "token", "create", "hushed", "--db", database, "--quiet")
+    assert done.returncode == 0 and len(done.stdout.split()) == 1 and "hushed may" in done.stderr
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_on_standard_error_and_not_there_with_quiet(quiet, monkeypatch, capfd):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as rich is told that it writes to a terminal
+    if quiet:
+        monkeypatch.setenv(command_line.QUIET, "1")
+    with progress_bar() as bar:
+        bar.advance(bar.add_task("scoring", total=1))
+    out, err = capfd.readouterr()
+    assert out == "" and ("scoring" in err) is not quiet
 
 
 @pytest.mark.parametrize(("setting", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -49,8 +49,8 @@ def give_votes(database, people: int, *, start: int = 0) -> None:
                 store_vote(tx, who=1000 + who, pair=pair, choice=choice, first_left=first_left)
 
 
-def look(database):
-    outcome = CliRunner().invoke(cli, ["study", "look", "s", "--db", database.url.render_as_string(False)])
+def look(database, *more):
+    outcome = CliRunner().invoke(cli, ["study", "look", "s", "--db", database.url.render_as_string(False), *more])
     assert outcome.exit_code == 0, outcome.output
     return outcome.output
 
@@ -60,6 +60,8 @@ async def test_a_decided_arm_is_asked_about_no_more_and_the_looks_go_out_with_th
 ):
     make_study(votes_per_pair=40, stopping=RULE)
     assert "look 1 is due at 100 valid votes" in look(database)
+    waits = {"looks": [], "undecided": [SAME, WORSE], "next": 1, "needed": 100}
+    assert json.loads(look(database, "--json", "-")) == waits
     give_votes(database, PEOPLE)
     said = look(database)
     assert f"{WORSE}  " in said and f"worse than {BASE}" in said, said
@@ -102,7 +104,7 @@ def test_pairs_of_a_decided_arm_end_though_the_process_was_stopped_after_the_loo
         look(database)
     with database.snapshot() as tx:
         assert studies_to_look_at(tx) == ["s"]
-    look(database)
+    assert json.loads(look(database, "--json", "-"))["looks"] == [], "the look itself was taken before"
     assert query(database, "SELECT COUNT(*) FROM pairs WHERE pool = 'decided'") == [(12,)]
     with database.snapshot() as tx:
         assert studies_to_look_at(tx) == []
