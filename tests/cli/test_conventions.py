@@ -153,11 +153,11 @@ NOTHING_TO_READ = re.split(
     r",\s+",
     """demo, generate-pairs, merge, convert, import, calibrate, score, serve, simulate, winrates, review, metrics,
     certify, jnd, study init, study create, study update, study pause, study resume, study close, study delete,
-    study register, study exclude, study include, study forget, study cleanup, study links, study revoke, study preview, study publish,
-    study preregister, study evidence, study prolific approve, study prolific reject, study prolific return,
-    study prolific bonus, admin create, admin password, admin remove, admin backup, admin token revoke,
-    admin webhook test, admin webhook remove, votes export, votes content, votes count, bench run, bench submit,
-    bench merge""",
+    study register, study exclude, study include, study forget, study cleanup, study links, study revoke, study preview,
+    study publish, study preregister, study evidence, study prolific approve, study prolific reject,
+    study prolific return, study prolific bonus, admin create, admin password, admin remove, admin backup,
+    admin token revoke, admin webhook test, admin webhook remove, votes export, votes content, votes count, bench run,
+    bench submit, bench merge""",
 )
 
 
