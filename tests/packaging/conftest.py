@@ -57,16 +57,17 @@ def wheel(dist):
 
 @pytest.fixture(scope="session")
 def install(dist, wheel, tmp_path_factory):
-    """install("server") is the python of an environment with nothing but qsched[server]."""
+    """install("server") is the python of an environment of `base` with nothing but qsched[server]."""
 
-    def python_with(extra):
+    def python_with(extra, base=sys.executable):
         def fill(folder):
-            run(UV, "venv", "--python", sys.executable, folder)
+            run(UV, "venv", "--python", base, folder)
             wanted = f"qsched[{extra}] @ file://{wheel}" if extra else f"qsched @ file://{wheel}"
             limits = ("--constraint", ROOT / "constraints.txt", "--find-links", dist)
             run(UV, "pip", "install", "--python", folder / "bin" / "python", *limits, wanted)
 
-        return made_once(tmp_path_factory, f"env-{extra or 'bare'}", fill) / "bin" / "python"
+        name = f"env-{extra or 'bare'}" + ("" if base == sys.executable else f"-{Path(base).name}")
+        return made_once(tmp_path_factory, name, fill) / "bin" / "python"
 
     return python_with
 
