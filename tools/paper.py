@@ -60,6 +60,9 @@ MEASURED: dict[str, str] = {
     "calibration_arms.*": "python benchmarks/calibration_arms.py --work FOLDER --publish calibration_arms",
     "calibration_arms_nvfp4.*": "python benchmarks/calibration_arms.py --work FOLDER --models tiny-sdxl "
     "--precisions nvfp4 --steps 4, then --work FOLDER --publish calibration_arms_nvfp4",
+    "calibration_arms_one_step.*": "python benchmarks/calibration_arms.py --work FOLDER --models tiny-sdxl "
+    "--precisions w4a4 --steps 1 --pairs benchmarks/results/calibration_arms.json, two of its three seeds, then "
+    "--work FOLDER --publish calibration_arms_one_step",
     "calibration_choice.md": "python benchmarks/calibration_choice.py",
     "calibration_range-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
     "calibration_studies-*": "python benchmarks/calibration_studies.py --backbone BACKBONE",
