@@ -81,13 +81,17 @@ def metrics(
         typer.echo("The votes are by simulated annotators: nothing about people follows from them.")
     for row in results.rows:
         agreed = row.found.agreement
-        bounds = "" if agreed.low is None or agreed.high is None else f" ({agreed.low:.1%} to {agreed.high:.1%})"
+        bounds = (
+            ""
+            if agreed.low is None or agreed.high is None
+            else f" ({100 * agreed.low:.1f} % to {100 * agreed.high:.1f} %)"
+        )
         typer.echo(
-            f"  {row.metric:<16} {agreed.value:.1%}{bounds} of {row.found.n_votes:,} votes, "
+            f"  {row.metric:<16} {100 * agreed.value:.1f} %{bounds} of {row.found.n_votes:,} votes, "
             f"AUC {row.found.auc.value:.3f}"
         )
     if results.ceiling is not None:
-        typer.echo(f"  {'ceiling':<16} {results.ceiling:.1%}, by how often two people agree")
+        typer.echo(f"  {'ceiling':<16} {100 * results.ceiling:.1f} %, by how often two people agree")
     typer.echo(f"the page is {out / 'metrics-people.html'}")
 
 

@@ -104,21 +104,21 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
     from qsched.planning import people_floor
 
     wanted = (
-        f"each contrast to +-{100 * target.half_width:.3g} points of win rate"
+        f"each contrast to ±{100 * target.half_width:.3g} points of win rate"
         if target.half_width is not None
-        else f"a win rate of {target.rate:.1%} found with {target.power:.0%} power"
+        else f"a win rate of {100 * target.rate:.1f} % found with {100 * target.power:.0f} % power"
     )
     lines = [
-        f"  wanted           {wanted}, {study.confidence:.0%}"
+        f"  wanted           {wanted}, {100 * study.confidence:.0f} %"
         + (f", adjusted for {counted(study.tests, 'comparison')}" if study.tests > 1 else ""),
         f"  assumed          {counted(study.arms, 'arm')}, {counted(len(study.pairs_of_arms), 'comparison')}; "
         f"tastes differ by sd {study.annotator_sd:g} between annotators and {study.prompt_sd:g} between prompts; "
-        f"{study.tie_rate:.0%} ties",
+        f"{100 * study.tie_rate:.0f} % ties",
         f"  time             {effort.vote:g} s per vote, {effort.arrival:g} s to bring one person in",
         "  prompts   people    votes  votes each   hours" + ("      pay" if pay else "") + "   never below",
     ]
     for row in found:
-        floor = f"+-{100 * row.floor:.1f} points"
+        floor = f"±{100 * row.floor:.1f} points"
         if row.people is None or row.votes is None or row.hours is None or row.votes_each is None:
             lines.append(f"  {row.prompts:>7,}   no number of people and votes is enough                     {floor}")
             continue
@@ -132,7 +132,7 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
         least = min(people)
         lines.append(
             f"  {counted(least, 'person', 'people')} can never get below "
-            f"+-{100 * people_floor(study, target, people=least):.1f} points, whatever they vote; "
+            f"±{100 * people_floor(study, target, people=least):.1f} points, whatever they vote; "
             "the last column says the same of the prompts."
         )
     return lines

@@ -158,7 +158,7 @@ def table(
         (
             "assumed",
             f"tastes differ by sd {plan.annotator_sd:g} between annotators and {plan.prompt_sd:g} between prompts "
-            f"(log-odds, each arm); {plan.tie_rate:.0%} ties",
+            f"(log-odds, each arm); {100 * plan.tie_rate:.0f} % ties",
         ),
         (
             "test",
@@ -169,25 +169,28 @@ def table(
         ("design effect", f"{shown.design_effect:.2f}: the variance over that of as many independent votes"),
         (
             "detectable",
-            f"a win rate of {detectable:.1%} or more, with {target:.0%} power"
+            f"a win rate of {100 * detectable:.1f} % or more, with {100 * target:.0f} % power"
             if detectable is not None
-            else f"nothing: no win rate that {plan.tie_rate:.0%} ties allow is found with {target:.0%} power",
+            else f"nothing: no win rate that {100 * plan.tie_rate:.0f} % ties allow is found with "
+            f"{100 * target:.0f} % power",
         ),
     ]
     if planned is not None:
         rows.append(
             (
-                f"power at {planned.win_rate:.1%}",
-                f"{planned.power:.1%} (it would be {planned.power_if_independent:.1%} if votes were independent)",
+                f"power at {100 * planned.win_rate:.1f} %",
+                f"{100 * planned.power:.1f} % (it would be {100 * planned.power_if_independent:.1f} % if votes were "
+                "independent)",
             )
         )
     if simulated is not None:
         rows.append(
             (
                 "simulated",
-                f"{simulated.power:.1%} +- {simulated.error:.1%} (Monte Carlo s.e.) at {simulated.win_rate:.1%}, "
+                f"{100 * simulated.power:.1f} % ± {100 * simulated.error:.1f} % (Monte Carlo s.e.) at "
+                f"{100 * simulated.win_rate:.1f} %, "
                 f"{counted(simulated.studies, 'study', 'studies')}; intervals held the truth in "
-                f"{simulated.coverage:.1%}",
+                f"{100 * simulated.coverage:.1f} %",
             )
         )
         if simulated.no_estimate:

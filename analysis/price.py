@@ -125,7 +125,7 @@ def table(
     """What is printed."""
     lines = [
         f"  assumed: damage {a.damage:g} JND, gain {a.gain:g}, {a.people} people, {a.prompts} prompts, "
-        f"{a.lapse:.0%} lapses, {a.power:.0%} power",
+        f"{100 * a.lapse:.0f} % lapses, {100 * a.power:.0f} % power",
         f"  mean under {limit:g} JND",
     ]
     for p in means:
@@ -146,17 +146,17 @@ def table(
     shown = ", ".join(f"{votes:,} (taste sd {sd})" for sd, votes in preferred.items() if votes is not None)
     if shown:
         lines.append(f"    For comparison, preference votes if preference follows the difference: {shown}")
-    lines.append(f"  at least {share:.0%} of prompts under 1 JND")
+    lines.append(f"  at least {100 * share:.0f} % of prompts under 1 JND")
     for name, plan in shares.items():
         if plan.reason:
-            lines.append(f"    {name:<32} cannot be shown: {plan.reason} (at best {plan.probability:.0%})")
+            lines.append(f"    {name:<32} cannot be shown: {plan.reason} (at best {100 * plan.probability:.0f} %)")
             continue
         stages = ", then ".join(f"{stage.votes} votes, flagged from {stage.cut:g}" for stage in plan.stages)
         boosted = plan.votes if name == "boosted" else 0.0
         hours = a.hours(plain=plan.votes - boosted, boosted=boosted)
         lines.append(
-            f"    {name:<32} {plan.votes:>6,.0f} votes, {hours:.1f} h, shown in {plan.probability:.0%}: {stages}; "
-            f"pi {plan.pi:.3f}"
+            f"    {name:<32} {plan.votes:>6,.0f} votes, {hours:.1f} h, shown in {100 * plan.probability:.0f} %: "
+            f"{stages}; pi {plan.pi:.3f}"
         )
     return lines
 

@@ -26,14 +26,14 @@ def render(record: dict[str, Any]) -> str:
                 hours += f" at 24 s, {row['hours_fast']:.0f} at 12 s"
             lines.append(
                 f"| {truth} | {name} | {row['studies']} | {hours} | {row['hours_with_arrival']:.0f} | "
-                f"{row['people']:.0f} | {row['looks']:.1f} | {row['all_decided']:.1%} | {_wrong(row)} | "
-                f"{row['covered']:.1%} | {row['covered_together']:.1%} |"
+                f"{row['people']:.0f} | {row['looks']:.1f} | {100 * row['all_decided']:.1f} % | {_wrong(row)} | "
+                f"{100 * row['covered']:.1f} % | {100 * row['covered_together']:.1f} % |"
             )
     fixed = record["fixed"]
     lines += ["", "Fixed designs of pairs, truth H1, at the same level: share that decides all seven, by hours:", ""]
     lines += [f"| hours | {' | '.join(fixed)} |", "|---" * (1 + len(fixed)) + "|"]
     for row in zip(*fixed.values(), strict=True):
-        cells = " | ".join(f"{one['all_decided']:.1%}" for one in row)
+        cells = " | ".join(f"{100 * one['all_decided']:.1f} %" for one in row)
         lines.append(f"| {row[0]['hours']} | {cells} |")
     lines += ["", "Hours of tasks with dropping over those of the fixed study that decides all seven as often:", ""]
     lines += [f"| way | hours | all seven decided | {' | '.join(f'over {name}' for name in fixed)} |"]
@@ -53,11 +53,11 @@ def render(record: dict[str, Any]) -> str:
 
 def _ratio_row(title: str, hours: float, row: dict[str, Any], ratios: dict[str, float | None]) -> str:
     cells = " | ".join(_ratio(value) for value in ratios.values())
-    return f"| {title} | {hours:.0f} | {row['all_decided']:.1%} | {cells} |"
+    return f"| {title} | {hours:.0f} | {100 * row['all_decided']:.1f} % | {cells} |"
 
 
 def _wrong(row: dict[str, Any]) -> str:
-    return f"{row['wrong']:.1%} ({100 * row['wrong_se']:.1f})"
+    return f"{100 * row['wrong']:.1f} % ({100 * row['wrong_se']:.1f})"
 
 
 def _ratio(value: float | None) -> str:

@@ -178,8 +178,8 @@ def render(record: dict[str, Any]) -> str:
     ]
     lines += [
         f"| {pictures} | {row['votes_on_pairs']:.0f} | {row['coverage']:.3f} ({row['coverage_se']:.3f}) | "
-        f"{100 * row['half_width']:.1f} | {row['wrong']:.1%} | {row['alarms']:.1%} ({100 * row['alarms_se']:.1f}) | "
-        f"{row['power']:.0%} |"
+        f"{100 * row['half_width']:.1f} | {100 * row['wrong']:.1f} % | {100 * row['alarms']:.1f} % "
+        f"({100 * row['alarms_se']:.1f}) | {100 * row['power']:.0f} % |"
         for pictures, row in record["rankings"].items()
     ]
     return "\n".join(lines) + "\n"

@@ -171,9 +171,9 @@ def render(record: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {pictures} | {row['studies']} | {row['sets']:,} | {row['rankings']:,.0f} | {row['all_decided']:.1%} | "
-        f"{row['wrong']:.1%} ({100 * row['wrong_se']:.1f}) | {row['held_each']:.1%} | {row['held_together']:.1%} | "
-        f"{row['naive']:.1%} |"
+        f"| {pictures} | {row['studies']} | {row['sets']:,} | {row['rankings']:,.0f} | "
+        f"{100 * row['all_decided']:.1f} % | {100 * row['wrong']:.1f} % ({100 * row['wrong_se']:.1f}) | "
+        f"{100 * row['held_each']:.1f} % | {100 * row['held_together']:.1f} % | {100 * row['naive']:.1f} % |"
         for pictures, row in record["dropped"].items()
     ]
     return "\n".join(lines) + "\n"

@@ -85,7 +85,10 @@ def measure(kind: str, image_set: Path, make_url: Any, options: argparse.Namespa
     most = max(counts)
     share = found["ours"][most]["per_second"] / found["ceiling"][most]["per_second"]
     found["share_of_ceiling"] = round(share, 3)
-    print(f"{kind}: {share:.0%} of the ceiling at {most}; rss {found['rss_mib']} MiB; first page {first_page:.2f} s")
+    print(
+        f"{kind}: {100 * share:.0f} % of the ceiling at {most}; rss {found['rss_mib']} MiB; "
+        f"first page {first_page:.2f} s"
+    )
     print(f"{kind}: {found['integrity']}")
     return found
 

@@ -1,8 +1,9 @@
-"""A class name means one thing in the whole product: who searches for it finds one class."""
+"""A class name means one thing in the whole product, and a percentage is written in one way."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -34,3 +35,28 @@ def test_a_second_class_of_a_name_is_noticed(tmp_path):
         "Row": ["analysis/two.py:2", "qsched/one.py:1"],
         "Cell": ["qsched/one.py:2", "study_server/three.py:1"],
     }
+
+
+#: `95%` in text, and the format of Python that makes it.
+IN_TEXT, IN_CODE = re.compile(r"\d%(?!\d)"), re.compile(r"\{[^{}\n]*:[^{}\n]*%\}|%[.\d]*f%%|\d(?<!a0)%(?=[ .,;:)])")
+
+
+def tight(path: Path) -> list[str]:
+    """The percentages of a page or a module that lack their space."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".md":  # code, addresses and links' targets are somebody else's
+        text = re.sub(r"```.*?```|`[^`]*`|\]\([^)\s]*\)|https?://\S+", "", text, flags=re.DOTALL)
+    return [f"{path.name}: {found}" for found in (IN_TEXT if path.suffix == ".md" else IN_CODE).findall(text)]
+
+
+def test_a_percentage_has_a_space_in_pages_and_output():
+    pages = [*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "reference")]
+    modules = [path for package in (*PACKAGES, "benchmarks") for path in (ROOT / package).rglob("*.py")]
+    assert [found for path in [*pages, *modules] for found in tight(path)] == []
+
+
+def test_a_percentage_without_one_is_noticed(tmp_path):
+    (tmp_path / "page.md").write_text("95% of 5 % in [a](b%20c) and `10%`\n", "utf-8")
+    (tmp_path / "code.py").write_text('print(f"{share:.1%} {100 * share:.1f} %", "no 50% here")\n', "utf-8")
+    assert tight(tmp_path / "page.md") == ["page.md: 5%"]
+    assert tight(tmp_path / "code.py") == ["code.py: {share:.1%}", "code.py: 0%"]

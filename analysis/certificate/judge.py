@@ -97,7 +97,7 @@ def _mean(codes: TripletCodes, plan: Registration) -> ClauseResult:
     plain = str(found.numbers["evidence"]).startswith("plain")
     if plain and found.shown:
         borne = random_share_borne(lambda x: plain_mean(codes, plan, clause, claim="", blind=x).shown)
-        bears = f"even with {borne:.0%}" if borne >= MOST_RANDOM else f"with up to {borne:.0%}"
+        bears = f"even with {100 * borne:.0f} %" if borne >= MOST_RANDOM else f"with up to {100 * borne:.0f} %"
         note = f"It would be shown {bears} of the votes off the traps cast at random."
         found = replace(found, numbers={**found.numbers, "random_votes_borne": borne}, notes=(*found.notes, note))
     return refuse_inattentive(found, codes, plan, (PLAIN,) if plain else (PLAIN, BOOSTED))
@@ -135,7 +135,9 @@ def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str
         return ()
     kept = screen(table, TrapRule(share=plan.traps.share, least=plan.traps.least)).table
     found = plain_mean(code_triplets(kept), plan, plan.mean, claim="", blind=SOME_RANDOM)
-    rows = [(f"plain votes, {SOME_RANDOM:.0%} cast at random off the traps", f"{found.verdict}: {found.finding}")]
+    rows = [
+        (f"plain votes, {100 * SOME_RANDOM:.0f} % cast at random off the traps", f"{found.verdict}: {found.finding}")
+    ]
     if plan.mean.limit <= POOLED_UP_TO and plan.prompt_sd < WIDER_SPREAD:
         wider = plan.model_copy(update={"prompt_sd": WIDER_SPREAD})
         found = plain_mean(code_triplets(kept), wider, plan.mean, claim="")
@@ -144,8 +146,8 @@ def _sensitivity(table: TripletTable, registered: Registered) -> tuple[tuple[str
         try:
             some = screen(table, TrapRule(share=share, least=plan.traps.least))
         except InputError:
-            rows.append((f"{share:.0%} of the traps right", "nobody is left"))
+            rows.append((f"{100 * share:.0f} % of the traps right", "nobody is left"))
             continue
         found = _mean(code_triplets(some.table), plan)
-        rows.append((f"{share:.0%} of the traps right", f"{found.verdict}: {found.finding}"))
+        rows.append((f"{100 * share:.0f} % of the traps right", f"{found.verdict}: {found.finding}"))
     return tuple(rows)

@@ -101,7 +101,7 @@ def _from_scale(
     upper = score.damage + t * score.se
     shown = upper < clause.limit
     finding = (
-        f"{score.damage:.2f} JND, {plan.confidence:.0%} upper bound {upper:.2f} JND "
+        f"{score.damage:.2f} JND, {100 * plan.confidence:.0f} % upper bound {upper:.2f} JND "
         f"({votes:,} plain votes, {people} people, {prompts} prompts)"
     )
     needs = None if shown else votes_needed(score.damage, score.se, clause.limit, votes, t)
@@ -157,7 +157,7 @@ def _mapped(codes: TripletCodes, plan: Registration, clause: MeanPlan, seen: Map
     bound = mapped_bound(codes, plan.arm, confidence=plan.confidence)
     shown = bound.upper < clause.limit
     finding = (
-        f"{bound.damage:.2f} JND through the map, {plan.confidence:.0%} upper bound {bound.upper:.2f} JND "
+        f"{bound.damage:.2f} JND through the map, {100 * plan.confidence:.0f} % upper bound {bound.upper:.2f} JND "
         f"({bound.n_boosted:,} boosted votes of the arm, {bound.n_map:,} votes for the map). Depends on the map: "
         f"exponent {seen.exponent:.2f} ({seen.exponent_low:.2f} to {seen.exponent_high:.2f})"
     )

@@ -15,7 +15,7 @@ from qsched.records.registration import PreferencePlan, Registration
 
 def judge_preference(votes: VotesTable, plan: Registration, clause: PreferencePlan, *, reference: str) -> ClauseResult:
     """The raw win rate of the arm against the reference (a tie is half a win) with its two-way lower bound."""
-    claim = f"{plan.arm} is preferred to the reference by no less than {0.5 - clause.margin:.0%}"
+    claim = f"{plan.arm} is preferred to the reference by no less than {100 * (0.5 - clause.margin):.0f} %"
     kept, _ = exclude(votes)
     counts = count_votes(kept)
     rows = raw_pairs(counts, confidence=2 * plan.confidence - 1)
@@ -27,8 +27,8 @@ def judge_preference(votes: VotesTable, plan: Registration, clause: PreferencePl
     target = 0.5 - clause.margin
     shown = lower > target
     finding = (
-        f"preferred by {rate:.1%} (a tie is half), {plan.confidence:.0%} lower bound {lower:.1%} "
-        f"({row.n_votes:,} votes, two-way over people and prompts)"
+        f"preferred by {100 * rate:.1f} % (a tie is half), {100 * plan.confidence:.0f} % lower bound "
+        f"{100 * lower:.1f} % ({row.n_votes:,} votes, two-way over people and prompts)"
     )
     needs = None
     if not shown and rate > target:

@@ -28,7 +28,7 @@ def judge_share(
 
     `changed` are the prompts whose content changed, None where nobody said which.
     """
-    claim = f"At least {clause.share:.0%} of prompts are under 1 JND from the reference"
+    claim = f"At least {100 * clause.share:.0f} % of prompts are under 1 JND from the reference"
     if plan.arm not in codes.pictures:
         return ClauseResult("share", claim, False, f"No vote shows {plan.arm}.")
     stages = tuple(
@@ -57,8 +57,8 @@ def judge_share(
         notes += (f"{counted(found.incomplete, 'prompt')} lacking votes of a stage counted as flagged.",)
     shown = found.lower >= clause.share
     finding = (
-        f"{found.flagged} of {found.prompts} prompts flagged; share under 1 JND at least {found.lower:.1%} "
-        f"({plan.confidence:.0%} bound, pi {pi:.2f}, {found.votes:,} votes)"
+        f"{found.flagged} of {found.prompts} prompts flagged; share under 1 JND at least {100 * found.lower:.1f} % "
+        f"({100 * plan.confidence:.0f} % bound, pi {pi:.2f}, {found.votes:,} votes)"
     )
     needs = None if shown else prompts_needed(found.flagged / found.prompts, clause.share, pi, plan.confidence)
     numbers = {
@@ -127,10 +127,12 @@ def prompts_needed(rate: float, share: float, pi: float, confidence: float) -> i
 def judge_content(found: ChangedContent, plan: Registration, clause: ContentPlan) -> ClauseResult:
     """The clause about changed content: an exact upper bound of the share of prompts."""
     changed, prompts = len(found.changed), found.prompts
-    claim = f"Content changed on at most {clause.share:.1%} of prompts"
+    claim = f"Content changed on at most {100 * clause.share:.1f} % of prompts"
     upper = upper_share(changed, prompts, confidence=plan.confidence)
     shown = upper <= clause.share
-    finding = f"{changed} of {prompts} prompts changed; at most {upper:.1%} ({plan.confidence:.0%} bound)"
+    finding = (
+        f"{changed} of {prompts} prompts changed; at most {100 * upper:.1f} % ({100 * plan.confidence:.0f} % bound)"
+    )
     needs = None if shown else prompts_needed(changed / prompts, 1 - clause.share, 1.0, plan.confidence)
     numbers = {"changed": changed, "prompts": prompts, "upper": upper, "share": clause.share}
     return ClauseResult("content", claim, shown, finding, needs, "prompts", numbers)

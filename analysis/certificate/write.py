@@ -77,7 +77,7 @@ def certificate_page(certificate: Certificate) -> str:
         simulated=certificate.simulated,
         clauses=certificate.clauses,
         used=f"{used.table.n_votes:,} of {used.n_read:,} votes; {used.n_traps_right:,} of {used.n_traps:,} traps right",
-        rule=f"at least {used.rule.share:.0%} of at least {used.rule.least} traps right",
+        rule=f"at least {100 * used.rule.share:.0f} % of at least {used.rule.least} traps right",
         excluded=Table(("left out", "votes", "people"), excluded),
         sensitivity=Table(("rule or assumption", "mean clause"), certificate.sensitivity, css="words"),
         numbers=Table(("clause", "number", "value"), numbers, css="words"),

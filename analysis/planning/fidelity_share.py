@@ -60,12 +60,16 @@ def share_price(share: float, a: PriceAssumptions, *, presentation: int = BOOSTE
                     found = SharePrice(stages, float(pi[c1, c2]), votes, chance)
                     best = found if best is None else _better(best, found, a.power)
     if best is None:
-        return SharePrice((), 0.0, 0.0, 0.0, f"{a.prompts} prompts cannot show {share:.0%}, whatever the votes say")
+        return SharePrice(
+            (), 0.0, 0.0, 0.0, f"{a.prompts} prompts cannot show {100 * share:.0f} %, whatever the votes say"
+        )
     perception = Perception(
         thresholds=(a.threshold, a.threshold), lapses=(a.lapse, a.lapse), people_sd=a.people_sd, gain=a.gain, gain_sd=sd
     )
     pi_exact = flag_probability(best.stages, 1.0, perception)
-    reason = "" if best.probability >= a.power else f"no plan with {a.prompts} prompts reaches {a.power:.0%} power"
+    reason = (
+        "" if best.probability >= a.power else f"no plan with {a.prompts} prompts reaches {100 * a.power:.0f} % power"
+    )
     return SharePrice(best.stages, min(pi_exact, best.pi), best.votes, best.probability, reason)
 
 

@@ -50,7 +50,7 @@ def power_curve(plan: StudyPlan, *, power: float, detectable: float | None, simu
     if detectable is not None:
         axes.plot([detectable], [power], "o", color=_BLUE, ms=6)
         axes.annotate(
-            f"{detectable:.1%}", (detectable, power), xytext=(8, -14), textcoords="offset points", color=_BLUE
+            f"{100 * detectable:.1f} %", (detectable, power), xytext=(8, -14), textcoords="offset points", color=_BLUE
         )
     if simulated is not None:
         axes.errorbar(
@@ -72,8 +72,8 @@ def power_curve(plan: StudyPlan, *, power: float, detectable: float | None, simu
         + (f", {plan.tests} comparisons" if plan.tests > 1 else ""),
     )
     axes.xaxis.set_major_locator(MultipleLocator(0.05 if top - 0.5 > 0.12 else 0.02))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

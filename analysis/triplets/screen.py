@@ -68,13 +68,13 @@ def screen(table: TripletTable, rule: TrapRule | None = None) -> ScreenedTriplet
     enough, passed = traps >= rule.least, right >= rule.share
     frame = frame.with_columns(enough.alias("enough"), passed.alias("passed"))
     drop(pl.col("enough"), f"people with fewer than {rule.least} traps")
-    drop(pl.col("passed"), f"people with under {rule.share:.0%} of their traps right")
+    drop(pl.col("passed"), f"people with under {100 * rule.share:.0f} % of their traps right")
     frame = frame.drop("enough", "passed")
     if frame.height == 0:
         counts = "; ".join(f"{reason}: {votes} votes of {people} people" for reason, votes, people in excluded if votes)
         raise InputError(
-            f"No vote is left after screening ({counts}). The rule asks for {rule.share:.0%} of at least {rule.least} "
-            "traps; a study whose people saw fewer traps needs a smaller number, fixed before looking."
+            f"No vote is left after screening ({counts}). The rule asks for {100 * rule.share:.0f} % of at least "
+            f"{rule.least} traps; a study whose people saw fewer traps needs a smaller number, fixed before looking."
         )
     kept = trap_scores(frame)
     return ScreenedTriplets(

@@ -264,7 +264,7 @@ def _gold(work: _Excluder, rules: ExclusionRules, given: pl.DataFrame) -> None:
     limit, items = rules.min_gold_accuracy, rules.min_gold_items
     if limit is None:
         return
-    rule = f"annotators with less than {limit:.0%} of at least {items} gold items right"
+    rule = f"annotators with less than {100 * limit:.0f} % of at least {items} gold items right"
     default = limit == ExclusionRules.min_gold_accuracy
     if _needs(work, "annotator", is_default=default, rule=rule) and _needs(
         work, "expected", is_default=default, rule=rule

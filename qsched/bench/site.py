@@ -128,13 +128,13 @@ def _leaderboard(found: ModelResult, baseline: str) -> Table:
     for number, arm in enumerate(_ranked(found.arms), start=1):
         name = f"{number}. {arm.arm}" + (" (baseline)" if arm.is_baseline else "")
         size = "–" if arm.size_bytes is None else megabytes(arm.size_bytes)
-        seconds = Cell("–") if arm.seconds is None else _interval(arm.seconds, "{:.3f}")
+        seconds = Cell("–") if arm.seconds is None else _interval(arm.seconds)
         if arm.simulated_arithmetic:
             seconds = Cell("simulated arithmetic", css="quiet")
         cells: list[str | Cell] = [name, size, "–" if arm.nfe is None else f"{arm.nfe:g}", seconds]
         for study in studies:
             one = next((one for one in arm.preferences if one.study == study), None)
-            cells.append("–" if one is None else _interval(one.rate, "{:.1%}"))
+            cells.append("–" if one is None else _rate(one.rate))
         if studies:
             cells.append(f"{sum(one.votes for one in arm.preferences):,}" if arm.preferences else "–")
         rows.append(tuple(cells))
@@ -190,10 +190,7 @@ def _categories(found: ModelResult) -> Table | None:
     rows = tuple(
         (
             name,
-            *(
-                "–" if (one := arm.preferences[0].by_category.get(name)) is None else _interval(one, "{:.1%}")
-                for arm in arms
-            ),
+            *("–" if (one := arm.preferences[0].by_category.get(name)) is None else _rate(one) for arm in arms),
         )
         for name in names
     )
@@ -227,10 +224,13 @@ def _metric_cell(one: MetricMean) -> Cell:
     return Cell(f"{one.mean:.4g}", "" if d is None or d.low is None else f"[{d.low:+.3g}, {d.high:+.3g}]")
 
 
-def _interval(one: MetricEstimate, form: str) -> Cell:
-    if one.low is None or one.high is None:
-        return Cell(form.format(one.value))
-    return Cell(form.format(one.value), f"[{form.format(one.low)}, {form.format(one.high)}]")
+def _interval(one: MetricEstimate) -> Cell:
+    return Cell(f"{one.value:.3f}", "" if one.low is None else f"[{one.low:.3f}, {one.high:.3f}]")
+
+
+def _rate(one: MetricEstimate) -> Cell:
+    value, low, high = ("" if share is None else f"{100 * share:.1f} %" for share in (one.value, one.low, one.high))
+    return Cell(value, low and f"{low} to {high}")
 
 
 def _write_pairs(places: Places, model: ModelSpec, found: ModelResult, site: Path) -> tuple[tuple[str, str], ...]:

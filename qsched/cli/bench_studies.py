@@ -39,7 +39,7 @@ def price_study(
     except MisfitError as error:
         raise InputError(f"study {study.name}: {error}") from error
     weakest = found.weakest
-    can_show = f"a win rate of {weakest.win_rate:.1%} or more" if weakest.win_rate is not None else "nothing"
+    can_show = f"a win rate of {100 * weakest.win_rate:.1f} % or more" if weakest.win_rate is not None else "nothing"
     if design.fidelity is not None:
         can_show = "clauses of a certificate (qsched study check, once the pictures are there)"
     elif found.comparisons > 1:

@@ -210,23 +210,23 @@ def _check_lines(design: StudyDesign, found: StudyEstimate) -> list[tuple[str, s
         (
             "can show",
             (
-                f"a win rate of {best.win_rate:.1%} or more{where}, with {assumed.power:.0%} power"
+                f"a win rate of {100 * best.win_rate:.1f} % or more{where}, with {100 * assumed.power:.0f} % power"
                 if best.win_rate is not None
-                else f"nothing{where}: no win rate is found with {assumed.power:.0%} power"
+                else f"nothing{where}: no win rate is found with {100 * assumed.power:.0f} % power"
             )
             + f"; {found.votes_per_comparison} votes per comparison, design effect {best.design_effect:.1f}",
         ),
         (
             "if",
             f"tastes differ by sd {assumed.annotator_sd:g} between people and {assumed.prompt_sd:g} between the "
-            f"{found.prompts} prompts (log-odds, each arm), {assumed.tie_rate:.0%} are ties"
+            f"{found.prompts} prompts (log-odds, each arm), {100 * assumed.tie_rate:.0f} % are ties"
             + (", votes are spread evenly" if design.votes_total is not None or design.adaptivity else ""),
         ),
         *_stopping_lines(design),
         *_ranking_lines(design),
         (
             "tested",
-            f"two-sided at {1 - assumed.confidence:.0%}"
+            f"two-sided at {100 * (1 - assumed.confidence):.0f} %"
             + (f" over {found.comparisons} comparisons (Holm's first step)" if found.comparisons > 1 else "")
             + f", t with {max(min(found.annotators, found.prompts) - 1, 1)} degrees of freedom",
         ),
@@ -261,7 +261,7 @@ def _stopping_lines(design: StudyDesign) -> list[tuple[str, str]]:
         (
             "stops asking",
             f"about arms decided against {rule.baseline} (better, worse, within {100 * rule.margin:g} points), "
-            f"{rule.bounds} bounds, {rule.level:.0%} chance of any wrong claim",
+            f"{rule.bounds} bounds, {100 * rule.level:.0f} % chance of any wrong claim",
         ),
         (
             "looks",
@@ -282,7 +282,7 @@ def _visibility_lines(folder: Location, set_id: str, arms: set[str], *, forecast
             "visible difference",
             f"{one.baseline} against {one.arm}: {one.loss:.3f} JOD"
             + (": people can hardly see it" if one.preferred < HARDLY_SEEN else "")
-            + (f"; {one.preferred:.1%} of votes expected for {one.baseline}" if forecast else ""),
+            + (f"; {100 * one.preferred:.1f} % of votes expected for {one.baseline}" if forecast else ""),
         )
         for one in losses
         if {one.baseline, one.arm} <= arms

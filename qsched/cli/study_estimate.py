@@ -103,5 +103,5 @@ def _words(found: RunningEstimate) -> str:
             lines.append(f"  {name}  no estimate yet")
         else:
             lines.append(f"  {name}  {100 * rate.win_rate:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})")
-    lines.append(f"running: the intervals hold at {found.confidence:.0%} for all arms, however often you look")
+    lines.append(f"running: the intervals hold at {100 * found.confidence:.0f} % for all arms, however often you look")
     return "\n".join(lines)

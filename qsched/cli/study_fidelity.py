@@ -88,8 +88,8 @@ def check_lines(
         ),
         (
             "checks",
-            f"{traps.each} traps and {fidelity.bias_each} bias items each; who has {traps.share:.0%} of at least "
-            f"{traps.least} traps right counts",
+            f"{traps.each} traps and {fidelity.bias_each} bias items each; who has {100 * traps.share:.0f} % of at "
+            f"least {traps.least} traps right counts",
         ),
         ("boosting", flicker if fidelity.boosted else "none"),
         ("changed content", "measured when the study is made; such pictures are not boosted, and counted"),
@@ -179,8 +179,8 @@ def _clause_lines(
         lines.append(
             (
                 "  content",
-                f"changed on at most {clauses.content.share:.1%}: {word}; none of {assumed.prompts} changed "
-                f"bounds it by {best:.1%}",
+                f"changed on at most {100 * clauses.content.share:.1f} %: {word}; none of {assumed.prompts} changed "
+                f"bounds it by {100 * best:.1f} %",
             )
         )
     if clauses.preference is not None:
@@ -203,7 +203,7 @@ def _mean_text(clauses: Clauses, assumed: PriceAssumptions, plain: int, *, throu
     if clauses.mean is None:
         return ""
     limit = clauses.mean.limit
-    text = f"under {limit:g} JND with {assumed.power:.0%} power"
+    text = f"under {limit:g} JND with {100 * assumed.power:.0f} % power"
     if clauses.mean.evidence == "plain":
         price = plain_price(limit, assumed)
         if price.votes is None:
@@ -233,7 +233,7 @@ def _share_text(clauses: Clauses, assumed: PriceAssumptions, each: Mapping[str, 
     stages = clauses.share.stages
     shown = BOOSTED if stages[0].presentation == "boosted" else PLAIN
     price = share_price(clauses.share.share, assumed, presentation=shown)
-    text = f"at least {clauses.share.share:.0%} of prompts under 1 JND"
+    text = f"at least {100 * clauses.share.share:.0f} % of prompts under 1 JND"
     if price.reason:
         return f"{text}: cannot be shown, {price.reason}"
     by_presentation: Counter[str] = Counter()

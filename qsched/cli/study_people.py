@@ -265,7 +265,7 @@ def _print_people(rows: list[PersonInfo]) -> None:
             str(row.trials),
             "–" if row.seconds is None else f"{row.seconds:.1f}",
             *(_share(share) for share in (row.gold, row.checks, row.repeats)),
-            *(f"{share.part / share.of:.0%}" if share.of else "–" for share in (row.left, row.agreement)),
+            *(f"{100 * (share.part / share.of):.0f} %" if share.of else "–" for share in (row.left, row.agreement)),
         )
     Console().print(table)
     for row in rows:

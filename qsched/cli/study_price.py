@@ -30,11 +30,11 @@ def price_lines(
         return []
     if half_width is not None:
         target = Target(half_width=half_width)
-        wanted = f"{_contrasts(design)} to +-{100 * half_width:g} points"
+        wanted = f"{_contrasts(design)} to ±{100 * half_width:g} points"
     else:
         assert rate is not None
         target = Target(rate=rate, power=found.assumed.power)
-        wanted = f"a win rate of {rate:.1%}{_against(design)} with {found.assumed.power:.0%} power"
+        wanted = f"a win rate of {100 * rate:.1f} %{_against(design)} with {100 * found.assumed.power:.0f} % power"
     plan = _plan(design, found, arms)
     votes_each = found.valid_votes / found.annotators
     # What a session takes beside the votes that count: reading, questions, practice, checks, breaks.
@@ -42,8 +42,8 @@ def price_lines(
     effort = Effort(vote=design.seconds_per_vote, arrival=max(1.0, arrival), most_votes=design.pairs_per_annotator)
     best = least_time(plan, target, effort, prompts=max(2, found.prompts))
     floors = (
-        f"{found.prompts} prompts never get below +-{100 * best.floor:.1f} points, {found.annotators} people never "
-        f"below +-{100 * people_floor(plan, target, people=max(2, found.annotators)):.1f}"
+        f"{found.prompts} prompts never get below ±{100 * best.floor:.1f} points, {found.annotators} people never "
+        f"below ±{100 * people_floor(plan, target, people=max(2, found.annotators)):.1f}"
     )
     if best.people is None or best.votes is None or best.hours is None:
         return [("at least", f"{wanted} is out of reach on {found.prompts} prompts, whoever votes; {floors}")]

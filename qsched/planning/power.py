@@ -102,7 +102,7 @@ def vote_moments(rate: float, *, tie_rate: float, annotator_sd: float, prompt_sd
     """
     if not tie_rate / 2 < rate < 1 - tie_rate / 2:
         raise InputError(
-            f"The win rate {rate} cannot occur with {tie_rate:.0%} ties (half a win each): it must be between "
+            f"The win rate {rate} cannot occur with {100 * tie_rate:.0f} % ties (half a win each): it must be between "
             f"{tie_rate / 2} and {1 - tie_rate / 2}. Give another win rate or fewer ties."
         )
     decided = (rate - tie_rate / 2) / (1 - tie_rate)

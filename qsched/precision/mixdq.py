@@ -211,7 +211,8 @@ def _check_first_token(
         if x.ndim != 3 or float(off) > _SAME_TOKEN:
             raise PrecisionError(
                 f"precision {recipe.name}: the first text token of {name} differs between prompts by "
-                f"{float(off):.1%} of its size, so it cannot be stored as a constant; mixdq needs a causal text encoder"
+                f"{100 * float(off):.1f} % of its size, so it cannot be stored as a constant; mixdq needs a "
+                "causal text encoder"
             )
 
     if layers:

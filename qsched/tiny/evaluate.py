@@ -36,9 +36,9 @@ class PassRates:
     failures: dict[str, float]
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {rate:.0%} of {n}" for name, (rate, n) in self.by_category.items())
-        wrong = ", ".join(f"{name} {share:.1%}" for name, share in self.failures.items())
-        return f"pass {self.rate:.1%} score {self.score:.3f} ({parts}) wrong: {wrong or 'nothing'}"
+        parts = ", ".join(f"{name} {100 * rate:.0f} % of {n}" for name, (rate, n) in self.by_category.items())
+        wrong = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.failures.items())
+        return f"pass {100 * self.rate:.1f} % score {self.score:.3f} ({parts}) wrong: {wrong or 'nothing'}"
 
     def as_record(self) -> dict[str, Any]:
         """Plain numbers for `training.json`."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Dialect = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
@@ -28,7 +28,6 @@ class Statement:
     """
 
     _split = re.compile(r"\[\[sqlite:(.*?)\|\s*postgresql:(.*?)\]\]", re.DOTALL)
-    known: ClassVar[list[Statement]] = []
 
     def __init__(self, sql: str) -> None:
         self.sqlite = self._split.sub(lambda m: m.group(1).strip(), sql).strip()
@@ -39,7 +38,6 @@ class Statement:
         self.postgresql = _PARAMETER.sub(r"%(\1)s", postgresql.replace("%", "%%"))
         target = _TARGET.match(self.sqlite)
         self.target = None if self.sqlite.startswith("SELECT") else target[0] if target else self.sqlite
-        Statement.known.append(self)
 
     def __repr__(self) -> str:
         return f"Statement({' '.join(self.sqlite.split())[:80]!r})"

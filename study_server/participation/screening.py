@@ -24,7 +24,11 @@ def find_problems(rules: Screening, body: ScreeningBody, *, simulated: bool = Fa
         )
     if rules.max_zoom is not None and body.zoom is not None and body.zoom > rules.max_zoom:
         problems.append(
-            ("zoom", f"The page is zoomed to {body.zoom:.0%}; at most {rules.max_zoom:.0%} is allowed (Ctrl and 0).")
+            (
+                "zoom",
+                f"The page is zoomed to {100 * body.zoom:.0f} %; at most {100 * rules.max_zoom:.0f} % is allowed "
+                "(Ctrl and 0).",
+            )
         )
     if not rules.touch and body.touch:
         problems.append(("touch", "This study needs a computer with a mouse, not a touch screen."))

@@ -135,8 +135,9 @@ def _warnings(
         )
     if design.fidelity is None and (found.win_rate is None or found.win_rate > COARSEST):
         warnings.append(
-            f"{found.pair[0]} against {found.pair[1]} could be {COARSEST:.0%} to {1 - COARSEST:.0%} and would "
-            "probably not be found: more people, more prompts or more votes per pair (analysis/power.py compares them)"
+            f"{found.pair[0]} against {found.pair[1]} could be {100 * COARSEST:.0f} % to {100 * (1 - COARSEST):.0f} % "
+            "and would probably not be found: more people, more prompts or more votes per pair (qsched power "
+            "compares them)"
         )
     for name, size in sizes.items():
         if size < FEW:

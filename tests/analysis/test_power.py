@@ -94,7 +94,7 @@ def test_a_drawn_study_is_the_one_planned():
 def test_numbers_that_make_no_study_are_named(values, words):
     with pytest.raises(InputError, match=words):
         StudyPlan(**{"annotators": 40, "prompts": 100, "votes_per_pair": 3, **values})
-    with pytest.raises(InputError, match="cannot occur with 40% ties"):
+    with pytest.raises(InputError, match="cannot occur with 40 % ties"):
         vote_moments(0.9, tie_rate=0.4, annotator_sd=0, prompt_sd=0)
 
 
@@ -180,7 +180,7 @@ def test_the_command_prints_a_table_and_writes_json_and_a_curve(script, tmp_path
         str(tmp_path / "power.svg"),
     )
     assert code == 0, err
-    for words in ("design effect", "detectable", "with 80% power", "power at 58.0%", "Monte Carlo s.e.", "20% ties"):
+    for words in ("design effect", "detectable", "with 80 % power", "power at 58.0 %", "Monte Carlo s.e.", "20 % ties"):
         assert words in out
     found = json.loads((tmp_path / "out" / "power.json").read_text())
     plan = StudyPlan(annotators=40, prompts=100, votes_per_pair=3)

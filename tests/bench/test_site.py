@@ -92,7 +92,7 @@ def test_the_pages_stand_alone_and_show_every_pair(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     page = write_site(folder)
     text = page.read_text()
-    assert "Simulated votes." in text and "30.0%" in text and "[20.0%, 40.0%]" in text
+    assert "Simulated votes." in text and "30.0 %" in text and "20.0 % to 40.0 %" in text
     assert "with a 95 % interval over people" in text and "makes the same pictures" not in text
     assert "--out one/models/tiny-sdxl/images" in text and str(tmp_path) not in text, (
         "where it lies is nobody's business"

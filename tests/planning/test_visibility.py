@@ -47,10 +47,10 @@ def check(folder: Path) -> str:
 def test_the_check_says_what_people_can_see(image_set):
     assert "visible difference not measured; qsched score" in check(image_set)
     score(image_set, 9.994)
-    assert "a against b: 0.006 JOD: people can hardly see it; 50.2% of votes expected for a" in check(image_set)
+    assert "a against b: 0.006 JOD: people can hardly see it; 50.2 % of votes expected for a" in check(image_set)
     score(image_set, 9.0)
     said = check(image_set)
-    assert "a against b: 1.000 JOD; 75.0% of votes expected for a" in said
+    assert "a against b: 1.000 JOD; 75.0 % of votes expected for a" in said
     assert "measured by cvvdp 0.5.7, standard_fhd; a prediction, not votes" in said
 
 

@@ -289,7 +289,7 @@ def test_arms_that_no_comparison_joins_and_a_study_that_is_too_small_are_named()
     )
     small = design(votes_per_pair=2)
     warnings = estimate_study(small, plan_pairs(small, arms=arms, images=images_of(20, arms))).warnings
-    assert any("could be 60% to 40% and would probably not be found" in warning for warning in warnings)
+    assert any("could be 60 % to 40 % and would probably not be found" in warning for warning in warnings)
     assert any(warning.startswith("only 6 people") for warning in warnings)
 
 
@@ -317,10 +317,10 @@ def test_the_check_says_what_it_rests_on(tmp_path, small_image_set):
     for words in (
         "3, drawn adaptively",
         "18 with at most 5 votes, 60 valid votes together",
-        "80% power",
+        "80 % power",
         "sd 0.5 between people and 0.25 between the 6 prompts",
-        "30% are ties, votes are spread evenly",
-        "two-sided at 5% over 3 comparisons (Holm's first step), t with 3 degrees of freedom",
+        "30 % are ties, votes are spread evenly",
+        "two-sided at 5 % over 3 comparisons (Holm's first step), t with 3 degrees of freedom",
         "warning: only 6 prompts",
     ):
         assert words in done.output, done.output

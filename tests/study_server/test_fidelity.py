@@ -236,10 +236,10 @@ def test_study_check_prices_each_clause(small_image_set, tmp_path):
     assert "2 flashes per second (WCAG 2.3.1: 3)" in words
     assert "damage 0.25 JND (guessed in study.yaml)" in words
     assert "30 plain and 30 boosted votes" in words
-    assert "under 0.5 JND with 80% power: cannot be shown, " in words, "6 prompts and 6 people are too few"
+    assert "under 0.5 JND with 80 % power: cannot be shown, " in words, "6 prompts and 6 people are too few"
     assert "cannot be shown, the guessed damage 2.2 is not below the limit 0.5" in words
-    assert "changed on at most 3.0%: cannot be shown with so few prompts" in words
-    assert "at least 90% of prompts under 1 JND: cannot be shown" in words
+    assert "changed on at most 3.0 %: cannot be shown with so few prompts" in words
+    assert "at least 90 % of prompts under 1 JND: cannot be shown" in words
     assert "needs votes of a preference study" in words
     assert "win rate" not in words
     assert "6.0 plain votes of each person on arms guessed at 2 JND or more" in words

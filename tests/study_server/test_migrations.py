@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
@@ -12,19 +14,16 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
+import study_server
 from qsched.errors import InputError
 from qsched.records import COLUMNS
-from study_server.assignment import queries as assignment
 from study_server.db.database import Database
 from study_server.db.migrate import NEWEST_REVISION, alembic_config, current_revision, downgrade, upgrade
 from study_server.db.models import Base
 from study_server.db.statements import Statement
-from study_server.export import export_votes, votes
+from study_server.export import export_votes
 from study_server.owner import open_database
-from study_server.participation import queries as participation
-from study_server.studies import cache
 from study_server.studies.ownership import list_studies
-from study_server.voting import queries as voting
 from tests.study_server.visiting import Visitor, query, serving
 
 # Written by the migrations 0001 to 0004 as they were before the squash, with votes that the server of that day stored.
@@ -123,11 +122,27 @@ def test_the_view_votes_table_has_the_columns_of_the_contract_in_their_order(dat
         assert tuple(result.keys()) == COLUMNS
 
 
+def statements_of(package):
+    """The statements that modules of the package hold by name, also in a dictionary, a list or a tuple."""
+
+    def within(value):
+        if isinstance(value, Statement):
+            yield value
+        elif isinstance(value, dict | list | tuple):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from within(one)
+
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(".__main__"):
+            yield from within(list(vars(import_module(module.name)).values()))
+
+
 def test_every_statement_fits_the_schema(database):
     """SQL text knows nothing of the models; the database checks each statement against the tables."""
-    assert assignment and participation and voting and cache and votes
+    found = list(statements_of(study_server))
+    assert len(found) > 200
     with database.transaction() as tx:
-        for statement in Statement.known:
+        for statement in found:
             if database.dialect == "sqlite":
                 text, names = statement.sqlite, re.findall(r"(?<![:\w]):([a-z_][a-z0-9_]*)", statement.sqlite)
             else:

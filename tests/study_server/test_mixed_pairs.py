@@ -49,6 +49,6 @@ def test_study_check_prices_what_the_study_can_show_or_what_is_asked_for(tmp_pat
 
     assert "people x" in said() and "GBP" in said() and "this study" in said()
     assert "out of reach on 6 prompts" in said("--half-width", "0.03")
-    assert "a win rate of 85.0% with 80% power takes" in said("--find", "0.85")
+    assert "a win rate of 85.0 % with 80 % power takes" in said("--find", "0.85")
     done = CliRunner().invoke(app, ["study", "check", str(file), "--half-width", "0.1", "--find", "0.9"])
     assert done.exit_code != 0 and "not both" in str(done.exception)

@@ -15,8 +15,6 @@ from study_server.errors import NotSaved
 LONG = Statement("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n) SELECT COUNT(*) FROM n")
 BROKEN = Statement("SELECT 1 / CAST(:zero AS INTEGER) FROM nowhere_at_all")
 ONE = Statement("SELECT 1")
-for statement in (BROKEN, LONG):
-    Statement.known.remove(statement)
 
 
 async def test_failed_reads_do_not_collect_connections(database, monkeypatch):

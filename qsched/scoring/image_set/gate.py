@@ -270,13 +270,15 @@ def explain(result: GateResult) -> str:
     """One sentence for a person."""
     seen = f"{result.within} of {result.prompts} prompts are within {result.limit}"
     if result.outcome == "passed":
-        return f"{seen}; at least {result.low:.1%} of such prompts are ({result.level:.0%} confidence)"
+        return f"{seen}; at least {100 * result.low:.1f} % of such prompts are ({100 * result.level:.0f} % confidence)"
     if result.outcome == "failed":
-        return f"{seen}; at most {result.high:.1%} of such prompts are ({result.level:.0%} confidence)"
-    bounds = f"{seen}; the share of such prompts may be anything from {result.low:.1%} to {result.high:.1%}"
+        return f"{seen}; at most {100 * result.high:.1f} % of such prompts are ({100 * result.level:.0f} % confidence)"
+    bounds = (
+        f"{seen}; the share of such prompts may be anything from {100 * result.low:.1f} % to {100 * result.high:.1f} %"
+    )
     if result.needed is None:
-        return f"{bounds}, and what was seen is not above {result.share:.1%}"
-    return f"{bounds}; about {result.needed} prompts would show {result.share:.1%} if this share went on"
+        return f"{bounds}, and what was seen is not above {100 * result.share:.1f} %"
+    return f"{bounds}; about {result.needed} prompts would show {100 * result.share:.1f} % if this share went on"
 
 
 def to_markdown(gate: Gate) -> str:
@@ -290,8 +292,9 @@ def to_markdown(gate: Gate) -> str:
     for result in gate.results:
         worst = ", ".join(f"{prompt} {score:.4g}" for prompt, score in result.worst)
         lines.append(
-            f"| {_cell(result.arm)} | {result.limit} | {result.within} of {result.prompts} | {result.low:.1%} to "
-            f"{result.high:.1%} | {result.share:.1%} | **{result.outcome}** (worst: {_cell(worst)}) |"
+            f"| {_cell(result.arm)} | {result.limit} | {result.within} of {result.prompts} | "
+            f"{100 * result.low:.1f} % to {100 * result.high:.1f} % | {100 * result.share:.1f} % | "
+            f"**{result.outcome}** (worst: {_cell(worst)}) |"
         )
     lines += ["", *(f"{info.name}: {info.scale}; {info.version}." for info in gate.metrics)]
     return "\n".join(lines) + "\n"
@@ -309,7 +312,7 @@ def to_junit(gate: Gate) -> str:
         f'<testsuite name="qsched gate {html.escape(gate.set_id)}" tests="{len(gate.results)}" failures="{len(bad)}">',
     ]
     for result in gate.results:
-        name = html.escape(f"{result.arm}: {result.limit} for {result.share:.1%} of prompts")
+        name = html.escape(f"{result.arm}: {result.limit} for {100 * result.share:.1f} % of prompts")
         message = html.escape(explain(result))
         lines.append(f'  <testcase classname="{html.escape(gate.baseline)}" name="{name}">')
         if result.outcome != "passed":

@@ -51,10 +51,10 @@ def test_enough_plain_votes_show_the_mean_clause(rows: list[dict[str, Any]], tmp
         numbers["damage"] + t * numbers["se"]
     )
     assert [row["rule"] for row in found["under_other_assumptions"]] == [
-        "plain votes, 10% cast at random off the traps",
+        "plain votes, 10 % cast at random off the traps",
         "plain votes, spread over prompts 0.8",
-        "60% of the traps right",
-        "85% of the traps right",
+        "60 % of the traps right",
+        "85 % of the traps right",
     ]
 
 

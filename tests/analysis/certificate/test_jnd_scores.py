@@ -63,6 +63,6 @@ def test_gain_and_exponent_by_source_and_who_was_left_out(folder: Path):
         assert row["exponent"] == pytest.approx(1.0, abs=0.25)
         assert row["lapse_plain"] < 0.2
     left_out = {row["reason"]: row["people"] for row in document["excluded"]}
-    assert left_out["people with under 70% of their traps right"] > 3
+    assert left_out["people with under 70 % of their traps right"] > 3
     used = document["votes_used"] + sum(row["votes"] for row in document["excluded"])
     assert used == document["votes_read"]

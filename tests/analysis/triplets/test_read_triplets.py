@@ -95,7 +95,7 @@ def test_screening_leaves_out_who_fails_the_traps_and_counts_everything(rows: li
     excluded = {reason: (votes, people) for reason, votes, people in found.excluded}
     assert excluded["skipped or not answered"] == (1, 1)
     of_a002 = sum(row["annotator"] == "a002" for row in rows)
-    assert excluded["people with under 70% of their traps right"] == (of_a002, 1)
+    assert excluded["people with under 70 % of their traps right"] == (of_a002, 1)
     assert found.table.n_votes + sum(votes for _, votes, _ in found.excluded) == found.n_read == len(rows)
     assert "a002" not in found.table.values("annotator")
     with pytest.raises(InputError, match="No vote is left after screening"):
