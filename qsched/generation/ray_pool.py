@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,8 @@ class RayPool(Generic[TaskT]):
     ) -> None:
         # Nothing is reported to anybody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # of the lines that Ray itself writes
         try:
             import ray
         except ModuleNotFoundError as error:
