@@ -103,10 +103,11 @@ def table(study: StudyPlan, target: Target, effort: Effort, found: list[LeastTim
     """What is printed: what is wanted and assumed, a line for each number of prompts, and the floors."""
     from qsched.planning import people_floor
 
+    power = "" if target.power is None else f"{100 * target.power:.0f} % power"
     wanted = (
         f"each contrast to ±{100 * target.half_width:.3g} points of win rate"
         if target.half_width is not None
-        else f"a win rate of {100 * target.rate:.1f} % found with {100 * target.power:.0f} % power"
+        else f"a win rate of {100 * target.rate:.1f} % found with {power}"
     )
     lines = [
         f"  wanted           {wanted}, {100 * study.confidence:.0f} %"
