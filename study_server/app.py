@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from qsched import __version__
+from qsched.records.evidence import SILENT_MS
 from study_server import health
 from study_server.admin import routes as admin
 from study_server.admin.figures import OwnerFigures
 from study_server.admin.losses import KnownLosses
 from study_server.api import routes as api
-from study_server.assignment.slots import SILENT_MS, expire_leases
+from study_server.assignment.slots import expire_leases
 from study_server.auditing import routes as auditing
 from study_server.auditing.sealing import seal_all
 from study_server.clock import follow_database, now_ms

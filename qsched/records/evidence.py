@@ -22,6 +22,8 @@ MANIFEST = "manifest.json"
 #: Why a vote does not count: it came after its lease, or somebody was taken in again, and the pair had its votes.
 CAME_LATE = "lease ran out and the pair had its votes"
 CAME_BACK_LATE = "the pair had its votes when the annotator was included again"
+#: A pair takes about ten seconds. A session silent for this long gives way when somebody else would have to wait.
+SILENT_MS = 120_000
 
 #: What a row of the chain says of a vote, in the order of the files. Times in milliseconds since 1970 UTC.
 ROW_FIELDS = (

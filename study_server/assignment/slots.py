@@ -8,14 +8,13 @@ and the sum over the study's task pairs + what is left of the budget = votes_tot
 from __future__ import annotations
 
 from qsched.records import Kind
+from qsched.records.evidence import SILENT_MS
 from study_server.assignment import queries
 from study_server.assignment.records import Assignment, AssignmentContext
 from study_server.db import Tx
 from study_server.db.statements import Row
 
 EXPIRE_AT_ONCE = 500
-# A pair takes about ten seconds. A session silent for this long gives way when somebody else would have to wait.
-SILENT_MS = 120_000
 
 
 def take_slot(tx: Tx, context: AssignmentContext, assignment: Assignment) -> bool:

@@ -7,7 +7,7 @@ import re
 import polars as pl
 import pytest
 
-from study_server.assignment import slots
+from qsched.records.evidence import SILENT_MS
 from study_server.errors import TooMany
 from study_server.export import export_votes
 from study_server.studies.design import MAX_DEMOGRAPHICS, MAX_QUESTIONS, StudyDesign
@@ -140,7 +140,7 @@ async def test_sessions_that_hold_every_pair_and_judge_nothing_give_way_to_who_w
         honest = await Visitor(browser()).enter("?simulated=1")
         await honest.begin()
         assert (honest.queue, honest.state["state"]) == ([], "waiting")
-        clock.now += slots.SILENT_MS + 1
+        clock.now += SILENT_MS + 1
         assert await honest.vote_all(wait=None) == 18
     assert query(database, "SELECT MIN(load), MAX(load) FROM pairs") == [(1, 1)]
 
