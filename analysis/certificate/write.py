@@ -10,6 +10,7 @@ from typing import Any
 
 from analysis.certificate.judge import Certificate
 from analysis.certificate.result import Number
+from analysis.versions import used_versions
 from qsched.files import write_atomic
 from qsched.pages import Table, render_page
 
@@ -18,7 +19,7 @@ STATUS = {True: "exploratory", False: "registered"}
 
 
 def certificate_json(certificate: Certificate) -> dict[str, Any]:
-    """Everything on the page, with numbers unrounded; a bound that does not exist is null."""
+    """Everything on the page, with numbers unrounded, and the versions; a bound that does not exist is null."""
     plan = certificate.registered.plan
     return {
         "schema_version": 1,
@@ -41,6 +42,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
         ],
         "traps": {"seen": certificate.screened.n_traps, "right": certificate.screened.n_traps_right},
         "under_other_assumptions": [{"rule": rule, "mean_clause": words} for rule, words in certificate.sensitivity],
+        "versions": used_versions("numpy", "scipy", "polars", "jinja2"),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.report.findings import Findings, claims_of, estimate_of, used_versions
+from analysis.report.findings import Findings, claims_of, estimate_of, report_versions
 from analysis.report.kit.fonts import fonts_for
 from analysis.report.settings import ReportSettings
 from analysis.report.subjects.annotators import AnnotatorResults, find_reliability
@@ -146,7 +146,7 @@ def _findings(
         fonts=fonts,
         warnings=tuple(dict.fromkeys(warnings)),
         notes=tuple(dict.fromkeys((note, *exclusions.notes, *(found.notes if found else ())))),
-        versions=used_versions(),
+        versions=report_versions(),
     )
 
 

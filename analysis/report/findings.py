@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 import polars as pl
 
@@ -48,9 +45,9 @@ from analysis.stats import (
     estimate,
 )
 from analysis.stats.errors import NoEstimateError
+from analysis.versions import used_versions
 from analysis.votes import ExclusionReport, ExclusionRules, VotesTable, exclude
 from analysis.votes.table import has_values
-from qsched import __version__
 from qsched.records import InputError
 
 # Without --by a report divides the votes by category if there are no more than this.
@@ -178,7 +175,7 @@ def find(votes: VotesTable, settings: ReportSettings) -> Findings:
         fonts=fonts,
         warnings=tuple(dict.fromkeys(warnings)),
         notes=tuple(dict.fromkeys((*exclusions.notes, *(found.notes if found else ()), *own, *_single(strata)))),
-        versions=used_versions(),
+        versions=report_versions(),
     )
 
 
@@ -290,16 +287,9 @@ def estimate_of(counts: VoteCounts, settings: EstimateSettings) -> tuple[Existen
         return error.diagnosis, None
 
 
-def used_versions() -> dict[str, str]:
+def report_versions() -> dict[str, str]:
     """Versions of everything that can change a number or a byte of the report."""
-    packages = ("numpy", "scipy", "polars", "matplotlib", "jinja2")
-    return {"qsched": __version__, "python": platform.python_version(), **{name: _version(name) for name in packages}}
-
-
-def _version(package: str) -> str:
-    """Of a package that is imported; its metadata, which take ten times as long, where it does not say."""
-    module = sys.modules.get(package)
-    return version(package) if module is None or package == "jinja2" else str(module.__version__)
+    return used_versions("numpy", "scipy", "polars", "matplotlib", "jinja2")
 
 
 def _distinct(votes: VotesTable, column: str) -> int | None:

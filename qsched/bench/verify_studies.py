@@ -205,10 +205,12 @@ def report_problems(at: StudyPlaces, plan: tuple[str, ...], runner: Runner) -> I
 
 
 def _other_versions(shown: dict[str, Any], made: dict[str, Any]) -> str:
-    """In which packages two reports differ: a later method of qsched or numpy may be the reason."""
+    """In which packages two documents differ: a later method or wording of qsched may be the reason."""
     stated, here = shown.get("versions"), made.get("versions")
-    if not isinstance(stated, dict) or not isinstance(here, dict):
+    if not isinstance(here, dict):
         return ""
+    if not isinstance(stated, dict):
+        return f"; it does not say which version of qsched made it (here {here.get('qsched')}), so that may be why"
     words = [
         f"{name} {stated[name]} (here {here[name]})" for name in here if stated.get(name, here[name]) != here[name]
     ]
@@ -245,15 +247,16 @@ def _compare_certificates(theirs: Path, ours: Path, where: str) -> Iterator[str]
             return
         made["registration"]["registered_at"] = there
         page = page.replace(here.encode(), there.encode())
-    if changed := list(differences(shown, made)):
+    versions = _other_versions(shown, made)
+    if changed := list(differences(*({**one, "versions": None} for one in (shown, made)))):
         yield (
             f"{where}/{DOCUMENT} is not what the votes make: {counted(len(changed), 'value')} changed, first "
-            f"{changed[0]}"
+            f"{changed[0]}{versions}"
         )
     elif not (theirs / PAGE).is_file():
         yield f"{where}/{PAGE} is missing"
     elif (theirs / PAGE).read_bytes() != page:
-        yield f"{where}/{PAGE} does not say what {DOCUMENT} says"
+        yield f"{where}/{PAGE} does not say what {DOCUMENT} says{versions}"
 
 
 def _stated_time(certificate: dict[str, Any]) -> str | None:

@@ -98,6 +98,11 @@ def test_simulated_votes_cannot_be_made_votes_of_people(tmp_path: Path, field: s
     assert problem.endswith(
         "it was made with numpy 1.26.0 (here 2.4.0): verify with the same to see whether that is why"
     )
+    write(at.report / "winrates.json", json.dumps({**RESULTS, field: value}))
+    (problem,) = verify_studies.report_problems(at, (), again)
+    assert problem.endswith(
+        f"it does not say which version of qsched made it (here {VERSIONS['qsched']}), so that may be why"
+    )
     write(at.report / "winrates.json", "{}")
     assert len(list(verify_studies.report_problems(at, (), again))) == 1, "a field that is missing is no traceback"
     again.code = 2

@@ -110,6 +110,28 @@ def test_a_certificate_is_made_again_from_the_evidence_and_compared(places: Plac
     assert found(places)[0].startswith("there are votes, and no certificates/")
 
 
+def test_a_certificate_of_another_version_is_not_called_changed_without_saying_so(places: Places) -> None:
+    at = places.study(places.benchmark.studies[0], places.benchmark.models[0])
+    page, document = (at.certificate(ARM) / name for name in ("certificate.html", "certificate.json"))
+    ours = {**CERTIFICATE, "versions": {"qsched": "0.2.0", "numpy": "2.4.0"}}
+    assert found(places, ours) == [], "a certificate from before it named versions"
+    write(document, json.dumps({**CERTIFICATE, "versions": {"qsched": "0.1.0", "numpy": "2.4.0"}}))
+    assert found(places, ours) == [], "versions alone are no change of what the votes make"
+    why = "; it was made with qsched 0.1.0 (here 0.2.0): verify with the same to see whether that is why"
+    change(page, "a page", "the words of that version")
+    assert found(places, ours)[0].endswith(f"certificate.html does not say what certificate.json says{why}")
+    change(document, "2.5", "2.6")
+    assert found(places, ours)[0].endswith(f"1 value changed, first clauses.0.numbers.upper{why}")
+    write(document, json.dumps(CERTIFICATE))
+    assert found(places, ours)[0].endswith(
+        "; it does not say which version of qsched made it (here 0.2.0), so that may be why"
+    )
+    write(document, json.dumps({**ours}))
+    assert found(places, ours)[0].endswith("does not say what certificate.json says"), (
+        "the same versions excuse nothing"
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [
