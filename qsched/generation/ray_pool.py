@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from qsched.backbones.spec import Lora
+from qsched.command_line import is_quiet
 from qsched.errors import InputError, MissingExtraError, QschedError
 
 MOST_CRASHES = 3
 SECONDS_FOR_A_WORKER = 900.0
+SECONDS_OF_SILENCE = 15.0
 TaskT = TypeVar("TaskT")
 
 
@@ -114,7 +116,9 @@ class RayPool(Generic[TaskT]):
         self._start()
         for _ in range(MOST_CRASHES):
             try:
-                return self._get(getattr(self._workers[0], method).remote())
+                reference = getattr(self._workers[0], method).remote()
+                self._done_soon([reference])
+                return self._get(reference)
             except self._ray.exceptions.RayActorError as error:
                 crash = error
                 self._workers[0] = self._new()
@@ -187,14 +191,29 @@ class RayPool(Generic[TaskT]):
 
     def _next_done(self, flying: dict[Any, tuple[int, TaskT | None]]) -> Any:
         """The reference of whoever is done first; WorkerCrash if nobody works and nobody comes."""
-        works = any(task is not None for _, task in flying.values())
-        done, _ = self._ray.wait(list(flying), num_returns=1, timeout=None if works else SECONDS_FOR_A_WORKER)
+        if any(task is not None for _, task in flying.values()):
+            return self._ray.wait(list(flying), num_returns=1)[0][0]
+        done = self._done_soon(list(flying))
+        if not done:
+            rest = SECONDS_FOR_A_WORKER - SECONDS_OF_SILENCE
+            done, _ = self._ray.wait(list(flying), num_returns=1, timeout=rest)
         if not done:
             raise WorkerCrash(
                 f"no worker could start in {SECONDS_FOR_A_WORKER / 60:.0f} minutes; what was made is kept. See that "
                 "the cluster has room (`ray status`), and run the same command again"
             )
         return done[0]
+
+    def _done_soon(self, references: list[Any]) -> list[Any]:
+        """Whoever is done in the first seconds; if nobody is, a line says what the run waits for."""
+        done: list[Any]
+        done, _ = self._ray.wait(references, num_returns=1, timeout=SECONDS_OF_SILENCE)
+        if not done and not is_quiet():
+            sys.stderr.write(
+                "no worker is ready yet; waiting for one to start and load the model (`ray status` shows whether the "
+                "cluster is there and has room)\n"
+            )
+        return done
 
     def _refuse_third_crash(self, task: TaskT | None, crashes: int, error: Exception) -> None:
         if crashes == MOST_CRASHES:

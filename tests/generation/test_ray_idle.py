@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from qsched.backbones import find_spec
+from qsched.command_line import QUIET
 from qsched.generation import make_plan, parse_arms
 from qsched.generation.executors import Lost, Made, Task
 from qsched.generation.ray_executor import RayExecutor
-from qsched.generation.ray_pool import RayPool
+from qsched.generation.ray_pool import SECONDS_FOR_A_WORKER, RayPool, WorkerCrash
 
 
 class ActorDied(Exception):
@@ -74,3 +77,38 @@ def test_idle_workers_of_a_lost_node_do_not_end_the_run(tmp_path) -> None:
     events = list(executor.run([Task(plan.arms[0], batch)]))
     assert [event.pictures for event in events if isinstance(event, Made)] == [[job.key for job in batch]]
     assert sum(isinstance(event, Lost) for event in events) == 4
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_run_says_what_it_waits_for_and_gives_up_in_the_end(monkeypatch, capsys, quiet: bool) -> None:
+    """As after the death of the local raylet: every new worker waits for one."""
+    if quiet:
+        monkeypatch.setenv(QUIET, "1")
+    waited: list[float] = []
+
+    def wait(references: list[Reference], *, timeout: float, **_: object) -> tuple[list[Reference], list[Reference]]:
+        waited.append(timeout)
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == (len(waited) == 2 and not quiet)
+        assert quiet or len(waited) == 1 or "waiting for one to start" in said.err
+        return [], references
+
+    pool: RayPool[str] = RayPool.__new__(RayPool)
+    pool._ray = SimpleNamespace(put=lambda value: value, wait=wait)
+    pool._workers = [Node(starts=True).worker()]
+    with pytest.raises(WorkerCrash, match="no worker could start in 15 minutes"):
+        list(pool.run(["a task"], None))
+    assert waited[0] == 15 and sum(waited) == SECONDS_FOR_A_WORKER
+
+
+def test_a_question_to_a_worker_that_does_not_start_says_what_it_waits_for(capsys) -> None:
+    pool: RayPool[str] = RayPool.__new__(RayPool)
+    pool._ray = SimpleNamespace(
+        wait=lambda references, **_: ([], references),
+        get=lambda reference: reference.get(),
+        exceptions=SimpleNamespace(RayActorError=ActorDied, RayTaskError=KeyError),
+    )
+    worker = SimpleNamespace(describe=SimpleNamespace(remote=lambda: Reference(0, lambda: "the answer, in the end")))
+    pool._workers = [worker]
+    assert pool.ask_first("describe") == "the answer, in the end"
+    assert capsys.readouterr().err.count("waiting for one to start and load the model") == 1
