@@ -127,9 +127,9 @@ def backup(
         database.close()
     typer.echo(f"copied {done.database.name} and {done.pictures} pictures to {folder}")
     for place in done.elsewhere:
-        typer.secho(f"the pictures in {place} stay there and are not in the copy", fg=typer.colors.YELLOW)
+        typer.secho(f"the pictures in {place} stay there and are not in the copy", fg=typer.colors.YELLOW, err=True)
     if not done.has_key:
-        typer.secho("there is no key file: keep QSCHED_SECRET_KEY with the copy", fg=typer.colors.YELLOW)
+        typer.secho("there is no key file: keep QSCHED_SECRET_KEY with the copy", fg=typer.colors.YELLOW, err=True)
 
 
 def _read_password(from_stdin: bool) -> str:

@@ -31,7 +31,9 @@ def submit(
     done = write(folder, out)
     typer.echo(f"{counted(done.files, 'file')} in {out}; {SUMS} has sha256 {done.sums_sha256}, publish it elsewhere")
     for name in done.unaudited:
-        typer.secho(f"no evidence beside the votes of {name}: others cannot check them", fg=typer.colors.YELLOW)
+        typer.secho(
+            f"no evidence beside the votes of {name}: others cannot check them", fg=typer.colors.YELLOW, err=True
+        )
     typer.echo(f"check it with: qsched bench verify {out}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -62,6 +64,13 @@ async def test_a_copy_made_while_people_vote_is_one_moment_and_goes_on_elsewhere
         assert query(again, "SELECT COUNT(*) FROM votes_table")[0][0] >= expected + 2
     finally:
         again.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_copy_without_its_key_is_a_warning_also_with_quiet(settings, database, tmp_path):
+    words = ["admin", "backup", str(tmp_path / "copy"), "--db", settings.database_url, "--quiet"]
+    done = subprocess.run([sys.executable, "-m", "qsched", *words], capture_output=True, text=True, check=True)
+    assert done.stdout == "" and "there is no key file: keep QSCHED_SECRET_KEY with the copy" in done.stderr
 
 
 def test_postgresql_is_left_to_its_own_tool_and_no_folder_is_written_over(database, tmp_path):
