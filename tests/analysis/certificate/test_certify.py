@@ -15,6 +15,7 @@ from analysis.certificate.prompts import prompts_needed
 from analysis.certificate.write import certificate_page
 from analysis.stats.jnd.share import share_bound
 from analysis.triplets import read_triplets
+from qsched import __version__
 from qsched.records import InputError, RowError
 from qsched.simulation.observers import ObserverPopulation
 from tests.analysis.triplets.drawn import draw_rows, write_rows
@@ -45,6 +46,7 @@ def test_enough_plain_votes_show_the_mean_clause(rows: list[dict[str, Any]], tmp
     (clause,) = found["clauses"]
     assert clause["shown"] and clause["verdict"] == "shown"
     assert found["status"] == "registered"
+    assert found["versions"]["qsched"] == __version__ and found["versions"]["numpy"] == np.__version__
     numbers = clause["numbers"]
     t = stats.t.ppf(0.95, 29)
     assert numbers["df"] == pytest.approx(29) and numbers["upper"] == pytest.approx(
