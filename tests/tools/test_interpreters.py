@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,3 +42,8 @@ def test_a_file_that_is_no_program_is_passed_over(tmp_path):
 
 def test_the_lowest_version_is_that_of_the_project():
     assert f'requires-python = ">=3.{lowest()}"\n' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_make_newest_does_not_pass_without_a_python():
+    done = subprocess.run(["make", "-o", "setup-tests", "newest", "PYTHONS="], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "no Python was found" in done.stdout
