@@ -132,7 +132,8 @@ def table_csv(table: DataTable) -> str:
     """RFC 4180 text with full-precision numbers; text cells cannot become formulas."""
     lines = [",".join(_csv_texts([column.name for column in table.columns]))]
     lines += map(",".join, zip(*map(_csv_texts, zip(*table.rows, strict=True)), strict=True))
-    return "\n".join(lines) + "\n"
+    # Readers skip an empty line, so the empty cell of a table of one column has quotes.
+    return "".join(f"{line}\n" if line else '""\n' for line in lines)
 
 
 def _csv_texts(values: Sequence[Value]) -> list[str]:

@@ -73,6 +73,11 @@ def test_a_carriage_return_in_a_cell_is_quoted() -> None:
     assert list(csv.reader(io.StringIO(table_csv(table), newline=""))) == [["a", "b"], ["x\ry", "1"]]
 
 
+def test_an_empty_cell_of_the_only_column_is_a_row_too() -> None:
+    text = table_csv(DataTable("t", "", (Column("a", ""),), ((1.5,), (None,), ("",))))
+    assert list(csv.reader(io.StringIO(text))) == [["a"], ["1.5"], [""], [""]]
+
+
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RECORDS = st.lists(
     st.fixed_dictionaries(
