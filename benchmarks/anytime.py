@@ -115,7 +115,7 @@ def render(record: dict[str, Any]) -> str:
     ]
     lines += [
         f"| {prompts} | {record['studies']} | {record['people'] - FIRST + 1:,} | {row['held']:.3f} ({row['se']:.3f}) | "
-        f"{least(row['held'], record['studies']):.3f} |"
+        f"{math.floor(1000 * least(row['held'], record['studies'])) / 1000:.3f} |"
         for prompts, row in record["held"].items()
     ]
     return "\n".join(lines) + "\n"

@@ -36,3 +36,12 @@ def test_its_differences_and_bounds_are_those_of_the_analysis(prompts: int):
         assert np.abs(difference[at] - real.difference).max() < 0.03 * width.min()
         assert half[at] == pytest.approx(width, rel=0.08)
         assert half[at].mean() == pytest.approx(width.mean(), rel=0.04)
+
+
+def test_a_lower_bound_is_rounded_down():
+    """199 of 200 studies show 97.65 %, which was published as at least 0.977."""
+    where = {"commit": "c", "python": "3", "versions": {"numpy": "2"}}
+    held = {"200": {"held": 0.995, "se": 0.005}}
+    text = anytime.render({"machine": where, "studies": 200, "people": 10_019, "held": held})
+    assert anytime.least(0.995, 200) == pytest.approx(0.97650, abs=1e-5)
+    assert "| 200 | 200 | 10,000 | 0.995 (0.005) | 0.976 |" in text
