@@ -116,7 +116,7 @@ def plan() -> Iterator[tuple[str, Cell, int]]:
             yield "grid", cell, 0
             yield from held([cell], 0, 50)
     yield from held(main, 50, N_HELDOUT)
-    yield from held([*one_step, *(cell for cell in cells(MAIN, 1, 2))], 0, N_HELDOUT)
+    yield from held([*one_step, *cells(MAIN, 1, 2)], 0, N_HELDOUT)
     for cell in cells(STRONG, 4, 0):
         yield "grid", cell, 0
     yield from held(strong, 0, 100)  # there is nothing to repair: intervals are narrow
