@@ -1,4 +1,4 @@
-"""Which versions made a report or a certificate, so that whoever makes it again knows why something may differ."""
+"""The versions that made a report or a certificate: they tell whoever makes it again why something may differ."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def nobody_claims_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qsched.process._claimed", False)
 
 
-# Ray's workers run at priority 15 unless told otherwise, and would starve beside the other test processes.
+# Ray starts its workers with niceness 15 by default; beside the other test processes they would starve.
 os.environ.setdefault("RAY_worker_niceness", "0")
 # Imports leave hardly any garbage, and each look for it goes through all modules: a tenth of the collection's time.
 gc.disable()

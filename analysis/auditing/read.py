@@ -103,7 +103,7 @@ def read_evidence(folder: Path) -> Evidence:
     )
     for line in lines:
         if not (line.row is None or isinstance(line.row, dict)):
-            raise InputError(f"{folder / 'rows.jsonl'}: the row at position {line.position} is no vote and not null")
+            raise InputError(f"{folder / 'rows.jsonl'}: the row at position {line.position} is neither a vote nor null")
         if line.row is not None and line.row.keys() - {PLACES_FIELD} != set(ROW_FIELDS):
             raise InputError(f"{folder / 'rows.jsonl'}: the vote at position {line.position} has other fields")
     preregistration = folder / PREREGISTRATION

@@ -189,7 +189,7 @@ def test_quiet_leaves_what_is_shown_once(database):
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_progress_is_on_standard_error_and_not_there_with_quiet(quiet, monkeypatch, capfd):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as rich is told that it writes to a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then believes that it writes to a terminal
     if quiet:
         monkeypatch.setenv(command_line.QUIET, "1")
     with progress_bar() as bar:

@@ -113,7 +113,7 @@ async def test_marks_that_no_server_makes_are_a_problem(folder):
     def no_row(lines):
         next(line for line in lines if line["row"] is None)["row"] = "forged"
 
-    assert "is no vote and not null" in forged(folder, "row", no_row)
+    assert "is neither a vote nor null" in forged(folder, "row", no_row)
 
 
 async def test_a_later_design_that_asks_for_less_hides_no_dropped_votes(folder):

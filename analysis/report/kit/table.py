@@ -129,7 +129,10 @@ def data_size(size: float) -> str:
 
 
 def table_csv(table: DataTable) -> str:
-    """RFC 4180 text with full-precision numbers; text cells cannot become formulas."""
+    """RFC 4180 text with full-precision numbers; text cells cannot become formulas.
+
+    Not by csv.writer: before Python 3.13 it leaves a carriage return without quotes.
+    """
     lines = [",".join(_csv_texts([column.name for column in table.columns]))]
     lines += map(",".join, zip(*map(_csv_texts, zip(*table.rows, strict=True)), strict=True))
     # Readers skip an empty line, so the empty cell of a table of one column has quotes.
